@@ -1,0 +1,7 @@
+set -eu
+# Without pip in it the environment is small, and nothing of the host's uv is written into it.
+python3 -m venv --without-pip /opt/venv
+PYC_INVALIDATION_MODE=UNCHECKED_HASH \
+    /dev/oc/uv pip install --quiet --python /opt/venv/bin/python --require-hashes --no-deps \
+    --compile-bytecode -r /dev/oc/requirements.txt
+rm -f /tmp/uv-*.lock

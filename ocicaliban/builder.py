@@ -1,0 +1,209 @@
+"""Walks a plan: finds each layer by its key, makes what is missing, and cleans up whatever happens."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from ocicaliban import base as bases
+from ocicaliban import buildah, host, oci, paths, proc, store
+from ocicaliban.errors import UsageError
+from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
+
+Say = Callable[[str], None]
+
+
+@contextlib.contextmanager
+def _workplace() -> Iterator[Path]:
+    """A private folder for one build; its lock tells later commands whether the build still lives."""
+    sweep()
+    paths.work().mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="build-", dir=paths.work()))
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            _clear(folder)
+
+
+def sweep() -> None:
+    """Remove what killed builds left behind: their folders and working containers."""
+    if not paths.work().is_dir():
+        return
+    for folder in paths.work().glob("build-*"):
+        with contextlib.suppress(FileNotFoundError), (folder / "lock").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            _clear(folder)
+
+
+def _clear(folder: Path) -> None:
+    for note in folder.glob("container-*"):
+        proc.ok(("buildah", "rm", note.name.removeprefix("container-")))
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _only_one(key: str) -> Iterator[None]:
+    """Hold the lock of a layer's key: of two builds that want it, one makes it and the other finds it."""
+    folder = paths.cache() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / key[:32]).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def build(
+    plan: Plan, trees: Mapping[str, Tree], *, say: Say, cache: bool = True, secrets: Mapping[str, Path] | None = None
+) -> Image:
+    """The image of `plan`, making the layers that the store lacks.
+
+    `trees` are the folders of its copy steps by digest; `say` gets a line for each layer that is made;
+    without `cache` every layer is made anew. Raises OcicalibanError where a step fails.
+    """
+    if cache and plan.layers:
+        top = plan.layers[-1]
+        if image := store.find(top.name, top.key):
+            return image
+    parent = bases.ensure(plan.base)
+    if not plan.layers:
+        return parent
+    with _workplace() as folder:
+        known = store.images()
+        start = 0
+        if cache:
+            for index, layer in reversed(list(enumerate(plan.layers))):
+                if image := store.find(layer.name, layer.key, known):
+                    parent, start = image, index + 1
+                    break
+        for index in range(start, len(plan.layers)):
+            layer = plan.layers[index]
+            with _only_one(layer.key):
+                found = store.find(layer.name, layer.key) if cache else None
+                if found is None:
+                    say(f"{layer.name}: building")
+                    make = _run_layer if layer.runs else _tree_layer
+                    found = make(layer, parent, folder, trees, secrets or {})
+                parent = found
+    return parent
+
+
+def _tree_layer(
+    layer: PlannedLayer, parent: Image, folder: Path, trees: Mapping[str, Tree], _: Mapping[str, Path]
+) -> Image:
+    config = buildah.image_config(parent.id)
+    sizes = store.layer_sizes()
+    blobs = [oci.Blob(digest=d, size=sizes.get(d, 0)) for d in (config.get("rootfs") or {}).get("diff_ids") or []]
+    layout = folder / store.folder_for(layer.name, layer.key)
+    created_by = f"ocicaliban {layer.name}"
+    for step in layer.steps:
+        if isinstance(step, Copy):
+            tar = folder / "layer.tar"
+            blob = oci.write_layer(trees[step.tree], step.to, tar)
+            oci.adopt_layer(layout, tar, blob)
+            blobs.append(blob)
+            config = oci.appended(config, blob.digest, created_by)
+        elif isinstance(step, Configure):
+            config = oci.appended(oci.configured(config, step), None, created_by)
+    oci.write_layout(layout, config, blobs)
+    return store.take(folder, layer.name, layer.key)
+
+
+def _run_layer(
+    layer: PlannedLayer, parent: Image, folder: Path, _: Mapping[str, Tree], secrets: Mapping[str, Path]
+) -> Image:
+    name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
+    (folder / f"container-{name}").touch()
+    try:
+        proc.run(buildah.from_argv(parent.id, name))
+        for number, step in enumerate(layer.steps):
+            if isinstance(step, Run):
+                inputs = folder / f"{layer.key[:12]}-{number}"
+                mounts, env = _step_inputs(step, inputs, secrets)
+                proc.run(
+                    proc.in_cgroup2(buildah.run_argv(name, inputs, mounts, env)),
+                    doing=f"the layer '{layer.name}' cannot be built",
+                )
+            elif isinstance(step, Configure):
+                have = (buildah.image_config(parent.id).get("config") or {}).get("Env") or []
+                path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
+                proc.run(buildah.config_argv(name, step, path))
+            else:
+                raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
+        proc.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)))
+        return store.taken(layer.name, layer.key)
+    finally:
+        proc.ok(("buildah", "rm", name))
+        (folder / f"container-{name}").unlink(missing_ok=True)
+
+
+def _step_inputs(
+    step: Run, inputs: Path, secrets: Mapping[str, Path]
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Lay out what a step sees below /dev/oc; returns the mounts and the environment (nothing secret in either)."""
+    inputs.mkdir(mode=0o700)
+    (inputs / "script").write_text(step.script)
+    for name, content in step.files:
+        (inputs / name).write_text(content)
+    settings = host.read()
+    mounts: list[str] = []
+    env = dict(step.env)
+    env |= {name: os.environ[name] for name in host.PROXIES if name in os.environ}
+    if settings.ca_bundle:
+        shutil.copyfile(settings.ca_bundle, inputs / "ca.crt")
+        env |= {"SSL_CERT_FILE": f"{buildah.INPUTS}/ca.crt", "PIP_CERT": f"{buildah.INPUTS}/ca.crt"}
+    for number, path in enumerate(step.cache):
+        folder = paths.cache() / "mounts" / path.strip("/").replace("/", "-")
+        folder.mkdir(parents=True, exist_ok=True)
+        mounts.append(f"{folder}:{path}")
+        env[f"OC_CACHE_{number}"] = path
+    for name in step.secrets:
+        if name not in secrets:
+            raise UsageError(f"there is no build secret '{name}'", f"in ocicaliban.toml: [secrets] {name} = 'FILE'")
+        (inputs / "secrets").mkdir(exist_ok=True)
+        target = inputs / "secrets" / name
+        target.touch(mode=0o600)
+        shutil.copyfile(secrets[name], target)
+    if "uv" in step.tools:
+        (inputs / "uv").touch()
+        mounts.append(f"{os.path.realpath(proc.tool('uv'))}:{buildah.INPUTS}/uv:ro")
+        store_cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache" / "uv")
+        store_cache.mkdir(parents=True, exist_ok=True)
+        mounts.append(f"{store_cache}:/dev/oc-cache")
+        env |= {"UV_CACHE_DIR": "/dev/oc-cache", "UV_LINK_MODE": "copy"}
+        env["UV_CONFIG_FILE"] = f"{buildah.INPUTS}/uv.toml"
+        (inputs / "uv.toml").write_text(_uv_config(settings, mounts))
+    return tuple(mounts), tuple(sorted(env.items()))
+
+
+def _uv_config(settings: host.HostSettings, mounts: list[str]) -> str:
+    """uv's settings as a file (a URL may hold a password, and arguments can be seen by others)."""
+    moved: dict[str, str] = {}
+    for number, folder in enumerate(settings.local_folders()):
+        inside = f"/dev/oc-local-{number}"
+        mounts.append(f"{folder}:{inside}:ro")
+        moved[str(folder)] = inside
+
+    def inside_of(url: str) -> str:
+        path = url.removeprefix("file://")
+        return url.replace(path, moved[path]) if path in moved else url
+
+    lines: list[str] = []
+    if settings.find_links:
+        lines.append(f"find-links = {json.dumps([inside_of(url) for url in settings.find_links])}")
+    if settings.extra_index_urls:
+        lines.append('index-strategy = "unsafe-best-match"')
+    for url in settings.extra_index_urls:
+        lines.append(f"[[index]]\nurl = {json.dumps(inside_of(url))}")
+    if settings.index_url:
+        lines.append(f"[[index]]\nurl = {json.dumps(inside_of(settings.index_url))}\ndefault = true")
+    return "\n".join(lines) + "\n"

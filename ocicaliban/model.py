@@ -1,0 +1,231 @@
+"""The frozen types that everything else speaks in; imports nothing of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from attrs import field, frozen
+
+Variant = Literal["cpu", "gpu"]
+ParamType = Literal["string", "list", "bool", "int"]
+Value = str | bool | int | tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Param:
+    """One declared parameter of a recipe."""
+
+    type: ParamType = "string"
+    required: bool = False
+    default: Value | None = None
+    sort: bool = False
+    help: str = ""
+
+
+@frozen(kw_only=True)
+class StepTemplate:
+    """A step as a recipe's file declares it, with `${param}` still in its strings.
+
+    `do` is the closed vocabulary: `run` (a script in the container), `copy` (a tree of files into the
+    image), `configure` (the image's OCI config).
+    """
+
+    do: Literal["run", "copy", "configure"]
+    when: str = ""
+    script: str = ""
+    env: dict[str, str] = field(factory=dict)
+    files: dict[str, str] = field(factory=dict)
+    cache: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    secrets: tuple[str, ...] | str = ()
+    tree: str = ""
+    to: str = ""
+    path: tuple[str, ...] = ()
+    workdir: str = ""
+    entrypoint: tuple[str, ...] | str = ()
+    ports: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class LaunchTemplate:
+    """What a recipe adds to the launch of a container."""
+
+    when: str = ""
+    env: dict[str, str] = field(factory=dict)
+    mounts: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    command: tuple[str, ...] | str = ()
+    workdir: str = ""
+
+
+@frozen(kw_only=True)
+class Recipe:
+    """A layer recipe: `layers/NAME/layer.toml` and the scripts beside it."""
+
+    name: str
+    summary: str
+    after: tuple[str, ...] = ()
+    provides: str = ""
+    each: str = ""
+    params: dict[str, Param] = field(factory=dict)
+    steps: tuple[StepTemplate, ...] = ()
+    launch: LaunchTemplate = field(factory=LaunchTemplate)
+    scripts: dict[str, str] = field(factory=dict)
+    origin: str = "built-in"
+
+
+@frozen(kw_only=True)
+class Run:
+    """Run a script as root inside the container; `files` are seen read-only while it runs."""
+
+    script: str
+    env: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    cache: tuple[str, ...] = ()
+    tools: tuple[str, ...] = ()
+    secrets: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Copy:
+    """Put the tree with this digest (see `Snapshot.trees`) into the image at `to`."""
+
+    tree: str
+    to: str
+
+
+@frozen(kw_only=True)
+class Configure:
+    """Change the image's OCI config; `path` is put before the parent's PATH."""
+
+    env: tuple[tuple[str, str], ...] = ()
+    path: tuple[str, ...] = ()
+    workdir: str = ""
+    entrypoint: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+
+
+Step = Run | Copy | Configure
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One path in a tree: a `file`, a `dir` or a `link`; `digest` of the contents, or the link's target."""
+
+    path: str
+    kind: Literal["file", "dir", "link"]
+    digest: str = ""
+    size: int = 0
+    executable: bool = False
+
+
+@frozen(kw_only=True)
+class Tree:
+    """The files of a folder as they enter an image; `digest` covers names, modes and contents."""
+
+    root: Path
+    digest: str
+    entries: tuple[Entry, ...]
+
+    @property
+    def size(self) -> int:
+        """Bytes in all its files."""
+        return sum(entry.size for entry in self.entries)
+
+
+@frozen(kw_only=True)
+class Base:
+    """The image everything is built upon.
+
+    `kind` says where it comes from; `digest` is empty while it is not resolved yet; `python` is the
+    version of the interpreter inside ("3.11.2").
+    """
+
+    kind: Literal["registry", "local", "archive", "bootstrap"]
+    reference: str
+    digest: str = ""
+    python: str = ""
+    platform: str = ""
+
+
+@frozen(kw_only=True)
+class Project:
+    """A folder of research code and what its configuration says."""
+
+    root: Path
+    layers: dict[str, dict[str, object]] = field(factory=dict)
+    modes: dict[str, tuple[str, ...]] = field(factory=dict)
+    extras: tuple[str, ...] = ()
+    dirs: tuple[str, ...] = ()
+    secrets: dict[str, str] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Snapshot:
+    """All that planning must know of the world, read beforehand."""
+
+    variant: Variant
+    base: Base
+    source: str = ""
+    data: tuple[tuple[str, str], ...] = ()
+    requirements: str = ""
+    module: str = ""
+    command: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class PlannedLayer:
+    """A layer to be: its recipe's name, its expanded steps and its key (sha256, hex).
+
+    `inputs` are the named digests that went into the key beside the parent's, to tell what changed.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+    key: str
+    inputs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def runs(self) -> bool:
+        """Whether something executes in it (a run layer), or only files and config are added (a tree layer)."""
+        return any(isinstance(step, Run) for step in self.steps)
+
+
+@frozen(kw_only=True)
+class Launch:
+    """How a container of the image starts; none of it is part of a layer's key."""
+
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    mounts: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    devices: tuple[str, ...] = ()
+    workdir: str = ""
+
+
+@frozen(kw_only=True)
+class Plan:
+    """A stack of content-addressed layers upon a base, and how to launch it."""
+
+    mode: str
+    base: Base
+    base_key: str
+    layers: tuple[PlannedLayer, ...]
+    launch: Launch
+
+    @property
+    def key(self) -> str:
+        """The key of the whole image: its topmost layer's, or the base's."""
+        return self.layers[-1].key if self.layers else self.base_key
+
+
+@frozen(kw_only=True)
+class Image:
+    """An image in the local store: `id` is its config's digest (hex), `digest` its manifest's."""
+
+    id: str
+    digest: str
+    key: str
+    names: tuple[str, ...] = ()

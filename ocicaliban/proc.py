@@ -1,0 +1,139 @@
+"""Runs the system's tools; the only module that imports subprocess."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from ocicaliban.errors import OcicalibanError, ToolError
+
+_NO_SUBUIDS = "this user has no sub-uid range: ask for a line in /etc/subuid and /etc/subgid (`ocicaliban doctor`)"
+_HINTS = {
+    "no space left on device": "make room: `podman system df` shows what takes it, `podman image rm` removes images",
+    "newuidmap": _NO_SUBUIDS,
+    "subuid": _NO_SUBUIDS,
+    "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
+}
+
+
+def tool(name: str) -> str:
+    """The path of a tool; beside our own Python first (uv comes as a dependency), then on PATH.
+
+    Raises OcicalibanError with the package to install when it is nowhere.
+    """
+    beside = Path(sys.prefix) / "bin" / name
+    if beside.is_file():
+        return str(beside)
+    found = shutil.which(name)
+    if found is None:
+        raise OcicalibanError(f"{name} is not installed", f"install it, for example: sudo apt install {name}")
+    return found
+
+
+def hybrid_cgroups(root: Path = Path("/sys/fs/cgroup")) -> bool:
+    """Whether cgroups v1 and v2 are both mounted, which crun refuses."""
+    return (root / "unified").is_dir() and not (root / "cgroup.controllers").exists()
+
+
+def in_cgroup2(argv: Sequence[str]) -> tuple[str, ...]:
+    """`argv`, on a hybrid machine inside a private mount namespace in which only cgroup v2 is seen (no root needed)."""
+    if not hybrid_cgroups():
+        return tuple(argv)
+    script = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
+    return ("podman", "unshare", "unshare", "-mC", "sh", "-c", script, "_", *argv)
+
+
+def _dies_with_us() -> None:
+    # A build step must not go on when we are killed: prctl(PR_SET_PDEATHSIG, SIGTERM).
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+
+
+def run(
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    show: bool = False,
+    doing: str = "",
+) -> str:
+    """Run a tool to its end and return its stdout without the last line end.
+
+    With `show` its stderr goes to ours as it comes. Raises ToolError with the tool's own words where it fails;
+    `doing` says what it was about.
+    """
+    full = {**os.environ, **env} if env is not None else None
+    tool(argv[0])
+    try:
+        done = subprocess.run(
+            list(argv),
+            env=full,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=None if show else subprocess.PIPE,
+            text=True,
+            errors="replace",
+            preexec_fn=_dies_with_us,
+        )
+    except OSError as exc:
+        raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
+    if done.returncode:
+        stderr = (done.stderr or "").strip()
+        hint = next((hint for sign, hint in _HINTS.items() if sign in stderr.lower()), "")
+        message = doing or f"{shlex.join(argv[:2])} failed"
+        raise ToolError(f"{message}\n{stderr}" if stderr else message, hint, stderr=stderr)
+    return done.stdout.rstrip("\n")
+
+
+def ok(argv: Sequence[str]) -> bool:
+    """Whether a tool's command succeeds; its output is dropped."""
+    tool(argv[0])
+    return subprocess.run(list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
+
+
+def output(argv: Sequence[str]) -> str:
+    """A tool's stdout, whether it succeeds or not."""
+    tool(argv[0])
+    return subprocess.run(list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True).stdout
+
+
+def foreground(argv: Sequence[str], *, on_signal: Callable[[int], int | None]) -> int:
+    """Run `argv` on our own terminal until it ends; returns its exit code.
+
+    SIGTERM and SIGHUP sent to us are handed to `on_signal` instead of ending us; where it returns a number,
+    that is the exit code. SIGINT from a terminal reaches the child by itself.
+    """
+    tool(argv[0])
+    override: list[int] = []
+
+    def handle(number: int, _: object) -> None:
+        code = on_signal(number)
+        if code is not None:
+            override.append(code)
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        child = subprocess.Popen(list(argv), preexec_fn=_restore_sigint)
+        while True:
+            with contextlib.suppress(KeyboardInterrupt):
+                code = child.wait()
+                break
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if override:
+        return override[-1]
+    return 128 - code if code < 0 else code
+
+
+def _restore_sigint() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)

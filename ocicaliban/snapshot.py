@@ -1,0 +1,485 @@
+"""Read a folder of the project into a `Tree`: what enters the image, and the digest of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import posixpath
+import re
+import stat
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import field, frozen
+from pathspec import GitIgnoreSpec
+
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.model import Entry, Tree
+
+DEFAULT_IGNORES = (
+    *(".git", ".hg", ".svn", "__pycache__", "*.py[cod]", ".venv", "venv", ".tox", ".nox", ".mypy_cache"),
+    *(".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".DS_Store"),
+    *(".env", ".netrc", ".pypirc", ".aws", ".ssh", "application_default_credentials.json"),
+)
+"""Left out unless an ignore file re-includes them with `!`; at any depth."""
+
+_DOCKER_FILES = (".containerignore", ".dockerignore")
+_GIT_FILE = ".gitignore"
+_MEMO_HEADER = b"ocicaliban-tree-memo 1 "
+_RACY_NS = 2_000_000_000
+_CHUNK = 1 << 20
+_END = "\x01"  # ends a pattern and the path it is held against, so that it cannot match a mere prefix of the path
+
+_Search = Callable[[str], object]
+_IS_DIR, _IGNORED, _DESCEND = 1, 2, 4
+
+
+# --- ignore rules ---
+
+
+def _compile(body: str) -> _Search | None:
+    """Let pathspec compile a gitignore pattern; None where git would drop it."""
+    try:
+        # The "!" keeps a body that starts with "#" or "!" literal; what counts here is the regex alone.
+        patterns = list(GitIgnoreSpec.from_lines(["!" + body]).patterns)
+    except ValueError:
+        return None
+    regex = patterns[0].regex if patterns else None
+    return regex.search if isinstance(regex, re.Pattern) else None
+
+
+@frozen
+class _GitRule:
+    """A line of a .gitignore, held against the whole path of one entry (git descends into no ignored folder)."""
+
+    search: _Search
+    include: bool
+    dir_only: bool
+    below: bool  # "x/**": all below x
+
+    def matches(self, path: str, is_dir: bool) -> bool:
+        """Whether this line is about that entry; `path` relative to the folder of the .gitignore."""
+        if self.dir_only and not is_dir:
+            return False
+        return self.search(path if self.below else path + _END) is not None
+
+
+def _git_rules(text: str) -> tuple[_GitRule, ...]:
+    """Parse a .gitignore."""
+    rules = []
+    for raw in text.split("\n"):
+        line = raw.removesuffix("\r")
+        if line.startswith("#"):
+            continue
+        stripped = line.rstrip(" ")
+        escapes = len(stripped) - len(stripped.rstrip("\\"))
+        if escapes % 2:
+            if stripped == line:
+                continue  # a dangling backslash: git never matches it
+            stripped += " "
+        include = stripped.startswith("!")
+        body = stripped[1:] if include else stripped
+        dir_only = body.endswith("/")
+        body = body.removesuffix("/")
+        if not body:
+            continue
+        if body == "**":
+            body = "*"
+        below = body.endswith("/**")
+        search = _compile(body if below else body + _END)
+        if search is not None:
+            rules.append(_GitRule(search, include, dir_only, below))
+    return tuple(rules)
+
+
+@frozen
+class _DockerRule:
+    """A line of a .dockerignore; what matches a folder matches all below it."""
+
+    search: _Search
+    include: bool
+    prefixes: tuple[_Search | None, ...]  # by depth: which folders may hold a match; None: any from here on
+
+    def may_match_below(self, path: str) -> bool:
+        """Whether something under the folder `path` could match (errs on the side of yes)."""
+        depth = path.count("/")
+        for position, prefix in enumerate(self.prefixes):
+            if prefix is None:
+                return True
+            if position == depth:
+                return prefix(path + _END) is not None
+        return False
+
+
+def _docker_rule(pattern: str, include: bool) -> _DockerRule | None:
+    """Translate a cleaned Docker pattern (relative to the root) into an anchored gitignore pattern."""
+    search = _compile("/" + pattern)
+    if search is None:
+        return None
+    prefixes: list[_Search | None] = []
+    if include:
+        segments = pattern.split("/")
+        for depth in range(1, len(segments) + 1):
+            if "**" in segments[depth - 1]:
+                prefixes.append(None)
+                break
+            if depth < len(segments):
+                prefixes.append(_compile("/" + "/".join(segments[:depth]) + _END))
+    return _DockerRule(search, include, tuple(prefixes))
+
+
+def _docker_rules(text: str) -> tuple[_DockerRule, ...]:
+    """Parse a .dockerignore as moby does: trimmed, cleaned as a path, anchored."""
+    rules = []
+    for raw in text.splitlines():
+        if raw.startswith("#"):
+            continue
+        line = raw.strip()
+        include = line.startswith("!")
+        body = line[1:].strip() if include else line
+        if not body:
+            continue
+        pattern = posixpath.normpath(body).lstrip("/")
+        if pattern in ("", "."):
+            continue
+        rule = _docker_rule(pattern, include)
+        if rule is not None:
+            rules.append(rule)
+    return tuple(rules)
+
+
+@frozen
+class _Docker:
+    """The decision by one .dockerignore over the whole project."""
+
+    key: str
+    rules: tuple[_DockerRule, ...]
+
+    def decide(self, path: str, is_dir: bool) -> int:
+        """The code (_IS_DIR | _IGNORED | _DESCEND) of an entry."""
+        code = _IS_DIR if is_dir else 0
+        last = -1
+        for index in range(len(self.rules) - 1, -1, -1):
+            if self.rules[index].search(path) is not None:
+                last = index
+                break
+        if last < 0 or self.rules[last].include:
+            return code
+        if is_dir and any(rule.include and rule.may_match_below(path) for rule in self.rules[last + 1 :]):
+            code |= _DESCEND
+        return code | _IGNORED
+
+
+@frozen
+class _Git:
+    """The decision by the .gitignore files from the root down to a folder, the deepest first."""
+
+    key: str
+    levels: tuple[tuple[int, tuple[_GitRule, ...]], ...]  # (length of the folder's path with "/", its rules)
+
+    def decide(self, path: str, is_dir: bool) -> int:
+        """The code (_IS_DIR | _IGNORED) of an entry."""
+        code = _IS_DIR if is_dir else 0
+        for start, rules in self.levels:
+            relative = path[start:]
+            for rule in reversed(rules):
+                if rule.matches(relative, is_dir):
+                    return code if rule.include else code | _IGNORED
+        return code
+
+    def within(self, prefix: str, text: str) -> _Git:
+        """The decision below the folder `prefix`, which holds a .gitignore of its own."""
+        key = _sha256(f"{self.key}\0{prefix}\0{text}")
+        return _Git(key, ((len(prefix), _git_rules(text)), *self.levels))
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _read_ignore_file(path: str, relative: str) -> str:
+    try:
+        return Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    except OSError as fault:
+        raise OcicalibanError(
+            f"cannot read the ignore file {_shown(relative)}: {fault.strerror}",
+            f"Make {_shown(relative)} readable, or remove it.",
+        ) from fault
+
+
+def _rules_of(root: str) -> _Docker | _Git:
+    for name in _DOCKER_FILES:
+        path = os.path.join(root, name)
+        if os.path.isfile(path):
+            text = _read_ignore_file(path, name)
+            defaults = "\n".join(f"**/{pattern}" for pattern in DEFAULT_IGNORES)
+            return _Docker(_sha256(f"docker\0{defaults}\0{text}"), _docker_rules(defaults) + _docker_rules(text))
+    defaults = "\n".join(DEFAULT_IGNORES)
+    return _Git(_sha256(f"git\0{defaults}"), ((0, _git_rules(defaults)),))
+
+
+# --- memo ---
+
+
+@frozen
+class _Memo:
+    """What an earlier read found: `files` path -> [size, mtime_ns, ctime_ns, inode, digest]; `dirs` folder ->
+    [key of the ignore rules, {name: code}]."""
+
+    files: dict[str, list[Any]] = field(factory=dict)
+    dirs: dict[str, list[Any]] = field(factory=dict)
+
+
+def _load_memo(path: Path) -> _Memo:
+    """Read a memo; an absent, corrupt or foreign one is empty."""
+    try:
+        head, _, body = path.read_bytes().partition(b"\n")
+    except OSError:
+        return _Memo()
+    if head != _MEMO_HEADER + hashlib.sha256(body).hexdigest().encode():
+        return _Memo()
+    data = json.loads(body)  # its checksum holds, so this is what _save_memo wrote
+    return _Memo(data["files"], data["dirs"])
+
+
+def _save_memo(path: Path, memo: _Memo) -> None:
+    """Replace a memo at once; it only saves time, so a folder that cannot be written to is no fault."""
+    body = json.dumps({"files": memo.files, "dirs": memo.dirs}, separators=(",", ":")).encode()
+    temporary = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
+        with open(handle, "wb") as file:
+            file.write(_MEMO_HEADER + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
+        os.replace(temporary, path)
+    except OSError:
+        if temporary and os.path.exists(temporary):
+            os.unlink(temporary)
+
+
+# --- reading ---
+
+
+def _shown(path: str) -> str:
+    """A path as it can be printed, also if it is not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _fault(path: str, what: str, fix: str) -> OcicalibanError:
+    return OcicalibanError(f"{_shown(path)}: {what}", f"Add {_shown(path)} to .containerignore, or {fix}.")
+
+
+def _unreadable(path: str, fault: OSError) -> OcicalibanError:
+    return _fault(path, f"cannot be read: {fault.strerror}", "make it readable")
+
+
+def _special(path: str) -> OcicalibanError:
+    return _fault(path, "is a socket, FIFO or device, which an image cannot hold", "remove it")
+
+
+def _link(absolute: str, path: str) -> Entry:
+    try:
+        target = os.readlink(absolute)
+    except OSError as fault:
+        raise _unreadable(path, fault) from fault
+    if not _is_utf8(target):
+        raise _fault(path, "links to a name that is not UTF-8", "rename its target")
+    resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+    if target.startswith("/") or resolved == ".." or resolved.startswith("../"):
+        raise _fault(path, f"links out of the project, to {target}", "link to something inside it, by a relative path")
+    return Entry(path=path, kind="link", digest=target)
+
+
+def _is_utf8(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _signature(status: os.stat_result) -> list[Any]:
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+
+
+def _hash_file(absolute: str, path: str) -> tuple[Entry, list[Any] | None]:
+    """Read a file; also what to remember of it, or None if it changed too lately to be trusted."""
+    now = time.time_ns()
+    hasher = hashlib.sha256()
+    size = 0
+    try:
+        handle = os.open(absolute, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            before = os.fstat(handle)
+            if not stat.S_ISREG(before.st_mode):
+                raise _special(path)
+            while chunk := os.read(handle, _CHUNK):
+                hasher.update(chunk)
+                size += len(chunk)
+            after = os.fstat(handle)
+        finally:
+            os.close(handle)
+    except OSError as fault:
+        raise _unreadable(path, fault) from fault
+    digest = hasher.hexdigest()
+    entry = Entry(
+        path=path, kind="file", digest=digest, size=size, executable=bool(after.st_mode & stat.S_IXUSR)
+    )
+    settled = now - max(after.st_mtime_ns, after.st_ctime_ns) > _RACY_NS
+    if not settled or _signature(before) != _signature(after) or size != after.st_size:
+        return entry, None
+    return entry, [*_signature(after), digest]
+
+
+def _scan(absolute: str) -> list[os.DirEntry[str]]:
+    with os.scandir(absolute) as found:
+        return list(found)
+
+
+class _Reader:
+    """One walk over a folder."""
+
+    def __init__(self, root: str, old: _Memo, exclude: frozenset[str], memo: Path | None, ignore: bool) -> None:
+        self.root = root
+        self.old = old
+        self.new = _Memo(dirs={} if ignore else old.dirs)
+        self.exclude = exclude
+        self.memo = memo
+        self.ignore = ignore
+        self.entries: list[Entry] = []
+        self.dirs: set[str] = set()
+
+    def walk(self) -> None:
+        """Fill `entries` and `new`."""
+        if "." in self.exclude:
+            return
+        rules = _rules_of(self.root) if self.ignore else None
+        pending: list[tuple[str, str, bool, _Docker | _Git | None]] = [(self.root, "", False, rules)]
+        while pending:
+            absolute, prefix, ignored, rules = pending.pop()
+            try:
+                found = _scan(absolute)
+            except OSError as fault:
+                if ignored:
+                    continue
+                raise _unreadable(prefix.rstrip("/") or ".", fault) from fault
+            if isinstance(rules, _Git):
+                for item in found:
+                    if item.name == _GIT_FILE and item.is_file(follow_symlinks=False):
+                        rules = rules.within(prefix, _read_ignore_file(item.path, prefix + _GIT_FILE))
+            for item, code in self._decisions(found, prefix, rules):
+                path = prefix + item.name
+                if path in self.exclude or self._is_memo(item):
+                    continue
+                if code & _IGNORED:
+                    if code & _DESCEND:
+                        pending.append((item.path, path + "/", True, rules))
+                    continue
+                if not _is_utf8(path):
+                    raise _fault(path, "has a name that is not UTF-8", "rename it")
+                if ignored:
+                    self._add_dir(prefix.rstrip("/"))
+                if code & _IS_DIR:
+                    self._add_dir(path)
+                    pending.append((item.path, path + "/", False, rules))
+                else:
+                    self._add(item, path)
+
+    def _decisions(
+        self, found: list[os.DirEntry[str]], prefix: str, rules: _Docker | _Git | None
+    ) -> list[tuple[os.DirEntry[str], int]]:
+        """Each entry's code, remembered as long as the ignore files stay as they are."""
+        if rules is None:
+            return [(item, _IS_DIR if item.is_dir(follow_symlinks=False) else 0) for item in found]
+        known = self.old.dirs.get(prefix)
+        codes: dict[str, int] = known[1] if known is not None and known[0] == rules.key else {}
+        result = []
+        for item in found:
+            is_dir = item.is_dir(follow_symlinks=False)
+            code = codes.get(item.name)
+            if code is None or bool(code & _IS_DIR) != is_dir:
+                code = rules.decide(prefix + item.name, is_dir)
+            result.append((item, code))
+        self.new.dirs[prefix] = [rules.key, {item.name: code for item, code in result}]
+        return result
+
+    def _is_memo(self, item: os.DirEntry[str]) -> bool:
+        """Whether this is the memo itself, or one being written: no part of the tree it is about."""
+        if self.memo is None or self.memo.name not in item.name:
+            return False
+        temporary = item.name.startswith(f".{self.memo.name}.") and item.name.endswith(".tmp")
+        return (item.name == self.memo.name or temporary) and os.path.dirname(item.path) == str(self.memo.parent)
+
+    def _add_dir(self, path: str) -> None:
+        """Take a folder, and those above it that came only with a re-included entry."""
+        while path and path not in self.dirs:
+            self.dirs.add(path)
+            self.entries.append(Entry(path=path, kind="dir"))
+            path = posixpath.dirname(path)
+
+    def _add(self, item: os.DirEntry[str], path: str) -> None:
+        try:
+            status = item.stat(follow_symlinks=False)
+        except OSError as fault:
+            raise _unreadable(path, fault) from fault
+        if stat.S_ISLNK(status.st_mode):
+            self.entries.append(_link(item.path, path))
+            return
+        if not stat.S_ISREG(status.st_mode):
+            raise _special(path)
+        known = self.old.files.get(path)
+        if (
+            known is not None
+            and known[0] == status.st_size
+            and known[1] == status.st_mtime_ns
+            and known[2] == status.st_ctime_ns
+            and known[3] == status.st_ino
+        ):
+            executable = bool(status.st_mode & stat.S_IXUSR)
+            entry = Entry(path=path, kind="file", digest=known[4], size=status.st_size, executable=executable)
+        else:
+            entry, known = _hash_file(item.path, path)
+        self.entries.append(entry)
+        if known is not None:
+            self.new.files[path] = known
+
+
+def _digest(entries: tuple[Entry, ...]) -> str:
+    """Hash entries; no field can hold a NUL, so the NULs keep fields and entries apart."""
+    lines = [f"{e.kind}\0{'x' if e.executable else '-'}\0{e.digest}\0{e.path}\0" for e in entries]
+    return hashlib.sha256(b"ocicaliban-tree 1\0" + "".join(lines).encode()).hexdigest()
+
+
+def read_tree(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] = (), ignore: bool = True) -> Tree:
+    """Read a folder as it enters an image, without what its ignore files leave out.
+
+    Inputs: `root`, the folder; `memo`, a file that keeps digests and ignore decisions between reads (one for
+    each root and set of options; never part of the tree itself); `exclude`, paths relative to `root` that are
+    always left out; `ignore`, False to read everything, whatever the ignore files and the built-in list say.
+
+    Of the ignore files the first that exists counts: .containerignore, .dockerignore (patterns as Docker reads
+    them, except that `**` within a name stops at `/`), else every .gitignore.
+
+    Output: the `Tree`, its entries sorted by path; its digest depends on paths, contents, link targets and the
+    owner's executable bit alone.
+
+    Raises OcicalibanError, never because of an ignored path: `root` is no folder; a link leaves it; a name is
+    not UTF-8; a socket, FIFO or device; something that cannot be read.
+    """
+    if not root.is_dir():
+        raise OcicalibanError(f"{_shown(str(root))}: no such folder", "Name the folder that holds the project.")
+    absolute = os.path.abspath(root)
+    memo = Path(os.path.abspath(memo)) if memo is not None else None
+    old = _load_memo(memo) if memo is not None else _Memo()
+    reader = _Reader(absolute, old, frozenset(posixpath.normpath(path) for path in exclude), memo, ignore)
+    reader.walk()
+    if memo is not None and reader.new != old:
+        _save_memo(memo, reader.new)
+    entries = tuple(sorted(reader.entries, key=lambda entry: entry.path))
+    return Tree(root=root, digest=_digest(entries), entries=entries)

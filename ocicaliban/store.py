@@ -1,0 +1,120 @@
+"""The local image store, read from its own index: which of our images are there, by key."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from ocicaliban import paths, proc
+from ocicaliban.errors import OcicalibanError, ToolError
+from ocicaliban.model import Image
+
+PREFIX = "localhost/ocicaliban/"
+
+
+def name_for(layer: str, key: str) -> str:
+    """The name under which the image of a layer is kept: its recipe, and 128 bits of its key."""
+    return f"localhost/{folder_for(layer, key)}:latest"
+
+
+def folder_for(layer: str, key: str) -> str:
+    """The relative folder of a layout that `buildah pull oci:FOLDER` stores under `name_for`."""
+    word = re.sub("[^a-z0-9]+", "-", layer.split()[0].lower()).strip("-") or "layer"
+    return f"ocicaliban/{word}/{key[:32]}"
+
+
+def _conf_stamp() -> str:
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "containers" / "storage.conf"
+    stamps = [os.environ.get(name, "") for name in ("CONTAINERS_STORAGE_CONF", "STORAGE_DRIVER", "XDG_DATA_HOME")]
+    for path in (config, Path("/etc/containers/storage.conf")):
+        stamps.append(str(path.stat().st_mtime_ns) if path.exists() else "-")
+    return "|".join(stamps)
+
+
+def location() -> tuple[Path, str]:
+    """The store's graph root and driver, asked of podman once and remembered while storage.conf stays the same."""
+    memo = paths.cache() / "store.json"
+    stamp = _conf_stamp()
+    try:
+        known = json.loads(memo.read_text())
+        if known["stamp"] == stamp:
+            return Path(known["root"]), known["driver"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    root, driver = proc.run(
+        ("podman", "info", "--format", "{{.Store.GraphRoot}}\n{{.Store.GraphDriverName}}"),
+        doing="podman cannot open its image store",
+    ).splitlines()
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    temporary = memo.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps({"stamp": stamp, "root": root, "driver": driver}))
+    temporary.replace(memo)
+    return Path(root), driver
+
+
+def images() -> tuple[Image, ...]:
+    """All images in the store, from containers/storage's images.json (replaced atomically by its writers)."""
+    root, driver = location()
+    index = root / f"{driver}-images" / "images.json"
+    try:
+        raw: list[dict[str, Any]] = json.loads(index.read_text())
+    except FileNotFoundError:
+        return ()
+    except (OSError, ValueError) as exc:
+        raise ToolError(f"the image store's index {index} cannot be read: {exc}", "try `podman system check`") from exc
+    return tuple(
+        Image(
+            id=item["id"],
+            digest=item.get("digest", ""),
+            key="",
+            names=tuple(item.get("names") or ()),
+        )
+        for item in raw
+    )
+
+
+def take(folder: Path, layer: str, key: str) -> Image:
+    """Import the layout at `folder`/`folder_for(layer, key)` as the image of that layer.
+
+    libimage names an image pulled from a relative `oci:` folder after the folder, which saves a command; should a
+    version not do so, it is tagged.
+    """
+    identity = proc.run(
+        ("buildah", "pull", "--quiet", f"oci:{folder_for(layer, key)}"),
+        cwd=folder,
+        doing=f"the layer '{layer}' cannot be stored",
+    ).splitlines()[-1]
+    if image := find(layer, key):
+        return image
+    proc.run(("buildah", "tag", identity, name_for(layer, key)))
+    return taken(layer, key)
+
+
+def taken(layer: str, key: str) -> Image:
+    """The image of the layer, which was just made; raises OcicalibanError if somebody removed it meanwhile."""
+    if image := find(layer, key):
+        return image
+    raise OcicalibanError(f"the image of the layer '{layer}' vanished from the store", "run the command again")
+
+
+def find(layer: str, key: str, known: tuple[Image, ...] | None = None) -> Image | None:
+    """The image of the layer with this key, or None."""
+    name = name_for(layer, key)
+    for image in images() if known is None else known:
+        if name in image.names:
+            return Image(id=image.id, digest=image.digest, key=key, names=image.names)
+    return None
+
+
+def layer_sizes() -> dict[str, int]:
+    """Bytes of each uncompressed layer in the store, by its diff id."""
+    root, driver = location()
+    index = root / f"{driver}-layers" / "layers.json"
+    try:
+        raw = json.loads(index.read_text())
+    except (OSError, ValueError):
+        return {}
+    return {item["diff-digest"]: int(item.get("diff-size", 0)) for item in raw if "diff-digest" in item}

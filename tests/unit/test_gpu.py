@@ -1,0 +1,366 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocicaliban import gpu
+from ocicaliban.errors import OcicalibanError, UsageError
+
+KIND = "acme.example/gpu"
+UUID = "GPU-01234567-89ab-cdef-0123-456789abcdef"
+
+
+def write(folder: Path, *names: str | dict[str, Any], file: str = "acme.json", **top: Any) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    devices = [{"name": name, "containerEdits": {}} if isinstance(name, str) else name for name in names]
+    path = folder / file
+    path.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": KIND, "devices": devices, **top}))
+    return path
+
+
+def device(name: str, kind: str = KIND, spec: str = "/etc/cdi/acme.json", version: str = "0.5.0") -> gpu.Device:
+    return gpu.Device(kind=kind, name=name, spec=Path(spec), version=version)
+
+
+def names(devices: tuple[gpu.Device, ...]) -> list[str]:
+    return [item.name for item in devices]
+
+
+def test_spec_dirs() -> None:
+    system = (Path("/etc/cdi"), Path("/var/run/cdi"))
+    assert gpu.spec_dirs({"HOME": "/h"}) == (Path("/h/.config/cdi"), *system)
+    environ = {"HOME": "/h", "XDG_CONFIG_HOME": "/x"}
+    assert gpu.spec_dirs(environ, ("/a", "~/b", "/etc/cdi")) == (
+        Path("/a"),
+        Path("/h/b"),
+        Path("/etc/cdi"),
+        Path("/x/cdi"),
+        Path("/var/run/cdi"),
+    )
+    assert gpu.spec_dirs({"HOME": "/h", "XDG_CONFIG_HOME": "relative"})[0] == Path("/h/.config/cdi")
+
+
+def test_discover_sorts_naturally_and_skips_what_is_no_spec(tmp_path: Path) -> None:
+    spec = write(tmp_path, "10", "all", "2", "gpu10", "gpu9", UUID)
+    (tmp_path / "notes.txt").write_text("{")
+    (tmp_path / "folder.json").mkdir()
+    found = gpu.discover([tmp_path / "absent", spec, tmp_path, tmp_path])
+    assert names(found) == ["2", "10", UUID, "all", "gpu9", "gpu10"]
+    assert found[0] == gpu.Device(kind=KIND, name="2", spec=spec, version="0.5.0")
+    assert found[0].qualified == "acme.example/gpu=2"
+
+
+@pytest.mark.parametrize("suffix", ["yaml", "yml"])
+def test_discover_yaml_with_unquoted_number_and_unknown_fields(tmp_path: Path, suffix: str) -> None:
+    (tmp_path / f"acme.{suffix}").write_text(
+        "cdiVersion: 9.9.9\nkind: acme.example/gpu\nnovelty: [1]\ndevices:\n- name: 0\n  containerEdits:\n"
+        "    netDevices: [{hostInterfaceName: eth0}]\n    env: [A=1]\n    mounts:\n"
+    )
+    found = gpu.discover([tmp_path])
+    assert names(found) == ["0"]
+    assert gpu.resolve(found) == gpu.Injection(env=("A=1",))
+
+
+def test_yaml_is_imported_late(tmp_path: Path) -> None:
+    write(tmp_path, "0")
+    code = (
+        "import sys; from pathlib import Path; from ocicaliban import gpu\n"
+        "assert gpu.discover([Path(sys.argv[1])]); assert 'yaml' not in sys.modules"
+    )
+    subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(Path(gpu.__file__).parents[1])},
+    )
+
+
+def test_without_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "acme.yaml").write_text("{}")
+    monkeypatch.setitem(sys.modules, "yaml", None)
+    with pytest.raises(OcicalibanError, match="PyYAML"):
+        gpu.discover([tmp_path])
+
+
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("a.json", ""),
+        ("a.json", '{"cdiVersion": "0.5.0", '),
+        ("a.json", "[" * 100_000),
+        ("a.json", "[]"),
+        ("a.json", '{"cdiVersion": "0.5.0", "kind": "acme.example/gpu"}'),
+        ("a.json", '{"cdiVersion": "0.5.0", "kind": "gpu", "devices": []}'),
+        ("a.json", '{"cdiVersion": "new", "kind": "acme.example/gpu", "devices": []}'),
+        ("a.json", '{"cdiVersion": "0.5.0", "kind": "acme.example/gpu", "devices": [{}]}'),
+        ("a.json", '{"cdiVersion": "0.5.0", "kind": "acme.example/gpu", "devices": [{"name": "0"}, {"name": "0"}]}'),
+        ("a.yaml", ""),
+        ("a.yaml", "a: [1"),
+        ("a.yaml", "a: 2024-99-99"),
+        ("a.yml", "cdiVersion: 0.5.0\nkind: acme.example/gpu\ndevices:\n"),
+    ],
+)
+def test_corrupt_spec(tmp_path: Path, file: str, text: str) -> None:
+    (tmp_path / file).write_text(text)
+    with pytest.raises(OcicalibanError) as caught:
+        gpu.discover([tmp_path])
+    assert str(tmp_path / file) in caught.value.message
+    assert f"nvidia-ctk cdi generate --output={tmp_path / file}" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        [],
+        {"env": "A=1"},
+        {"env": ["A"]},
+        {"env": ["=1"]},
+        {"env": [True]},
+        {"mounts": [{"hostPath": "/a"}]},
+        {"mounts": ["/a"]},
+        {"deviceNodes": [{"hostPath": "/dev/a"}]},
+        {"hooks": [{"hookName": "../x", "path": "/a"}]},
+        {"hooks": [{"hookName": "createContainer", "path": "/a", "timeout": "1"}]},
+    ],
+)
+def test_corrupt_edits(tmp_path: Path, edits: object) -> None:
+    write(tmp_path, {"name": "0", "containerEdits": edits})
+    with pytest.raises(OcicalibanError, match="corrupt"):
+        gpu.discover([tmp_path])
+
+
+def test_broken_link_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.json").symlink_to("absent")
+    with pytest.raises(OcicalibanError, match=r"a\.json"):
+        gpu.discover([tmp_path])
+
+
+def test_same_name_twice(tmp_path: Path) -> None:
+    first = write(tmp_path / "a", "0")
+    write(tmp_path / "b", "0", "1")
+    found = gpu.discover([tmp_path / "a", tmp_path / "b"])
+    assert names(found) == ["0", "1"]
+    assert found[0].spec == first
+    write(tmp_path / "a", "0", file="copy.json")
+    with pytest.raises(OcicalibanError, match=r"two CDI specs.*acme\.json.*copy\.json"):
+        gpu.discover([tmp_path / "a"])
+
+
+def test_var_run_goes_before_etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "ETC", tmp_path / "etc")
+    monkeypatch.setattr(gpu, "VAR_RUN", tmp_path / "run")
+    write(tmp_path / "etc", "0")
+    winner = write(tmp_path / "run", "0")
+    assert gpu.discover([tmp_path / "etc", tmp_path / "run"])[0].spec == winner
+    own = write(tmp_path / "own", "0")
+    assert gpu.discover([tmp_path / "own", tmp_path / "etc", tmp_path / "run"])[0].spec == own
+
+
+@pytest.mark.parametrize("request_", [None, "", "all"])
+def test_select_default(request_: str | None) -> None:
+    plain = (device("0"), device("1"), device(UUID), device("0", "acme.example/nic"))
+    assert gpu.select(plain, request_) == plain[:2]
+    assert names(gpu.select((*plain, device("all")), request_)) == ["all"]
+    assert names(gpu.select((device("gpu0"), device("gpu1")), request_)) == ["gpu0", "gpu1"]
+    assert names(gpu.select((device(UUID),), request_)) == [UUID]
+    with pytest.raises(UsageError):
+        gpu.select((device("0", "acme.example/nic"),), request_)
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ("0", ["0"]),
+        ("1, 0,1", ["gpu1", "0"]),
+        ("gpu0", ["0"]),
+        (UUID, [UUID]),
+        (UUID.lower(), [UUID]),
+        (UUID.removeprefix("GPU-"), [UUID]),
+        ("acme.example/gpu=gpu1", ["gpu1"]),
+        ("acme.example/nic=0", ["0"]),
+        ("eth", ["eth"]),
+    ],
+)
+def test_select(request_: str, expected: list[str]) -> None:
+    offered = (
+        device("0"),
+        device("gpu1"),
+        device(UUID),
+        device("0", "acme.example/nic"),
+        device("eth", "acme.example/nic"),
+    )
+    assert names(gpu.select(offered, request_)) == expected
+
+
+@pytest.mark.parametrize("request_", ["2", "0,2", "none", ",", "acme.example/gpu=7", "acme.example/gpu=all"])
+def test_select_nothing(request_: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        gpu.select((device("0"), device("1")), request_)
+    assert "acme.example/gpu=0, acme.example/gpu=1" in caught.value.hint
+
+
+def test_select_without_devices() -> None:
+    with pytest.raises(UsageError) as caught:
+        gpu.select((), None)
+    assert "nvidia-ctk cdi generate" in caught.value.hint
+
+
+def test_select_ambiguous() -> None:
+    with pytest.raises(UsageError) as caught:
+        gpu.select((device("0"), device("0", "other.example/gpu")), "0")
+    assert "acme.example/gpu=0 or other.example/gpu=0" in caught.value.hint
+
+
+def full(folder: Path) -> tuple[gpu.Device, ...]:
+    library = {"hostPath": "/lib/a.so", "containerPath": "/lib/a.so", "options": ["ro", "nosuid", "nodev", "bind"]}
+    hook = {"hookName": "createContainer", "path": "/bin/acme-ctk", "args": ["acme-ctk", "ldcache"], "env": ["X=1"]}
+    write(
+        folder,
+        *(
+            {
+                "name": str(number),
+                "containerEdits": {
+                    "deviceNodes": [
+                        {"path": f"/dev/acme{number}", "permissions": "rw"},
+                        {"path": "/dev/acmectl", "hostPath": "/dev/host-ctl", "major": 195},
+                    ],
+                    "mounts": [library],
+                    "env": [f"WHICH={number}"],
+                    "hooks": [hook],
+                },
+            }
+            for number in range(2)
+        ),
+        containerEdits={"env": ["WHICH=void", "B=a=b"], "mounts": [library], "hooks": [{**hook, "timeout": 5}]},
+    )
+    return gpu.discover([folder])
+
+
+def test_resolve(tmp_path: Path) -> None:
+    injection = gpu.resolve(full(tmp_path))
+    assert injection.env == ("WHICH=1", "B=a=b")
+    assert injection.mounts == (
+        gpu.Mount(host_path="/lib/a.so", container_path="/lib/a.so", options=("ro", "nosuid", "nodev", "bind")),
+    )
+    assert injection.devices == (
+        gpu.DeviceNode(path="/dev/acme0", permissions="rw"),
+        gpu.DeviceNode(path="/dev/acmectl", host_path="/dev/host-ctl"),
+        gpu.DeviceNode(path="/dev/acme1", permissions="rw"),
+    )
+    assert [hook.timeout for hook in injection.hooks] == [5, None]
+    assert gpu.resolve(()) == gpu.Injection()
+
+
+def test_resolve_sees_a_changed_spec(tmp_path: Path) -> None:
+    found = full(tmp_path)
+    write(tmp_path, "7")
+    with pytest.raises(OcicalibanError, match=r"no acme\.example/gpu=0 any more"):
+        gpu.resolve(found)
+
+
+def test_podman_args(tmp_path: Path) -> None:
+    injection = gpu.resolve(full(tmp_path))
+    expected = (
+        *("-v", "/lib/a.so:/lib/a.so:ro,nosuid,nodev"),
+        *("--device", "/dev/acme0:/dev/acme0:rw"),
+        *("--device", "/dev/host-ctl:/dev/acmectl:rwm"),
+        *("--device", "/dev/acme1:/dev/acme1:rw"),
+        *("--env", "WHICH=1", "--env", "B=a=b"),
+    )
+    assert gpu.podman_args(injection) == expected
+    assert gpu.podman_args(injection, "/hooks") == ("--hooks-dir", "/hooks", *expected)
+    assert gpu.podman_args(gpu.Injection(), "/hooks") == ()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ((), "/a:/b"),
+        (("rbind",), "/a:/b"),
+        (("rbind", "rprivate", "relatime", "ro"), "/a:/b:rprivate,ro"),
+        (("ro", "rw", "ro", "ro"), "/a:/b:ro"),
+    ],
+)
+def test_mount_options(options: tuple[str, ...], expected: str) -> None:
+    mount = gpu.Mount(host_path="/a", container_path="/b", options=options)
+    assert gpu.podman_args(gpu.Injection(mounts=(mount,))) == ("-v", expected)
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.lists(st.sampled_from(["ro", "rw", "nosuid", "suid", "shared", "rslave", "bind", "rbind", "weird"])))
+def test_mount_options_never_clash(options: list[str]) -> None:
+    mount = gpu.Mount(host_path="/a", container_path="/b", options=tuple(options))
+    kept = gpu.podman_args(gpu.Injection(mounts=(mount,)))[1].split(":")[2:]
+    words = kept[0].split(",") if kept else []
+    for group in ({"ro", "rw"}, {"nosuid", "suid"}, {"shared", "rslave"}):
+        assert len(group & set(words)) == len([word for word in words if word in group]) == bool(group & set(options))
+    assert not {"bind", "rbind", "weird"} & set(words)
+
+
+@pytest.mark.parametrize("path", ["volume", "/a:b"])
+def test_paths_that_podman_would_misread(path: str) -> None:
+    with pytest.raises(OcicalibanError):
+        gpu.podman_args(gpu.Injection(mounts=(gpu.Mount(host_path=path, container_path="/b"),)))
+
+
+def test_hook_files(tmp_path: Path) -> None:
+    files = gpu.hook_files(gpu.resolve(full(tmp_path)))
+    assert list(files) == ["000-createContainer.json", "001-createContainer.json"]
+    assert json.loads(files["000-createContainer.json"]) == {
+        "version": "1.0.0",
+        "hook": {"path": "/bin/acme-ctk", "args": ["acme-ctk", "ldcache"], "env": ["X=1"], "timeout": 5},
+        "when": {"always": True},
+        "stages": ["createContainer"],
+    }
+    assert gpu.hook_files(gpu.Injection()) == {}
+
+
+@pytest.mark.parametrize(
+    ("version", "podman", "expected"),
+    [
+        ("0.5.0", (4, 3, 1), True),
+        ("0.6.0", (4, 9, 4), False),
+        ("0.2.0", (4, 3, 1), False),
+        ("0.8.0", (5, 4, 2), True),
+        ("1.0.0", (5, 4, 2), False),
+        ("1.0.0", (5, 5, 0), True),
+        ("1.1.0", (5, 8), False),
+    ],
+)
+def test_native_version(version: str, podman: tuple[int, ...], expected: bool) -> None:
+    assert gpu.native((device("0", version=version),), podman_version=podman) is expected
+
+
+def test_native_place(tmp_path: Path) -> None:
+    elsewhere = device("0", spec=str(tmp_path / "a.yaml"))
+    assert not gpu.native((device("1"), elsewhere), podman_version=(5, 8))
+    assert gpu.native((elsewhere,), podman_version=(5, 8), podman_dirs=(tmp_path,))
+    assert not gpu.native((device("0", spec="/etc/cdi/sub/a.yaml"),), podman_version=(5, 8))
+    assert not gpu.native((device("0", spec="/etc/cdi/a.yml"),), podman_version=(5, 8))
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    there = tmp_path / "there.so"
+    there.touch()
+    edits = {
+        "mounts": [
+            {"hostPath": str(there), "containerPath": "/lib/there.so"},
+            {"hostPath": str(tmp_path / "gone.so"), "containerPath": str(there)},
+        ],
+        "deviceNodes": [{"path": "/dev/absent-acme", "hostPath": "/dev/null"}, {"path": "/dev/absent-acme1"}],
+        "hooks": [
+            {"hookName": "createContainer", "path": "/absent/ctk"},
+            {"hookName": "startContainer", "path": "/absent/inside"},
+        ],
+    }
+    spec = write(tmp_path / "stale", {"name": "0", "containerEdits": edits}, {"name": "1", "containerEdits": edits})
+    write(tmp_path / "good", "2")
+    found = gpu.discover([tmp_path / "stale", tmp_path / "good"])
+    assert gpu.missing_files(found) == {spec: (str(tmp_path / "gone.so"), "/dev/absent-acme1", "/absent/ctk")}

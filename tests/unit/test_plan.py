@@ -1,0 +1,98 @@
+"""The plan is a pure function of values; its keys say what an image is made of."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocicaliban import catalog
+from ocicaliban.errors import UsageError
+from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot
+from ocicaliban.plan import order, plan
+
+BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
+WORLD = Snapshot(
+    variant="cpu", base=BASE, source="5eed", requirements="six==1.16.0\n", command=("python3", "train.py")
+)
+
+
+def planned(world: Snapshot = WORLD, project: Project | None = None, mode: str = "run") -> Plan:
+    project = project or Project(root=Path("/nowhere"))
+    return plan(project, catalog.recipes_for(project, mode), mode, world)
+
+
+def test_the_layers_of_run_stand_in_their_order() -> None:
+    world = evolve(WORLD, variant="gpu", data=(("data", "da7a"),))
+    project = Project(root=Path("/nowhere"), layers={"apt": {"packages": ["git"]}})
+    names = [layer.name for layer in planned(world, project).layers]
+    assert names == ["cuda", "apt", "python", "data data", "source-copy", "entrypoint"]
+
+
+def test_an_edit_of_the_source_keeps_the_keys_below_it() -> None:
+    before, after = planned(), planned(evolve(WORLD, source="0ther"))
+    assert before.layers[0].key == after.layers[0].key
+    assert before.layers[1].key != after.layers[1].key
+    assert before.key != after.key
+
+
+def test_the_folder_of_the_project_is_in_no_key() -> None:
+    other = planned(project=Project(root=Path("/elsewhere")))
+    assert [layer.key for layer in other.layers] == [layer.key for layer in planned().layers]
+
+
+def test_the_order_of_apt_packages_is_in_no_key() -> None:
+    one = Project(root=Path("/nowhere"), layers={"apt": {"packages": ["git", "curl"]}})
+    two = Project(root=Path("/nowhere"), layers={"apt": {"packages": ["curl", "git"]}})
+    assert planned(project=one).key == planned(project=two).key
+
+
+def test_cpu_and_gpu_share_layers_when_nothing_differs_but_the_devices() -> None:
+    project = Project(root=Path("/nowhere"), layers={"apt": {"packages": {"all": ["git"], "gpu": ["nvtop"]}}})
+    cpu = planned(project=project)
+    gpu = planned(evolve(WORLD, variant="gpu"), project)
+    assert gpu.launch.devices == ("gpu",) and cpu.launch.devices == ()
+    assert ("PACKAGES", "git nvtop") in gpu.layers[1].steps[0].env  # type: ignore[union-attr]
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_different_requirements_have_different_keys(one: str, two: str) -> None:
+    same = planned(evolve(WORLD, requirements=one)).key == planned(evolve(WORLD, requirements=two)).key
+    assert same == (one == two)
+
+
+def test_a_cycle_in_after_is_named() -> None:
+    recipes = [Recipe(name="a", summary="", after=("b",)), Recipe(name="b", summary="", after=("a",))]
+    with pytest.raises(UsageError, match="a cycle in 'after'"):
+        order(recipes)
+
+
+def test_two_recipes_that_provide_the_source_are_refused() -> None:
+    recipes = [Recipe(name="a", summary="", provides="source"), Recipe(name="b", summary="", provides="source")]
+    with pytest.raises(UsageError, match="both provide the source"):
+        order(recipes)
+
+
+def test_an_unknown_mode_gets_the_nearest_name() -> None:
+    with pytest.raises(UsageError) as caught:
+        planned(mode="runn")
+    assert caught.value.hint == "did you mean 'run'?"
+
+
+def test_an_unknown_recipe_in_the_configuration_gets_the_nearest_name() -> None:
+    with pytest.raises(UsageError) as caught:
+        planned(project=Project(root=Path("/nowhere"), layers={"atp": {}}))
+    assert caught.value.hint == "did you mean 'apt'?"
+
+
+def test_an_unknown_parameter_is_refused() -> None:
+    with pytest.raises(UsageError, match="no parameter 'package'"):
+        planned(project=Project(root=Path("/nowhere"), layers={"apt": {"package": ["git"]}}))
+
+
+def test_a_string_is_no_list_of_packages() -> None:
+    with pytest.raises(UsageError, match="expected a list of strings"):
+        planned(project=Project(root=Path("/nowhere"), layers={"apt": {"packages": "git"}}))
