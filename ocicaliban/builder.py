@@ -73,6 +73,7 @@ def build(
     if cache and plan.layers:
         top = plan.layers[-1]
         if image := store.find(top.name, top.key):
+            store.touch(image.id)
             return image
     parent = bases.ensure(plan.base)
     if not plan.layers:
@@ -94,6 +95,7 @@ def build(
                     make = _run_layer if layer.runs else _tree_layer
                     found = make(layer, parent, folder, trees, secrets or {})
                 parent = found
+                store.touch(found.id)
     return parent
 
 

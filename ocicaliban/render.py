@@ -1,10 +1,11 @@
-"""A plan as text and JSON; pure."""
+"""A plan as text, JSON and a Containerfile; pure."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import json
+from collections.abc import Collection, Mapping
 
-from ocicaliban.model import Plan
+from ocicaliban.model import Configure, Copy, Plan, Run, Step
 
 
 def lines(plan: Plan, there: Collection[str]) -> tuple[str, ...]:
@@ -28,3 +29,51 @@ def as_json(plan: Plan, there: Collection[str]) -> dict[str, object]:
             for layer in plan.layers
         ],
     }
+
+
+_HEADER = """\
+# The image of `ocicaliban plan {mode} --containerfile`, without ocicaliban. Build it in the project's folder:
+#   podman build --network host -v "$(command -v uv)":/dev/oc/uv:ro -f Containerfile .
+"""
+
+
+def containerfile(plan: Plan, sources: Mapping[str, str], base: str = "") -> str:
+    """The same image as a Containerfile.
+
+    `sources` gives the folder of each copied tree, relative to the context; `base` is the name of the base's image
+    where it is one in the local store alone.
+    """
+    reference = base or plan.base.reference
+    if plan.base.kind == "registry" and plan.base.digest:
+        reference = f"{reference}@{plan.base.digest}"
+    out = [_HEADER.format(mode=plan.mode), f"FROM {reference}"]
+    for layer in plan.layers:
+        out.append(f"\n# {layer.name}")
+        for step in layer.steps:
+            out += _instructions(step, sources)
+    return "\n".join(out) + "\n"
+
+
+def _instructions(step: Step, sources: Mapping[str, str]) -> list[str]:
+    if isinstance(step, Copy):
+        return [f"COPY {json.dumps([sources[step.tree], step.to])}"]
+    if isinstance(step, Run):
+        # The script itself, as it is run by ocicaliban; its inputs are written into the tmpfs that /dev is.
+        before = [f"export {name}={_quoted(value)}" for name, value in step.env]
+        before += [f"printf %s {_quoted(text)} > /dev/oc/{name}" for name, text in step.files]
+        if step.files:
+            before.insert(0, "mkdir -p /dev/oc")
+        return [f"RUN {json.dumps(['/bin/sh', '-c', chr(10).join([*before, step.script])])}"]
+    assert isinstance(step, Configure)
+    found = [f"ENV {name}={json.dumps(value)}" for name, value in step.env]
+    if step.path:
+        found.append(f"ENV PATH={':'.join(step.path)}:$PATH")
+    if step.workdir:
+        found.append(f"WORKDIR {step.workdir}")
+    if step.entrypoint:
+        found.append(f"ENTRYPOINT {json.dumps(list(step.entrypoint))}")
+    return found + [f"EXPOSE {port}" for port in step.ports]
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "'\\''") + "'"

@@ -118,3 +118,40 @@ def layer_sizes() -> dict[str, int]:
     except (OSError, ValueError):
         return {}
     return {item["diff-digest"]: int(item.get("diff-size", 0)) for item in raw if "diff-digest" in item}
+
+
+def image_sizes() -> dict[str, int]:
+    """Bytes of each image, by id: its layers, shared ones counted in every image."""
+    root, driver = location()
+    try:
+        layers = json.loads((root / f"{driver}-layers" / "layers.json").read_text())
+        raw = json.loads((root / f"{driver}-images" / "images.json").read_text())
+    except (OSError, ValueError):
+        return {}
+    by_id = {layer["id"]: layer for layer in layers}
+    sizes: dict[str, int] = {}
+    for image in raw:
+        size, layer = 0, by_id.get(image.get("layer", ""))
+        while layer is not None:
+            size += int(layer.get("diff-size", 0))
+            layer = by_id.get(layer.get("parent", ""))
+        sizes[image["id"]] = size
+    return sizes
+
+
+def touch(image: str) -> None:
+    """Remember that the image with this id was used now."""
+    mark = paths.state() / "used" / image
+    try:
+        mark.touch()
+    except FileNotFoundError:
+        mark.parent.mkdir(parents=True, exist_ok=True)
+        mark.touch()
+
+
+def last_used(image: str) -> float:
+    """When the image was last built or run by us, in seconds since 1970; 0 when it never was."""
+    try:
+        return (paths.state() / "used" / image).stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

@@ -13,13 +13,16 @@ from typing import Annotated
 
 import typer
 
+from ocicaliban import base as bases
 from ocicaliban import builder, catalog, gpu, podman, proc, render, session, store
+from ocicaliban.cli.clean import clean
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Image, Project
 
 app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_enable=False, rich_markup_mode=None)
 layers_app = typer.Typer(no_args_is_help=True, help="The recipes that images are made of.")
 app.add_typer(layers_app, name="layers")
+app.command()(clean)
 
 Module = Annotated[str, typer.Argument(help="trainer.train, trainer/train.py or another executable file")]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--nogpu", help="Use the GPU (default: if there is one).")]
@@ -174,6 +177,7 @@ def plan(
     mode: Annotated[str, typer.Argument(help="build, run, shell, notebook, cloud, or one of the project's")],
     module: Module = "",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    containerfile: Annotated[bool, typer.Option("--containerfile", help="As a plain Containerfile.")] = False,
     gpu_wanted: Gpu = None,
     extras: Extras = None,
     dirs: Dirs = None,
@@ -181,9 +185,17 @@ def plan(
 ) -> None:
     """Show the stack of layers and which of them are there."""
     devices = session.choose_gpus(gpu_wanted, None)
+    if as_json and containerfile:
+        raise UsageError("--json and --containerfile exclude each other")
     planned = session.read(
         _root(), mode, module, gpus=devices, extras=tuple(extras or ()), dirs=tuple(dirs or ()), resolve=False
     )
+    if containerfile:
+        sources = {digest: os.path.relpath(tree.root, _root()) for digest, tree in planned.trees.items()}
+        local = bases.present(planned.plan.base) if planned.plan.base.kind in ("bootstrap", "local") else None
+        name = local.names[0] if local and local.names else ""
+        print(render.containerfile(planned.plan, sources, name), end="")
+        return
     there = _there(planned)
     if as_json:
         print(json.dumps(render.as_json(planned.plan, there), indent=2))
