@@ -1,4 +1,4 @@
-"""The commands build, run, plan, layers and doctor."""
+"""The commands build, run, plan and layers; gathers the others."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ import typer
 from ocicaliban import base as bases
 from ocicaliban import builder, catalog, gpu, podman, proc, render, session, store
 from ocicaliban.cli.clean import clean
+from ocicaliban.cli.doctor import doctor
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Image, Project
 
@@ -23,6 +24,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=True, pretty_exceptions_e
 layers_app = typer.Typer(no_args_is_help=True, help="The recipes that images are made of.")
 app.add_typer(layers_app, name="layers")
 app.command()(clean)
+app.command()(doctor)
 
 Module = Annotated[str, typer.Argument(help="trainer.train, trainer/train.py or another executable file")]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--nogpu", help="Use the GPU (default: if there is one).")]

@@ -1,0 +1,34 @@
+"""The command doctor."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import attrs
+import typer
+
+from ocicaliban import doctor as checks
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
+) -> None:
+    """Check whether this machine has what ocicaliban needs, and say what to do where it has not.
+
+    Ends with 1 if there is an error; warnings alone do not count.
+    """
+    findings = checks.examine()
+    if as_json:
+        print(json.dumps([attrs.asdict(finding) for finding in findings], indent=2))
+    else:
+        for finding in findings:
+            print(f"{finding.level:<9}{finding.name}: {_indented(finding.message)}")
+            if finding.remedy:
+                print(f"{'':<9}{_indented(finding.remedy)}")
+    if any(finding.level == "error" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _indented(text: str) -> str:
+    return text.replace("\n", "\n" + " " * 9)
