@@ -7,7 +7,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
+
+from ocicaliban.errors import UsageError
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
@@ -17,9 +19,9 @@ class HostSettings:
     """What a build step may see of the host: a CA bundle, uv's index settings, local folders of packages."""
 
     ca_bundle: Path | None
-    index_url: str
-    extra_index_urls: tuple[str, ...]
-    find_links: tuple[str, ...]
+    index_url: str = field(repr=False)  # the addresses may hold passwords
+    extra_index_urls: tuple[str, ...] = field(repr=False)
+    find_links: tuple[str, ...] = field(repr=False)
 
     def uv_environ(self) -> dict[str, str]:
         """uv's environment variables with the same meaning, for uv on the host."""
@@ -48,7 +50,12 @@ def read(environ: Mapping[str, str] = os.environ) -> HostSettings:
     parser = configparser.RawConfigParser()
     home = Path(environ.get("HOME", "/"))
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    parser.read([Path("/etc/pip.conf"), home / ".pip" / "pip.conf", config / "pip" / "pip.conf"], encoding="utf-8")
+    for file in (Path("/etc/pip.conf"), home / ".pip" / "pip.conf", config / "pip" / "pip.conf"):
+        try:
+            parser.read(file, encoding="utf-8")
+        except (configparser.Error, UnicodeDecodeError):
+            # Its text is not shown: it may hold passwords.
+            raise UsageError(f"{file}: pip could not read it", "mend it; `pip config debug` tells where") from None
 
     def setting(uv: str, pip: str) -> str:
         return str(

@@ -6,18 +6,28 @@ import re
 import tomllib
 from pathlib import Path
 from types import UnionType
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import cattrs
-from attrs import evolve, field, frozen
-from cattrs.errors import BaseValidationError
-from cattrs.v import transform_error
+from attrs import evolve, field, frozen, has
+from cattrs.errors import (
+    AttributeValidationNote,
+    BaseValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.gen import make_dict_structure_fn
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Project, Recipe
 
-_HEADER = re.compile(r"^\s*\[\[?\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
-_KEY = re.compile(r"^\s*([A-Za-z0-9_.\"'-]+)\s*=")
+Keys = tuple[str | int, ...]
+
+_HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
+_NAME = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
+_KEY = re.compile(rf"^\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=")
+_PART = re.compile(r"""\"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
 
 
 def _exact(kind: type) -> Any:
@@ -48,26 +58,59 @@ def _strict() -> cattrs.Converter:
     def is_tuple(kind: Any) -> bool:
         return getattr(kind, "__origin__", None) is tuple
 
+    def element_hook(element: Any, item: Any, index: int) -> Any:
+        try:
+            return converter.structure(element, item)
+        except (BaseValidationError, ValueError) as exc:
+            exc.add_note(IterableValidationNote(f"element {index}", index, item))
+            raise IterableValidationError("a list", [exc], tuple) from exc
+
     def tuple_hook(kind: Any) -> Any:
         item = get_args(kind)[0]
 
         def structure(value: Any, _: Any) -> Any:
             if type(value) is not list:
                 raise ValueError(f"expected a list, got {_WORDS.get(type(value), type(value).__name__)}")
-            return tuple(converter.structure(element, item) for element in value)
+            return tuple(element_hook(element, item, index) for index, element in enumerate(value))
 
         return structure
 
     converter.register_structure_hook_factory(is_tuple, tuple_hook)
 
-    def value_or_list(value: Any, _: Any) -> Any:
+    def table_hook(kind: Any) -> Any:
+        inner = (
+            make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
+            if has(kind)
+            else converter.gen_structure_mapping(kind)
+        )
+
+        def structure(value: Any, _: Any) -> Any:
+            if type(value) is not dict:
+                raise ValueError(f"expected a table, got {_WORDS.get(type(value), type(value).__name__)}")
+            return inner(value, kind)
+
+        return structure
+
+    converter.register_structure_hook_factory(
+        lambda kind: has(kind) or getattr(kind, "__origin__", None) is dict, table_hook
+    )
+
+    def literal(value: Any, kind: Any) -> Any:
+        if value not in get_args(kind):
+            raise ValueError(f"expected one of {', '.join(get_args(kind))}, got {value!r}")
+        return value
+
+    converter.register_structure_hook_func(lambda kind: getattr(kind, "__origin__", None) is Literal, literal)
+
+    def value_or_list(value: Any, kind: Any) -> Any:
         if type(value) is list:
             if not all(type(item) is str for item in value):
                 raise ValueError("expected a list of strings")
             return tuple(value)
-        if type(value) in (str, int, bool):
+        if type(value) in get_args(kind):
             return value
-        raise ValueError("expected a string, a number, true or false, or a list of strings")
+        words = [_WORDS[plain] for plain in get_args(kind) if plain in _WORDS]
+        raise ValueError(f"expected {', '.join(words)} or a list of strings")
 
     def is_value(kind: Any) -> bool:
         # The unions of the model are all "one plain value, or a list of strings".
@@ -80,20 +123,35 @@ def _strict() -> cattrs.Converter:
 CONVERTER = _strict()
 
 
-def line_of(text: str, path: tuple[str, ...]) -> int:
+def _names(dotted: str) -> list[str]:
+    return ["".join(parts) for parts in _PART.findall(dotted)]
+
+
+def line_of(text: str, path: Keys) -> int:
     """The 1-based line at which the key at `path` stands in a TOML text, or 0 when it cannot be told.
 
-    tomllib keeps no positions; a scan of headers and keys finds what people write by hand.
+    A number in `path` counts the elements of an array. tomllib keeps no positions; a scan of headers and keys
+    finds what people write by hand.
     """
-    table: tuple[str, ...] = ()
+    table: Keys = ()
+    counts: dict[Keys, int] = {}
     best = 0
     for number, line in enumerate(text.splitlines(), 1):
         if match := _HEADER.match(line):
-            table = tuple(part.strip().strip("\"'") for part in match[1].split("."))
-            if table and table == path[: len(table)]:
+            table = ()
+            for name in _names(match[2]):
+                if table in counts:
+                    table = (*table, counts[table])
+                table = (*table, name)
+            if len(match[1]) == 2:
+                counts[table] = counts.get(table, -1) + 1
+            if table == path or (table not in counts and table == path[: len(table)]):
                 best = number
+            if table in counts:
+                table = (*table, counts[table])
+                best = number if table == path[: len(table)] else best
         elif match := _KEY.match(line):
-            key = (*table, *(part.strip().strip("\"'") for part in match[1].split(".")))
+            key = (*table, *_names(match[1]))
             if key == path[: len(key)]:
                 best = number
                 if key == path:
@@ -110,7 +168,9 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
         text = path.read_text(encoding="utf-8")
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise UsageError(f"{path}: not valid TOML: {exc}", "mend the file at that place") from exc
+        line = re.search(r"at line (\d+)", str(exc))
+        place = f"{path}:{line[1]}" if line else str(path)
+        raise UsageError(f"{place}: not valid TOML: {exc}", "mend the file at that place") from exc
     except UnicodeDecodeError as exc:
         raise UsageError(f"{path}: not UTF-8", "save the file as UTF-8") from exc
     except OSError as exc:
@@ -122,26 +182,37 @@ def structure(value: Any, kind: Any, *, path: Path, text: str = "") -> Any:
     try:
         return CONVERTER.structure(value, kind)
     except (BaseValidationError, ValueError) as exc:
-        faults = [fault.replace(" @ $.", " in ").replace(" @ $", "") for fault in transform_error(exc)]
-        first = faults[0]
-        if match := re.match(r"extra fields found \((.+)\)(?: in (.+))?$", first):
-            where = (*(match[2] or "").split("."), match[1].split(",")[0].strip())
-            first = f"unknown key '{'.'.join(part for part in where if part)}'"
-            keys = tuple(part for part in where if part)
+        keys, fault = _first(exc, ())
+        shown = ".".join(key for key in keys if isinstance(key, str))
+        if isinstance(fault, ForbiddenExtraKeysError | KeyError):
+            what = f"{'key' if isinstance(fault, KeyError) else 'unknown key'} '{shown}'"
+            what += " is missing" if isinstance(fault, KeyError) else ""
         else:
-            named = re.search(r" in (.+)$", first)
-            raw = named[1] if named else ""
-            keys = tuple(part for part in re.split(r"\.|\[['\"]?|['\"]?\]", raw) if part and not part.isdigit())
-            first = re.sub(r"^invalid value for type, expected .*?(?= in |$)", _why(exc), first)
-        line = line_of(text, keys) if text else 0
-        place = f"{path}:{line}" if line else str(path)
-        raise UsageError(f"{place}: {first}", "`ocicaliban layers show NAME` lists a recipe's keys") from exc
+            what = str(fault) + (f" in {shown}" if shown else "")
+        raise UsageError(f"{_place(path, text, keys)}: {what}", _HINTS.get(path.name, "")) from exc
 
 
-def _why(exc: BaseException) -> str:
-    while isinstance(exc, BaseExceptionGroup):
-        exc = exc.exceptions[0]
-    return str(exc)
+_HINTS = {"layer.toml": "`ocicaliban layers show NAME` lists a recipe's keys"}
+
+
+def _place(path: Path, text: str, keys: Keys) -> str:
+    line = line_of(text, keys) if text else 0
+    return f"{path}:{line}" if line else str(path)
+
+
+def _first(exc: Exception, keys: Keys) -> tuple[Keys, Exception]:
+    """The first fault in what cattrs raised, and the keys that lead to it."""
+    if isinstance(exc, ForbiddenExtraKeysError):
+        return (*keys, sorted(exc.extra_fields)[0]), exc
+    if not isinstance(exc, BaseValidationError):
+        return keys, exc
+    inner = exc.exceptions[0]
+    for note in getattr(inner, "__notes__", ()):
+        if isinstance(note, AttributeValidationNote):
+            return _first(inner, (*keys, note.name))
+        if isinstance(note, IterableValidationNote):
+            return _first(inner, (*keys, note.index))
+    return _first(inner, keys)
 
 
 def load_recipe(folder: Path, origin: str) -> Recipe:
@@ -149,13 +220,17 @@ def load_recipe(folder: Path, origin: str) -> Recipe:
     path = folder / "layer.toml"
     text, raw = read_toml(path)
     scripts: dict[str, str] = {}
-    for step in raw.get("steps", []):
+    steps = raw.get("steps", [])
+    for step in steps if isinstance(steps, list) else []:
         name = step.get("script") if isinstance(step, dict) else None
         if isinstance(name, str) and name:
             script = folder / name
             if not script.is_file() or script.resolve().parent != folder.resolve():
                 raise UsageError(f"{path}: the script {name} does not lie beside it", f"create {script}")
-            scripts[name] = script.read_text(encoding="utf-8")
+            try:
+                scripts[name] = script.read_text(encoding="utf-8")
+            except UnicodeDecodeError as exc:
+                raise UsageError(f"{script}: not UTF-8", "save the file as UTF-8") from exc
     for reserved in ("name", "scripts", "origin"):
         if reserved in raw:
             raise UsageError(f"{path}:{line_of(text, (reserved,))}: unknown key '{reserved}'")
@@ -164,12 +239,17 @@ def load_recipe(folder: Path, origin: str) -> Recipe:
     return evolve(recipe, scripts=scripts)
 
 
+@frozen(kw_only=True)
+class _Modes:
+    modes: dict[str, tuple[str, ...]] = field(factory=dict)
+
+
 def load_modes(path: Path) -> dict[str, tuple[str, ...]]:
     """The modes of a modes.toml: for each its recipes, from the bottom up."""
     text, raw = read_toml(path)
-    modes = structure(raw.get("modes", {}), dict[str, tuple[str, ...]], path=path, text=text)
-    assert isinstance(modes, dict)
-    return modes
+    modes = structure(raw, _Modes, path=path, text=text)
+    assert isinstance(modes, _Modes)
+    return modes.modes
 
 
 @frozen(kw_only=True)
@@ -198,7 +278,11 @@ def load_project(root: Path) -> Project:
             )
         layers = raw.pop("layers", {})
         if not isinstance(layers, dict) or not all(isinstance(table, dict) for table in layers.values()):
-            raise UsageError(f"{path}: 'layers' holds one table for each recipe", '[layers.apt]\npackages = ["git"]')
+            wrong: Keys = ("layers",)
+            if isinstance(layers, dict):
+                wrong = ("layers", next(name for name, table in layers.items() if not isinstance(table, dict)))
+            place = _place(path, text, wrong)
+            raise UsageError(f"{place}: 'layers' holds one table for each recipe", '[layers.apt]\npackages = ["git"]')
         project = structure(raw | {"root": str(root)}, _Bare, path=path, text=text)
         return Project(
             root=root,

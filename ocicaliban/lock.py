@@ -6,7 +6,6 @@ import hashlib
 import os
 import re
 import sys
-import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -55,7 +54,8 @@ def write(root: Path, lock: Lock) -> None:
     """Replace the project's lock atomically."""
     body = tomli_w.dumps(asdict(lock), multiline_strings=True)
     temporary = root / f".{NAME}.{os.getpid()}"
-    temporary.write_text("# Written by ocicaliban; commit it, so that everyone builds the same image.\n" + body)
+    head = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
+    temporary.write_text(head + body, encoding="utf-8")
     temporary.replace(root / NAME)
 
 
@@ -69,7 +69,7 @@ def declaration(project: Project, given: str) -> Path | None:
     for name in FOUND:
         path = project.root / name
         if path.is_file():
-            if name == "pyproject.toml" and "project" not in tomllib.loads(path.read_text()):
+            if name == "pyproject.toml" and "project" not in read_toml(path)[1]:
                 continue
             return path
     return None
@@ -89,9 +89,11 @@ def _contents(path: Path, seen: dict[str, str], root: Path) -> None:
 
 
 def _extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
-    if path.name != "pyproject.toml":
+    # A uv.lock names its extras in the pyproject.toml beside it.
+    project = path.with_name("pyproject.toml") if path.name == "uv.lock" else path
+    if project.name != "pyproject.toml" or not project.is_file():
         return extras
-    declared = tomllib.loads(path.read_text()).get("project", {}).get("optional-dependencies", {})
+    declared = read_toml(project)[1].get("project", {}).get("optional-dependencies", {})
     return tuple(sorted({*extras, *([variant] if variant in declared else [])}))
 
 

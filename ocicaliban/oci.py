@@ -62,10 +62,10 @@ def write_layer(tree: Tree, to: str, file: Path) -> Blob:
         out = _Hashing(raw)
         with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
             parents = [str(parent) for parent in reversed(PurePosixPath(prefix).parents) if str(parent) != "."]
-            for folder in [*parents, prefix]:
+            for folder in [*parents, *([prefix] if prefix else [])]:
                 tar.addfile(_member(folder, tarfile.DIRTYPE, 0o755))
             for entry in tree.entries:
-                name = f"{prefix}/{entry.path}"
+                name = f"{prefix}/{entry.path}".lstrip("/")
                 if entry.kind == "dir":
                     tar.addfile(_member(name, tarfile.DIRTYPE, 0o755))
                 elif entry.kind == "link":
@@ -100,7 +100,7 @@ class _Checked:
 def configured(config: Mapping[str, Any], change: Configure) -> dict[str, Any]:
     """The OCI config `config` with a configure step applied; `path` goes before the PATH that is there."""
     inner = dict(config.get("config") or {})
-    env = dict(item.split("=", 1) for item in inner.get("Env") or [])
+    env = {name: value for name, _, value in (item.partition("=") for item in inner.get("Env") or [])}
     env.update(change.env)
     if change.path:
         env["PATH"] = ":".join([*change.path, env.get("PATH", "/usr/local/bin:/usr/bin:/bin")])

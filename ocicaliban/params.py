@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from attrs import evolve
+
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Param, Recipe, Value, Variant
 
@@ -25,8 +27,14 @@ def _for_variant(value: Any, variant: Variant, param: Param, place: str) -> Any:
     if unknown:
         raise UsageError(f"{place}: unknown key '{sorted(unknown)[0]}'", "a table here has the keys all, cpu and gpu")
     if param.type == "list":
-        return [*value.get("all", []), *value.get(variant, [])]
+        parts = [_checked(value[key], evolve(param, sort=False), f"{place}.{key}") for key in value]
+        chosen = dict(zip(value, parts, strict=True))
+        return [item for key in ("all", variant) for item in _items(chosen.get(key, ()))]
     return value.get(variant, value.get("all", param.default))
+
+
+def _items(value: Value) -> tuple[str, ...]:
+    return value if isinstance(value, tuple) else ()
 
 
 def _checked(value: Any, param: Param, place: str) -> Value:
