@@ -6,11 +6,8 @@ import hashlib
 import json
 import os
 import re
-import shutil
-import tempfile
-from pathlib import Path
 
-from ocicaliban import oci, paths, proc, store
+from ocicaliban import buildah, oci, proc, store, workplace
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model import Base, Image
 
@@ -91,14 +88,14 @@ def resolved(base: Base) -> Base:
 
 def _python(image: Image) -> str:
     script = "python3 -c 'import platform; print(platform.python_version())'"
-    container = proc.run(("buildah", "from", "--pull-never", image.id))
-    try:
+    name = f"ocicaliban-base-{os.getpid()}"
+    with workplace.open_one() as folder, workplace.working_container(folder, name):
+        proc.run(buildah.from_argv(image.id, name))
         return proc.run(
-            ("buildah", "run", "--isolation", "chroot", container, "--", "sh", "-c", script),
-            doing="the base image has no python3 in it",
+            ("buildah", "run", "--isolation", "chroot", name, "--", "sh", "-c", script),
+            doing=f"the base image {image.names[0] if image.names else image.id[:12]} has no python3",
+            hint="choose a base with Python in it, or add the package with bootstrap",
         )
-    finally:
-        proc.run(("buildah", "rm", container))
 
 
 def _bootstrap(suite: str) -> str:
@@ -106,9 +103,7 @@ def _bootstrap(suite: str) -> str:
 
     Byte code is compiled anew without time stamps, so that clamped times do not make it stale.
     """
-    paths.work().mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="base-", dir=paths.work()))
-    try:
+    with workplace.open_one() as folder:
         tar = folder / "root.tar"
         compile_ = (
             'chroot "$1" sh -c "find /usr/lib -name __pycache__ -prune -exec rm -rf {} +; '
@@ -144,5 +139,3 @@ def _bootstrap(suite: str) -> str:
         config = oci.appended(config, blob.digest, f"ocicaliban base: mmdebstrap {suite}")
         oci.write_layout(layout, config, [blob])
         return store.take(folder, "base", sha).id
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -7,49 +7,15 @@ import fcntl
 import json
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ocicaliban import base as bases
-from ocicaliban import buildah, host, oci, paths, proc, store
+from ocicaliban import buildah, host, oci, paths, proc, store, workplace
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
 
 Say = Callable[[str], None]
-
-
-@contextlib.contextmanager
-def _workplace() -> Iterator[Path]:
-    """A private folder for one build; its lock tells later commands whether the build still lives."""
-    sweep()
-    paths.work().mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="build-", dir=paths.work()))
-    with (folder / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        try:
-            yield folder
-        finally:
-            _clear(folder)
-
-
-def sweep() -> None:
-    """Remove what killed builds left behind: their folders and working containers."""
-    if not paths.work().is_dir():
-        return
-    for folder in paths.work().glob("build-*"):
-        with contextlib.suppress(FileNotFoundError), (folder / "lock").open("a") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            _clear(folder)
-
-
-def _clear(folder: Path) -> None:
-    for note in folder.glob("container-*"):
-        proc.ok(("buildah", "rm", note.name.removeprefix("container-")))
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -78,7 +44,7 @@ def build(
     parent = bases.ensure(plan.base)
     if not plan.layers:
         return parent
-    with _workplace() as folder:
+    with workplace.open_one() as folder:
         known = store.images()
         start = 0
         if cache:
@@ -124,8 +90,7 @@ def _run_layer(
     layer: PlannedLayer, parent: Image, folder: Path, _: Mapping[str, Tree], secrets: Mapping[str, Path]
 ) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
-    (folder / f"container-{name}").touch()
-    try:
+    with workplace.working_container(folder, name):
         proc.run(buildah.from_argv(parent.id, name))
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
@@ -134,6 +99,7 @@ def _run_layer(
                 proc.run(
                     proc.in_cgroup2(buildah.run_argv(name, inputs, mounts, env)),
                     doing=f"the layer '{layer.name}' cannot be built",
+                    hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
                 )
             elif isinstance(step, Configure):
                 have = (buildah.image_config(parent.id).get("config") or {}).get("Env") or []
@@ -143,9 +109,6 @@ def _run_layer(
                 raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
         proc.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)))
         return store.taken(layer.name, layer.key)
-    finally:
-        proc.ok(("buildah", "rm", name))
-        (folder / f"container-{name}").unlink(missing_ok=True)
 
 
 def _step_inputs(

@@ -20,6 +20,7 @@ _HINTS = {
     "no space left on device": "make room: `podman system df` shows what takes it, `podman image rm` removes images",
     "newuidmap": _NO_SUBUIDS,
     "subuid": _NO_SUBUIDS,
+    "unable to locate package": "look the name up with `apt-cache search`, for the release that the base has",
     "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
 }
 
@@ -63,11 +64,12 @@ def run(
     cwd: Path | None = None,
     show: bool = False,
     doing: str = "",
+    hint: str = "",
 ) -> str:
     """Run a tool to its end and return its stdout without the last line end.
 
     With `show` its stderr goes to ours as it comes. Raises ToolError with the tool's own words where it fails;
-    `doing` says what it was about.
+    `doing` says what it was about, `hint` what to do where its words tell no better.
     """
     full = {**os.environ, **env} if env is not None else None
     tool(argv[0])
@@ -87,7 +89,7 @@ def run(
         raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
     if done.returncode:
         stderr = (done.stderr or "").strip()
-        hint = next((hint for sign, hint in _HINTS.items() if sign in stderr.lower()), "")
+        hint = next((known for sign, known in _HINTS.items() if sign in stderr.lower()), hint)
         message = doing or f"{shlex.join(argv[:2])} failed"
         raise ToolError(f"{message}\n{stderr}" if stderr else message, hint, stderr=stderr)
     return done.stdout.rstrip("\n")

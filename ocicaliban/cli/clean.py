@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban import builder, proc, store
+from ocicaliban import proc, store, workplace
 from ocicaliban.errors import UsageError
 
 _AGE = re.compile(r"(\d+)([dh])")
@@ -31,7 +31,7 @@ def clean(
     if not older_than and not all_:
         raise UsageError("say what to remove", "--older-than 30d, or --all")
     limit = time.time() - _seconds(older_than) if older_than else None
-    builder.sweep()
+    workplace.sweep()
     sizes = store.image_sizes()
     # Newest first: an image can only be removed after those that stand on it.
     for image in reversed(store.images()):

@@ -1,0 +1,71 @@
+"""Private folders for work under way, which say what to clean up should their process be killed."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from ocicaliban import paths, proc
+
+
+@contextlib.contextmanager
+def open_one() -> Iterator[Path]:
+    """A private folder, removed at the end; what killed processes left is removed first.
+
+    The folder's lock tells later commands whether its process still lives.
+    """
+    sweep()
+    paths.work().mkdir(parents=True, exist_ok=True)
+    with contextlib.ExitStack() as stack:
+        with _alone():
+            # A sweep between making the folder and locking it would take it for a dead one.
+            folder = Path(tempfile.mkdtemp(prefix="build-", dir=paths.work()))
+            lock = stack.enter_context((folder / "lock").open("w"))
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        try:
+            yield folder
+        finally:
+            _clear(folder)
+
+
+@contextlib.contextmanager
+def working_container(folder: Path, name: str) -> Iterator[None]:
+    """Note in `folder` that the working container `name` is about to be made; removes it at the end."""
+    note = folder / f"container-{name}"
+    note.touch()
+    try:
+        yield
+    finally:
+        proc.ok(("buildah", "rm", name))
+        note.unlink(missing_ok=True)
+
+
+def sweep() -> None:
+    """Remove what killed processes left behind: their folders and working containers."""
+    if not paths.work().is_dir():
+        return
+    with _alone():
+        for folder in paths.work().glob("build-*"):
+            with contextlib.suppress(FileNotFoundError), (folder / "lock").open("a") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                _clear(folder)
+
+
+@contextlib.contextmanager
+def _alone() -> Iterator[None]:
+    with (paths.work() / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _clear(folder: Path) -> None:
+    for note in folder.glob("container-*"):
+        proc.ok(("buildah", "rm", note.name.removeprefix("container-")))
+    shutil.rmtree(folder, ignore_errors=True)
