@@ -3,29 +3,54 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 
 from ocicaliban.model import Configure, Copy, Plan, Run, Step
 
 
-def lines(plan: Plan, there: Collection[str]) -> tuple[str, ...]:
-    """The stack from the bottom up, a line each; `there` are the keys of the layers that the store has."""
+def lines(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> tuple[str, ...]:
+    """The stack from the bottom up, a line each.
+
+    `there` are the keys of the layers that the store has, with their sizes in bytes (the base's under its own key);
+    `reasons` tell, by name, what changed since the last build.
+    """
     width = max([len(layer.name) for layer in plan.layers] + [4])
     digest = plan.base.digest.removeprefix("sha256:")[:12] or "not resolved"
-    rows = [f"{'base':{width}}  {digest:12}  {plan.base.reference}"]
+    base = _size(there[plan.base_key]) if plan.base_key in there else ""
+    rows = [f"{'base':{width}}  {digest:12}  {base:>9}  {plan.base.reference}"]
     for layer in plan.layers:
-        rows.append(f"{layer.name:{width}}  {layer.key[:12]}  {'there' if layer.key in there else 'to be built'}")
+        present = layer.key in there
+        size = _size(there[layer.key]) if present else ""
+        state = "there" if present else f"to be built: {reasons.get(layer.name, 'not in the store any more')}"
+        rows.append(f"{layer.name:{width}}  {layer.key[:12]}  {size:>9}  {state}")
     return tuple(rows)
 
 
-def as_json(plan: Plan, there: Collection[str]) -> dict[str, object]:
-    """The stack as plain values for `--json`."""
+def _size(count: int) -> str:
+    if count < 1000:
+        return f"{count} B"
+    value, unit = count / 1000, "kB"
+    for larger in ("MB", "GB"):
+        if value >= 1000:
+            value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}"
+
+
+def as_json(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> dict[str, object]:
+    """The stack as plain values for `--json`; sizes in bytes."""
     return {
         "mode": plan.mode,
         "key": plan.key,
         "base": {"reference": plan.base.reference, "digest": plan.base.digest, "python": plan.base.python},
         "layers": [
-            {"name": layer.name, "key": layer.key, "present": layer.key in there, "inputs": dict(layer.inputs)}
+            {
+                "name": layer.name,
+                "key": layer.key,
+                "present": layer.key in there,
+                "size": there.get(layer.key),
+                "reason": None if layer.key in there else reasons.get(layer.name),
+                "inputs": dict(layer.inputs),
+            }
             for layer in plan.layers
         ],
     }

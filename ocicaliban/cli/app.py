@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban import base as bases
-from ocicaliban import builder, catalog, gpu, podman, proc, render, session, store
+from ocicaliban import builder, catalog, gpu, podman, proc, record, render, session, store
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
 from ocicaliban.errors import OcicalibanError, UsageError
@@ -54,7 +54,16 @@ def _secrets(project: Project) -> dict[str, Path]:
 
 def _built(planned: session.Planned, no_cache: bool) -> Image:
     secrets = _secrets(planned.project)
-    return builder.build(planned.plan, planned.trees, say=_say, cache=not no_cache, secrets=secrets)
+    made: list[str] = []
+
+    def say(line: str) -> None:
+        made.append(line)
+        _say(line)
+
+    image = builder.build(planned.plan, planned.trees, say=say, cache=not no_cache, secrets=secrets)
+    if made:
+        record.save(planned.project.root, planned.plan, planned.trees)
+    return image
 
 
 @app.command()
@@ -139,8 +148,7 @@ def run(
     scratch: list[str] = []
     try:
         if dry_run:
-            there = _there(planned)
-            for line in render.lines(planned.plan, there):
+            for line in render.lines(planned.plan, _there(planned), _reasons(planned)):
                 print(f"# {line}")
             image = Image(id=image_id or '"$(ocicaliban build ' + shlex.quote(module) + ')"', digest="", key="")
         elif image_id:
@@ -169,9 +177,22 @@ def run(
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _there(planned: session.Planned) -> set[str]:
-    known = store.images()
-    return {layer.key for layer in planned.plan.layers if store.find(layer.name, layer.key, known)}
+def _there(planned: session.Planned) -> dict[str, int]:
+    """Bytes of each layer that the store has, by key: what its image holds more than the one below."""
+    known, sizes = store.images(), store.image_sizes()
+    base = bases.present(planned.plan.base)
+    below = sizes.get(base.id, 0) if base else 0
+    found = {planned.plan.base_key: below} if base else {}
+    for layer in planned.plan.layers:
+        if image := store.find(layer.name, layer.key, known):
+            whole = sizes.get(image.id, below)
+            found[layer.key], below = whole - below, whole
+    return found
+
+
+def _reasons(planned: session.Planned) -> dict[str, str]:
+    before = record.load(planned.project.root, planned.plan.mode)
+    return record.reasons(planned.plan, planned.trees, before)
 
 
 @app.command()
@@ -198,11 +219,11 @@ def plan(
         name = local.names[0] if local and local.names else ""
         print(render.containerfile(planned.plan, sources, name), end="")
         return
-    there = _there(planned)
+    there, reasons = _there(planned), _reasons(planned)
     if as_json:
-        print(json.dumps(render.as_json(planned.plan, there), indent=2))
+        print(json.dumps(render.as_json(planned.plan, there, reasons), indent=2))
     else:
-        print("\n".join(render.lines(planned.plan, there)))
+        print("\n".join(render.lines(planned.plan, there, reasons)))
 
 
 def _project() -> Project:

@@ -32,14 +32,16 @@ def golden(name: str, text: str) -> None:
 
 
 def test_a_plan_as_text() -> None:
-    golden("plan.txt", "\n".join(render.lines(PLAN, {"1" * 64})) + "\n")
+    there = {"0" * 64: 220_000_000, "1" * 64: 12_345}
+    golden("plan.txt", "\n".join(render.lines(PLAN, there, {"source-copy": "changed: train.py"})) + "\n")
 
 
 def test_a_plan_as_json() -> None:
-    golden("plan.json", json.dumps(render.as_json(PLAN, {"1" * 64}), indent=2) + "\n")
+    value = render.as_json(PLAN, {"1" * 64: 12_345}, {"source-copy": "changed: train.py"})
+    golden("plan.json", json.dumps(value, indent=2) + "\n")
 
 
 def test_a_plan_of_nothing() -> None:
     plan = evolve(PLAN, layers=(), base=evolve(BASE, digest=""))
-    assert render.lines(plan, ()) == ("base  not resolved  docker.io/library/python:3.12",)
-    assert render.as_json(plan, ())["key"] == "0" * 64
+    assert render.lines(plan, {}, {}) == ("base  not resolved             docker.io/library/python:3.12",)
+    assert render.as_json(plan, {}, {})["key"] == "0" * 64

@@ -1,0 +1,67 @@
+"""`plan` says why a layer is not there: what changed since the last build."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from ocicaliban import catalog, record
+from ocicaliban.model import Base, Entry, Plan, Project, Snapshot, Tree
+from ocicaliban.plan import plan
+
+BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
+WORLD = Snapshot(variant="cpu", base=BASE, source="one", requirements="six==1.16.0\n", command=("python3", "train.py"))
+
+
+def tree(digest: str, **files: str) -> Tree:
+    entries = tuple(Entry(path=path, kind="file", digest=content) for path, content in sorted(files.items()))
+    return Tree(root=Path("/nowhere"), digest=digest, entries=entries)
+
+
+def planned(world: Snapshot = WORLD, packages: tuple[str, ...] = ("git",)) -> Plan:
+    project = Project(root=Path("/nowhere"), layers={"apt": {"packages": list(packages)}})
+    return plan(project, catalog.recipes_for(project, "run"), "run", world)
+
+
+ONE = {"one": tree("one", train="a", model="b")}
+
+
+def test_nothing_changed_needs_no_reason() -> None:
+    assert record.reasons(planned(), ONE, record.of(planned(), ONE)) == {}
+
+
+def test_an_edit_names_the_files_and_the_layer_above_names_the_one_below() -> None:
+    two = {"two": tree("two", train="c", data="d")}
+    found = record.reasons(planned(evolve(WORLD, source="two")), two, record.of(planned(), ONE))
+    assert found == {
+        "source-copy": "changed: train; new: data; gone: model",
+        "entrypoint": "'source-copy' below it changed",
+    }
+
+
+def test_a_package_more_is_shown_with_the_list_before_and_after() -> None:
+    found = record.reasons(planned(packages=("git", "vim")), ONE, record.of(planned(), ONE))
+    assert found["apt"] == "PACKAGES: 'git' -> 'git vim'"
+    assert found["python"] == "'apt' below it changed"
+
+
+def test_another_base_is_the_reason_of_the_first_layer() -> None:
+    world = evolve(WORLD, base=evolve(BASE, digest="sha256:bb"))
+    assert record.reasons(planned(world), ONE, record.of(planned(), ONE))["apt"] == "the base changed"
+
+
+def test_what_was_saved_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    record.save(Path("/nowhere"), planned(), ONE)
+    assert record.load(Path("/nowhere"), "run") == record.of(planned(), ONE)
+    assert record.load(Path("/elsewhere"), "run") is None
+
+
+def test_a_damaged_record_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    record.save(Path("/nowhere"), planned(), ONE)
+    for path in tmp_path.rglob("*.json"):
+        path.write_text("{")
+    assert record.load(Path("/nowhere"), "run") is None
