@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -24,6 +24,20 @@ class Planned:
     plan: Plan
     trees: dict[str, Tree]
     gpus: tuple[gpu.Device, ...]
+
+    @property
+    def looked_for(self) -> tuple[Path, ...]:
+        """Where planning looked for something, which may not be there."""
+        folders = [folder for _, folder in catalog.layer_folders(self.project)]
+        return (self.project.root, *folders, *gpu.spec_dirs(os.environ))
+
+    def paths(self) -> Iterator[str]:
+        """Everything in the trees, their roots included."""
+        for tree in self.trees.values():
+            root = os.path.abspath(tree.root)
+            yield root
+            for entry in tree.entries:
+                yield f"{root}/{entry.path}"
 
 
 def choose_gpus(want: bool | None, request: str | None) -> tuple[gpu.Device, ...]:
