@@ -6,13 +6,14 @@ import hashlib
 import os
 import re
 import sys
+import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import tomli_w
 from attrs import asdict, evolve, field, frozen
 
-from ocicaliban import host, proc
+from ocicaliban import host, proc, weights
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.load import read_toml, structure
 from ocicaliban.model import Base, Project, Variant
@@ -24,10 +25,11 @@ FOUND = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml", "setup.
 
 @frozen(kw_only=True)
 class Resolved:
-    """One resolution: for which inputs (a digest), and uv's requirements with hashes."""
+    """One resolution: for which inputs (a digest), uv's requirements with hashes, and the heavy packages' bytes."""
 
     inputs: str
     requirements: str
+    weights: dict[str, int] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -110,24 +112,24 @@ def inputs_digest(project: Project, path: Path, base: Base, extras: tuple[str, .
     return f"sha256:{sha.hexdigest()}"
 
 
-def requirements(
+def resolution(
     project: Project, lock: Lock, base: Base, variant: Variant, given: str, extras: tuple[str, ...]
-) -> tuple[str, Resolved | None]:
-    """The locked requirements (uv's text with hashes, "" for none) and the resolution to be remembered.
+) -> Resolved | None:
+    """The project's dependencies, locked; None when it declares none.
 
     Resolves with uv for the base's Python and platform where the lock does not hold any more; what is locked
     already is preferred. Raises ToolError with uv's explanation when it cannot be resolved.
     """
     path = declaration(project, given)
     if path is None:
-        return "", None
+        return None
     extras = _extras(path, extras, variant)
     digest = inputs_digest(project, path, base, extras)
     known = lock.python.get(variant)
     if known and known.inputs == digest:
-        return known.requirements, known
+        return known
     text = _resolve(project, path, base, extras, known.requirements if known else "")
-    return text, Resolved(inputs=digest, requirements=text)
+    return Resolved(inputs=digest, requirements=text, weights=_weights(text, base) if text else {})
 
 
 def _resolve(project: Project, path: Path, base: Base, extras: tuple[str, ...], before: str) -> str:
@@ -138,14 +140,12 @@ def _resolve(project: Project, path: Path, base: Base, extras: tuple[str, ...], 
         argv = [uv, "export", "--frozen", "--no-emit-project", "--no-dev", "--no-header", "--no-annotate", *flags]
         text = proc.run(argv, env=settings.uv_environ(), cwd=project.root, doing="uv cannot export uv.lock")
     else:
-        machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
         with TemporaryDirectory(prefix="ocicaliban-") as folder:
             out = Path(folder) / "requirements.txt"
             if before:
                 out.write_text(before)
             argv = [uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
-            argv += ["--python", sys.executable, "--python-version", base.python]
-            argv += ["--python-platform", f"{machine}-unknown-linux-gnu", "--output-file", str(out), *flags, str(path)]
+            argv += [*_for_base(base), "--output-file", str(out), *flags, str(path)]
             try:
                 proc.run(argv, env=settings.uv_environ(), cwd=project.root)
             except ToolError as exc:
@@ -156,6 +156,23 @@ def _resolve(project: Project, path: Path, base: Base, extras: tuple[str, ...], 
                 ) from exc
             text = out.read_text()
     return text.strip() + "\n" if text.strip() else ""
+
+
+def _for_base(base: Base) -> list[str]:
+    machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
+    wanted = ["--python-version", base.python, "--python-platform", f"{machine}-unknown-linux-gnu"]
+    return ["--python", sys.executable, *wanted]
+
+
+def _weights(requirements: str, base: Base) -> dict[str, int]:
+    """What the index tells of the archives' sizes (uv has its answers in the cache, having just resolved)."""
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        given, out = Path(folder) / "requirements.txt", Path(folder) / "pylock.toml"
+        given.write_text(requirements)
+        argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
+        argv += [*_for_base(base), "--output-file", str(out), str(given)]
+        proc.run(argv, env=host.read().uv_environ(), doing="uv cannot tell the sizes of the dependencies")
+        return weights.of_packages(tomllib.loads(out.read_text()))
 
 
 def with_base(lock: Lock, variant: Variant, base: Base) -> Lock:

@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import catalog, gpu, load, lock, params, paths, podman, snapshot
+from ocicaliban import catalog, gpu, load, lock, params, paths, podman, snapshot, weights
 from ocicaliban import plan as plans
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
@@ -103,16 +103,18 @@ def read(
         base = bases.resolved(base)
         locked = lock.with_base(locked, variant, base)
         lock.write(root, locked)
-    requirements = ""
+    requirements: tuple[tuple[str, str], ...] = ()
     python = next((recipe for recipe in recipes if recipe.name == "python"), None)
     if python is not None and base.python:
         values = params.resolve(python, project.layers.get("python", {}), variant)
         wanted = (*project.extras, *extras, *_tuple(values["extras"]))
         known_python = locked.python.get(variant)
         given = str(values["requirements"])
-        requirements, resolution = lock.requirements(project, locked, base, variant, given, tuple(sorted({*wanted})))
-        if resolution is not None and resolution != known_python and resolve:
-            lock.write(root, lock.with_python(locked, variant, resolution))
+        resolution = lock.resolution(project, locked, base, variant, given, tuple(sorted({*wanted})))
+        if resolution is not None:
+            requirements = weights.groups(resolution.requirements, resolution.weights)
+            if resolution != known_python and resolve:
+                lock.write(root, lock.with_python(locked, variant, resolution))
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
     folders = tuple(dict.fromkeys((*project.dirs, *dirs)))
