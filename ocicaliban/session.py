@@ -10,7 +10,7 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import catalog, gpu, load, lock, params, paths, podman, snapshot, weights
+from ocicaliban import catalog, dependencies, gpu, load, lock, params, paths, podman, snapshot, weights
 from ocicaliban import plan as plans
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
@@ -110,7 +110,7 @@ def read(
         wanted = (*project.extras, *extras, *_tuple(values["extras"]))
         known_python = locked.python.get(variant)
         given = str(values["requirements"])
-        resolution = lock.resolution(project, locked, base, variant, given, tuple(sorted({*wanted})))
+        resolution = dependencies.resolution(project, locked, base, variant, given, tuple(sorted({*wanted})))
         if resolution is not None:
             requirements = weights.groups(resolution.requirements, resolution.weights)
             if resolution != known_python and resolve:

@@ -9,15 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from packaging.utils import canonicalize_name
+
+from ocicaliban.requirements import entries
+
 GROUPS = (("100MB+", 100_000_000), ("5MB+", 5_000_000), ("", 0))
 """A group's label, and from how many bytes (of the archive that an index offers) a package belongs to it."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-def normalized(name: str) -> str:
-    """A package's name as indexes compare it (PyPA's name normalization)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def of_packages(pylock: Mapping[str, object]) -> dict[str, int]:
@@ -33,7 +32,7 @@ def of_packages(pylock: Mapping[str, object]) -> dict[str, int]:
             archives = [package["sdist"]]
         size = max((archive.get("size", 0) for archive in archives), default=0)
         if size >= GROUPS[-2][1]:
-            found[normalized(package["name"])] = size
+            found[canonicalize_name(package["name"])] = size
     return dict(sorted(found.items()))
 
 
@@ -42,16 +41,10 @@ def groups(requirements: str, weights: Mapping[str, int]) -> tuple[tuple[str, st
 
     Every entry is in exactly one group; empty groups are left out.
     """
-    entries: list[str] = []
-    for line in requirements.splitlines():
-        if entries and line[:1] in (" ", "\t"):
-            entries[-1] += f"{line}\n"
-        elif line.strip():
-            entries.append(f"{line}\n")
     found: dict[str, str] = {}
-    for entry in entries:
+    for entry in entries(requirements):
         name = _NAME.match(entry)
-        weight = weights.get(normalized(name[0]), 0) if name else 0
+        weight = weights.get(canonicalize_name(name[0]), 0) if name else 0
         label = next(label for label, least in GROUPS if weight >= least)
         found[label] = found.get(label, "") + entry
     return tuple((label, found[label]) for label, _ in GROUPS if label in found)
