@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 import typer
 
+from ocicaliban import __version__
 from ocicaliban.cli import image, layers
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
@@ -15,6 +18,24 @@ app = typer.Typer(
     # Caliban writes its options with underscores.
     context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"ocicaliban {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show where in the program an error comes from.")] = False,
+) -> None:
+    """Build a research project's container image from layer recipes, without a daemon or root, and run it."""
+
+
 app.command()(image.build)
 app.command(context_settings={"allow_extra_args": True})(image.run)
 app.command()(image.plan)

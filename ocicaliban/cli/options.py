@@ -6,7 +6,9 @@ from typing import Annotated
 
 import typer
 
-Module = Annotated[str, typer.Argument(help="trainer.train, trainer/train.py or another executable file")]
+Module = Annotated[
+    str, typer.Argument(metavar="MODULE", help="trainer.train, trainer/train.py or another executable file")
+]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--nogpu", help="Use the GPU (default: if there is one).")]
 Gpus = Annotated[str | None, typer.Option("--gpus", help="Which: 0,1 or all or a UUID.")]
 Extras = Annotated[list[str] | None, typer.Option("-e", "--extras", help="An extra of the project; may be repeated.")]

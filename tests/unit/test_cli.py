@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +32,14 @@ def test_help_and_completion_import_nothing_that_is_slow(words: str) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stderr.splitlines()[-1].strip() == ""
+
+
+COMMANDS = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
+
+
+def test_the_reference_of_the_commands_is_what_they_say_themselves() -> None:
+    argv = [sys.executable, "-m", "typer", "ocicaliban.cli.app", "utils", "docs", "--name", "ocicaliban"]
+    text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.rstrip() + "\n"
+    if os.environ.get("OCICALIBAN_GOLDEN") == "1":
+        COMMANDS.write_text(text)
+    assert COMMANDS.read_text() == text, "run the tests with OCICALIBAN_GOLDEN=1"
