@@ -1,0 +1,279 @@
+"""What is measured: each measure says what, how much it may be, and how a sample of it is taken."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from functools import partial
+from pathlib import Path
+
+from ocicaliban import host
+from tests.bench.measure import Measure, Sample
+from tests.bench.workshop import REPOSITORY, SCRIPT, BenchError, Containerfile, Project, Workshop
+
+Prepare = Callable[[Workshop], AbstractContextManager[Sequence[Sample]]]
+IMAGE_TOOLS = ("podman", "buildah", "mmdebstrap")
+
+
+# --- run ---
+
+
+@contextmanager
+def _unchanged(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    project = shop.project("unchanged", {SCRIPT: "print('trained')\n"})
+    image = project.ocicaliban("build", SCRIPT).out
+    project.run()
+    podman = project.podman_run(image)
+    shop.timed(podman)
+    yield lambda: project.ocicaliban("run", SCRIPT).wall, lambda: shop.timed(podman).wall
+
+
+def _edit(project: Project, number: int) -> None:
+    project.write("model.py", f"RATE = {number}\n")
+
+
+@contextmanager
+def _edited(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    # What a project may hold: 200 files, 5.6 MB.
+    files = {f"package/part{number:03}.py": b"#" * 28_000 + b"\n" for number in range(200)}
+    script = "import model\nprint('trained', model.RATE)\n"
+    numbers = iter(range(1, sys.maxsize))
+
+    def edited(project: Project, run: Callable[[], float]) -> float:
+        _edit(project, next(numbers))
+        return run()
+
+    mine = shop.project("edited", {**files, SCRIPT: script, "model.py": "RATE = 0\n"})
+    mine.run()
+    theirs = shop.project("edited-plain", {**files, SCRIPT: script, "model.py": "RATE = 0\n"})
+    plain = Containerfile(theirs, theirs.containerfile())
+    plain.run()
+    yield partial(edited, mine, mine.run), partial(edited, theirs, plain.run)
+
+
+# --- dependencies ---
+
+STACK = ("scikit-learn", "pandas", "matplotlib")
+SMALL = ("idna", "toolz", "humanize", "tabulate", "click", "pluggy", "colorama", "iniconfig", "certifi", "wrapt")
+"""Small packages that the stack does not bring by itself; each run adds another one."""
+
+# The base has no pip; it comes in as files, as it would be there in an image of Python's.
+_PIP_CONTAINERFILE = f"""\
+{{base}}
+COPY pip /opt/pip
+RUN python3 -m venv --without-pip /opt/venv && cp -r /opt/pip/. /opt/venv/lib/python3*/site-packages
+ENV PATH="/opt/venv/bin:$PATH" PYTHONPATH=/usr/app PIP_CONFIG_FILE=/dev/bench/pip.conf
+WORKDIR /usr/app
+COPY requirements.txt .
+RUN python -m pip install --quiet -r requirements.txt
+COPY . .
+ENTRYPOINT ["python3", "{SCRIPT}"]
+"""
+
+
+def _pip_flags(folder: Path) -> list[str]:
+    """buildah's flags that give pip in a build its cache, and the host's indexes and certificates."""
+    inside = folder / "settings"
+    cache = folder / "pip-cache"
+    for made in (inside, cache):
+        made.mkdir(parents=True)
+    settings = host.read()
+    flags = ["--volume", f"{inside}:/dev/bench:ro", "--volume", f"{cache}:/root/.cache/pip"]
+    lines = ["[global]", "disable-pip-version-check = true", "root-user-action = ignore"]
+    if settings.ca_bundle:
+        (inside / "ca.crt").write_bytes(settings.ca_bundle.read_bytes())
+        lines.append("cert = /dev/bench/ca.crt")
+    moved = {}
+    for number, local in enumerate(settings.local_folders()):
+        moved[str(local)] = f"/dev/bench-{number}"
+        flags += ["--volume", f"{local}:{moved[str(local)]}:ro"]
+    for key, urls in (
+        ("index-url", (settings.index_url,)),
+        ("extra-index-url", settings.extra_index_urls),
+        ("find-links", settings.find_links),
+    ):
+        places = [moved.get(url.removeprefix("file://"), url) for url in urls if url]
+        if places:
+            lines.append(f"{key} = {' '.join(f'file://{p}' if p.startswith('/') else p for p in places)}")
+    (inside / "pip.conf").write_text("\n".join(lines) + "\n")
+    return flags
+
+
+def _requirements(*more: str) -> str:
+    return "\n".join((*STACK, *more)) + "\n"
+
+
+@contextmanager
+def _dependency(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    script = "from pathlib import Path\nimport sklearn, pandas, matplotlib\nprint(Path('added').read_text())\n"
+    files = {SCRIPT: script, "requirements.txt": _requirements(*SMALL), "added": "all"}
+
+    # Both caches see every package once, then both have the warm stack, and that alone, as an image.
+    mine = shop.project("dependency", files)
+    mine.run()
+    everything = mine.images()
+    mine.write("requirements.txt", _requirements())
+    mine.write("added", "none")
+    mine.run()
+    shop.remove_images(set(everything) - set(mine.images()))
+    warm_lock, warm = (mine.folder / "ocicaliban.lock").read_text(), set(mine.images())
+
+    theirs = shop.project("dependency-plain", files)
+    uv = (*_uv(), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(theirs.folder / "pip"))
+    shop.timed((*uv, "pip"), env=host.read().uv_environ())
+    base = next(line for line in theirs.containerfile().splitlines() if line.startswith("FROM "))
+    flags = _pip_flags(shop.folder / "pip")
+    plain = Containerfile(theirs, _PIP_CONTAINERFILE.format(base=base), flags, containers=True)
+    plain.run()
+    everything = [plain.tag]
+    theirs.write("requirements.txt", _requirements())
+    theirs.write("added", "none")
+    plain.run()
+    shop.remove_images(everything)
+
+    counts = [0, 0]
+
+    def added(side: int, project: Project) -> None:
+        small = SMALL[counts[side] % len(SMALL)]
+        counts[side] += 1
+        project.write("requirements.txt", _requirements(small))
+        project.write("added", small)
+
+    def ours() -> float:
+        mine.write("ocicaliban.lock", warm_lock)
+        added(0, mine)
+        seconds = mine.run()
+        shop.remove_images(set(mine.images()) - warm)
+        return seconds
+
+    def other() -> float:
+        added(1, theirs)
+        seconds = plain.run()
+        shop.remove_images([plain.tag])
+        return seconds
+
+    yield ours, other
+
+
+# --- starting up ---
+
+COMPLETION = {"_OCICALIBAN_COMPLETE": "complete_bash", "COMP_WORDS": "ocicaliban pl", "COMP_CWORD": "1"}
+
+
+def _uv() -> tuple[str, ...]:
+    return (sys.executable, "-m", "uv")
+
+
+def _vertex(shop: Workshop) -> tuple[str, ...]:
+    """ocicaliban in an environment with google-cloud-aiplatform (200 MB), which is kept in the user's cache."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = cache / "ocicaliban-bench" / f"vertex-{sys.version_info.major}.{sys.version_info.minor}"
+    env = host.read().uv_environ()
+    python = folder / "bin" / "python"
+    install = (*_uv(), "pip", "install", "--quiet", "--python", str(python))
+    if not python.exists():
+        shop.timed((*_uv(), "venv", "--quiet", "--python", sys.executable, str(folder)))
+    shop.timed((*install, "google-cloud-aiplatform"), env=env)
+    shop.timed((*install, "--reinstall-package", "ocicaliban", str(REPOSITORY)), env=env)
+    return (str(folder / "bin" / "ocicaliban"),)
+
+
+def _starting(arguments: tuple[str, ...], env: dict[str, str], expected: str, vertex: bool) -> Prepare:
+    @contextmanager
+    def prepare(shop: Workshop) -> Iterator[Sequence[Sample]]:
+        argv = (*(_vertex(shop) if vertex else shop.command), *arguments)
+
+        def sample() -> float:
+            took = shop.timed(argv, env=env)
+            if expected not in took.out:
+                raise BenchError(f"{' '.join(argv)} printed {took.out!r} instead of '{expected}'")
+            return took.cpu
+
+        sample()  # writes byte code
+        yield (sample,)
+
+    return prepare
+
+
+# --- planning ---
+
+
+@contextmanager
+def _planning(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    project = shop.project("planning", {SCRIPT: "print('trained')\n"})
+    block = os.urandom(1 << 20)
+    for number in range(19_980):
+        project.write(f"data/{number // 200:03}/{number:05}", b"%05d" % number + block[:8_000])
+    for number in range(20):
+        with (project.folder / f"data/big{number:02}").open("wb") as big:
+            for part in range(42):
+                big.write(b"%08d" % (number * 100 + part) + block[8:])
+
+    def sample() -> float:
+        return project.ocicaliban("plan", "run", SCRIPT).wall
+
+    sample()
+    time.sleep(2.5)  # until then the files are too young for their digests to be remembered
+    sample()
+    yield (sample,)
+
+
+def _start_measures() -> Iterator[Measure[Workshop]]:
+    for vertex in (False, True):
+        suffix, with_vertex = ("-vertex", ", with google-cloud-aiplatform installed") if vertex else ("", "")
+        for name, what, arguments, env, expected in (
+            ("version", "`ocicaliban --version`", ("--version",), {}, "ocicaliban "),
+            ("completion", "completing `ocicaliban pl` in the shell", (), COMPLETION, "plan"),
+        ):
+            yield Measure(
+                name=name + suffix,
+                what=what + with_vertex,
+                limit=0.25,
+                unit="s CPU",
+                runs=11,
+                prepare=_starting(arguments, env, expected, vertex),
+            )
+
+
+MEASURES: tuple[Measure[Workshop], ...] = (
+    Measure(
+        name="unchanged",
+        what="nothing changed: `run`, against a bare `podman run`",
+        limit=2.5,
+        unit="times",
+        runs=21,
+        prepare=_unchanged,
+        needs=IMAGE_TOOLS,
+    ),
+    Measure(
+        name="edited",
+        what="one file edited: `run`, against `buildah build --layers` and `podman run`",
+        limit=0.6,
+        unit="times",
+        runs=11,
+        prepare=_edited,
+        needs=IMAGE_TOOLS,
+    ),
+    Measure(
+        name="dependency",
+        what="a small dependency added to scikit-learn, pandas and matplotlib: `run`, against `pip install -r`",
+        limit=0.5,
+        unit="times",
+        runs=3,
+        prepare=_dependency,
+        needs=IMAGE_TOOLS,
+    ),
+    *_start_measures(),
+    Measure(
+        name="planning",
+        what="`plan` of 20,000 files (1 GB) that did not change",
+        limit=0.5,
+        unit="s",
+        runs=7,
+        prepare=_planning,
+        needs=IMAGE_TOOLS,
+    ),
+)

@@ -1,0 +1,80 @@
+"""The bench's pure part: taking by turns, medians, limits, the tables."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import pytest
+from rich.console import Console
+
+from tests.bench.measure import Measure, Result, Sample, alternate, as_json, markdown, table, take
+
+RATIO = Result(name="r", what="a run", limit=2.5, unit="times", ours=(0.2, 9.0, 0.4), theirs=(0.1, 0.2, 7.0))
+SECONDS = Result(name="s", what="a start", limit=0.25, unit="s CPU", ours=(0.3, 0.1, 0.5, 0.3))
+
+
+def test_samples_are_taken_by_turns() -> None:
+    order: list[str] = []
+
+    def sample(side: str) -> float:
+        order.append(side)
+        return float(len(order))
+
+    assert alternate((lambda: sample("A"), lambda: sample("B")), 3) == ((1.0, 3.0, 5.0), (2.0, 4.0, 6.0))
+    assert "".join(order) == "ABABAB"
+
+
+@pytest.mark.parametrize(("runs", "expected"), [(0, 4), (2, 2)])
+@pytest.mark.parametrize("compared", [True, False])
+def test_a_measure_is_taken_as_often_as_asked_and_then_left(runs: int, expected: int, compared: bool) -> None:
+    left: list[str] = []
+
+    @contextmanager
+    def prepare(bench: str) -> Iterator[Sequence[Sample]]:
+        yield (lambda: 3.0, lambda: 2.0) if compared else (lambda: 3.0,)
+        left.append(bench)
+
+    measure = Measure(name="n", what="w", limit=1, unit="times", runs=4, prepare=prepare)
+    result = take(measure, "bench", runs)
+    assert result.ours == (3.0,) * expected
+    assert result.theirs == ((2.0,) * expected if compared else ())
+    assert left == ["bench"]
+
+
+def test_a_ratio_is_of_the_medians_and_held_against_the_limit() -> None:
+    assert (RATIO.median, RATIO.their_median, RATIO.measured) == (0.4, 0.2, 2.0)
+    assert RATIO.met
+    assert not Result(name="r", what="", limit=1.9, unit="times", ours=RATIO.ours, theirs=RATIO.theirs).met
+
+
+def test_what_is_compared_to_nothing_is_held_against_the_limit_itself() -> None:
+    assert (SECONDS.measured, SECONDS.their_median, SECONDS.met) == (0.3, None, False)
+    assert Result(name="s", what="", limit=0.3, unit="s", ours=SECONDS.ours).met
+
+
+def test_markdown() -> None:
+    assert markdown((RATIO, SECONDS)).splitlines() == [
+        "| what | limit | measured | median (s) | compared to (s) | runs |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+        "| a run | 2.5 times | 2.00 times | 0.40 | 0.20 | 3 |",
+        "| a start | 0.25 s CPU | 0.30 s CPU | 0.30 |  | 4 |",
+    ]
+
+
+def test_the_table_marks_in_red_what_misses_its_limit() -> None:
+    console = Console(width=120, force_terminal=True, color_system="standard", record=True)
+    with console.capture() as captured:
+        console.print(table((RATIO, SECONDS)))
+    lines = captured.get().splitlines()
+    run, start = (next(line for line in lines if what in line) for what in ("a run", "a start"))
+    assert "\x1b[31m" in start
+    assert "\x1b[31m" not in run
+
+
+def test_json_keeps_every_run() -> None:
+    ratio, seconds = json.loads(as_json((RATIO, SECONDS)))
+    assert ratio["ours"] == [0.2, 9.0, 0.4]
+    assert (ratio["measured"], ratio["met"]) == (2.0, True)
+    assert (seconds["theirs"], seconds["met"]) == ([], False)
