@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -13,8 +14,8 @@ from tests.bench.measures import MEASURES
 from tests.bench.workshop import BenchError, Workshop
 
 
-def main() -> int:
-    """Take the measures named on the command line, or all; 2 where they cannot be taken."""
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take the measures that `argv` names, or all; returns 1 where a limit is missed, 2 where one cannot be taken."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     known = [measure.name for measure in MEASURES]
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"which: {', '.join(known)} (default: all)")
@@ -22,7 +23,7 @@ def main() -> int:
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--markdown", action="store_true", help="the README's table")
     form.add_argument("--json", action="store_true", help="with every run")
-    given = parser.parse_args()
+    given = parser.parse_args(argv)
     if unknown := [name for name in given.names if name not in known]:
         parser.error(f"there is no measure '{unknown[0]}'; there are {', '.join(known)}")
     if given.runs < 0:

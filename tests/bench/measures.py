@@ -102,21 +102,29 @@ def _pip_flags(folder: Path) -> list[str]:
     return flags
 
 
+# A run fails, and is no sample, where what was added is not there.
+_ADDED_SCRIPT = """\
+from importlib.metadata import version
+from pathlib import Path
+import matplotlib, pandas, sklearn
+print([version(name) for name in Path("added").read_text().split()])
+"""
+
+
 def _requirements(*more: str) -> str:
     return "\n".join((*STACK, *more)) + "\n"
 
 
 @contextmanager
 def _dependency(shop: Workshop) -> Iterator[Sequence[Sample]]:
-    script = "from pathlib import Path\nimport sklearn, pandas, matplotlib\nprint(Path('added').read_text())\n"
-    files = {SCRIPT: script, "requirements.txt": _requirements(*SMALL), "added": "all"}
+    files = {SCRIPT: _ADDED_SCRIPT, "requirements.txt": _requirements(*SMALL), "added": " ".join(SMALL)}
 
     # Both caches see every package once, then both have the warm stack, and that alone, as an image.
     mine = shop.project("dependency", files)
     mine.run()
     everything = mine.images()
     mine.write("requirements.txt", _requirements())
-    mine.write("added", "none")
+    mine.write("added", "")
     mine.run()
     shop.remove_images(set(everything) - set(mine.images()))
     warm_lock, warm = (mine.folder / "ocicaliban.lock").read_text(), set(mine.images())
@@ -130,7 +138,7 @@ def _dependency(shop: Workshop) -> Iterator[Sequence[Sample]]:
     plain.run()
     everything = [plain.tag]
     theirs.write("requirements.txt", _requirements())
-    theirs.write("added", "none")
+    theirs.write("added", "")
     plain.run()
     shop.remove_images(everything)
 

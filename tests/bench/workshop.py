@@ -50,6 +50,8 @@ class Workshop:
             "XDG_STATE_HOME": str(self.folder / "state"),
             "UV_CACHE_DIR": str(cache / "uv"),
         }
+        if not beside.exists():
+            self.environ["PYTHONPATH"] = str(REPOSITORY)
         self._before: frozenset[str] = frozenset()
         self._made: dict[str, None] = {}
 

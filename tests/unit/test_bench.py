@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 from rich.console import Console
 
+from tests.bench.__main__ import main
 from tests.bench.measure import Measure, Result, Sample, alternate, as_json, markdown, table, take
 
 RATIO = Result(name="r", what="a run", limit=2.5, unit="times", ours=(0.2, 9.0, 0.4), theirs=(0.1, 0.2, 7.0))
@@ -78,3 +79,24 @@ def test_json_keeps_every_run() -> None:
     assert ratio["ours"] == [0.2, 9.0, 0.4]
     assert (ratio["measured"], ratio["met"]) == (2.0, True)
     assert (seconds["theirs"], seconds["met"]) == ([], False)
+
+
+def test_a_measure_is_taken_for_real(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["version", "--runs", "2", "--json"])
+    (result,) = json.loads(capsys.readouterr().out)
+    assert (result["name"], len(result["ours"])) == ("version", 2)
+    assert code == (0 if result["met"] else 1)
+
+
+def test_an_unknown_measure_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["speed"])
+    assert "there is no measure 'speed'; there are unchanged, edited, " in capsys.readouterr().err
+
+
+def test_missing_tools_are_named_before_anything_is_measured(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "/nonexistent")
+    assert main(["version", "edited"]) == 2
+    assert capsys.readouterr().err == "error: not installed: buildah, mmdebstrap, podman; see `ocicaliban doctor`\n"
