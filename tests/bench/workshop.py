@@ -160,9 +160,11 @@ class Project:
     def podman_run(self, image: str) -> tuple[str, ...]:
         """The very command by which `ocicaliban run` starts a container, but of `image`."""
         words = shlex.split(self.ocicaliban("run", SCRIPT, "--dry-run").out.splitlines()[-1])
-        if words[:2] != ["podman", "run"]:
-            raise BenchError(f"the last line of `run --dry-run` is not a `podman run`: {shlex.join(words)}")
-        return proc.in_cgroup2([image if word.startswith("$(") else word for word in words])
+        places = [index for index, word in enumerate(words) if word.startswith("$(")]
+        if words[:2] != ["podman", "run"] or len(places) != 1:
+            raise BenchError(f"no `podman run` of an image to be built ends `run --dry-run`: {shlex.join(words)}")
+        words[places[0]] = image
+        return proc.in_cgroup2(words)
 
 
 class Containerfile:
