@@ -76,7 +76,12 @@ class Workshop:
                 stdout=out,
                 stderr=err,
             )
-            _, status, usage = os.wait4(child.pid, 0)
+            try:
+                _, status, usage = os.wait4(child.pid, 0)
+            except BaseException:
+                child.terminate()
+                child.wait()
+                raise
             wall = time.perf_counter() - start
             child.returncode = os.waitstatus_to_exitcode(status)
             out.seek(0)
