@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 
@@ -76,7 +75,7 @@ def ensure(base: Base) -> Image:
 def resolved(base: Base) -> Base:
     """`base` with its digest, the Python in it and its platform filled in; fetches or makes it when missing."""
     image = ensure(base)
-    info = json.loads(proc.run(("buildah", "inspect", "--type", "image", image.id)))["OCIv1"]
+    info = store.config(image)
     return Base(
         kind=base.kind,
         reference=base.reference,

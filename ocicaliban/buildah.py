@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
-from ocicaliban import oci, proc
+from ocicaliban import oci
 from ocicaliban.model import Configure
 
 INPUTS = "/dev/oc"
@@ -49,10 +48,3 @@ def config_argv(container: str, step: Configure, path: str) -> tuple[str, ...]:
 def commit_argv(container: str, name: str) -> tuple[str, ...]:
     """Commit a working container as an image called `name`, all its times fixed."""
     return ("buildah", "commit", "--quiet", "--timestamp", str(oci.EPOCH), container, name)
-
-
-def image_config(image: str) -> dict[str, Any]:
-    """The OCI config of an image in the store."""
-    config = json.loads(proc.run(("buildah", "inspect", "--type", "image", image)))["OCIv1"]
-    assert isinstance(config, dict)
-    return config

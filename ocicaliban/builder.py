@@ -68,7 +68,7 @@ def build(
 def _tree_layer(
     layer: PlannedLayer, parent: Image, folder: Path, trees: Mapping[str, Tree], _: Mapping[str, Path]
 ) -> Image:
-    config = buildah.image_config(parent.id)
+    config = oci.standard(store.config(parent))
     sizes = store.layer_sizes()
     blobs = [oci.Blob(digest=d, size=sizes.get(d, 0)) for d in (config.get("rootfs") or {}).get("diff_ids") or []]
     layout = folder / store.folder_for(layer.name, layer.key)
@@ -102,7 +102,7 @@ def _run_layer(
                     hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
                 )
             elif isinstance(step, Configure):
-                have = (buildah.image_config(parent.id).get("config") or {}).get("Env") or []
+                have = (store.config(parent).get("config") or {}).get("Env") or []
                 path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
                 proc.run(buildah.config_argv(name, step, path))
             else:

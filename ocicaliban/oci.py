@@ -97,6 +97,17 @@ class _Checked:
         return data
 
 
+_FIELDS = ("architecture", "author", "created", "history", "os", "os.features", "os.version", "rootfs", "variant")
+_INNER = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "StopSignal", "User", "Volumes", "WorkingDir")
+
+
+def standard(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of an image's config the OCI image spec (config.md) knows; Docker's own format has more."""
+    inner = config.get("config") or {}
+    known = {name: config[name] for name in _FIELDS if name in config}
+    return {**known, "config": {name: inner[name] for name in _INNER if inner.get(name)}}
+
+
 def configured(config: Mapping[str, Any], change: Configure) -> dict[str, Any]:
     """The OCI config `config` with a configure step applied; `path` goes before the PATH that is there."""
     inner = dict(config.get("config") or {})

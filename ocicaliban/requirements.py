@@ -6,12 +6,14 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
-
-from packaging.pylock import Package, Pylock, PylockValidationError
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base
+
+if TYPE_CHECKING:
+    from packaging.pylock import Package
 
 _LOCAL = re.compile(r"^(?:-e |--editable )?\s*(?:[A-Za-z0-9._-]+\s*@\s*)?(file://\S+|\.{1,2}(?:/\S*)?|/\S+)")
 
@@ -57,6 +59,8 @@ def from_pylock(raw: Mapping[str, object], base: Base, extras: tuple[str, ...], 
 
     Raises UsageError when it is not valid, or declares no such extra.
     """
+    from packaging.pylock import Pylock, PylockValidationError
+
     try:
         lock = Pylock.from_dict(raw)
     except PylockValidationError as exc:

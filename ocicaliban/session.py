@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ocicaliban import base as bases
 from ocicaliban import catalog, dependencies, gpu, load, lock, params, paths, podman, snapshot, weights
@@ -140,8 +140,6 @@ def read(
         command=command,
     )
     plan = plans.plan(project, recipes, mode, world)
-    if mount:
-        plan = evolve(plan, launch=evolve(plan.launch, command=command))
     return Planned(project=project, plan=plan, trees=trees, gpus=gpus)
 
 

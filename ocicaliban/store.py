@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -117,6 +118,21 @@ def find(layer: str, key: str, known: tuple[Image, ...] | None = None) -> Image 
         if name in image.names:
             return Image(id=image.id, digest=image.digest, key=key, names=image.names)
     return None
+
+
+def config(image: Image) -> dict[str, Any]:
+    """The OCI config of an image, as containers/storage keeps it: a file named after the base64 of its digest.
+
+    Raises ToolError when the store has no such image any more.
+    """
+    name = base64.b64encode(f"sha256:{image.id}".encode()).decode()
+    path = index_file().parent / image.id / f"={name}"
+    try:
+        value = json.loads(path.read_text())
+    except (OSError, ValueError) as exc:
+        raise ToolError(f"the image {image.id[:12]} cannot be read: {exc}", "run the command again") from exc
+    assert isinstance(value, dict)
+    return value
 
 
 def layer_sizes() -> dict[str, int]:

@@ -9,8 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from packaging.utils import canonicalize_name
-
 from ocicaliban.requirements import entries
 
 GROUPS = (("100MB+", 100_000_000), ("5MB+", 5_000_000), ("", 0))
@@ -24,6 +22,8 @@ def of_packages(pylock: Mapping[str, object]) -> dict[str, int]:
 
     An index need not tell sizes; a package without one counts as light.
     """
+    from packaging.utils import canonicalize_name
+
     found: dict[str, int] = {}
     packages = pylock.get("packages")
     for package in packages if isinstance(packages, list) else []:
@@ -41,6 +41,8 @@ def groups(requirements: str, weights: Mapping[str, int]) -> tuple[tuple[str, st
 
     Every entry is in exactly one group; empty groups are left out.
     """
+    from packaging.utils import canonicalize_name
+
     found: dict[str, str] = {}
     for entry in entries(requirements):
         name = _NAME.match(entry)

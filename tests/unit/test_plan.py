@@ -28,8 +28,15 @@ def planned(world: Snapshot = WORLD, project: Project | None = None, mode: str =
 def test_the_layers_of_run_stand_in_their_order() -> None:
     world = evolve(WORLD, variant="gpu", data=(("data", "da7a"),))
     project = Project(root=Path("/nowhere"), layers={"apt": {"packages": ["git"]}})
-    names = [layer.name for layer in planned(world, project).layers]
-    assert names == ["cuda", "apt", "python", "data data", "source-copy", "entrypoint"]
+    plan = planned(world, project)
+    assert [layer.name for layer in plan.layers] == ["cuda", "apt", "python", "data data", "source-copy"]
+    assert plan.launch.command == WORLD.command
+
+
+def test_the_modules_of_a_project_share_the_image_of_run() -> None:
+    other = planned(evolve(WORLD, module="other.py", command=("python3", "other.py")))
+    assert other.key == planned().key
+    assert planned(evolve(WORLD, command=("python3", "other.py")), mode="build").key != planned(mode="build").key
 
 
 def test_an_edit_of_the_source_keeps_the_keys_below_it() -> None:

@@ -23,7 +23,7 @@ def tree(digest: str, **files: str) -> Tree:
 
 def planned(world: Snapshot = WORLD, packages: tuple[str, ...] = ("git",)) -> Plan:
     project = Project(root=Path("/nowhere"), layers={"apt": {"packages": list(packages)}})
-    return plan(project, catalog.recipes_for(project, "run"), "run", world)
+    return plan(project, catalog.recipes_for(project, "build"), "build", world)
 
 
 ONE = {"one": tree("one", train="a", model="b")}
@@ -56,8 +56,8 @@ def test_another_base_is_the_reason_of_the_first_layer() -> None:
 def test_what_was_saved_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     record.save(Path("/nowhere"), planned(), ONE)
-    assert record.load(Path("/nowhere"), "run") == record.of(planned(), ONE)
-    assert record.load(Path("/elsewhere"), "run") is None
+    assert record.load(Path("/nowhere"), "build") == record.of(planned(), ONE)
+    assert record.load(Path("/elsewhere"), "build") is None
 
 
 def test_a_damaged_record_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,4 +65,4 @@ def test_a_damaged_record_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
     record.save(Path("/nowhere"), planned(), ONE)
     for path in tmp_path.rglob("*.json"):
         path.write_text("{")
-    assert record.load(Path("/nowhere"), "run") is None
+    assert record.load(Path("/nowhere"), "build") is None
