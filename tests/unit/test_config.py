@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import config
+from ocicaliban import config, hot
 from ocicaliban.errors import UsageError
 
 
@@ -18,6 +18,12 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_without_a_file_the_defaults_count(file: Path) -> None:
     assert config.read() == config.Config()
+
+
+def test_a_run_is_not_replayed_when_the_file_appears(file: Path) -> None:
+    with hot.recording() as found:
+        config.read()
+    assert str(file) in found.read
 
 
 def test_folders_of_cdi_specs(file: Path) -> None:
