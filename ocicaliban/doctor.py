@@ -9,6 +9,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -16,13 +17,15 @@ from typing import Literal
 
 from attrs import frozen
 
-from ocicaliban import gpu, proc
+from ocicaliban import config, gpu, proc
 from ocicaliban.errors import OcicalibanError
 
 Level = Literal["ok", "warning", "error"]
 
 LEAST = {"buildah": (1, 28), "podman": (4, 3), "uv": (0, 5)}
 SUBIDS = 65536
+PATIENCE = 20.0
+"""Seconds that a tool may take to answer; `podman info` takes some where its store is new."""
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 INITS = tuple(
     Path(folder, "catatonit")
@@ -240,36 +243,49 @@ def room(root: Path, free: int | None) -> Finding:
     )
 
 
-def cdi(dirs: Iterable[Path], driver: Path = NVIDIA_DRIVER) -> Finding:
-    """Whether the specs of GPUs and other devices can be used; `driver` is there where NVIDIA's driver is."""
+def cdi(dirs: Iterable[Path], driver: Path = NVIDIA_DRIVER) -> tuple[Finding, ...]:
+    """Whether the specs of GPUs and other devices can be used: a finding for each that cannot, and one for the rest.
+
+    `driver` is there where NVIDIA's driver is.
+    """
     name = "GPUs"
-    try:
-        devices = gpu.discover(dirs)
-        stale = gpu.missing_files(devices)
-    except OcicalibanError as error:
-        return Finding(name=name, level="error", message=error.message, remedy=error.hint)
-    if stale:
-        told = "; ".join(
-            f"{path} names {', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''}"
-            for path, names in stale.items()
+    found = gpu.discover(dirs)
+    poor = [Finding(name=name, level="error", message=fault.message, remedy=fault.hint) for fault in found.faults]
+    stale = gpu.missing_files(found.devices)
+    for path, names in stale.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        poor.append(
+            Finding(
+                name=name,
+                level="error",
+                message=f"{path} names what is not there, as after a driver's upgrade: {', '.join(names[:3])}{more}",
+                remedy=f"generate it anew (NVIDIA's: `nvidia-ctk cdi generate --output={shlex.quote(str(path))}`)",
+            )
         )
-        return Finding(
-            name=name,
-            level="error",
-            message=f"files that CDI specs name are missing, as after a driver's upgrade: {told}",
-            remedy="generate anew: " + "; ".join(f"nvidia-ctk cdi generate --output={path}" for path in stale),
-        )
-    if devices:
-        return Finding(name=name, level="ok", message=", ".join(device.qualified for device in devices))
+    good = ", ".join(device.qualified for device in found.devices if device.spec not in stale)
+    if good:
+        return (*poor, Finding(name=name, level="ok", message=good))
+    if poor:
+        return tuple(poor)
     if driver.exists():
-        return Finding(
-            name=name,
-            level="warning",
-            message="NVIDIA's driver is loaded, but no CDI spec describes its GPUs: containers run without them",
-            remedy="mkdir -p ~/.config/cdi && nvidia-ctk cdi generate --format=json "
-            "--output=$HOME/.config/cdi/nvidia.json (nvidia-ctk is in the package nvidia-container-toolkit)",
+        return (
+            Finding(
+                name=name,
+                level="warning",
+                message="NVIDIA's driver is loaded, but no CDI spec describes its GPUs: containers run without them",
+                remedy="mkdir -p ~/.config/cdi && nvidia-ctk cdi generate --format=json "
+                "--output=$HOME/.config/cdi/nvidia.json (nvidia-ctk is in the package nvidia-container-toolkit)",
+            ),
         )
-    return Finding(name=name, level="ok", message="no GPU")
+    return (Finding(name=name, level="ok", message="no GPU"),)
+
+
+def settings() -> tuple[config.Config, tuple[Finding, ...]]:
+    """The user's configuration, and a finding where it cannot be read (the defaults count then)."""
+    try:
+        return config.read(), ()
+    except OcicalibanError as error:
+        return config.Config(), (Finding(name="config", level="error", message=error.message, remedy=error.hint),)
 
 
 def bootstrap(mmdebstrap: str | None) -> Finding:
@@ -297,6 +313,7 @@ def examine() -> tuple[Finding, ...]:
     except KeyError:
         user = str(uid)
     info = _asked("podman", "info", "--format", "json")
+    own, unread = settings()
     root = graph_root(info, os.environ, uid)
     return (
         not_root(uid),
@@ -309,7 +326,8 @@ def examine() -> tuple[Finding, ...]:
         storage(info),
         file_system(root, _read(Path("/proc/self/mountinfo"))),
         room(root, _free(root)),
-        cdi(gpu.spec_dirs(os.environ)),
+        *unread,
+        *cdi(gpu.spec_dirs(os.environ, own.cdi_spec_dirs)),
         init(),
         bootstrap(shutil.which("mmdebstrap")),
     )
@@ -317,7 +335,7 @@ def examine() -> tuple[Finding, ...]:
 
 def _asked(name: str, *args: str) -> str | OcicalibanError:
     try:
-        return proc.run((proc.tool(name), *args), doing=f"`{' '.join((name, *args))}` fails")
+        return proc.run((proc.tool(name), *args), doing=f"`{' '.join((name, *args))}` fails", limit=PATIENCE)
     except OcicalibanError as error:
         return error
 

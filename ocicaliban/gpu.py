@@ -6,11 +6,14 @@ installed podman is too old for a spec, or does not look where it lies, `podman_
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 import os
 import re
 import shlex
+import shutil
+import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
@@ -64,11 +67,12 @@ class Device:
 
 @frozen(kw_only=True)
 class Mount:
-    """A path of the host that the container sees."""
+    """A path of the host that the container sees; or, of type "tmpfs", an empty folder in memory."""
 
     host_path: str
     container_path: str
     options: tuple[str, ...] = ()
+    type: str = ""
 
 
 @frozen(kw_only=True)
@@ -93,12 +97,21 @@ class Hook:
 
 @frozen(kw_only=True)
 class Injection:
-    """What devices add to a container; `env` holds `K=V`."""
+    """What devices add to a container; `env` holds `K=V`, `gids` are groups of its first process."""
 
     mounts: tuple[Mount, ...] = ()
     devices: tuple[DeviceNode, ...] = ()
     env: tuple[str, ...] = ()
     hooks: tuple[Hook, ...] = ()
+    gids: tuple[int, ...] = ()
+
+
+@frozen(kw_only=True)
+class Found:
+    """What looking for specs gave: the devices in natural order, and one fault for each spec that is of no use."""
+
+    devices: tuple[Device, ...] = ()
+    faults: tuple[OcicalibanError, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -123,13 +136,15 @@ def spec_dirs(environ: Mapping[str, str], configured: tuple[str, ...] = ()) -> t
     return tuple(dict.fromkeys((*own, config / "cdi", ETC, VAR_RUN)))
 
 
-def discover(dirs: Iterable[Path]) -> tuple[Device, ...]:
-    """All devices of the specs in these folders, in natural order.
+def discover(dirs: Iterable[Path]) -> Found:
+    """All devices of the specs in these folders, and what is wrong with those that could not be read.
 
     Where two folders offer the same name the earlier one wins; yet /var/run/cdi goes before /etc/cdi, as
-    it does for podman.
+    it does for podman. A name that is twice in one folder is a fault, and offered by neither.
     """
     found: dict[str, Device] = {}
+    faults: list[OcicalibanError] = []
+    ambiguous: set[str] = set()
     seen: set[Path] = set()
     for folder in _by_priority(dirs):
         real = Path(os.path.realpath(folder))
@@ -137,18 +152,69 @@ def discover(dirs: Iterable[Path]) -> tuple[Device, ...]:
             continue
         seen.add(real)
         here: dict[str, Device] = {}
-        for path in _spec_files(folder):
-            spec = _load(path)
+        try:
+            paths = _spec_files(folder)
+        except OcicalibanError as fault:
+            faults.append(fault)
+            continue
+        for path in paths:
+            try:
+                spec = _load(path)
+            except OcicalibanError as fault:
+                faults.append(fault)
+                continue
             for name in spec.devices:
                 device = Device(kind=spec.kind, name=name, spec=path, version=spec.version)
                 other = here.setdefault(device.qualified, device)
-                if other is not device:
-                    raise OcicalibanError(
-                        f"{device.qualified} is in two CDI specs: {other.spec} and {path}",
-                        "Remove one of the two files; podman takes such a device from neither.",
+                if other is not device and device.qualified not in found:
+                    ambiguous.add(device.qualified)
+                    faults.append(
+                        OcicalibanError(
+                            f"{device.qualified} is in two CDI specs: {other.spec} and {path}",
+                            "remove one of the two files; podman takes such a device from neither",
+                        )
                     )
         found = here | found
-    return tuple(sorted(found.values(), key=lambda device: (device.kind, _natural(device.name))))
+    devices = (device for device in found.values() if device.qualified not in ambiguous)
+    ordered = sorted(devices, key=lambda device: (device.kind, _natural(device.name)))
+    return Found(devices=tuple(ordered), faults=tuple(faults))
+
+
+def choose(found: Found, want: bool | None, request: str | None) -> tuple[Device, ...]:
+    """The devices to use of those found; `want` tells whether a GPU must (or must not) be used, None leaves it open.
+
+    `request` is that of `select`; without one, all GPUs are used. A spec that cannot be read only counts where the
+    others offer nothing that fits. Raises OcicalibanError when a GPU is asked for and there is none (never a silent
+    run on the CPU), or when its spec names files that are not there.
+    """
+    if want is False:
+        if request is not None:
+            raise UsageError("--nogpu and --gpus exclude each other", "leave one of the two out")
+        return ()
+    if request is not None and not request.strip():
+        raise UsageError("--gpus names no GPU", "for example --gpus 0,1 or --gpus all; without a GPU: --nogpu")
+    if not (found.devices if request else _all(found.devices)):
+        if found.faults:
+            raise _or_the_cpu(found.faults[0])
+        if want or request:
+            raise OcicalibanError("there is no GPU here: no CDI spec offers one", _offer(found.devices))
+        return ()
+    try:
+        chosen = select(found.devices, request)
+    except UsageError:
+        if found.faults:
+            raise found.faults[0] from None
+        raise
+    if absent := tuple(name for name in dict.fromkeys(_host_paths(resolve(chosen))) if not os.path.exists(name)):
+        specs = " and ".join(str(path) for path in dict.fromkeys(device.spec for device in chosen))
+        more = f" and {len(absent) - 3} more" if len(absent) > 3 else ""
+        message = f"the CDI spec {specs} names what is not there: {', '.join(absent[:3])}{more}"
+        raise _or_the_cpu(OcicalibanError(message, f"after a driver's upgrade, {_regenerate(chosen[0].spec)}"))
+    return chosen
+
+
+def _or_the_cpu(fault: OcicalibanError) -> OcicalibanError:
+    return OcicalibanError(fault.message, f"{fault.hint}; or use the CPU: --nogpu")
 
 
 def select(devices: Iterable[Device], request: str | None) -> tuple[Device, ...]:
@@ -159,7 +225,7 @@ def select(devices: Iterable[Device], request: str | None) -> tuple[Device, ...]
     for token in tokens:
         matches = _match(devices, token)
         if not matches:
-            raise UsageError(f"No GPU matches {token!r}" if request else "No GPU was found", _offer(devices))
+            raise UsageError(f"no GPU matches {token!r}" if request else "no GPU was found", _offer(devices))
         chosen.update((device.qualified, device) for device in matches)
     if not chosen:
         raise UsageError(f"{request!r} names no GPU", _offer(devices))
@@ -186,6 +252,7 @@ def resolve(selected: Iterable[Device]) -> Injection:
         devices=tuple(nodes.values()),
         env=tuple(env.values()),
         hooks=tuple(dict.fromkeys(hook for edit in edits for hook in edit.hooks)),
+        gids=tuple(dict.fromkeys(gid for edit in edits for gid in edit.gids)),
     )
 
 
@@ -193,16 +260,19 @@ def native(
     selected: Iterable[Device],
     *,
     podman_version: tuple[int, ...],
-    podman_dirs: Iterable[Path | str] = (ETC, VAR_RUN),
+    podman_dirs: Iterable[Path | str] = (),
 ) -> bool:
-    """Whether this podman itself can be given `--device vendor.com/class=name` for all of them."""
+    """Whether this podman itself can be given `--device vendor.com/class=name` for all of them.
+
+    `podman_dirs` are the folders that it reads specs from: the system's, unless told otherwise.
+    """
     if podman_version < (5,):
         newest = (0, 5, 0)
     elif podman_version < (5, 5):
         newest = (0, 8, 0)
     else:
         newest = (1, 0, 0)
-    folders = {os.path.realpath(folder) for folder in podman_dirs}
+    folders = {os.path.realpath(folder) for folder in podman_dirs or (ETC, VAR_RUN)}
     # The CDI library reads .json and .yaml only, not .yml.
     return all(
         os.path.realpath(device.spec.parent) in folders
@@ -212,17 +282,29 @@ def native(
     )
 
 
-def podman_args(injection: Injection, hooks_dir: str = "") -> tuple[str, ...]:
-    """The same as options of `podman run`; `hooks_dir` is where the files of `hook_files` lie.
+def arguments(selected: Sequence[Device], podman_version: tuple[int, ...]) -> tuple[tuple[str, ...], dict[str, str]]:
+    """What gives a container these devices: options of `podman run`, and files for podman's `--hooks-dir`.
 
-    Without `hooks_dir` hooks are left out: `buildah run` takes the other options too, but no hooks.
+    podman finds the devices by their names where it can, else it is told all that their specs add.
     """
+    injection = resolve(selected)
+    # Without root, podman itself passes over a node's hostPath; as options it binds what we say.
+    moved = any(node.host_path not in ("", node.path) for node in injection.devices)
+    if not moved and native(selected, podman_version=podman_version):
+        return tuple(word for device in selected for word in ("--device", device.qualified)), {}
+    return podman_args(injection), hook_files(injection)
+
+
+def podman_args(injection: Injection) -> tuple[str, ...]:
+    """The same as options of `podman run`, but for the hooks (see `hook_files`)."""
     args: list[str] = []
-    if hooks_dir and injection.hooks:
-        args += ["--hooks-dir", hooks_dir]
     for mount in injection.mounts:
-        _plain(mount.host_path, mount.container_path)
         kept = {_OPTIONS[option]: option for option in mount.options if option in _OPTIONS}
+        if mount.type == "tmpfs":
+            _plain(mount.container_path)
+            args += ["--tmpfs", ":".join(filter(None, (mount.container_path, ",".join(kept.values()))))]
+            continue
+        _plain(mount.host_path, mount.container_path)
         args += ["-v", ":".join(filter(None, (mount.host_path, mount.container_path, ",".join(kept.values()))))]
     for node in injection.devices:
         host = node.host_path or node.path
@@ -230,11 +312,13 @@ def podman_args(injection: Injection, hooks_dir: str = "") -> tuple[str, ...]:
         args += ["--device", f"{host}:{node.path}:{node.permissions}"]
     for pair in injection.env:
         args += ["--env", pair]
+    for gid in injection.gids:
+        args += ["--group-add", str(gid)]
     return tuple(args)
 
 
 def hook_files(injection: Injection) -> dict[str, str]:
-    """The hooks as files for `--hooks-dir`: name to JSON; podman runs them in the order of their names."""
+    """The hooks as files for podman's `--hooks-dir`: name to JSON; they run in the order of their names."""
     files: dict[str, str] = {}
     for index, hook in enumerate(injection.hooks):
         body: dict[str, object] = {"path": hook.path}
@@ -247,6 +331,32 @@ def hook_files(injection: Injection) -> dict[str, str]:
         document = {"version": "1.0.0", "hook": body, "when": {"always": True}, "stages": [hook.hook_name]}
         files[f"{index:03d}-{hook.hook_name}.json"] = json.dumps(document, indent=2) + "\n"
     return files
+
+
+def hooks_script(files: Mapping[str, str]) -> str:
+    """Lines of shell that write these files to a folder of their own, "$hooks", which goes when the shell does."""
+    lines = ["hooks=$(mktemp -d)", """trap 'rm -rf "$hooks"' EXIT"""]
+    lines += [f"printf '%s' {shlex.quote(text)} >\"$hooks\"/{shlex.quote(name)}" for name, text in files.items()]
+    return "\n".join(lines) + "\n"
+
+
+def write_hooks(files: Mapping[str, str], folder: Path) -> Path:
+    """Write these files to a folder below `folder` that is named after them, and so always the same; returns it.
+
+    It is kept: a container that runs needs it to its end, and the next run has nothing to write.
+    """
+    place = folder / hashlib.sha256(json.dumps(files, sort_keys=True).encode()).hexdigest()[:32]
+    if not place.is_dir():
+        folder.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=".", dir=folder))
+        for name, text in files.items():
+            (new / name).write_text(text, encoding="utf-8")
+        try:
+            new.rename(place)
+        except OSError:
+            # Another process was faster; what it wrote is the same.
+            shutil.rmtree(new)
+    return place
 
 
 def missing_files(devices: Iterable[Device]) -> dict[Path, tuple[str, ...]]:
@@ -264,7 +374,7 @@ def missing_files(devices: Iterable[Device]) -> dict[Path, tuple[str, ...]]:
 
 
 def _host_paths(edit: Injection) -> Iterator[str]:
-    yield from (mount.host_path for mount in edit.mounts)
+    yield from (mount.host_path for mount in edit.mounts if mount.type != "tmpfs")
     yield from (node.host_path or node.path for node in edit.devices)
     # A startContainer hook is looked up inside the container.
     yield from (hook.path for hook in edit.hooks if hook.hook_name != "startContainer")
@@ -275,8 +385,8 @@ def _plain(*paths: str) -> None:
         # podman takes a relative path for the name of a volume, which it would create.
         if not path.startswith("/") or ":" in path:
             raise OcicalibanError(
-                f"The CDI spec asks for {path!r}, which podman's options cannot express",
-                "Only absolute paths without a colon can be passed on.",
+                f"the CDI spec asks for {path!r}, which podman's options cannot express",
+                "only absolute paths without a colon can be passed on",
             )
 
 
@@ -285,7 +395,7 @@ def _match(devices: Sequence[Device], token: str) -> list[Device]:
     if "=" in token:
         return [device for device in devices if device.qualified == token]
     if token == "all":
-        return _all(devices)
+        return _all(devices) or [device for device in devices if device.name == "all"]
     gpus = [device for device in devices if device.kind.endswith("/gpu")]
     number = _NUMBERED.fullmatch(token)
     aliases = [token, number[1], f"gpu{number[1]}"] if number else [token, f"GPU-{token}"]
@@ -294,7 +404,7 @@ def _match(devices: Sequence[Device], token: str) -> list[Device]:
             matches = [device for device in among if device.name.casefold() == alias.casefold()]
             if len({device.kind for device in matches}) > 1:
                 names = " or ".join(device.qualified for device in matches)
-                raise UsageError(f"{token!r} may mean several devices", f"Say which: {names}")
+                raise UsageError(f"{token!r} may mean several devices", f"say which: {names}")
             if matches:
                 return matches
     return []
@@ -310,17 +420,17 @@ def _all(devices: Sequence[Device]) -> list[Device]:
             or [device for device in members if _NUMBERED.fullmatch(device.name)]
             or [device for device in members if _UUID.fullmatch(device.name)]
         )
-    return chosen or [device for device in devices if device.name == "all"]
+    return chosen
 
 
 def _offer(devices: Sequence[Device]) -> str:
     if not devices:
-        return f"There is no CDI device. {_regenerate(ETC / 'nvidia.yaml')}"
-    return "There are: " + ", ".join(device.qualified for device in devices)
+        return "with an NVIDIA driver: `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`; else use --nogpu"
+    return "there are: " + ", ".join(device.qualified for device in devices)
 
 
 def _regenerate(path: Path) -> str:
-    return f"Generate the spec anew: `nvidia-ctk cdi generate --output={shlex.quote(str(path))}`"
+    return f"generate it anew (NVIDIA's: `nvidia-ctk cdi generate --output={shlex.quote(str(path))}`)"
 
 
 def _natural(name: str) -> list[tuple[int, int, str]]:
@@ -350,7 +460,7 @@ def _spec_files(folder: Path) -> list[Path]:
         return []
     except OSError as error:
         raise OcicalibanError(
-            f"Cannot look for CDI specs in {folder}: {error.strerror}", "Make the folder readable for your user."
+            f"cannot look for CDI specs in {folder}: {error.strerror}", "make the folder readable for your user"
         ) from error
 
 
@@ -359,9 +469,9 @@ def _load(path: Path) -> _Spec:
         status = path.stat()
         return _parse(path, status.st_mtime_ns, status.st_size, status.st_ino)
     except OSError as error:
-        raise OcicalibanError(f"Cannot read the CDI spec {path}: {error.strerror}", _regenerate(path)) from error
+        raise OcicalibanError(f"cannot read the CDI spec {path}: {error.strerror}", _regenerate(path)) from error
     except _FormatError as error:
-        raise OcicalibanError(f"The CDI spec {path} is corrupt: {error}", _regenerate(path)) from error
+        raise OcicalibanError(f"the CDI spec {path} is corrupt: {error}", _regenerate(path)) from error
 
 
 @lru_cache(maxsize=64)
@@ -383,7 +493,7 @@ def _read_yaml(raw: bytes, path: Path) -> object:
         yaml: Any = importlib.import_module("yaml")  # late: slow to import, and often there are JSON specs only
     except ImportError as error:
         raise OcicalibanError(
-            f"Reading {path} needs PyYAML, which is not installed", "Install it, `pip install pyyaml`, or use JSON."
+            f"reading {path} needs PyYAML, which is not installed", "install it, `pip install pyyaml`, or use JSON"
         ) from error
     try:
         return yaml.load(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -426,6 +536,7 @@ def _edits(data: object) -> Injection:
                 host_path=_text(item, "hostPath", "a mount"),
                 container_path=_text(item, "containerPath", "a mount"),
                 options=_texts(item, "options"),
+                type=_text(item, "type", "a mount", ""),
             )
             for item in _items(table, "mounts")
         ),
@@ -448,6 +559,7 @@ def _edits(data: object) -> Injection:
             )
             for item in _items(table, "hooks")
         ),
+        gids=_gids(table),
     )
 
 
@@ -498,6 +610,14 @@ def _whole(table: Mapping[str, object], key: str) -> int | None:
     if isinstance(value, bool) or not isinstance(value, int):
         raise _FormatError(f"{key} is not a number")
     return value
+
+
+def _gids(table: Mapping[str, object]) -> tuple[int, ...]:
+    gids = _sequence(table, "additionalGids")
+    if not all(type(gid) is int and gid >= 0 for gid in gids):
+        raise _FormatError("additionalGids is not a list of group numbers")
+    # By the specification group 0 is to be ignored.
+    return tuple(gid for gid in gids if isinstance(gid, int) and gid)
 
 
 def _stage(name: str) -> str:

@@ -12,6 +12,11 @@ def _xdg(variable: str, default: str) -> Path:
     return base / "ocicaliban"
 
 
+def config() -> Path:
+    """The folder of what the user writes for all projects."""
+    return _xdg("XDG_CONFIG_HOME", ".config")
+
+
 def state() -> Path:
     """The folder of what must last: the last plans, what was used when."""
     return _xdg("XDG_STATE_HOME", ".local/state")

@@ -65,11 +65,13 @@ def run(
     show: bool = False,
     doing: str = "",
     hint: str = "",
+    limit: float | None = None,
 ) -> str:
     """Run a tool to its end and return its stdout without the last line end.
 
     With `show` its stderr goes to ours as it comes. Raises ToolError with the tool's own words where it fails;
-    `doing` says what it was about, `hint` what to do where its words tell no better.
+    `doing` says what it was about, `hint` what to do where its words tell no better. After `limit` seconds it is
+    killed, which is a failure too.
     """
     full = {**os.environ, **env} if env is not None else None
     tool(argv[0])
@@ -84,7 +86,11 @@ def run(
             text=True,
             errors="replace",
             preexec_fn=_dies_with_us,
+            timeout=limit,
         )
+    except subprocess.TimeoutExpired as exc:
+        message = f"{doing or f'{shlex.join(argv[:2])} failed'}: no answer within {limit:g} seconds"
+        raise ToolError(message, hint or "run it by hand; does it wait for a network disk, or a lock?") from exc
     except OSError as exc:
         raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
     if done.returncode:

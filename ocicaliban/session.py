@@ -10,9 +10,9 @@ from pathlib import Path
 from attrs import frozen
 
 from ocicaliban import base as bases
-from ocicaliban import catalog, dependencies, gpu, load, lock, params, paths, podman, snapshot, weights
+from ocicaliban import catalog, config, dependencies, gpu, load, lock, params, paths, podman, snapshot, weights
 from ocicaliban import plan as plans
-from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.errors import UsageError
 from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
 
 
@@ -40,22 +40,21 @@ class Planned:
                 yield f"{root}/{entry.path}"
 
 
-def choose_gpus(want: bool | None, request: str | None) -> tuple[gpu.Device, ...]:
+def choose_gpus(
+    want: bool | None, request: str | None, say: Callable[[str], None] = lambda _: None
+) -> tuple[gpu.Device, ...]:
     """The CDI devices to use; `want` None uses a GPU if there is one.
 
-    Raises OcicalibanError when a GPU is asked for and there is none: never a silent run on the CPU.
+    `say` gets a line for each spec that is left out because it cannot be read. Raises OcicalibanError when a GPU is
+    asked for and there is none: never a silent run on the CPU.
     """
     if want is False:
-        return ()
-    devices = gpu.discover(gpu.spec_dirs(os.environ))
-    if not devices:
-        if want or request:
-            raise OcicalibanError(
-                "there is no GPU here: no CDI device was found",
-                "with an NVIDIA driver: nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml; else use --nogpu",
-            )
-        return ()
-    return gpu.select(devices, request)
+        return gpu.choose(gpu.Found(), want, request)
+    found = gpu.discover(gpu.spec_dirs(os.environ, config.read().cdi_spec_dirs))
+    chosen = gpu.choose(found, want, request)
+    for fault in found.faults:
+        say(f"note: {fault.message}")
+    return chosen
 
 
 def _memo(root: Path, what: str) -> Path:

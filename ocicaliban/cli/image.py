@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,7 +67,7 @@ def build(
         Path.cwd(),
         mode,
         module,
-        gpus=session.choose_gpus(gpu_wanted, gpus),
+        gpus=session.choose_gpus(gpu_wanted, gpus, _say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         say=_say,
@@ -108,7 +106,7 @@ def run(
     if not dry_run:
         _require_user()
     with hot.recording() as found:
-        devices = session.choose_gpus(gpu_wanted, gpus)
+        devices = session.choose_gpus(gpu_wanted, gpus, _say)
         planned = session.read(
             Path.cwd(),
             mode,
@@ -132,38 +130,35 @@ def run(
         image = _built(planned, no_cache)
     where = f"running on {'the GPU: ' + ', '.join(d.qualified for d in devices) if devices else 'the CPU'}"
     name = podman.container_name()
-    scratch: list[str] = []
-    try:
-        options, extra = _gpu_arguments(devices, scratch)
-        argv = podman.run_argv(
-            image,
-            planned.plan.launch,
-            tuple(context.args),
-            name=name,
-            terminal=podman.terminal(),
-            extra=(*extra, *_cloud_key(cloud_key), *podman.words(podman_args)),
-            entrypoint=podman.entry_command(Path.cwd(), module) if image_id else (),
+    options, extra, script = _gpu_arguments(devices, dry_run)
+    argv = podman.run_argv(
+        image,
+        planned.plan.launch,
+        tuple(context.args),
+        name=name,
+        terminal=podman.terminal(),
+        extra=(*extra, *_cloud_key(cloud_key), *podman.words(podman_args)),
+        entrypoint=podman.entry_command(Path.cwd(), module) if image_id else (),
+    )
+    argv = (argv[0], *options, *argv[1:])
+    if dry_run:
+        print(script, end="")
+        raw = {*options[1:], *(() if image_id else (image.id,))}
+        print(" ".join(word if word in raw else shlex.quote(word) for word in argv))
+        return
+    _say(where)
+    if not (no_cache or image_id or podman_args or cloud_key):
+        hot.remember(
+            context.obj,
+            found,
+            read=(*map(str, (*planned.looked_for, *store.settings_files())), proc.tool("podman")),
+            entries=planned.paths(),
+            said=where,
+            image=image.id,
+            index=store.index_file(),
+            command=argv,
         )
-        argv = (argv[0], *options, *argv[1:])
-        if dry_run:
-            print(" ".join(word if word == image.id and not image_id else shlex.quote(word) for word in argv))
-            return
-        _say(where)
-        if not (no_cache or image_id or podman_args or cloud_key or scratch):
-            hot.remember(
-                context.obj,
-                found,
-                read=(*map(str, (*planned.looked_for, *store.settings_files())), proc.tool("podman")),
-                entries=planned.paths(),
-                said=where,
-                image=image.id,
-                index=store.index_file(),
-                command=argv,
-            )
-        raise typer.Exit(podman.run(argv, name))
-    finally:
-        for folder in scratch:
-            shutil.rmtree(folder, ignore_errors=True)
+    raise typer.Exit(podman.run(argv, name))
 
 
 def _cloud_key(path: str) -> tuple[str, ...]:
@@ -179,26 +174,20 @@ def _cloud_key(path: str) -> tuple[str, ...]:
     return "-v", f"{file}:{inside}:ro", "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
 
 
-def _gpu_arguments(devices: tuple[gpu.Device, ...], scratch: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """podman's global options and run's options for the devices."""
-    from ocicaliban import gpu, proc
+def _gpu_arguments(devices: tuple[gpu.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """podman's global options, run's options, and for a dry run the lines of shell that come before them."""
+    from ocicaliban import gpu, paths, proc
 
     if not devices:
-        return (), ()
+        return (), (), ""
     words = proc.run(("podman", "--version")).split()
     version = tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
-    if gpu.native(devices, podman_version=version):
-        return (), tuple(word for device in devices for word in ("--device", device.qualified))
-    injection = gpu.resolve(devices)
-    files = gpu.hook_files(injection)
-    folder = ""
-    if files:
-        folder = tempfile.mkdtemp(prefix="ocicaliban-hooks-")
-        scratch.append(folder)
-        for name, text in files.items():
-            (Path(folder) / name).write_text(text)
-    args = gpu.podman_args(injection)
-    return (("--hooks-dir", folder) if folder else ()), args
+    options, hooks = gpu.arguments(devices, version)
+    if not hooks:
+        return (), options, ""
+    if dry_run:
+        return ("--hooks-dir", '"$hooks"'), options, gpu.hooks_script(hooks)
+    return ("--hooks-dir", str(gpu.write_hooks(hooks, paths.cache() / "hooks"))), options, ""
 
 
 def _state(planned: Planned) -> tuple[dict[str, int], dict[str, str]]:
@@ -240,7 +229,7 @@ def plan(
         Path.cwd(),
         mode,
         module,
-        gpus=session.choose_gpus(gpu_wanted, gpus),
+        gpus=session.choose_gpus(gpu_wanted, gpus, _say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         resolve=False,

@@ -164,20 +164,50 @@ def test_cdi(tmp_path: Path) -> None:
     spec = specs / "nvidia.json"
     mounts = [{"hostPath": str(library), "containerPath": "/lib/libcuda.so"}]
     devices = [{"name": "0", "containerEdits": {"mounts": mounts}}]
-    assert doctor.cdi([specs], gone) == Finding(name="GPUs", level="ok", message="no GPU")
-    assert doctor.cdi([specs], tmp_path).level == "warning"
+    assert doctor.cdi([specs], gone) == (Finding(name="GPUs", level="ok", message="no GPU"),)
+    assert [finding.level for finding in doctor.cdi([specs], tmp_path)] == ["warning"]
 
     spec.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}))
-    stale = doctor.cdi([specs], gone)
+    (stale,) = doctor.cdi([specs], gone)
     assert stale.level == "error" and str(library) in stale.message
-    assert stale.remedy.endswith(f"nvidia-ctk cdi generate --output={spec}")
+    assert f"nvidia-ctk cdi generate --output={spec}" in stale.remedy
 
     library.touch()
-    assert doctor.cdi([specs], gone) == Finding(name="GPUs", level="ok", message="nvidia.com/gpu=0")
+    good = Finding(name="GPUs", level="ok", message="nvidia.com/gpu=0")
+    assert doctor.cdi([specs], gone) == (good,)
 
-    spec.write_text("{")
-    corrupt = doctor.cdi([specs], gone)
-    assert corrupt.level == "error" and str(spec) in corrupt.message and "nvidia-ctk" in corrupt.remedy
+    other = specs / "other.json"
+    other.write_text("{")
+    corrupt, *rest = doctor.cdi([specs], gone)
+    assert corrupt.level == "error" and str(other) in corrupt.message and "nvidia-ctk" in corrupt.remedy
+    assert rest == [good]
+    library.unlink()
+    assert [finding.level for finding in doctor.cdi([specs], gone)] == ["error", "error"]
+
+
+def test_the_users_configuration_tells_more_folders_of_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setattr(proc, "tool", _missing)
+    file = tmp_path / "ocicaliban" / "config.toml"
+    file.parent.mkdir()
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "acme.json").write_text("{")
+    file.write_text(f'cdi_spec_dirs = ["{tmp_path}/own"]\n')
+    assert any(f"{tmp_path}/own/acme.json" in finding.message for finding in doctor.examine())
+    file.write_text("cdi_spec_dirs = 3\n")
+    (fault,) = (finding for finding in doctor.examine() if finding.name == "config")
+    assert fault.level == "error" and f"{file}:1" in fault.message
+
+
+def test_a_tool_that_hangs_is_a_finding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "podman").write_text("#!/bin/sh\nexec sleep 60\n")
+    (tmp_path / "podman").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(doctor, "PATIENCE", 0.3)
+    findings = {finding.name: finding for finding in doctor.examine()}
+    for name in ("podman", "storage driver"):
+        assert findings[name].level == "error" and "no answer within 0.3 seconds" in findings[name].message
+        assert findings[name].remedy
 
 
 def test_programs(tmp_path: Path) -> None:
@@ -189,11 +219,12 @@ def test_programs(tmp_path: Path) -> None:
     assert doctor.init([tmp_path / "gone", program]).message == str(program)
 
 
-def test_examine_without_any_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def missing(name: str) -> str:
-        raise OcicalibanError(f"{name} is not installed", f"install {name}")
+def _missing(name: str) -> str:
+    raise OcicalibanError(f"{name} is not installed", f"install {name}")
 
-    monkeypatch.setattr(proc, "tool", missing)
+
+def test_examine_without_any_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(proc, "tool", _missing)
     monkeypatch.setenv("PATH", str(tmp_path))
     findings = {finding.name: finding for finding in doctor.examine()}
     for name in ("buildah", "podman", "uv", "storage driver"):

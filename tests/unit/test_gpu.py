@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,12 @@ def device(name: str, kind: str = KIND, spec: str = "/etc/cdi/acme.json", versio
     return gpu.Device(kind=kind, name=name, spec=Path(spec), version=version)
 
 
+def fault(*folders: Path) -> OcicalibanError:
+    found = gpu.discover(folders)
+    assert len(found.faults) == 1
+    return found.faults[0]
+
+
 def names(devices: tuple[gpu.Device, ...]) -> list[str]:
     return [item.name for item in devices]
 
@@ -52,7 +59,7 @@ def test_discover_sorts_naturally_and_skips_what_is_no_spec(tmp_path: Path) -> N
     spec = write(tmp_path, "10", "all", "2", "gpu10", "gpu9", UUID)
     (tmp_path / "notes.txt").write_text("{")
     (tmp_path / "folder.json").mkdir()
-    found = gpu.discover([tmp_path / "absent", spec, tmp_path, tmp_path])
+    found = gpu.discover([tmp_path / "absent", spec, tmp_path, tmp_path]).devices
     assert names(found) == ["2", "10", UUID, "all", "gpu9", "gpu10"]
     assert found[0] == gpu.Device(kind=KIND, name="2", spec=spec, version="0.5.0")
     assert found[0].qualified == "acme.example/gpu=2"
@@ -64,7 +71,7 @@ def test_discover_yaml_with_unquoted_number_and_unknown_fields(tmp_path: Path, s
         "cdiVersion: 9.9.9\nkind: acme.example/gpu\nnovelty: [1]\ndevices:\n- name: 0\n  containerEdits:\n"
         "    netDevices: [{hostInterfaceName: eth0}]\n    env: [A=1]\n    mounts:\n"
     )
-    found = gpu.discover([tmp_path])
+    found = gpu.discover([tmp_path]).devices
     assert names(found) == ["0"]
     assert gpu.resolve(found) == gpu.Injection(env=("A=1",))
 
@@ -73,7 +80,7 @@ def test_yaml_is_imported_late(tmp_path: Path) -> None:
     write(tmp_path, "0")
     code = (
         "import sys; from pathlib import Path; from ocicaliban import gpu\n"
-        "assert gpu.discover([Path(sys.argv[1])]); assert 'yaml' not in sys.modules"
+        "assert gpu.discover([Path(sys.argv[1])]).devices; assert 'yaml' not in sys.modules"
     )
     subprocess.run(
         [sys.executable, "-c", code, str(tmp_path)],
@@ -85,8 +92,7 @@ def test_yaml_is_imported_late(tmp_path: Path) -> None:
 def test_without_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "acme.yaml").write_text("{}")
     monkeypatch.setitem(sys.modules, "yaml", None)
-    with pytest.raises(OcicalibanError, match="PyYAML"):
-        gpu.discover([tmp_path])
+    assert "PyYAML" in fault(tmp_path).message
 
 
 @pytest.mark.parametrize(
@@ -109,10 +115,22 @@ def test_without_yaml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_corrupt_spec(tmp_path: Path, file: str, text: str) -> None:
     (tmp_path / file).write_text(text)
-    with pytest.raises(OcicalibanError) as caught:
-        gpu.discover([tmp_path])
-    assert str(tmp_path / file) in caught.value.message
-    assert f"nvidia-ctk cdi generate --output={tmp_path / file}" in caught.value.hint
+    assert str(tmp_path / file) in fault(tmp_path).message
+    assert f"nvidia-ctk cdi generate --output={tmp_path / file}" in fault(tmp_path).hint
+
+
+def test_a_corrupt_spec_does_not_hide_the_others(tmp_path: Path) -> None:
+    write(tmp_path, "0")
+    (tmp_path / "other.json").write_text("{")
+    write(tmp_path / "b", "1")
+    found = gpu.discover([tmp_path, tmp_path / "b"])
+    assert names(found.devices) == ["0", "1"]
+    assert [str(tmp_path / "other.json") in item.message for item in found.faults] == [True]
+
+
+def test_a_spec_without_devices_is_no_fault(tmp_path: Path) -> None:
+    write(tmp_path)
+    assert gpu.discover([tmp_path]) == gpu.Found()
 
 
 @pytest.mark.parametrize(
@@ -128,29 +146,33 @@ def test_corrupt_spec(tmp_path: Path, file: str, text: str) -> None:
         {"deviceNodes": [{"hostPath": "/dev/a"}]},
         {"hooks": [{"hookName": "../x", "path": "/a"}]},
         {"hooks": [{"hookName": "createContainer", "path": "/a", "timeout": "1"}]},
+        {"additionalGids": ["video"]},
+        {"additionalGids": [True]},
+        {"additionalGids": [-1]},
     ],
 )
 def test_corrupt_edits(tmp_path: Path, edits: object) -> None:
     write(tmp_path, {"name": "0", "containerEdits": edits})
-    with pytest.raises(OcicalibanError, match="corrupt"):
-        gpu.discover([tmp_path])
+    assert "corrupt" in fault(tmp_path).message
 
 
 def test_broken_link_is_named(tmp_path: Path) -> None:
     (tmp_path / "a.json").symlink_to("absent")
-    with pytest.raises(OcicalibanError, match=r"a\.json"):
-        gpu.discover([tmp_path])
+    assert "a.json" in fault(tmp_path).message
 
 
 def test_same_name_twice(tmp_path: Path) -> None:
     first = write(tmp_path / "a", "0")
     write(tmp_path / "b", "0", "1")
-    found = gpu.discover([tmp_path / "a", tmp_path / "b"])
+    found = gpu.discover([tmp_path / "a", tmp_path / "b"]).devices
     assert names(found) == ["0", "1"]
     assert found[0].spec == first
     write(tmp_path / "a", "0", file="copy.json")
-    with pytest.raises(OcicalibanError, match=r"two CDI specs.*acme\.json.*copy\.json"):
-        gpu.discover([tmp_path / "a"])
+    assert re.search(r"two CDI specs.*acme\.json.*copy\.json", fault(tmp_path / "a", tmp_path / "b").message)
+    assert names(gpu.discover([tmp_path / "a", tmp_path / "b"]).devices) == ["1"]
+    # A folder before it settles which.
+    assert names(gpu.discover([tmp_path / "b", tmp_path / "a"]).devices) == ["0", "1"]
+    assert gpu.discover([tmp_path / "b", tmp_path / "a"]).faults == ()
 
 
 def test_var_run_goes_before_etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,9 +180,9 @@ def test_var_run_goes_before_etc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(gpu, "VAR_RUN", tmp_path / "run")
     write(tmp_path / "etc", "0")
     winner = write(tmp_path / "run", "0")
-    assert gpu.discover([tmp_path / "etc", tmp_path / "run"])[0].spec == winner
+    assert gpu.discover([tmp_path / "etc", tmp_path / "run"]).devices[0].spec == winner
     own = write(tmp_path / "own", "0")
-    assert gpu.discover([tmp_path / "own", tmp_path / "etc", tmp_path / "run"])[0].spec == own
+    assert gpu.discover([tmp_path / "own", tmp_path / "etc", tmp_path / "run"]).devices[0].spec == own
 
 
 @pytest.mark.parametrize("request_", [None, "", "all"])
@@ -240,7 +262,7 @@ def full(folder: Path) -> tuple[gpu.Device, ...]:
         ),
         containerEdits={"env": ["WHICH=void", "B=a=b"], "mounts": [library], "hooks": [{**hook, "timeout": 5}]},
     )
-    return gpu.discover([folder])
+    return gpu.discover([folder]).devices
 
 
 def test_resolve(tmp_path: Path) -> None:
@@ -275,8 +297,50 @@ def test_podman_args(tmp_path: Path) -> None:
         *("--env", "WHICH=1", "--env", "B=a=b"),
     )
     assert gpu.podman_args(injection) == expected
-    assert gpu.podman_args(injection, "/hooks") == ("--hooks-dir", "/hooks", *expected)
-    assert gpu.podman_args(gpu.Injection(), "/hooks") == ()
+    assert gpu.podman_args(gpu.Injection()) == ()
+
+
+def test_groups_and_folders_in_memory(tmp_path: Path) -> None:
+    memory = {"hostPath": "tmpfs", "containerPath": "/run/acme", "type": "tmpfs", "options": ["nosuid", "mode=755"]}
+    edits = {"additionalGids": [44, 0, 44], "mounts": [memory], "intelRdt": {"closID": "a"}}
+    write(tmp_path, {"name": "0", "containerEdits": edits}, containerEdits={"additionalGids": [109]})
+    found = gpu.discover([tmp_path])
+    assert gpu.podman_args(gpu.resolve(found.devices)) == (
+        *("--tmpfs", "/run/acme:nosuid"),
+        *("--group-add", "109", "--group-add", "44"),
+    )
+    assert gpu.missing_files(found.devices) == {}
+
+
+def test_arguments_name_the_device_where_podman_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu, "ETC", tmp_path)
+    write(tmp_path, {"name": "0", "containerEdits": {"deviceNodes": [{"path": "/dev/null", "hostPath": "/dev/null"}]}})
+    found = gpu.discover([tmp_path]).devices
+    assert gpu.arguments(found, (4, 3, 1)) == (("--device", "acme.example/gpu=0"), {})
+    # podman without root passes over a hostPath that differs.
+    write(tmp_path, {"name": "0", "containerEdits": {"deviceNodes": [{"path": "/dev/a", "hostPath": "/dev/null"}]}})
+    assert gpu.arguments(found, (4, 3, 1)) == (("--device", "/dev/null:/dev/a:rwm"), {})
+    write(tmp_path, "0", cdiVersion="1.1.0", containerEdits={"hooks": [{"hookName": "poststop", "path": "/bin/true"}]})
+    args, hooks = gpu.arguments(gpu.discover([tmp_path]).devices, (5, 8, 0))
+    assert (args, list(hooks)) == ((), ["000-poststop.json"])
+
+
+def test_hooks_script_writes_the_files_and_clears_up() -> None:
+    files = {"000-a.json": "it's $HOME\n", "001-b.json": "two"}
+    lines = f'{gpu.hooks_script(files)}echo "$hooks"; cat "$hooks"/*\n'
+    said = subprocess.run(["sh", "-c", lines], capture_output=True, text=True, check=True).stdout
+    folder, _, text = said.partition("\n")
+    assert text == "it's $HOME\ntwo"
+    assert not Path(folder).exists()
+
+
+def test_hooks_are_written_once(tmp_path: Path) -> None:
+    files = {"000-a.json": "one", "001-b.json": "two"}
+    place = gpu.write_hooks(files, tmp_path / "hooks")
+    assert {path.name: path.read_text() for path in place.iterdir()} == files
+    assert gpu.write_hooks(files, tmp_path / "hooks") == place
+    assert gpu.write_hooks({"000-a.json": "other"}, tmp_path / "hooks") != place
+    assert len(list((tmp_path / "hooks").iterdir())) == 2
 
 
 @pytest.mark.parametrize(
@@ -362,5 +426,75 @@ def test_missing_files(tmp_path: Path) -> None:
     }
     spec = write(tmp_path / "stale", {"name": "0", "containerEdits": edits}, {"name": "1", "containerEdits": edits})
     write(tmp_path / "good", "2")
-    found = gpu.discover([tmp_path / "stale", tmp_path / "good"])
+    found = gpu.discover([tmp_path / "stale", tmp_path / "good"]).devices
     assert gpu.missing_files(found) == {spec: (str(tmp_path / "gone.so"), "/dev/absent-acme1", "/absent/ctk")}
+
+
+def chosen(found: gpu.Found, want: bool | None = None, request: str | None = None) -> list[str]:
+    return names(gpu.choose(found, want, request))
+
+
+CORRUPT = OcicalibanError("the CDI spec /s/a.json is corrupt", "mend it")
+
+
+def test_choose_uses_a_gpu_where_there_is_one(tmp_path: Path) -> None:
+    write(tmp_path, "0", "1")
+    found = gpu.discover([tmp_path])
+    assert chosen(found) == chosen(found, True) == chosen(found, None, "all") == ["0", "1"]
+    assert chosen(found, False) == []
+    assert chosen(found, True, "1") == ["1"]
+    assert chosen(gpu.Found()) == []
+
+
+def test_other_devices_are_no_gpu_by_default(tmp_path: Path) -> None:
+    write(tmp_path, "0", "all", kind="acme.example/nic")
+    found = gpu.discover([tmp_path])
+    assert chosen(found) == []
+    assert chosen(found, None, "acme.example/nic=0") == ["0"]
+    with pytest.raises(OcicalibanError, match="there is no GPU here") as caught:
+        chosen(found, True)
+    assert "acme.example/nic=0" in caught.value.hint
+
+
+@pytest.mark.parametrize(("want", "request_"), [(True, None), (True, "0"), (None, "0"), (None, "all")])
+def test_no_gpu_where_one_is_asked_for(want: bool | None, request_: str | None) -> None:
+    with pytest.raises(OcicalibanError, match="there is no GPU here") as caught:
+        chosen(gpu.Found(), want, request_)
+    assert "nvidia-ctk cdi generate" in caught.value.hint
+    assert "--nogpu" in caught.value.hint
+
+
+@pytest.mark.parametrize("request_", ["", " "])
+def test_an_empty_request_is_never_all(request_: str) -> None:
+    with pytest.raises(UsageError, match="--gpus names no GPU"):
+        chosen(gpu.Found(), None, request_)
+
+
+def test_nogpu_and_gpus_exclude_each_other() -> None:
+    with pytest.raises(UsageError, match="exclude"):
+        chosen(gpu.Found(), False, "0")
+
+
+def test_a_corrupt_spec_counts_where_nothing_else_fits(tmp_path: Path) -> None:
+    write(tmp_path, "0")
+    found = gpu.Found(devices=gpu.discover([tmp_path]).devices, faults=(CORRUPT,))
+    assert chosen(found) == chosen(found, True) == chosen(found, None, "0") == ["0"]
+    with pytest.raises(OcicalibanError, match=r"/s/a\.json is corrupt"):
+        chosen(found, None, "1")
+    alone = gpu.Found(faults=(CORRUPT,))
+    assert chosen(alone, False) == []
+    for want, request in ((None, None), (True, None), (None, "0")):
+        with pytest.raises(OcicalibanError, match=r"/s/a\.json is corrupt") as caught:
+            chosen(alone, want, request)
+        assert caught.value.hint == "mend it; or use the CPU: --nogpu"
+
+
+def test_a_stale_spec_is_told_before_podman_fails_on_it(tmp_path: Path) -> None:
+    gone = {"mounts": [{"hostPath": "/absent/libcuda.so.1", "containerPath": "/lib/libcuda.so.1"}]}
+    spec = write(tmp_path, {"name": "0", "containerEdits": gone}, "1")
+    found = gpu.discover([tmp_path])
+    with pytest.raises(OcicalibanError, match=r"/absent/libcuda\.so\.1") as caught:
+        chosen(found)
+    assert str(spec) in caught.value.message
+    assert f"nvidia-ctk cdi generate --output={spec}" in caught.value.hint
+    assert chosen(found, None, "1") == ["1"]
