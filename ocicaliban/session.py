@@ -86,7 +86,7 @@ def read(
 
     Without `resolve` nothing is pulled, resolved or written: what the lock lacks stays unresolved in the plan.
     """
-    project = load.load_project(root)
+    project = load.load_project(root, say)
     recipes = catalog.recipes_for(project, mode)
     if mount:
         recipes = tuple(
