@@ -67,6 +67,8 @@ _OS_HINTS = {
 
 def of_system(fault: OSError) -> OcicalibanError:
     """What the operating system refused (no room, no permission) as an error of ours."""
+    if fault.errno == errno.ENOENT and not fault.filename:
+        return OcicalibanError("the current folder does not exist any more", "change to another one")  # getcwd()
     where = os.fsencode(fault.filename).decode("utf-8", "backslashreplace") if fault.filename else ""
     why = fault.strerror or str(fault)
     hint = _OS_HINTS.get(fault.errno or 0, "see `ocicaliban doctor`; --debug shows where it came from")

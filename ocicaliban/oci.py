@@ -85,20 +85,28 @@ def write_layer(tree: Tree, to: str, file: Path) -> Blob:
     OSError when `file` cannot be written.
     """
     prefix = "/".join(PurePosixPath("/", to).parts[1:])
-    with file.open("wb") as raw:
-        out = _Hashing(raw)
-        with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            for folder in _parents(prefix):
-                tar.addfile(_member(folder, tarfile.DIRTYPE, _MODES.get(folder, 0o755)))
-            for entry in tree.entries:
-                name = f"{prefix}/{entry.path}".lstrip("/")
-                if entry.kind == "dir":
-                    tar.addfile(_member(name, tarfile.DIRTYPE, _MODES.get(name, 0o755)))
-                elif entry.kind == "link":
-                    tar.addfile(_member(name, tarfile.SYMTYPE, 0o777, target=entry.digest))
-                else:
-                    _add_file(tar, tree.root / entry.path, name, entry.size, entry.digest, entry.executable)
+    try:
+        with file.open("wb") as raw:
+            out = _Hashing(raw)
+            _write_tar(tree, prefix, out)
+    except OSError as exc:
+        exc.filename = exc.filename or str(file)  # write() does not say which
+        raise
     return Blob(digest=f"sha256:{out.sha.hexdigest()}", size=out.size)
+
+
+def _write_tar(tree: Tree, prefix: str, out: _Hashing) -> None:
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        for folder in _parents(prefix):
+            tar.addfile(_member(folder, tarfile.DIRTYPE, _MODES.get(folder, 0o755)))
+        for entry in tree.entries:
+            name = f"{prefix}/{entry.path}".lstrip("/")
+            if entry.kind == "dir":
+                tar.addfile(_member(name, tarfile.DIRTYPE, _MODES.get(name, 0o755)))
+            elif entry.kind == "link":
+                tar.addfile(_member(name, tarfile.SYMTYPE, 0o777, target=entry.digest))
+            else:
+                _add_file(tar, tree.root / entry.path, name, entry.size, entry.digest, entry.executable)
 
 
 def _add_file(tar: tarfile.TarFile, path: Path, name: str, size: int, digest: str, executable: bool) -> None:

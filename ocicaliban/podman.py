@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -42,7 +43,7 @@ def run_argv(
     for key, value in launch.env:
         argv += ["--env", f"{key}={value}"]
     for mount in launch.mounts:
-        argv += ["-v", mount]
+        argv += bind(mount)
     for port in launch.ports:
         argv += ["-p", port]
     if launch.workdir:
@@ -87,6 +88,18 @@ def container_name() -> str:
 def terminal() -> tuple[bool, bool]:
     """Whether our stdin and stdout are terminals."""
     return sys.stdin.isatty(), sys.stdout.isatty()
+
+
+_MOUNT = re.compile(r"(.*):(/[^:]*)(?::([^/:]*))?", re.S)
+
+
+def bind(mount: str) -> tuple[str, ...]:
+    """podman's option for a mount `SOURCE:TARGET[:OPTIONS]`; -v takes no source with a colon in its name."""
+    match = _MOUNT.fullmatch(mount)
+    if match is None or ":" not in match[1]:
+        return "-v", mount
+    readonly = ",readonly" if "ro" in (match[3] or "").split(",") else ""
+    return "--mount", f"type=bind,source={match[1]},target={match[2]}{readonly}"
 
 
 def words(text: str) -> tuple[str, ...]:

@@ -391,6 +391,8 @@ class _Reader:
                     continue
                 if not _is_utf8(path):
                     raise _fault(path, "has a name that is not UTF-8", "rename it")
+                if item.name.startswith(".wh."):
+                    raise _fault(path, "has a name that means a removed file in an image's layer", "rename it")
                 if ignored:
                     self._add_dir(prefix.rstrip("/"))
                 if code & _IS_DIR:
@@ -478,7 +480,7 @@ def read_tree(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] 
     owner's executable bit alone.
 
     Raises OcicalibanError, never because of an ignored path: `root` is no folder; a link leaves it; a name is
-    not UTF-8; a socket, FIFO or device; something that cannot be read.
+    not UTF-8, or begins with .wh.; a socket, FIFO or device; something that cannot be read.
     """
     if not root.is_dir():
         raise OcicalibanError(f"{_shown(str(root))}: no such folder", "Name the folder that holds the project.")

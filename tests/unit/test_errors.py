@@ -41,3 +41,13 @@ def test_a_folder_that_cannot_be_entered_gives_an_error_and_no_traceback(
     (tmp_path / "layers").chmod(0o700)
     said = capsys.readouterr().err
     assert said.startswith(f"error: {tmp_path}/layers: Permission denied\n hint: ")
+
+
+def test_a_current_folder_that_was_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert main(["layers", "list"]) == 1
+    assert capsys.readouterr().err.startswith("error: the current folder does not exist any more\n hint: ")

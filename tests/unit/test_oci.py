@@ -106,7 +106,7 @@ def test_a_place_that_would_hide_a_link_of_the_base_is_refused(tmp_path: Path, t
 
 def test_a_full_disk_is_not_told_as_a_fault_of_the_source(tmp_path: Path) -> None:
     tree = read_tree(fill(tmp_path / "p", {"a": (b"x" * 100_000, False)}, 0o022, 5))
-    with pytest.raises(OSError, match="No space left on device"):
+    with pytest.raises(OSError, match="No space left on device: '/dev/full'"):
         oci.write_layer(tree, "/usr/app", Path("/dev/full"))
 
 

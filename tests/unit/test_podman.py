@@ -8,7 +8,7 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Image, Launch
-from ocicaliban.podman import entry_command, run_argv, words
+from ocicaliban.podman import bind, entry_command, run_argv, words
 
 IMAGE = Image(id="1d", digest="sha256:aa", key="k")
 LAUNCH = Launch(
@@ -32,6 +32,19 @@ def test_without_a_command_and_with_another_entrypoint() -> None:
     assert " ".join(run_argv(IMAGE, Launch(), ("x",), name="n", terminal=both)) == f"{HEAD} -i 1d x"
     argv = run_argv(IMAGE, Launch(command=("p",)), ("x",), name="n", terminal=both, entrypoint=("sh", "-c"))
     assert " ".join(argv) == f"{HEAD} -i --entrypoint sh 1d -c x"
+
+
+@pytest.mark.parametrize(
+    ("mount", "option"),
+    [
+        ("/a b:/usr/app", "-v /a b:/usr/app"),
+        ("/a:/b:ro,z", "-v /a:/b:ro,z"),
+        ("/a:b:/usr/app", "--mount type=bind,source=/a:b,target=/usr/app"),
+        ("/a:b/c:/usr/app:ro", "--mount type=bind,source=/a:b/c,target=/usr/app,readonly"),
+    ],
+)
+def test_a_mount_whose_source_has_a_colon_in_it(mount: str, option: str) -> None:
+    assert " ".join(bind(mount)) == option
 
 
 def test_words() -> None:

@@ -246,6 +246,12 @@ def test_a_name_that_is_not_utf8_is_refused_unless_ignored(tmp_path: Path) -> No
     refused(tmp_path, "d/\\xff")
 
 
+@pytest.mark.parametrize("name", [".wh.x", ".wh..wh..opq"])
+def test_a_name_that_removes_something_in_a_layer_is_refused_unless_ignored(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {f"d/{name}": ""})
+    refused(tmp_path, f"d/{name}")
+
+
 def test_a_fifo_is_refused_unless_ignored(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     os.mkfifo(tmp_path / "d/f")
