@@ -92,14 +92,19 @@ def terminal() -> tuple[bool, bool]:
 
 _MOUNT = re.compile(r"(.*):(/[^:]*)(?::([^/:]*))?", re.S)
 
+_QUOTED = {'"', ",", "\n", "\r"}
+
 
 def bind(mount: str) -> tuple[str, ...]:
     """podman's option for a mount `SOURCE:TARGET[:OPTIONS]`; -v takes no source with a colon in its name."""
     match = _MOUNT.fullmatch(mount)
     if match is None or ":" not in match[1]:
         return "-v", mount
-    readonly = ",readonly" if "ro" in (match[3] or "").split(",") else ""
-    return "--mount", f"type=bind,source={match[1]},target={match[2]}{readonly}"
+    words = ["type=bind", f"source={match[1]}", f"target={match[2]}"]
+    if "ro" in (match[3] or "").split(","):
+        words.append("readonly")
+    quoted = ['"' + word.replace('"', '""') + '"' if _QUOTED & {*word} else word for word in words]
+    return "--mount", ",".join(quoted)  # a record of CSV
 
 
 def words(text: str) -> tuple[str, ...]:

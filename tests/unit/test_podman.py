@@ -40,6 +40,7 @@ def test_without_a_command_and_with_another_entrypoint() -> None:
         ("/a b:/usr/app", "-v /a b:/usr/app"),
         ("/a:/b:ro,z", "-v /a:/b:ro,z"),
         ("/a:b:/usr/app", "--mount type=bind,source=/a:b,target=/usr/app"),
+        ('/a:"b",c:/usr/app', '--mount type=bind,"source=/a:""b"",c",target=/usr/app'),
         ("/a:b/c:/usr/app:ro", "--mount type=bind,source=/a:b/c,target=/usr/app,readonly"),
     ],
 )
