@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban import oci
+from ocicaliban.snapshot import read_tree
+
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = '[layers.base]\nbootstrap = "debian:bookworm"\n'
 Done = subprocess.CompletedProcess[str]
@@ -239,6 +242,23 @@ def test_a_full_disk(project: Project, size: str) -> None:
     assert "/work/build-" not in done.stderr.partition(" hint: ")[2]
     assert "Traceback" not in done.stderr
     assert list(project.tmp.iterdir()) == []
+
+
+def test_a_full_image_store(project: Project, tmp_path: Path) -> None:
+    # A base of a layer that is bigger than what the store may hold.
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "big").write_bytes(os.urandom(6_000_000))
+    blob = oci.write_layer(read_tree(tmp_path / "tree"), "/", tmp_path / "layer")
+    oci.adopt_layer(tmp_path / "layout", tmp_path / "layer", blob)
+    config = {"os": "linux", "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "")}
+    oci.write_layout(tmp_path / "layout", oci.appended(config, blob.digest, ""), [blob])
+    project.write({"ocicaliban.toml": f'[layers.base]\nimage = "oci:{tmp_path}/layout"\n'})
+    (project.root / "ocicaliban.lock").unlink()
+    project.env["XDG_DATA_HOME"] = str(tmp_path / "data")
+    (tmp_path / "data").mkdir()
+    script = 'mount -t tmpfs -o size=4m none "$XDG_DATA_HOME" && exec "$@"'
+    said, _ = project.fails("build", "t.py", code=1, inside=("buildah", "unshare", "sh", "-c", script, "_"))
+    assert "no space left on device" in said
 
 
 def _path_without(folder: Path, *missing: str) -> str:
