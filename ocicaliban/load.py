@@ -248,6 +248,14 @@ def _first(exc: Exception, keys: Keys) -> tuple[Keys, Exception]:
     return _first(inner, keys)
 
 
+_STEP_KEYS = {
+    "run": (("script",), ("env", "files", "cache", "tools", "secrets")),
+    "copy": (("tree", "to"), ()),
+    "configure": ((), ("env", "path", "workdir", "entrypoint", "ports")),
+}
+"""What each kind of step must have, and what it may have."""
+
+
 def load_recipe(folder: Path, origin: str) -> Recipe:
     """The recipe in `folder` (its layer.toml and the scripts that it names)."""
     path = folder / "layer.toml"
@@ -267,6 +275,17 @@ def load_recipe(folder: Path, origin: str) -> Recipe:
             raise UsageError(f"{path}:{line_of(text, (reserved,))}: unknown key '{reserved}'", hint)
     recipe = structure(raw | {"name": folder.name, "origin": origin}, Recipe, path=path, text=text)
     assert isinstance(recipe, Recipe)
+    for number, step in enumerate(raw.get("steps", [])):
+        needed, allowed = _STEP_KEYS[step["do"]]
+        for key in needed:
+            if not step.get(key):
+                place = _place(path, text, ("steps", number))
+                raise UsageError(f"{place}: a step that does '{step['do']}' needs '{key}'", f'{key} = "..."')
+        for key in step:
+            if key not in ("do", "when", *needed, *allowed):
+                place = _place(path, text, ("steps", number, key))
+                hint = f"it takes: when, {', '.join((*needed, *allowed))}"
+                raise UsageError(f"{place}: a step that does '{step['do']}' takes no '{key}'", hint)
     return evolve(recipe, scripts=scripts)
 
 

@@ -10,10 +10,10 @@ from ocicaliban.errors import SettingError, UsageError, nearest
 from ocicaliban.model import Param, Recipe, Value, Variant
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_TYPES: dict[str, tuple[type, str]] = {
-    "string": (str, "a string"),
-    "bool": (bool, "true or false"),
-    "int": (int, "a whole number"),
+_TYPES: dict[str, tuple[type, str, str]] = {
+    "string": (str, "a string", '"text"'),
+    "bool": (bool, "true or false", "true"),
+    "int": (int, "a whole number", "3"),
 }
 
 
@@ -23,9 +23,9 @@ def _checked(value: Any, param: Param, keys: tuple[str, ...]) -> Value:
         if not isinstance(value, list | tuple) or not all(type(item) is str for item in value):
             raise SettingError(f"{place}: expected a list of strings", f'for example {keys[-1]} = ["a"]', keys=keys)
         return tuple(sorted(set(value))) if param.sort else tuple(value)
-    kind, word = _TYPES[param.type]
+    kind, word, example = _TYPES[param.type]
     if type(value) is not kind:
-        raise SettingError(f"{place}: expected {word}, got {value!r}", keys=keys)
+        raise SettingError(f"{place}: expected {word}, got {value!r}", f"for example {keys[-1]} = {example}", keys=keys)
     assert isinstance(value, str | bool | int)
     return value
 
@@ -81,7 +81,7 @@ def holds(condition: str, values: Mapping[str, Value], place: str) -> bool:
         return True
     name = condition.removeprefix("!")
     if name not in values:
-        raise UsageError(f"{place}: when = '{condition}' names no parameter")
+        raise UsageError(f"{place}: when = '{condition}' names no parameter", nearest(name, values))
     return bool(values[name]) is not condition.startswith("!")
 
 
@@ -90,7 +90,7 @@ def text(template: str, values: Mapping[str, Value], place: str) -> str:
 
     def replace(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise UsageError(f"{place}: '${{{match[1]}}}' names no parameter")
+            raise UsageError(f"{place}: '${{{match[1]}}}' names no parameter", nearest(match[1], values))
         value = values[match[1]]
         return " ".join(value) if isinstance(value, tuple) else str(value)
 

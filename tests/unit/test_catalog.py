@@ -55,3 +55,10 @@ def test_the_projects_recipe_goes_before_the_built_in_one(tmp_path: Path) -> Non
     assert (recipe.summary, recipe.origin) == ("mine", "project")
     fault = told(tmp_path, "[layers.apt]\npackages = []\n")
     assert fault.hint == "there are none"
+
+
+def test_every_built_in_recipe_and_mode_loads(tmp_path: Path) -> None:
+    project = load_project(tmp_path)
+    assert {catalog.find(project, name).name for name, _, _ in catalog.names(project)} >= {"base", "apt", "python"}
+    for mode in catalog.modes(project):
+        assert catalog.recipes_for(project, mode)
