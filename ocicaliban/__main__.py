@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, of_system
 
 
 def main(argv: list[str]) -> int:
@@ -25,13 +25,14 @@ def main(argv: list[str]) -> int:
         from ocicaliban.cli.app import app
 
         app(args=argv, prog_name="ocicaliban", obj=argv)
-    except OcicalibanError as exc:
+    except (OcicalibanError, OSError) as exc:
         if debug:
             raise
-        print(f"error: {exc.message}", file=sys.stderr)
-        if exc.hint:
-            print(f" hint: {exc.hint}", file=sys.stderr)
-        return exc.exit_code
+        fault = of_system(exc) if isinstance(exc, OSError) else exc
+        print(f"error: {fault.message}", file=sys.stderr)
+        if fault.hint:
+            print(f" hint: {fault.hint}", file=sys.stderr)
+        return fault.exit_code
     except KeyboardInterrupt:
         return 130
     except SystemExit as exc:

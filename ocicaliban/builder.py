@@ -162,7 +162,7 @@ def _uv_config(settings: host.HostSettings, mounts: list[str]) -> str:
         path = url.removeprefix("file://")
         return url.replace(path, moved[path]) if path in moved else url
 
-    lines: list[str] = []
+    lines = settings.uv_lines()
     if settings.find_links:
         lines.append(f"find-links = {json.dumps([inside_of(url) for url in settings.find_links])}")
     if settings.extra_index_urls:

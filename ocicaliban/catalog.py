@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocicaliban.errors import UsageError
-from ocicaliban.load import load_modes, load_recipe
+from ocicaliban import params
+from ocicaliban.errors import SettingError, UsageError, nearest
+from ocicaliban.load import load_modes, load_recipe, place_of
 from ocicaliban.model import Project, Recipe
 
 
@@ -29,11 +29,6 @@ def layer_folders(project: Project, environ: Mapping[str, str] = os.environ) -> 
     )
 
 
-def _nearest(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, n=1)
-    return f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(names)}"
-
-
 def names(project: Project) -> tuple[tuple[str, str, Path], ...]:
     """All recipes that can be had: name, origin and folder, by name."""
     found: dict[str, tuple[str, Path]] = {}
@@ -51,8 +46,7 @@ def find(project: Project, name: str) -> Recipe:
         if (folder / name / "layer.toml").is_file():
             origin = next(o for o, f in layer_folders(project) if f == folder)
             return load_recipe(folder / name, origin)
-    known = [known for known, _, _ in names(project)]
-    raise UsageError(f"there is no recipe '{name}'", _nearest(name, known))
+    raise UsageError(f"there is no recipe '{name}'", nearest(name, [known for known, _, _ in names(project)]))
 
 
 def modes(project: Project) -> dict[str, tuple[str, ...]]:
@@ -61,15 +55,28 @@ def modes(project: Project) -> dict[str, tuple[str, ...]]:
 
 
 def recipes_for(project: Project, mode: str) -> tuple[Recipe, ...]:
-    """The recipes of a mode, as listed; raises UsageError for an unknown mode or recipe."""
+    """The recipes of a mode, as listed; what the project gives to any recipe is checked.
+
+    Raises UsageError for an unknown mode, recipe or parameter and for a wrong value, with file and line.
+    """
     known = modes(project)
     if mode not in known:
-        raise UsageError(f"there is no mode '{mode}'", _nearest(mode, sorted(known)))
-    every = {name for name, _, _ in names(project)}
-    for name in project.layers:
+        raise UsageError(f"there is no mode '{mode}'", nearest(mode, sorted(known)))
+    every = [name for name, _, _ in names(project)]
+    listed = {name: _listed(project, mode, name, every) for name in known[mode]}
+    for name, given in project.layers.items():
         if name not in every:
-            raise UsageError(
-                f"{project.root / 'ocicaliban.toml'}: [layers.{name}]: there is no such recipe",
-                _nearest(name, sorted(every)),
-            )
-    return tuple(find(project, name) for name in known[mode])
+            place = place_of(project.root, ("layers", name))
+            raise UsageError(f"{place}: [layers.{name}]: there is no such recipe", nearest(name, every))
+        try:
+            params.check(listed[name] if name in listed else find(project, name), given)
+        except SettingError as fault:
+            raise UsageError(f"{place_of(project.root, fault.keys)}: {fault.message}", fault.hint) from fault
+    return tuple(listed[name] for name in known[mode])
+
+
+def _listed(project: Project, mode: str, name: str, every: list[str]) -> Recipe:
+    if name not in every:
+        place = f"{place_of(project.root, ('modes', mode))}: " if mode in project.modes else ""
+        raise UsageError(f"{place}the mode '{mode}' lists '{name}': there is no such recipe", nearest(name, every))
+    return find(project, name)

@@ -139,7 +139,7 @@ def _compiled(project: Project, path: Path, base: Base, extras: tuple[str, ...],
 def _for_base(base: Base) -> list[str]:
     machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
     wanted = ["--python-version", base.python, "--python-platform", f"{machine}-unknown-linux-gnu"]
-    return ["--python", sys.executable, *wanted]
+    return ["--python", sys.executable, *wanted, *host.read().uv_arguments()]
 
 
 def _weights(requirements: str, base: Base) -> dict[str, int]:

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from collections.abc import Iterable
+
 
 class OcicalibanError(Exception):
     """A fault that the user can act on.
@@ -29,3 +33,43 @@ class ToolError(OcicalibanError):
     def __init__(self, message: str, hint: str = "", *, stderr: str = "") -> None:
         super().__init__(message, hint)
         self.stderr = stderr
+
+
+class SettingError(UsageError):
+    """A wrong value in a project's configuration; `keys` lead to it, for whoever knows the file to name the line."""
+
+    def __init__(self, message: str, hint: str = "", *, keys: tuple[str, ...]) -> None:
+        super().__init__(message, hint)
+        self.keys = keys
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """A hint for a `name` that does not exist: the one of `names` that was probably meant, or else what there is."""
+    import difflib  # only a fault needs it
+
+    known = list(names)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean '{close[0]}'?"
+    return f"there are: {', '.join(known)}" if known else "there are none"
+
+
+_ROOM = "make room: `podman system df` and `ocicaliban clean` show what takes it"
+_OS_HINTS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EROFS: "that file system is read-only: XDG_CACHE_HOME, XDG_STATE_HOME and TMPDIR can point to another",
+    errno.EACCES: "make it accessible to you",
+    errno.EPERM: "make it accessible to you",
+    errno.EMFILE: "raise the limit of open files: ulimit -n 4096",
+}
+
+
+def of_system(fault: OSError) -> OcicalibanError:
+    """What the operating system refused (no room, no permission) as an error of ours."""
+    if fault.errno == errno.ENOENT and not fault.filename:
+        return OcicalibanError("the current folder does not exist any more", "change to another one")  # getcwd()
+    where = os.fsencode(fault.filename).decode("utf-8", "backslashreplace") if fault.filename else ""
+    why = fault.strerror or str(fault)
+    hint = _OS_HINTS.get(fault.errno or 0, "see `ocicaliban doctor`; --debug shows where it came from")
+    return OcicalibanError(f"{where}: {why}" if where else why, hint)

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import configparser
+import json
 import os
+import re
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
 
 from attrs import field, frozen
 
@@ -13,62 +18,178 @@ from ocicaliban.errors import UsageError
 
 PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 
+_NAMED = re.compile(r"(?:([A-Za-z0-9_.-]+)=)?(.*)", re.S)
+_CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
+_BUNDLES = ("ca-certificates.crt", "ca-bundle.crt")
+_BEST_MATCH = "unsafe-best-match"
+
 
 @frozen(kw_only=True)
 class HostSettings:
-    """What a build step may see of the host: a CA bundle, uv's index settings, local folders of packages."""
+    """What a build step may see of the host: a CA bundle, uv's index settings, local folders of packages.
+
+    `extra_index_urls` may be named, as `NAME=URL`; what is local is a plain absolute path.
+    """
 
     ca_bundle: Path | None
     index_url: str = field(repr=False)  # the addresses may hold passwords
     extra_index_urls: tuple[str, ...] = field(repr=False)
     find_links: tuple[str, ...] = field(repr=False)
+    index_strategy: str = ""
+    no_index: bool = False
+    insecure_hosts: tuple[str, ...] = ()
 
     def uv_environ(self) -> dict[str, str]:
-        """uv's environment variables with the same meaning, for uv on the host."""
+        """uv's environment variables with the same meaning, for uv on the host (`uv_arguments` belong to them)."""
         env: dict[str, str] = {}
         if self.index_url:
-            env["UV_DEFAULT_INDEX"] = self.index_url
+            env["UV_DEFAULT_INDEX"] = _address(self.index_url)
         if self.extra_index_urls:
-            env["UV_INDEX"] = " ".join(self.extra_index_urls)
-            # pip takes the best version of all indexes; uv would stop at the first that knows the name.
-            env["UV_INDEX_STRATEGY"] = "unsafe-best-match"
+            env["UV_INDEX"] = " ".join(map(_address, self.extra_index_urls))
+        if self.index_strategy:
+            env["UV_INDEX_STRATEGY"] = self.index_strategy
         if self.find_links:
-            env["UV_FIND_LINKS"] = ",".join(self.find_links)
+            env["UV_FIND_LINKS"] = ",".join(map(_address, self.find_links))
+        if self.insecure_hosts:
+            env["UV_INSECURE_HOST"] = " ".join(self.insecure_hosts)
         if self.ca_bundle:
             env["SSL_CERT_FILE"] = str(self.ca_bundle)
         return env
 
+    def uv_arguments(self) -> tuple[str, ...]:
+        """What uv has no environment variable for."""
+        return ("--no-index",) if self.no_index else ()
+
+    def uv_lines(self) -> list[str]:
+        """Lines of a uv.toml for what is no address."""
+        lines = ["no-index = true"] if self.no_index else []
+        if self.insecure_hosts:
+            lines.append(f"allow-insecure-host = {json.dumps(self.insecure_hosts)}")
+        return lines
+
     def local_folders(self) -> tuple[Path, ...]:
         """The folders on this machine that the settings name, which a container must see as well."""
-        urls = [self.index_url, *self.extra_index_urls, *self.find_links]
-        found = [Path(url.removeprefix("file://")) for url in urls if url.startswith(("/", "file://"))]
-        return tuple(path for path in found if path.is_dir())
+        urls = (_split(url)[1] for url in (self.index_url, *self.extra_index_urls, *self.find_links))
+        return tuple(path for path in map(Path, (url for url in urls if url.startswith("/"))) if path.is_dir())
 
 
-def read(environ: Mapping[str, str] = os.environ) -> HostSettings:
-    """The host's settings: uv's variables first, then pip's variables, then pip's configuration files."""
-    parser = configparser.RawConfigParser()
-    home = Path(environ.get("HOME", "/"))
-    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
-    for file in (Path("/etc/pip.conf"), home / ".pip" / "pip.conf", config / "pip" / "pip.conf"):
+def _split(index: str) -> tuple[str, str]:
+    """The name of an index, "" for none, and its address."""
+    match = _NAMED.fullmatch(index)
+    assert match
+    return match[1] or "", match[2]
+
+
+def _address(index: str) -> str:
+    """An index as a word without blanks and commas, which separate the words in uv's variables."""
+    name, url = _split(index)
+    return (f"{name}=" if name else "") + (Path(url).as_uri() if url.startswith("/") else url)
+
+
+def _plain(index: str, environ: Mapping[str, str]) -> str:
+    """An index with a local folder as a path, and with the user and password that uv's variables give it."""
+    name, url = _split(index)
+    if url.startswith("file://"):
+        url = unquote(urlsplit(url).path)
+    elif "://" not in url:
+        url = os.path.abspath(os.path.expanduser(url))
+    prefix = "UV_INDEX_" + re.sub("[^A-Z0-9]", "_", name.upper())
+    user, password = environ.get(f"{prefix}_USERNAME", ""), environ.get(f"{prefix}_PASSWORD", "")
+    if name and (user or password) and "@" not in urlsplit(url).netloc:
+        url = url.replace("://", f"://{quote(user, safe='')}:{quote(password, safe='')}@", 1)
+    return f"{name}={url}" if name else url
+
+
+def _true(text: str) -> bool:
+    return text.strip().lower() in ("1", "true", "t", "yes", "y", "on")
+
+
+def _pip(environ: Mapping[str, str], home: Path, config: Path) -> dict[str, str]:
+    """pip's settings by their long names: what `install` is told goes before what all commands are, the later file
+    before the earlier, a variable before every file."""
+    own = environ.get("PIP_CONFIG_FILE", "")
+    files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf")]
+    files += [home / ".pip" / "pip.conf", config / "pip" / "pip.conf"]
+    if environ.get("VIRTUAL_ENV"):
+        files.append(Path(environ["VIRTUAL_ENV"]) / "pip.conf")
+    if own:
+        files = [] if own == os.devnull else [*files, Path(own)]
+    found: dict[str, dict[str, str]] = {"global": {}, "install": {}}
+    for file in files:
+        parser = configparser.RawConfigParser()
         try:
             parser.read(file, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError):
             # Its text is not shown: it may hold passwords.
             raise UsageError(f"{file}: pip could not read it", "mend it; `pip config debug` tells where") from None
+        for section, settings in found.items():
+            if parser.has_section(section):
+                settings |= {key.lower().replace("_", "-"): value for key, value in parser.items(section)}
+    names = (name for name in environ if name.startswith("PIP_") and environ[name])
+    return found["global"] | found["install"] | {n[4:].lower().replace("_", "-"): environ[n] for n in names}
 
-    def setting(uv: str, pip: str) -> str:
-        return str(
-            environ.get(uv)
-            or environ.get("PIP_" + pip.upper().replace("-", "_"))
-            or parser.get("global", pip, fallback="")
-        )
 
-    bundle = environ.get("SSL_CERT_FILE") or environ.get("PIP_CERT") or parser.get("global", "cert", fallback="")
-    path = Path(bundle) if bundle else None
+def _uv(environ: Mapping[str, str], config: Path) -> dict[str, Any]:
+    """The settings of the user's and the machine's uv.toml; lists of both are joined, the user's first."""
+    files = [config / "uv" / "uv.toml", Path("/etc/xdg/uv/uv.toml"), Path("/etc/uv/uv.toml")]
+    if own := environ.get("UV_CONFIG_FILE"):
+        files = [Path(own)]
+    elif _true(environ.get("UV_NO_CONFIG", "")):
+        files = []
+    merged: dict[str, Any] = {}
+    for file in files:
+        try:
+            raw = tomllib.loads(file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            continue
+        except ValueError:
+            raise UsageError(f"{file}: uv could not read it", "mend it; it has to be TOML") from None
+        pip = raw.get("pip", {})
+        for key, value in {**raw, **(pip if isinstance(pip, dict) else {})}.items():
+            before = merged.get(key)
+            if before is None:
+                merged[key] = value
+            elif isinstance(before, list) and isinstance(value, list):
+                merged[key] = [*before, *value]
+    return merged
+
+
+def read(environ: Mapping[str, str] = os.environ) -> HostSettings:
+    """The host's settings: uv's variables first, then its uv.toml, then pip's variables, then its configuration files.
+
+    Raises UsageError for a configuration file that is broken, OSError for one that cannot be read.
+    """
+    home = Path(environ.get("HOME", "/"))
+    config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
+    pip, uv = _pip(environ, home, config), _uv(environ, config)
+
+    tables = [index for index in uv.get("index", []) if "url" in index and not index.get("explicit")]
+    default = next((str(index["url"]) for index in tables if index.get("default")), uv.get("index-url", ""))
+    index_url = environ.get("UV_DEFAULT_INDEX") or environ.get("UV_INDEX_URL") or default or pip.get("index-url", "")
+    extra = [*environ.get("UV_INDEX", "").split(), *environ.get("UV_EXTRA_INDEX_URL", "").split()]
+    for index in tables:
+        if not index.get("default"):
+            extra.append(f"{index['name']}={index['url']}" if "name" in index else str(index["url"]))
+    extra += uv.get("extra-index-url", [])
+    strategy = environ.get("UV_INDEX_STRATEGY") or uv.get("index-strategy", "")
+    if not extra:
+        extra = pip.get("extra-index-url", "").split()
+        # pip takes the best version of all indexes; uv would stop at the first that knows the name.
+        strategy = strategy or (_BEST_MATCH if extra else "")
+    links = environ.get("UV_FIND_LINKS", "").replace(",", " ").split() or uv.get("find-links", [])
+    links = links or pip.get("find-links", "").replace(",", " ").split()
+    insecure = environ.get("UV_INSECURE_HOST", "").split() or uv.get("allow-insecure-host", [])
+
+    bundles = [environ.get(name, "") for name in _CERTIFICATES] + [pip.get("cert", "")]
+    if folder := environ.get("SSL_CERT_DIR"):
+        bundles += [os.path.join(folder, name) for name in _BUNDLES]
+    existing = (Path(bundle).expanduser() for bundle in bundles if bundle)
     return HostSettings(
-        ca_bundle=path if path and path.is_file() else None,
-        index_url=setting("UV_DEFAULT_INDEX", "index-url"),
-        extra_index_urls=tuple(setting("UV_INDEX", "extra-index-url").split()),
-        find_links=tuple(setting("UV_FIND_LINKS", "find-links").replace(",", " ").split()),
+        ca_bundle=next((path for path in existing if path.is_file()), None),
+        index_url=_split(_plain(index_url, environ))[1] if index_url else "",
+        extra_index_urls=tuple(_plain(index, environ) for index in extra),
+        find_links=tuple(_plain(link, environ) for link in links),
+        index_strategy=strategy,
+        no_index=bool(uv.get("no-index")) or _true(pip.get("no-index", "")),
+        insecure_hosts=tuple(insecure or pip.get("trusted-host", "").split()),
     )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args
 
 import cattrs
-from attrs import evolve, field, frozen, has
+from attrs import evolve, field, fields, frozen, has
+from cattrs.cols import mapping_structure_factory
 from cattrs.errors import (
     AttributeValidationNote,
     BaseValidationError,
@@ -19,7 +21,7 @@ from cattrs.errors import (
 )
 from cattrs.gen import make_dict_structure_fn
 
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import UsageError, nearest
 from ocicaliban.model import Project, Recipe
 
 Keys = tuple[str | int, ...]
@@ -81,7 +83,7 @@ def _strict() -> cattrs.Converter:
         inner = (
             make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
             if has(kind)
-            else converter.gen_structure_mapping(kind)
+            else mapping_structure_factory(kind, converter)  # gen_structure_mapping would take this hook's place
         )
 
         def structure(value: Any, _: Any) -> Any:
@@ -164,17 +166,43 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
 
     Raises UsageError with the file and line where it is not TOML, or cannot be read.
     """
+    text = _read_text(path)
     try:
-        text = path.read_text(encoding="utf-8")
         return text, tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
         line = re.search(r"at line (\d+)", str(exc))
         place = f"{path}:{line[1]}" if line else str(path)
         raise UsageError(f"{place}: not valid TOML: {exc}", "mend the file at that place") from exc
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
     except UnicodeDecodeError as exc:
         raise UsageError(f"{path}: not UTF-8", "save the file as UTF-8") from exc
     except OSError as exc:
-        raise UsageError(f"{path}: cannot be read: {exc.strerror}") from exc
+        raise UsageError(f"{path}: cannot be read: {exc.strerror}", "make it a file that you can read") from exc
+
+
+def place_of(root: Path, keys: Keys) -> str:
+    """Where the project in `root` says what stands at `keys`: its configuration's file, with the line if it can tell.
+
+    What the configuration does not say has the file alone.
+    """
+    path = root / "ocicaliban.toml"
+    if path.is_file():
+        return _place(path, read_toml(path)[0], keys)
+    path = root / CALIBAN
+    if not path.is_file():
+        return str(root / "ocicaliban.toml")
+    theirs = next((name for name, ours in _CALIBAN_KEYS.items() if ours == keys[1:3]), "")
+    return _json_place(path, _read_text(path), theirs)
+
+
+def _json_place(path: Path, text: str, key: str) -> str:
+    found = (number for number, line in enumerate(text.splitlines(), 1) if f'"{key}"' in line)
+    line = next(found, 0)
+    return f"{path}:{line}" if line else str(path)
 
 
 def structure(value: Any, kind: Any, *, path: Path, text: str = "") -> Any:
@@ -189,10 +217,14 @@ def structure(value: Any, kind: Any, *, path: Path, text: str = "") -> Any:
             what += " is missing" if isinstance(fault, KeyError) else ""
         else:
             what = str(fault) + (f" in {shown}" if shown else "")
-        raise UsageError(f"{_place(path, text, keys)}: {what}", _HINTS.get(path.name, "")) from exc
+        hint = "see docs/reference for what this file may hold"
+        if isinstance(fault, ForbiddenExtraKeysError):
+            hint = nearest(str(keys[-1]), [known.alias for known in fields(fault.cl) if known.alias not in _OURS])
+        raise UsageError(f"{_place(path, text, keys)}: {what}", hint) from exc
 
 
-_HINTS = {"layer.toml": "`ocicaliban layers show NAME` lists a recipe's keys"}
+_OURS = ("name", "scripts", "origin", "root")
+"""Fields that a configuration file does not set."""
 
 
 def _place(path: Path, text: str, keys: Keys) -> str:
@@ -206,13 +238,22 @@ def _first(exc: Exception, keys: Keys) -> tuple[Keys, Exception]:
         return (*keys, sorted(exc.extra_fields)[0]), exc
     if not isinstance(exc, BaseValidationError):
         return keys, exc
-    inner = exc.exceptions[0]
+    # A misspelt key explains the missing one.
+    inner = min(exc.exceptions, key=lambda fault: not isinstance(fault, ForbiddenExtraKeysError))
     for note in getattr(inner, "__notes__", ()):
         if isinstance(note, AttributeValidationNote):
             return _first(inner, (*keys, note.name))
         if isinstance(note, IterableValidationNote):
             return _first(inner, (*keys, note.index))
     return _first(inner, keys)
+
+
+_STEP_KEYS = {
+    "run": (("script",), ("env", "files", "cache", "tools", "secrets")),
+    "copy": (("tree", "to"), ()),
+    "configure": ((), ("env", "path", "workdir", "entrypoint", "ports")),
+}
+"""What each kind of step must have, and what it may have."""
 
 
 def load_recipe(folder: Path, origin: str) -> Recipe:
@@ -227,15 +268,24 @@ def load_recipe(folder: Path, origin: str) -> Recipe:
             script = folder / name
             if not script.is_file() or script.resolve().parent != folder.resolve():
                 raise UsageError(f"{path}: the script {name} does not lie beside it", f"create {script}")
-            try:
-                scripts[name] = script.read_text(encoding="utf-8")
-            except UnicodeDecodeError as exc:
-                raise UsageError(f"{script}: not UTF-8", "save the file as UTF-8") from exc
-    for reserved in ("name", "scripts", "origin"):
+            scripts[name] = _read_text(script)
+    for reserved in _OURS:
         if reserved in raw:
-            raise UsageError(f"{path}:{line_of(text, (reserved,))}: unknown key '{reserved}'")
+            hint = "a recipe is called as its folder" if reserved == "name" else "remove it"
+            raise UsageError(f"{path}:{line_of(text, (reserved,))}: unknown key '{reserved}'", hint)
     recipe = structure(raw | {"name": folder.name, "origin": origin}, Recipe, path=path, text=text)
     assert isinstance(recipe, Recipe)
+    for number, step in enumerate(raw.get("steps", [])):
+        needed, allowed = _STEP_KEYS[step["do"]]
+        for key in needed:
+            if not step.get(key):
+                place = _place(path, text, ("steps", number))
+                raise UsageError(f"{place}: a step that does '{step['do']}' needs '{key}'", f'{key} = "..."')
+        for key in step:
+            if key not in ("do", "when", *needed, *allowed):
+                place = _place(path, text, ("steps", number, key))
+                hint = f"it takes: when, {', '.join((*needed, *allowed))}"
+                raise UsageError(f"{place}: a step that does '{step['do']}' takes no '{key}'", hint)
     return evolve(recipe, scripts=scripts)
 
 
@@ -261,21 +311,34 @@ class _Bare:
     secrets: dict[str, str] = field(factory=dict)
 
 
-_CALIBAN_IGNORED = ("build_time_credentials", "julia_version", "default_mode", "gcloud", "project_id", "cloud_key")
+CALIBAN = ".calibanconfig.json"
+_CALIBAN_KEYS = {"apt_packages": ("apt", "packages"), "base_image": ("base", "image")}
+_CALIBAN_UNUSED = {
+    "build_time_credentials": "[secrets] in ocicaliban.toml gives a build what it needs, and no image keeps it",
+    "default_mode": "the GPU is used if there is one; --gpu and --nogpu choose",
+    "julia_version": "a recipe of your own in layers/ can install Julia",
+    "gcloud": "it is not needed to build and run here",
+    "project_id": "it is not needed to build and run here",
+    "cloud_key": "it is not needed to build and run here",
+    "mlflow_config": "set MLFLOW_TRACKING_URI in the script, or by --podman-args",
+}
+"""Caliban's other keys, which are accepted but not acted on, and what there is instead."""
+
+_Say = Callable[[str], None]
 
 
-def load_project(root: Path) -> Project:
-    """The project in the folder `root`: ocicaliban.toml, or Caliban's .calibanconfig.json, or neither."""
+def load_project(root: Path, say: _Say = lambda _: None) -> Project:
+    """The project in the folder `root`: ocicaliban.toml, or Caliban's .calibanconfig.json, or neither.
+
+    `say` gets a line for each of Caliban's keys that is not acted on. Raises UsageError with file, line and key.
+    """
     path = root / "ocicaliban.toml"
     if path.is_file():
         text, raw = read_toml(path)
-        unknown = set(raw) - {"layers", "modes", "extras", "dirs", "secrets"}
-        if unknown:
-            key = sorted(unknown)[0]
-            raise UsageError(
-                f"{path}:{line_of(text, (key,))}: unknown key '{key}'",
-                "known here: layers, modes, extras, dirs, secrets",
-            )
+        known = ("layers", "modes", "extras", "dirs", "secrets")
+        for key in raw:
+            if key not in known:
+                raise UsageError(f"{_place(path, text, (key,))}: unknown key '{key}'", nearest(key, known))
         layers = raw.pop("layers", {})
         if not isinstance(layers, dict) or not all(isinstance(table, dict) for table in layers.values()):
             wrong: Keys = ("layers",)
@@ -292,27 +355,53 @@ def load_project(root: Path) -> Project:
             dirs=project.dirs,
             secrets=project.secrets,
         )
-    path = root / ".calibanconfig.json"
+    path = root / CALIBAN
     if path.is_file():
-        return _from_caliban(root, path)
+        return _from_caliban(root, path, say)
     return Project(root=root)
 
 
-def _from_caliban(root: Path, path: Path) -> Project:
+# commentjson's comments, which Caliban documents: "#" and "//" to the end of the line; strings are left alone.
+_JSON_COMMENT = re.compile(r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|/\*.*?\*/|(?://|\#)[^\n]*""", re.S)
+
+
+def _from_caliban(root: Path, path: Path, say: _Say) -> Project:
     import json5
 
+    text = _read_text(path)
     try:
-        raw = json5.loads(path.read_text(encoding="utf-8"))
+        raw = json5.loads(_JSON_COMMENT.sub(lambda match: match[1] or "\n" * match[0].count("\n"), text))
     except ValueError as exc:
         raise UsageError(f"{path}: not valid JSON: {exc}", "comments are allowed, everything else is JSON") from exc
     if not isinstance(raw, dict):
-        raise UsageError(f"{path}: expected an object")
+        raise UsageError(f"{path}: expected an object", '{"apt_packages": ["git"]}')
     layers: dict[str, dict[str, object]] = {}
     for key, value in raw.items():
-        if key == "apt_packages":
-            layers["apt"] = {"packages": value}
-        elif key == "base_image":
-            layers["base"] = {"image": value}
-        elif key not in _CALIBAN_IGNORED:
-            raise UsageError(f"{path}: unknown key '{key}'", "known here: apt_packages, base_image")
+        if key in _CALIBAN_UNUSED:
+            say(f"note: {path.name}: '{key}' is not acted on: {_CALIBAN_UNUSED[key]}")
+        elif key not in _CALIBAN_KEYS:
+            place = _json_place(path, text, key)
+            raise UsageError(f"{place}: unknown key '{key}'", nearest(key, (*_CALIBAN_KEYS, *_CALIBAN_UNUSED)))
+        elif value is not None:
+            recipe, parameter = _CALIBAN_KEYS[key]
+            layers[recipe] = {parameter: _caliban_image(value) if key == "base_image" else value}
     return Project(root=root, layers=layers)
+
+
+_DLVM = re.compile(r"dlvm:([a-z0-9]+-(?:cpu|gpu))(?:-(\d+)\.(\d+))?")
+
+
+def _caliban_image(value: object) -> object:
+    """Caliban's base_image: `{}` stands for cpu or gpu, `dlvm:LIBRARY-cpu-VERSION` for a deep learning image."""
+    if isinstance(value, str) and "{}" in value:
+        value = {"cpu": value, "gpu": value}
+    if isinstance(value, dict):
+        images = {variant: image for variant, image in value.items() if image is not None}
+        return {
+            variant: _caliban_image(image.replace("{}", variant)) if isinstance(image, str) else image
+            for variant, image in images.items()
+        }
+    if isinstance(value, str) and (match := _DLVM.fullmatch(value)):
+        version = f".{match[2]}-{match[3]}" if match[2] else ""
+        return f"gcr.io/deeplearning-platform-release/{match[1]}{version}"
+    return value

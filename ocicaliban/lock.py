@@ -8,6 +8,7 @@ from pathlib import Path
 import tomli_w
 from attrs import asdict, evolve, field, frozen
 
+from ocicaliban.errors import UsageError
 from ocicaliban.load import read_toml, structure
 from ocicaliban.model import Base, Variant
 
@@ -33,11 +34,17 @@ class Lock:
 
 
 def read(root: Path) -> Lock:
-    """The project's lock, or an empty one."""
+    """The project's lock, or an empty one. Raises UsageError for a lock that is broken or newer than we are."""
     path = root / NAME
     if not path.is_file():
         return Lock()
     text, raw = read_toml(path)
+    version = raw.get("version", Lock().version)
+    if type(version) is int and version > Lock().version:
+        raise UsageError(
+            f"{path}: written by a newer ocicaliban (version {version}, known is {Lock().version})",
+            "upgrade ocicaliban, for example: pip install -U ocicaliban",
+        )
     lock = structure(raw, Lock, path=path, text=text)
     assert isinstance(lock, Lock)
     return lock

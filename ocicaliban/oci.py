@@ -12,7 +12,7 @@ from typing import IO, Any
 
 from attrs import frozen
 
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Configure, Tree
 
 EPOCH = 315619200
@@ -51,48 +51,93 @@ def _member(name: str, kind: bytes, mode: int, size: int = 0, target: str = "") 
     return info
 
 
+_MODES = {"tmp": 0o1777, "var/tmp": 0o1777, "root": 0o700}
+"""Folders above a tree that are not 0755 in distributions. A layer always decides them: where it leaves a parent out,
+containers/storage makes it with 0755 in the layer's own folder, over the one of the base (measured)."""
+
+_LINKED = {name: f"/usr/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")} | {
+    "var/run": "/run",
+    "var/lock": "/run/lock",
+}
+"""Links in many a base, which a folder in a layer would put out of sight with all that lies behind them."""
+
+
+def _parents(prefix: str) -> list[str]:
+    """The folders from the root down to `prefix`."""
+    folders = [*(str(parent) for parent in reversed(PurePosixPath(prefix).parents)), prefix]
+    found = [folder for folder in folders if folder not in (".", "")]
+    for folder in found:
+        if folder in _LINKED:
+            raise UsageError(
+                f"to = '/{prefix}': /{folder} is a link in many images, and a layer would hide what is behind it",
+                f"use {_LINKED[folder]} instead",
+            )
+        if PurePosixPath(folder).name == "..":
+            raise UsageError(f"to = '/{prefix}' holds '..'", "write the path without it")
+    return found
+
+
 def write_layer(tree: Tree, to: str, file: Path) -> Blob:
     """Write `tree` as an uncompressed layer below the absolute folder `to`; returns its diff id and size.
 
     Names are sorted, times and ids fixed, modes 0755 or 0644: the same tree gives the same bytes everywhere.
-    Raises OcicalibanError when a file changed since the tree was read.
+    Raises OcicalibanError when a file changed since the tree was read, UsageError where `to` would spoil the base,
+    OSError when `file` cannot be written.
     """
-    prefix = to.strip("/")
-    with file.open("wb") as raw:
-        out = _Hashing(raw)
-        with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
-            parents = [str(parent) for parent in reversed(PurePosixPath(prefix).parents) if str(parent) != "."]
-            for folder in [*parents, *([prefix] if prefix else [])]:
-                tar.addfile(_member(folder, tarfile.DIRTYPE, 0o755))
-            for entry in tree.entries:
-                name = f"{prefix}/{entry.path}".lstrip("/")
-                if entry.kind == "dir":
-                    tar.addfile(_member(name, tarfile.DIRTYPE, 0o755))
-                elif entry.kind == "link":
-                    tar.addfile(_member(name, tarfile.SYMTYPE, 0o777, target=entry.digest))
-                else:
-                    _add_file(tar, tree.root / entry.path, name, entry.size, entry.digest, entry.executable)
+    prefix = "/".join(PurePosixPath("/", to).parts[1:])
+    try:
+        with file.open("wb") as raw:
+            out = _Hashing(raw)
+            _write_tar(tree, prefix, out)
+    except OSError as exc:
+        exc.filename = exc.filename or str(file)  # write() does not say which
+        raise
     return Blob(digest=f"sha256:{out.sha.hexdigest()}", size=out.size)
+
+
+def _write_tar(tree: Tree, prefix: str, out: _Hashing) -> None:
+    with tarfile.open(fileobj=out, mode="w|", format=tarfile.PAX_FORMAT) as tar:
+        for folder in _parents(prefix):
+            tar.addfile(_member(folder, tarfile.DIRTYPE, _MODES.get(folder, 0o755)))
+        for entry in tree.entries:
+            name = f"{prefix}/{entry.path}".lstrip("/")
+            if entry.kind == "dir":
+                tar.addfile(_member(name, tarfile.DIRTYPE, _MODES.get(name, 0o755)))
+            elif entry.kind == "link":
+                tar.addfile(_member(name, tarfile.SYMTYPE, 0o777, target=entry.digest))
+            else:
+                _add_file(tar, tree.root / entry.path, name, entry.size, entry.digest, entry.executable)
 
 
 def _add_file(tar: tarfile.TarFile, path: Path, name: str, size: int, digest: str, executable: bool) -> None:
     try:
-        with path.open("rb") as source:
-            reader = _Checked(source)
-            tar.addfile(_member(name, tarfile.REGTYPE, 0o755 if executable else 0o644, size), reader)
+        source = path.open("rb")
     except OSError as exc:
-        why = exc.strerror or str(exc)
-        raise OcicalibanError(f"{path} cannot be read: {why}", "it changed while it was copied") from exc
+        raise _changed(path, f": {exc.strerror}") from exc
+    with source:
+        reader = _Checked(path, source)
+        tar.addfile(_member(name, tarfile.REGTYPE, 0o755 if executable else 0o644, size), reader)
     if reader.sha.hexdigest() != digest:
-        raise OcicalibanError(f"{path} changed while it was copied", "run the command again")
+        raise _changed(path)
+
+
+def _changed(path: Path, why: str = "") -> OcicalibanError:
+    return OcicalibanError(f"{path} changed while it was copied{why}", "run the command again")
 
 
 class _Checked:
-    def __init__(self, file: IO[bytes]) -> None:
-        self.file, self.sha = file, hashlib.sha256()
+    """A source file that hashes what is read of it, and tells a fault in reading it apart from one in writing."""
+
+    def __init__(self, path: Path, file: IO[bytes]) -> None:
+        self.path, self.file, self.sha = path, file, hashlib.sha256()
 
     def read(self, count: int = -1, /) -> bytes:
-        data = self.file.read(count)
+        try:
+            data = self.file.read(count)
+        except OSError as exc:
+            raise OcicalibanError(f"{self.path} cannot be read: {exc.strerror}", "is its disk sound?") from exc
+        if len(data) < count:
+            raise _changed(self.path, ": it became shorter")
         self.sha.update(data)
         return data
 

@@ -6,67 +6,72 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from attrs import evolve
-
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import SettingError, UsageError, nearest
 from ocicaliban.model import Param, Recipe, Value, Variant
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
-_TYPES: dict[str, tuple[type, str]] = {
-    "string": (str, "a string"),
-    "bool": (bool, "true or false"),
-    "int": (int, "a whole number"),
+_TYPES: dict[str, tuple[type, str, str]] = {
+    "string": (str, "a string", '"text"'),
+    "bool": (bool, "true or false", "true"),
+    "int": (int, "a whole number", "3"),
 }
 
 
-def _for_variant(value: Any, variant: Variant, param: Param, place: str) -> Any:
+def _checked(value: Any, param: Param, keys: tuple[str, ...]) -> Value:
+    place = ".".join(keys)
+    if param.type == "list":
+        if not isinstance(value, list | tuple) or not all(type(item) is str for item in value):
+            raise SettingError(f"{place}: expected a list of strings", f'for example {keys[-1]} = ["a"]', keys=keys)
+        return tuple(sorted(set(value))) if param.sort else tuple(value)
+    kind, word, example = _TYPES[param.type]
+    if type(value) is not kind:
+        raise SettingError(f"{place}: expected {word}, got {value!r}", f"for example {keys[-1]} = {example}", keys=keys)
+    assert isinstance(value, str | bool | int)
+    return value
+
+
+def check(recipe: Recipe, given: Mapping[str, object]) -> None:
+    """Raise SettingError for an unknown parameter or a value of a wrong type, for whichever variant it is."""
+    for name, value in given.items():
+        keys = ("layers", recipe.name, name)
+        if name not in recipe.params:
+            message = f"{'.'.join(keys[:2])}: there is no parameter '{name}'"
+            raise SettingError(message, nearest(name, recipe.params), keys=keys)
+        if not isinstance(value, dict):
+            _checked(value, recipe.params[name], keys)
+            continue
+        for key, part in value.items():
+            if key not in ("all", "cpu", "gpu"):
+                message = f"{'.'.join(keys)}: unknown key '{key}'"
+                raise SettingError(message, "a table here has the keys all, cpu and gpu", keys=(*keys, key))
+            _checked(part, recipe.params[name], (*keys, key))
+
+
+def _for_variant(value: Any, variant: Variant, param: Param) -> Any:
     """Caliban's form {"cpu": ..., "gpu": ...}, with `all` beside them, for any parameter."""
     if not isinstance(value, dict):
         return value
-    unknown = set(value) - {"all", "cpu", "gpu"}
-    if unknown:
-        raise UsageError(f"{place}: unknown key '{sorted(unknown)[0]}'", "a table here has the keys all, cpu and gpu")
     if param.type == "list":
-        parts = [_checked(value[key], evolve(param, sort=False), f"{place}.{key}") for key in value]
-        chosen = dict(zip(value, parts, strict=True))
-        return [item for key in ("all", variant) for item in _items(chosen.get(key, ()))]
+        return [item for key in ("all", variant) for item in value.get(key, ())]
     return value.get(variant, value.get("all", param.default))
-
-
-def _items(value: Value) -> tuple[str, ...]:
-    return value if isinstance(value, tuple) else ()
-
-
-def _checked(value: Any, param: Param, place: str) -> Value:
-    if param.type == "list":
-        if not isinstance(value, list | tuple) or not all(type(item) is str for item in value):
-            raise UsageError(f"{place}: expected a list of strings", f'for example {place.rsplit(".", 1)[-1]} = ["a"]')
-        return tuple(sorted(set(value))) if param.sort else tuple(value)
-    kind, word = _TYPES[param.type]
-    if type(value) is not kind:
-        raise UsageError(f"{place}: expected {word}, got {value!r}")
-    assert isinstance(value, str | bool | int)
-    return value
 
 
 def resolve(recipe: Recipe, given: Mapping[str, object], variant: Variant) -> dict[str, Value]:
     """The value of each declared parameter: the given one or its default.
 
-    Raises UsageError for an unknown parameter, a wrong type, or a required one that is missing.
+    Raises SettingError for an unknown parameter, a wrong type, or a required one that is missing.
     """
-    for name in given:
-        if name not in recipe.params:
-            known = ", ".join(recipe.params) or "none"
-            raise UsageError(f"layers.{recipe.name}: there is no parameter '{name}'", f"it knows: {known}")
+    check(recipe, given)
     values: dict[str, Value] = {}
     for name, param in recipe.params.items():
-        place = f"layers.{recipe.name}.{name}"
-        raw = _for_variant(given[name], variant, param, place) if name in given else param.default
+        keys = ("layers", recipe.name, name)
+        raw = _for_variant(given[name], variant, param) if name in given else param.default
         if raw is None:
             if param.required:
-                raise UsageError(f"{place} is missing", f"set it in ocicaliban.toml under [layers.{recipe.name}]")
+                hint = f"set it in ocicaliban.toml under [layers.{recipe.name}]"
+                raise SettingError(f"{'.'.join(keys)} is missing", hint, keys=keys)
             raw = [] if param.type == "list" else {"string": "", "bool": False, "int": 0}[param.type]
-        values[name] = _checked(raw, param, place)
+        values[name] = _checked(raw, param, keys)
     return values
 
 
@@ -76,7 +81,7 @@ def holds(condition: str, values: Mapping[str, Value], place: str) -> bool:
         return True
     name = condition.removeprefix("!")
     if name not in values:
-        raise UsageError(f"{place}: when = '{condition}' names no parameter")
+        raise UsageError(f"{place}: when = '{condition}' names no parameter", nearest(name, values))
     return bool(values[name]) is not condition.startswith("!")
 
 
@@ -85,7 +90,7 @@ def text(template: str, values: Mapping[str, Value], place: str) -> str:
 
     def replace(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise UsageError(f"{place}: '${{{match[1]}}}' names no parameter")
+            raise UsageError(f"{place}: '${{{match[1]}}}' names no parameter", nearest(match[1], values))
         value = values[match[1]]
         return " ".join(value) if isinstance(value, tuple) else str(value)
 

@@ -55,7 +55,8 @@ def order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     try:
         sorter.prepare()
     except CycleError as exc:
-        raise UsageError(f"a cycle in 'after': {' -> '.join(exc.args[1])}") from exc
+        hint = "take one of them out of the other's 'after'"
+        raise UsageError(f"a cycle in 'after': {' -> '.join(exc.args[1])}", hint) from exc
     rank = {recipe.name: index for index, recipe in enumerate(recipes)}
     ordered: list[Recipe] = []
     ready: list[str] = list(sorter.get_ready())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import signal
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocicaliban import proc
+from ocicaliban.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     # The shortest way to a running container goes through this module without the model.
@@ -41,7 +43,7 @@ def run_argv(
     for key, value in launch.env:
         argv += ["--env", f"{key}={value}"]
     for mount in launch.mounts:
-        argv += ["-v", mount]
+        argv += bind(mount)
     for port in launch.ports:
         argv += ["-p", port]
     if launch.workdir:
@@ -88,34 +90,94 @@ def terminal() -> tuple[bool, bool]:
     return sys.stdin.isatty(), sys.stdout.isatty()
 
 
+_MOUNT = re.compile(r"(.*):(/[^:]*)(?::([^/:]*))?", re.S)
+
+_QUOTED = {'"', ",", "\n", "\r"}
+
+
+def bind(mount: str) -> tuple[str, ...]:
+    """podman's option for a mount `SOURCE:TARGET[:OPTIONS]`; -v takes no source with a colon in its name."""
+    match = _MOUNT.fullmatch(mount)
+    if match is None or ":" not in match[1]:
+        return "-v", mount
+    words = ["type=bind", f"source={match[1]}", f"target={match[2]}"]
+    if "ro" in (match[3] or "").split(","):
+        words.append("readonly")
+    quoted = ['"' + word.replace('"', '""') + '"' if _QUOTED & {*word} else word for word in words]
+    return "--mount", ",".join(quoted)  # a record of CSV
+
+
 def words(text: str) -> tuple[str, ...]:
-    """The words of a `--podman-args` string, split as a shell would."""
-    return tuple(shlex.split(text))
+    """The words of a `--podman-args` string, split as a shell would; raises UsageError for an open quote."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as exc:
+        raise UsageError(f"--podman-args: {str(exc).lower()} in {text}", "close the quote, or escape it") from exc
 
 
 def entry_command(root: Path, module: str) -> tuple[str, ...]:
     """What MODULE starts: `trainer.train` by `python -m`, `trainer/train.py` by `python`, another file as it is.
 
-    Raises UsageError when the project has no such module or file.
+    A module of the `src` layout is found by PYTHONPATH. A path may be absolute as long as it lies in the project.
+    Raises UsageError when the project has no such module or file, or it cannot be started.
     """
-    from ocicaliban.errors import UsageError
-
     if not module:
         return ()
-    path = root / module
-    if path.is_file():
-        if module.endswith(".py"):
-            return ("python3", module)
-        if path.stat().st_mode & 0o111:
-            return (f"./{module}",)
-        raise UsageError(f"'{module}' is neither a Python file nor executable", f"chmod +x {module}")
-    dotted = root / module.replace(".", "/")
-    if dotted.with_suffix(".py").is_file() or (dotted / "__main__.py").is_file():
-        return ("python3", "-m", module)
-    if (root / "src" / module.replace(".", "/")).with_suffix(".py").is_file():
-        return ("python3", "-m", module)
-    found = sorted(str(p.relative_to(root)) for p in root.glob("*.py"))[:8]
-    raise UsageError(
-        f"there is no module or file '{module}' in {root}",
-        f"there is: {', '.join(found)}" if found else "run it in the project's folder",
-    )
+    path = os.path.normpath(root / module)
+    if os.path.isabs(module):
+        # The current folder's name has its links resolved, and the one that a shell completes may not.
+        root, path = root.resolve(), os.path.realpath(path)
+    name = os.path.relpath(path, root)
+    if "/" in module or os.path.lexists(path):
+        if name == ".." or name.startswith("../"):
+            raise UsageError(f"'{module}' lies outside of the project {root}", "copy it into the project")
+        if os.path.isfile(path):
+            return _file_command(path, name)
+    parts = module.split(".")
+    if all(parts) and "/" not in module:
+        for top, command in ((root, ("python3",)), (root / "src", _SRC_LAYOUT)):
+            dotted = top.joinpath(*parts)
+            if os.path.isfile(f"{dotted}.py") or os.path.isfile(dotted / "__main__.py"):
+                return (*command, "-m", module)
+    if os.path.isdir(path) and os.path.isfile(os.path.join(path, "__main__.py")):
+        return ("python3", _no_option(name))
+    raise _no_module(root, module, name)
+
+
+APP = "/usr/app"
+"""Where the source lies in an image, by the recipes that provide it."""
+
+# Only for a module that is nowhere else: a src/random.py on every PYTHONPATH would hide Python's own.
+_SRC_LAYOUT = ("env", f"PYTHONPATH={APP}/src:{APP}", "python3")
+
+
+def _no_option(name: str) -> str:
+    return f"./{name}" if name.startswith("-") else name
+
+
+def _file_command(path: str, name: str) -> tuple[str, ...]:
+    if name.lower().endswith(".py"):
+        return ("python3", _no_option(name))
+    if not os.stat(path).st_mode & 0o111:
+        raise UsageError(f"'{name}' is neither a Python file nor executable", f"chmod +x {shlex.quote(name)}")
+    with open(path, "rb") as file:
+        first = file.readline(256)
+    if first.startswith(b"#!") and first.endswith(b"\r\n"):
+        raise UsageError(f"the lines of '{name}' end as on Windows, so that it cannot be started", "dos2unix " + name)
+    if not first.startswith((b"#!", b"\x7fELF")):
+        raise UsageError(f"'{name}' has no #! line, so that it cannot be started", "begin it with #!/bin/sh")
+    return (f"./{name}",)
+
+
+def _no_module(root: Path, module: str, name: str) -> UsageError:
+    """The error for a module that is not there: what was probably meant, or what there is."""
+    found = sorted(str(path.relative_to(root)) for path in (*root.glob("*.py"), *root.glob("*/*.py")))
+    if os.path.isdir(root / name):
+        inside = [file for file in found if file.startswith(f"{name}/")]
+        return UsageError(
+            f"'{module}' is a folder without a __main__.py", f"name a file in it: {', '.join(inside or found)[:400]}"
+        )
+    dotted = {file.removesuffix(".py").replace("/", "."): file for file in found}
+    known = found if "/" in module or module.endswith(".py") else list(dotted)
+    hint = nearest(module, known[:50]) if known else "run it in the project's folder"
+    return UsageError(f"there is no module or file '{module}' in {root}", hint)

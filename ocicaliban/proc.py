@@ -20,6 +20,7 @@ _HINTS = {
     "no space left on device": "make room: `podman system df` shows what takes it, `podman image rm` removes images",
     "newuidmap": _NO_SUBUIDS,
     "subuid": _NO_SUBUIDS,
+    "unable to pick chroot mode": _NO_SUBUIDS,  # mmdebstrap
     "unable to locate package": "look the name up with `apt-cache search`, for the release that the base has",
     "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
 }

@@ -85,8 +85,9 @@ def read(
 
     Without `resolve` nothing is pulled, resolved or written: what the lock lacks stays unresolved in the plan.
     """
-    project = load.load_project(root)
+    project = load.load_project(root, say)
     recipes = catalog.recipes_for(project, mode)
+    command = podman.entry_command(root, module)
     if mount:
         recipes = tuple(
             catalog.find(project, "source-mount") if recipe.provides == "source" else recipe for recipe in recipes
@@ -128,7 +129,6 @@ def read(
         tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=(*folders, lock.NAME))
         trees[tree.digest] = tree
         source = tree.digest
-    command = podman.entry_command(root, module)
     world = Snapshot(
         variant=variant,
         base=base,

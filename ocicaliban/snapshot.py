@@ -29,6 +29,7 @@ DEFAULT_IGNORES = (
 
 _DOCKER_FILES = (".containerignore", ".dockerignore")
 _GIT_FILE = ".gitignore"
+_GIT_EXCLUDE = ".git/info/exclude"
 _MEMO_HEADER = b"ocicaliban-tree-memo 1 "
 _RACY_NS = 2_000_000_000
 _CHUNK = 1 << 20
@@ -204,6 +205,8 @@ def _sha256(text: str) -> str:
 def _read_ignore_file(path: str, relative: str) -> str:
     try:
         return Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
+    except (FileNotFoundError, NotADirectoryError):
+        return ""
     except OSError as fault:
         raise OcicalibanError(
             f"cannot read the ignore file {_shown(relative)}: {fault.strerror}",
@@ -218,8 +221,13 @@ def _rules_of(root: str) -> _Docker | _Git:
             text = _read_ignore_file(path, name)
             defaults = "\n".join(f"**/{pattern}" for pattern in DEFAULT_IGNORES)
             return _Docker(_sha256(f"docker\0{defaults}\0{text}"), _docker_rules(defaults) + _docker_rules(text))
-    defaults = "\n".join(DEFAULT_IGNORES)
-    return _Git(_sha256(f"git\0{defaults}"), ((0, _git_rules(defaults)),))
+    text = "\n".join(DEFAULT_IGNORES)
+    # What git ignores by the clone's own list is untracked by nature, so that leaving it out keeps it from leaking
+    # and brings two clones closer together. The user's global list (core.excludesFile) is not read: its patterns are
+    # general, may hit files that the project tracks, and would so make one user's image differ from another's.
+    # Opened without asking whether it is there, so that it is on record as something this reading depends on.
+    text += "\n" + _read_ignore_file(os.path.join(root, _GIT_EXCLUDE), _GIT_EXCLUDE)
+    return _Git(_sha256(f"git\0{text}"), ((0, _git_rules(text)),))
 
 
 # --- memo ---
@@ -383,6 +391,8 @@ class _Reader:
                     continue
                 if not _is_utf8(path):
                     raise _fault(path, "has a name that is not UTF-8", "rename it")
+                if item.name.startswith(".wh."):
+                    raise _fault(path, "has a name that means a removed file in an image's layer", "rename it")
                 if ignored:
                     self._add_dir(prefix.rstrip("/"))
                 if code & _IS_DIR:
@@ -464,13 +474,13 @@ def read_tree(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] 
     always left out; `ignore`, False to read everything, whatever the ignore files and the built-in list say.
 
     Of the ignore files the first that exists counts: .containerignore, .dockerignore (patterns as Docker reads
-    them, except that `**` within a name stops at `/`), else every .gitignore.
+    them, except that `**` within a name stops at `/`), else every .gitignore and .git/info/exclude.
 
     Output: the `Tree`, its entries sorted by path; its digest depends on paths, contents, link targets and the
     owner's executable bit alone.
 
     Raises OcicalibanError, never because of an ignored path: `root` is no folder; a link leaves it; a name is
-    not UTF-8; a socket, FIFO or device; something that cannot be read.
+    not UTF-8, or begins with .wh.; a socket, FIFO or device; something that cannot be read.
     """
     if not root.is_dir():
         raise OcicalibanError(f"{_shown(str(root))}: no such folder", "Name the folder that holds the project.")

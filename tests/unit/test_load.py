@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.errors import UsageError
-from ocicaliban.load import line_of, load_modes, load_project, load_recipe
+from ocicaliban.load import line_of, load_modes, load_project, load_recipe, place_of
 
 RECIPE = 'summary = "s"\n'
 
@@ -44,6 +44,9 @@ def fault(folder: Path, name: str, text: str | bytes) -> str:
         ('[[steps]]\ndo = "run"\n[[steps]]\ndo = "fly"\n', "layer.toml:5: expected one of run, copy, configure"),
         ('[[steps]]\ndo = "run"\nsecrets = 3\n', "layer.toml:4: expected a string or a list of strings"),
         ('[[steps]]\ndo = "run"\n[[steps]]\ndo = "run"\n[steps.env]\na = 1\n', "layer.toml:7: expected a string"),
+        ('[[steps]]\ndo = "run"\n', "layer.toml:2: a step that does 'run' needs 'script'"),
+        ('[[steps]]\ndo = "copy"\ntree = "t"\n', "layer.toml:2: a step that does 'copy' needs 'to'"),
+        ('[[steps]]\ndo = "configure"\nto = "/x"\n', "layer.toml:4: a step that does 'configure' takes no 'to'"),
         ('[[steps]]\ndo = "run"\nscript = "no.sh"\n', "layer.toml: the script no.sh does not lie beside it"),
         ("[launch\n", "layer.toml:2: not valid TOML"),
     ],
@@ -97,6 +100,14 @@ def test_modes_know_no_other_key(tmp_path: Path) -> None:
         load_modes(path)
 
 
+def test_a_table_is_checked_the_second_time_as_the_first(tmp_path: Path) -> None:
+    (tmp_path / "modes.toml").write_text('[modes]\nrun = ["base"]\n')
+    load_modes(tmp_path / "modes.toml")
+    assert fault(tmp_path, "ocicaliban.toml", "modes = 3\n") == (
+        "ocicaliban.toml:1: expected a table, got a whole number in modes"
+    )
+
+
 def test_the_line_of_the_second_element() -> None:
     text = "[[steps]]\ncache = 1\n[[steps]]\ncache = 2\n"
     assert [line_of(text, ("steps", n, "cache")) for n in (0, 1)] == [2, 4]
@@ -116,10 +127,90 @@ def test_calibans_configuration(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [('{"bogus": 1}', "unknown key 'bogus'"), ("[", "not valid JSON"), ("[]", "expected an object")],
+    [
+        ('{\n"apt_package": 1}', ":2: unknown key 'apt_package'"),
+        ("[", ": not valid JSON"),
+        ("[]", ": expected an object"),
+        (b'{"base_image": "\xff"}', ": not UTF-8"),
+    ],
 )
-def test_a_fault_in_calibans_configuration(tmp_path: Path, text: str, message: str) -> None:
-    assert fault(tmp_path, ".calibanconfig.json", text).startswith(f".calibanconfig.json: {message}")
+def test_a_fault_in_calibans_configuration(tmp_path: Path, text: str | bytes, message: str) -> None:
+    assert fault(tmp_path, ".calibanconfig.json", text).startswith(f".calibanconfig.json{message}")
+
+
+@pytest.mark.parametrize("name", ["ocicaliban.toml", ".calibanconfig.json"])
+def test_a_configuration_that_cannot_be_read(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).write_text("")
+    (tmp_path / name).chmod(0)
+    with pytest.raises(UsageError, match=f"{name}: cannot be read: Permission denied"):
+        load_project(tmp_path)
+
+
+def test_calibans_comments_are_left_out_of_strings_and_counted_as_lines(tmp_path: Path) -> None:
+    path = tmp_path / ".calibanconfig.json"
+    path.write_text('# it\'s "ours"\n{ "base_image": "r:5000/a#b//c", # "quoted\n// it\'s\n/* a\nb */ }\n')
+    assert load_project(tmp_path).layers == {"base": {"image": "r:5000/a#b//c"}}
+    path.write_text("# a\n/* b\nc */ {\n,}")
+    with pytest.raises(UsageError, match="not valid JSON: <string>:4"):
+        load_project(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("image", "value"),
+    [
+        ("null", None),
+        ('"a-{}:1"', {"cpu": "a-cpu:1", "gpu": "a-gpu:1"}),
+        ('{"cpu": null, "gpu": "b-{}"}', {"gpu": "b-gpu"}),
+        ('"dlvm:pytorch-gpu"', "gcr.io/deeplearning-platform-release/pytorch-gpu"),
+        (
+            '"dlvm:tf2-{}-2.1"',
+            {v: f"gcr.io/deeplearning-platform-release/tf2-{v}.2-1" for v in ("cpu", "gpu")},
+        ),
+    ],
+)
+def test_calibans_ways_to_name_a_base_image(tmp_path: Path, image: str, value: object) -> None:
+    (tmp_path / ".calibanconfig.json").write_text(f'{{"base_image": {image}}}')
+    assert load_project(tmp_path).layers == ({"base": {"image": value}} if value else {})
+
+
+def test_every_other_key_that_caliban_knows_is_accepted_and_told(tmp_path: Path) -> None:
+    (tmp_path / ".calibanconfig.json").write_text(
+        '{"build_time_credentials": true, "julia_version": "1.5", "default_mode": "GPU",'
+        ' "gcloud": {"project_id": "p", "cloud_key": "k"}, "mlflow_config": {}}'
+    )
+    said: list[str] = []
+    assert load_project(tmp_path, said.append) == load_project(tmp_path)
+    assert [line.split("'")[1] for line in said] == [
+        "build_time_credentials", "julia_version", "default_mode", "gcloud", "mlflow_config",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "keys", "place"),
+    [
+        ("ocicaliban.toml", "\n[layers.apt]\nx = 1\npackages = 2\n", ("layers", "apt", "packages"), ":4"),
+        ("ocicaliban.toml", "[layers]\napt = { packages = 3 }\n", ("layers", "apt", "packages"), ":2"),
+        ("ocicaliban.toml", "layers.apt.packages.tpu = 1\n", ("layers", "apt", "packages", "tpu"), ":1"),
+        ("ocicaliban.toml", "extras = []\n", ("layers", "apt"), ""),
+        (".calibanconfig.json", '{\n"apt_packages": 3}', ("layers", "apt", "packages"), ":2"),
+        (".calibanconfig.json", "{}", ("layers", "own", "packages"), ""),
+    ],
+)
+def test_the_place_of_a_setting(tmp_path: Path, name: str, text: str, keys: tuple[str, ...], place: str) -> None:
+    (tmp_path / name).write_text(text)
+    assert place_of(tmp_path, keys) == f"{tmp_path / name}{place}"
+
+
+def test_an_unknown_key_gets_the_nearest_one(tmp_path: Path) -> None:
+    for name, text, hint in (
+        ("ocicaliban.toml", "extra = []\n", "did you mean 'extras'?"),
+        ("layer.toml", RECIPE + '[[steps]]\ndo = "run"\nscrip = "a"\n', "did you mean 'script'?"),
+        ("layer.toml", "sumary = 1\n", "did you mean 'summary'?"),
+    ):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UsageError) as caught:
+            load_recipe(tmp_path, "project") if name == "layer.toml" else load_project(tmp_path)
+        assert caught.value.hint == hint
 
 
 def test_a_folder_without_configuration(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ocicaliban import lock
@@ -17,6 +17,7 @@ from ocicaliban.model import Base
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_written_is_read(requirements: str) -> None:
     given = lock.with_base(Lock(), "cpu", BASE)
@@ -35,4 +36,14 @@ def test_no_lock_is_an_empty_one(tmp_path: Path) -> None:
 def test_a_fault_in_the_lock(tmp_path: Path) -> None:
     (tmp_path / lock.NAME).write_text('version = 1\n[base.cpu]\nkind = "x"\nreference = "r"\n')
     with pytest.raises(UsageError, match=r"ocicaliban\.lock:3: expected one of"):
+        lock.read(tmp_path)
+
+
+def test_a_lock_of_a_newer_ocicaliban(tmp_path: Path) -> None:
+    (tmp_path / lock.NAME).write_text("version = 2\n[python.cpu]\nfuture = 1\n")
+    with pytest.raises(UsageError, match="newer ocicaliban") as caught:
+        lock.read(tmp_path)
+    assert "upgrade" in caught.value.hint
+    (tmp_path / lock.NAME).write_text('version = "2"\n')
+    with pytest.raises(UsageError, match=r"ocicaliban\.lock:1: expected a whole number"):
         lock.read(tmp_path)

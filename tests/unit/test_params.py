@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import SettingError, UsageError
 from ocicaliban.model import Param, Recipe, Value, Variant
-from ocicaliban.params import holds, resolve, text, texts
+from ocicaliban.params import check, holds, resolve, text, texts
 
 LIST = Recipe(name="r", summary="", params={"p": Param(type="list", sort=True)})
 STRING = Recipe(name="r", summary="", params={"p": Param(default="d")})
@@ -65,7 +65,22 @@ def test_a_wrong_value(param: Param, value: object, message: str) -> None:
 def test_an_unknown_one() -> None:
     with pytest.raises(UsageError, match="no parameter 'q'") as caught:
         resolve(LIST, {"q": 1}, "cpu")
-    assert caught.value.hint == "it knows: p"
+    assert caught.value.hint == "there are: p"
+
+
+def test_an_unknown_one_gets_the_nearest_name_and_its_keys() -> None:
+    recipe = Recipe(name="apt", summary="", params={"packages": Param(type="list"), "mirror": Param()})
+    with pytest.raises(SettingError) as caught:
+        check(recipe, {"package": []})
+    assert caught.value.hint == "did you mean 'packages'?"
+    assert caught.value.keys == ("layers", "apt", "package")
+
+
+def test_what_is_wrong_for_the_other_variant_is_told_as_well() -> None:
+    for variant in ("cpu", "gpu"):
+        with pytest.raises(SettingError) as caught:
+            resolve(STRING, {"p": {"gpu": 3}}, variant)  # type: ignore[arg-type]
+        assert caught.value.keys == ("layers", "r", "p", "gpu")
 
 
 def test_when() -> None:

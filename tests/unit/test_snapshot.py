@@ -185,6 +185,17 @@ def test_a_re_included_file_brings_the_folders_above_it_but_no_ignored_empty_one
     assert paths(read_tree(tmp_path)) == [".dockerignore", "a", "a/b", "a/b/keep"]
 
 
+def test_the_clones_own_list_of_git_is_heard_and_the_users_global_one_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = write(tmp_path / "root", {".git/info/exclude": "a\nb\n", ".gitignore": "!b\n", "a": "", "b": "", "c": ""})
+    write(tmp_path, {"config/git/ignore": "c\n"})
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    assert files(read_tree(root)) == [".gitignore", "b", "c"]
+    (root / ".dockerignore").write_text("")
+    assert files(read_tree(root)) == [".dockerignore", ".gitignore", "a", "b", "c"]
+
+
 def test_a_nested_gitignore_rules_its_own_folder_over_those_above(tmp_path: Path) -> None:
     write(tmp_path, {".gitignore": "*.log", "d/.gitignore": "!a.log\n/x", "d/a.log": "", "d/x": "", "x": ""})
     write(tmp_path, {"d/e/x": "", "a.log": ""})
@@ -235,6 +246,12 @@ def test_a_name_that_is_not_utf8_is_refused_unless_ignored(tmp_path: Path) -> No
     refused(tmp_path, "d/\\xff")
 
 
+@pytest.mark.parametrize("name", [".wh.x", ".wh..wh..opq"])
+def test_a_name_that_removes_something_in_a_layer_is_refused_unless_ignored(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {f"d/{name}": ""})
+    refused(tmp_path, f"d/{name}")
+
+
 def test_a_fifo_is_refused_unless_ignored(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     os.mkfifo(tmp_path / "d/f")
@@ -283,8 +300,12 @@ def test_an_unreadable_folder_is_refused_unless_ignored(
 def test_an_unreadable_ignore_file_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path, {"d/.gitignore": ""})
 
+    real = Path.read_bytes
+
     def deny(path: Path) -> bytes:
-        raise PermissionError(13, "Permission denied", path)
+        if path.name == ".gitignore":
+            raise PermissionError(13, "Permission denied", path)
+        return real(path)
 
     monkeypatch.setattr(Path, "read_bytes", deny)
     with pytest.raises(OcicalibanError, match=r"d/\.gitignore"):
