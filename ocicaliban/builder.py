@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ocicaliban import base as bases
@@ -16,16 +14,6 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
 
 Say = Callable[[str], None]
-
-
-@contextlib.contextmanager
-def _only_one(key: str) -> Iterator[None]:
-    """Hold the lock of a layer's key: of two builds that want it, one makes it and the other finds it."""
-    folder = paths.cache() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / key[:32]).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def build(
@@ -54,7 +42,7 @@ def build(
                     break
         for index in range(start, len(plan.layers)):
             layer = plan.layers[index]
-            with _only_one(layer.key):
+            with workplace.only_one(layer.key):
                 found = store.find(layer.name, layer.key) if cache else None
                 if found is None:
                     say(f"{layer.name}: building")
