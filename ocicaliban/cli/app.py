@@ -32,6 +32,7 @@ Gpus = Annotated[str | None, typer.Option("--gpus", help="Which: 0,1 or all or a
 Extras = Annotated[list[str] | None, typer.Option("-e", "--extras", help="An extra of the project; may be repeated.")]
 Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data, in a layer of its own.")]
 NoCache = Annotated[bool, typer.Option("--no-cache", "--no_cache", help="Make every layer anew.")]
+Mode = Annotated[str, typer.Option("--mode", help="The list of recipes to build: a mode of modes.toml or yours.")]
 Debug = Annotated[bool, typer.Option("--debug", hidden=True)]
 
 
@@ -69,6 +70,7 @@ def _built(planned: session.Planned, no_cache: bool) -> Image:
 @app.command()
 def build(
     module: Module = "",
+    mode: Mode = "build",
     tag: Annotated[str, typer.Option("--tag", "-t", help="A name for the image.")] = "",
     no_cache: NoCache = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print id, digest and key as JSON.")] = False,
@@ -81,7 +83,14 @@ def build(
     _require_user()
     devices = session.choose_gpus(gpu_wanted, None)
     planned = session.read(
-        _root(), "build", module, gpus=devices, extras=tuple(extras or ()), dirs=tuple(dirs or ()), say=_say
+        _root(),
+        mode,
+        module,
+        gpus=devices,
+        extras=tuple(extras or ()),
+        dirs=tuple(dirs or ()),
+        fresh=no_cache,
+        say=_say,
     )
     image = _built(planned, no_cache)
     if tag:
@@ -113,6 +122,7 @@ def _gpu_arguments(devices: tuple[gpu.Device, ...], scratch: list[str]) -> tuple
 def run(
     context: typer.Context,
     module: Module = "",
+    mode: Mode = "run",
     image_id: Annotated[str, typer.Option("--image-id", "--image_id", help="Run this image; build nothing.")] = "",
     podman_args: Annotated[
         str, typer.Option("--podman-args", "--docker_run_args", help="More arguments for `podman run`.")
@@ -134,13 +144,14 @@ def run(
     devices = session.choose_gpus(gpu_wanted, gpus)
     planned = session.read(
         _root(),
-        "run",
+        mode,
         module,
         gpus=devices,
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         mount=mount,
         resolve=not dry_run and not image_id,
+        fresh=no_cache,
         say=_say,
     )
     entrypoint = podman.entry_command(_root(), module) if image_id else ()
