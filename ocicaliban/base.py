@@ -112,12 +112,17 @@ def resolved(base: Base, *, fresh: bool = False, say: Callable[[str], None] = la
     if image is None:
         image, digest = _made(base, fresh=fresh, say=say)
     store.touch(image.id)
-    config = buildah.image_config(image.id)
-    platform = f"{config.get('os', 'linux')}/{config.get('architecture')}"
+    known = json.loads(proc.run(("buildah", "inspect", "--type", "image", image.id)))
+    platform = f"{known['OCIv1'].get('os', 'linux')}/{known['OCIv1'].get('architecture')}"
     if platform != _platform():
         raise OcicalibanError(
             f"the base image {base.reference} is for {platform}, this machine is {_platform()}",
             "choose an image for this machine",
+        )
+    if ((known.get("Docker") or {}).get("config") or {}).get("OnBuild"):
+        raise OcicalibanError(
+            f"the base image {base.reference} has ONBUILD instructions, which would run in every layer upon it",
+            "choose one without",
         )
     return evolve(base, digest=digest, platform=platform, python=_python(image, base.reference))
 
@@ -321,6 +326,7 @@ _CLEAN = (
     'rm -rf "$1"/var/log/* "$1"/var/cache/ldconfig/aux-cache "$1"/var/lib/apt/lists/* '
     '"$1"/var/cache/apt/*.bin "$1"/etc/resolv.conf "$1"/etc/hostname'
 )
+_ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
 _MMDEBSTRAP = (
     "mmdebstrap",
     "--variant=minbase",
@@ -335,7 +341,7 @@ def _bootstrapped(reference: str, *, fresh: bool, say: Callable[[str], None]) ->
 
     It is found under a name of what goes into it, as a layer is; of two processes that want it, one makes it.
     """
-    key = hashlib.sha256(json.dumps([reference, _platform(), oci.EPOCH, *_MMDEBSTRAP]).encode()).hexdigest()
+    key = hashlib.sha256(json.dumps([reference, _platform(), oci.EPOCH, *_ENV, *_MMDEBSTRAP]).encode()).hexdigest()
     before = store.find("base", key)
     with workplace.only_one(key):
         # What another process made while we waited is fresh enough.
@@ -366,7 +372,7 @@ def _bootstrap(suite: str) -> Image:
         config: dict[str, Any] = {
             "architecture": _platform().partition("/")[2],
             "os": "linux",
-            "config": {"Env": ["PATH=/usr/local/bin:/usr/bin:/bin"], "Cmd": ["/bin/sh"]},
+            "config": {"Env": _ENV, "Cmd": ["/bin/sh"]},
         }
         config = oci.appended(config, blob.digest, f"ocicaliban base: mmdebstrap {suite}")
         oci.write_layout(layout, config, [blob])

@@ -57,6 +57,8 @@ def _tree_layer(
     layer: PlannedLayer, parent: Image, folder: Path, trees: Mapping[str, Tree], _: Mapping[str, Path]
 ) -> Image:
     config = buildah.image_config(parent.id)
+    # A base's user would be a stranger to the mounted files: root inside is the user outside.
+    (config.get("config") or {}).pop("User", None)
     sizes = store.layer_sizes()
     blobs = [oci.Blob(digest=d, size=sizes.get(d, 0)) for d in (config.get("rootfs") or {}).get("diff_ids") or []]
     layout = folder / store.folder_for(layer.name, layer.key)

@@ -99,7 +99,7 @@ def derive(bottom: str) -> Iterator[Derive]:
     """Makes an image upon the bootstrapped one that no other test has: its id."""
     names: list[str] = []
 
-    def make(*config: str, script: str = "", name: str = "", parent: str = "") -> str:
+    def make(*config: str, script: str = "", name: str = "", parent: str = "", form: str = "oci") -> str:
         container = _tool("buildah", "from", "--quiet", "--pull-never", parent or bottom)
         try:
             if script:
@@ -107,7 +107,7 @@ def derive(bottom: str) -> Iterator[Derive]:
             _tool("buildah", "config", "--label", f"mark={uuid.uuid4().hex}", *config, container)
             name = name or f"localhost/test-{uuid.uuid4().hex[:12]}"
             names.append(name)
-            return _tool("buildah", "commit", "--quiet", container, name)
+            return _tool("buildah", "commit", "--quiet", "--format", form, container, name)
         finally:
             _tool("buildah", "rm", container)
 
@@ -360,6 +360,13 @@ def test_a_base_without_python_is_told(derive: Derive, project: Make) -> None:
     assert "Python in it" in hint
 
 
+def test_a_base_with_onbuild_is_told(derive: Derive, project: Make) -> None:
+    name = f"localhost/test-{uuid.uuid4().hex[:12]}"
+    derive("--onbuild", "RUN false", name=name, form="docker")
+    message, _ = _failed(project(f'image = "{name}"'), "build")
+    assert "ONBUILD" in message
+
+
 def test_a_base_without_venv_is_told(derive: Derive, project: Make) -> None:
     name = f"localhost/test-{uuid.uuid4().hex[:12]}"
     derive(name=name, script="rm -r /usr/lib/python3*/venv")
@@ -383,3 +390,21 @@ def test_a_base_for_another_machine_is_told(derive: Derive, project: Make) -> No
     derive("--arch", OTHER, name=name)
     message, _ = _failed(project(f'image = "{name}"'), "build")
     assert f"is for linux/{OTHER}" in message
+
+
+def test_a_base_with_a_user_an_entry_point_and_a_volume_runs_the_project_all_the_same(
+    derive: Derive, project: Make
+) -> None:
+    name = f"localhost/test-{uuid.uuid4().hex[:12]}"
+    config = ("--user", "1000", "--entrypoint", '["/bin/false"]', "--volume", "/data", "--workingdir", "/home")
+    derive(*config, "--healthcheck", "CMD false", name=name, form="docker", script="chmod 700 /root")
+    folder = project(f'image = "{name}"\n[modes]\nrun = ["base", "mark", "source-mount", "entrypoint"]')
+    layer = folder / "layers" / "mark"
+    layer.mkdir(parents=True)
+    (layer / "layer.toml").write_text('summary = "m"\nafter = ["base"]\n[[steps]]\ndo = "run"\nscript = "mark.sh"\n')
+    (layer / "mark.sh").write_text("id -u > /opt/mark\n")
+    (folder / "hello.py").write_text(
+        "import os; open('made', 'w').close(); print(os.getuid(), os.getcwd(), open('/opt/mark').read())\n"
+    )
+    assert _ok(folder, "run", "hello.py").stdout == "0 /usr/app 0\n\n"
+    assert (folder / "made").stat().st_uid == os.getuid()
