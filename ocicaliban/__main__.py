@@ -17,9 +17,14 @@ def main(argv: list[str]) -> int:
         return 0
     debug = "--debug" in argv[: argv.index("--")] if "--" in argv else "--debug" in argv
     try:
+        from ocicaliban import hot
+
+        code = hot.attempt(argv)
+        if code is not None:
+            return code
         from ocicaliban.cli.app import app
 
-        app(args=argv, prog_name="ocicaliban")
+        app(args=argv, prog_name="ocicaliban", obj=argv)
     except OcicalibanError as exc:
         if debug:
             raise
@@ -28,7 +33,6 @@ def main(argv: list[str]) -> int:
             print(f" hint: {exc.hint}", file=sys.stderr)
         return exc.exit_code
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
         return 130
     except SystemExit as exc:
         return exc.code if isinstance(exc.code, int) else 1

@@ -22,7 +22,8 @@ def recipe(recipe: Recipe, place: str, modes: Sequence[str] = ()) -> tuple[str, 
     if recipe.provides:
         out.append(f"  provides the {recipe.provides}: a mode has only one such recipe")
     if recipe.each:
-        out.append(f"  one layer for each folder of {recipe.each}")
+        each = {"data": "folder of data", "requirements": "group of requirements"}.get(recipe.each, recipe.each)
+        out.append(f"  one layer for each {each}")
     if recipe.params:
         out += ["", "Parameters, in ocicaliban.toml:", "", f"  [layers.{recipe.name}]"]
         for name, param in recipe.params.items():

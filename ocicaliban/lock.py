@@ -2,32 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-import re
-import sys
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import tomli_w
 from attrs import asdict, evolve, field, frozen
 
-from ocicaliban import host, proc
-from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.load import read_toml, structure
-from ocicaliban.model import Base, Project, Variant
+from ocicaliban.model import Base, Variant
 
 NAME = "ocicaliban.lock"
-FOUND = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml", "setup.py")
-"""The files that declare dependencies, the first that exists is taken."""
 
 
 @frozen(kw_only=True)
 class Resolved:
-    """One resolution: for which inputs (a digest), and uv's requirements with hashes."""
+    """One resolution: for which inputs (a digest), uv's requirements with hashes, and the heavy packages' bytes."""
 
     inputs: str
     requirements: str
+    weights: dict[str, int] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -57,105 +50,6 @@ def write(root: Path, lock: Lock) -> None:
     head = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
     temporary.write_text(head + body, encoding="utf-8")
     temporary.replace(root / NAME)
-
-
-def declaration(project: Project, given: str) -> Path | None:
-    """The file that declares the project's dependencies: the given one, or the first found; None when there is none."""
-    if given:
-        path = project.root / given
-        if not path.is_file():
-            raise UsageError(f"layers.python.requirements: there is no file '{given}'", f"looked for {path}")
-        return path
-    for name in FOUND:
-        path = project.root / name
-        if path.is_file():
-            if name == "pyproject.toml" and "project" not in read_toml(path)[1]:
-                continue
-            return path
-    return None
-
-
-_INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
-
-
-def _contents(path: Path, seen: dict[str, str], root: Path) -> None:
-    name = os.path.relpath(path, root)
-    if name in seen or not path.is_file():
-        return
-    seen[name] = path.read_text(encoding="utf-8", errors="surrogateescape")
-    if path.suffix == ".txt":
-        for other in _INCLUDE.findall(seen[name]):
-            _contents(path.parent / other, seen, root)
-
-
-def _extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
-    # A uv.lock names its extras in the pyproject.toml beside it.
-    project = path.with_name("pyproject.toml") if path.name == "uv.lock" else path
-    if project.name != "pyproject.toml" or not project.is_file():
-        return extras
-    declared = read_toml(project)[1].get("project", {}).get("optional-dependencies", {})
-    return tuple(sorted({*extras, *([variant] if variant in declared else [])}))
-
-
-def inputs_digest(project: Project, path: Path, base: Base, extras: tuple[str, ...]) -> str:
-    """A digest of all that a resolution depends on; when it is unchanged the lock still holds."""
-    seen: dict[str, str] = {}
-    _contents(path, seen, project.root)
-    if path.name in ("setup.py", "uv.lock"):
-        for name in ("setup.cfg", "pyproject.toml"):
-            _contents(project.root / name, seen, project.root)
-    sha = hashlib.sha256()
-    for part in (path.name, base.python, base.platform, *extras, *(t for kv in sorted(seen.items()) for t in kv)):
-        sha.update(part.encode("utf-8", "surrogateescape") + b"\0")
-    return f"sha256:{sha.hexdigest()}"
-
-
-def requirements(
-    project: Project, lock: Lock, base: Base, variant: Variant, given: str, extras: tuple[str, ...]
-) -> tuple[str, Resolved | None]:
-    """The locked requirements (uv's text with hashes, "" for none) and the resolution to be remembered.
-
-    Resolves with uv for the base's Python and platform where the lock does not hold any more; what is locked
-    already is preferred. Raises ToolError with uv's explanation when it cannot be resolved.
-    """
-    path = declaration(project, given)
-    if path is None:
-        return "", None
-    extras = _extras(path, extras, variant)
-    digest = inputs_digest(project, path, base, extras)
-    known = lock.python.get(variant)
-    if known and known.inputs == digest:
-        return known.requirements, known
-    text = _resolve(project, path, base, extras, known.requirements if known else "")
-    return text, Resolved(inputs=digest, requirements=text)
-
-
-def _resolve(project: Project, path: Path, base: Base, extras: tuple[str, ...], before: str) -> str:
-    settings = host.read()
-    uv = proc.tool("uv")
-    flags = [flag for extra in extras for flag in ("--extra", extra)]
-    if path.name == "uv.lock":
-        argv = [uv, "export", "--frozen", "--no-emit-project", "--no-dev", "--no-header", "--no-annotate", *flags]
-        text = proc.run(argv, env=settings.uv_environ(), cwd=project.root, doing="uv cannot export uv.lock")
-    else:
-        machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
-        with TemporaryDirectory(prefix="ocicaliban-") as folder:
-            out = Path(folder) / "requirements.txt"
-            if before:
-                out.write_text(before)
-            argv = [uv, "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
-            argv += ["--python", sys.executable, "--python-version", base.python]
-            argv += ["--python-platform", f"{machine}-unknown-linux-gnu", "--output-file", str(out), *flags, str(path)]
-            try:
-                proc.run(argv, env=settings.uv_environ(), cwd=project.root)
-            except ToolError as exc:
-                raise ToolError(
-                    f"the dependencies in {path.name} cannot be resolved\n{exc.stderr}",
-                    f"uv resolved them for Python {base.python} on {base.platform}",
-                    stderr=exc.stderr,
-                ) from exc
-            text = out.read_text()
-    return text.strip() + "\n" if text.strip() else ""
 
 
 def with_base(lock: Lock, variant: Variant, base: Base) -> Lock:

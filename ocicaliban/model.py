@@ -165,13 +165,17 @@ class Project:
 
 @frozen(kw_only=True)
 class Snapshot:
-    """All that planning must know of the world, read beforehand."""
+    """All that planning must know of the world, read beforehand.
+
+    `source` is a tree's digest; `data` folders with theirs; `requirements` the groups of locked dependencies, each
+    with its label (see `weights`).
+    """
 
     variant: Variant
     base: Base
     source: str = ""
     data: tuple[tuple[str, str], ...] = ()
-    requirements: str = ""
+    requirements: tuple[tuple[str, str], ...] = ()
     module: str = ""
     command: tuple[str, ...] = ()
 

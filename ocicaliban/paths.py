@@ -25,3 +25,8 @@ def cache() -> Path:
 def work() -> Path:
     """The folder of builds under way."""
     return cache() / "work"
+
+
+def used(image: str) -> Path:
+    """The file whose time tells when the image with this id was used last."""
+    return state() / "used" / image

@@ -120,7 +120,7 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
     """
     world: dict[str, Value] = {
         "gpu": snapshot.variant == "gpu",
-        "lock": snapshot.requirements,
+        "lock": "".join(text for _, text in snapshot.requirements),
         "has_requirements": bool(snapshot.requirements),
         "source_tree": snapshot.source,
         "command": snapshot.command,
@@ -128,18 +128,24 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
         "module": snapshot.module,
         "project": str(project.root),
     }
+    repeated: dict[str, list[tuple[str, dict[str, Value]]]] = {
+        "": [("", {})],
+        "data": [(name, {"data_dir": name, "data_tree": digest}) for name, digest in snapshot.data],
+        "requirements": [
+            (label, {"lock": text, "first": number == 0})
+            for number, (label, text) in enumerate(snapshot.requirements)
+        ],
+    }
     bottom = base_key(snapshot.base)
     parent = bottom
     layers: list[PlannedLayer] = []
     launch = Launch()
     for recipe in order(recipes):
         given = params.resolve(recipe, project.layers.get(recipe.name, {}), snapshot.variant)
-        if recipe.each not in ("", "data"):
-            raise UsageError(f"layers/{recipe.name}: each = '{recipe.each}' is not known", "known: data")
-        instances: list[dict[str, Value]] = [{}]
-        if recipe.each == "data":
-            instances = [{"data_dir": name, "data_tree": digest} for name, digest in snapshot.data]
-        for instance in instances:
+        if recipe.each not in repeated:
+            known = ", ".join(name for name in repeated if name)
+            raise UsageError(f"layers/{recipe.name}: each = '{recipe.each}' is not known", f"known: {known}")
+        for label, instance in repeated[recipe.each]:
             values = world | given | instance
             place = f"layers/{recipe.name}"
             steps = tuple(
@@ -148,7 +154,7 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
             if not steps:
                 continue
             key = _sha([FORMAT, parent, [[type(step).__name__, asdict(step)] for step in steps]])
-            name = f"{recipe.name} {instance['data_dir']}" if instance else recipe.name
+            name = f"{recipe.name} {label}" if label else recipe.name
             layers.append(PlannedLayer(name=name, steps=steps, key=key, inputs=_inputs(steps)))
             parent = key
         extra = recipe.launch

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import signal
 import sys
 import threading
-import uuid
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ocicaliban import proc
-from ocicaliban.model import Image, Launch
+
+if TYPE_CHECKING:
+    # The shortest way to a running container goes through this module without the model.
+    from ocicaliban.model import Image, Launch
 
 
 def run_argv(
@@ -76,7 +80,7 @@ def run(argv: tuple[str, ...], name: str) -> int:
 
 def container_name() -> str:
     """A fresh container's name."""
-    return f"ocicaliban-{uuid.uuid4().hex[:12]}"
+    return f"ocicaliban-{os.urandom(6).hex()}"
 
 
 def terminal() -> tuple[bool, bool]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from attrs import evolve, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import catalog, gpu, load, lock, params, paths, podman, snapshot
+from ocicaliban import catalog, dependencies, gpu, load, lock, params, paths, podman, snapshot, weights
 from ocicaliban import plan as plans
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
@@ -24,6 +24,20 @@ class Planned:
     plan: Plan
     trees: dict[str, Tree]
     gpus: tuple[gpu.Device, ...]
+
+    @property
+    def looked_for(self) -> tuple[Path, ...]:
+        """Where planning looked for something, which may not be there."""
+        folders = [folder for _, folder in catalog.layer_folders(self.project)]
+        return (self.project.root, *folders, *gpu.spec_dirs(os.environ))
+
+    def paths(self) -> Iterator[str]:
+        """Everything in the trees, their roots included."""
+        for tree in self.trees.values():
+            root = os.path.abspath(tree.root)
+            yield root
+            for entry in tree.entries:
+                yield f"{root}/{entry.path}"
 
 
 def choose_gpus(want: bool | None, request: str | None) -> tuple[gpu.Device, ...]:
@@ -90,16 +104,18 @@ def read(
         base = bases.resolved(base, fresh=fresh, say=say)
         locked = lock.with_base(locked, variant, base)
         lock.write(root, locked)
-    requirements = ""
+    requirements: tuple[tuple[str, str], ...] = ()
     python = next((recipe for recipe in recipes if recipe.name == "python"), None)
     if python is not None and base.python:
         values = params.resolve(python, project.layers.get("python", {}), variant)
         wanted = (*project.extras, *extras, *_tuple(values["extras"]))
         known_python = locked.python.get(variant)
         given = str(values["requirements"])
-        requirements, resolution = lock.requirements(project, locked, base, variant, given, tuple(sorted({*wanted})))
-        if resolution is not None and resolution != known_python and resolve:
-            lock.write(root, lock.with_python(locked, variant, resolution))
+        resolution = dependencies.resolution(project, locked, base, variant, given, tuple(sorted({*wanted})))
+        if resolution is not None:
+            requirements = weights.groups(resolution.requirements, resolution.weights)
+            if resolution != known_python and resolve:
+                lock.write(root, lock.with_python(locked, variant, resolution))
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
     folders = tuple(dict.fromkeys((*project.dirs, *dirs)))

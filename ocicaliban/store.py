@@ -26,10 +26,21 @@ def folder_for(layer: str, key: str) -> str:
     return f"ocicaliban/{word}/{key[:32]}"
 
 
+def settings_files() -> tuple[Path, ...]:
+    """The files that may say where the store is."""
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
+    return config / "containers" / "storage.conf", Path("/etc/containers/storage.conf")
+
+
+def index_file() -> Path:
+    """containers/storage's list of all images."""
+    root, driver = location()
+    return root / f"{driver}-images" / "images.json"
+
+
 def _conf_stamp() -> str:
-    config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "containers" / "storage.conf"
     stamps = [os.environ.get(name, "") for name in ("CONTAINERS_STORAGE_CONF", "STORAGE_DRIVER", "XDG_DATA_HOME")]
-    for path in (config, Path("/etc/containers/storage.conf")):
+    for path in settings_files():
         stamps.append(str(path.stat().st_mtime_ns) if path.exists() else "-")
     return "|".join(stamps)
 
@@ -57,8 +68,7 @@ def location() -> tuple[Path, str]:
 
 def _index() -> list[dict[str, Any]]:
     """containers/storage's images.json, which its writers replace atomically."""
-    root, driver = location()
-    index = root / f"{driver}-images" / "images.json"
+    index = index_file()
     try:
         raw: list[dict[str, Any]] = json.loads(index.read_text())
     except FileNotFoundError:
@@ -152,7 +162,7 @@ def image_sizes() -> dict[str, int]:
     root, driver = location()
     try:
         layers = json.loads((root / f"{driver}-layers" / "layers.json").read_text())
-        raw = json.loads((root / f"{driver}-images" / "images.json").read_text())
+        raw = json.loads(index_file().read_text())
     except (OSError, ValueError):
         return {}
     by_id = {layer["id"]: layer for layer in layers}
@@ -168,7 +178,7 @@ def image_sizes() -> dict[str, int]:
 
 def touch(image: str) -> None:
     """Remember that the image with this id was used now."""
-    mark = paths.state() / "used" / image
+    mark = paths.used(image)
     try:
         mark.touch()
     except FileNotFoundError:
@@ -179,6 +189,6 @@ def touch(image: str) -> None:
 def last_used(image: str) -> float:
     """When the image was last built or run by us, in seconds since 1970; 0 when it never was."""
     try:
-        return (paths.state() / "used" / image).stat().st_mtime
+        return paths.used(image).stat().st_mtime
     except FileNotFoundError:
         return 0.0

@@ -1,6 +1,6 @@
 set -eu
 # Without pip in it the environment is small, and nothing of the host's uv is written into it.
-python3 -m venv --without-pip /opt/venv
+[ -e /opt/venv/pyvenv.cfg ] || python3 -m venv --without-pip /opt/venv
 # Outside of ocicaliban (plan --containerfile) there is no cache to share, and none may stay in the layer.
 [ -n "${UV_CACHE_DIR:-}" ] || export UV_NO_CACHE=1
 PYC_INVALIDATION_MODE=UNCHECKED_HASH \

@@ -9,7 +9,6 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban import proc, store, workplace
 from ocicaliban.errors import UsageError
 
 _AGE = re.compile(r"(\d+)([dh])")
@@ -28,6 +27,8 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run", help="Only print what would be removed.")] = False,
 ) -> None:
     """Remove images that ocicaliban made: all of them, or those not used for a while."""
+    from ocicaliban import proc, store, workplace
+
     if not older_than and not all_:
         raise UsageError("say what to remove", "--older-than 30d, or --all")
     limit = time.time() - _seconds(older_than) if older_than else None

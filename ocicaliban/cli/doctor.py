@@ -5,10 +5,7 @@ from __future__ import annotations
 import json
 from typing import Annotated
 
-import attrs
 import typer
-
-from ocicaliban import doctor as checks
 
 
 def doctor(
@@ -18,6 +15,10 @@ def doctor(
 
     Ends with 1 if there is an error; warnings alone do not count.
     """
+    import attrs
+
+    from ocicaliban import doctor as checks
+
     findings = checks.examine()
     if as_json:
         print(json.dumps([attrs.asdict(finding) for finding in findings], indent=2))

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,42 +13,7 @@ from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).parents[2]
-CONFIG = '[layers.base]\nbootstrap = "debian:bookworm"\n'
-Done = subprocess.CompletedProcess[str]
-
-
-def _environment(extra: dict[str, str] | None = None) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", **(extra or {})}
-
-
-def _command(*args: str) -> list[str]:
-    return [sys.executable, "-m", "ocicaliban", args[0], "--nogpu", *args[1:]]
-
-
-def _call(folder: Path, *args: str, env: dict[str, str] | None = None) -> Done:
-    return subprocess.run(
-        _command(*args), cwd=folder, env=_environment(env), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=240,
-    )  # fmt: skip
-
-
-def _ok(folder: Path, *args: str, env: dict[str, str] | None = None) -> Done:
-    done = _call(folder, *args, env=env)
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def _built(done: Done) -> list[str]:
-    """The layers that a command made, in order."""
-    return [line.removesuffix(": building") for line in done.stderr.splitlines() if line.endswith(": building")]
-
-
-def _write(folder: Path, files: dict[str, str]) -> None:
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
+from tests.integration.program import CONFIG, Done, built, call, command, environment, ok, write
 
 
 def _working_containers() -> set[str]:
@@ -67,8 +31,8 @@ def _images() -> set[str]:
 def base_lock(tmp_path_factory: pytest.TempPathFactory) -> str:
     """The lock of a project that has nothing but the bootstrapped base, which is made once."""
     folder = tmp_path_factory.mktemp("base")
-    _write(folder, {"ocicaliban.toml": CONFIG})
-    _ok(folder, "build")
+    write(folder, {"ocicaliban.toml": CONFIG})
+    ok(folder, "build")
     lock = (folder / "ocicaliban.lock").read_text()
     assert "[base.cpu]" in lock
     return lock
@@ -84,7 +48,7 @@ def make(tmp_path: Path, base_lock: str) -> Make:
 
     def project(files: dict[str, str], name: str = "project") -> Path:
         folder = tmp_path / name
-        _write(folder, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, "mark.txt": mark, **files})
+        write(folder, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, "mark.txt": mark, **files})
         return folder
 
     return project
@@ -95,13 +59,13 @@ def make(tmp_path: Path, base_lock: str) -> Make:
 
 def test_run_prints_only_the_scripts_stdout(make: Make) -> None:
     folder = make({"hello.py": "import sys\nprint('hello', *sys.argv[1:])\nprint('aside', file=sys.stderr)\n"})
-    done = _ok(folder, "run", "hello.py", "--", "--lr", "0.1")
+    done = ok(folder, "run", "hello.py", "--", "--lr", "0.1")
     assert done.stdout == "hello --lr 0.1\n"
     assert "aside" in done.stderr
 
 
 def test_the_scripts_exit_code_is_ours(make: Make) -> None:
-    assert _call(make({"seven.py": "raise SystemExit(7)\n"}), "run", "seven.py").returncode == 7
+    assert call(make({"seven.py": "raise SystemExit(7)\n"}), "run", "seven.py").returncode == 7
 
 
 TRAPS = """
@@ -125,7 +89,7 @@ def waiting(make: Make) -> Iterator[Callable[[], subprocess.Popen[str]]]:
     def start() -> subprocess.Popen[str]:
         folder = make({"traps.py": TRAPS})
         child = subprocess.Popen(
-            _command("run", "traps.py"), cwd=folder, env=_environment(), stdin=subprocess.DEVNULL,
+            command("run", "traps.py"), cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
         )  # fmt: skip
         started.append(child)
@@ -158,30 +122,30 @@ def test_sigint_of_a_terminal_reaches_the_script_and_its_code_is_ours(
 
 def test_mount_sees_an_edit_without_a_build(make: Make) -> None:
     folder = make({"say.py": "print('before')\n"})
-    assert _ok(folder, "run", "--mount", "say.py").stdout == "before\n"
+    assert ok(folder, "run", "--mount", "say.py").stdout == "before\n"
     (folder / "say.py").write_text("print('after')\n")
-    done = _ok(folder, "run", "--mount", "say.py")
+    done = ok(folder, "run", "--mount", "say.py")
     assert done.stdout == "after\n"
-    assert _built(done) == []
+    assert built(done) == []
 
 
 def test_dry_run_builds_nothing(make: Make) -> None:
     folder = make({"say.py": "print('ran')\n"})
     before = _images()
-    done = _ok(folder, "run", "--dry-run", "say.py")
+    done = ok(folder, "run", "--dry-run", "say.py")
     assert "podman run" in done.stdout
     assert "source-copy" in done.stdout
-    assert _built(done) == []
+    assert built(done) == []
     assert _images() == before
 
 
 def test_image_id_runs_that_image(make: Make) -> None:
     folder = make({"say.py": "print('first')\n"})
-    first = _ok(folder, "build", "say.py").stdout.strip()
+    first = ok(folder, "build", "say.py").stdout.strip()
     (folder / "say.py").write_text("print('second')\n")
-    done = _ok(folder, "run", "--image-id", first, "say.py")
+    done = ok(folder, "run", "--image-id", first, "say.py")
     assert done.stdout == "first\n"
-    assert _built(done) == []
+    assert built(done) == []
 
 
 # --- build ---
@@ -189,11 +153,11 @@ def test_image_id_runs_that_image(make: Make) -> None:
 
 def test_build_prints_the_id_alone_and_a_second_build_makes_nothing(make: Make) -> None:
     folder = make({"say.py": "print('ran')\n"})
-    first = _ok(folder, "build", "say.py")
+    first = ok(folder, "build", "say.py")
     assert first.stdout.strip() in {name.removeprefix("sha256:") for name in _images()}
     assert first.stdout.count("\n") == 1
-    assert "source-copy" in _built(first)
-    second = _ok(folder, "build", "say.py")
+    assert "source-copy" in built(first)
+    second = ok(folder, "build", "say.py")
     assert second.stdout == first.stdout
     assert "building" not in second.stderr
 
@@ -213,18 +177,18 @@ def test_two_folders_and_homes_give_the_same_digest(make: Make, tmp_path: Path) 
     (tmp_path / "home").mkdir()
     # storage.conf's place; with XDG_CONFIG_HOME set buildah 1.28 says "runroot must be set".
     (tmp_path / "home" / ".config").symlink_to(home / ".config")
-    first: dict[str, Any] = json.loads(_ok(one, "build", "--json", "say.py").stdout)
-    done = _ok(two, "build", "--json", "--no-cache", "say.py", env=homes)
-    assert {"python", "source-copy"} <= set(_built(done))
+    first: dict[str, Any] = json.loads(ok(one, "build", "--json", "say.py").stdout)
+    done = ok(two, "build", "--json", "--no-cache", "say.py", env=homes)
+    assert {"python", "source-copy"} <= set(built(done))
     assert json.loads(done.stdout) == first
 
 
 def test_an_edit_makes_the_source_and_what_is_above_anew(make: Make) -> None:
     folder = make({"say.py": "print('before')\n", "requirements.txt": "six==1.16.0\n", "data/x.txt": uuid.uuid4().hex})
-    before = _built(_ok(folder, "build", "-d", "data", "say.py"))
+    before = built(ok(folder, "build", "-d", "data", "say.py"))
     assert "data data" in before
     (folder / "say.py").write_text("print('after')\n")
-    after = _built(_ok(folder, "build", "-d", "data", "say.py"))
+    after = built(ok(folder, "build", "-d", "data", "say.py"))
     assert after == before[before.index("source-copy") :]
     assert after == ["source-copy", "entrypoint"]
 
@@ -241,7 +205,7 @@ def test_ignored_files_stay_out_and_data_folders_come_in(make: Make) -> None:
             "kept/data.bin": "",
         }
     )
-    seen = set(_ok(folder, "run", "-d", "kept", "ls.py").stdout.split())
+    seen = set(ok(folder, "run", "-d", "kept", "ls.py").stdout.split())
     assert seen == {"ls.py", ".containerignore", "mark.txt", "ocicaliban.toml", "kept/data.bin"}
 
 
@@ -259,7 +223,7 @@ def _assert_failed(done: Done, before: set[str]) -> None:
 
 def test_a_missing_module_is_told_with_what_there_is(make: Make) -> None:
     before = _working_containers()
-    done = _call(make({"train.py": ""}), "run", "trian.py")
+    done = call(make({"train.py": ""}), "run", "trian.py")
     _assert_failed(done, before)
     assert "trian.py" in done.stderr
     assert "train.py" in done.stderr
@@ -267,7 +231,7 @@ def test_a_missing_module_is_told_with_what_there_is(make: Make) -> None:
 
 def test_an_unresolvable_requirement_is_told_in_uvs_words(make: Make) -> None:
     before = _working_containers()
-    done = _call(make({"train.py": "", "requirements.txt": "six==1.16.0\nsix==1.15.0\n"}), "build", "train.py")
+    done = call(make({"train.py": "", "requirements.txt": "six==1.16.0\nsix==1.15.0\n"}), "build", "train.py")
     _assert_failed(done, before)
     assert "requirements are unsatisfiable" in done.stderr
 
@@ -275,14 +239,14 @@ def test_an_unresolvable_requirement_is_told_in_uvs_words(make: Make) -> None:
 def test_an_apt_package_that_does_not_exist_is_told(make: Make) -> None:
     before = _working_containers()
     folder = make({"train.py": "", "ocicaliban.toml": CONFIG + '[layers.apt]\npackages = ["no-such-package-oc"]\n'})
-    done = _call(folder, "build", "train.py")
+    done = call(folder, "build", "train.py")
     _assert_failed(done, before)
     assert "no-such-package-oc" in done.stderr
 
 
 def test_a_base_out_of_reach_is_told_with_the_way_round(make: Make) -> None:
     before = _working_containers()
-    done = _call(make({"train.py": "", "ocicaliban.toml": '[layers.base]\nimage = "127.0.0.1:1/none:1"\n'}), "build")
+    done = call(make({"train.py": "", "ocicaliban.toml": '[layers.base]\nimage = "127.0.0.1:1/none:1"\n'}), "build")
     _assert_failed(done, before)
     assert "bootstrap" in done.stderr.partition(" hint: ")[2]
 
@@ -320,7 +284,7 @@ def test_after_a_killed_build_the_next_one_cleans_up_and_succeeds(make: Make, tm
     work = tmp_path / "cache" / "ocicaliban" / "work"
     before = _working_containers()
     child = subprocess.Popen(
-        _command("build"), cwd=folder, env=_environment(env), stdin=subprocess.DEVNULL,
+        command("build"), cwd=folder, env=environment(env), stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
@@ -332,7 +296,7 @@ def test_after_a_killed_build_the_next_one_cleans_up_and_succeeds(make: Make, tm
     assert len(left) == 1
     assert left <= _working_containers() - before
     (folder / "layers" / "slow" / "install.sh").write_text(f": {nap}\n")
-    done = _ok(folder, "build", env=env)
+    done = ok(folder, "build", env=env)
     assert done.stdout.strip()
     assert not _working_containers() & left
     assert list(work.glob("build-*")) == []

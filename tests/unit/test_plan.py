@@ -16,7 +16,7 @@ from ocicaliban.plan import order, plan
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 WORLD = Snapshot(
-    variant="cpu", base=BASE, source="5eed", requirements="six==1.16.0\n", command=("python3", "train.py")
+    variant="cpu", base=BASE, source="5eed", requirements=(("", "six==1.16.0\n"),), command=("python3", "train.py")
 )
 
 
@@ -60,8 +60,19 @@ def test_cpu_and_gpu_share_layers_when_nothing_differs_but_the_devices() -> None
 
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_different_requirements_have_different_keys(one: str, two: str) -> None:
-    same = planned(evolve(WORLD, requirements=one)).key == planned(evolve(WORLD, requirements=two)).key
-    assert same == (one == two)
+    keys = {planned(evolve(WORLD, requirements=(("", text),))).key for text in (one, two)}
+    assert (len(keys) == 1) == (one == two)
+
+
+def test_a_small_dependency_leaves_the_layers_of_the_big_ones_alone() -> None:
+    big = ("100MB+", "torch==2\n")
+    before = planned(evolve(WORLD, requirements=(big, ("", "six==1\n"))))
+    after = planned(evolve(WORLD, requirements=(big, ("", "idna==3\nsix==1\n"))))
+    assert [layer.name for layer in after.layers[:2]] == ["python 100MB+", "python"]
+    assert after.layers[0].key == before.layers[0].key
+    assert after.layers[1].key != before.layers[1].key
+    # The environment is set once: a second time would put the same folder on PATH again.
+    assert [len(layer.steps) for layer in after.layers[:2]] == [2, 1]
 
 
 def test_a_cycle_in_after_is_named() -> None:

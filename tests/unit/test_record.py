@@ -12,7 +12,8 @@ from ocicaliban.model import Base, Entry, Plan, Project, Snapshot, Tree
 from ocicaliban.plan import plan
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
-WORLD = Snapshot(variant="cpu", base=BASE, source="one", requirements="six==1.16.0\n", command=("python3", "train.py"))
+SIX = (("", "six==1.16.0\n"),)
+WORLD = Snapshot(variant="cpu", base=BASE, source="one", requirements=SIX, command=("python3", "train.py"))
 
 
 def tree(digest: str, **files: str) -> Tree:

@@ -1,0 +1,258 @@
+"""The commands build, run and plan. What they work with is imported where they run: completion and help need none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, NoCache
+
+if TYPE_CHECKING:
+    from ocicaliban import gpu
+    from ocicaliban.model import Image
+    from ocicaliban.session import Planned
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _require_user() -> None:
+    if os.geteuid() == 0:
+        _say("note: running as root; ocicaliban is made for an ordinary user, and needs no root")
+
+
+def _built(planned: Planned, no_cache: bool) -> Image:
+    from ocicaliban import builder, record
+
+    secrets = {name: Path(path).expanduser() for name, path in planned.project.secrets.items()}
+    made: list[str] = []
+
+    def say(line: str) -> None:
+        made.append(line)
+        _say(line)
+
+    image = builder.build(planned.plan, planned.trees, say=say, cache=not no_cache, secrets=secrets)
+    if made:
+        record.save(planned.project.root, planned.plan, planned.trees)
+    return image
+
+
+def build(
+    module: Module = "",
+    mode: Annotated[str, typer.Option("--mode", help="Which mode's recipes to build.")] = "build",
+    tag: Annotated[str, typer.Option("--tag", "-t", help="A name for the image.")] = "",
+    no_cache: NoCache = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print id, digest and key as JSON.")] = False,
+    gpu_wanted: Gpu = None,
+    gpus: Gpus = None,
+    extras: Extras = None,
+    dirs: Dirs = None,
+    cloud_key: CloudKey = "",
+    debug: Debug = False,
+) -> None:
+    """Build the project's image and print its id."""
+    from ocicaliban import proc, session
+
+    _require_user()
+    if cloud_key:
+        _say("note: no credential enters an image; give --cloud-key to `ocicaliban run`")
+    planned = session.read(
+        Path.cwd(),
+        mode,
+        module,
+        gpus=session.choose_gpus(gpu_wanted, gpus),
+        extras=tuple(extras or ()),
+        dirs=tuple(dirs or ()),
+        fresh=no_cache,
+        say=_say,
+    )
+    image = _built(planned, no_cache)
+    if tag:
+        proc.run(("buildah", "tag", image.id, tag))
+    print(json.dumps({"id": image.id, "digest": image.digest, "key": planned.plan.key}) if as_json else image.id)
+
+
+def run(
+    context: typer.Context,
+    module: Module = "",
+    mode: Annotated[str, typer.Option("--mode", help="Which mode's recipes to build and run.")] = "run",
+    image_id: Annotated[str, typer.Option("--image-id", help="Run this image; build nothing.")] = "",
+    podman_args: Annotated[
+        str, typer.Option("--podman-args", "--docker-run-args", help="More arguments for `podman run`.")
+    ] = "",
+    mount: Annotated[bool, typer.Option("--mount", help="Mount the project instead of copying it.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
+    no_cache: NoCache = False,
+    gpu_wanted: Gpu = None,
+    gpus: Gpus = None,
+    extras: Extras = None,
+    dirs: Dirs = None,
+    cloud_key: CloudKey = "",
+    debug: Debug = False,
+) -> None:
+    """Build what is missing of the image and run MODULE in it; arguments after -- go to the script."""
+    from ocicaliban import hot, podman, proc, render, session, store
+    from ocicaliban.errors import UsageError
+    from ocicaliban.model import Image
+
+    if not module and not image_id and mode == "run":
+        raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run train.py -- --lr 0.1")
+    if not dry_run:
+        _require_user()
+    with hot.recording() as found:
+        devices = session.choose_gpus(gpu_wanted, gpus)
+        planned = session.read(
+            Path.cwd(),
+            mode,
+            module,
+            gpus=devices,
+            extras=tuple(extras or ()),
+            dirs=tuple(dirs or ()),
+            mount=mount,
+            resolve=not dry_run and not image_id,
+            fresh=no_cache,
+            say=_say,
+        )
+    if dry_run:
+        for line in render.lines(planned.plan, *_state(planned)):
+            print(f"# {line}")
+    if image_id:
+        image = Image(id=image_id, digest="", key="")
+    elif dry_run:
+        words = ["ocicaliban", "build", *([] if mode == "build" else ["--mode", mode]), *([module] if module else [])]
+        image = Image(id=f'"$({shlex.join(words)})"', digest="", key="")
+    else:
+        image = _built(planned, no_cache)
+    where = f"running on {'the GPU: ' + ', '.join(d.qualified for d in devices) if devices else 'the CPU'}"
+    name = podman.container_name()
+    scratch: list[str] = []
+    try:
+        options, extra = _gpu_arguments(devices, scratch)
+        argv = podman.run_argv(
+            image,
+            planned.plan.launch,
+            tuple(context.args),
+            name=name,
+            terminal=podman.terminal(),
+            extra=(*extra, *_cloud_key(cloud_key), *podman.words(podman_args)),
+            entrypoint=podman.entry_command(Path.cwd(), module) if image_id else (),
+        )
+        argv = (argv[0], *options, *argv[1:])
+        if dry_run:
+            print(" ".join(word if word == image.id and not image_id else shlex.quote(word) for word in argv))
+            return
+        _say(where)
+        if not (no_cache or image_id or podman_args or cloud_key or scratch):
+            hot.remember(
+                context.obj,
+                found,
+                read=(*map(str, (*planned.looked_for, *store.settings_files())), proc.tool("podman")),
+                entries=planned.paths(),
+                said=where,
+                image=image.id,
+                index=store.index_file(),
+                command=argv,
+            )
+        raise typer.Exit(podman.run(argv, name))
+    finally:
+        for folder in scratch:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _cloud_key(path: str) -> tuple[str, ...]:
+    """podman's options that let the container, and no image, have the key file."""
+    from ocicaliban.errors import UsageError
+
+    if not path:
+        return ()
+    file = Path(path).expanduser().absolute()
+    if not file.is_file():
+        raise UsageError(f"--cloud-key: there is no file {file}", "give the path of a service account's JSON key")
+    inside = "/run/secrets/cloud-key.json"
+    return "-v", f"{file}:{inside}:ro", "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
+
+
+def _gpu_arguments(devices: tuple[gpu.Device, ...], scratch: list[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """podman's global options and run's options for the devices."""
+    from ocicaliban import gpu, proc
+
+    if not devices:
+        return (), ()
+    words = proc.run(("podman", "--version")).split()
+    version = tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
+    if gpu.native(devices, podman_version=version):
+        return (), tuple(word for device in devices for word in ("--device", device.qualified))
+    injection = gpu.resolve(devices)
+    files = gpu.hook_files(injection)
+    folder = ""
+    if files:
+        folder = tempfile.mkdtemp(prefix="ocicaliban-hooks-")
+        scratch.append(folder)
+        for name, text in files.items():
+            (Path(folder) / name).write_text(text)
+    args = gpu.podman_args(injection)
+    return (("--hooks-dir", folder) if folder else ()), args
+
+
+def _state(planned: Planned) -> tuple[dict[str, int], dict[str, str]]:
+    """Of each layer that the store has its bytes, by key; of the others why they are missing, by name."""
+    from ocicaliban import base as bases
+    from ocicaliban import record, store
+
+    known, sizes = store.images(), store.image_sizes()
+    base = bases.present(planned.plan.base)
+    below = sizes.get(base.id, 0) if base else 0
+    there = {planned.plan.base_key: below} if base else {}
+    for layer in planned.plan.layers:
+        if image := store.find(layer.name, layer.key, known):
+            whole = sizes.get(image.id, below)
+            there[layer.key], below = whole - below, whole
+    before = record.load(planned.project.root, planned.plan.mode)
+    return there, record.reasons(planned.plan, planned.trees, before)
+
+
+def plan(
+    mode: Annotated[str, typer.Argument(help="build, run, shell, notebook, cloud, or one of the project's")],
+    module: Module = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    containerfile: Annotated[bool, typer.Option("--containerfile", help="As a plain Containerfile.")] = False,
+    gpu_wanted: Gpu = None,
+    gpus: Gpus = None,
+    extras: Extras = None,
+    dirs: Dirs = None,
+    debug: Debug = False,
+) -> None:
+    """Show the stack of layers and which of them are there."""
+    from ocicaliban import base as bases
+    from ocicaliban import render, session
+    from ocicaliban.errors import UsageError
+
+    if as_json and containerfile:
+        raise UsageError("--json and --containerfile exclude each other")
+    planned = session.read(
+        Path.cwd(),
+        mode,
+        module,
+        gpus=session.choose_gpus(gpu_wanted, gpus),
+        extras=tuple(extras or ()),
+        dirs=tuple(dirs or ()),
+        resolve=False,
+    )
+    if containerfile:
+        sources = {digest: os.path.relpath(tree.root, Path.cwd()) for digest, tree in planned.trees.items()}
+        local = bases.present(planned.plan.base) if planned.plan.base.kind in ("bootstrap", "local") else None
+        name = local.names[0] if local and local.names else ""
+        print(render.containerfile(planned.plan, sources, name), end="")
+    elif as_json:
+        print(json.dumps(render.as_json(planned.plan, *_state(planned)), indent=2))
+    else:
+        print("\n".join(render.lines(planned.plan, *_state(planned))))

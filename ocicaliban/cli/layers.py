@@ -1,0 +1,64 @@
+"""The commands layers list, show and eject."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+if TYPE_CHECKING:
+    from ocicaliban.model import Project
+
+app = typer.Typer(no_args_is_help=True, help="The recipes that images are made of.")
+
+
+def _project() -> Project:
+    from ocicaliban.load import load_project
+
+    return load_project(Path.cwd())
+
+
+@app.command("list")
+def list_() -> None:
+    """List the recipes and where they come from."""
+    from ocicaliban import catalog
+
+    project = _project()
+    found = [(catalog.find(project, name), origin) for name, origin, _ in catalog.names(project)]
+    width = max(len(recipe.name) for recipe, _ in found)
+    for recipe, origin in found:
+        print(f"{recipe.name:{width}}  {origin:8}  {recipe.summary}")
+
+
+@app.command()
+def show(name: str) -> None:
+    """Show what a recipe does and which parameters it takes."""
+    from ocicaliban import catalog
+
+    recipe = catalog.find(_project(), name)
+    print(f"{recipe.name}: {recipe.summary}")
+    if recipe.after:
+        print(f"after: {', '.join(recipe.after)}")
+    for key, param in recipe.params.items():
+        default = "" if param.default in (None, "", ()) else f" (default {param.default})"
+        print(f"  {key}: {param.type}{', required' if param.required else ''}{default}  {param.help}".rstrip())
+    for step in recipe.steps:
+        print(f"step: {step.do} {step.script or step.to}{' when ' + step.when if step.when else ''}".rstrip())
+
+
+@app.command()
+def eject(name: str) -> None:
+    """Copy a recipe into the project's layers/ folder, to be edited."""
+    from ocicaliban import catalog
+    from ocicaliban.errors import OcicalibanError
+
+    project = _project()
+    catalog.find(project, name)
+    folder = next(folder for known, _, folder in catalog.names(project) if known == name)
+    target = project.root / "layers" / name
+    if target.exists():
+        raise OcicalibanError(f"{target} is there already", "edit it, or remove it first")
+    shutil.copytree(folder, target)
+    print(target)

@@ -1,0 +1,20 @@
+"""The options and arguments that several commands share."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+Module = Annotated[
+    str, typer.Argument(metavar="MODULE", help="trainer.train, trainer/train.py or another executable file")
+]
+Gpu = Annotated[bool | None, typer.Option("--gpu/--nogpu", help="Use the GPU (default: if there is one).")]
+Gpus = Annotated[str | None, typer.Option("--gpus", help="Which: 0,1 or all or a UUID.")]
+Extras = Annotated[list[str] | None, typer.Option("-e", "--extras", help="An extra of the project; may be repeated.")]
+Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data, in a layer of its own.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Make every layer anew.")]
+CloudKey = Annotated[
+    str, typer.Option("--cloud-key", help="A service account's key file, which the container sees; no image holds it.")
+]
+Debug = Annotated[bool, typer.Option("--debug", hidden=True)]

@@ -1,0 +1,153 @@
+"""The project's declared dependencies, and what uv resolves them to for the image's Python."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import sys
+import tomllib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ocicaliban import host, proc, requirements, weights
+from ocicaliban.errors import ToolError, UsageError
+from ocicaliban.load import read_toml
+from ocicaliban.lock import Lock, Resolved
+from ocicaliban.model import Base, Project, Variant
+
+FOUND = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml", "setup.py")
+"""The files that declare dependencies, the first that exists is taken."""
+
+
+def declaration(project: Project, given: str) -> Path | None:
+    """The file that declares the project's dependencies: the given one, or the first found; None when there is none."""
+    if given:
+        path = project.root / given
+        if not path.is_file():
+            raise UsageError(f"layers.python.requirements: there is no file '{given}'", f"looked for {path}")
+        return path
+    for name in FOUND:
+        path = project.root / name
+        if path.is_file():
+            if name == "pyproject.toml" and "project" not in read_toml(path)[1]:
+                continue
+            return path
+    return None
+
+
+_INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
+
+
+def _contents(path: Path, seen: dict[str, str], root: Path) -> None:
+    name = os.path.relpath(path, root)
+    if name in seen or not path.is_file():
+        return
+    seen[name] = path.read_text(encoding="utf-8", errors="surrogateescape")
+    if path.suffix == ".txt":
+        for other in _INCLUDE.findall(seen[name]):
+            _contents(path.parent / other, seen, root)
+
+
+def _extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+    # A uv.lock names its extras in the pyproject.toml beside it.
+    project = path.with_name("pyproject.toml") if path.name == "uv.lock" else path
+    if project.name != "pyproject.toml" or not project.is_file():
+        return extras
+    declared = read_toml(project)[1].get("project", {}).get("optional-dependencies", {})
+    return tuple(sorted({*extras, *([variant] if variant in declared else [])}))
+
+
+def inputs_digest(project: Project, path: Path, base: Base, extras: tuple[str, ...]) -> str:
+    """A digest of all that a resolution depends on; when it is unchanged the lock still holds."""
+    seen: dict[str, str] = {}
+    _contents(path, seen, project.root)
+    if path.name in ("setup.py", "uv.lock"):
+        for name in ("setup.cfg", "pyproject.toml"):
+            _contents(project.root / name, seen, project.root)
+    sha = hashlib.sha256()
+    for part in (path.name, base.python, base.platform, *extras, *(t for kv in sorted(seen.items()) for t in kv)):
+        sha.update(part.encode("utf-8", "surrogateescape") + b"\0")
+    return f"sha256:{sha.hexdigest()}"
+
+
+def resolution(
+    project: Project, lock: Lock, base: Base, variant: Variant, given: str, extras: tuple[str, ...]
+) -> Resolved | None:
+    """The project's dependencies, locked; None when it declares none.
+
+    Resolves with uv for the base's Python and platform where the lock does not hold any more; what is locked
+    already is preferred. Raises ToolError with uv's explanation when it cannot be resolved.
+    """
+    path = declaration(project, given)
+    if path is None:
+        return None
+    extras = _extras(path, extras, variant)
+    digest = inputs_digest(project, path, base, extras)
+    known = lock.python.get(variant)
+    if known and known.inputs == digest:
+        return known
+    if path.name == "uv.lock":
+        text = _exported(project, extras)
+    elif path.name.startswith("pylock.") and path.suffix == ".toml":
+        text = requirements.from_pylock(read_toml(path)[1], base, extras, project.root)
+    else:
+        text = _compiled_for(project, path, base, variant, extras, known.requirements if known else "")
+    text = requirements.installable(text, project.root)
+    return Resolved(inputs=digest, requirements=text, weights=_weights(text, base) if text else {})
+
+
+def _exported(project: Project, extras: tuple[str, ...]) -> str:
+    flags = [flag for extra in extras for flag in ("--extra", extra)]
+    plain = ("--no-emit-project", "--no-dev", "--no-header", "--no-annotate")
+    argv = [proc.tool("uv"), "export", "--frozen", *plain, *flags]
+    return proc.run(argv, env=host.read().uv_environ(), cwd=project.root, doing="uv cannot export uv.lock")
+
+
+def _compiled_for(
+    project: Project, path: Path, base: Base, variant: Variant, extras: tuple[str, ...], before: str
+) -> str:
+    # Which extras a setup.py declares is known only to who runs it, as uv does: so uv is asked for cpu or gpu.
+    if path.name == "setup.py" and variant not in extras:
+        try:
+            return _compiled(project, path, base, (*extras, variant), before)
+        except ToolError as exc:
+            if f"Requested extra not found: {variant}" not in exc.stderr:
+                raise
+    return _compiled(project, path, base, extras, before)
+
+
+def _compiled(project: Project, path: Path, base: Base, extras: tuple[str, ...], before: str) -> str:
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        out = Path(folder) / "requirements.txt"
+        if before:
+            out.write_text(before)
+        argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+        argv += [*_for_base(base), "--output-file", str(out)]
+        argv += [*(flag for extra in extras for flag in ("--extra", extra)), str(path)]
+        try:
+            proc.run(argv, env=host.read().uv_environ(), cwd=project.root)
+        except ToolError as exc:
+            raise ToolError(
+                f"the dependencies in {path.name} cannot be resolved\n{exc.stderr}",
+                f"uv resolved them for Python {base.python} on {base.platform}",
+                stderr=exc.stderr,
+            ) from exc
+        return out.read_text()
+
+
+def _for_base(base: Base) -> list[str]:
+    machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
+    wanted = ["--python-version", base.python, "--python-platform", f"{machine}-unknown-linux-gnu"]
+    return ["--python", sys.executable, *wanted]
+
+
+def _weights(requirements: str, base: Base) -> dict[str, int]:
+    """What the index tells of the archives' sizes (uv has its answers in the cache, having just resolved)."""
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        given, out = Path(folder) / "requirements.txt", Path(folder) / "pylock.toml"
+        given.write_text(requirements)
+        argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
+        argv += [*_for_base(base), "--output-file", str(out), str(given)]
+        proc.run(argv, env=host.read().uv_environ(), doing="uv cannot tell the sizes of the dependencies")
+        return weights.of_packages(tomllib.loads(out.read_text()))

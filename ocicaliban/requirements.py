@@ -1,0 +1,107 @@
+"""Locked requirements as text in uv's form: its entries, which an image can install, a pylock.toml as such; pure."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from packaging.pylock import Package, Pylock, PylockValidationError
+
+from ocicaliban.errors import UsageError
+from ocicaliban.model import Base
+
+_LOCAL = re.compile(r"^(?:-e |--editable )?\s*(?:[A-Za-z0-9._-]+\s*@\s*)?(file://\S+|\.{1,2}(?:/\S*)?|/\S+)")
+
+
+def entries(text: str) -> tuple[str, ...]:
+    """The entries, each one with its hashes on indented lines."""
+    found: list[str] = []
+    for line in text.splitlines():
+        if found and line[:1] in (" ", "\t"):
+            found[-1] += f"{line}\n"
+        elif line.strip() and not line.startswith("#"):
+            found.append(f"{line}\n")
+    return tuple(found)
+
+
+def installable(text: str, root: Path) -> str:
+    """The entries without the project in the folder `root` itself, whose files a layer of their own brings.
+
+    Raises UsageError for what has no hash and cannot be had in the image: other folders, and version control.
+    """
+    kept: list[str] = []
+    for entry in entries(text):
+        if local := _LOCAL.match(entry):
+            folder = Path(os.path.normpath(root / unquote(urlsplit(local[1]).path)))
+            if folder == root:
+                continue
+            if "--hash" not in entry:
+                raise UsageError(
+                    f"the dependency '{entry.split(' ;')[0].strip()}' is a folder, which has no hash",
+                    "a package inside the project is importable as it is; name its own dependencies instead",
+                )
+        elif "--hash" not in entry and re.search(r"@\s*(?:git|hg|svn|bzr)\+", entry):
+            raise UsageError(
+                f"the dependency '{entry.strip()}' comes from version control, which has no hash",
+                "name an archive of that commit: NAME @ https://github.com/OWNER/NAME/archive/COMMIT.zip",
+            )
+        kept.append(entry)
+    return "".join(kept)
+
+
+def from_pylock(raw: Mapping[str, object], base: Base, extras: tuple[str, ...], root: Path) -> str:
+    """The entries of a pylock.toml (PEP 751) that apply to the base's Python and these extras.
+
+    Raises UsageError when it is not valid, or declares no such extra.
+    """
+    try:
+        lock = Pylock.from_dict(raw)
+    except PylockValidationError as exc:
+        raise UsageError(f"pylock.toml is not valid: {exc}", "write it anew, for example with `uv export`") from exc
+    unknown = set(extras) - set(lock.extras or ())
+    if unknown:
+        raise UsageError(f"pylock.toml declares no extra '{sorted(unknown)[0]}'", f"it has: {lock.extras or 'none'}")
+    if base.python and lock.requires_python and not lock.requires_python.contains(base.python):
+        raise UsageError(
+            f"pylock.toml requires Python {lock.requires_python}, and the base has {base.python}", "take another base"
+        )
+    machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
+    environment = {
+        "python_version": ".".join(base.python.split(".")[:2]),
+        "python_full_version": base.python,
+        "implementation_name": "cpython",
+        "implementation_version": base.python,
+        "platform_python_implementation": "CPython",
+        "os_name": "posix",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": machine,
+        "extras": frozenset(extras),
+        "dependency_groups": frozenset(lock.default_groups or ()),
+    }
+    found = [
+        _entry(package)
+        for package in lock.packages
+        if package.marker is None or package.marker.evaluate(environment, context="lock_file")  # type: ignore[arg-type]
+    ]
+    return installable("".join(found), root)
+
+
+def _entry(package: Package) -> str:
+    hashes: set[str] = set()
+    for archive in (*(package.wheels or ()), package.sdist, package.archive):
+        if archive is not None:
+            hashes |= {f"{name}:{value}" for name, value in archive.hashes.items() if name == "sha256"}
+    if package.directory is not None:
+        head = package.directory.path
+        head = head if head.startswith((".", "/")) else f"./{head}"
+    elif package.vcs is not None:
+        head = f"{package.name} @ {package.vcs.type}+{package.vcs.url or package.vcs.path}@{package.vcs.commit_id}"
+    elif package.archive is not None:
+        head = f"{package.name} @ {package.archive.url or package.archive.path}"
+    else:
+        head = f"{package.name}=={package.version}"
+    return " \\\n    ".join([head, *(f"--hash={value}" for value in sorted(hashes))]) + "\n"

@@ -1,0 +1,43 @@
+"""The program, called as a user calls it, for the integration tests."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = '[layers.base]\nbootstrap = "debian:bookworm"\n'
+Done = subprocess.CompletedProcess[str]
+
+
+def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", **(extra or {})}
+
+
+def command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "ocicaliban", args[0], "--nogpu", *args[1:]]
+
+
+def call(folder: Path, *args: str, env: dict[str, str] | None = None) -> Done:
+    return subprocess.run(
+        command(*args), cwd=folder, env=environment(env), stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        timeout=240,
+    )  # fmt: skip
+
+
+def ok(folder: Path, *args: str, env: dict[str, str] | None = None) -> Done:
+    done = call(folder, *args, env=env)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def built(done: Done) -> list[str]:
+    """The layers that a command made, in order."""
+    return [line.removesuffix(": building") for line in done.stderr.splitlines() if line.endswith(": building")]
+
+
+def write(folder: Path, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)

@@ -1,0 +1,60 @@
+"""Every form in which a project can declare its dependencies, resolved and installed for real."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.integration.program import CONFIG, built, ok, write
+
+PROJECT = """
+[project]
+name = "demo"
+version = "0.1"
+requires-python = ">=3.9"
+dependencies = ["six"]
+[project.optional-dependencies]
+cpu = ["idna"]
+gpu = ["tabulate"]
+"""
+SETUP = """
+from setuptools import setup
+setup(name="demo", version="1", install_requires=["six"], extras_require={"cpu": ["idna"]}, py_modules=["demo"])
+"""
+IMPORTS = "import sys, demo, six, idna\nprint('imported from', sys.prefix)\n"
+
+
+def _uv(folder: Path, *words: str) -> None:
+    subprocess.run(["uv", *words, "--quiet"], cwd=folder, check=True)
+
+
+def _uv_lock(folder: Path) -> None:
+    write(folder, {"pyproject.toml": PROJECT})
+    _uv(folder, "lock")
+
+
+def _pylock(folder: Path) -> None:
+    write(folder, {"in.txt": "six\nidna\n"})
+    _uv(folder, "pip", "compile", "--format", "pylock.toml", "--output-file", "pylock.toml", "in.txt")
+
+
+FORMS = {
+    "uv.lock": _uv_lock,
+    "pylock.toml": _pylock,
+    "requirements.txt with an include and the project itself": lambda folder: write(
+        folder, {"pyproject.toml": PROJECT, "requirements.txt": "-r more.txt\n-e .[cpu]\n", "more.txt": "six<2\n"}
+    ),
+    "pyproject.toml with an extra for the CPU": lambda folder: write(folder, {"pyproject.toml": PROJECT}),
+    "setup.py with an extra for the CPU": lambda folder: write(folder, {"setup.py": SETUP}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_dependencies_are_installed_from(form: str, tmp_path: Path) -> None:
+    write(tmp_path, {"ocicaliban.toml": CONFIG, "demo.py": "", "run.py": IMPORTS})
+    FORMS[form](tmp_path)
+    done = ok(tmp_path, "run", "run.py")
+    assert done.stdout == "imported from /opt/venv\n"
+    # Its source changed, its dependencies did not.
+    write(tmp_path, {"demo.py": "changed = True\n"})
+    assert "python" not in built(ok(tmp_path, "run", "run.py"))

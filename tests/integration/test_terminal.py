@@ -1,0 +1,82 @@
+"""`run` at a terminal: what a script sees of it, and what Ctrl-C does."""
+
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.integration.program import CONFIG, command, environment, ok, write
+
+SIZE = """
+import os, signal, sys
+def show(*_):
+    print("terminal", sys.stdin.isatty(), sys.stdout.isatty(), *os.get_terminal_size(), flush=True)
+signal.signal(signal.SIGWINCH, show)
+show()
+print("TERM", os.environ["TERM"], flush=True)
+input()
+sys.exit(5)
+"""
+INTERRUPTED = """
+import sys, time
+try:
+    print("ready", flush=True)
+    time.sleep(60)
+except KeyboardInterrupt:
+    print("saving", flush=True)
+    sys.exit(7)
+"""
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("terminal")
+    write(folder, {"ocicaliban.toml": CONFIG, "size.py": SIZE, "interrupted.py": INTERRUPTED})
+    for script in ("size.py", "interrupted.py"):
+        ok(folder, "build", script)
+    return folder
+
+
+def _at_a_terminal(folder: Path, *args: str) -> "pexpect.spawn[str]":
+    argv = command(*args)
+    env = environment({"TERM": "xterm-256color"})
+    return pexpect.spawn(
+        argv[0], argv[1:], cwd=str(folder), env=env, dimensions=(33, 101), timeout=60, encoding="utf-8"
+    )  # type: ignore[arg-type]
+
+
+def test_the_script_has_our_terminal_its_size_and_its_kind(project: Path) -> None:
+    child = _at_a_terminal(project, "run", "size.py")
+    child.expect("terminal True True 101 33")
+    child.expect("TERM xterm-256color")
+    child.setwinsize(20, 60)
+    child.expect("terminal True True 60 20")
+    child.sendline("")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 5
+
+
+def test_ctrl_c_reaches_the_script_and_its_exit_code_comes_back(project: Path) -> None:
+    child = _at_a_terminal(project, "run", "interrupted.py")
+    child.expect("ready")
+    child.sendintr()
+    child.expect("saving")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 7
+
+
+def test_ctrl_c_in_a_build_ends_it_and_leaves_nothing(project: Path, tmp_path: Path) -> None:
+    recipe = 'summary = "slow"\nafter = ["base"]\n[[steps]]\ndo = "run"\nscript = "slow.sh"\n'
+    write(tmp_path, {"layers/slow/layer.toml": recipe, "layers/slow/slow.sh": "echo begun >&2\nsleep 60\n", "a.py": ""})
+    write(tmp_path, {"ocicaliban.toml": CONFIG + '[modes]\nslow = ["base", "slow"]\n'})
+    (tmp_path / "ocicaliban.lock").write_text((project / "ocicaliban.lock").read_text())
+    child = _at_a_terminal(tmp_path, "build", "--mode", "slow")
+    child.expect("slow: building")
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    listing = pexpect.run("buildah containers --format {{.ContainerName}}", encoding="utf-8")
+    assert "ocicaliban-" not in listing

@@ -1,0 +1,45 @@
+"""The command line, as far as it goes without the tools."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ocicaliban.__main__ import main
+
+
+def test_calibans_underscores_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--nogpu", "--no_cache", "--dry_run", "--docker_run_args", "-v x:y", "--cloud_key", "k", "--image_id", ""]
+    assert main(["run", *words, "-e", "jax", "--extras", "tf", "-d", "data", "--dir", "more"]) == 2
+    assert "run needs a MODULE" in capsys.readouterr().err
+
+
+def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["run", "--no-cahce", "a.py"]) == 2
+    assert "--no-cache" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", ["plan", "run --help", "layers --help"])
+def test_help_and_completion_import_nothing_that_is_slow(words: str) -> None:
+    slow = ("cattrs", "podman", "rich", "json5", "pathspec", "google", "sqlite3")
+    code = (
+        "import sys\nfrom ocicaliban.__main__ import main\n"
+        f"main({words.split()!r})\nprint(*[name for name in {slow!r} if name in sys.modules], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines()[-1].strip() == ""
+
+
+COMMANDS = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
+
+
+def test_the_reference_of_the_commands_is_what_they_say_themselves() -> None:
+    argv = [sys.executable, "-m", "typer", "ocicaliban.cli.app", "utils", "docs", "--name", "ocicaliban"]
+    text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.rstrip() + "\n"
+    if os.environ.get("OCICALIBAN_GOLDEN") == "1":
+        COMMANDS.write_text(text)
+    assert COMMANDS.read_text() == text, "run the tests with OCICALIBAN_GOLDEN=1"

@@ -1,0 +1,86 @@
+"""The project's declared dependencies, and when a resolution still holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from ocicaliban import dependencies, lock
+from ocicaliban.errors import UsageError
+from ocicaliban.lock import Lock, Resolved
+from ocicaliban.model import Base, Project
+
+BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
+
+
+def project(root: Path) -> Path:
+    root.mkdir(parents=True, exist_ok=True)
+    (root / "more").mkdir()
+    (root / "requirements.txt").write_text("-r more/a.txt\n--constraint=c.txt\nsix\n")
+    (root / "more" / "a.txt").write_text("-r b.txt\n-r ../requirements.txt\n")
+    (root / "more" / "b.txt").write_text("rich\n")
+    (root / "c.txt").write_text("six<2\n")
+    return root / "requirements.txt"
+
+
+def digest(path: Path, base: Base = BASE, extras: tuple[str, ...] = ()) -> str:
+    return dependencies.inputs_digest(Project(root=path.parent), path, base, extras)
+
+
+def test_the_inputs_digest_is_independent_of_the_folder_and_of_sources(tmp_path: Path) -> None:
+    one, two = project(tmp_path / "one"), project(tmp_path / "deep" / "two")
+    (two.parent / "train.py").write_text("pass\n")
+    assert digest(one) == digest(two)
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "more/a.txt", "more/b.txt", "c.txt"])
+def test_the_inputs_digest_follows_included_files(tmp_path: Path, name: str) -> None:
+    path = project(tmp_path)
+    before = digest(path)
+    with (tmp_path / name).open("a") as file:
+        file.write("attrs\n")
+    assert digest(path) != before
+
+
+def test_the_inputs_digest_follows_extras_and_the_base(tmp_path: Path) -> None:
+    path = project(tmp_path)
+    others = [
+        digest(path, extras=("a",)),
+        digest(path, evolve(BASE, python="3.12.1")),
+        digest(path, evolve(BASE, platform="linux/arm64")),
+    ]
+    assert len({digest(path), *others}) == 4
+    assert digest(path, evolve(BASE, digest="sha256:cc", reference="x")) == digest(path)
+
+
+@pytest.mark.parametrize("name", ["pyproject.toml", "uv.lock"])
+def test_the_variants_extra_is_added_when_declared(tmp_path: Path, name: str) -> None:
+    (tmp_path / "uv.lock").write_text("")
+    (tmp_path / "pyproject.toml").write_text('[project.optional-dependencies]\ngpu = ["six"]\n')
+    path = tmp_path / name
+    assert dependencies._extras(path, ("a",), "gpu") == ("a", "gpu")
+    assert dependencies._extras(path, ("a",), "cpu") == ("a",)
+    assert dependencies._extras(tmp_path / "requirements.txt", (), "gpu") == ()
+
+
+def test_what_is_locked_is_taken_without_uv(tmp_path: Path) -> None:
+    path = project(tmp_path)
+    known = Resolved(inputs=digest(path), requirements="six==1\n")
+    given = lock.with_python(Lock(), "cpu", known)
+    assert dependencies.resolution(Project(root=tmp_path), given, BASE, "cpu", "", ()) == known
+
+
+def test_the_declaration(tmp_path: Path) -> None:
+    here = Project(root=tmp_path)
+    assert dependencies.declaration(here, "") is None
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
+    assert dependencies.declaration(here, "") is None
+    (tmp_path / "pyproject.toml").write_text("[project\n")
+    with pytest.raises(UsageError, match=r"pyproject\.toml:1: not valid TOML"):
+        dependencies.declaration(here, "")
+    with pytest.raises(UsageError, match=r"there is no file 'no\.txt'"):
+        dependencies.declaration(here, "no.txt")
+    (tmp_path / "requirements.txt").write_text("")
+    assert dependencies.declaration(here, "") == tmp_path / "requirements.txt"

@@ -1,0 +1,63 @@
+"""Locked requirements are divided by weight, and none is lost."""
+
+from __future__ import annotations
+
+import tomllib
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocicaliban.weights import GROUPS, groups, of_packages
+
+names = st.from_regex(r"[a-z][a-z0-9]{0,8}([-_.][a-z0-9]{1,4})?", fullmatch=True)
+
+
+def _entry(name: str) -> str:
+    return f"{name}==1.0 ; python_version >= '3' \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
+
+
+@given(st.dictionaries(names, st.integers(0, 10**9), max_size=12))
+def test_every_entry_is_in_one_group_of_its_weight(weights: dict[str, int]) -> None:
+    text = "".join(_entry(name) for name in weights)
+    divided = groups(text, {name.replace("_", "-").replace(".", "-"): weight for name, weight in weights.items()})
+    labels = [label for label, _ in divided]
+    assert labels == [label for label, _ in GROUPS if label in labels]
+    assert sorted("".join(part for _, part in divided).splitlines()) == sorted(text.splitlines())
+    least = dict(GROUPS)
+    for label, part in divided:
+        for line in part.splitlines():
+            if not line.startswith(" "):
+                assert weights[line.split("==")[0]] >= least[label]
+
+
+def test_the_heaviest_are_at_the_bottom() -> None:
+    text = _entry("six") + _entry("torch") + _entry("Num.py")
+    divided = groups(text, {"torch": 800_000_000, "num-py": 20_000_000})
+    assert divided == (("100MB+", _entry("torch")), ("5MB+", _entry("Num.py")), ("", _entry("six")))
+
+
+def test_nothing_is_required() -> None:
+    assert groups("", {}) == groups("\n", {}) == ()
+
+
+def test_weights_are_those_of_the_largest_archive() -> None:
+    pylock = """
+        [[packages]]
+        name = "Big_One"
+        wheels = [{ url = "a", size = 6_000_000 }, { url = "b", size = 9_000_000 }]
+        sdist = { url = "c", size = 99_000_000 }
+        [[packages]]
+        name = "source-only"
+        sdist = { url = "d", size = 5_000_000 }
+        [[packages]]
+        name = "small"
+        wheels = [{ url = "e", size = 4_999_999 }]
+        [[packages]]
+        name = "unknown"
+        wheels = [{ url = "f" }]
+        [[packages]]
+        name = "folder"
+        directory = { path = "." }
+    """
+    assert of_packages(tomllib.loads(pylock)) == {"big-one": 9_000_000, "source-only": 5_000_000}
+    assert of_packages({}) == {}
