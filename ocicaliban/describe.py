@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from collections.abc import Sequence
 
 from ocicaliban.model import LaunchTemplate, Param, Recipe, StepTemplate
@@ -38,6 +39,7 @@ def recipe(recipe: Recipe, place: str, modes: Sequence[str] = ()) -> tuple[str, 
     return tuple(out)
 
 
+_WIDTH = 100
 _EXAMPLES = {"string": '"..."', "list": '["...", "..."]', "bool": "true", "int": "1"}
 
 
@@ -58,7 +60,7 @@ def _param(name: str, param: Param) -> list[str]:
         example = param.example or _toml(param.default)
     return [
         f"# {', '.join(notes)}",
-        *([f"# {param.help}"] if param.help else []),
+        *(f"# {line}" for line in textwrap.wrap(param.help, _WIDTH)),
         f"{name} = {example}",
     ]
 
