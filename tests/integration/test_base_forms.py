@@ -166,19 +166,25 @@ class Registry:
         urllib.request.urlopen(urllib.request.Request(url, method="DELETE"), timeout=10).close()
 
 
-@pytest.fixture
-def registry(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Registry]:
-    folder = tmp_path_factory.mktemp("registry")
-    served = Registry(folder)
-    (folder / "registries.conf").write_text(f'[[registry]]\nlocation = "{served.host}"\ninsecure = true\n')
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(folder / "registries.conf"))
-    served.start()
-    yield served
-    served.stop()
-    names = [line for line in _tool("podman", "images", "--format", "{{.Repository}}:{{.Tag}}").split()]
-    for name in names:
-        if name.startswith(served.host):
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Registry]:
+    registry = Registry(tmp_path_factory.mktemp("registry"))
+    yield registry
+    registry.stop()
+    for name in _tool("podman", "images", "--format", "{{.Repository}}:{{.Tag}}").split():
+        if name.startswith(registry.host):
             subprocess.run(["podman", "rmi", "-f", name], capture_output=True, check=False)
+
+
+@pytest.fixture
+def registry(served: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Registry:
+    """The registry, running, and trusted without TLS; what one test has pushed spares the next one that."""
+    trusted = tmp_path / "registries.conf"
+    trusted.write_text(f'[[registry]]\nlocation = "{served.host}"\ninsecure = true\n')
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(trusted))
+    if served.child is None:
+        served.start()
+    return served
 
 
 # --- a registry ---

@@ -173,7 +173,7 @@ def test_apt_takes_a_versions_beginning_and_gives_the_same_bytes_every_time(make
     assert _ok(folder, "run", "look.py").stdout.startswith("hello\t2.1")
 
 
-@pytest.mark.parametrize("name", ["hello; touch owned", "$(touch owned)", "--simulate", "`id`"])
+@pytest.mark.parametrize("name", ["$(touch owned); id", "--simulate"])
 def test_an_odd_name_of_a_package_is_a_name_and_nothing_else(name: str, make: Make) -> None:
     folder = make({"ocicaliban.toml": BASE + f"[layers.apt]\npackages = [{json.dumps(name)}]\n"})
     done = _call(folder, "build")
