@@ -93,12 +93,12 @@ def present(base: Base) -> Image | None:
     return store.by_digest(base.digest) if base.digest else None
 
 
-def ensure(base: Base) -> Image:
+def ensure(base: Base, *, say: Callable[[str], None] = lambda _: None) -> Image:
     """The image of a base with a digest, made or fetched where it is missing.
 
     Raises OcicalibanError when it cannot be had, with the way round (`bootstrap`) where a registry is out of reach.
     """
-    return present(base) or _made(base, fresh=True, say=lambda _: None)[0]
+    return present(base) or _made(base, fresh=True, say=say)[0]
 
 
 def resolved(base: Base, *, fresh: bool = False, say: Callable[[str], None] = lambda _: None) -> Base:

@@ -29,7 +29,7 @@ def build(
         if image := store.find(top.name, top.key):
             store.touch(image.id)
             return image
-    parent = bases.ensure(plan.base)
+    parent = bases.ensure(plan.base, say=say)
     if not plan.layers:
         return parent
     with workplace.open_one() as folder:
