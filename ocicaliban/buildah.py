@@ -20,8 +20,12 @@ def from_argv(image: str, name: str) -> tuple[str, ...]:
 def run_argv(
     container: str, inputs: Path, mounts: tuple[str, ...], env: tuple[tuple[str, str], ...]
 ) -> tuple[str, ...]:
-    """Run `inputs`/script with sh in a working container; `env` enters neither its config nor its history."""
-    argv = ["buildah", "run", "--isolation", "rootless", "--network", "host", "-v", f"{inputs}:{INPUTS}:ro"]
+    """Run `inputs`/script with sh in a working container; `env` enters neither its config nor its history.
+
+    It runs as root, whatever user the base names.
+    """
+    argv = ["buildah", "run", "--isolation", "rootless", "--user", "0", "--network", "host"]
+    argv += ["-v", f"{inputs}:{INPUTS}:ro"]
     for mount in mounts:
         argv += ["-v", mount]
     for name, value in env:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ocicaliban import base as bases
@@ -16,16 +14,6 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
 
 Say = Callable[[str], None]
-
-
-@contextlib.contextmanager
-def _only_one(key: str) -> Iterator[None]:
-    """Hold the lock of a layer's key: of two builds that want it, one makes it and the other finds it."""
-    folder = paths.cache() / "locks"
-    folder.mkdir(parents=True, exist_ok=True)
-    with (folder / key[:32]).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def build(
@@ -41,7 +29,7 @@ def build(
         if image := store.find(top.name, top.key):
             store.touch(image.id)
             return image
-    parent = bases.ensure(plan.base)
+    parent = bases.ensure(plan.base, say=say)
     if not plan.layers:
         return parent
     with workplace.open_one() as folder:
@@ -54,7 +42,7 @@ def build(
                     break
         for index in range(start, len(plan.layers)):
             layer = plan.layers[index]
-            with _only_one(layer.key):
+            with workplace.only_one(layer.key):
                 found = store.find(layer.name, layer.key) if cache else None
                 if found is None:
                     say(f"{layer.name}: building")
@@ -69,6 +57,8 @@ def _tree_layer(
     layer: PlannedLayer, parent: Image, folder: Path, trees: Mapping[str, Tree], _: Mapping[str, Path]
 ) -> Image:
     config = oci.standard(store.config(parent))
+    # A base's user would be a stranger to the mounted files: root inside is the user outside.
+    config["config"].pop("User", None)
     sizes = store.layer_sizes()
     blobs = [oci.Blob(digest=d, size=sizes.get(d, 0)) for d in (config.get("rootfs") or {}).get("diff_ids") or []]
     layout = folder / store.folder_for(layer.name, layer.key)

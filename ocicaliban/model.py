@@ -14,13 +14,14 @@ Value = str | bool | int | tuple[str, ...]
 
 @frozen(kw_only=True)
 class Param:
-    """One declared parameter of a recipe."""
+    """One declared parameter of a recipe; `example` is a value as one writes it in TOML, for people to read."""
 
     type: ParamType = "string"
     required: bool = False
     default: Value | None = None
     sort: bool = False
     help: str = ""
+    example: str = ""
 
 
 @frozen(kw_only=True)

@@ -79,11 +79,13 @@ def read(
     dirs: tuple[str, ...] = (),
     mount: bool = False,
     resolve: bool = True,
+    fresh: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Planned:
     """Read the project in `root` and plan `mode` for it.
 
-    Without `resolve` nothing is pulled, resolved or written: what the lock lacks stays unresolved in the plan.
+    Without `resolve` nothing is pulled, resolved or written: what the lock lacks stays unresolved in the plan;
+    with `fresh` a base that it lacks is pulled or made anew.
     """
     project = load.load_project(root, say)
     recipes = catalog.recipes_for(project, mode)
@@ -96,11 +98,10 @@ def read(
     locked = lock.read(root)
     base = _base(project, recipes, variant)
     known = locked.base.get(variant)
-    if known and known.kind == base.kind and known.reference == base.reference and base.kind != "local":
+    if known and bases.holds(known, base):
         base = known
     elif resolve:
-        say(f"base: {base.reference}")
-        base = bases.resolved(base)
+        base = bases.resolved(base, fresh=fresh, say=say)
         locked = lock.with_base(locked, variant, base)
         lock.write(root, locked)
     requirements: tuple[tuple[str, str], ...] = ()

@@ -67,24 +67,51 @@ def location() -> tuple[Path, str]:
     return Path(root), driver
 
 
-def images() -> tuple[Image, ...]:
-    """All images in the store, from containers/storage's images.json (replaced atomically by its writers)."""
+def _index() -> list[dict[str, Any]]:
+    """containers/storage's images.json, which its writers replace atomically."""
     index = index_file()
     try:
         raw: list[dict[str, Any]] = json.loads(index.read_text())
     except FileNotFoundError:
-        return ()
+        return []
     except (OSError, ValueError) as exc:
         raise ToolError(f"the image store's index {index} cannot be read: {exc}", "try `podman system check`") from exc
-    return tuple(
-        Image(
-            id=item["id"],
-            digest=item.get("digest", ""),
-            key="",
-            names=tuple(item.get("names") or ()),
-        )
-        for item in raw
-    )
+    return raw
+
+
+def _image(item: dict[str, Any]) -> Image:
+    return Image(id=item["id"], digest=item.get("digest", ""), key="", names=tuple(item.get("names") or ()))
+
+
+def images() -> tuple[Image, ...]:
+    """All images in the store."""
+    return tuple(_image(item) for item in _index())
+
+
+def by_digest(digest: str) -> Image | None:
+    """The image whose config, manifest or manifest list has this digest ("sha256:..."), or None.
+
+    An image has as many manifests as forms in which it was stored: compressed by a registry, in a list, plain.
+    """
+    for item in _index():
+        manifests = item.get("big-data-digests") or {}
+        known = {value for name, value in manifests.items() if name.startswith("manifest")}
+        if digest in known | {f"sha256:{item['id']}", item.get("digest")}:
+            return _image(item)
+    return None
+
+
+def by_name(name: str) -> Image | None:
+    """The image with this full name ("localhost/mine:latest"), or None."""
+    return next((image for image in images() if name in image.names), None)
+
+
+def last_manifest(image: str) -> str:
+    """The digest of the manifest with which the image with this id was stored last: that of where it was pulled."""
+    for item in _index():
+        if item["id"] == image:
+            return str((item.get("big-data-digests") or {}).get("manifest") or item.get("digest", ""))
+    return ""
 
 
 def take(folder: Path, layer: str, key: str) -> Image:

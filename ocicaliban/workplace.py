@@ -33,6 +33,16 @@ def open_one() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def only_one(key: str) -> Iterator[None]:
+    """Hold the lock of a layer's or a base's key: of two builds that want it, one makes it and the other finds it."""
+    folder = paths.cache() / "locks"
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / key[:32]).open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
 def working_container(folder: Path, name: str) -> Iterator[None]:
     """Note in `folder` that the working container `name` is about to be made; removes it at the end."""
     note = folder / f"container-{name}"

@@ -70,6 +70,7 @@ def build(
         gpus=session.choose_gpus(gpu_wanted, gpus, _say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
+        fresh=no_cache,
         say=_say,
     )
     image = _built(planned, no_cache)
@@ -116,6 +117,7 @@ def run(
             dirs=tuple(dirs or ()),
             mount=mount,
             resolve=not dry_run and not image_id,
+            fresh=no_cache,
             say=_say,
         )
     if dry_run:
