@@ -9,6 +9,7 @@ platform anyhow. A user who wants the list itself writes NAME@sha256:... .
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
