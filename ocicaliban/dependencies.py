@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ocicaliban import host, proc, requirements, weights
+from ocicaliban import cuda, host, proc, requirements, weights
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.load import read_toml
 from ocicaliban.lock import Lock, Resolved
@@ -58,42 +58,59 @@ def _extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str,
     return tuple(sorted({*extras, *([variant] if variant in declared else [])}))
 
 
-def inputs_digest(project: Project, path: Path, base: Base, extras: tuple[str, ...]) -> str:
+def inputs_digest(
+    project: Project, path: Path | None, base: Base, extras: tuple[str, ...], asked: cuda.Request | None = None
+) -> str:
     """A digest of all that a resolution depends on; when it is unchanged the lock still holds."""
     seen: dict[str, str] = {}
-    _contents(path, seen, project.root)
-    if path.name in ("setup.py", "uv.lock"):
+    if path:
+        _contents(path, seen, project.root)
+    if path and path.name in ("setup.py", "uv.lock"):
         for name in ("setup.cfg", "pyproject.toml"):
             _contents(project.root / name, seen, project.root)
     sha = hashlib.sha256()
-    for part in (path.name, base.python, base.platform, *extras, *(t for kv in sorted(seen.items()) for t in kv)):
+    parts = [path.name if path else "", base.python, base.platform, *extras]
+    parts += [text for pair in sorted(seen.items()) for text in pair]
+    if asked:
+        parts += ["cuda", asked.version, *asked.components]
+    for part in parts:
         sha.update(part.encode("utf-8", "surrogateescape") + b"\0")
     return f"sha256:{sha.hexdigest()}"
 
 
 def resolution(
-    project: Project, lock: Lock, base: Base, variant: Variant, given: str, extras: tuple[str, ...]
+    project: Project,
+    lock: Lock,
+    base: Base,
+    variant: Variant,
+    given: str,
+    extras: tuple[str, ...],
+    asked: cuda.Request | None = None,
 ) -> Resolved | None:
-    """The project's dependencies, locked; None when it declares none.
+    """The project's dependencies, locked, with the CUDA libraries that are `asked` for; None when there are none.
 
     Resolves with uv for the base's Python and platform where the lock does not hold any more; what is locked
     already is preferred. Raises ToolError with uv's explanation when it cannot be resolved.
     """
     path = declaration(project, given)
-    if path is None:
+    if path is None and asked is None:
         return None
-    extras = _extras(path, extras, variant)
-    digest = inputs_digest(project, path, base, extras)
+    extras = _extras(path, extras, variant) if path else ()
+    digest = inputs_digest(project, path, base, extras, asked)
     known = lock.python.get(variant)
     if known and known.inputs == digest:
         return known
-    if path.name == "uv.lock":
+    if path is None:
+        text = ""
+    elif path.name == "uv.lock":
         text = _exported(project, extras)
     elif path.name.startswith("pylock.") and path.suffix == ".toml":
         text = requirements.from_pylock(read_toml(path)[1], base, extras, project.root)
     else:
         text = _compiled_for(project, path, base, variant, extras, known.requirements if known else "")
     text = requirements.installable(text, project.root)
+    if asked and (more := cuda.wheels(asked, text)):
+        text = _with(text, more, base, known.requirements if known else "")
     return Resolved(inputs=digest, requirements=text, weights=_weights(text, base) if text else {})
 
 
@@ -102,6 +119,26 @@ def _exported(project: Project, extras: tuple[str, ...]) -> str:
     plain = ("--no-emit-project", "--no-dev", "--no-header", "--no-annotate")
     argv = [proc.tool("uv"), "export", "--frozen", *plain, *flags]
     return proc.run(argv, env=host.read().uv_environ(), cwd=project.root, doing="uv cannot export uv.lock")
+
+
+def _with(text: str, more: tuple[str, ...], base: Base, before: str) -> str:
+    """The locked entries in `text`, as they are, with what `more` needs beside them."""
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        given, out = Path(folder) / "given.txt", Path(folder) / "requirements.txt"
+        given.write_text(text + "".join(f"{entry}\n" for entry in more))
+        if before:
+            out.write_text(before)
+        argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+        argv += [*_for_base(base), "--output-file", str(out), str(given)]
+        try:
+            proc.run(argv, env=host.read().uv_environ())
+        except ToolError as exc:
+            raise ToolError(
+                f"what layers.cuda asks for does not fit the dependencies\n{exc.stderr}",
+                f"uv was asked for {' '.join(more)}, for Python {base.python} on {base.platform}",
+                stderr=exc.stderr,
+            ) from exc
+        return out.read_text()
 
 
 def _compiled_for(

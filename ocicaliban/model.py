@@ -168,7 +168,7 @@ class Snapshot:
     """All that planning must know of the world, read beforehand.
 
     `source` is a tree's digest; `data` folders with theirs; `requirements` the groups of locked dependencies, each
-    with its label (see `weights`).
+    with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found (see `cuda`).
     """
 
     variant: Variant
@@ -176,6 +176,7 @@ class Snapshot:
     source: str = ""
     data: tuple[tuple[str, str], ...] = ()
     requirements: tuple[tuple[str, str], ...] = ()
+    cuda_libraries: str = ""
     module: str = ""
     command: tuple[str, ...] = ()
 

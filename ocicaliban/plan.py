@@ -121,6 +121,7 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
     """
     world: dict[str, Value] = {
         "gpu": snapshot.variant == "gpu",
+        "cuda_libraries": snapshot.cuda_libraries,
         "lock": "".join(text for _, text in snapshot.requirements),
         "has_requirements": bool(snapshot.requirements),
         "source_tree": snapshot.source,

@@ -10,7 +10,20 @@ from pathlib import Path
 from attrs import frozen
 
 from ocicaliban import base as bases
-from ocicaliban import catalog, config, dependencies, gpu, load, lock, params, paths, podman, snapshot, weights
+from ocicaliban import (
+    catalog,
+    config,
+    cuda,
+    dependencies,
+    gpu,
+    load,
+    lock,
+    params,
+    paths,
+    podman,
+    snapshot,
+    weights,
+)
 from ocicaliban import plan as plans
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
@@ -69,6 +82,21 @@ def _base(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> Ba
     return bases.declared(str(values["image"]), str(values["bootstrap"]))
 
 
+def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cuda.Request | None:
+    """The CUDA libraries that the project asks for; None where it asks for none, or there is no GPU to use them."""
+    recipe = next((recipe for recipe in recipes if recipe.name == "cuda"), None)
+    if recipe is None or variant == "cpu":
+        return None
+    values = params.resolve(recipe, project.layers.get("cuda", {}), variant)
+    if not values.get("version"):
+        return None
+    if not any(recipe.name == "python" for recipe in recipes):
+        raise UsageError("layers.cuda.version: the mode lists no recipe 'python', which installs it", "add it")
+    folder = next(folder for name, _, folder in catalog.names(project) if name == "cuda")
+    table = cuda.table(folder / "versions.toml")
+    return cuda.Request(version=str(values["version"]), components=_tuple(values["components"]), known=table)
+
+
 def read(
     root: Path,
     mode: str,
@@ -105,14 +133,17 @@ def read(
         locked = lock.with_base(locked, variant, base)
         lock.write(root, locked)
     requirements: tuple[tuple[str, str], ...] = ()
+    libraries = ""
     python = next((recipe for recipe in recipes if recipe.name == "python"), None)
     if python is not None and base.python:
         values = params.resolve(python, project.layers.get("python", {}), variant)
         wanted = (*project.extras, *extras, *_tuple(values["extras"]))
         known_python = locked.python.get(variant)
         given = str(values["requirements"])
-        resolution = dependencies.resolution(project, locked, base, variant, given, tuple(sorted({*wanted})))
+        asked = _cuda(project, recipes, variant)
+        resolution = dependencies.resolution(project, locked, base, variant, given, tuple(sorted({*wanted})), asked)
         if resolution is not None:
+            libraries = cuda.library_path(asked, resolution.requirements, base.python) if asked else ""
             requirements = weights.groups(resolution.requirements, resolution.weights)
             if resolution != known_python and resolve:
                 lock.write(root, lock.with_python(locked, variant, resolution))
@@ -136,6 +167,7 @@ def read(
         source=source,
         data=tuple(data),
         requirements=requirements,
+        cuda_libraries=libraries,
         module=module,
         command=command,
     )

@@ -265,6 +265,36 @@ def test_a_gpu_that_appears_is_used_by_a_run_that_could_be_replayed(bare: Machin
     assert bare.seen()[0]["nodes"] == ["examplegpu0", "examplegpu1"]
 
 
+def test_cudas_libraries_come_with_the_gpu_alone(bare: Machine) -> None:
+    _spec(bare.specs)
+    with (bare.project / "ocicaliban.toml").open("a") as file:
+        file.write('[layers.cuda]\nversion = "12.8"\ncomponents = ["cudart"]\n')
+    (bare.project / "look.py").write_text(
+        "import ctypes, json\nversion = ctypes.c_int()\n"
+        "try:\n    ctypes.CDLL('libcudart.so.12').cudaRuntimeGetVersion(ctypes.byref(version))\n"
+        "except OSError:\n    pass\nprint(json.dumps({'cuda': version.value}))\n"
+    )
+    assert bare.seen()[0] == {"cuda": 12080}
+    lock = (bare.project / "ocicaliban.lock").read_text()
+    assert "nvidia-cuda-runtime-cu12==12.8." in lock
+    assert bare.seen("--nogpu")[0] == {"cuda": 0}
+    # What is locked is not resolved again, nor anything made.
+    seen, said = bare.seen()
+    assert seen == {"cuda": 12080}
+    assert "building" not in said
+    assert (bare.project / "ocicaliban.lock").read_text() == lock
+
+
+def test_another_cuda_than_the_dependencies_bring_is_an_error(bare: Machine) -> None:
+    _spec(bare.specs)
+    with (bare.project / "ocicaliban.toml").open("a") as file:
+        file.write('[layers.cuda]\nversion = "12.4"\n')
+    (bare.project / "requirements.txt").write_text("nvidia-cuda-runtime-cu12==12.8.90\n")
+    message, hint = _failed(bare.call("build", "look.py"))
+    assert "asks for CUDA 12.4, but the dependencies bring nvidia-cuda-runtime-cu12 12.8.90" in message
+    assert "torch" in hint
+
+
 def test_the_base_and_the_packages_may_differ_for_cpu_and_gpu(equipped: Machine, tmp_path: Path) -> None:
     (equipped.project / "both").mkdir()
     (equipped.project / "both" / "ocicaliban.toml").write_text(

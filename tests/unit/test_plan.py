@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ocicaliban import catalog
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot
+from ocicaliban.model import Base, Configure, Plan, Project, Recipe, Snapshot
 from ocicaliban.plan import order, plan
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
@@ -29,7 +29,7 @@ def test_the_layers_of_run_stand_in_their_order() -> None:
     world = evolve(WORLD, variant="gpu", data=(("data", "da7a"),))
     project = Project(root=Path("/nowhere"), layers={"apt": {"packages": ["git"]}})
     plan = planned(world, project)
-    assert [layer.name for layer in plan.layers] == ["cuda", "apt", "python", "data data", "source-copy"]
+    assert [layer.name for layer in plan.layers] == ["apt", "python", "cuda", "data data", "source-copy"]
     assert plan.launch.command == WORLD.command
 
 
@@ -57,12 +57,19 @@ def test_the_order_of_apt_packages_is_in_no_key() -> None:
     assert planned(project=one).key == planned(project=two).key
 
 
+def test_the_folders_of_cudas_libraries_make_no_package_anew() -> None:
+    project = Project(root=Path("/nowhere"), layers={"apt": {"packages": ["git"]}})
+    cpu, gpu = planned(project=project), planned(evolve(WORLD, variant="gpu", cuda_libraries="/a:/b"), project)
+    assert [layer.key for layer in gpu.layers[:2]] == [layer.key for layer in cpu.layers[:2]]
+    assert (("LD_LIBRARY_PATH", "/a:/b"),) in [step.env for step in gpu.layers[2].steps if isinstance(step, Configure)]
+
+
 def test_cpu_and_gpu_share_layers_when_nothing_differs_but_the_devices() -> None:
     project = Project(root=Path("/nowhere"), layers={"apt": {"packages": {"all": ["git"], "gpu": ["nvtop"]}}})
     cpu = planned(project=project)
     gpu = planned(evolve(WORLD, variant="gpu"), project)
     assert gpu.launch.devices == ("gpu",) and cpu.launch.devices == ()
-    assert ("PACKAGES", "git nvtop") in gpu.layers[1].steps[0].env  # type: ignore[union-attr]
+    assert ("PACKAGES", "git nvtop") in gpu.layers[0].steps[0].env  # type: ignore[union-attr]
 
 
 @given(st.text(max_size=20), st.text(max_size=20))
