@@ -169,8 +169,8 @@ def test_uv_takes_what_it_is_given(tmp_path: Path) -> None:
     command = ("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "in.txt")
     for variables in (given, index):
         settings = host.read({"HOME": str(tmp_path), **variables})
-        (tmp_path / "uv.toml").write_text("\n".join(settings.uv_lines()))
-        for env in (settings.uv_environ(), {**settings.uv_environ(), "UV_CONFIG_FILE": str(tmp_path / "uv.toml")}):
+        (tmp_path / "own.toml").write_text("\n".join(settings.uv_lines()))
+        for env in (settings.uv_environ(), {**settings.uv_environ(), "UV_CONFIG_FILE": str(tmp_path / "own.toml")}):
             argv = [*command, *settings.uv_arguments()]
             env = {"PATH": os.environ["PATH"], "HOME": str(tmp_path), **env}
             done = subprocess.run(argv, cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
