@@ -359,7 +359,7 @@ def _bootstrap(suite: str) -> Image:
     """Make the image from Debian's packages with mmdebstrap."""
     with workplace.open_one() as folder:
         tar = folder / "root.tar"
-        env = {"SOURCE_DATE_EPOCH": str(oci.EPOCH), "TMPDIR": os.environ.get("TMPDIR", "/tmp")}
+        env = {"SOURCE_DATE_EPOCH": str(oci.EPOCH), "TMPDIR": str(workplace.scratch(folder))}
         try:
             proc.run((*_MMDEBSTRAP, suite, str(tar)), env=env)
         except ToolError as exc:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,6 +56,16 @@ def working_container(folder: Path, name: str) -> Iterator[None]:
         note.unlink(missing_ok=True)
 
 
+def scratch(folder: Path) -> Path:
+    """A folder for temporary files that a tool's user namespace can reach, which a home mostly is not; goes with
+    `folder`, whoever of the user's sub-ids its files belong to.
+    """
+    made = Path(tempfile.mkdtemp(prefix="ocicaliban-"))
+    (folder / "scratch").symlink_to(made)
+    made.chmod(0o711)
+    return made
+
+
 def sweep() -> None:
     """Remove what killed processes left behind: their folders and working containers."""
     if not paths.work().is_dir():
@@ -65,6 +77,7 @@ def sweep() -> None:
                     fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
+                _kill_users_of(folder)
                 _clear(folder)
 
 
@@ -78,4 +91,15 @@ def _alone() -> Iterator[None]:
 def _clear(folder: Path) -> None:
     for note in folder.glob("container-*"):
         proc.ok(("buildah", "rm", note.name.removeprefix("container-")))
+    made = folder / "scratch"
+    if made.is_symlink():
+        proc.ok(("podman", "unshare", "rm", "-rf", "--one-file-system", os.readlink(made)))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _kill_users_of(folder: Path) -> None:
+    """Kill what works for a dead process: mmdebstrap, asked to end while it makes a root, waits for ever."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if os.fsencode(f"{folder}/") in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)

@@ -1,5 +1,6 @@
 """Every form of the base, with a real registry on the loopback and the real image store."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -414,3 +415,32 @@ def test_a_base_with_a_user_an_entry_point_and_a_volume_runs_the_project_all_the
     )
     assert _ok(folder, "run", "hello.py").stdout == "0 /usr/app 0\n\n"
     assert (folder / "made").stat().st_uid == os.getuid()
+
+
+def test_a_killed_bootstrap_leaves_nothing_that_the_next_command_does_not_clear(project: Make, tmp_path: Path) -> None:
+    (tmp_path / "tmp").mkdir()
+    env = {**_environment(), "XDG_CACHE_HOME": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
+    # mmdebstrap works as one of the user's sub-ids, which must be able to pass.
+    for above in (tmp_path, *tmp_path.parents):
+        if above.stat().st_uid == os.getuid():
+            above.chmod(0o711)
+    folder = project('bootstrap = "debian:bookworm"')
+    argv = _command("build", "--no-cache")
+    child = subprocess.Popen(argv, cwd=folder, env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        for _ in range(300):
+            if list((tmp_path / "tmp").glob("ocicaliban-*/mmdebstrap.*/usr/bin/dpkg")):
+                break
+            time.sleep(0.1)
+        else:
+            raise AssertionError("mmdebstrap did not begin")
+    finally:
+        child.kill()
+        child.wait()
+    sweep = [sys.executable, "-c", "from ocicaliban import workplace; workplace.sweep()"]
+    subprocess.run(sweep, env=env, check=True, cwd=folder)
+    assert list((tmp_path / "tmp").iterdir()) == []
+    assert list((tmp_path / "cache" / "ocicaliban" / "work").glob("build-*")) == []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            assert str(tmp_path).encode() not in path.read_bytes()
