@@ -373,6 +373,12 @@ def missing_files(devices: Iterable[Device]) -> dict[Path, tuple[str, ...]]:
     return missing
 
 
+def host_files(devices: Iterable[Device]) -> tuple[str, ...]:
+    """The paths of the host that these devices bring into a container, and their hooks' programs."""
+    chosen = tuple(devices)
+    return tuple(_host_paths(resolve(chosen))) if chosen else ()
+
+
 def _host_paths(edit: Injection) -> Iterator[str]:
     yield from (mount.host_path for mount in edit.mounts if mount.type != "tmpfs")
     yield from (node.host_path or node.path for node in edit.devices)

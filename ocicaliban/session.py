@@ -42,7 +42,9 @@ class Planned:
     def looked_for(self) -> tuple[Path, ...]:
         """Where planning looked for something, which may not be there."""
         folders = [folder for _, folder in catalog.layer_folders(self.project)]
-        return (self.project.root, *folders, *gpu.spec_dirs(os.environ))
+        # A spec may outlive the driver's files that it names.
+        drivers = [Path(name) for name in gpu.host_files(self.gpus)]
+        return (self.project.root, *folders, *gpu.spec_dirs(os.environ), *drivers)
 
     def paths(self) -> Iterator[str]:
         """Everything in the trees, their roots included."""
@@ -125,9 +127,14 @@ def read(
     variant: Variant = "gpu" if gpus else "cpu"
     locked = lock.read(root)
     base = _base(project, recipes, variant)
-    known = locked.base.get(variant)
-    if known and bases.holds(known, base):
+    # Often the base is the same with a GPU and without: then it is what the other variant has locked.
+    pinned = [locked.base[name] for name in (variant, "cpu", "gpu") if name in locked.base]
+    known = next((one for one in pinned if bases.holds(one, base)), None)
+    if known and not (fresh and variant not in locked.base):
         base = known
+        if resolve and locked.base.get(variant) != known:
+            locked = lock.with_base(locked, variant, base)
+            lock.write(root, locked)
     elif resolve:
         base = bases.resolved(base, fresh=fresh, say=say)
         locked = lock.with_base(locked, variant, base)

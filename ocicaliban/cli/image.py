@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, NoCache
+from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache
 
 if TYPE_CHECKING:
     from ocicaliban import gpu
@@ -54,6 +54,7 @@ def build(
     gpus: Gpus = None,
     extras: Extras = None,
     dirs: Dirs = None,
+    mount: Mount = False,
     cloud_key: CloudKey = "",
     debug: Debug = False,
 ) -> None:
@@ -70,6 +71,7 @@ def build(
         gpus=session.choose_gpus(gpu_wanted, gpus, _say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
+        mount=mount,
         fresh=no_cache,
         say=_say,
     )
@@ -87,7 +89,7 @@ def run(
     podman_args: Annotated[
         str, typer.Option("--podman-args", "--docker-run-args", help="More arguments for `podman run`.")
     ] = "",
-    mount: Annotated[bool, typer.Option("--mount", help="Mount the project instead of copying it.")] = False,
+    mount: Mount = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
     no_cache: NoCache = False,
     gpu_wanted: Gpu = None,
@@ -120,14 +122,22 @@ def run(
             fresh=no_cache,
             say=_say,
         )
+    if devices and not planned.plan.launch.devices:
+        if gpu_wanted or gpus:
+            raise UsageError(f"the mode '{mode}' has no recipe that brings the GPU", "add \"cuda\" to its list")
+        devices = ()
     if dry_run:
         for line in render.lines(planned.plan, *_state(planned)):
             print(f"# {line}")
     if image_id:
         image = Image(id=image_id, digest="", key="")
     elif dry_run:
-        words = ["ocicaliban", "build", *([] if mode == "build" else ["--mode", mode]), *([module] if module else [])]
-        image = Image(id=f'"$({shlex.join(words)})"', digest="", key="")
+        words = ["ocicaliban", "build", "--mode", mode]
+        words += ["--gpus", ",".join(device.qualified for device in devices)] if devices else ["--nogpu"]
+        words += [word for extra in extras or () for word in ("--extras", extra)]
+        words += [word for folder in dirs or () for word in ("--dir", folder)]
+        words += [flag for flag, wanted in (("--mount", mount), ("--no-cache", no_cache)) if wanted]
+        image = Image(id=f'"$({shlex.join([*words, *([module] if module else [])])})"', digest="", key="")
     else:
         image = _built(planned, no_cache)
     where = f"running on {'the GPU: ' + ', '.join(d.qualified for d in devices) if devices else 'the CPU'}"
@@ -146,14 +156,14 @@ def run(
     if dry_run:
         print(script, end="")
         raw = {*options[1:], *(() if image_id else (image.id,))}
-        print(" ".join(word if word in raw else shlex.quote(word) for word in argv))
+        print(" ".join(word if word in raw else shlex.quote(word) for word in proc.in_cgroup2(argv)))
         return
     _say(where)
     if not (no_cache or image_id or podman_args or cloud_key):
         hot.remember(
             context.obj,
             found,
-            read=(*map(str, (*planned.looked_for, *store.settings_files())), proc.tool("podman")),
+            read=(*map(str, (*planned.looked_for, *store.settings_files())), proc.tool("podman"), *options[1:]),
             entries=planned.paths(),
             said=where,
             image=image.id,

@@ -34,18 +34,14 @@ def list_() -> None:
 
 @app.command()
 def show(name: str) -> None:
-    """Show what a recipe does and which parameters it takes."""
-    from ocicaliban import catalog
+    """Show what a recipe is for, which parameters it takes and what it does."""
+    from ocicaliban import catalog, describe
 
-    recipe = catalog.find(_project(), name)
-    print(f"{recipe.name}: {recipe.summary}")
-    if recipe.after:
-        print(f"after: {', '.join(recipe.after)}")
-    for key, param in recipe.params.items():
-        default = "" if param.default in (None, "", ()) else f" (default {param.default})"
-        print(f"  {key}: {param.type}{', required' if param.required else ''}{default}  {param.help}".rstrip())
-    for step in recipe.steps:
-        print(f"step: {step.do} {step.script or step.to}{' when ' + step.when if step.when else ''}".rstrip())
+    project = _project()
+    recipe = catalog.find(project, name)
+    place = next(folder for known, _, folder in catalog.names(project) if known == name)
+    modes = [mode for mode, recipes in sorted(catalog.modes(project).items()) if name in recipes]
+    print("\n".join(describe.recipe(recipe, str(place), modes)))
 
 
 @app.command()

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban import catalog, describe
 from ocicaliban.__main__ import main
+from ocicaliban.model import Project
 
 
 def test_calibans_underscores_are_understood(capsys: pytest.CaptureFixture[str]) -> None:
@@ -34,12 +36,26 @@ def test_help_and_completion_import_nothing_that_is_slow(words: str) -> None:
     assert done.stderr.splitlines()[-1].strip() == ""
 
 
-COMMANDS = Path(__file__).parents[2] / "docs" / "reference" / "commands.md"
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+
+
+def _is_current(name: str, text: str) -> None:
+    if os.environ.get("OCICALIBAN_GOLDEN") == "1":
+        (REFERENCE / name).write_text(text)
+    assert (REFERENCE / name).read_text() == text, "run the tests with OCICALIBAN_GOLDEN=1"
 
 
 def test_the_reference_of_the_commands_is_what_they_say_themselves() -> None:
     argv = [sys.executable, "-m", "typer", "ocicaliban.cli.app", "utils", "docs", "--name", "ocicaliban"]
-    text = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.rstrip() + "\n"
-    if os.environ.get("OCICALIBAN_GOLDEN") == "1":
-        COMMANDS.write_text(text)
-    assert COMMANDS.read_text() == text, "run the tests with OCICALIBAN_GOLDEN=1"
+    _is_current("commands.md", subprocess.run(argv, capture_output=True, text=True, check=True).stdout.rstrip() + "\n")
+
+
+def test_the_reference_of_the_recipes_is_what_layers_show_says() -> None:
+    project = Project(root=Path("/nowhere"))
+    modes = catalog.modes(project)
+    out = ["# Recipes", "", "What `ocicaliban layers show NAME` says of each built-in recipe."]
+    for name, _, _ in catalog.names(project):
+        used = [mode for mode, recipes in sorted(modes.items()) if name in recipes]
+        lines = describe.recipe(catalog.find(project, name), f"layers/{name}", used)
+        out += ["", f"## {name}", "", "```text", *lines, "```"]
+    _is_current("recipes.md", "\n".join(out) + "\n")
