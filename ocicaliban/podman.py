@@ -37,7 +37,8 @@ def run_argv(
     if terminal[0]:
         argv.append("-i")
     if all(terminal):
-        argv += ["-t", "--env", "TERM"]
+        # What programs go by when they choose colours; podman leaves out what is not set here.
+        argv += ["-t", "--env", "TERM", "--env", "COLORTERM", "--env", "NO_COLOR"]
     else:
         argv += ["-i"] if not terminal[0] else []
     for key, value in launch.env:
