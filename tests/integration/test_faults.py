@@ -249,8 +249,9 @@ def test_a_full_image_store(project: Project, tmp_path: Path) -> None:
     project.env["XDG_DATA_HOME"] = str(tmp_path / "data")
     (tmp_path / "data").mkdir()
     script = 'mount -t tmpfs -o size=4m none "$XDG_DATA_HOME" && exec "$@"'
-    said, _ = project.fails("build", "t.py", code=1, inside=("buildah", "unshare", "sh", "-c", script, "_"))
+    said, told = project.fails("build", "t.py", code=1, inside=("buildah", "unshare", "sh", "-c", script, "_"))
     assert "no space left on device" in said
+    assert "make room" in told
 
 
 def _path_without(folder: Path, *missing: str) -> str:
