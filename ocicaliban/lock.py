@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -51,12 +52,17 @@ def read(root: Path) -> Lock:
 
 
 def write(root: Path, lock: Lock) -> None:
-    """Replace the project's lock atomically."""
+    """Replace the project's lock atomically; raises OSError when that cannot be, and leaves nothing then."""
     body = tomli_w.dumps(asdict(lock), multiline_strings=True)
     temporary = root / f".{NAME}.{os.getpid()}"
     head = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
-    temporary.write_text(head + body, encoding="utf-8")
-    temporary.replace(root / NAME)
+    try:
+        temporary.write_text(head + body, encoding="utf-8")
+        temporary.replace(root / NAME)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def with_base(lock: Lock, variant: Variant, base: Base) -> Lock:

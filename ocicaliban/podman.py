@@ -152,6 +152,18 @@ APP = "/usr/app"
 _SRC_LAYOUT = ("env", f"PYTHONPATH={APP}/src:{APP}", "python3")
 
 
+def entry_files(command: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths in the project of which the command needs one; none for no command."""
+    if not command:
+        return ()
+    if "-m" in command:
+        path = command[-1].replace(".", "/")
+        tops = ("src/",) if command[0] == "env" else ("",)
+        return tuple(f"{top}{path}{end}" for top in tops for end in (".py", "/__main__.py"))
+    path = os.path.normpath(command[-1])
+    return path, f"{path}/__main__.py"
+
+
 def _no_option(name: str) -> str:
     return f"./{name}" if name.startswith("-") else name
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -26,6 +27,7 @@ from ocicaliban import (
 )
 from ocicaliban import plan as plans
 from ocicaliban.errors import UsageError
+from ocicaliban.lock import Lock
 from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
 
 
@@ -99,6 +101,42 @@ def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cu
     return cuda.Request(version=str(values["version"]), components=_tuple(values["components"]), known=table)
 
 
+def _keep(root: Path, locked: Lock, say: Callable[[str], None]) -> None:
+    """Write the lock; a project that cannot be written to is built without one."""
+    try:
+        lock.write(root, locked)
+    except OSError as exc:
+        if exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise
+        say(f"note: {lock.NAME} cannot be written here ({exc.strerror}); what is resolved is not kept")
+
+
+def _folders(project: Project, more: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders of data, relative to the project's root; raises UsageError for one that cannot be."""
+    found = []
+    for name in (*project.dirs, *more):
+        folder = (project.root / name).resolve()
+        root = project.root.resolve()
+        if not folder.is_relative_to(root):
+            raise UsageError(f"the folder '{name}' does not lie in the project", "copy or bind it into the project")
+        if folder == root:
+            raise UsageError(f"the folder of data '{name}' is the project itself", "name a folder in it")
+        found.append(str(folder.relative_to(root)))
+    return tuple(dict.fromkeys(found))
+
+
+def _is_in(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> None:
+    """Raise UsageError when what the container shall start is left out of the image."""
+    wanted = podman.entry_files(command)
+    if any(path.startswith(f"{folder}/") for path in wanted for folder in folders):
+        return
+    if wanted and not {entry.path for entry in tree.entries} & {*wanted}:
+        raise UsageError(
+            f"'{wanted[0]}' is left out of the image by an ignore file",
+            "let it in with a line `!PATTERN` in .containerignore or .gitignore, or use --mount",
+        )
+
+
 def read(
     root: Path,
     mode: str,
@@ -134,11 +172,11 @@ def read(
         base = known
         if resolve and locked.base.get(variant) != known:
             locked = lock.with_base(locked, variant, base)
-            lock.write(root, locked)
+            _keep(root, locked, say)
     elif resolve:
         base = bases.resolved(base, fresh=fresh, say=say)
         locked = lock.with_base(locked, variant, base)
-        lock.write(root, locked)
+        _keep(root, locked, say)
     requirements: tuple[tuple[str, str], ...] = ()
     libraries = ""
     python = next((recipe for recipe in recipes if recipe.name == "python"), None)
@@ -153,19 +191,18 @@ def read(
             libraries = cuda.library_path(asked, resolution.requirements, base.python) if asked else ""
             requirements = weights.groups(resolution.requirements, resolution.weights)
             if resolution != known_python and resolve:
-                lock.write(root, lock.with_python(locked, variant, resolution))
+                _keep(root, lock.with_python(locked, variant, resolution), say)
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
-    folders = tuple(dict.fromkeys((*project.dirs, *dirs)))
+    folders = _folders(project, dirs)
     for name in folders:
-        if not (root / name).resolve().is_relative_to(root.resolve()):
-            raise UsageError(f"the folder '{name}' does not lie in the project", "copy or bind it into the project")
         tree = snapshot.read_tree(root / name, memo=_memo(root, name), ignore=False)
         trees[tree.digest] = tree
-        data.append((name.strip("/"), tree.digest))
+        data.append((name, tree.digest))
     source = ""
     if any(recipe.name == "source-copy" for recipe in recipes):
         tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=(*folders, lock.NAME))
+        _is_in(tree, command, folders)
         trees[tree.digest] = tree
         source = tree.digest
     world = Snapshot(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 from pathlib import Path
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
     from ocicaliban import gpu
     from ocicaliban.model import Image
     from ocicaliban.session import Planned
+
+
+# The grammar of a reference in the OCI distribution spec, with a port and without a digest.
+_TAG = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?")
 
 
 def _say(line: str) -> None:
@@ -60,8 +65,11 @@ def build(
 ) -> None:
     """Build the project's image and print its id."""
     from ocicaliban import proc, session
+    from ocicaliban.errors import UsageError
 
     _require_user()
+    if tag and not _TAG.fullmatch(tag):
+        raise UsageError(f"'{tag}' is no name for an image", "lower case, as in digits:v1 or ghcr.io/me/digits:v1")
     if cloud_key:
         _say("note: no credential enters an image; give --cloud-key to `ocicaliban run`")
     planned = session.read(
@@ -106,6 +114,9 @@ def run(
 
     if not module and not image_id and mode == "run":
         raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run train.py -- --lr 0.1")
+    given = (*_cloud_key(cloud_key), *podman.words(podman_args))
+    if image_id and not proc.ok(("podman", "image", "exists", image_id)):
+        raise UsageError(f"there is no image '{image_id}'", "`podman images` lists them; `ocicaliban build` makes one")
     if not dry_run:
         _require_user()
     with hot.recording() as found:
@@ -149,7 +160,7 @@ def run(
         tuple(context.args),
         name=name,
         terminal=podman.terminal(),
-        extra=(*extra, *_cloud_key(cloud_key), *podman.words(podman_args)),
+        extra=(*extra, *given),
         entrypoint=podman.entry_command(Path.cwd(), module) if image_id else (),
     )
     argv = (argv[0], *options, *argv[1:])
@@ -175,6 +186,7 @@ def run(
 
 def _cloud_key(path: str) -> tuple[str, ...]:
     """podman's options that let the container, and no image, have the key file."""
+    from ocicaliban import podman
     from ocicaliban.errors import UsageError
 
     if not path:
@@ -183,7 +195,7 @@ def _cloud_key(path: str) -> tuple[str, ...]:
     if not file.is_file():
         raise UsageError(f"--cloud-key: there is no file {file}", "give the path of a service account's JSON key")
     inside = "/run/secrets/cloud-key.json"
-    return "-v", f"{file}:{inside}:ro", "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
+    return *podman.bind(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
 
 
 def _gpu_arguments(devices: tuple[gpu.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:

@@ -20,7 +20,12 @@ TAIL = "--env A=1 -v /p:/usr/app -p 80:80 --workdir /usr/app --memory 1g --entry
 
 @pytest.mark.parametrize(
     ("terminal", "flags"),
-    [((True, True), "-i -t --env TERM --env COLORTERM --env NO_COLOR"), ((False, False), "-i"), ((True, False), "-i"), ((False, True), "-i")],
+    [
+        ((True, True), "-i -t --env TERM --env COLORTERM --env NO_COLOR"),
+        ((False, False), "-i"),
+        ((True, False), "-i"),
+        ((False, True), "-i"),
+    ],
 )
 def test_the_command_line(terminal: tuple[bool, bool], flags: str) -> None:
     argv = run_argv(IMAGE, LAUNCH, ("--lr", "1"), name="n", terminal=terminal, extra=("--memory", "1g"))
