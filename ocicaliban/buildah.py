@@ -22,7 +22,9 @@ def run_argv(
     container: str, inputs: Path, mounts: tuple[str, ...], env: tuple[tuple[str, str], ...]
 ) -> tuple[str, ...]:
     """Run `inputs`/script with sh in a working container; `env` enters neither its config nor its history."""
-    argv = ["buildah", "run", "--isolation", "rootless", "--network", "host", "-v", f"{inputs}:{INPUTS}:ro"]
+    # Without history whatever BUILDAH_HISTORY says: the image would differ, and tell of the host.
+    argv = ["buildah", "run", "--add-history=false", "--isolation", "rootless", "--network", "host"]
+    argv += ["-v", f"{inputs}:{INPUTS}:ro"]
     for mount in mounts:
         argv += ["-v", mount]
     for name, value in env:
@@ -32,7 +34,7 @@ def run_argv(
 
 def config_argv(container: str, step: Configure, path: str) -> tuple[str, ...]:
     """Apply a configure step to a working container whose PATH is `path`."""
-    argv = ["buildah", "config"]
+    argv = ["buildah", "config", "--add-history=false"]
     for name, value in step.env:
         argv += ["--env", f"{name}={value}"]
     if step.path:
@@ -48,7 +50,7 @@ def config_argv(container: str, step: Configure, path: str) -> tuple[str, ...]:
 
 def commit_argv(container: str, name: str) -> tuple[str, ...]:
     """Commit a working container as an image called `name`, all its times fixed."""
-    return ("buildah", "commit", "--quiet", "--timestamp", str(oci.EPOCH), container, name)
+    return ("buildah", "commit", "--quiet", "--format", "oci", "--timestamp", str(oci.EPOCH), container, name)
 
 
 def image_config(image: str) -> dict[str, Any]:

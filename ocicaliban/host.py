@@ -11,8 +11,6 @@ from attrs import field, frozen
 
 from ocicaliban.errors import UsageError
 
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-
 
 @frozen(kw_only=True)
 class HostSettings:

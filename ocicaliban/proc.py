@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -23,6 +24,9 @@ _HINTS = {
     "unable to locate package": "look the name up with `apt-cache search`, for the release that the base has",
     "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
 }
+
+_PASSWORD = re.compile(r"(?<=://)[^/\s]+@")
+"""The user and password in an address: older versions of uv, and scripts, print them."""
 
 
 def tool(name: str) -> str:
@@ -88,7 +92,7 @@ def run(
     except OSError as exc:
         raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
     if done.returncode:
-        stderr = (done.stderr or "").strip()
+        stderr = _PASSWORD.sub("****@", done.stderr or "").strip()
         hint = next((known for sign, known in _HINTS.items() if sign in stderr.lower()), hint)
         message = doing or f"{shlex.join(argv[:2])} failed"
         raise ToolError(f"{message}\n{stderr}" if stderr else message, hint, stderr=stderr)

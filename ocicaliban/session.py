@@ -56,6 +56,12 @@ def _base(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> Ba
     return bases.declared(str(values["image"]), str(values["bootstrap"]))
 
 
+def _secret_files(project: Project, folder: Path) -> tuple[str, ...]:
+    """Where the build secrets lie, relative to `folder`: those in it must not enter an image."""
+    files = (project.root / Path(file).expanduser() for file in project.secrets.values())
+    return tuple(os.path.relpath(file, folder) for file in files)
+
+
 def read(
     root: Path,
     mode: str,
@@ -105,12 +111,15 @@ def read(
     for name in folders:
         if not (root / name).resolve().is_relative_to(root.resolve()):
             raise UsageError(f"the folder '{name}' does not lie in the project", "copy or bind it into the project")
-        tree = snapshot.read_tree(root / name, memo=_memo(root, name), ignore=False)
+        tree = snapshot.read_tree(
+            root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
+        )
         trees[tree.digest] = tree
         data.append((name.strip("/"), tree.digest))
     source = ""
     if any(recipe.name == "source-copy" for recipe in recipes):
-        tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=(*folders, lock.NAME))
+        left_out = (*folders, *_secret_files(project, root), lock.NAME)
+        tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=left_out)
         trees[tree.digest] = tree
         source = tree.digest
     command = podman.entry_command(root, module)

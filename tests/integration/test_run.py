@@ -63,17 +63,6 @@ def _images() -> set[str]:
     return set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split())
 
 
-@pytest.fixture(scope="session")
-def base_lock(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The lock of a project that has nothing but the bootstrapped base, which is made once."""
-    folder = tmp_path_factory.mktemp("base")
-    _write(folder, {"ocicaliban.toml": CONFIG})
-    _ok(folder, "build")
-    lock = (folder / "ocicaliban.lock").read_text()
-    assert "[base.cpu]" in lock
-    return lock
-
-
 Make = Callable[..., Path]
 
 

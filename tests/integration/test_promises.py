@@ -1,0 +1,320 @@
+"""The promises that the README makes, each held against the real tools."""
+
+import base64
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import uuid
+import zipfile
+from collections.abc import Iterator, Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import quote
+
+import pytest
+from attrs import frozen
+
+REPOSITORY = Path(__file__).parents[2]
+CONFIG = '[layers.base]\nbootstrap = "debian:bookworm"\n'
+Done = subprocess.CompletedProcess[str]
+
+
+def _environment(extra: Mapping[str, str]) -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", **extra}
+
+
+def _command(*args: str) -> list[str]:
+    return [sys.executable, "-m", "ocicaliban", *args]
+
+
+def _call(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
+    return subprocess.run(
+        _command(*args), cwd=folder, env=_environment(env or {}), stdin=subprocess.DEVNULL, capture_output=True,
+        text=True, timeout=240,
+    )  # fmt: skip
+
+
+def _ok(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
+    done = _call(folder, *args, env=env)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def _out(*argv: str) -> str:
+    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> Path:
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    return folder
+
+
+def _recipe(name: str, script: str, *lines: str) -> dict[str, str]:
+    """The files of a recipe of the project's own, which runs a script upon the base."""
+    head = f'summary = "{name}"\nafter = ["base"]\n[[steps]]\ndo = "run"\nscript = "install.sh"\n'
+    return {f"layers/{name}/layer.toml": head + "\n".join(lines) + "\n", f"layers/{name}/install.sh": script}
+
+
+# --- secrets ---
+
+
+def _wheel(folder: Path, name: str) -> Path:
+    """A wheel of one module."""
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", "answer = 42\n")
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+    return path
+
+
+@frozen
+class Private:
+    """A package index that asks for a password; `marker` is in the password and nowhere else."""
+
+    marker: str
+    package: str
+    port: int
+
+    def url(self, path: str = "simple", wrong: str = "") -> str:
+        """The index's address, user and password (or a `wrong` one) in it."""
+        return f"http://reader:{quote(f'pw@{wrong or self.marker}')}@127.0.0.1:{self.port}/{path}/"
+
+    @property
+    def header(self) -> str:
+        """What a client sends to get in."""
+        return base64.b64encode(f"reader:pw@{self.marker}".encode()).decode()
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[Private]:
+    """A private index on loopback that has one package."""
+    package = f"octiny{uuid.uuid4().hex[:12]}"
+    wheel = _wheel(tmp_path, package).read_bytes()
+    digest = hashlib.sha256(wheel).hexdigest()
+    page = f'<a href="/files/{package}-1.0-py3-none-any.whl#sha256={digest}">{package}-1.0-py3-none-any.whl</a>'
+    answers = {f"/simple/{package}/": page.encode(), f"/files/{package}-1.0-py3-none-any.whl": wheel}
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            body, status = answers.get(self.path, b""), 200 if self.path in answers else 404
+            if self.headers.get("Authorization") != f"Basic {found.header}":
+                body, status = b"", 401
+            self.send_response(status)
+            self.send_header("Content-Type", "text/html" if self.path.endswith("/") else "application/octet-stream")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_HEAD = do_GET
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    found = Private(uuid.uuid4().hex, package, server.server_port)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield found
+    server.shutdown()
+    server.server_close()
+
+
+def _forms(marker: str) -> tuple[bytes, ...]:
+    """A marker, and what it looks like within something that was encoded by base64."""
+    found = [marker.encode()]
+    for before in range(3):
+        text = base64.b64encode(b"\0" * before + marker.encode())
+        found.append(text[4 if before else 0 : -4])
+    return tuple(found)
+
+
+@frozen
+class Guarded:
+    """A project with all kinds of secrets, its environment, and the markers that nothing may hold."""
+
+    folder: Path
+    env: dict[str, str]
+    markers: dict[str, str]
+    places: tuple[Path, ...]
+    package: str
+
+    def leaks(self, data: bytes) -> set[str]:
+        """The secrets in these bytes."""
+        return {kind for kind, marker in self.markers.items() if any(form in data for form in _forms(marker))}
+
+    def kept(self) -> dict[str, set[str]]:
+        """The files of ours on the host that hold a secret in their contents or their names."""
+        files = [path for place in self.places for path in (place.rglob("*") if place.is_dir() else [place])]
+        assert len(files) > 3
+        held = {str(path): self.leaks(bytes(path) + (path.read_bytes() if path.is_file() else b"")) for path in files}
+        assert held.pop(str(self.folder / "token.txt")) == {"secret"}
+        return {path: leaks for path, leaks in held.items() if leaks}
+
+
+FETCH = """
+set -eu
+[ "$(sha256sum </dev/oc/secrets/token)" = "$WANTED" ]
+[ -n "$http_proxy" ] && grep -q BEGIN "$SSL_CERT_FILE"
+[ -z "$(set | grep "$(cat /dev/oc/secrets/token)")" ]
+sleep 0.5
+echo done >/opt/fetched
+"""
+
+
+@pytest.fixture
+def guarded(tmp_path: Path, base_lock: str, private: Private) -> Guarded:
+    """The project; its build uses the index, the build secret and the certificates."""
+    markers = {kind: uuid.uuid4().hex for kind in ("secret", "bundle", "proxy")} | {"index": private.marker}
+    real = os.environ.get("SSL_CERT_FILE") or "/etc/ssl/certs/ca-certificates.crt"
+    bundle = tmp_path / "bundle.crt"
+    bundle.write_text(f"# {markers['bundle']}\n{Path(real).read_text()}")
+    wanted = hashlib.sha256(markers["secret"].encode()).hexdigest()
+    config = f'[secrets]\ntoken = "token.txt"\n[modes]\nbuild = ["base", "fetch", "python", "source-copy"]\n{CONFIG}'
+    folder = _write(
+        tmp_path / "project",
+        {
+            "ocicaliban.toml": config,
+            "ocicaliban.lock": base_lock,
+            "requirements.txt": f"{private.package}\n",
+            "token.txt": markers["secret"],
+            **_recipe("fetch", FETCH, 'secrets = ["token"]', f'env = {{ WANTED = "{wanted}  -" }}'),
+        },
+    )
+    env = {
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "SSL_CERT_FILE": str(bundle),
+        "UV_DEFAULT_INDEX": private.url("empty"),
+        "no_proxy": "127.0.0.1,localhost",
+        **{name: f"http://u:{markers['proxy']}@127.0.0.1:9" for name in ("http_proxy", "https_proxy", "HTTPS_PROXY")},
+    }
+    places = (tmp_path / "state" / "ocicaliban", tmp_path / "cache" / "ocicaliban", folder)
+    return Guarded(folder, env, markers, places, private.package)
+
+
+class _Watch:
+    """Collects the command lines of all processes, as any user of the machine can."""
+
+    def __init__(self) -> None:
+        self.seen: set[bytes] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+
+    def __enter__(self) -> "_Watch":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._over.wait(0.05):
+            for path in Path("/proc").glob("[0-9]*/cmdline"):
+                try:
+                    self.seen.add(path.read_bytes())
+                except OSError:
+                    continue
+
+
+def _in_image(guarded: Guarded, image: str, archive: Path) -> dict[str, set[str]]:
+    """The files in the image's layers, and the JSON about it, that hold a secret."""
+    _out("podman", "save", "--quiet", "--format", "docker-archive", "-o", str(archive), image)
+    # The base's own layer is older than the secrets.
+    base = json.loads(_out("podman", "image", "inspect", image))[0]["RootFS"]["Layers"][0].removeprefix("sha256:")
+    found: dict[str, set[str]] = {}
+    with tarfile.open(archive) as outer:
+        for blob in outer:
+            if not blob.isfile() or base in blob.name:
+                continue
+            stream = outer.extractfile(blob)
+            assert stream is not None
+            if not blob.name.endswith(".tar"):
+                found[blob.name] = guarded.leaks(stream.read())
+                continue
+            with tarfile.open(fileobj=stream) as layer:
+                for member in layer:
+                    held = json.dumps([member.name, member.linkname, member.pax_headers]).encode()
+                    if member.isfile() and (file := layer.extractfile(member)):
+                        held += file.read()
+                    found[f"{blob.name} {member.name}"] = guarded.leaks(held)
+    for known in ("opt/fetched", f"{guarded.package}.py", "usr/app/requirements.txt", "manifest.json"):
+        assert any(name.endswith(known) for name in found), known
+    return {name: leaks for name, leaks in found.items() if leaks}
+
+
+@pytest.mark.parametrize("variable", ["UV_INDEX", "PIP_EXTRA_INDEX_URL"])
+def test_no_secret_of_a_build_is_kept_or_shown(
+    guarded: Guarded, private: Private, tmp_path: Path, variable: str
+) -> None:
+    env = {**guarded.env, variable: private.url()}
+    with _Watch() as watch:
+        done = _ok(guarded.folder, "build", "--nogpu", "--debug", env=env)
+    image = done.stdout.strip()
+    assert any(line.startswith(b"buildah\0run\0") for line in watch.seen)
+    assert {line for line in watch.seen if guarded.leaks(line)} == set()
+    assert guarded.leaks((done.stdout + done.stderr).encode()) == set()
+    assert private.package in (guarded.folder / "ocicaliban.lock").read_text()
+    assert guarded.kept() == {}
+    shown = _out("podman", "image", "inspect", image) + _out("podman", "history", "--no-trunc", image)
+    assert guarded.leaks(shown.encode()) == set()
+    script = f"import {private.package} as p; print(p.answer)"
+    answer = _out("podman", "run", "--rm", "--network=none", image, "python3", "-c", script)
+    assert answer == "42\n"
+    assert _in_image(guarded, image, tmp_path / "image.tar") == {}
+
+
+def test_no_secret_is_kept_or_shown_when_a_build_fails(guarded: Guarded, private: Private) -> None:
+    broken = '/dev/oc/uv pip install --python /usr/bin/python3 --target /opt/x no-such-package-oc\n'
+    config = (guarded.folder / "ocicaliban.toml").read_text().replace('"source-copy"', '"broken"')
+    ways: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
+        "an index that refuses": (
+            {"UV_INDEX": private.url(wrong=guarded.markers["secret"])},
+            {},
+            "cannot be resolved",
+        ),
+        "an index that is not there": (
+            {"UV_INDEX": private.url().replace(str(private.port), "9"), "UV_HTTP_RETRIES": "0"},
+            {},
+            "cannot be resolved",
+        ),
+        "a proxy that is not there": ({"UV_INDEX": private.url(), "no_proxy": "", "UV_HTTP_RETRIES": "0"}, {}, ""),
+        "a package that is not there": (
+            {"UV_INDEX": private.url()},
+            {"requirements.txt": "no-such-package-oc\n"},
+            "cannot be resolved",
+        ),
+        "a step that fails": (
+            {"UV_INDEX": private.url()},
+            {"ocicaliban.toml": config, **_recipe("broken", broken, 'tools = ["uv"]')},
+            "'broken' cannot be built",
+        ),
+        "a step that tells": (
+            {},
+            _recipe("fetch", 'echo "$http_proxy failed" >&2; exit 1\n', 'secrets = ["token"]'),
+            "http://****@127.0.0.1:9 failed",
+        ),
+        "a secret that is not there": (
+            {"UV_INDEX": private.url()},
+            {"ocicaliban.toml": (guarded.folder / "ocicaliban.toml").read_text().replace("token.txt", "nothing.txt")},
+            "token",
+        ),
+    }
+    for way, (env, files, said) in ways.items():
+        _write(guarded.folder, {"requirements.txt": f"{private.package}\n", **files})
+        for flags in ((), ("--debug",)):
+            done = _call(guarded.folder, "build", "--nogpu", "--no-cache", *flags, env={**guarded.env, **env})
+            assert done.returncode in (1, 2), way
+            assert said in done.stderr, way
+            assert ("Traceback" in done.stderr) == bool(flags), way + done.stderr
+            assert guarded.leaks((done.stdout + done.stderr).encode()) == set(), way + done.stderr
+            assert guarded.kept() == {}, way
