@@ -90,7 +90,7 @@ def _python(image: Image) -> str:
     script = "python3 -c 'import platform; print(platform.python_version())'"
     name = f"ocicaliban-base-{os.getpid()}"
     with workplace.open_one() as folder, workplace.working_container(folder, name):
-        proc.run(buildah.from_argv(image.id, name))
+        proc.run(buildah.from_argv(image.id, name), whole=True)
         return proc.run(
             ("buildah", "run", "--isolation", "chroot", name, "--", "sh", "-c", script),
             doing=f"the base image {image.names[0] if image.names else image.id[:12]} has no python3",

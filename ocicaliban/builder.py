@@ -39,6 +39,7 @@ def build(
     `trees` are the folders of its copy steps by digest; `say` gets a line for each layer that is made;
     without `cache` every layer is made anew. Raises OcicalibanError where a step fails.
     """
+    workplace.sweep()
     if cache and plan.layers:
         top = plan.layers[-1]
         if image := store.find(top.name, top.key):
@@ -94,7 +95,7 @@ def _run_layer(
 ) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
     with workplace.working_container(folder, name):
-        proc.run(buildah.from_argv(parent.id, name))
+        proc.run(buildah.from_argv(parent.id, name), whole=True)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
                 inputs = folder / f"{layer.key[:12]}-{number}"
@@ -107,10 +108,10 @@ def _run_layer(
             elif isinstance(step, Configure):
                 have = (buildah.image_config(parent.id).get("config") or {}).get("Env") or []
                 path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
-                proc.run(buildah.config_argv(name, step, path))
+                proc.run(buildah.config_argv(name, step, path), whole=True)
             else:
                 raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
-        proc.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)))
+        proc.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)), whole=True)
         return store.taken(layer.name, layer.key)
 
 

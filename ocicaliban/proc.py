@@ -66,37 +66,48 @@ def run(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    show: bool = False,
+    whole: bool = False,
     doing: str = "",
     hint: str = "",
 ) -> str:
     """Run a tool to its end and return its stdout without the last line end.
 
-    With `show` its stderr goes to ours as it comes. Raises ToolError with the tool's own words where it fails;
+    A tool that changes the image store is let finish what it began (`whole`), whatever happens to us; others end
+    with us. Raises ToolError with the tool's own words where it fails;
     `doing` says what it was about, `hint` what to do where its words tell no better.
     """
     full = {**os.environ, **env} if env is not None else None
     tool(argv[0])
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             list(argv),
             env=full,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=None if show else subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            preexec_fn=_dies_with_us,
+            close_fds=False,  # the lock of a workplace stays with the tool; all else of ours closes by itself
+            start_new_session=whole,
+            preexec_fn=None if whole else _dies_with_us,
         )
     except OSError as exc:
         raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
-    if done.returncode:
-        stderr = _PASSWORD.sub("****@", done.stderr or "").strip()
+    with child:
+        try:
+            out, stderr = child.communicate()
+        except KeyboardInterrupt:
+            if not whole:
+                child.terminate()
+            child.communicate()
+            raise
+    if child.returncode:
+        stderr = _PASSWORD.sub("****@", stderr).strip()
         hint = next((known for sign, known in _HINTS.items() if sign in stderr.lower()), hint)
         message = doing or f"{shlex.join(argv[:2])} failed"
         raise ToolError(f"{message}\n{stderr}" if stderr else message, hint, stderr=stderr)
-    return done.stdout.rstrip("\n")
+    return out.rstrip("\n")
 
 
 def ok(argv: Sequence[str]) -> bool:

@@ -85,6 +85,7 @@ def take(folder: Path, layer: str, key: str) -> Image:
     identity = proc.run(
         ("buildah", "pull", "--quiet", f"oci:{folder_for(layer, key)}"),
         cwd=folder,
+        whole=True,
         doing=f"the layer '{layer}' cannot be stored",
     ).splitlines()[-1]
     if image := find(layer, key):

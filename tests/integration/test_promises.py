@@ -4,13 +4,16 @@ import base64
 import hashlib
 import json
 import os
+import random
+import signal
 import subprocess
 import sys
 import tarfile
 import threading
+import time
 import uuid
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
@@ -318,3 +321,126 @@ def test_no_secret_is_kept_or_shown_when_a_build_fails(guarded: Guarded, private
             assert ("Traceback" in done.stderr) == bool(flags), way + done.stderr
             assert guarded.leaks((done.stdout + done.stderr).encode()) == set(), way + done.stderr
             assert guarded.kept() == {}, way
+
+
+# --- kill -9, and many at once ---
+
+
+def _start(folder: Path, env: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        _command("build", "--nogpu", "--json"), cwd=folder, env=_environment(env or {}), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+
+
+def _built(stderr: str) -> list[str]:
+    """The layers that a command made, in order."""
+    return [line.removesuffix(": building") for line in stderr.splitlines() if line.endswith(": building")]
+
+
+def _containers() -> set[str]:
+    names = _out("buildah", "containers", "--format", "{{.ContainerName}}").split()
+    return {name for name in names if name.startswith("ocicaliban-")}
+
+
+def _unnamed() -> set[str]:
+    return set(_out("podman", "images", "-a", "-q", "--no-trunc", "--filter", "dangling=true").split())
+
+
+def _layers(folder: Path, env: Mapping[str, str]) -> dict[str, bool]:
+    """The layers of the project's plan, and whether the store has them."""
+    plan = json.loads(_ok(folder, "plan", "--nogpu", "--json", "build", env=env).stdout)
+    return {layer["name"]: layer["present"] for layer in plan["layers"]}
+
+
+SEED, PARTS = 20261123, 6
+KILLED = '[modes]\nbuild = ["base", "first", "second", "source-copy"]\n' + CONFIG
+
+
+def _layered(folder: Path, base_lock: str) -> Path:
+    """A project whose layers, two that run something and two of files, nobody has built yet."""
+    mark = uuid.uuid4().hex
+    return _write(
+        folder,
+        {
+            "ocicaliban.toml": KILLED,
+            "ocicaliban.lock": base_lock,
+            "say.py": f"print(open('/opt/first').read() + open('/opt/second').read() + '{mark}')\n",
+            "blob": mark * 200_000,
+            **_recipe("first", f"head -c 20000000 /dev/urandom >/opt/blob; echo {mark} >/opt/first\n"),
+            **_recipe("second", f"sleep 0.2; echo {mark} >/opt/second\n"),
+        },
+    )
+
+
+def test_after_kill_9_at_any_moment_the_next_build_cleans_up_and_reuses(tmp_path: Path, base_lock: str) -> None:
+    env = {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    work = tmp_path / "cache" / "ocicaliban" / "work"
+    containers, unnamed = _containers(), _unnamed()
+    began = time.monotonic()
+    _ok(_layered(tmp_path / "whole", base_lock), "build", "--nogpu", env=env)
+    lasted = time.monotonic() - began
+    moments = random.Random(SEED)
+    killed = 0
+    for number in range(PARTS):
+        folder = _layered(tmp_path / f"killed{number}", base_lock)
+        child = _start(folder, env)
+        time.sleep(lasted * (number + moments.random()) / PARTS)
+        child.kill()
+        finished = _built(child.communicate()[1])[:-1]
+        killed += child.returncode == -signal.SIGKILL
+        done = _call(folder, "build", "--nogpu", "--json", env=env)
+        where = f"part {number} of {PARTS}: {done.stderr}"
+        assert done.returncode == 0, where
+        assert not set(finished) & set(_built(done.stderr)), where
+        assert _containers() <= containers, where
+        assert _unnamed() <= unnamed, where
+        assert list(work.glob("build-*")) == [], where
+        assert all(_layers(folder, env).values()), where
+    assert killed > PARTS / 2
+
+
+def _ended(children: Sequence[subprocess.Popen[str]]) -> tuple[list[str], list[str]]:
+    """What each build printed on stdout, and all the layers that they made."""
+    outputs, made = [], []
+    for child in children:
+        out, err = child.communicate(timeout=240)
+        assert child.returncode == 0, err
+        outputs.append(out)
+        made += _built(err)
+    return outputs, made
+
+
+def test_two_builds_of_one_project_at_once_make_each_layer_once(
+    tmp_path: Path, base_lock: str, private: Private
+) -> None:
+    folder = _write(_layered(tmp_path / "project", base_lock), {"requirements.txt": f"{private.package}\n"})
+    config = (folder / "ocicaliban.toml").read_text().replace('"second",', '"second", "python",')
+    _write(folder, {"ocicaliban.toml": config})
+    env = {"UV_DEFAULT_INDEX": private.url()}
+    outputs, made = _ended([_start(folder, env), _start(folder, env)])
+    assert outputs[0] == outputs[1]
+    assert sorted(made) == ["first", "python", "second", "source-copy"]
+    assert _built(_ok(folder, "build", "--nogpu", env=env).stderr) == []
+
+
+def test_ten_builds_at_once_end_right_and_share_what_they_have_in_common(tmp_path: Path, base_lock: str) -> None:
+    shared = _recipe("shared", f"sleep 0.2; echo {uuid.uuid4().hex} >/opt/shared\n")
+    config = '[modes]\nbuild = ["base", "shared", "source-copy"]\n' + CONFIG
+    marks = [uuid.uuid4().hex for _ in range(10)]
+    folders = [
+        _write(
+            tmp_path / mark,
+            {"ocicaliban.toml": config, "ocicaliban.lock": base_lock, "say.py": f"print('{mark}')\n", **shared},
+        )
+        for mark in marks
+    ]
+    containers, unnamed = _containers(), _unnamed()
+    outputs, made = _ended([_start(folder) for folder in folders])
+    assert sorted(made) == ["shared"] + ["source-copy"] * 10
+    for mark, output in zip(marks, outputs, strict=True):
+        image = json.loads(output)["id"]
+        said = _out("podman", "run", "--rm", "--network=none", image, "cat", "/usr/app/say.py")
+        assert said == f"print('{mark}')\n"
+    assert _containers() <= containers
+    assert _unnamed() <= unnamed
