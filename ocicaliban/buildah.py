@@ -36,7 +36,8 @@ def config_argv(container: str, step: Configure, path: str) -> tuple[str, ...]:
     """Apply a configure step to a working container whose PATH is `path`."""
     argv = ["buildah", "config", "--add-history=false"]
     for name, value in step.env:
-        argv += ["--env", f"{name}={value}"]
+        # buildah expands variables; one that is not there, like "$", becomes its name.
+        argv += ["--env", f"{name}={value.replace('$', '$$')}"]
     if step.path:
         argv += ["--env", f"PATH={':'.join([*step.path, path])}"]
     if step.workdir:

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban import base as bases
-from ocicaliban import builder, catalog, gpu, podman, proc, record, render, session, store
+from ocicaliban import builder, catalog, gpu, podman, proc, record, render, session, snapshot, store
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
 from ocicaliban.errors import OcicalibanError, UsageError
@@ -214,7 +214,15 @@ def plan(
         _root(), mode, module, gpus=devices, extras=tuple(extras or ()), dirs=tuple(dirs or ()), resolve=False
     )
     if containerfile:
-        sources = {digest: os.path.relpath(tree.root, _root()) for digest, tree in planned.trees.items()}
+        sources = {
+            digest: render.Source(
+                folder=os.path.relpath(tree.root, _root()),
+                tree=tree,
+                # Not the project itself, which the Containerfile comes into.
+                whole=snapshot.whole_folders(tree) - ({""} if tree.root == _root() else set()),
+            )
+            for digest, tree in planned.trees.items()
+        }
         local = bases.present(planned.plan.base) if planned.plan.base.kind in ("bootstrap", "local") else None
         name = local.names[0] if local and local.names else ""
         print(render.containerfile(planned.plan, sources, name), end="")

@@ -51,8 +51,10 @@ def _ok(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
     return done
 
 
-def _out(*argv: str) -> str:
-    return subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+def _out(*argv: str, given: str = "") -> str:
+    done = subprocess.run(argv, input=given, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _write(folder: Path, files: Mapping[str, str]) -> Path:
@@ -511,3 +513,95 @@ def test_two_users_in_two_folders_build_the_same_digest(base_lock: str, open_fol
     elsewhere = {"LC_ALL": "POSIX", "TZ": "America/Lima", "PYTHONPATH": str(program)}
     second = json.loads(_as_other(script, elsewhere).splitlines()[-1])
     assert second == first
+
+
+# --- nobody is locked in ---
+
+LISTING = """
+import hashlib, json, os
+out, own = {}, {"/proc", "/sys", "/dev", "/run", "/etc/hosts", "/etc/hostname", "/etc/resolv.conf", "/etc/mtab"}
+for folder, folders, files in os.walk("/"):
+    folders[:] = [name for name in folders if os.path.join(folder, name) not in own]
+    for name in [*folders, *files]:
+        path = os.path.join(folder, name)
+        if path in own:
+            continue
+        if os.path.islink(path):
+            out[path] = ["link", os.readlink(path)]
+        elif os.path.isdir(path):
+            out[path] = ["folder"]
+        elif os.path.isfile(path):
+            with open(path, "rb") as file:
+                out[path] = ["file", hashlib.sha256(file.read()).hexdigest(), os.access(path, os.X_OK)]
+print(json.dumps(out))
+"""
+
+
+def _files(image: str) -> dict[str, list[object]]:
+    """What a container of the image sees, by path."""
+    argv = ["--entrypoint", "", "--env", "PYTHONDONTWRITEBYTECODE=1", image, "python3", "-c", LISTING]
+    found: dict[str, list[object]] = json.loads(_out("podman", "run", "--rm", "--network=none", *argv))
+    return found
+
+
+def _config(image: str) -> dict[str, object]:
+    config = json.loads(_out("podman", "image", "inspect", image))[0]["Config"]
+    return {
+        "Env": sorted(config["Env"]),
+        **{key: config.get(key) for key in ("WorkingDir", "Entrypoint", "Cmd", "ExposedPorts", "User")},
+    }
+
+
+def test_the_containerfile_of_a_plan_builds_the_same_image(tmp_path: Path, base_lock: str, private: Private) -> None:
+    mode = '[modes]\nbuild = ["base", "apt", "port", "python", "data", "source-copy", "entrypoint"]\n'
+    configure = '[[steps]]\ndo = "configure"\nports = ["8888/tcp"]\nenv = { PRICE = "5 $HOME \\"x\\"" }\n'
+    folder = _write(
+        tmp_path / "project",
+        {
+            "ocicaliban.toml": mode + CONFIG,
+            "ocicaliban.lock": base_lock,
+            "requirements.txt": f"{private.package}\n",
+            ".containerignore": "secret*\nbig\nhalf/out\n",
+            "Containerfile": "",
+            "say.py": "print('hello')\n",
+            "tool.sh": "#!/bin/sh\ntrue\n",
+            "secret.txt": "not in the image",
+            "big/data.bin": "0123",
+            "big/sub/secret.txt": "data comes in whole",
+            "half/in.txt": "in",
+            "half/out": "out",
+            "whole/deep/a.txt": "a",
+            "whole/.hidden": "h",
+            "with space/$HOME [1]*?.txt": "strange",
+            "$x/it's.txt": "stranger",
+            **_recipe("port", f"echo {private.marker[::-1]} >/opt/port\n", configure),
+        },
+    )
+    (folder / "tool.sh").chmod(0o755)
+    (folder / "nothing" / "inside").mkdir(parents=True)
+    for link, target in (("to-file", "say.py"), ("to-folder", "whole"), ("whole/up", "../say.py"), ("broken", "none")):
+        (folder / link).symlink_to(target)
+    env = {"UV_DEFAULT_INDEX": private.url()}
+    _ok(folder, "build", "--nogpu", "-d", "big", "say.py", env=env)
+    text = _ok(folder, "plan", "--nogpu", "--containerfile", "-d", "big", "build", "say.py", env=env).stdout
+    (folder / "Containerfile").write_text(text)
+    ours = _ok(folder, "build", "--nogpu", "-d", "big", "say.py", env=env).stdout.strip()
+
+    settings = tmp_path / "uv.toml"
+    settings.write_text(f'[[index]]\nurl = "{private.url()}"\ndefault = true\n')
+    uv = shutil.which("uv", path=f"{Path(sys.executable).parent}:{os.environ['PATH']}")
+    theirs = _out(
+        "podman", "build", "--quiet", "--layers=false", "--network", "host", "--ignorefile", "/dev/stdin",
+        "-v", f"{os.path.realpath(str(uv))}:/dev/oc/uv:ro",
+        "-v", f"{settings}:/dev/oc/uv.toml:ro", "--build-arg", "UV_CONFIG_FILE=/dev/oc/uv.toml",
+        "-f", str(folder / "Containerfile"), str(folder), given="!*\n",
+    ).strip()  # fmt: skip
+    try:
+        files = _files(ours)
+        assert _files(theirs) == files
+        assert _config(theirs) == _config(ours)
+        history = _out("podman", "history", "--no-trunc", theirs)
+        assert private.marker not in history
+        assert {"/usr/app/big/sub/secret.txt", "/usr/app/whole/up", "/opt/port"} <= files.keys()
+    finally:
+        _out("podman", "image", "rm", theirs)
