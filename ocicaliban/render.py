@@ -21,17 +21,18 @@ def lines(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> t
     """
     width = max([len(layer.name) for layer in plan.layers] + [4])
     digest = plan.base.digest.removeprefix("sha256:")[:12] or "not resolved"
-    base = _size(there[plan.base_key]) if plan.base_key in there else ""
+    base = amount(there[plan.base_key]) if plan.base_key in there else ""
     rows = [f"{'base':{width}}  {digest:12}  {base:>9}  {plan.base.reference}"]
     for layer in plan.layers:
         present = layer.key in there
-        size = _size(there[layer.key]) if present else ""
+        size = amount(there[layer.key]) if present else ""
         state = "there" if present else f"to be built: {reasons.get(layer.name, 'not in the store any more')}"
         rows.append(f"{layer.name:{width}}  {layer.key[:12]}  {size:>9}  {state}")
     return tuple(rows)
 
 
-def _size(count: int) -> str:
+def amount(count: int) -> str:
+    """A number of bytes, for people."""
     if count < 1000:
         return f"{count} B"
     value, unit = count / 1000, "kB"

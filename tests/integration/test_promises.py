@@ -605,3 +605,81 @@ def test_the_containerfile_of_a_plan_builds_the_same_image(tmp_path: Path, base_
         assert {"/usr/app/big/sub/secret.txt", "/usr/app/whole/up", "/opt/port"} <= files.keys()
     finally:
         _out("podman", "image", "rm", theirs)
+
+
+# --- clean ---
+
+
+@pytest.fixture
+def own_store(tmp_path: Path) -> Iterator[None]:
+    """An image store of this test alone, beside the user's."""
+    place = _out("podman", "info", "-f", "{{.Store.GraphRoot}}").strip()
+    folder = Path(tempfile.mkdtemp(prefix="clean-", dir=Path(place).parent))
+    config = tmp_path / "storage.conf"
+    lines = ("[storage]", 'driver = "overlay"', f'runroot = "{tmp_path}/run"', f'rootless_storage_path = "{folder}"')
+    config.write_text("\n".join(lines))
+    before = dict(os.environ)
+    os.environ |= {"CONTAINERS_STORAGE_CONF": str(config), "XDG_CACHE_HOME": str(tmp_path / "cache")}
+    os.environ["XDG_STATE_HOME"] = str(tmp_path / "state")
+    try:
+        assert _out("podman", "info", "-f", "{{.Store.GraphRoot}}").strip() == str(folder)
+        yield
+    finally:
+        # The overlay driver leaves a bind mount of its folder in podman's name space.
+        _out("podman", "unshare", "sh", "-c", 'umount -l "$0/overlay"; rm -rf "$0"', str(folder))
+        shutil.rmtree(folder, ignore_errors=True)  # podman has made it anew at its end
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _named() -> set[str]:
+    return set(_out("podman", "images", "--format", "{{.Repository}}").split())
+
+
+@pytest.mark.usefixtures("own_store")
+def test_clean_removes_what_is_ours_and_nothing_needs(tmp_path: Path) -> None:
+    with tarfile.open(tmp_path / "root.tar", "w") as tar:
+        tar.add(__file__, "etc/file")
+    _out("podman", "import", "-q", str(tmp_path / "root.tar"), "localhost/tiny")
+    digest = _out("podman", "image", "inspect", "-f", "{{.Digest}}", "localhost/tiny").strip()
+    base = f'kind = "archive"\nreference = "oci-archive:t"\ndigest = "{digest}"\nplatform = "linux/amd64"\n'
+    config = '[layers.base]\nimage = "oci-archive:t"\n[modes]\nbuild = ["base", "source-copy", "entrypoint"]\n'
+
+    def built(project: str, content: str) -> str:
+        lock = f"version = 1\n[base.cpu]\n{base}[python]\n"
+        folder = _write(
+            tmp_path / project,
+            {"ocicaliban.toml": config, "ocicaliban.lock": lock, "say.py": "", "blob": content * 1_000_000},
+        )
+        return _ok(folder, "build", "--nogpu", "say.py").stdout.strip()
+
+    def there(image: str) -> bool:
+        return subprocess.run(["podman", "image", "exists", image]).returncode == 0
+
+    old, new = built("project", "12"), built("project", "345")
+    dry = _ok(tmp_path, "clean", "--unused", "--dry-run").stdout
+    assert there(old)
+    done = _ok(tmp_path, "clean", "--unused").stdout
+    assert done.splitlines()[-1] == "2.0 MB freed"
+    assert dry.replace("would be ", "") == done
+    assert not there(old)
+    assert there(new)
+
+    tagged, contained, below = built("tagged", "4"), built("contained", "5"), built("below", "6")
+    _out("podman", "tag", tagged, "localhost/mine")
+    container = _out("podman", "create", contained, "true").strip()
+    (tmp_path / "Containerfile").write_text(f"FROM {below}\nCOPY root.tar /\n")
+    users = _out("podman", "build", "-q", "-f", str(tmp_path / "Containerfile"), str(tmp_path)).strip()
+    done = _ok(tmp_path, "clean", "--all").stdout
+    assert done.splitlines()[-1] == "3.0 MB freed"
+    assert not there(new)
+    assert all(there(image) for image in (tagged, contained, below, users))
+    assert {"localhost/tiny", "localhost/mine"} <= _named()
+
+    _out("podman", "rm", container)
+    _out("podman", "rmi", users)
+    assert _ok(tmp_path, "clean", "--all").stdout.splitlines()[-1] == "2.0 MB freed"
+    assert not there(contained)
+    ours = _named() - {"localhost/tiny", "localhost/mine"}
+    assert {name.split("/")[2] for name in ours} == {"source-copy", "entrypoint"}, "what was tagged, and is below it"
+    assert len(ours) == 2
