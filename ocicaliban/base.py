@@ -294,7 +294,7 @@ print(platform.python_version(), sysconfig.get_config_var("HOST_GNU_TYPE") or ""
 def _python(image: Image, reference: str) -> str:
     name = f"ocicaliban-base-{os.getpid()}"
     with workplace.open_one() as folder, workplace.working_container(folder, name):
-        proc.run(buildah.from_argv(image.id, name))
+        proc.run(buildah.from_argv(image.id, name), whole=True)
         argv = ("buildah", "run", "--isolation", "chroot", name, "--", "python3", "-c", _PROBE)
         try:
             # buildah's chroot isolation was seen to lose what a command printed, once in some hundred runs.

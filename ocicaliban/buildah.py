@@ -24,7 +24,8 @@ def run_argv(
 
     It runs as root, whatever user the base names.
     """
-    argv = ["buildah", "run", "--isolation", "rootless", "--user", "0", "--network", "host"]
+    # Without history whatever BUILDAH_HISTORY says: the image would differ, and tell of the host.
+    argv = ["buildah", "run", "--add-history=false", "--isolation", "rootless", "--user", "0", "--network", "host"]
     argv += ["-v", f"{inputs}:{INPUTS}:ro"]
     for mount in mounts:
         argv += ["-v", mount]
@@ -35,9 +36,10 @@ def run_argv(
 
 def config_argv(container: str, step: Configure, path: str) -> tuple[str, ...]:
     """Apply a configure step to a working container whose PATH is `path`."""
-    argv = ["buildah", "config"]
+    argv = ["buildah", "config", "--add-history=false"]
     for name, value in step.env:
-        argv += ["--env", f"{name}={value}"]
+        # buildah expands variables; one that is not there, like "$", becomes its name.
+        argv += ["--env", f"{name}={value.replace('$', '$$')}"]
     if step.path:
         argv += ["--env", f"PATH={':'.join([*step.path, path])}"]
     if step.workdir:
@@ -51,4 +53,4 @@ def config_argv(container: str, step: Configure, path: str) -> tuple[str, ...]:
 
 def commit_argv(container: str, name: str) -> tuple[str, ...]:
     """Commit a working container as an image called `name`, all its times fixed."""
-    return ("buildah", "commit", "--quiet", "--timestamp", str(oci.EPOCH), container, name)
+    return ("buildah", "commit", "--quiet", "--format", "oci", "--timestamp", str(oci.EPOCH), container, name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,6 +15,8 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
 
 Say = Callable[[str], None]
+_INDEX = re.compile(r"(?:([\w.-]+)=)?(.*)", re.S)
+"""An entry of UV_INDEX: an address, which may have a name before it."""
 
 
 def build(
@@ -24,6 +27,7 @@ def build(
     `trees` are the folders of its copy steps by digest; `say` gets a line for each layer that is made;
     without `cache` every layer is made anew. Raises OcicalibanError where a step fails.
     """
+    workplace.sweep()
     if cache and plan.layers:
         top = plan.layers[-1]
         if image := store.find(top.name, top.key):
@@ -81,7 +85,7 @@ def _run_layer(
 ) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
     with workplace.working_container(folder, name):
-        proc.run(buildah.from_argv(parent.id, name))
+        proc.run(buildah.from_argv(parent.id, name), whole=True)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
                 inputs = folder / f"{layer.key[:12]}-{number}"
@@ -94,10 +98,10 @@ def _run_layer(
             elif isinstance(step, Configure):
                 have = (store.config(parent).get("config") or {}).get("Env") or []
                 path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
-                proc.run(buildah.config_argv(name, step, path))
+                proc.run(buildah.config_argv(name, step, path), whole=True)
             else:
                 raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
-        proc.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)))
+        proc.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)), whole=True)
         return store.taken(layer.name, layer.key)
 
 
@@ -111,10 +115,10 @@ def _step_inputs(
         (inputs / name).write_text(content)
     settings = host.read()
     mounts: list[str] = []
+    # Proxies are not here: buildah hands them over by itself, and its arguments could be seen by others.
     env = dict(step.env)
-    env |= {name: os.environ[name] for name in host.PROXIES if name in os.environ}
     if settings.ca_bundle:
-        shutil.copyfile(settings.ca_bundle, inputs / "ca.crt")
+        _hand_over(settings.ca_bundle, inputs / "ca.crt", "the CA bundle")
         env |= {"SSL_CERT_FILE": f"{buildah.INPUTS}/ca.crt", "PIP_CERT": f"{buildah.INPUTS}/ca.crt"}
     for number, path in enumerate(step.cache):
         folder = paths.cache() / "mounts" / path.strip("/").replace("/", "-")
@@ -125,19 +129,27 @@ def _step_inputs(
         if name not in secrets:
             raise UsageError(f"there is no build secret '{name}'", f"in ocicaliban.toml: [secrets] {name} = 'FILE'")
         (inputs / "secrets").mkdir(exist_ok=True)
-        target = inputs / "secrets" / name
-        target.touch(mode=0o600)
-        shutil.copyfile(secrets[name], target)
+        _hand_over(secrets[name], inputs / "secrets" / name, f"the build secret '{name}'")
     if "uv" in step.tools:
         (inputs / "uv").touch()
         mounts.append(f"{os.path.realpath(proc.tool('uv'))}:{buildah.INPUTS}/uv:ro")
-        store_cache = Path(os.environ.get("UV_CACHE_DIR") or Path.home() / ".cache" / "uv")
+        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        store_cache = Path(os.environ.get("UV_CACHE_DIR") or Path(caches) / "uv")
         store_cache.mkdir(parents=True, exist_ok=True)
         mounts.append(f"{store_cache}:/dev/oc-cache")
         env |= {"UV_CACHE_DIR": "/dev/oc-cache", "UV_LINK_MODE": "copy"}
         env["UV_CONFIG_FILE"] = f"{buildah.INPUTS}/uv.toml"
         (inputs / "uv.toml").write_text(_uv_config(settings, mounts))
     return tuple(mounts), tuple(sorted(env.items()))
+
+
+def _hand_over(source: Path, target: Path, what: str) -> None:
+    """Copy a file of the user's into a step's inputs."""
+    target.touch(mode=0o600)
+    try:
+        shutil.copyfile(source, target)
+    except OSError as exc:
+        raise UsageError(f"{what} cannot be read: {source}: {exc.strerror}", "does the file exist?") from exc
 
 
 def _uv_config(settings: host.HostSettings, mounts: list[str]) -> str:
@@ -157,8 +169,10 @@ def _uv_config(settings: host.HostSettings, mounts: list[str]) -> str:
         lines.append(f"find-links = {json.dumps([inside_of(url) for url in settings.find_links])}")
     if settings.extra_index_urls:
         lines.append('index-strategy = "unsafe-best-match"')
-    for url in settings.extra_index_urls:
-        lines.append(f"[[index]]\nurl = {json.dumps(inside_of(url))}")
+    for index in settings.extra_index_urls:
+        name, url = _INDEX.fullmatch(index).groups()  # type: ignore[union-attr]
+        named = f"name = {json.dumps(name)}\n" if name else ""
+        lines.append(f"[[index]]\n{named}url = {json.dumps(inside_of(url))}")
     if settings.index_url:
         lines.append(f"[[index]]\nurl = {json.dumps(inside_of(settings.index_url))}\ndefault = true")
     return "\n".join(lines) + "\n"

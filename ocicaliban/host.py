@@ -16,8 +16,6 @@ from attrs import field, frozen
 
 from ocicaliban.errors import UsageError
 
-PROXIES = ("http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
-
 _NAMED = re.compile(r"(?:([A-Za-z0-9_.-]+)=)?(.*)", re.S)
 _CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
 _BUNDLES = ("ca-certificates.crt", "ca-bundle.crt")

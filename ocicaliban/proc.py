@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -24,6 +25,9 @@ _HINTS = {
     "unable to locate package": "look the name up with `apt-cache search`, for the release that the base has",
     "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
 }
+
+_PASSWORD = re.compile(r"(?<=://)[^/\s]+@")
+"""The user and password in an address: older versions of uv, and scripts, print them."""
 
 
 def tool(name: str) -> str:
@@ -63,43 +67,53 @@ def run(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
-    show: bool = False,
+    whole: bool = False,
     doing: str = "",
     hint: str = "",
     limit: float | None = None,
 ) -> str:
     """Run a tool to its end and return its stdout without the last line end.
 
-    With `show` its stderr goes to ours as it comes. Raises ToolError with the tool's own words where it fails;
-    `doing` says what it was about, `hint` what to do where its words tell no better. After `limit` seconds it is
-    killed, which is a failure too.
+    A tool that changes the image store is let finish what it began (`whole`), whatever happens to us; others end
+    with us. Raises ToolError with the tool's own words where it fails; `doing` says what it was about, `hint` what to
+    do where its words tell no better. After `limit` seconds it is killed, which is a failure too.
     """
     full = {**os.environ, **env} if env is not None else None
     tool(argv[0])
     try:
-        done = subprocess.run(
+        child = subprocess.Popen(
             list(argv),
             env=full,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=None if show else subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            preexec_fn=_dies_with_us,
-            timeout=limit,
+            close_fds=False,  # the lock of a workplace stays with the tool; all else of ours closes by itself
+            start_new_session=whole,
+            preexec_fn=None if whole else _dies_with_us,
         )
-    except subprocess.TimeoutExpired as exc:
-        message = f"{doing or f'{shlex.join(argv[:2])} failed'}: no answer within {limit:g} seconds"
-        raise ToolError(message, hint or "run it by hand; does it wait for a network disk, or a lock?") from exc
     except OSError as exc:
         raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
-    if done.returncode:
-        stderr = (done.stderr or "").strip()
+    with child:
+        try:
+            out, stderr = child.communicate(timeout=limit)
+        except subprocess.TimeoutExpired as exc:
+            child.kill()
+            message = f"{doing or f'{shlex.join(argv[:2])} failed'}: no answer within {limit:g} seconds"
+            raise ToolError(message, hint or "run it by hand; does it wait for a network disk, or a lock?") from exc
+        except KeyboardInterrupt:
+            if not whole:
+                child.terminate()
+            child.communicate()
+            raise
+    if child.returncode:
+        stderr = _PASSWORD.sub("****@", stderr).strip()
         hint = next((known for sign, known in _HINTS.items() if sign in stderr.lower()), hint)
         message = doing or f"{shlex.join(argv[:2])} failed"
         raise ToolError(f"{message}\n{stderr}" if stderr else message, hint, stderr=stderr)
-    return done.stdout.rstrip("\n")
+    return out.rstrip("\n")
 
 
 def ok(argv: Sequence[str]) -> bool:

@@ -58,6 +58,17 @@ def load(root: Path, mode: str) -> Record | None:
         return None
 
 
+def newest() -> tuple[Record, ...]:
+    """What was built last of every project and mode."""
+    found = []
+    for path in (paths.state() / "plans").glob("*.json"):
+        try:
+            found.append(Record(**json.loads(path.read_text())))
+        except (OSError, ValueError, TypeError):
+            continue
+    return tuple(found)
+
+
 def _some(names: list[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 

@@ -137,6 +137,12 @@ def _is_in(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> No
         )
 
 
+def _secret_files(project: Project, folder: Path) -> tuple[str, ...]:
+    """Where the build secrets lie, relative to `folder`: those in it must not enter an image."""
+    files = (project.root / Path(file).expanduser() for file in project.secrets.values())
+    return tuple(os.path.relpath(file, folder) for file in files)
+
+
 def read(
     root: Path,
     mode: str,
@@ -196,12 +202,15 @@ def read(
     data: list[tuple[str, str]] = []
     folders = _folders(project, dirs)
     for name in folders:
-        tree = snapshot.read_tree(root / name, memo=_memo(root, name), ignore=False)
+        tree = snapshot.read_tree(
+            root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
+        )
         trees[tree.digest] = tree
         data.append((name, tree.digest))
     source = ""
     if any(recipe.name == "source-copy" for recipe in recipes):
-        tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=(*folders, lock.NAME))
+        left_out = (*folders, *_secret_files(project, root), lock.NAME)
+        tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=left_out)
         _is_in(tree, command, folders)
         trees[tree.digest] = tree
         source = tree.digest

@@ -493,3 +493,19 @@ def read_tree(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] 
         _save_memo(memo, reader.new)
     entries = tuple(sorted(reader.entries, key=lambda entry: entry.path))
     return Tree(root=root, digest=_digest(entries), entries=entries)
+
+
+def whole_folders(tree: Tree) -> frozenset[str]:
+    """The folders of a tree, "" for itself, of which nothing that lies on the disk is left out."""
+    paths = {entry.path for entry in tree.entries}
+    folders = [entry.path for entry in tree.entries if entry.kind == "dir"]
+    whole: set[str] = set()
+    for folder in sorted(["", *folders], reverse=True):  # what lies in a folder comes before it
+        inside = _scan(os.path.join(tree.root, folder))
+        if all(
+            (path := posixpath.join(folder, item.name)) in paths
+            and (path in whole or not item.is_dir(follow_symlinks=False))
+            for item in inside
+        ):
+            whole.add(folder)
+    return frozenset(whole)

@@ -123,6 +123,7 @@ def take(folder: Path, layer: str, key: str) -> Image:
     identity = proc.run(
         ("buildah", "pull", "--quiet", f"oci:{folder_for(layer, key)}"),
         cwd=folder,
+        whole=True,
         doing=f"the layer '{layer}' cannot be stored",
     ).splitlines()[-1]
     if image := find(layer, key):
@@ -173,8 +174,8 @@ def layer_sizes() -> dict[str, int]:
     return {item["diff-digest"]: int(item.get("diff-size", 0)) for item in raw if "diff-digest" in item}
 
 
-def image_sizes() -> dict[str, int]:
-    """Bytes of each image, by id: its layers, shared ones counted in every image."""
+def chains() -> dict[str, dict[str, int]]:
+    """The layers of each image, by its id: their ids, from the top down, with their bytes."""
     root, driver = location()
     try:
         layers = json.loads((root / f"{driver}-layers" / "layers.json").read_text())
@@ -182,14 +183,32 @@ def image_sizes() -> dict[str, int]:
     except (OSError, ValueError):
         return {}
     by_id = {layer["id"]: layer for layer in layers}
-    sizes: dict[str, int] = {}
+    found: dict[str, dict[str, int]] = {}
     for image in raw:
-        size, layer = 0, by_id.get(image.get("layer", ""))
+        chain: dict[str, int] = {}
+        layer = by_id.get(image.get("layer", ""))
         while layer is not None:
-            size += int(layer.get("diff-size", 0))
+            chain[layer["id"]] = int(layer.get("diff-size", 0))
             layer = by_id.get(layer.get("parent", ""))
-        sizes[image["id"]] = size
-    return sizes
+        found[image["id"]] = chain
+    return found
+
+
+def image_sizes() -> dict[str, int]:
+    """Bytes of each image, by id: its layers, shared ones counted in every image."""
+    return {image: sum(chain.values()) for image, chain in chains().items()}
+
+
+def in_containers() -> frozenset[str]:
+    """The ids of the images that containers were made from, those of podman and those of buildah."""
+    root, driver = location()
+    try:
+        raw = json.loads((root / f"{driver}-containers" / "containers.json").read_text())
+    except FileNotFoundError:
+        return frozenset()
+    except (OSError, ValueError) as exc:
+        raise ToolError(f"the store's list of containers cannot be read: {exc}", "try `podman system check`") from exc
+    return frozenset(item.get("image", "") for item in raw)
 
 
 def touch(image: str) -> None:
@@ -208,3 +227,8 @@ def last_used(image: str) -> float:
         return paths.used(image).stat().st_mtime
     except FileNotFoundError:
         return 0.0
+
+
+def forget(image: str) -> None:
+    """Drop what is remembered of an image that is gone."""
+    (paths.state() / "used" / image).unlink(missing_ok=True)

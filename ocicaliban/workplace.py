@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import functools
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 from ocicaliban import paths, proc
+from ocicaliban.errors import ToolError
+
+_PATIENCE = 60.0
+"""Seconds to wait for the last tool of a killed build; a commit of some gigabytes takes that long."""
 
 
 @contextlib.contextmanager
 def open_one() -> Iterator[Path]:
     """A private folder, removed at the end; what killed processes left is removed first.
 
-    The folder's lock tells later commands whether its process still lives.
+    Two locks tell later commands of it: `owner` is held by this process alone, `tools` by the tools that it starts as
+    well, so that nobody clears up while a killed build's last tool is still at work.
     """
     sweep()
     paths.work().mkdir(parents=True, exist_ok=True)
@@ -26,8 +34,10 @@ def open_one() -> Iterator[Path]:
         with _alone():
             # A sweep between making the folder and locking it would take it for a dead one.
             folder = Path(tempfile.mkdtemp(prefix="build-", dir=paths.work()))
-            lock = stack.enter_context((folder / "lock").open("w"))
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            for name in ("owner", "tools"):
+                lock = stack.enter_context((folder / name).open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            os.set_inheritable(lock.fileno(), True)
         try:
             yield folder
         finally:
@@ -52,7 +62,7 @@ def working_container(folder: Path, name: str) -> Iterator[None]:
     try:
         yield
     finally:
-        proc.ok(("buildah", "rm", name))
+        _remove(name)
         note.unlink(missing_ok=True)
 
 
@@ -68,17 +78,39 @@ def scratch(folder: Path) -> Path:
 
 def sweep() -> None:
     """Remove what killed processes left behind: their folders and working containers."""
-    if not paths.work().is_dir():
+    if not any(paths.work().glob("build-*")):
         return
-    with _alone():
-        for folder in paths.work().glob("build-*"):
-            with contextlib.suppress(FileNotFoundError), (folder / "lock").open("a") as lock:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                except BlockingIOError:
-                    continue
-                _kill_users_of(folder)
-                _clear(folder)
+    with contextlib.ExitStack() as stack:
+        dead: list[Path] = []
+        with _alone():
+            for folder in paths.work().glob("build-*"):
+                with contextlib.suppress(FileNotFoundError):
+                    owner = stack.enter_context((folder / "owner").open("a"))
+                    if _locked(owner):
+                        dead.append(folder)
+        for folder in dead:
+            _kill_users_of(folder)
+            with (folder / "tools").open("a") as tools:
+                if _within(_PATIENCE, functools.partial(_locked, tools)):
+                    _clear(folder)
+
+
+def _locked(file: IO[str]) -> bool:
+    """Take the lock of a file, if nobody holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _within(seconds: float, condition: Callable[[], bool]) -> bool:
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.05)
+    return True
 
 
 @contextlib.contextmanager
@@ -90,11 +122,16 @@ def _alone() -> Iterator[None]:
 
 def _clear(folder: Path) -> None:
     for note in folder.glob("container-*"):
-        proc.ok(("buildah", "rm", note.name.removeprefix("container-")))
+        _remove(note.name.removeprefix("container-"))
     made = folder / "scratch"
     if made.is_symlink():
         proc.ok(("podman", "unshare", "rm", "-rf", "--one-file-system", os.readlink(made)))
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove(container: str) -> None:
+    with contextlib.suppress(ToolError):  # there is none, when the kill came before it was made
+        proc.run(("buildah", "rm", container), whole=True)
 
 
 def _kill_users_of(folder: Path) -> None:

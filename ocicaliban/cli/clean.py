@@ -5,11 +5,14 @@ from __future__ import annotations
 import re
 import sys
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ocicaliban.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocicaliban.model import Image
 
 _AGE = re.compile(r"(\d+)([dh])")
 
@@ -23,28 +26,26 @@ def _seconds(age: str) -> int:
 
 def clean(
     older_than: Annotated[str, typer.Option("--older-than", help="What was not used for this long: 30d, 12h.")] = "",
+    unused: Annotated[bool, typer.Option("--unused", help="All but what was built last of each project.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Everything that ocicaliban made.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run", help="Only print what would be removed.")] = False,
 ) -> None:
-    """Remove images that ocicaliban made: all of them, or those not used for a while."""
-    from ocicaliban import proc, store, workplace
+    """Remove images that ocicaliban made: all of them, the unused, or those not used for a while.
 
-    if not older_than and not all_:
-        raise UsageError("say what to remove", "--older-than 30d, or --all")
+    An image stays that you gave a name of your own, that a container was made from, or on which another image stands.
+    """
+    from ocicaliban import clean as images
+    from ocicaliban import store, workplace
+
+    if not (older_than or unused or all_):
+        raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
     limit = time.time() - _seconds(older_than) if older_than else None
     workplace.sweep()
-    sizes = store.image_sizes()
-    # Newest first: an image can only be removed after those that stand on it.
-    for image in reversed(store.images()):
-        ours = [name for name in image.names if name.startswith(store.PREFIX)]
-        if not ours or (limit is not None and store.last_used(image.id) > limit):
-            continue
-        print(f"{ours[0]}  {sizes.get(image.id, 0) / 1e6:.1f} MB")
-        if not dry_run:
-            # Names are taken away one by one: an image that a user named as well, or that a container
-            # or another image stands on, stays.
-            for name in ours:
-                if not proc.ok(("podman", "untag", image.id, name)):
-                    print(f"{name} cannot be untagged", file=sys.stderr)
-            if len(ours) == len(image.names):
-                proc.ok(("podman", "image", "rm", image.id))
+    busy = store.in_containers()
+    wanted = images.wanted() if unused else lambda _: False
+
+    def stays(image: Image) -> bool:
+        young = limit is not None and store.last_used(image.id) > limit
+        return image.id in busy or young or wanted(image)
+
+    images.remove(stays, dry_run=dry_run, out=print, say=lambda line: print(line, file=sys.stderr))

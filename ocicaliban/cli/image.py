@@ -244,7 +244,7 @@ def plan(
 ) -> None:
     """Show the stack of layers and which of them are there."""
     from ocicaliban import base as bases
-    from ocicaliban import render, session
+    from ocicaliban import render, session, snapshot
     from ocicaliban.errors import UsageError
 
     if as_json and containerfile:
@@ -259,8 +259,17 @@ def plan(
         resolve=False,
     )
     if containerfile:
-        sources = {digest: os.path.relpath(tree.root, Path.cwd()) for digest, tree in planned.trees.items()}
-        local = bases.present(planned.plan.base) if planned.plan.base.kind in ("bootstrap", "local") else None
+        root = Path.cwd()
+        sources = {
+            digest: render.Source(
+                folder=os.path.relpath(tree.root, root),
+                tree=tree,
+                # Not the project itself, which the Containerfile comes into.
+                whole=snapshot.whole_folders(tree) - ({""} if tree.root == root else set()),
+            )
+            for digest, tree in planned.trees.items()
+        }
+        local = bases.present(planned.plan.base) if planned.plan.base.kind != "registry" else None
         name = local.names[0] if local and local.names else ""
         print(render.containerfile(planned.plan, sources, name), end="")
     elif as_json:

@@ -1,7 +1,6 @@
 """The whole path with the real tools: projects are built by buildah and run by podman, as a user would do it."""
 
 import contextlib
-import json
 import os
 import signal
 import subprocess
@@ -9,7 +8,6 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -25,17 +23,6 @@ def _working_containers() -> set[str]:
 def _images() -> set[str]:
     argv = ["buildah", "images", "-a", "-q", "--no-trunc"]
     return set(subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split())
-
-
-@pytest.fixture(scope="session")
-def base_lock(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The lock of a project that has nothing but the bootstrapped base, which is made once."""
-    folder = tmp_path_factory.mktemp("base")
-    write(folder, {"ocicaliban.toml": CONFIG})
-    ok(folder, "build")
-    lock = (folder / "ocicaliban.lock").read_text()
-    assert "[base.cpu]" in lock
-    return lock
 
 
 Make = Callable[..., Path]
@@ -160,27 +147,6 @@ def test_build_prints_the_id_alone_and_a_second_build_makes_nothing(make: Make) 
     second = ok(folder, "build", "say.py")
     assert second.stdout == first.stdout
     assert "building" not in second.stderr
-
-
-def test_two_folders_and_homes_give_the_same_digest(make: Make, tmp_path: Path) -> None:
-    files = {"say.py": "import six\nprint(six.__name__)\n", "sub/data.txt": "data", "requirements.txt": "six==1.16.0\n"}
-    one, two = make(files, "one"), make(files, "elsewhere/two")
-    for number, path in enumerate(sorted(two.rglob("*"))):
-        os.utime(path, (1_000_000_000 + number, 1_000_000_000 + number))
-    home = Path.home()
-    # The image store stays the user's, so that the base is not made a second time.
-    homes = {
-        "HOME": str(tmp_path / "home"),
-        "XDG_CACHE_HOME": str(tmp_path / "cache"),
-        "XDG_DATA_HOME": os.environ.get("XDG_DATA_HOME") or str(home / ".local" / "share"),
-    }
-    (tmp_path / "home").mkdir()
-    # storage.conf's place; with XDG_CONFIG_HOME set buildah 1.28 says "runroot must be set".
-    (tmp_path / "home" / ".config").symlink_to(home / ".config")
-    first: dict[str, Any] = json.loads(ok(one, "build", "--json", "say.py").stdout)
-    done = ok(two, "build", "--json", "--no-cache", "say.py", env=homes)
-    assert {"python", "source-copy"} <= set(built(done))
-    assert json.loads(done.stdout) == first
 
 
 def test_an_edit_makes_the_source_and_what_is_above_anew(make: Make) -> None:

@@ -6,10 +6,12 @@ import json
 import os
 from pathlib import Path
 
+import pytest
 from attrs import evolve
 
 from ocicaliban import render
-from ocicaliban.model import Base, Launch, Plan, PlannedLayer
+from ocicaliban.errors import UsageError
+from ocicaliban.model import Base, Copy, Entry, Launch, Plan, PlannedLayer, Run, Tree
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 BASE = Base(kind="registry", reference="docker.io/library/python:3.12", digest="sha256:" + "ab" * 32, python="3.12.1")
@@ -45,3 +47,51 @@ def test_a_plan_of_nothing() -> None:
     plan = evolve(PLAN, layers=(), base=evolve(BASE, digest=""))
     assert render.lines(plan, {}, {}) == ("base  not resolved             docker.io/library/python:3.12",)
     assert render.as_json(plan, {}, {})["key"] == "0" * 64
+
+
+def _copied(tree: Tree, *whole: str, folder: str = ".") -> list[str]:
+    plan = evolve(PLAN, layers=(PlannedLayer(name="source-copy", steps=(Copy(tree="t", to="/app"),), key="1" * 64),))
+    text = render.containerfile(plan, {"t": render.Source(folder=folder, tree=tree, whole=frozenset(whole))})
+    return [line for line in text.splitlines() if line.startswith(("COPY", "RUN"))]
+
+
+def _tree(*entries: Entry) -> Tree:
+    return Tree(root=Path("/p"), digest="t", entries=entries)
+
+
+def test_a_containerfile_names_exactly_the_files_of_a_tree() -> None:
+    tree = _tree(
+        Entry(path="a", kind="dir"),
+        Entry(path="a/1.py", kind="file"),
+        Entry(path="a/link", kind="link", digest="1.py"),
+        Entry(path="b", kind="dir"),
+        Entry(path="b/deep", kind="dir"),
+        Entry(path="b/deep/2.py", kind="file"),
+        Entry(path="top.py", kind="file"),
+    )
+    assert _copied(tree, "b", "b/deep") == [
+        """RUN ["/bin/sh", "-ec", "mkdir -p '/app'\\nmkdir -p '/app/a'\\nln -s '1.py' '/app/a/link'"]""",
+        'COPY ["b", "/app/b"]',
+        'COPY ["a/1.py", "/app/a/"]',
+        'COPY ["top.py", "/app/"]',
+    ]
+    assert _copied(tree, "", "a", "b", folder="data") == ['COPY ["data", "/app"]']
+
+
+def test_a_containerfile_escapes_what_copy_would_expand() -> None:
+    assert 'COPY ["[*][[]1].$x", "/app/"]'.replace("$", "\\\\$") in _copied(_tree(Entry(path="*[1].$x", kind="file")))
+    with pytest.raises(UsageError, match="cannot name"):
+        _copied(_tree(Entry(path="a\\b", kind="file")))
+
+
+def test_no_word_of_a_containerfile_is_longer_than_the_kernel_takes() -> None:
+    step = Run(script="true", files=(("requirements.txt", "ä" * 300_000),))
+    plan = evolve(PLAN, layers=(PlannedLayer(name="python", steps=(step,), key="1" * 64),))
+    text = render.containerfile(plan, {})
+    words = json.loads(next(line for line in text.splitlines() if line.startswith("RUN")).removeprefix("RUN "))
+    assert max(len(word.encode()) for word in words) < 131_072
+    assert "".join(words[4:]) == "ä" * 300_000
+    many = _tree(*(Entry(path=f"{number:0100}", kind="file") for number in range(3000)))
+    copies = [line for line in _copied(many) if line.startswith("COPY")]
+    assert max(len(line) for line in copies) < 131_072
+    assert sum(line.count(",") for line in copies) == 3000

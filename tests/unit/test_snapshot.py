@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ocicaliban import snapshot
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import Tree
-from ocicaliban.snapshot import read_tree
+from ocicaliban.snapshot import read_tree, whole_folders
 
 trees = st.dictionaries(
     st.tuples(st.sampled_from(["", "d/", "d/e/"]), st.text("fg", min_size=1, max_size=3)).map("".join),
@@ -422,3 +422,13 @@ def test_a_memo_inside_the_project_is_no_part_of_the_tree(tmp_path: Path) -> Non
     assert files(read_tree(tmp_path, memo=memo)) == ["a", "memo.py"]
     assert memo.exists()
     assert files(read_tree(tmp_path, memo=memo)) == ["a", "memo.py"]
+
+
+def test_whole_folders_are_those_of_which_nothing_is_left_out(tmp_path: Path) -> None:
+    for name in ("a/b/file", "a/c/kept", "a/c/__pycache__/x.pyc", "empty/none/x.pyc", "top"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "a" / "b" / "link").symlink_to("file")
+    tree = read_tree(tmp_path)
+    assert whole_folders(tree) == {"a/b"}
+    assert whole_folders(read_tree(tmp_path / "a" / "b")) == {""}

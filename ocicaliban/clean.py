@@ -1,0 +1,61 @@
+"""Which of the images that ocicaliban made can go, and their removal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+
+from ocicaliban import proc, record, render, store
+from ocicaliban.model import Image
+
+
+def wanted() -> Callable[[Image], bool]:
+    """Tells the images that what was built last of some project and mode consists of."""
+    records = record.newest()
+    names = {store.name_for(name, key) for each in records for name, key in each.keys.items()}
+    bases = {each.base for each in records}
+    return lambda image: image.digest in bases or not names.isdisjoint(image.names)
+
+
+def removable(
+    images: Sequence[Image], chains: Mapping[str, Mapping[str, int]], stays: Callable[[Image], bool]
+) -> tuple[Image, ...]:
+    """The images that nothing needs, newest first: ours, which may go, and on which no image that stays stands. Pure.
+
+    `chains` are the layers of each image.
+    """
+    going = [
+        image
+        for image in images
+        if image.names and all(name.startswith(store.PREFIX) for name in image.names) and not stays(image)
+    ]
+    while True:
+        ids = {image.id for image in going}
+        needed = {layer for image in images if image.id not in ids for layer in chains.get(image.id, {})}
+        free = [image for image in going if not chains.get(image.id) or next(iter(chains[image.id])) not in needed]
+        if len(free) == len(going):
+            return tuple(reversed(going))
+        going = free
+
+
+def remove(
+    stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], say: Callable[[str], None]
+) -> None:
+    """Remove our images, but for those that stay or are needed; `out` gets a line for each, and the bytes freed."""
+    images, chains = store.images(), store.chains()
+    going = removable(images, chains, stays)
+    holders = Counter(layer for chain in chains.values() for layer in chain)
+    total = 0
+    for image in going:
+        if not dry_run:
+            if not all(proc.ok(("podman", "image", "rm", name)) for name in image.names):
+                say(f"{image.names[0]} is in use, and stays")
+                continue
+            store.forget(image.id)
+        freed = 0
+        for layer, size in chains.get(image.id, {}).items():
+            holders[layer] -= 1
+            freed += 0 if holders[layer] else size  # a layer goes with the last image that holds it
+        total += freed
+        out(f"{image.names[0]}  {render.amount(freed)}")
+    out(f"{render.amount(total)} {'would be ' if dry_run else ''}freed")
