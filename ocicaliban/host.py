@@ -6,15 +6,18 @@ import configparser
 import json
 import os
 import re
+import shutil
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from ocicaliban import proc
 from ocicaliban.errors import UsageError
+from ocicaliban.indexes import Indexes
 
 _NAMED = re.compile(r"(?:([A-Za-z0-9_.-]+)=)?(.*)", re.S)
 _CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
@@ -64,6 +67,16 @@ class HostSettings:
         if self.insecure_hosts:
             lines.append(f"allow-insecure-host = {json.dumps(self.insecure_hosts)}")
         return lines
+
+    def joined(self, indexes: Indexes, environ: Mapping[str, str] = os.environ) -> HostSettings:
+        """These settings and the indexes that a project names."""
+        more = (_plain(index, environ) for index in indexes.indexes)
+        links = (_plain(link, environ) for link in indexes.find_links)
+        return evolve(
+            self,
+            extra_index_urls=tuple(dict.fromkeys((*self.extra_index_urls, *more))),
+            find_links=tuple(dict.fromkeys((*self.find_links, *links))),
+        )
 
     def local_folders(self) -> tuple[Path, ...]:
         """The folders on this machine that the settings name, which a container must see as well."""
@@ -191,3 +204,11 @@ def read(environ: Mapping[str, str] = os.environ) -> HostSettings:
         no_index=bool(uv.get("no-index")) or _true(pip.get("no-index", "")),
         insecure_hosts=tuple(insecure or pip.get("trusted-host", "").split()),
     )
+
+
+def apt() -> str:
+    """The host's proxies for apt, as apt.conf has them (they may hold passwords); "" where there is no apt."""
+    if shutil.which("apt-config") is None:
+        return ""
+    said = proc.output(("apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy"))
+    return "".join(f"{line}\n" for line in said.splitlines() if not line.endswith('"";'))

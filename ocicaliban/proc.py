@@ -40,7 +40,8 @@ def tool(name: str) -> str:
         return str(beside)
     found = shutil.which(name)
     if found is None:
-        raise OcicalibanError(f"{name} is not installed", f"install it, for example: sudo apt install {name}")
+        how = "pip install uv" if name == "uv" else f"sudo apt install {name}"
+        raise OcicalibanError(f"{name} is not installed", f"install it, for example: {how}")
     return found
 
 

@@ -36,16 +36,8 @@ def _require_user() -> None:
 def _built(planned: Planned, no_cache: bool) -> Image:
     from ocicaliban import builder, record
 
-    secrets = {name: Path(path).expanduser() for name, path in planned.project.secrets.items()}
-    made: list[str] = []
-
-    def say(line: str) -> None:
-        made.append(line)
-        _say(line)
-
-    image = builder.build(planned.plan, planned.trees, say=say, cache=not no_cache, secrets=secrets)
-    if made:
-        record.save(planned.project.root, planned.plan, planned.trees)
+    image = builder.build(planned.plan, planned.inputs, say=_say, cache=not no_cache)
+    record.save(planned.project.root, planned.plan, planned.trees)
     return image
 
 
