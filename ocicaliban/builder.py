@@ -120,7 +120,7 @@ def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tu
     (seen / "script").write_text(step.script)
     for name, content in step.files:
         (seen / name).write_text(content)
-    settings = host.read().joined(inputs.indexes)
+    settings, local = host.read().joined(inputs.indexes).inside()
     mounts: list[str] = []
     # Proxies are not here: buildah hands them over by itself, and its arguments could be seen by others.
     env = dict(step.env)
@@ -148,7 +148,8 @@ def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tu
         mounts.append(f"{store_cache}:/dev/oc-cache")
         env |= {"UV_CACHE_DIR": "/dev/oc-cache", "UV_LINK_MODE": "copy"}
         env["UV_CONFIG_FILE"] = f"{buildah.INPUTS}/uv.toml"
-        (seen / "uv.toml").write_text(_uv_config(settings, mounts))
+        (seen / "uv.toml").write_text(_uv_config(settings))
+        mounts += [f"{folder}:{place}:ro" for folder, place in local.items()]
     return tuple(mounts), tuple(sorted(env.items()))
 
 
@@ -161,27 +162,18 @@ def _hand_over(source: Path, target: Path, what: str) -> None:
         raise UsageError(f"{what} cannot be read: {source}: {exc.strerror}", "does the file exist?") from exc
 
 
-def _uv_config(settings: host.HostSettings, mounts: list[str]) -> str:
+def _uv_config(settings: host.HostSettings) -> str:
     """uv's settings as a file (a URL may hold a password, and arguments can be seen by others)."""
-    moved: dict[str, str] = {}
-    for number, folder in enumerate(settings.local_folders()):
-        inside = f"/dev/oc-local-{number}"
-        mounts.append(f"{folder}:{inside}:ro")
-        moved[str(folder)] = inside
-
-    def inside_of(url: str) -> str:
-        path = url.removeprefix("file://")
-        return url.replace(path, moved[path]) if path in moved else url
-
     lines = settings.uv_lines()
     if settings.find_links:
-        lines.append(f"find-links = {json.dumps([inside_of(url) for url in settings.find_links])}")
+        lines.append(f"find-links = {json.dumps(settings.find_links)}")
     if settings.extra_index_urls:
+        # What is installed is named by its hash, so that it may come from any of them.
         lines.append('index-strategy = "unsafe-best-match"')
     for index in settings.extra_index_urls:
         name, url = _INDEX.fullmatch(index).groups()  # type: ignore[union-attr]
         named = f"name = {json.dumps(name)}\n" if name else ""
-        lines.append(f"[[index]]\n{named}url = {json.dumps(inside_of(url))}")
+        lines.append(f"[[index]]\n{named}url = {json.dumps(url)}")
     if settings.index_url:
-        lines.append(f"[[index]]\nurl = {json.dumps(inside_of(settings.index_url))}\ndefault = true")
+        lines.append(f"[[index]]\nurl = {json.dumps(settings.index_url)}\ndefault = true")
     return "\n".join(lines) + "\n"

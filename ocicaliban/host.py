@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
@@ -78,10 +78,31 @@ class HostSettings:
             find_links=tuple(dict.fromkeys((*self.find_links, *links))),
         )
 
-    def local_folders(self) -> tuple[Path, ...]:
-        """The folders on this machine that the settings name, which a container must see as well."""
-        urls = (_split(url)[1] for url in (self.index_url, *self.extra_index_urls, *self.find_links))
-        return tuple(path for path in map(Path, (url for url in urls if url.startswith("/"))) if path.is_dir())
+    def inside(self) -> tuple[HostSettings, dict[Path, str]]:
+        """These settings as a container has them, and where it must see which folders of this machine."""
+        mounts: dict[Path, str] = {}
+
+        def moved(index: str, root: Callable[[Path], Path]) -> str:
+            name, url = _split(index)
+            folder = Path(url)
+            if not url.startswith("/") or not folder.is_dir():
+                return index
+            place = mounts.setdefault(root(folder), f"/dev/oc-local-{len(mounts)}")
+            return (f"{name}=" if name else "") + str(Path(place) / folder.relative_to(root(folder)))
+
+        def with_files(folder: Path) -> Path:
+            # The links of an index on disk lead to files that lie beside it: simple/NAME/index.html, ../../files/...
+            return folder.parent if folder.name == "simple" else folder
+
+        return (
+            evolve(
+                self,
+                index_url=moved(self.index_url, with_files),
+                extra_index_urls=tuple(moved(index, with_files) for index in self.extra_index_urls),
+                find_links=tuple(moved(link, lambda folder: folder) for link in self.find_links),
+            ),
+            mounts,
+        )
 
 
 def _split(index: str) -> tuple[str, str]:

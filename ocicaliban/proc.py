@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from ocicaliban.errors import OcicalibanError, ToolError
@@ -79,6 +79,32 @@ def run(
     with us. Raises ToolError with the tool's own words where it fails; `doing` says what it was about, `hint` what to
     do where its words tell no better. After `limit` seconds it is killed, which is a failure too.
     """
+    with _ctrl_c_held() if whole else contextlib.nullcontext():
+        return _run(argv, env, cwd, whole, doing, hint, limit)
+
+
+@contextlib.contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Let a Ctrl-C wait: in the middle of starting a tool it would leave one that nobody knows of."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        raise KeyboardInterrupt
+
+
+def _run(
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    whole: bool,
+    doing: str,
+    hint: str,
+    limit: float | None,
+) -> str:
     full = {**os.environ, **env} if env is not None else None
     tool(argv[0])
     try:
@@ -105,8 +131,7 @@ def run(
             message = f"{doing or f'{shlex.join(argv[:2])} failed'}: no answer within {limit:g} seconds"
             raise ToolError(message, hint or "run it by hand; does it wait for a network disk, or a lock?") from exc
         except KeyboardInterrupt:
-            if not whole:
-                child.terminate()
+            child.terminate()
             child.communicate()
             raise
     if child.returncode:

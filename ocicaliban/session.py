@@ -179,9 +179,10 @@ def read(
         )
     variant: Variant = "gpu" if gpus else "cpu"
     locked = lock.read(root)
-    base = _locked_base(locked, _base(project, recipes, variant), variant, fresh=fresh)
-    if not base.digest and resolve:
-        base = bases.resolved(base, fresh=fresh, say=say)
+    declared = _base(project, recipes, variant)
+    base = _locked_base(locked, declared, variant, fresh=fresh)
+    if base is None:
+        base = bases.resolved(declared, fresh=fresh, say=say) if resolve else declared
     with_base = lock.with_base(locked, variant, base)
     needs = _dependencies(project, recipes, with_base, variant, extras)
     after = lock.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
@@ -202,15 +203,15 @@ def read(
     return Planned(project=project, plan=plan, trees=trees, gpus=gpus, indexes=needs.indexes)
 
 
-def _locked_base(locked: Lock, declared: Base, variant: Variant, *, fresh: bool) -> Base:
-    """What the lock says of the declared base, or the declared one.
+def _locked_base(locked: Lock, declared: Base, variant: Variant, *, fresh: bool) -> Base | None:
+    """What the lock says of the declared base; None when it says nothing that holds.
 
     Often the base is the same with a GPU and without: then it is what the other variant has locked.
     """
     if fresh and variant not in locked.base:
-        return declared
+        return None
     pinned = (locked.base[name] for name in (variant, "cpu", "gpu") if name in locked.base)
-    return next((one for one in pinned if bases.holds(one, declared)), declared)
+    return next((one for one in pinned if bases.holds(one, declared)), None)
 
 
 @frozen(kw_only=True)
