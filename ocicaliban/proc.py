@@ -92,8 +92,9 @@ def _ctrl_c_held() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-    if came:
-        raise KeyboardInterrupt
+        if came:
+            # Also where the tool failed: before it had a session of its own the Ctrl-C was its end.
+            raise KeyboardInterrupt
 
 
 def _run(
