@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
@@ -11,7 +10,6 @@ import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
 from attrs import evolve, field, frozen
 
@@ -120,6 +118,8 @@ def _address(index: str) -> str:
 
 def _plain(index: str, environ: Mapping[str, str]) -> str:
     """An index with a local folder as a path, and with the user and password that uv's variables give it."""
+    from urllib.parse import quote, unquote, urlsplit
+
     name, url = _split(index)
     if url.startswith("file://"):
         url = unquote(urlsplit(url).path)
@@ -139,6 +139,8 @@ def _true(text: str) -> bool:
 def _pip(environ: Mapping[str, str], home: Path, config: Path) -> dict[str, str]:
     """pip's settings by their long names: what `install` is told goes before what all commands are, the later file
     before the earlier, a variable before every file."""
+    import configparser  # read where something is resolved or installed, which is seldom
+
     own = environ.get("PIP_CONFIG_FILE", "")
     files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf")]
     files += [home / ".pip" / "pip.conf", config / "pip" / "pip.conf"]

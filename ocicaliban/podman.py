@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +58,8 @@ def run_argv(
     return (*argv, image.id, *args)
 
 
-def run(argv: tuple[str, ...], name: str) -> int:
-    """Run the container called `name` on our terminal; the exit code is its script's.
+def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Run the container called `name` on our terminal, and do `meanwhile`; the exit code is its script's.
 
     podman 4.3 returns 0 after it passed a signal on. So a signal goes to the container by `podman kill`, while a
     `podman wait` started before it fetches the code.
@@ -78,7 +79,7 @@ def run(argv: tuple[str, ...], name: str) -> int:
         waiter.join()
         return codes[0] if codes else None
 
-    return proc.foreground(proc.in_cgroup2(argv), on_signal=on_signal)
+    return proc.foreground(proc.in_cgroup2(argv), on_signal=on_signal, meanwhile=meanwhile)
 
 
 def container_name() -> str:

@@ -155,11 +155,14 @@ def output(argv: Sequence[str]) -> str:
     return subprocess.run(list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True).stdout
 
 
-def foreground(argv: Sequence[str], *, on_signal: Callable[[int], int | None]) -> int:
+def foreground(
+    argv: Sequence[str], *, on_signal: Callable[[int], int | None], meanwhile: Callable[[], None] = lambda: None
+) -> int:
     """Run `argv` on our own terminal until it ends; returns its exit code.
 
-    SIGTERM and SIGHUP sent to us are handed to `on_signal` instead of ending us; where it returns a number,
-    that is the exit code. SIGINT from a terminal reaches the child by itself.
+    `meanwhile` is called once it has started: what need not be done before costs nobody time there, and what it cannot
+    write is no fault of the run. SIGTERM and SIGHUP sent to us are handed to `on_signal` instead of ending us; where
+    it returns a number, that is the exit code. SIGINT from a terminal reaches the child by itself.
     """
     tool(argv[0])
     override: list[int] = []
@@ -173,6 +176,8 @@ def foreground(argv: Sequence[str], *, on_signal: Callable[[int], int | None]) -
     before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         child = subprocess.Popen(list(argv), preexec_fn=_restore_sigint)
+        with contextlib.suppress(OSError):
+            meanwhile()
         while True:
             with contextlib.suppress(KeyboardInterrupt):
                 code = child.wait()

@@ -34,11 +34,15 @@ def _require_user() -> None:
 
 
 def _built(planned: Planned, no_cache: bool) -> Image:
-    from ocicaliban import builder, record
+    from ocicaliban import builder
 
-    image = builder.build(planned.plan, planned.inputs, say=_say, cache=not no_cache)
+    return builder.build(planned.plan, planned.inputs, say=_say, cache=not no_cache)
+
+
+def _record(planned: Planned) -> None:
+    from ocicaliban import record
+
     record.save(planned.project.root, planned.plan, planned.trees)
-    return image
 
 
 def build(
@@ -76,6 +80,7 @@ def build(
         say=_say,
     )
     image = _built(planned, no_cache)
+    _record(planned)
     if tag:
         proc.run(("buildah", "tag", image.id, tag))
     print(json.dumps({"id": image.id, "digest": image.digest, "key": planned.plan.key}) if as_json else image.id)
@@ -162,7 +167,13 @@ def run(
         print(" ".join(word if word in raw else shlex.quote(word) for word in proc.in_cgroup2(argv)))
         return
     _say(where)
-    if not (no_cache or image_id or podman_args or cloud_key):
+
+    def meanwhile() -> None:
+        if image_id:
+            return
+        _record(planned)
+        if no_cache or podman_args or cloud_key:
+            return
         hot.remember(
             context.obj,
             found,
@@ -173,7 +184,8 @@ def run(
             index=store.index_file(),
             command=argv,
         )
-    raise typer.Exit(podman.run(argv, name))
+
+    raise typer.Exit(podman.run(argv, name, meanwhile))
 
 
 def _cloud_key(path: str) -> tuple[str, ...]:
