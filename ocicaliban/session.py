@@ -46,8 +46,8 @@ class Planned:
     @property
     def inputs(self) -> Inputs:
         """What the builder needs beside the plan."""
-        secrets = {name: self.project.root / Path(file).expanduser() for name, file in self.project.secrets.items()}
-        return Inputs(trees=self.trees, secrets=secrets, indexes=self.indexes)
+        secrets = zip(self.project.secrets, _secret_files(self.project), strict=True)
+        return Inputs(trees=self.trees, secrets=dict(secrets), indexes=self.indexes)
 
     @property
     def looked_for(self) -> tuple[Path, ...]:
@@ -152,10 +152,9 @@ def _is_in(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> No
         )
 
 
-def _secret_files(project: Project, folder: Path) -> tuple[str, ...]:
-    """Where the build secrets lie, relative to `folder`: those in it must not enter an image."""
-    files = (project.root / Path(file).expanduser() for file in project.secrets.values())
-    return tuple(os.path.relpath(file, folder) for file in files)
+def _secret_files(project: Project) -> tuple[Path, ...]:
+    """The files of the build secrets, which must not enter an image."""
+    return tuple(project.root / Path(file).expanduser() for file in project.secrets.values())
 
 
 def read(
@@ -266,18 +265,16 @@ def _trees(
         raise UsageError(
             f"the mode has no recipe for the folder of data '{folders[0]}'", 'add "data" to its list, before the source'
         )
+    secrets = _secret_files(project)
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
     for name in folders:
-        tree = snapshot.read_tree(
-            root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
-        )
+        tree = snapshot.read_tree(root / name, memo=_memo(root, name), never=secrets, ignore=False)
         trees[tree.digest] = tree
         data.append((name, tree.digest))
     if not any(recipe.name == "source-copy" for recipe in recipes):
         return tuple(data), "", trees
-    left_out = (*folders, *_secret_files(project, root), lock.NAME)
-    tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=left_out)
+    tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=(*folders, lock.NAME), never=secrets)
     _is_in(tree, command, folders)
     return tuple(data), tree.digest, {**trees, tree.digest: tree}
 
