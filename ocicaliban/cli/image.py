@@ -117,7 +117,8 @@ def run(
     if not dry_run:
         _require_user()
     with hot.recording() as found:
-        devices = session.choose_gpus(gpu_wanted, gpus, _say)
+        say = found.noting(_say)
+        devices = session.choose_gpus(gpu_wanted, gpus, say)
         planned = session.read(
             Path.cwd(),
             mode,
@@ -128,7 +129,7 @@ def run(
             mount=mount,
             resolve=not dry_run and not image_id,
             fresh=no_cache,
-            say=_say,
+            say=say,
         )
     if devices and not planned.plan.launch.devices:
         if gpu_wanted or gpus:
@@ -180,6 +181,7 @@ def run(
             read=(*map(str, (*planned.looked_for, *store.settings_files())), proc.tool("podman"), *options[1:]),
             entries=planned.paths(),
             said=where,
+            script=tuple(context.args),
             image=image.id,
             index=store.index_file(),
             command=argv,
