@@ -14,7 +14,7 @@ Gpus = Annotated[str | None, typer.Option("--gpus", help="Which: 0,1 or all or a
 Extras = Annotated[list[str] | None, typer.Option("-e", "--extras", help="An extra of the project; may be repeated.")]
 Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data, in a layer of its own.")]
 Mount = Annotated[bool, typer.Option("--mount", help="Mount the project instead of copying it.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Make every layer anew.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Make every layer anew, and a base that no lock pins.")]
 CloudKey = Annotated[
     str, typer.Option("--cloud-key", help="A service account's key file, which the container sees; no image holds it.")
 ]
