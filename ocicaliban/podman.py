@@ -28,12 +28,16 @@ def run_argv(
     terminal: tuple[bool, bool],
     extra: tuple[str, ...] = (),
     entrypoint: tuple[str, ...] = (),
+    remove: bool = True,
 ) -> tuple[str, ...]:
     """The command that runs a container; `terminal` tells whether stdin and stdout are one.
 
+    Without `remove` the container stays when it has ended, with what it said.
+
     An init process is put in, because the kernel does not deliver SIGTERM to a PID 1 that does not handle it.
     """
-    argv = ["podman", "run", "--rm", "--init", "--pull=never", "--name", name, "--network", "host"]
+    argv = ["podman", "run", *(["--rm"] if remove else []), "--init", "--pull=never"]
+    argv += ["--name", name, "--network", "host"]
     if terminal[0]:
         argv.append("-i")
     if all(terminal):

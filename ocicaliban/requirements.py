@@ -29,6 +29,17 @@ def entries(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def name(entry: str) -> str:
+    """The name of the package in an entry, in its normal form; empty for a path."""
+    from packaging.utils import canonicalize_name
+
+    match = _NAME.match(entry)
+    return canonicalize_name(match[0]) if match else ""
+
+
 def installable(text: str, root: Path) -> str:
     """The entries without the project in the folder `root` itself, whose files a layer of their own brings.
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ocicaliban import base as bases
 from ocicaliban import (
@@ -26,9 +27,9 @@ from ocicaliban import (
     weights,
 )
 from ocicaliban import plan as plans
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import UsageError, nearest
 from ocicaliban.lock import Lock
-from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
+from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Value, Variant
 
 
 @frozen(kw_only=True)
@@ -101,6 +102,23 @@ def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cu
     return cuda.Request(version=str(values["version"]), components=_tuple(values["components"]), known=table)
 
 
+_JUPYTER = {"lab": "jupyterlab", "notebook": "notebook"}
+
+
+def _jupyter(values: Mapping[str, Value]) -> tuple[str, ...]:
+    """The requirements that the parameters of the recipe `jupyter` stand for; raises UsageError for wrong ones."""
+    interface, version = str(values["interface"]), str(values["version"])
+    if interface not in _JUPYTER:
+        raise UsageError(f"layers.jupyter.interface: there is no '{interface}'", nearest(interface, _JUPYTER))
+    package = _JUPYTER[interface]
+    if version:
+        if not re.fullmatch(r"\d+(\.\d+)*([a-z]+\d+)?", version):
+            raise UsageError(f"'{version}' is no version of {package}", "a version or its beginning, as in 4.4")
+        package += f"=={version}" + (".*" if version.replace(".", "").isdigit() else "")
+    # Older servers take their settings by other names.
+    return package, "jupyter-server>=2", *_tuple(values["packages"])
+
+
 def _keep(root: Path, locked: Lock, say: Callable[[str], None]) -> None:
     """Write the lock; a project that cannot be written to is built without one."""
     try:
@@ -154,14 +172,18 @@ def read(
     mount: bool = False,
     resolve: bool = True,
     fresh: bool = False,
+    settings: Mapping[str, Mapping[str, object]] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Planned:
     """Read the project in `root` and plan `mode` for it.
 
     Without `resolve` nothing is pulled, resolved or written: what the lock lacks stays unresolved in the plan;
-    with `fresh` a base that it lacks is pulled or made anew.
+    with `fresh` a base that it lacks is pulled or made anew. `settings` are parameters of recipes, by the recipe's
+    name, that go before those of the project's configuration.
     """
     project = load.load_project(root, say)
+    for name, own in (settings or {}).items():
+        project = evolve(project, layers={**project.layers, name: {**project.layers.get(name, {}), **own}})
     recipes = catalog.recipes_for(project, mode)
     command = podman.entry_command(root, module)
     if mount:
@@ -197,7 +219,19 @@ def read(
             libraries = cuda.library_path(asked, resolution.requirements, base.python) if asked else ""
             requirements = weights.groups(resolution.requirements, resolution.weights)
             if resolution != known_python and resolve:
-                _keep(root, lock.with_python(locked, variant, resolution), say)
+                locked = lock.with_python(locked, variant, resolution)
+                _keep(root, locked, say)
+    jupyter = ""
+    recipe = next((recipe for recipe in recipes if recipe.name == "jupyter"), None)
+    if recipe is not None and base.python:
+        values = params.resolve(recipe, project.layers.get("jupyter", {}), variant)
+        place = f"{values['interface']}-{variant}"
+        below = "".join(text for _, text in requirements)
+        beside = dependencies.jupyter(below, _jupyter(values), base, locked.jupyter.get(place))
+        jupyter = beside.requirements
+        if beside != locked.jupyter.get(place) and resolve:
+            locked = lock.with_jupyter(locked, place, beside)
+            _keep(root, locked, say)
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
     folders = _folders(project, dirs)
@@ -221,6 +255,7 @@ def read(
         data=tuple(data),
         requirements=requirements,
         cuda_libraries=libraries,
+        jupyter=jupyter,
         module=module,
         command=command,
     )
