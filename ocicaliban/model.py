@@ -168,7 +168,8 @@ class Snapshot:
     """All that planning must know of the world, read beforehand.
 
     `source` is a tree's digest; `data` folders with theirs; `requirements` the groups of locked dependencies, each
-    with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found (see `cuda`).
+    with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found (see `cuda`);
+    `shell` the package of the shell that is wanted beside bash.
     """
 
     variant: Variant
@@ -179,6 +180,7 @@ class Snapshot:
     cuda_libraries: str = ""
     module: str = ""
     command: tuple[str, ...] = ()
+    shell: str = ""
 
 
 @frozen(kw_only=True)

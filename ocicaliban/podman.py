@@ -81,6 +81,16 @@ def run(argv: tuple[str, ...], name: str) -> int:
     return proc.foreground(proc.in_cgroup2(argv), on_signal=on_signal)
 
 
+def live(argv: tuple[str, ...], name: str) -> int:
+    """Be the container called `name` where a terminal is ours, so that nothing stands between; else as `run`.
+
+    Whoever ends a shell at a terminal by a signal does not ask for its exit code, which podman 4.3 loses then.
+    """
+    if all(terminal()):
+        proc.become(proc.in_cgroup2(argv))
+    return run(argv, name)
+
+
 def container_name() -> str:
     """A fresh container's name."""
     return f"ocicaliban-{os.urandom(6).hex()}"

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ocicaliban.errors import OcicalibanError, ToolError
 
@@ -156,6 +157,17 @@ def foreground(argv: Sequence[str], *, on_signal: Callable[[int], int | None]) -
     if override:
         return override[-1]
     return 128 - code if code < 0 else code
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """Replace our process by a tool, so that nothing stands between it and the terminal."""
+    tool(argv[0])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python ignores them, and what comes in its place would too.
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_DFL)
+    os.execvp(argv[0], list(argv))
 
 
 def _restore_sigint() -> None:

@@ -22,6 +22,7 @@ from ocicaliban import (
     params,
     paths,
     podman,
+    shell,
     snapshot,
     weights,
 )
@@ -39,6 +40,11 @@ class Planned:
     plan: Plan
     trees: dict[str, Tree]
     gpus: tuple[gpu.Device, ...]
+
+    @property
+    def mounts_project(self) -> bool:
+        """Whether the container sees the project's folder itself, and not a copy."""
+        return any(mount.endswith(f":{podman.APP}") for mount in self.plan.launch.mounts)
 
     @property
     def looked_for(self) -> tuple[Path, ...]:
@@ -143,6 +149,20 @@ def _secret_files(project: Project, folder: Path) -> tuple[str, ...]:
     return tuple(os.path.relpath(file, folder) for file in files)
 
 
+def _not_source(project: Project, folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths that are no part of the source, whatever the ignore files say."""
+    return (*folders, *_secret_files(project, project.root), lock.NAME)
+
+
+def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What lies in the project's folder, and an image of it does not have (see `snapshot.left_out`).
+
+    Folders of data, those in `dirs` too, come into an image as layers of their own.
+    """
+    root = project.root
+    return snapshot.left_out(root, memo=_memo(root, ""), exclude=_not_source(project, _folders(project, dirs)))
+
+
 def read(
     root: Path,
     mode: str,
@@ -152,12 +172,14 @@ def read(
     extras: tuple[str, ...] = (),
     dirs: tuple[str, ...] = (),
     mount: bool = False,
+    shell_name: str = "",
     resolve: bool = True,
     fresh: bool = False,
     say: Callable[[str], None] = lambda _: None,
 ) -> Planned:
     """Read the project in `root` and plan `mode` for it.
 
+    A mode with the recipe `shell` gets the one called `shell_name`, or else the user's own.
     Without `resolve` nothing is pulled, resolved or written: what the lock lacks stays unresolved in the plan;
     with `fresh` a base that it lacks is pulled or made anew.
     """
@@ -201,16 +223,16 @@ def read(
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
     folders = _folders(project, dirs)
-    for name in folders:
-        tree = snapshot.read_tree(
-            root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
-        )
-        trees[tree.digest] = tree
-        data.append((name, tree.digest))
+    if any(recipe.name == "data" for recipe in recipes):
+        for name in folders:
+            tree = snapshot.read_tree(
+                root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
+            )
+            trees[tree.digest] = tree
+            data.append((name, tree.digest))
     source = ""
     if any(recipe.name == "source-copy" for recipe in recipes):
-        left_out = (*folders, *_secret_files(project, root), lock.NAME)
-        tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=left_out)
+        tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(project, folders))
         _is_in(tree, command, folders)
         trees[tree.digest] = tree
         source = tree.digest
@@ -223,6 +245,7 @@ def read(
         cuda_libraries=libraries,
         module=module,
         command=command,
+        shell=shell.package(shell.choose(shell_name, os.environ)) if any(r.name == "shell" for r in recipes) else "",
     )
     plan = plans.plan(project, recipes, mode, world)
     return Planned(project=project, plan=plan, trees=trees, gpus=gpus)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache
+from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, ImageId, Module, Mount, NoCache, PodmanArgs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,10 +70,8 @@ def run(
     context: typer.Context,
     module: Module = "",
     mode: Annotated[str, typer.Option("--mode", help="Which mode's recipes to build and run.")] = "run",
-    image_id: Annotated[str, typer.Option("--image-id", help="Run this image; build nothing.")] = "",
-    podman_args: Annotated[
-        str, typer.Option("--podman-args", "--docker-run-args", help="More arguments for `podman run`.")
-    ] = "",
+    image_id: ImageId = "",
+    podman_args: PodmanArgs = "",
     mount: Mount = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
     no_cache: NoCache = False,
@@ -112,8 +111,8 @@ def run(
         return
     image = ready.image()
     command = ready.command(image, args, entrypoint=entrypoint)
-    start.say(ready.where)
-    ready.remember(context.obj, image, command, ready.where)
+    start.say(ready.said)
+    ready.remember(context.obj, image, command, ready.said)
     raise typer.Exit(podman.run(command.argv, command.name))
 
 
@@ -163,6 +162,7 @@ def plan(
     module: Module = "",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     containerfile: Annotated[bool, typer.Option("--containerfile", help="As a plain Containerfile.")] = False,
+    diff: Annotated[str, typer.Option("--diff", metavar="MODE", help="What differs from this mode instead.")] = "",
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
@@ -175,18 +175,24 @@ def plan(
     from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
 
-    if as_json and containerfile:
-        raise UsageError("--json and --containerfile exclude each other")
-    planned = session.read(
+    if as_json + containerfile + bool(diff) > 1:
+        raise UsageError("--json, --containerfile and --diff exclude each other")
+    read = functools.partial(
+        session.read,
         Path.cwd(),
-        mode,
-        module,
         gpus=session.choose_gpus(gpu_wanted, gpus, start.say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         resolve=False,
     )
-    if containerfile:
+    planned = read(mode, module)
+    if diff:
+        other = read(diff)
+        mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
+        left_out = session.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
+        missed, always = ([path for path in left_out if snapshot.is_built_in(path) is known] for known in (False, True))
+        print("\n".join(render.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))))
+    elif containerfile:
         root = Path.cwd()
         sources = {
             digest: render.Source(

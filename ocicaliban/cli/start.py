@@ -8,7 +8,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban import builder, gpu, hot, paths, podman, proc, record, session, store
+from ocicaliban import builder, gpu, hot, paths, podman, proc, record, session, snapshot, store
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Image
 from ocicaliban.session import Planned
@@ -45,10 +45,16 @@ def built(planned: Planned, no_cache: bool) -> Image:
 
 @frozen(kw_only=True)
 class Asked:
-    """What the command line says, by the options that the commands share."""
+    """What the command line says, by the options that the commands share.
+
+    `shell` is the one that the image shall have; `lived_in` tells that one will look around in the project's folder,
+    and not run a job in it.
+    """
 
     mode: str
     module: str = ""
+    shell: str = ""
+    lived_in: bool = False
     image_id: str = ""
     podman_args: str = ""
     mount: bool = False
@@ -78,7 +84,7 @@ class Command:
 class Ready:
     """A plan for what is asked, with the GPUs that it uses and the options for podman that were given.
 
-    `found` is what was read for it.
+    `found` is what was read for it; `left_out` what of a project that is lived in no image has.
     """
 
     asked: Asked
@@ -86,11 +92,20 @@ class Ready:
     devices: tuple[gpu.Device, ...]
     given: tuple[str, ...]
     found: hot.Recording
+    left_out: tuple[str, ...] = ()
 
     @property
-    def where(self) -> str:
-        """The line that says what the container runs on."""
-        return f"running on {'the GPU: ' + ', '.join(d.qualified for d in self.devices) if self.devices else 'the CPU'}"
+    def said(self) -> str:
+        """The lines for the user: what the container runs on, and what of the project a job would not see."""
+        where = f"the GPU: {', '.join(device.qualified for device in self.devices)}" if self.devices else "the CPU"
+        lines = [f"running on {where}"]
+        if missed := [path for path in self.left_out if not snapshot.is_built_in(path)]:
+            more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
+            lines.append(
+                f"note: left out of the image, so that no job sees it: {', '.join(missed[:3])}{more}"
+                f" (ocicaliban plan --diff {self.asked.mode} run)"
+            )
+        return "\n".join(lines)
 
     def image(self) -> Image:
         """The image that is asked for, or the plan's, of which what is missing is built."""
@@ -159,15 +174,17 @@ def ready(asked: Asked) -> Ready:
             extras=asked.extras,
             dirs=asked.dirs,
             mount=asked.mount,
+            shell_name=asked.shell,
             resolve=not asked.dry_run and not asked.image_id,
             fresh=asked.no_cache,
             say=say,
         )
+        left_out = session.left_out(planned.project, asked.dirs) if asked.lived_in else ()
     if devices and not planned.plan.launch.devices:
         if asked.gpu_wanted or asked.gpus:
             raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", "add \"cuda\" to its list")
         devices = ()
-    return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found)
+    return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found, left_out=left_out)
 
 
 def _cloud_key(path: str) -> tuple[str, ...]:
