@@ -49,7 +49,10 @@ def options(project: str, files: Path, home: Path | None, environ: Mapping[str, 
     # The prompt is expanded by the shells: a name may not hold what means something to them.
     name = re.sub(r"[^\w.+-]", "_", project) or "project"
     # podman would keep Ctrl-P to itself until the next key is pressed.
-    words = ["--detach-keys=", *podman.bind(f"{files}:{_INSIDE}:ro"), "--env", f"OCICALIBAN_PROJECT={name}"]
+    words = ["--detach-keys="]
+    # Where SELinux is on, a container sees what was labelled for it; nobody's home must be relabelled.
+    words += ["--security-opt", "label=disable"]
+    words += [*podman.bind(f"{files}:{_INSIDE}:ro"), "--env", f"OCICALIBAN_PROJECT={name}"]
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG", "")
     if locale:
         words += ["--env", f"OCICALIBAN_LOCALE={locale}"]

@@ -10,7 +10,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
-from ocicaliban import host
+from ocicaliban import host, proc
 from tests.bench.measure import Measure, Sample
 from tests.bench.workshop import REPOSITORY, SCRIPT, BenchError, Containerfile, Project, Workshop
 
@@ -29,6 +29,23 @@ def _unchanged(shop: Workshop) -> Iterator[Sequence[Sample]]:
     podman = project.podman_run(image)
     shop.timed(podman)
     yield lambda: project.ocicaliban("run", SCRIPT).wall, lambda: shop.timed(podman).wall
+
+
+# Without these options podman takes longer.
+BARE = ("podman", "run", "--rm", "--init", "--pull=never", "--network", "host")
+
+
+@contextmanager
+def _shell(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    project = shop.project("shell", {SCRIPT: "print('trained')\n"})
+    image = project.ocicaliban("build", "--mode", "shell").out
+    shop.made(project.images("shell"))
+    project.ocicaliban("shell", "--", "true")
+    time.sleep(2.5)  # until then what was read is too young to be trusted
+    project.ocicaliban("shell", "--", "true")
+    podman = proc.in_cgroup2((*BARE, image, "true"))
+    shop.timed(podman)
+    yield lambda: project.ocicaliban("shell", "--", "true").wall, lambda: shop.timed(podman).wall
 
 
 def _edit(project: Project, number: int) -> None:
@@ -260,6 +277,15 @@ MEASURES: tuple[Measure[Workshop], ...] = (
         unit="times",
         runs=21,
         prepare=_unchanged,
+        needs=IMAGE_TOOLS,
+    ),
+    Measure(
+        name="shell",
+        what="nothing changed: `shell -- true`, against a bare `podman run`",
+        limit=2.5,
+        unit="times",
+        runs=21,
+        prepare=_shell,
         needs=IMAGE_TOOLS,
     ),
     Measure(

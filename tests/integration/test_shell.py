@@ -1,14 +1,22 @@
 """`shell`, lived in: at a real terminal, in pipes, with each shell, and what it tells of the difference to a job."""
 
+import html
+import io
+import itertools
 import os
+import re
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pexpect
+import pyte
 import pytest
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
 
-from tests.integration.program import CONFIG, call, command, environment, ok, write
+from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, ok, write
 
 PROMPT = "(ocicaliban digits) /usr/app # "
 STRANGER = "#!/bin/sh\necho a stranger\n"
@@ -128,6 +136,18 @@ def test_a_terminal_that_the_image_does_not_know_is_taken_for_one_that_it_does(a
     child.expect_exact(PROMPT)
     child.sendline("echo $TERM")
     child.expect_exact("xterm-256color")
+
+
+def test_the_container_is_gone_when_the_terminal_is_closed(at_terminal: At) -> None:
+    child = at_terminal("--podman-args", "--label=closed=yes")
+    child.expect_exact(PROMPT)
+    child.sendline("sh -c 'echo be''gun; exec sleep 100'")
+    child.expect_exact("begun")
+    listing = ["podman", "ps", "--all", "--quiet", "--filter", "label=closed=yes"]
+    container = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.strip()
+    child.close()
+    subprocess.run(["podman", "wait", container], capture_output=True, timeout=40)  # it may be gone before
+    assert container and subprocess.run(["podman", "container", "exists", container], check=False).returncode == 1
 
 
 def test_an_edit_on_the_host_is_there_at_once(at_terminal: At, project: Path) -> None:
@@ -276,3 +296,49 @@ def test_what_a_job_would_not_see_is_told(project: Path) -> None:
     assert "left out of the image of run:\n  b.log\n  results/\n" in told
     assert "left out of every image: __pycache__\n" in told
     assert "left out" not in ok(project, "plan", "--diff", "shell", "notebook").stdout
+
+
+# --- the picture in docs/shell.md ---
+
+
+def _drawn(screen: pyte.Screen) -> str:
+    """A terminal's screen as SVG, down to its last line."""
+    console = Console(record=True, width=screen.columns, file=io.StringIO(), force_terminal=True)
+    height = max(number for number, line in enumerate(screen.display) if line.strip()) + 1
+    for number in range(height):
+        line = Text()
+        chars = (screen.buffer[number][column] for column in range(screen.columns))
+        for (shown, bold), run in itertools.groupby(chars, lambda char: (char.fg, char.bold)):
+            color = {"default": None, "brown": "yellow"}.get(shown, shown)
+            line.append("".join(char.data for char in run), Style(color=color, bold=bold))
+        line.rstrip()
+        console.print(line)
+    return console.export_svg(title="a terminal", unique_id="shell")
+
+
+def _words(svg: str) -> str:
+    return "".join(html.unescape("".join(re.findall(r"<text [^>]*>(.*?)</text>", svg, re.S))).split())
+
+
+def test_the_picture_in_the_documentation_is_of_a_session(home: Path, tmp_path: Path, base_lock: str) -> None:
+    folder = tmp_path / "digits"
+    write(folder, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, ".gitignore": "results/\n"})
+    write(folder, {"train.py": "print('accuracy: 0.97')\n", "results/old.txt": ""})
+    argv = command("shell", "--bare")
+    child = pexpect.spawn(
+        argv[0], argv[1:], cwd=str(folder), env=environment({"TERM": "xterm-256color"}), dimensions=(24, 100),
+        timeout=40, encoding="utf-8",
+    )  # type: ignore[arg-type]  # fmt: skip
+    heard = child.logfile_read = io.StringIO()
+    for typed in ("ls --color", "python3 train.py | tee results/new.txt", "exit 3"):
+        child.expect_exact(PROMPT)
+        child.sendline(typed)
+    assert _exit(child) == 3
+    screen = pyte.Screen(100, 24)
+    pyte.Stream(screen).feed(f"$ ocicaliban shell\r\n{heard.getvalue()}$ echo $?\r\n{child.exitstatus}\r\n")
+    svg, picture = _drawn(screen), REPOSITORY / "docs/pictures/shell.svg"
+    if os.environ.get("OCICALIBAN_GOLDEN") == "1":
+        picture.parent.mkdir(exist_ok=True)
+        picture.write_text(svg)
+    assert "accuracy:" in _words(svg)
+    assert _words(picture.read_text()) == _words(svg), "run the tests with OCICALIBAN_GOLDEN=1"
