@@ -1,6 +1,7 @@
 # Installs the shell $SHELL_PACKAGE, where the image does not have it.
 set -eu
 command -v "$SHELL_PACKAGE" >/dev/null && exit
+command -v apt-get >/dev/null || { echo "the base has neither $SHELL_PACKAGE nor apt-get; --shell bash?" >&2; exit 1; }
 export DEBIAN_FRONTEND=noninteractive
 # As in the recipe apt: its sandbox user could not read the host's certificates and settings.
 set -- -qq -o APT::Sandbox::User=root
