@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ocicaliban import cuda, host, proc, requirements, weights
+from ocicaliban import cuda, host, indexes, proc, requirements, weights
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.load import read_toml
 from ocicaliban.lock import Lock, Resolved
@@ -47,6 +47,15 @@ def _contents(path: Path, seen: dict[str, str], root: Path) -> None:
     if path.suffix == ".txt":
         for other in _INCLUDE.findall(seen[name]):
             _contents(path.parent / other, seen, root)
+
+
+def declared_indexes(project: Project, given: str) -> indexes.Indexes:
+    """The package indexes that the project's own files name."""
+    path = declaration(project, given)
+    seen: dict[str, str] = {}
+    if path and path.suffix == ".txt":
+        _contents(path, seen, project.root)
+    return indexes.declared(project.root, iter(seen.values()))
 
 
 def _extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
@@ -111,7 +120,8 @@ def resolution(
     text = requirements.installable(text, project.root)
     if asked and (more := cuda.wheels(asked, text)):
         text = _with(text, more, base, known.requirements if known else "")
-    return Resolved(inputs=digest, requirements=text, weights=_weights(text, base) if text else {})
+    settings = host.read().joined(declared_indexes(project, given))
+    return Resolved(inputs=digest, requirements=text, weights=_weights(text, base, settings) if text else {})
 
 
 def _exported(project: Project, extras: tuple[str, ...]) -> str:
@@ -179,12 +189,18 @@ def _for_base(base: Base) -> list[str]:
     return ["--python", sys.executable, *wanted, *host.read().uv_arguments()]
 
 
-def _weights(requirements: str, base: Base) -> dict[str, int]:
-    """What the index tells of the archives' sizes (uv has its answers in the cache, having just resolved)."""
+def _weights(requirements: str, base: Base, settings: host.HostSettings) -> dict[str, int]:
+    """What the indexes tell of the archives' sizes (uv has their answers in its cache, having just resolved).
+
+    Where they cannot be asked again all packages count as light: that costs room in the store, and nothing else.
+    """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given, out = Path(folder) / "requirements.txt", Path(folder) / "pylock.toml"
         given.write_text(requirements)
         argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
         argv += [*_for_base(base), "--output-file", str(out), str(given)]
-        proc.run(argv, env=host.read().uv_environ(), doing="uv cannot tell the sizes of the dependencies")
+        try:
+            proc.run(argv, env=settings.uv_environ())
+        except ToolError:
+            return {}
         return weights.of_packages(tomllib.loads(out.read_text()))

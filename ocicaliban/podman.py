@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,8 +59,8 @@ def run_argv(
     return (*argv, image.id, *args)
 
 
-def run(argv: tuple[str, ...], name: str) -> int:
-    """Run the container called `name` on our terminal; the exit code is its script's.
+def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Run the container called `name` on our terminal, and do `meanwhile`; the exit code is its script's.
 
     podman 4.3 returns 0 after it passed a signal on. So a signal goes to the container by `podman kill`, while a
     `podman wait` started before it fetches the code.
@@ -78,17 +80,19 @@ def run(argv: tuple[str, ...], name: str) -> int:
         waiter.join()
         return codes[0] if codes else None
 
-    return proc.foreground(proc.in_cgroup2(argv), on_signal=on_signal)
+    return proc.foreground(proc.in_cgroup2(argv), on_signal=on_signal, meanwhile=meanwhile)
 
 
-def live(argv: tuple[str, ...], name: str) -> int:
+def live(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
     """Be the container called `name` where a terminal is ours, so that nothing stands between; else as `run`.
 
     Whoever ends a shell at a terminal by a signal does not ask for its exit code, which podman 4.3 loses then.
     """
     if all(terminal()):
+        with contextlib.suppress(OSError):
+            meanwhile()
         proc.become(proc.in_cgroup2(argv))
-    return run(argv, name)
+    return run(argv, name, meanwhile)
 
 
 def container_name() -> str:

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base
@@ -34,6 +33,8 @@ def installable(text: str, root: Path) -> str:
 
     Raises UsageError for what has no hash and cannot be had in the image: other folders, and version control.
     """
+    from urllib.parse import unquote, urlsplit
+
     kept: list[str] = []
     for entry in entries(text):
         if local := _LOCAL.match(entry):

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ocicaliban import base as bases
 from ocicaliban import (
@@ -27,19 +27,28 @@ from ocicaliban import (
     weights,
 )
 from ocicaliban import plan as plans
+from ocicaliban.builder import Inputs
 from ocicaliban.errors import UsageError
-from ocicaliban.lock import Lock
+from ocicaliban.indexes import Indexes
+from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
 
 
 @frozen(kw_only=True)
 class Planned:
-    """A plan with what executing it needs: the folders of its copy steps and the selected GPUs."""
+    """A plan with what executing it needs: the folders of its copy steps, the selected GPUs, the project's indexes."""
 
     project: Project
     plan: Plan
     trees: dict[str, Tree]
     gpus: tuple[gpu.Device, ...]
+    indexes: Indexes
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the builder needs beside the plan."""
+        secrets = {name: self.project.root / Path(file).expanduser() for name, file in self.project.secrets.items()}
+        return Inputs(trees=self.trees, secrets=secrets, indexes=self.indexes)
 
     @property
     def mounts_project(self) -> bool:
@@ -180,8 +189,8 @@ def read(
     """Read the project in `root` and plan `mode` for it.
 
     A mode with the recipe `shell` gets the one called `shell_name`, or else the user's own.
-    Without `resolve` nothing is pulled, resolved or written: what the lock lacks stays unresolved in the plan;
-    with `fresh` a base that it lacks is pulled or made anew.
+    Without `resolve` nothing is pulled, made or written: a base that the lock lacks stays unresolved in the plan, and
+    the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew.
     """
     project = load.load_project(root, say)
     recipes = catalog.recipes_for(project, mode)
@@ -192,37 +201,86 @@ def read(
         )
     variant: Variant = "gpu" if gpus else "cpu"
     locked = lock.read(root)
-    base = _base(project, recipes, variant)
-    # Often the base is the same with a GPU and without: then it is what the other variant has locked.
-    pinned = [locked.base[name] for name in (variant, "cpu", "gpu") if name in locked.base]
-    known = next((one for one in pinned if bases.holds(one, base)), None)
-    if known and not (fresh and variant not in locked.base):
-        base = known
-        if resolve and locked.base.get(variant) != known:
-            locked = lock.with_base(locked, variant, base)
-            _keep(root, locked, say)
-    elif resolve:
-        base = bases.resolved(base, fresh=fresh, say=say)
-        locked = lock.with_base(locked, variant, base)
-        _keep(root, locked, say)
-    requirements: tuple[tuple[str, str], ...] = ()
-    libraries = ""
-    python = next((recipe for recipe in recipes if recipe.name == "python"), None)
-    if python is not None and base.python:
-        values = params.resolve(python, project.layers.get("python", {}), variant)
-        wanted = (*project.extras, *extras, *_tuple(values["extras"]))
-        known_python = locked.python.get(variant)
-        given = str(values["requirements"])
-        asked = _cuda(project, recipes, variant)
-        resolution = dependencies.resolution(project, locked, base, variant, given, tuple(sorted({*wanted})), asked)
-        if resolution is not None:
-            libraries = cuda.library_path(asked, resolution.requirements, base.python) if asked else ""
-            requirements = weights.groups(resolution.requirements, resolution.weights)
-            if resolution != known_python and resolve:
-                _keep(root, lock.with_python(locked, variant, resolution), say)
+    declared = _base(project, recipes, variant)
+    base = _locked_base(locked, declared, variant, fresh=fresh)
+    if base is None:
+        base = bases.resolved(declared, fresh=fresh, say=say) if resolve else declared
+    with_base = lock.with_base(locked, variant, base)
+    needs = _dependencies(project, recipes, with_base, variant, extras)
+    after = lock.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
+    if resolve and after != locked:
+        _keep(root, after, say)
+    data, source, trees = _trees(project, recipes, command, dirs)
+    world = Snapshot(
+        variant=variant,
+        base=base,
+        source=source,
+        data=data,
+        requirements=needs.groups,
+        cuda_libraries=needs.cuda_libraries,
+        module=module,
+        command=command,
+        shell=shell.package(shell.choose(shell_name, os.environ)) if any(r.name == "shell" for r in recipes) else "",
+    )
+    plan = plans.plan(project, recipes, mode, world)
+    return Planned(project=project, plan=plan, trees=trees, gpus=gpus, indexes=needs.indexes)
+
+
+def _locked_base(locked: Lock, declared: Base, variant: Variant, *, fresh: bool) -> Base | None:
+    """What the lock says of the declared base; None when it says nothing that holds.
+
+    Often the base is the same with a GPU and without: then it is what the other variant has locked.
+    """
+    if fresh and variant not in locked.base:
+        return None
+    pinned = (locked.base[name] for name in (variant, "cpu", "gpu") if name in locked.base)
+    return next((one for one in pinned if bases.holds(one, declared)), None)
+
+
+@frozen(kw_only=True)
+class _Needs:
+    """The dependencies as planning and building want them."""
+
+    resolved: Resolved | None = None
+    groups: tuple[tuple[str, str], ...] = ()
+    cuda_libraries: str = ""
+    indexes: Indexes = field(factory=Indexes)
+
+
+def _dependencies(
+    project: Project, recipes: tuple[Recipe, ...], locked: Lock, variant: Variant, extras: tuple[str, ...]
+) -> _Needs:
+    recipe = next((recipe for recipe in recipes if recipe.name == "python"), None)
+    if recipe is None:
+        return _Needs()
+    values = params.resolve(recipe, project.layers.get("python", {}), variant)
+    given = str(values["requirements"])
+    base = locked.base[variant]
+    if not base.python:
+        # Nobody knows yet for which Python: a layer will be there all the same.
+        path = dependencies.declaration(project, given)
+        return _Needs(groups=(("", f"# {path.name}, not resolved yet\n"),)) if path else _Needs()
+    wanted = tuple(sorted({*project.extras, *extras, *_tuple(values["extras"])}))
+    asked = _cuda(project, recipes, variant)
+    resolved = dependencies.resolution(project, locked, base, variant, given, wanted, asked)
+    if resolved is None:
+        return _Needs()
+    return _Needs(
+        resolved=resolved,
+        groups=weights.groups(resolved.requirements, resolved.weights),
+        cuda_libraries=cuda.library_path(asked, resolved.requirements, base.python) if asked else "",
+        indexes=dependencies.declared_indexes(project, given),
+    )
+
+
+def _trees(
+    project: Project, recipes: tuple[Recipe, ...], command: tuple[str, ...], dirs: tuple[str, ...]
+) -> tuple[tuple[tuple[str, str], ...], str, dict[str, Tree]]:
+    """The folders of data with their digests, the source's digest, and all trees by digest."""
+    root = project.root
+    folders = _folders(project, dirs)
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
-    folders = _folders(project, dirs)
     if any(recipe.name == "data" for recipe in recipes):
         for name in folders:
             tree = snapshot.read_tree(
@@ -230,25 +288,11 @@ def read(
             )
             trees[tree.digest] = tree
             data.append((name, tree.digest))
-    source = ""
-    if any(recipe.name == "source-copy" for recipe in recipes):
-        tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(project, folders))
-        _is_in(tree, command, folders)
-        trees[tree.digest] = tree
-        source = tree.digest
-    world = Snapshot(
-        variant=variant,
-        base=base,
-        source=source,
-        data=tuple(data),
-        requirements=requirements,
-        cuda_libraries=libraries,
-        module=module,
-        command=command,
-        shell=shell.package(shell.choose(shell_name, os.environ)) if any(r.name == "shell" for r in recipes) else "",
-    )
-    plan = plans.plan(project, recipes, mode, world)
-    return Planned(project=project, plan=plan, trees=trees, gpus=gpus)
+    if not any(recipe.name == "source-copy" for recipe in recipes):
+        return tuple(data), "", trees
+    tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(project, folders))
+    _is_in(tree, command, folders)
+    return tuple(data), tree.digest, {**trees, tree.digest: tree}
 
 
 def _tuple(value: object) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import hashlib
 import json
 import os
@@ -16,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
-from pathspec import GitIgnoreSpec
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import Entry, Tree
@@ -46,6 +46,8 @@ _IS_DIR, _IGNORED, _DESCEND = 1, 2, 4
 
 def _compile(body: str) -> _Search | None:
     """Let pathspec compile a gitignore pattern; None where git would drop it."""
+    from pathspec import GitIgnoreSpec
+
     try:
         # The "!" keeps a body that starts with "#" or "!" literal; what counts here is the regex alone.
         patterns = list(GitIgnoreSpec.from_lines(["!" + body]).patterns)
@@ -71,6 +73,7 @@ class _GitRule:
         return self.search(path if self.below else path + _END) is not None
 
 
+@functools.cache
 def _git_rules(text: str) -> tuple[_GitRule, ...]:
     """Parse a .gitignore."""
     rules = []
@@ -135,6 +138,7 @@ def _docker_rule(pattern: str, include: bool) -> _DockerRule | None:
     return _DockerRule(search, include, tuple(prefixes))
 
 
+@functools.cache
 def _docker_rules(text: str) -> tuple[_DockerRule, ...]:
     """Parse a .dockerignore as moby does: trimmed, cleaned as a path, anchored."""
     rules = []
@@ -157,39 +161,40 @@ def _docker_rules(text: str) -> tuple[_DockerRule, ...]:
 
 @frozen
 class _Docker:
-    """The decision by one .dockerignore over the whole project."""
+    """The decision by one .dockerignore over the whole project; its text is parsed when there is one to make."""
 
     key: str
-    rules: tuple[_DockerRule, ...]
+    texts: tuple[str, ...]
 
     def decide(self, path: str, is_dir: bool) -> int:
         """The code (_IS_DIR | _IGNORED | _DESCEND) of an entry."""
         code = _IS_DIR if is_dir else 0
+        rules = [rule for text in self.texts for rule in _docker_rules(text)]
         last = -1
-        for index in range(len(self.rules) - 1, -1, -1):
-            if self.rules[index].search(path) is not None:
+        for index in range(len(rules) - 1, -1, -1):
+            if rules[index].search(path) is not None:
                 last = index
                 break
-        if last < 0 or self.rules[last].include:
+        if last < 0 or rules[last].include:
             return code
-        if is_dir and any(rule.include and rule.may_match_below(path) for rule in self.rules[last + 1 :]):
+        if is_dir and any(rule.include and rule.may_match_below(path) for rule in rules[last + 1 :]):
             code |= _DESCEND
         return code | _IGNORED
 
 
 @frozen
 class _Git:
-    """The decision by the .gitignore files from the root down to a folder, the deepest first."""
+    """The decision by the .gitignore files from the root down to a folder, the deepest first; parsed when needed."""
 
     key: str
-    levels: tuple[tuple[int, tuple[_GitRule, ...]], ...]  # (length of the folder's path with "/", its rules)
+    levels: tuple[tuple[int, str], ...]  # (length of the folder's path with "/", the file's text)
 
     def decide(self, path: str, is_dir: bool) -> int:
         """The code (_IS_DIR | _IGNORED) of an entry."""
         code = _IS_DIR if is_dir else 0
-        for start, rules in self.levels:
+        for start, text in self.levels:
             relative = path[start:]
-            for rule in reversed(rules):
+            for rule in reversed(_git_rules(text)):
                 if rule.matches(relative, is_dir):
                     return code if rule.include else code | _IGNORED
         return code
@@ -197,7 +202,7 @@ class _Git:
     def within(self, prefix: str, text: str) -> _Git:
         """The decision below the folder `prefix`, which holds a .gitignore of its own."""
         key = _sha256(f"{self.key}\0{prefix}\0{text}")
-        return _Git(key, ((len(prefix), _git_rules(text)), *self.levels))
+        return _Git(key, ((len(prefix), text), *self.levels))
 
 
 def _sha256(text: str) -> str:
@@ -222,14 +227,14 @@ def _rules_of(root: str) -> _Docker | _Git:
         if os.path.isfile(path):
             text = _read_ignore_file(path, name)
             defaults = "\n".join(f"**/{pattern}" for pattern in DEFAULT_IGNORES)
-            return _Docker(_sha256(f"docker\0{defaults}\0{text}"), _docker_rules(defaults) + _docker_rules(text))
+            return _Docker(_sha256(f"docker\0{defaults}\0{text}"), (defaults, text))
     text = "\n".join(DEFAULT_IGNORES)
     # What git ignores by the clone's own list is untracked by nature, so that leaving it out keeps it from leaking
     # and brings two clones closer together. The user's global list (core.excludesFile) is not read: its patterns are
     # general, may hit files that the project tracks, and would so make one user's image differ from another's.
     # Opened without asking whether it is there, so that it is on record as something this reading depends on.
     text += "\n" + _read_ignore_file(os.path.join(root, _GIT_EXCLUDE), _GIT_EXCLUDE)
-    return _Git(_sha256(f"git\0{text}"), ((0, _git_rules(text)),))
+    return _Git(_sha256(f"git\0{text}"), ((0, text),))
 
 
 # --- memo ---

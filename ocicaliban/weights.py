@@ -17,13 +17,16 @@ GROUPS = (("100MB+", 100_000_000), ("5MB+", 5_000_000), ("", 0))
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
+def normalized(name: str) -> str:
+    """A package's name as indexes compare it (PyPA's name normalization)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
 def of_packages(pylock: Mapping[str, object]) -> dict[str, int]:
     """Bytes of each package's largest archive in a pylock.toml (PEP 751), the light ones left out.
 
     An index need not tell sizes; a package without one counts as light.
     """
-    from packaging.utils import canonicalize_name
-
     found: dict[str, int] = {}
     packages = pylock.get("packages")
     for package in packages if isinstance(packages, list) else []:
@@ -32,7 +35,7 @@ def of_packages(pylock: Mapping[str, object]) -> dict[str, int]:
             archives = [package["sdist"]]
         size = max((archive.get("size", 0) for archive in archives), default=0)
         if size >= GROUPS[-2][1]:
-            found[canonicalize_name(package["name"])] = size
+            found[normalized(package["name"])] = size
     return dict(sorted(found.items()))
 
 
@@ -41,12 +44,10 @@ def groups(requirements: str, weights: Mapping[str, int]) -> tuple[tuple[str, st
 
     Every entry is in exactly one group; empty groups are left out.
     """
-    from packaging.utils import canonicalize_name
-
     found: dict[str, str] = {}
     for entry in entries(requirements):
         name = _NAME.match(entry)
-        weight = weights.get(canonicalize_name(name[0]), 0) if name else 0
+        weight = weights.get(normalized(name[0]), 0) if name else 0
         label = next(label for label, least in GROUPS if weight >= least)
         found[label] = found.get(label, "") + entry
     return tuple((label, found[label]) for label, _ in GROUPS if label in found)

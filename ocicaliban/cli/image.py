@@ -61,6 +61,7 @@ def build(
         say=start.say,
     )
     image = start.built(planned, no_cache)
+    start.record_built(planned)
     if tag:
         proc.run(("buildah", "tag", image.id, tag))
     print(json.dumps({"id": image.id, "digest": image.digest, "key": planned.plan.key}) if as_json else image.id)
@@ -112,8 +113,7 @@ def run(
     image = ready.image()
     command = ready.command(image, args, entrypoint=entrypoint)
     start.say(ready.said)
-    ready.remember(context.obj, image, command, ready.said)
-    raise typer.Exit(podman.run(command.argv, command.name))
+    raise typer.Exit(podman.run(command.argv, command.name, lambda: ready.keep(context.obj, image, command)))
 
 
 def _dry_run(ready: Ready, args: tuple[str, ...], entrypoint: tuple[str, ...]) -> Iterator[str]:

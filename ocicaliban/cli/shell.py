@@ -60,5 +60,4 @@ def shell(
         entrypoint=shells.entrypoint(chosen),
     )
     start.say(ready.said)
-    ready.remember(context.obj, image, command, ready.said)
-    raise typer.Exit(podman.live(command.argv, command.name))
+    raise typer.Exit(podman.live(command.argv, command.name, lambda: ready.keep(context.obj, image, command)))

@@ -26,21 +26,13 @@ def require_user() -> None:
 
 
 def built(planned: Planned, no_cache: bool) -> Image:
-    """The image of a plan, of which what is missing is made; what was made is remembered, for `plan` to tell changes.
+    """The image of a plan, of which what is missing is made. Raises OcicalibanError where a step fails."""
+    return builder.build(planned.plan, planned.inputs, say=say, cache=not no_cache)
 
-    Raises OcicalibanError where a step fails.
-    """
-    secrets = {name: Path(path).expanduser() for name, path in planned.project.secrets.items()}
-    made: list[str] = []
 
-    def tell(line: str) -> None:
-        made.append(line)
-        say(line)
-
-    image = builder.build(planned.plan, planned.trees, say=tell, cache=not no_cache, secrets=secrets)
-    if made:
-        record.save(planned.project.root, planned.plan, planned.trees)
-    return image
+def record_built(planned: Planned) -> None:
+    """Put on record what was built, so that the next plan can tell what has changed."""
+    record.save(planned.project.root, planned.plan, planned.trees)
 
 
 @frozen(kw_only=True)
@@ -135,10 +127,13 @@ class Ready:
         )
         return Command(argv=(argv[0], *options, *argv[1:]), name=name, options=options, script=script)
 
-    def remember(self, argv: list[str], image: Image, command: Command, said: str) -> None:
-        """Let `hot` replay the command line `argv`, unless it says what is not to be kept; `said` is for the user."""
+    def keep(self, argv: list[str], image: Image, command: Command) -> None:
+        """Put on record what was built, and let `hot` replay the command line `argv` if it may; when time allows."""
         asked = self.asked
-        if asked.no_cache or asked.image_id or asked.podman_args or asked.cloud_key:
+        if asked.image_id:
+            return
+        record_built(self.planned)
+        if asked.no_cache or asked.podman_args or asked.cloud_key:
             return
         looked_for = map(str, (*self.planned.looked_for, *store.settings_files()))
         hot.remember(
@@ -146,7 +141,7 @@ class Ready:
             self.found,
             read=(*looked_for, proc.tool("podman"), *command.options[1:]),
             entries=self.planned.paths(),
-            said=said,
+            said=self.said,
             image=image.id,
             index=store.index_file(),
             command=command.argv,

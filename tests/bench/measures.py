@@ -107,18 +107,16 @@ def _pip_flags(folder: Path) -> list[str]:
     if settings.ca_bundle:
         (inside / "ca.crt").write_bytes(settings.ca_bundle.read_bytes())
         lines.append("cert = /dev/bench/ca.crt")
-    moved = {}
-    for number, local in enumerate(settings.local_folders()):
-        moved[str(local)] = f"/dev/bench-{number}"
-        flags += ["--volume", f"{local}:{moved[str(local)]}:ro"]
+    within, places = settings.inside()
+    for local, place in places.items():
+        flags += ["--volume", f"{local}:{place}:ro"]
     for key, urls in (
-        ("index-url", (settings.index_url,)),
-        ("extra-index-url", settings.extra_index_urls),
-        ("find-links", settings.find_links),
+        ("index-url", (within.index_url,)),
+        ("extra-index-url", [url.rpartition("=")[2] for url in within.extra_index_urls]),
+        ("find-links", within.find_links),
     ):
-        places = [moved.get(url.removeprefix("file://"), url) for url in urls if url]
-        if places:
-            lines.append(f"{key} = {' '.join(f'file://{p}' if p.startswith('/') else p for p in places)}")
+        if found := [f"file://{url}" if url.startswith("/") else url for url in urls if url]:
+            lines.append(f"{key} = {' '.join(found)}")
     (inside / "pip.conf").write_text("\n".join(lines) + "\n")
     return flags
 
