@@ -36,6 +36,9 @@ def main(argv: list[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except SystemExit as exc:
+        # Some versions of typer make 1 of a Ctrl-C; a shell takes 130 for one.
+        if type(exc.__context__).__name__ == "Abort":
+            return 130
         return exc.code if isinstance(exc.code, int) else 1
     return 0
 

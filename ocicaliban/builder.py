@@ -9,9 +9,12 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from attrs import field, frozen
+
 from ocicaliban import base as bases
 from ocicaliban import buildah, host, oci, paths, proc, store, workplace
 from ocicaliban.errors import UsageError
+from ocicaliban.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
 
 Say = Callable[[str], None]
@@ -19,13 +22,20 @@ _INDEX = re.compile(r"(?:([\w.-]+)=)?(.*)", re.S)
 """An entry of UV_INDEX: an address, which may have a name before it."""
 
 
-def build(
-    plan: Plan, trees: Mapping[str, Tree], *, say: Say, cache: bool = True, secrets: Mapping[str, Path] | None = None
-) -> Image:
+@frozen(kw_only=True)
+class Inputs:
+    """What a plan names and does not hold: trees by their digest, files of build secrets, the project's indexes."""
+
+    trees: Mapping[str, Tree]
+    secrets: Mapping[str, Path] = field(factory=dict)
+    indexes: Indexes = field(factory=Indexes)
+
+
+def build(plan: Plan, inputs: Inputs, *, say: Say, cache: bool = True) -> Image:
     """The image of `plan`, making the layers that the store lacks.
 
-    `trees` are the folders of its copy steps by digest; `say` gets a line for each layer that is made;
-    without `cache` every layer is made anew. Raises OcicalibanError where a step fails.
+    `say` gets a line for each layer that is made; without `cache` every layer is made anew. Raises OcicalibanError
+    where a step fails.
     """
     workplace.sweep()
     if cache and plan.layers:
@@ -51,15 +61,13 @@ def build(
                 if found is None:
                     say(f"{layer.name}: building")
                     make = _run_layer if layer.runs else _tree_layer
-                    found = make(layer, parent, folder, trees, secrets or {})
+                    found = make(layer, parent, folder, inputs)
                 parent = found
                 store.touch(found.id)
     return parent
 
 
-def _tree_layer(
-    layer: PlannedLayer, parent: Image, folder: Path, trees: Mapping[str, Tree], _: Mapping[str, Path]
-) -> Image:
+def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs) -> Image:
     config = oci.standard(store.config(parent))
     # A base's user would be a stranger to the mounted files: root inside is the user outside.
     config["config"].pop("User", None)
@@ -70,7 +78,7 @@ def _tree_layer(
     for step in layer.steps:
         if isinstance(step, Copy):
             tar = folder / "layer.tar"
-            blob = oci.write_layer(trees[step.tree], step.to, tar)
+            blob = oci.write_layer(inputs.trees[step.tree], step.to, tar)
             oci.adopt_layer(layout, tar, blob)
             blobs.append(blob)
             config = oci.appended(config, blob.digest, created_by)
@@ -80,18 +88,16 @@ def _tree_layer(
     return store.take(folder, layer.name, layer.key)
 
 
-def _run_layer(
-    layer: PlannedLayer, parent: Image, folder: Path, _: Mapping[str, Tree], secrets: Mapping[str, Path]
-) -> Image:
+def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
     with workplace.working_container(folder, name):
         proc.run(buildah.from_argv(parent.id, name), whole=True)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
-                inputs = folder / f"{layer.key[:12]}-{number}"
-                mounts, env = _step_inputs(step, inputs, secrets)
+                seen = folder / f"{layer.key[:12]}-{number}"
+                mounts, env = _lay_out(step, seen, inputs)
                 proc.run(
-                    proc.in_cgroup2(buildah.run_argv(name, inputs, mounts, env)),
+                    proc.in_cgroup2(buildah.run_argv(name, seen, mounts, env)),
                     doing=f"the layer '{layer.name}' cannot be built",
                     hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
                 )
@@ -105,33 +111,36 @@ def _run_layer(
         return store.taken(layer.name, layer.key)
 
 
-def _step_inputs(
-    step: Run, inputs: Path, secrets: Mapping[str, Path]
-) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Lay out what a step sees below /dev/oc; returns the mounts and the environment (nothing secret in either)."""
-    inputs.mkdir(mode=0o700)
-    (inputs / "script").write_text(step.script)
+def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Lay out in the folder `seen` what a step sees below /dev/oc.
+
+    Returns the mounts and the environment, nothing secret in either.
+    """
+    seen.mkdir(mode=0o700)
+    (seen / "script").write_text(step.script)
     for name, content in step.files:
-        (inputs / name).write_text(content)
-    settings = host.read()
+        (seen / name).write_text(content)
+    settings, local = host.read().joined(inputs.indexes).inside()
     mounts: list[str] = []
     # Proxies are not here: buildah hands them over by itself, and its arguments could be seen by others.
     env = dict(step.env)
     if settings.ca_bundle:
-        _hand_over(settings.ca_bundle, inputs / "ca.crt", "the CA bundle")
+        _hand_over(settings.ca_bundle, seen / "ca.crt", "the CA bundle")
         env |= {"SSL_CERT_FILE": f"{buildah.INPUTS}/ca.crt", "PIP_CERT": f"{buildah.INPUTS}/ca.crt"}
+    if apt := host.apt():
+        (seen / "apt.conf").write_text(apt)
     for number, path in enumerate(step.cache):
         folder = paths.cache() / "mounts" / path.strip("/").replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
         mounts.append(f"{folder}:{path}")
         env[f"OC_CACHE_{number}"] = path
     for name in step.secrets:
-        if name not in secrets:
+        if name not in inputs.secrets:
             raise UsageError(f"there is no build secret '{name}'", f"in ocicaliban.toml: [secrets] {name} = 'FILE'")
-        (inputs / "secrets").mkdir(exist_ok=True)
-        _hand_over(secrets[name], inputs / "secrets" / name, f"the build secret '{name}'")
+        (seen / "secrets").mkdir(exist_ok=True)
+        _hand_over(inputs.secrets[name], seen / "secrets" / name, f"the build secret '{name}'")
     if "uv" in step.tools:
-        (inputs / "uv").touch()
+        (seen / "uv").touch()
         mounts.append(f"{os.path.realpath(proc.tool('uv'))}:{buildah.INPUTS}/uv:ro")
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         store_cache = Path(os.environ.get("UV_CACHE_DIR") or Path(caches) / "uv")
@@ -139,7 +148,8 @@ def _step_inputs(
         mounts.append(f"{store_cache}:/dev/oc-cache")
         env |= {"UV_CACHE_DIR": "/dev/oc-cache", "UV_LINK_MODE": "copy"}
         env["UV_CONFIG_FILE"] = f"{buildah.INPUTS}/uv.toml"
-        (inputs / "uv.toml").write_text(_uv_config(settings, mounts))
+        (seen / "uv.toml").write_text(_uv_config(settings))
+        mounts += [f"{folder}:{place}:ro" for folder, place in local.items()]
     return tuple(mounts), tuple(sorted(env.items()))
 
 
@@ -152,27 +162,18 @@ def _hand_over(source: Path, target: Path, what: str) -> None:
         raise UsageError(f"{what} cannot be read: {source}: {exc.strerror}", "does the file exist?") from exc
 
 
-def _uv_config(settings: host.HostSettings, mounts: list[str]) -> str:
+def _uv_config(settings: host.HostSettings) -> str:
     """uv's settings as a file (a URL may hold a password, and arguments can be seen by others)."""
-    moved: dict[str, str] = {}
-    for number, folder in enumerate(settings.local_folders()):
-        inside = f"/dev/oc-local-{number}"
-        mounts.append(f"{folder}:{inside}:ro")
-        moved[str(folder)] = inside
-
-    def inside_of(url: str) -> str:
-        path = url.removeprefix("file://")
-        return url.replace(path, moved[path]) if path in moved else url
-
     lines = settings.uv_lines()
     if settings.find_links:
-        lines.append(f"find-links = {json.dumps([inside_of(url) for url in settings.find_links])}")
+        lines.append(f"find-links = {json.dumps(settings.find_links)}")
     if settings.extra_index_urls:
+        # What is installed is named by its hash, so that it may come from any of them.
         lines.append('index-strategy = "unsafe-best-match"')
     for index in settings.extra_index_urls:
         name, url = _INDEX.fullmatch(index).groups()  # type: ignore[union-attr]
         named = f"name = {json.dumps(name)}\n" if name else ""
-        lines.append(f"[[index]]\n{named}url = {json.dumps(inside_of(url))}")
+        lines.append(f"[[index]]\n{named}url = {json.dumps(url)}")
     if settings.index_url:
-        lines.append(f"[[index]]\nurl = {json.dumps(inside_of(settings.index_url))}\ndefault = true")
+        lines.append(f"[[index]]\nurl = {json.dumps(settings.index_url)}\ndefault = true")
     return "\n".join(lines) + "\n"

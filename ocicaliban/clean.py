@@ -14,7 +14,7 @@ def wanted() -> Callable[[Image], bool]:
     records = record.newest()
     names = {store.name_for(name, key) for each in records for name, key in each.keys.items()}
     bases = {each.base for each in records}
-    return lambda image: image.digest in bases or not names.isdisjoint(image.names)
+    return lambda image: not bases.isdisjoint((image.digest, f"sha256:{image.id}")) or not names.isdisjoint(image.names)
 
 
 def removable(

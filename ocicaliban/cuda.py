@@ -6,13 +6,12 @@ name the wheels that belong together in it. So no versions of single libraries n
 
 from __future__ import annotations
 
-import difflib
 import re
 from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import UsageError, nearest
 from ocicaliban.load import read_toml, structure
 
 _LOCKED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==([^\s;\\]+)", re.M)
@@ -124,9 +123,7 @@ def _component(name: str, request: Request) -> Component:
     known = request.known
     component = known.components.get(name)
     if component is None:
-        close = difflib.get_close_matches(name, known.components, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"there are: {', '.join(known.components)}"
-        raise UsageError(f"layers.cuda.components: there is no '{name}'", hint)
+        raise UsageError(f"layers.cuda.components: there is no '{name}'", nearest(name, list(known.components)))
     if component.since and _numbers(request.version) < _numbers(component.since):
         raise UsageError(
             f"layers.cuda.components: '{name}' came with CUDA {component.since}, and {request.version} is asked for",

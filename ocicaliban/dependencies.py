@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ocicaliban import cuda, host, proc, requirements, weights
+from ocicaliban import cuda, host, indexes, proc, requirements, weights
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.load import read_toml
 from ocicaliban.lock import Lock, Resolved
@@ -47,6 +47,15 @@ def _contents(path: Path, seen: dict[str, str], root: Path) -> None:
     if path.suffix == ".txt":
         for other in _INCLUDE.findall(seen[name]):
             _contents(path.parent / other, seen, root)
+
+
+def declared_indexes(project: Project, given: str) -> indexes.Indexes:
+    """The package indexes that the project's own files name."""
+    path = declaration(project, given)
+    seen: dict[str, str] = {}
+    if path and path.suffix == ".txt":
+        _contents(path, seen, project.root)
+    return indexes.declared(project.root, iter(seen.values()))
 
 
 def _extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
@@ -109,9 +118,11 @@ def resolution(
     else:
         text = _compiled_for(project, path, base, variant, extras, known.requirements if known else "")
     text = requirements.installable(text, project.root)
+    settings = host.read().joined(declared_indexes(project, given))
     if asked and (more := cuda.wheels(asked, text)):
-        text = _with(text, more, base, known.requirements if known else "", "what layers.cuda asks for")
-    return Resolved(inputs=digest, requirements=text, weights=_weights(text, base) if text else {})
+        before = known.requirements if known else ""
+        text = _with(text, more, base, settings, before, "what layers.cuda asks for")
+    return Resolved(inputs=digest, requirements=text, weights=_weights(text, base, settings) if text else {})
 
 
 def _exported(project: Project, extras: tuple[str, ...]) -> str:
@@ -121,25 +132,31 @@ def _exported(project: Project, extras: tuple[str, ...]) -> str:
     return proc.run(argv, env=host.read().uv_environ(), cwd=project.root, doing="uv cannot export uv.lock")
 
 
-def jupyter(locked: str, more: tuple[str, ...], base: Base, known: Resolved | None) -> Resolved:
+def jupyter(
+    locked: str, more: tuple[str, ...], base: Base, known: Resolved | None, named: indexes.Indexes
+) -> Resolved:
     """What has to be installed beside the locked requirements `locked` for `more`, and changes nothing of them.
 
-    `known` is what was resolved last, which is taken while it holds, and preferred otherwise. Raises ToolError with
-    uv's explanation when `more` does not fit.
+    `known` is what was resolved last, which is taken while it holds, and preferred otherwise; `named` are the indexes
+    that the project names. Raises ToolError with uv's explanation when `more` does not fit.
     """
     sha = hashlib.sha256("\0".join((base.python, base.platform, *more, "", locked)).encode())
     digest = f"sha256:{sha.hexdigest()}"
     if known and known.inputs == digest:
         return known
+    settings = host.read().joined(named)
     # What is locked may be for other platforms too, and so not be there.
-    there = _with(locked, (), base, "", "the lock") if ";" in locked else locked
-    whole = _with(locked, more, base, locked + (known.requirements if known else ""), "Jupyter")
+    there = _with(locked, (), base, settings, "", "the lock") if ";" in locked else locked
+    before = locked + (known.requirements if known else "")
+    whole = _with(locked, more, base, settings, before, "Jupyter")
     names = {requirements.name(entry) for entry in requirements.entries(there)}
     found = (entry for entry in requirements.entries(whole) if requirements.name(entry) not in names)
     return Resolved(inputs=digest, requirements="".join(found))
 
 
-def _with(text: str, more: tuple[str, ...], base: Base, before: str, what: str) -> str:
+def _with(
+    text: str, more: tuple[str, ...], base: Base, settings: host.HostSettings, before: str, what: str
+) -> str:
     """The locked entries in `text`, as they are, with what `more` needs beside them, and those alone for none.
 
     `before` has the versions to be preferred; `what` is the name of it all for an error.
@@ -152,7 +169,7 @@ def _with(text: str, more: tuple[str, ...], base: Base, before: str, what: str) 
         argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
         argv += [*_for_base(base), *([] if more else ["--no-deps"]), "--output-file", str(out), str(given)]
         try:
-            proc.run(argv, env=host.read().uv_environ())
+            proc.run(argv, env=settings.uv_environ())
         except ToolError as exc:
             raise ToolError(
                 f"{what} does not fit the dependencies\n{exc.stderr}",
@@ -200,12 +217,18 @@ def _for_base(base: Base) -> list[str]:
     return ["--python", sys.executable, *wanted, *host.read().uv_arguments()]
 
 
-def _weights(requirements: str, base: Base) -> dict[str, int]:
-    """What the index tells of the archives' sizes (uv has its answers in the cache, having just resolved)."""
+def _weights(requirements: str, base: Base, settings: host.HostSettings) -> dict[str, int]:
+    """What the indexes tell of the archives' sizes (uv has their answers in its cache, having just resolved).
+
+    Where they cannot be asked again all packages count as light: that costs room in the store, and nothing else.
+    """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given, out = Path(folder) / "requirements.txt", Path(folder) / "pylock.toml"
         given.write_text(requirements)
         argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
         argv += [*_for_base(base), "--output-file", str(out), str(given)]
-        proc.run(argv, env=host.read().uv_environ(), doing="uv cannot tell the sizes of the dependencies")
+        try:
+            proc.run(argv, env=settings.uv_environ())
+        except ToolError:
+            return {}
         return weights.of_packages(tomllib.loads(out.read_text()))

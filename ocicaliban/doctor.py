@@ -23,7 +23,8 @@ from ocicaliban.errors import OcicalibanError
 Level = Literal["ok", "warning", "error"]
 
 LEAST = {"buildah": (1, 28), "podman": (4, 3), "uv": (0, 5)}
-SUBIDS = 65536
+SUBIDS = 65534
+"""So many and the user's own reach up to the id of nobody, 65534, as images have it."""
 PATIENCE = 20.0
 """Seconds that a tool may take to answer; `podman info` takes some where its store is new."""
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")

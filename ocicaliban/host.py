@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import configparser
 import json
 import os
 import re
+import shutil
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from ocicaliban import proc
 from ocicaliban.errors import UsageError
+from ocicaliban.indexes import Indexes
 
 _NAMED = re.compile(r"(?:([A-Za-z0-9_.-]+)=)?(.*)", re.S)
 _CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
@@ -65,10 +66,41 @@ class HostSettings:
             lines.append(f"allow-insecure-host = {json.dumps(self.insecure_hosts)}")
         return lines
 
-    def local_folders(self) -> tuple[Path, ...]:
-        """The folders on this machine that the settings name, which a container must see as well."""
-        urls = (_split(url)[1] for url in (self.index_url, *self.extra_index_urls, *self.find_links))
-        return tuple(path for path in map(Path, (url for url in urls if url.startswith("/"))) if path.is_dir())
+    def joined(self, indexes: Indexes, environ: Mapping[str, str] = os.environ) -> HostSettings:
+        """These settings and the indexes that a project names."""
+        more = (_plain(index, environ) for index in indexes.indexes)
+        links = (_plain(link, environ) for link in indexes.find_links)
+        return evolve(
+            self,
+            extra_index_urls=tuple(dict.fromkeys((*self.extra_index_urls, *more))),
+            find_links=tuple(dict.fromkeys((*self.find_links, *links))),
+        )
+
+    def inside(self) -> tuple[HostSettings, dict[Path, str]]:
+        """These settings as a container has them, and where it must see which folders of this machine."""
+        mounts: dict[Path, str] = {}
+
+        def moved(index: str, root: Callable[[Path], Path]) -> str:
+            name, url = _split(index)
+            folder = Path(url)
+            if not url.startswith("/") or not folder.is_dir():
+                return index
+            place = mounts.setdefault(root(folder), f"/dev/oc-local-{len(mounts)}")
+            return (f"{name}=" if name else "") + str(Path(place) / folder.relative_to(root(folder)))
+
+        def with_files(folder: Path) -> Path:
+            # The links of an index on disk lead to files that lie beside it: simple/NAME/index.html, ../../files/...
+            return folder.parent if folder.name == "simple" else folder
+
+        return (
+            evolve(
+                self,
+                index_url=moved(self.index_url, with_files),
+                extra_index_urls=tuple(moved(index, with_files) for index in self.extra_index_urls),
+                find_links=tuple(moved(link, lambda folder: folder) for link in self.find_links),
+            ),
+            mounts,
+        )
 
 
 def _split(index: str) -> tuple[str, str]:
@@ -86,6 +118,8 @@ def _address(index: str) -> str:
 
 def _plain(index: str, environ: Mapping[str, str]) -> str:
     """An index with a local folder as a path, and with the user and password that uv's variables give it."""
+    from urllib.parse import quote, unquote, urlsplit
+
     name, url = _split(index)
     if url.startswith("file://"):
         url = unquote(urlsplit(url).path)
@@ -105,6 +139,8 @@ def _true(text: str) -> bool:
 def _pip(environ: Mapping[str, str], home: Path, config: Path) -> dict[str, str]:
     """pip's settings by their long names: what `install` is told goes before what all commands are, the later file
     before the earlier, a variable before every file."""
+    import configparser  # read where something is resolved or installed, which is seldom
+
     own = environ.get("PIP_CONFIG_FILE", "")
     files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf")]
     files += [home / ".pip" / "pip.conf", config / "pip" / "pip.conf"]
@@ -191,3 +227,11 @@ def read(environ: Mapping[str, str] = os.environ) -> HostSettings:
         no_index=bool(uv.get("no-index")) or _true(pip.get("no-index", "")),
         insecure_hosts=tuple(insecure or pip.get("trusted-host", "").split()),
     )
+
+
+def apt() -> str:
+    """The host's proxies for apt, as apt.conf has them (they may hold passwords); "" where there is no apt."""
+    if shutil.which("apt-config") is None:
+        return ""
+    said = proc.output(("apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy"))
+    return "".join(f"{line}\n" for line in said.splitlines() if not line.endswith('"";'))

@@ -256,6 +256,10 @@ _STEP_KEYS = {
 """What each kind of step must have, and what it may have."""
 
 
+_SEEN = ("script", "uv", "uv.toml", "ca.crt", "apt.conf", "secrets")
+"""What a step sees below /dev/oc besides its own files."""
+
+
 def load_recipe(folder: Path, origin: str) -> Recipe:
     """The recipe in `folder` (its layer.toml and the scripts that it names)."""
     path = folder / "layer.toml"
@@ -281,6 +285,10 @@ def load_recipe(folder: Path, origin: str) -> Recipe:
             if not step.get(key):
                 place = _place(path, text, ("steps", number))
                 raise UsageError(f"{place}: a step that does '{step['do']}' needs '{key}'", f'{key} = "..."')
+        for name in step.get("files", {}):
+            if name in _SEEN or "/" in name:
+                place = _place(path, text, ("steps", number, "files"))
+                raise UsageError(f"{place}: the file '{name}' of a step cannot be called so", "give it another name")
         for key in step:
             if key not in ("do", "when", *needed, *allowed):
                 place = _place(path, text, ("steps", number, key))

@@ -169,7 +169,8 @@ class Snapshot:
 
     `source` is a tree's digest; `data` folders with theirs; `requirements` the groups of locked dependencies, each
     with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found (see `cuda`);
-    `jupyter` what a notebook's server needs beside the requirements.
+    `jupyter` what a notebook's server needs beside the requirements; `shell` the package of the shell that is wanted
+    beside bash.
     """
 
     variant: Variant
@@ -181,6 +182,7 @@ class Snapshot:
     jupyter: str = ""
     module: str = ""
     command: tuple[str, ...] = ()
+    shell: str = ""
 
 
 @frozen(kw_only=True)

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from attrs import asdict, field, frozen
 
-from ocicaliban import paths, podman, proc
+from ocicaliban import paths, podman, proc, shell
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.model import Image, Launch, Plan
+from ocicaliban.model import Launch, Plan
 
 ADDRESS = "127.0.0.1"
 """Not `localhost`, which may be ::1 first: there another user could listen and be handed the token."""
@@ -34,11 +34,15 @@ _RUNTIME = "/tmp/jupyter"
 
 # The command line goes before every configuration file, of which the user's could set an empty token; sys.argv is no
 # argument that others see.
-_SERVE = (
+ENTRYPOINT = (
+    "python3",
+    "-c",
     "import os, runpy, shutil, sys; "
     f"sys.argv = [*sys.argv[1:], '--IdentityProvider.token=' + os.environ.pop('{_TOKEN}')]; "
-    "runpy.run_path(shutil.which(sys.argv[0]) or sys.argv[0], run_name='__main__')"
+    "runpy.run_path(shutil.which(sys.argv[0]) or sys.argv[0], run_name='__main__')",
 )
+"""Starts the server whose command line comes after it, with the token."""
+
 _OPTIONS = (
     f"--ServerApp.ip={ADDRESS}",
     "--ServerApp.port_retries=0",
@@ -205,31 +209,28 @@ def tunnel(
 # --- the container ---
 
 
-def start(
-    image: Image, launch: Launch, settings: Settings, *, options: tuple[str, ...] = (), extra: tuple[str, ...] = ()
-) -> Server:
-    """Start a server's container, which then goes on by itself, and wait until the server answers.
-
-    `options` are podman's own, `extra` those of its `run`. Raises ToolError with podman's words where it cannot be
-    started, ServerEnded with the server's; then nothing of it is left.
-    """
-    server = Server(container=podman.container_name(), settings=settings, token=secrets.token_hex(24))
+def options(settings: Settings, home: Path | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """podman's options for a server with these settings, with the home folder if there is one."""
     label = json.dumps(asdict(settings))
-    argv = podman.run_argv(
-        image,
-        launch,
-        (*launch.command, *_OPTIONS, f"--ServerApp.port={settings.port}"),
-        name=server.container,
-        terminal=(False, False),
-        # Its own folder for what runs: process numbers in containers are alike, and would meet in the home.
-        extra=(
-            *("--detach", "--log-driver", "k8s-file", "--label", f"{_LABEL}={label}", "--env", _TOKEN),
-            *("--env", f"JUPYTER_RUNTIME_DIR={_RUNTIME}", "--env", "JUPYTER_PREFER_ENV_PATH=1", *extra),
-        ),
-        entrypoint=("python3", "-c", _SERVE),
-        remove=False,
-    )
-    argv = proc.in_cgroup2((argv[0], *options, *argv[1:]))
+    words = ["--log-driver", "k8s-file", "--label", f"{_LABEL}={label}", "--env", _TOKEN]
+    # Its own folder for what runs: process numbers in containers are alike, and would meet in the home.
+    words += ["--env", f"JUPYTER_RUNTIME_DIR={_RUNTIME}", "--env", "JUPYTER_PREFER_ENV_PATH=1"]
+    return *words, *shell.lived_in(home, environ)
+
+
+def arguments(launch: Launch, settings: Settings) -> tuple[str, ...]:
+    """What comes after `ENTRYPOINT`."""
+    return *launch.command, *_OPTIONS, f"--ServerApp.port={settings.port}"
+
+
+def start(argv: tuple[str, ...], container: str, settings: Settings) -> Server:
+    """Start the detached `container` by podman's command line `argv`, and wait until its server answers.
+
+    Raises ToolError with podman's words where it cannot be started, ServerEnded with the server's; then nothing of it
+    is left.
+    """
+    server = Server(container=container, settings=settings, token=secrets.token_hex(24))
+    argv = proc.in_cgroup2(argv)
     ready = False
     try:
         proc.run(argv, env={_TOKEN: server.token}, whole=True, doing="the notebook's container cannot be started")

@@ -129,6 +129,7 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
         "command": snapshot.command,
         "has_command": bool(snapshot.command),
         "module": snapshot.module,
+        "shell": snapshot.shell,
         "project": str(project.root),
     }
     repeated: dict[str, list[tuple[str, dict[str, Value]]]] = {

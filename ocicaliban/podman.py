@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,15 +30,15 @@ def run_argv(
     terminal: tuple[bool, bool],
     extra: tuple[str, ...] = (),
     entrypoint: tuple[str, ...] = (),
-    remove: bool = True,
+    detached: bool = False,
 ) -> tuple[str, ...]:
     """The command that runs a container; `terminal` tells whether stdin and stdout are one.
 
-    Without `remove` the container stays when it has ended, with what it said.
+    One that is `detached` goes on by itself, and stays when it has ended, with what it said.
 
     An init process is put in, because the kernel does not deliver SIGTERM to a PID 1 that does not handle it.
     """
-    argv = ["podman", "run", *(["--rm"] if remove else []), "--init", "--pull=never"]
+    argv = ["podman", "run", "--detach" if detached else "--rm", "--init", "--pull=never"]
     argv += ["--name", name, "--network", "host"]
     if terminal[0]:
         argv.append("-i")
@@ -61,8 +63,8 @@ def run_argv(
     return (*argv, image.id, *args)
 
 
-def run(argv: tuple[str, ...], name: str) -> int:
-    """Run the container called `name` on our terminal; the exit code is its script's.
+def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Run the container called `name` on our terminal, and do `meanwhile`; the exit code is its script's.
 
     podman 4.3 returns 0 after it passed a signal on. So a signal goes to the container by `podman kill`, while a
     `podman wait` started before it fetches the code.
@@ -82,7 +84,19 @@ def run(argv: tuple[str, ...], name: str) -> int:
         waiter.join()
         return codes[0] if codes else None
 
-    return proc.foreground(proc.in_cgroup2(argv), on_signal=on_signal)
+    return proc.foreground(proc.in_cgroup2(argv), on_signal=on_signal, meanwhile=meanwhile)
+
+
+def live(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Be the container called `name` where a terminal is ours, so that nothing stands between; else as `run`.
+
+    Whoever ends a shell at a terminal by a signal does not ask for its exit code, which podman 4.3 loses then.
+    """
+    if all(terminal()):
+        with contextlib.suppress(OSError):
+            meanwhile()
+        proc.become(proc.in_cgroup2(argv))
+    return run(argv, name, meanwhile)
 
 
 def container_name() -> str:

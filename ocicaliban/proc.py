@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ocicaliban.errors import OcicalibanError, ToolError
 
@@ -40,7 +41,8 @@ def tool(name: str) -> str:
         return str(beside)
     found = shutil.which(name)
     if found is None:
-        raise OcicalibanError(f"{name} is not installed", f"install it, for example: sudo apt install {name}")
+        how = "pip install uv" if name == "uv" else f"sudo apt install {name}"
+        raise OcicalibanError(f"{name} is not installed", f"install it, for example: {how}")
     return found
 
 
@@ -78,6 +80,33 @@ def run(
     with us. Raises ToolError with the tool's own words where it fails; `doing` says what it was about, `hint` what to
     do where its words tell no better. After `limit` seconds it is killed, which is a failure too.
     """
+    with _ctrl_c_held() if whole else contextlib.nullcontext():
+        return _run(argv, env, cwd, whole, doing, hint, limit)
+
+
+@contextlib.contextmanager
+def _ctrl_c_held() -> Iterator[None]:
+    """Let a Ctrl-C wait: in the middle of starting a tool it would leave one that nobody knows of."""
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+        if came:
+            # Also where the tool failed: before it had a session of its own the Ctrl-C was its end.
+            raise KeyboardInterrupt
+
+
+def _run(
+    argv: Sequence[str],
+    env: Mapping[str, str] | None,
+    cwd: Path | None,
+    whole: bool,
+    doing: str,
+    hint: str,
+    limit: float | None,
+) -> str:
     full = {**os.environ, **env} if env is not None else None
     tool(argv[0])
     try:
@@ -104,8 +133,7 @@ def run(
             message = f"{doing or f'{shlex.join(argv[:2])} failed'}: no answer within {limit:g} seconds"
             raise ToolError(message, hint or "run it by hand; does it wait for a network disk, or a lock?") from exc
         except KeyboardInterrupt:
-            if not whole:
-                child.terminate()
+            child.terminate()
             child.communicate()
             raise
     if child.returncode:
@@ -171,11 +199,14 @@ def waiting(argv: Sequence[str]) -> Iterator[Callable[[float | None], bool]]:
         child.wait()
 
 
-def foreground(argv: Sequence[str], *, on_signal: Callable[[int], int | None]) -> int:
+def foreground(
+    argv: Sequence[str], *, on_signal: Callable[[int], int | None], meanwhile: Callable[[], None] = lambda: None
+) -> int:
     """Run `argv` on our own terminal until it ends; returns its exit code.
 
-    SIGTERM and SIGHUP sent to us are handed to `on_signal` instead of ending us; where it returns a number,
-    that is the exit code. SIGINT from a terminal reaches the child by itself.
+    `meanwhile` is called once it has started: what need not be done before costs nobody time there, and what it cannot
+    write is no fault of the run. SIGTERM and SIGHUP sent to us are handed to `on_signal` instead of ending us; where
+    it returns a number, that is the exit code. SIGINT from a terminal reaches the child by itself.
     """
     tool(argv[0])
     override: list[int] = []
@@ -189,6 +220,8 @@ def foreground(argv: Sequence[str], *, on_signal: Callable[[int], int | None]) -
     before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
     try:
         child = subprocess.Popen(list(argv), preexec_fn=_restore_sigint)
+        with contextlib.suppress(OSError):
+            meanwhile()
         while True:
             with contextlib.suppress(KeyboardInterrupt):
                 code = child.wait()
@@ -199,6 +232,17 @@ def foreground(argv: Sequence[str], *, on_signal: Callable[[int], int | None]) -
     if override:
         return override[-1]
     return 128 - code if code < 0 else code
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """Replace our process by a tool, so that nothing stands between it and the terminal."""
+    tool(argv[0])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python ignores them, and what comes in its place would too.
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_DFL)
+    os.execvp(argv[0], list(argv))
 
 
 def _restore_sigint() -> None:

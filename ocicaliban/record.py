@@ -44,9 +44,12 @@ def _path(root: Path, mode: str) -> Path:
 def save(root: Path, plan: Plan, trees: Mapping[str, Tree]) -> None:
     """Remember that `plan` was built for the project in `root`."""
     path = _path(root, plan.mode)
+    before, now = load(root, plan.mode), of(plan, trees)
+    if before == now:
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(of(plan, trees))))
+    temporary.write_text(json.dumps(asdict(now)))
     temporary.replace(path)
 
 

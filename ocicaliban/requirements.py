@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import unquote, urlsplit
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base
@@ -32,12 +31,15 @@ def entries(text: str) -> tuple[str, ...]:
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 
-def name(entry: str) -> str:
-    """The name of the package in an entry, in its normal form; empty for a path."""
-    from packaging.utils import canonicalize_name
+def normalized(name: str) -> str:
+    """A package's name as indexes compare it (PyPA's name normalization)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
+
+def name(entry: str) -> str:
+    """The name of the package in an entry, normalized; empty for a path."""
     match = _NAME.match(entry)
-    return canonicalize_name(match[0]) if match else ""
+    return normalized(match[0]) if match else ""
 
 
 def installable(text: str, root: Path) -> str:
@@ -45,6 +47,8 @@ def installable(text: str, root: Path) -> str:
 
     Raises UsageError for what has no hash and cannot be had in the image: other folders, and version control.
     """
+    from urllib.parse import unquote, urlsplit
+
     kept: list[str] = []
     for entry in entries(text):
         if local := _LOCAL.match(entry):

@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban import base as bases
 from ocicaliban import (
@@ -23,23 +23,38 @@ from ocicaliban import (
     params,
     paths,
     podman,
+    shell,
     snapshot,
     weights,
 )
 from ocicaliban import plan as plans
+from ocicaliban.builder import Inputs
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.lock import Lock
-from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Value, Variant
+from ocicaliban.indexes import Indexes
+from ocicaliban.lock import Lock, Resolved
+from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
 
 
 @frozen(kw_only=True)
 class Planned:
-    """A plan with what executing it needs: the folders of its copy steps and the selected GPUs."""
+    """A plan with what executing it needs: the folders of its copy steps, the selected GPUs, the project's indexes."""
 
     project: Project
     plan: Plan
     trees: dict[str, Tree]
     gpus: tuple[gpu.Device, ...]
+    indexes: Indexes
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the builder needs beside the plan."""
+        secrets = {name: self.project.root / Path(file).expanduser() for name, file in self.project.secrets.items()}
+        return Inputs(trees=self.trees, secrets=secrets, indexes=self.indexes)
+
+    @property
+    def mounts_project(self) -> bool:
+        """Whether the container sees the project's folder itself, and not a copy."""
+        return any(mount.endswith(f":{podman.APP}") for mount in self.plan.launch.mounts)
 
     @property
     def looked_for(self) -> tuple[Path, ...]:
@@ -102,23 +117,6 @@ def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cu
     return cuda.Request(version=str(values["version"]), components=_tuple(values["components"]), known=table)
 
 
-_JUPYTER = {"lab": "jupyterlab", "notebook": "notebook"}
-
-
-def _jupyter(values: Mapping[str, Value]) -> tuple[str, ...]:
-    """The requirements that the parameters of the recipe `jupyter` stand for; raises UsageError for wrong ones."""
-    interface, version = str(values["interface"]), str(values["version"])
-    if interface not in _JUPYTER:
-        raise UsageError(f"layers.jupyter.interface: there is no '{interface}'", nearest(interface, _JUPYTER))
-    package = _JUPYTER[interface]
-    if version:
-        if not re.fullmatch(r"\d+(\.\d+)*([a-z]+\d+)?", version):
-            raise UsageError(f"'{version}' is no version of {package}", "a version or its beginning, as in 4.4")
-        package += f"=={version}" + (".*" if version.replace(".", "").isdigit() else "")
-    # Older servers take their settings by other names.
-    return package, "jupyter-server>=2", *_tuple(values["packages"])
-
-
 def _keep(root: Path, locked: Lock, say: Callable[[str], None]) -> None:
     """Write the lock; a project that cannot be written to is built without one."""
     try:
@@ -161,6 +159,20 @@ def _secret_files(project: Project, folder: Path) -> tuple[str, ...]:
     return tuple(os.path.relpath(file, folder) for file in files)
 
 
+def _not_source(project: Project, folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths that are no part of the source, whatever the ignore files say."""
+    return (*folders, *_secret_files(project, project.root), lock.NAME)
+
+
+def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What lies in the project's folder, and an image of it does not have (see `snapshot.left_out`).
+
+    Folders of data, those in `dirs` too, come into an image as layers of their own.
+    """
+    root = project.root
+    return snapshot.left_out(root, memo=_memo(root, ""), exclude=_not_source(project, _folders(project, dirs)))
+
+
 def read(
     root: Path,
     mode: str,
@@ -170,16 +182,18 @@ def read(
     extras: tuple[str, ...] = (),
     dirs: tuple[str, ...] = (),
     mount: bool = False,
+    shell_name: str = "",
+    settings: Mapping[str, Mapping[str, object]] | None = None,
     resolve: bool = True,
     fresh: bool = False,
-    settings: Mapping[str, Mapping[str, object]] | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Planned:
     """Read the project in `root` and plan `mode` for it.
 
-    Without `resolve` nothing is pulled, resolved or written: what the lock lacks stays unresolved in the plan;
-    with `fresh` a base that it lacks is pulled or made anew. `settings` are parameters of recipes, by the recipe's
-    name, that go before those of the project's configuration.
+    A mode with the recipe `shell` gets the one called `shell_name`, or else the user's own. `settings` are parameters
+    of recipes, by the recipe's name, that go before those of the project's configuration.
+    Without `resolve` nothing is pulled, made or written: a base that the lock lacks stays unresolved in the plan, and
+    the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew.
     """
     project = load.load_project(root, say)
     for name, own in (settings or {}).items():
@@ -192,75 +206,136 @@ def read(
         )
     variant: Variant = "gpu" if gpus else "cpu"
     locked = lock.read(root)
-    base = _base(project, recipes, variant)
-    # Often the base is the same with a GPU and without: then it is what the other variant has locked.
-    pinned = [locked.base[name] for name in (variant, "cpu", "gpu") if name in locked.base]
-    known = next((one for one in pinned if bases.holds(one, base)), None)
-    if known and not (fresh and variant not in locked.base):
-        base = known
-        if resolve and locked.base.get(variant) != known:
-            locked = lock.with_base(locked, variant, base)
-            _keep(root, locked, say)
-    elif resolve:
-        base = bases.resolved(base, fresh=fresh, say=say)
-        locked = lock.with_base(locked, variant, base)
-        _keep(root, locked, say)
-    requirements: tuple[tuple[str, str], ...] = ()
-    libraries = ""
-    python = next((recipe for recipe in recipes if recipe.name == "python"), None)
-    if python is not None and base.python:
-        values = params.resolve(python, project.layers.get("python", {}), variant)
-        wanted = (*project.extras, *extras, *_tuple(values["extras"]))
-        known_python = locked.python.get(variant)
-        given = str(values["requirements"])
-        asked = _cuda(project, recipes, variant)
-        resolution = dependencies.resolution(project, locked, base, variant, given, tuple(sorted({*wanted})), asked)
-        if resolution is not None:
-            libraries = cuda.library_path(asked, resolution.requirements, base.python) if asked else ""
-            requirements = weights.groups(resolution.requirements, resolution.weights)
-            if resolution != known_python and resolve:
-                locked = lock.with_python(locked, variant, resolution)
-                _keep(root, locked, say)
-    jupyter = ""
-    recipe = next((recipe for recipe in recipes if recipe.name == "jupyter"), None)
-    if recipe is not None and base.python:
-        values = params.resolve(recipe, project.layers.get("jupyter", {}), variant)
-        place = f"{values['interface']}-{variant}"
-        below = "".join(text for _, text in requirements)
-        beside = dependencies.jupyter(below, _jupyter(values), base, locked.jupyter.get(place))
-        jupyter = beside.requirements
-        if beside != locked.jupyter.get(place) and resolve:
-            locked = lock.with_jupyter(locked, place, beside)
-            _keep(root, locked, say)
-    trees: dict[str, Tree] = {}
-    data: list[tuple[str, str]] = []
-    folders = _folders(project, dirs)
-    for name in folders:
-        tree = snapshot.read_tree(
-            root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
-        )
-        trees[tree.digest] = tree
-        data.append((name, tree.digest))
-    source = ""
-    if any(recipe.name == "source-copy" for recipe in recipes):
-        left_out = (*folders, *_secret_files(project, root), lock.NAME)
-        tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=left_out)
-        _is_in(tree, command, folders)
-        trees[tree.digest] = tree
-        source = tree.digest
+    declared = _base(project, recipes, variant)
+    base = _locked_base(locked, declared, variant, fresh=fresh)
+    if base is None:
+        base = bases.resolved(declared, fresh=fresh, say=say) if resolve else declared
+    with_base = lock.with_base(locked, variant, base)
+    needs = _dependencies(project, recipes, with_base, variant, extras)
+    after = lock.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
+    interface, beside = _jupyter(project, recipes, with_base, variant, needs)
+    if beside and base.python:
+        after = lock.with_jupyter(after, f"{interface}-{variant}", beside)
+    if resolve and after != locked:
+        _keep(root, after, say)
+    data, source, trees = _trees(project, recipes, command, dirs)
     world = Snapshot(
         variant=variant,
         base=base,
         source=source,
-        data=tuple(data),
-        requirements=requirements,
-        cuda_libraries=libraries,
-        jupyter=jupyter,
+        data=data,
+        requirements=needs.groups,
+        cuda_libraries=needs.cuda_libraries,
+        jupyter=beside.requirements if beside else "",
         module=module,
         command=command,
+        shell=shell.package(shell.choose(shell_name, os.environ)) if any(r.name == "shell" for r in recipes) else "",
     )
     plan = plans.plan(project, recipes, mode, world)
-    return Planned(project=project, plan=plan, trees=trees, gpus=gpus)
+    return Planned(project=project, plan=plan, trees=trees, gpus=gpus, indexes=needs.indexes)
+
+
+def _locked_base(locked: Lock, declared: Base, variant: Variant, *, fresh: bool) -> Base | None:
+    """What the lock says of the declared base; None when it says nothing that holds.
+
+    Often the base is the same with a GPU and without: then it is what the other variant has locked.
+    """
+    if fresh and variant not in locked.base:
+        return None
+    pinned = (locked.base[name] for name in (variant, "cpu", "gpu") if name in locked.base)
+    return next((one for one in pinned if bases.holds(one, declared)), None)
+
+
+@frozen(kw_only=True)
+class _Needs:
+    """The dependencies as planning and building want them."""
+
+    resolved: Resolved | None = None
+    groups: tuple[tuple[str, str], ...] = ()
+    cuda_libraries: str = ""
+    indexes: Indexes = field(factory=Indexes)
+
+
+def _dependencies(
+    project: Project, recipes: tuple[Recipe, ...], locked: Lock, variant: Variant, extras: tuple[str, ...]
+) -> _Needs:
+    recipe = next((recipe for recipe in recipes if recipe.name == "python"), None)
+    if recipe is None:
+        return _Needs()
+    values = params.resolve(recipe, project.layers.get("python", {}), variant)
+    given = str(values["requirements"])
+    base = locked.base[variant]
+    if not base.python:
+        # Nobody knows yet for which Python: a layer will be there all the same.
+        path = dependencies.declaration(project, given)
+        return _Needs(groups=(("", f"# {path.name}, not resolved yet\n"),)) if path else _Needs()
+    wanted = tuple(sorted({*project.extras, *extras, *_tuple(values["extras"])}))
+    asked = _cuda(project, recipes, variant)
+    resolved = dependencies.resolution(project, locked, base, variant, given, wanted, asked)
+    if resolved is None:
+        return _Needs()
+    return _Needs(
+        resolved=resolved,
+        groups=weights.groups(resolved.requirements, resolved.weights),
+        cuda_libraries=cuda.library_path(asked, resolved.requirements, base.python) if asked else "",
+        indexes=dependencies.declared_indexes(project, given),
+    )
+
+
+_JUPYTER = {"lab": "jupyterlab", "notebook": "notebook"}
+
+
+def _jupyter(
+    project: Project, recipes: tuple[Recipe, ...], locked: Lock, variant: Variant, needs: _Needs
+) -> tuple[str, Resolved | None]:
+    """The interface that the recipe `jupyter` shall have, and what it needs beside the dependencies."""
+    recipe = next((recipe for recipe in recipes if recipe.name == "jupyter"), None)
+    if recipe is None:
+        return "", None
+    values = params.resolve(recipe, project.layers.get("jupyter", {}), variant)
+    interface = str(values["interface"])
+    wanted = _jupyter_packages(interface, str(values["version"]), _tuple(values["packages"]))
+    base = locked.base[variant]
+    if not base.python:
+        return interface, Resolved(inputs="", requirements=f"# {wanted[0]}, not resolved yet\n")
+    known = locked.jupyter.get(f"{interface}-{variant}")
+    below = "".join(text for _, text in needs.groups)
+    return interface, dependencies.jupyter(below, wanted, base, known, needs.indexes)
+
+
+def _jupyter_packages(interface: str, version: str, more: tuple[str, ...]) -> tuple[str, ...]:
+    """The requirements that the parameters of the recipe `jupyter` stand for; raises UsageError for wrong ones."""
+    if interface not in _JUPYTER:
+        raise UsageError(f"layers.jupyter.interface: there is no '{interface}'", nearest(interface, _JUPYTER))
+    package = _JUPYTER[interface]
+    if version:
+        if not re.fullmatch(r"\d+(\.\d+)*([a-z]+\d+)?", version):
+            raise UsageError(f"'{version}' is no version of {package}", "a version or its beginning, as in 4.4")
+        package += f"=={version}" + (".*" if version.replace(".", "").isdigit() else "")
+    # Older servers take their settings by other names.
+    return package, "jupyter-server>=2", *more
+
+
+def _trees(
+    project: Project, recipes: tuple[Recipe, ...], command: tuple[str, ...], dirs: tuple[str, ...]
+) -> tuple[tuple[tuple[str, str], ...], str, dict[str, Tree]]:
+    """The folders of data with their digests, the source's digest, and all trees by digest."""
+    root = project.root
+    folders = _folders(project, dirs)
+    trees: dict[str, Tree] = {}
+    data: list[tuple[str, str]] = []
+    if any(recipe.name == "data" for recipe in recipes):
+        for name in folders:
+            tree = snapshot.read_tree(
+                root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
+            )
+            trees[tree.digest] = tree
+            data.append((name, tree.digest))
+    if not any(recipe.name == "source-copy" for recipe in recipes):
+        return tuple(data), "", trees
+    tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(project, folders))
+    _is_in(tree, command, folders)
+    return tuple(data), tree.digest, {**trees, tree.digest: tree}
 
 
 def _tuple(value: object) -> tuple[str, ...]:

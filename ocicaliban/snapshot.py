@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
+import functools
 import hashlib
 import json
 import os
@@ -10,12 +12,11 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
-from pathspec import GitIgnoreSpec
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import Entry, Tree
@@ -27,6 +28,7 @@ DEFAULT_IGNORES = (
 )
 """Left out unless an ignore file re-includes them with `!`; at any depth."""
 
+_BUILT_IN = re.compile("|".join(map(fnmatch.translate, DEFAULT_IGNORES)))
 _DOCKER_FILES = (".containerignore", ".dockerignore")
 _GIT_FILE = ".gitignore"
 _GIT_EXCLUDE = ".git/info/exclude"
@@ -44,6 +46,8 @@ _IS_DIR, _IGNORED, _DESCEND = 1, 2, 4
 
 def _compile(body: str) -> _Search | None:
     """Let pathspec compile a gitignore pattern; None where git would drop it."""
+    from pathspec import GitIgnoreSpec
+
     try:
         # The "!" keeps a body that starts with "#" or "!" literal; what counts here is the regex alone.
         patterns = list(GitIgnoreSpec.from_lines(["!" + body]).patterns)
@@ -69,6 +73,7 @@ class _GitRule:
         return self.search(path if self.below else path + _END) is not None
 
 
+@functools.cache
 def _git_rules(text: str) -> tuple[_GitRule, ...]:
     """Parse a .gitignore."""
     rules = []
@@ -133,6 +138,7 @@ def _docker_rule(pattern: str, include: bool) -> _DockerRule | None:
     return _DockerRule(search, include, tuple(prefixes))
 
 
+@functools.cache
 def _docker_rules(text: str) -> tuple[_DockerRule, ...]:
     """Parse a .dockerignore as moby does: trimmed, cleaned as a path, anchored."""
     rules = []
@@ -155,39 +161,40 @@ def _docker_rules(text: str) -> tuple[_DockerRule, ...]:
 
 @frozen
 class _Docker:
-    """The decision by one .dockerignore over the whole project."""
+    """The decision by one .dockerignore over the whole project; its text is parsed when there is one to make."""
 
     key: str
-    rules: tuple[_DockerRule, ...]
+    texts: tuple[str, ...]
 
     def decide(self, path: str, is_dir: bool) -> int:
         """The code (_IS_DIR | _IGNORED | _DESCEND) of an entry."""
         code = _IS_DIR if is_dir else 0
+        rules = [rule for text in self.texts for rule in _docker_rules(text)]
         last = -1
-        for index in range(len(self.rules) - 1, -1, -1):
-            if self.rules[index].search(path) is not None:
+        for index in range(len(rules) - 1, -1, -1):
+            if rules[index].search(path) is not None:
                 last = index
                 break
-        if last < 0 or self.rules[last].include:
+        if last < 0 or rules[last].include:
             return code
-        if is_dir and any(rule.include and rule.may_match_below(path) for rule in self.rules[last + 1 :]):
+        if is_dir and any(rule.include and rule.may_match_below(path) for rule in rules[last + 1 :]):
             code |= _DESCEND
         return code | _IGNORED
 
 
 @frozen
 class _Git:
-    """The decision by the .gitignore files from the root down to a folder, the deepest first."""
+    """The decision by the .gitignore files from the root down to a folder, the deepest first; parsed when needed."""
 
     key: str
-    levels: tuple[tuple[int, tuple[_GitRule, ...]], ...]  # (length of the folder's path with "/", its rules)
+    levels: tuple[tuple[int, str], ...]  # (length of the folder's path with "/", the file's text)
 
     def decide(self, path: str, is_dir: bool) -> int:
         """The code (_IS_DIR | _IGNORED) of an entry."""
         code = _IS_DIR if is_dir else 0
-        for start, rules in self.levels:
+        for start, text in self.levels:
             relative = path[start:]
-            for rule in reversed(rules):
+            for rule in reversed(_git_rules(text)):
                 if rule.matches(relative, is_dir):
                     return code if rule.include else code | _IGNORED
         return code
@@ -195,7 +202,7 @@ class _Git:
     def within(self, prefix: str, text: str) -> _Git:
         """The decision below the folder `prefix`, which holds a .gitignore of its own."""
         key = _sha256(f"{self.key}\0{prefix}\0{text}")
-        return _Git(key, ((len(prefix), _git_rules(text)), *self.levels))
+        return _Git(key, ((len(prefix), text), *self.levels))
 
 
 def _sha256(text: str) -> str:
@@ -220,14 +227,14 @@ def _rules_of(root: str) -> _Docker | _Git:
         if os.path.isfile(path):
             text = _read_ignore_file(path, name)
             defaults = "\n".join(f"**/{pattern}" for pattern in DEFAULT_IGNORES)
-            return _Docker(_sha256(f"docker\0{defaults}\0{text}"), _docker_rules(defaults) + _docker_rules(text))
+            return _Docker(_sha256(f"docker\0{defaults}\0{text}"), (defaults, text))
     text = "\n".join(DEFAULT_IGNORES)
     # What git ignores by the clone's own list is untracked by nature, so that leaving it out keeps it from leaking
     # and brings two clones closer together. The user's global list (core.excludesFile) is not read: its patterns are
     # general, may hit files that the project tracks, and would so make one user's image differ from another's.
     # Opened without asking whether it is there, so that it is on record as something this reading depends on.
     text += "\n" + _read_ignore_file(os.path.join(root, _GIT_EXCLUDE), _GIT_EXCLUDE)
-    return _Git(_sha256(f"git\0{text}"), ((0, _git_rules(text)),))
+    return _Git(_sha256(f"git\0{text}"), ((0, text),))
 
 
 # --- memo ---
@@ -365,6 +372,26 @@ class _Reader:
 
     def walk(self) -> None:
         """Fill `entries` and `new`."""
+        for item, path, code, ignored in self.visit():
+            if code & _IGNORED:
+                continue
+            if not _is_utf8(path):
+                raise _fault(path, "has a name that is not UTF-8", "rename it")
+            if item.name.startswith(".wh."):
+                raise _fault(path, "has a name that means a removed file in an image's layer", "rename it")
+            if ignored:
+                self._add_dir(posixpath.dirname(path))
+            if code & _IS_DIR:
+                self._add_dir(path)
+            else:
+                self._add(item, path)
+
+    def visit(self, *, lenient: bool = False) -> Iterator[tuple[os.DirEntry[str], str, int, bool]]:
+        """Each entry with its path, its code, and whether its folder is ignored.
+
+        Of an ignored folder only the folder, unless something in it may be let in again. A folder that cannot be read
+        is a fault, but for a `lenient` visitor.
+        """
         if "." in self.exclude:
             return
         rules = _rules_of(self.root) if self.ignore else None
@@ -374,7 +401,7 @@ class _Reader:
             try:
                 found = _scan(absolute)
             except OSError as fault:
-                if ignored:
+                if ignored or lenient:
                     continue
                 raise _unreadable(prefix.rstrip("/") or ".", fault) from fault
             if isinstance(rules, _Git):
@@ -385,21 +412,9 @@ class _Reader:
                 path = prefix + item.name
                 if path in self.exclude or self._is_memo(item):
                     continue
-                if code & _IGNORED:
-                    if code & _DESCEND:
-                        pending.append((item.path, path + "/", True, rules))
-                    continue
-                if not _is_utf8(path):
-                    raise _fault(path, "has a name that is not UTF-8", "rename it")
-                if item.name.startswith(".wh."):
-                    raise _fault(path, "has a name that means a removed file in an image's layer", "rename it")
-                if ignored:
-                    self._add_dir(prefix.rstrip("/"))
-                if code & _IS_DIR:
-                    self._add_dir(path)
-                    pending.append((item.path, path + "/", False, rules))
-                else:
-                    self._add(item, path)
+                yield item, path, code, ignored
+                if code & _DESCEND if code & _IGNORED else code & _IS_DIR:
+                    pending.append((item.path, path + "/", bool(code & _IGNORED), rules))
 
     def _decisions(
         self, found: list[os.DirEntry[str]], prefix: str, rules: _Docker | _Git | None
@@ -493,6 +508,28 @@ def read_tree(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] 
         _save_memo(memo, reader.new)
     entries = tuple(sorted(reader.entries, key=lambda entry: entry.path))
     return Tree(root=root, digest=_digest(entries), entries=entries)
+
+
+def left_out(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What the ignore files of a folder, or the built-in list, keep out of an image, by path.
+
+    An ignored folder stands for all in it, and ends with a slash. No file is read but the ignore files; `memo` is the
+    one of `read_tree`, which is not written here. A folder that cannot be read counts as empty.
+    """
+    old = _load_memo(memo) if memo is not None else _Memo()
+    excluded = frozenset(posixpath.normpath(path) for path in exclude)
+    reader = _Reader(os.path.abspath(root), old, excluded, memo, ignore=True)
+    found = (
+        _shown(path) + ("/" if code & _IS_DIR else "")
+        for _, path, code, _ in reader.visit(lenient=True)
+        if code & _IGNORED and not code & _DESCEND
+    )
+    return tuple(sorted(found))
+
+
+def is_built_in(path: str) -> bool:
+    """Whether the built-in list says of a path that is left out what anybody would expect: caches, `.git`, secrets."""
+    return _BUILT_IN.fullmatch(posixpath.basename(path.rstrip("/"))) is not None
 
 
 def whole_folders(tree: Tree) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import re
@@ -212,11 +213,9 @@ def in_containers() -> frozenset[str]:
 
 
 def touch(image: str) -> None:
-    """Remember that the image with this id was used now."""
+    """Remember that the image with this id was used now; a state that cannot be written to is no fault of the build."""
     mark = paths.used(image)
-    try:
-        mark.touch()
-    except FileNotFoundError:
+    with contextlib.suppress(OSError):
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ocicaliban.requirements import entries, name
+from ocicaliban.requirements import entries, name, normalized
 
 GROUPS = (("100MB+", 100_000_000), ("5MB+", 5_000_000), ("", 0))
 """A group's label, and from how many bytes (of the archive that an index offers) a package belongs to it."""
@@ -19,8 +19,6 @@ def of_packages(pylock: Mapping[str, object]) -> dict[str, int]:
 
     An index need not tell sizes; a package without one counts as light.
     """
-    from packaging.utils import canonicalize_name
-
     found: dict[str, int] = {}
     packages = pylock.get("packages")
     for package in packages if isinstance(packages, list) else []:
@@ -29,7 +27,7 @@ def of_packages(pylock: Mapping[str, object]) -> dict[str, int]:
             archives = [package["sdist"]]
         size = max((archive.get("size", 0) for archive in archives), default=0)
         if size >= GROUPS[-2][1]:
-            found[canonicalize_name(package["name"])] = size
+            found[normalized(package["name"])] = size
     return dict(sorted(found.items()))
 
 

@@ -11,6 +11,7 @@ from ocicaliban.cli import image, layers
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
 from ocicaliban.cli.notebook import notebook
+from ocicaliban.cli.shell import shell
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -39,6 +40,7 @@ def main(
 
 app.command()(image.build)
 app.command(context_settings={"allow_extra_args": True})(image.run)
+app.command(context_settings={"allow_extra_args": True})(shell)
 app.command()(notebook)
 app.command()(image.plan)
 app.add_typer(layers.app, name="layers")

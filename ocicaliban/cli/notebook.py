@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from ocicaliban.cli.image import _built, _gpu_arguments, _require_user, _say
-from ocicaliban.cli.options import Debug, Extras, Gpu, Gpus, NoCache
+from ocicaliban.cli.options import CloudKey, Debug, Extras, Gpu, Gpus, NoCache, PodmanArgs
 
 if TYPE_CHECKING:
     from ocicaliban.notebook import Server
@@ -35,20 +34,20 @@ def notebook(
     listed: Annotated[bool, typer.Option("--list", help="List the notebooks that run, with their URLs.")] = False,
     stopped: Annotated[str, typer.Option("--stop", metavar="NAME|all", help="End one that runs, or all.")] = "",
     bare: Annotated[bool, typer.Option("--bare", help="Leave the home folder out.")] = False,
-    podman_args: Annotated[
-        str, typer.Option("--podman-args", "--docker-run-args", help="More arguments for `podman run`.")
-    ] = "",
+    podman_args: PodmanArgs = "",
     no_cache: NoCache = False,
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
+    cloud_key: CloudKey = "",
     debug: Debug = False,
 ) -> None:
     """Start JupyterLab or Notebook in the project's environment, print its URL, and end it with Ctrl-C."""
     from attrs import evolve
 
     from ocicaliban import notebook as notebooks
-    from ocicaliban import podman, session
+    from ocicaliban import shell
+    from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
 
     if listed and stopped:
@@ -57,69 +56,70 @@ def notebook(
         return _list()
     if stopped:
         return _stop(stopped)
-    _require_user()
-    given = podman.words(podman_args)
+    notebooks.free_port(port)  # before anything is built
     settings: dict[str, object] = {}
     if lab is not None:
         settings["interface"] = "lab" if lab else "notebook"
     if version:
         settings["version"] = version
-    notebooks.free_port(port)  # before anything is built
-    devices = session.choose_gpus(gpu_wanted, gpus, _say)
-    wanted = tuple(sorted({*(extras or ())}))
-    planned = session.read(
-        Path.cwd(),
-        "notebook",
-        gpus=devices,
-        extras=wanted,
-        fresh=no_cache,
+    asked = start.Asked(
+        mode="notebook",
         settings={"jupyter": settings},
-        say=_say,
+        lived_in=True,
+        podman_args=podman_args,
+        no_cache=no_cache,
+        gpu_wanted=gpu_wanted,
+        gpus=gpus,
+        extras=tuple(sorted({*(extras or ())})),
+        cloud_key=cloud_key,
     )
-    launch = planned.plan.launch
+    ready = start.ready(asked)
+    launch = ready.planned.plan.launch
     about = notebooks.Settings(
-        project=str(planned.project.root),
+        project=str(ready.planned.project.root),
         port=port,
         interface=notebooks.interface(launch),
-        environment=notebooks.environment(planned.plan),
+        environment=notebooks.environment(ready.planned.plan),
         version=version,
-        variant="gpu" if devices else "cpu",
-        extras=wanted,
+        variant="gpu" if ready.devices else "cpu",
+        extras=asked.extras,
     )
     for server in notebooks.outdated(_running(), about):
-        _say(f"note: {server.name} runs on with the packages from before; {_ends(server)} ends it")
-    image = _built(planned, no_cache)
-    if not bare:
-        home = str(Path.home())
-        launch = evolve(launch, mounts=(*launch.mounts, f"{home}:{home}"), env=(*launch.env, ("HOME", home)))
-    options, extra, _ = _gpu_arguments(devices if launch.devices else (), False)
+        start.say(f"note: {server.name} runs on with the packages from before; {_ends(server)} ends it")
+    image = ready.image()
+    start.record_built(ready.planned)
+    home = None if bare else shell.home(os.environ)
 
-    def start(port: int) -> Server:
+    def begin(port: int) -> Server:
         own = evolve(about, port=port)
-        return notebooks.start(image, launch, own, options=options, extra=(*extra, *given))
+        command = ready.command(
+            image,
+            notebooks.arguments(launch, own),
+            extra=notebooks.options(own, home, os.environ),
+            entrypoint=notebooks.ENTRYPOINT,
+            detached=True,
+        )
+        return notebooks.start(command.argv, command.name, own)
 
     _signals_end_us()
-    server = notebooks.on_free_port(port, start)
+    server = notebooks.on_free_port(port, begin)
     try:
-        _say(f"{_TITLES.get(about.interface, about.interface)} of {about.project}, on the {about.variant.upper()}")
+        start.say(ready.said)
         print(server.url, flush=True)
         if command := notebooks.tunnel(server.settings.port, os.environ, getpass.getuser(), socket.getfqdn()):
-            _say(f"on the machine where you sit, for the time you need it: {command}")
+            start.say(f"on the machine where you sit, for the time you need it: {command}")
         if open_browser:
             _open(server)
         if detach:
-            _say(f"{_ends(server)} ends it")
+            start.say(f"{_ends(server)} ends it")
             return
-        _say("Ctrl-C ends it")
+        start.say("Ctrl-C ends it")
         notebooks.until_end(server)
     except KeyboardInterrupt:
-        _say("")
+        start.say("")
     finally:
         if not detach:
             notebooks.stop(server)
-
-
-_TITLES = {"lab": "JupyterLab", "notebook": "Notebook"}
 
 
 def _ends(server: Server) -> str:
@@ -141,9 +141,10 @@ def _open(server: Server) -> None:
     import webbrowser
 
     from ocicaliban import notebook as notebooks
+    from ocicaliban.cli import start
 
     if not webbrowser.open(notebooks.redirect(server).as_uri()):
-        _say("note: there is no browser to be opened here")
+        start.say("note: there is no browser to be opened here")
 
 
 def _running() -> tuple[Server, ...]:
@@ -189,6 +190,7 @@ def _is_current(server: Server) -> bool:
 
 def _stop(name: str) -> None:
     from ocicaliban import notebook as notebooks
+    from ocicaliban.cli import start
     from ocicaliban.errors import UsageError, nearest
 
     running = _running()
@@ -197,4 +199,4 @@ def _stop(name: str) -> None:
         raise UsageError(f"no notebook '{name}' runs", nearest(name, [server.name for server in running]))
     for server in chosen:
         notebooks.stop(server)
-        _say(f"{server.name} has ended")
+        start.say(f"{server.name} has ended")

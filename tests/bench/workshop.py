@@ -173,9 +173,9 @@ class Project:
         self.workshop.made(self.images())
         return took.wall
 
-    def images(self, *planned: str) -> list[str]:
-        """The names of its layers' images, from the bottom up; of `run`, or of what is `planned` instead."""
-        layers = json.loads(self.ocicaliban("plan", *(planned or ("run", SCRIPT)), "--json").out)["layers"]
+    def images(self, mode: str = "run") -> list[str]:
+        """The names of its layers' images, from the bottom up."""
+        layers = json.loads(self.ocicaliban("plan", mode, SCRIPT, "--json").out)["layers"]
         return [store.name_for(layer["name"], layer["key"]) for layer in layers]
 
     def containerfile(self) -> str:

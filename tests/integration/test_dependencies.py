@@ -1,6 +1,7 @@
 """Every form in which a project can declare its dependencies, resolved and installed for real."""
 
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -50,11 +51,46 @@ FORMS = {
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_dependencies_are_installed_from(form: str, tmp_path: Path) -> None:
-    write(tmp_path, {"ocicaliban.toml": CONFIG, "demo.py": "", "run.py": IMPORTS})
+def test_dependencies_are_installed_from(form: str, base_lock: str, tmp_path: Path) -> None:
+    write(tmp_path, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, "demo.py": "", "run.py": IMPORTS})
     FORMS[form](tmp_path)
     done = ok(tmp_path, "run", "run.py")
     assert done.stdout == "imported from /opt/venv\n"
     # Its source changed, its dependencies did not.
     write(tmp_path, {"demo.py": "changed = True\n"})
     assert "python" not in built(ok(tmp_path, "run", "run.py"))
+
+
+def _wheel(folder: Path, name: str) -> None:
+    """A wheel that no public index has."""
+    folder.mkdir()
+    info = f"{name}-1.0.dist-info"
+    files = {
+        f"{name}.py": "WHERE = 'from the folder'\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: a test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/RECORD": "",
+    }
+    with zipfile.ZipFile(folder / f"{name}-1.0-py3-none-any.whl", "w") as wheel:
+        for path, text in files.items():
+            wheel.writestr(path, text)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"requirements.txt": "--find-links ./wheels\nocicaliban-private\n"},
+        {
+            "pyproject.toml": PROJECT.replace('"six"', '"ocicaliban-private"')
+            + '[tool.uv]\nfind-links = ["./wheels"]\n'
+        },
+    ],
+    ids=["requirements.txt", "pyproject.toml"],
+)
+def test_what_an_index_of_the_project_alone_has_is_installed_too(
+    files: dict[str, str], base_lock: str, tmp_path: Path
+) -> None:
+    write(tmp_path, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, **files})
+    write(tmp_path, {"run.py": "import ocicaliban_private\nprint(ocicaliban_private.WHERE)\n"})
+    _wheel(tmp_path / "wheels", "ocicaliban_private")
+    assert ok(tmp_path, "run", "run.py").stdout == "from the folder\n"

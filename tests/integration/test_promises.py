@@ -641,9 +641,9 @@ def test_clean_removes_what_is_ours_and_nothing_needs(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "root.tar", "w") as tar:
         tar.add(__file__, "etc/file")
     _out("podman", "import", "-q", str(tmp_path / "root.tar"), "localhost/tiny")
-    digest = _out("podman", "image", "inspect", "-f", "{{.Digest}}", "localhost/tiny").strip()
-    base = f'kind = "archive"\nreference = "oci-archive:t"\ndigest = "{digest}"\nplatform = "linux/amd64"\n'
-    config = '[layers.base]\nimage = "oci-archive:t"\n[modes]\nbuild = ["base", "source-copy", "entrypoint"]\n'
+    tiny = _out("podman", "image", "inspect", "-f", "{{.Id}}", "localhost/tiny").strip()
+    base = f'kind = "local"\nreference = "localhost/tiny:latest"\ndigest = "sha256:{tiny}"\nplatform = "linux/amd64"\n'
+    config = '[layers.base]\nimage = "localhost/tiny"\n[modes]\nbuild = ["base", "source-copy", "entrypoint"]\n'
 
     def built(project: str, content: str) -> str:
         lock = f"version = 1\n[base.cpu]\n{base}[python]\n"

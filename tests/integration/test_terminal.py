@@ -37,6 +37,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+def _working_containers() -> set[str]:
+    return set(pexpect.run("buildah containers --format {{.ContainerName}}", encoding="utf-8").split())
+
+
 def _at_a_terminal(folder: Path, *args: str) -> "pexpect.spawn[str]":
     argv = command(*args)
     env = environment({"TERM": "xterm-256color"})
@@ -72,11 +76,11 @@ def test_ctrl_c_in_a_build_ends_it_and_leaves_nothing(project: Path, tmp_path: P
     write(tmp_path, {"layers/slow/layer.toml": recipe, "layers/slow/slow.sh": "echo begun >&2\nsleep 60\n", "a.py": ""})
     write(tmp_path, {"ocicaliban.toml": CONFIG + '[modes]\nslow = ["base", "slow"]\n'})
     (tmp_path / "ocicaliban.lock").write_text((project / "ocicaliban.lock").read_text())
+    before = _working_containers()
     child = _at_a_terminal(tmp_path, "build", "--mode", "slow")
     child.expect("slow: building")
     child.sendintr()
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 130
-    listing = pexpect.run("buildah containers --format {{.ContainerName}}", encoding="utf-8")
-    assert "ocicaliban-" not in listing
+    assert _working_containers() == before

@@ -41,7 +41,9 @@ def test_uvs_environment_and_local_folders(tmp_path: Path) -> None:
     env = conf(tmp_path, f"[global]\nfind-links = {wheels}\n    file://{wheels} https://w/\n")
     env |= {"PIP_CERT": str(tmp_path / "ca.pem"), "UV_INDEX": "https://a/ https://b/", "UV_DEFAULT_INDEX": "https://u/"}
     settings = host.read(env)
-    assert settings.local_folders() == (Path(wheels), Path(wheels))
+    inside, mounts = settings.inside()
+    assert mounts == {Path(wheels): "/dev/oc-local-0"}
+    assert inside.find_links == ("/dev/oc-local-0", "/dev/oc-local-0", "https://w/")
     assert settings.uv_environ() == {
         "UV_DEFAULT_INDEX": "https://u/",
         "UV_INDEX": "https://a/ https://b/",
@@ -108,7 +110,7 @@ def test_local_folders_may_hold_blanks_and_be_relative(tmp_path: Path, monkeypat
         (tmp_path / name).mkdir()
     links = f"file://{tmp_path}/c%2Cd e"
     settings = host.read({"HOME": str(tmp_path), "UV_INDEX": f"l=file://{tmp_path}/a%20b", "PIP_FIND_LINKS": links})
-    assert settings.local_folders() == (tmp_path / "a b", tmp_path / "c,d", tmp_path / "e")
+    assert {*settings.inside()[1]} == {tmp_path / "a b", tmp_path / "c,d", tmp_path / "e"}
     assert settings.uv_environ()["UV_INDEX"] == f"l=file://{tmp_path}/a%20b"
     assert settings.uv_environ()["UV_FIND_LINKS"] == f"file://{tmp_path}/c%2Cd,file://{tmp_path}/e"
 
@@ -188,3 +190,15 @@ def test_a_broken_pip_conf(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"pip\.conf") as caught:
         host.read(env)
     assert "hunter2" not in str(caught.value)
+
+
+def test_an_index_on_disk_is_seen_with_the_files_that_its_links_lead_to(tmp_path: Path) -> None:
+    (tmp_path / "simple").mkdir()
+    (tmp_path / "links").mkdir()
+    index, links = f"mine={tmp_path}/simple", f"{tmp_path}/links"
+    extra = (index, "https://a")
+    settings = host.HostSettings(ca_bundle=None, index_url="", extra_index_urls=extra, find_links=(links,))
+    inside, mounts = settings.inside()
+    assert mounts == {tmp_path: "/dev/oc-local-0", tmp_path / "links": "/dev/oc-local-1"}
+    assert inside.extra_index_urls == ("mine=/dev/oc-local-0/simple", "https://a")
+    assert inside.find_links == ("/dev/oc-local-1",)

@@ -215,3 +215,12 @@ def test_an_unknown_key_gets_the_nearest_one(tmp_path: Path) -> None:
 
 def test_a_folder_without_configuration(tmp_path: Path) -> None:
     assert load_project(tmp_path).layers == {}
+
+
+@pytest.mark.parametrize("name", ["script", "uv.toml", "ca.crt", "sub/file"])
+def test_a_steps_file_cannot_hide_what_a_step_sees_anyway(name: str, tmp_path: Path) -> None:
+    (tmp_path / "go.sh").write_text("")
+    recipe = 'summary = "s"\n[[steps]]\ndo = "run"\nscript = "go.sh"\nfiles = { "NAME" = "x" }\n'
+    (tmp_path / "layer.toml").write_text(recipe.replace("NAME", name))
+    with pytest.raises(UsageError, match=r"layer\.toml:5: the file .* cannot be called so"):
+        load_recipe(tmp_path, "project")

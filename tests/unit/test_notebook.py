@@ -11,6 +11,7 @@ from attrs import evolve
 
 from ocicaliban import catalog, dependencies, lock, notebook
 from ocicaliban.errors import UsageError
+from ocicaliban.indexes import Indexes
 from ocicaliban.lock import Lock
 from ocicaliban.model import Base, Launch, Plan, Project, Snapshot
 from ocicaliban.notebook import Server, ServerEnded, Settings
@@ -71,10 +72,8 @@ def test_what_is_no_version_is_refused(version: str, tmp_path: Path) -> None:
     from ocicaliban import session
 
     with pytest.raises(UsageError, match="is no version of jupyterlab"):
-        session._jupyter({"interface": "lab", "version": version, "packages": ()})
-    assert session._jupyter({"interface": "notebook", "version": "7.2", "packages": ("a",)}) == (
-        "notebook==7.2.*", "jupyter-server>=2", "a",
-    )  # fmt: skip
+        session._jupyter_packages("lab", version, ())
+    assert session._jupyter_packages("notebook", "7.2", ("a",)) == ("notebook==7.2.*", "jupyter-server>=2", "a")
 
 
 def test_what_is_locked_is_taken_without_uv_while_the_packages_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,12 +84,12 @@ def test_what_is_locked_is_taken_without_uv_while_the_packages_are_the_same(monk
         return locked + "jupyterlab==4 \\\n    --hash=sha256:1\nsix==1\n"
 
     monkeypatch.setattr(dependencies, "_with", answer)
-    first = dependencies.jupyter("Six==1\n", ("jupyterlab",), BASE, None)
+    first = dependencies.jupyter("Six==1\n", ("jupyterlab",), BASE, None, Indexes())
     assert first.requirements == "jupyterlab==4 \\\n    --hash=sha256:1\n"
     held = lock.with_jupyter(Lock(), "lab-cpu", first)
-    assert dependencies.jupyter("Six==1\n", ("jupyterlab",), BASE, held.jupyter["lab-cpu"]) == first
+    assert dependencies.jupyter("Six==1\n", ("jupyterlab",), BASE, held.jupyter["lab-cpu"], Indexes()) == first
     assert len(asked) == 1
-    dependencies.jupyter("six==2\n", ("jupyterlab",), BASE, first)
+    dependencies.jupyter("six==2\n", ("jupyterlab",), BASE, first, Indexes())
     assert len(asked) == 2
 
 
