@@ -196,8 +196,8 @@ function fish_prompt; echo -n "$status> "; end
 
 def test_zsh_when_it_is_the_users_own(at_terminal: At, home: Path, project: Path) -> None:
     ok(project, "build", "--mode", "shell", env={"SHELL": "/opt/tools/zsh"})
-    write(home, {".zshenv": "ZDOTDIR=~/.config/zsh\n", ".config/zsh/.zshrc": ZSHRC})
-    child = at_terminal(SHELL="/opt/tools/zsh")
+    write(home, {"zsh/.zshenv": "ZDOTDIR=~/.config/zsh\n", ".config/zsh/.zshrc": ZSHRC})
+    child = at_terminal(SHELL="/opt/tools/zsh", ZDOTDIR=f"{home}/zsh")
     child.expect_exact("(ocicaliban digits) mine> ")
     child.sendline("hello; python3 -c 'print(\"ours\")'; echo $ZDOTDIR $ZSH_VERSION ${SHELL:t}")
     child.expect(f"hello from home\r\nours\r\n{home}/.config/zsh 5[.0-9]+ zsh")
