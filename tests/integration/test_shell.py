@@ -277,6 +277,21 @@ def test_another_image_is_lived_in_with_the_project_mounted(project: Path) -> No
     child.expect_exact(PROMPT)
 
 
+def test_what_the_shells_read_can_be_edited_in_a_recipe_that_was_ejected(project: Path, tmp_path: Path) -> None:
+    write(tmp_path, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": (project / "ocicaliban.lock").read_text()})
+    subprocess.run(
+        [*command("layers")[:-1], "eject", "shell"], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    enter = tmp_path / "layers/shell/rc/enter"
+    enter.write_text(f"export MINE=edited\n{enter.read_text()}")
+    assert ok(tmp_path, "shell", "--", "sh", "-c", "echo $MINE").stdout == "edited\n"
+    write(tmp_path, {"layers/shell/layer.toml": 'summary = "nothing"\n'})
+    for path in (tmp_path / "layers/shell/rc").iterdir():
+        path.unlink()
+    (tmp_path / "layers/shell/rc").rmdir()
+    assert ok(tmp_path, "shell", "--", "sh", "-c", "echo $MINE").stdout == "\n"
+
+
 def test_an_unknown_shell_is_refused(project: Path) -> None:
     done = call(project, "shell", "--shell", "tcsh")
     assert (done.returncode, done.stdout) == (2, "")
