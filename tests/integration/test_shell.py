@@ -292,6 +292,14 @@ def test_what_the_shells_read_can_be_edited_in_a_recipe_that_was_ejected(project
     assert ok(tmp_path, "shell", "--", "sh", "-c", "echo $MINE").stdout == "\n"
 
 
+def test_folders_of_data_are_seen_and_not_stored(project: Path) -> None:
+    write(project, {"data/one.csv": "1\n", ".gitignore": "data/\n"})
+    done = ok(project, "shell", "-d", "data", "--", "cat", "data/one.csv")
+    assert done.stdout == "1\n"
+    assert "data" not in done.stderr  # neither a layer, nor missing in a job
+    (project / ".gitignore").unlink()
+
+
 def test_an_unknown_shell_is_refused(project: Path) -> None:
     done = call(project, "shell", "--shell", "tcsh")
     assert (done.returncode, done.stdout) == (2, "")
