@@ -24,7 +24,7 @@ from ocicaliban import __version__, paths, podman
 
 _RACY_NS = 2_000_000_000
 _KEPT = 200
-_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "SHELL", "LANG")
+_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "SHELL", "LANG", "ZDOTDIR")
 _PREFIXES = ("XDG_", "OCICALIBAN_", "CONTAINERS_", "STORAGE_", "LC_")
 _READ = ("open", "os.scandir", "os.listdir")
 _OUTSIDE = ("subprocess.Popen", "os.posix_spawn", "os.system", "os.exec", "socket.connect")

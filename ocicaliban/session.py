@@ -98,7 +98,10 @@ def _base(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> Ba
     recipe = next((recipe for recipe in recipes if recipe.name == "base"), None)
     if recipe is None:
         raise UsageError("the mode lists no recipe 'base'", "put \"base\" first in its list")
-    values = params.resolve(recipe, project.layers.get("base", {}), variant)
+    given = project.layers.get("base", {})
+    values = params.resolve(recipe, given, variant)
+    if values["bootstrap"] and "image" in given and values["image"] != recipe.params["image"].default:
+        raise UsageError("layers.base gives both an image and a bootstrap", "leave one of them out")
     return bases.declared(str(values["image"]), str(values["bootstrap"]))
 
 
@@ -134,7 +137,10 @@ def _folders(project: Project, more: tuple[str, ...]) -> tuple[str, ...]:
         folder = (project.root / name).resolve()
         root = project.root.resolve()
         if not folder.is_relative_to(root):
-            raise UsageError(f"the folder '{name}' does not lie in the project", "copy or bind it into the project")
+            mount = f'--podman-args "-v {folder}:/usr/app/{folder.name}:ro"'
+            raise UsageError(f"the folder '{name}' does not lie in the project", f"mount it instead: {mount}")
+        if not folder.is_dir():
+            raise UsageError(f"there is no folder '{name}' in the project", "-d takes a folder inside the project")
         if folder == root:
             raise UsageError(f"the folder of data '{name}' is the project itself", "name a folder in it")
         found.append(str(folder.relative_to(root)))
@@ -322,15 +328,20 @@ def _trees(
     """The folders of data with their digests, the source's digest, and all trees by digest."""
     root = project.root
     folders = _folders(project, dirs)
+    takes_data = any(recipe.each == "data" for recipe in recipes)
+    # Where the project is mounted, its folders of data are.
+    if folders and not takes_data and not any(recipe.name == "source-mount" for recipe in recipes):
+        raise UsageError(
+            f"the mode has no recipe for the folder of data '{folders[0]}'", 'add "data" to its list, before the source'
+        )
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
-    if any(recipe.name == "data" for recipe in recipes):
-        for name in folders:
-            tree = snapshot.read_tree(
-                root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
-            )
-            trees[tree.digest] = tree
-            data.append((name, tree.digest))
+    for name in folders if takes_data else ():
+        tree = snapshot.read_tree(
+            root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
+        )
+        trees[tree.digest] = tree
+        data.append((name, tree.digest))
     if not any(recipe.name == "source-copy" for recipe in recipes):
         return tuple(data), "", trees
     tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(project, folders))

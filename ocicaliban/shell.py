@@ -11,6 +11,9 @@ from ocicaliban import podman
 from ocicaliban.errors import UsageError
 
 KNOWN = ("bash", "zsh", "fish")
+PLACES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "ZDOTDIR")
+"""Where in the home folder the user's settings may lie, told by the environment."""
+
 _INSIDE = "/run/ocicaliban"
 """Where the container sees the files that the recipe `shell` has for the shells."""
 
@@ -64,4 +67,6 @@ def lived_in(home: Path | None, environ: Mapping[str, str]) -> tuple[str, ...]:
     if home is not None:
         # What pip installed for the user is for the host's Python, and no job would see it.
         words += [*podman.bind(f"{home}:{home}"), "--env", f"HOME={home}", "--env", "PYTHONNOUSERSITE=1"]
+        places = ((name, environ.get(name, "")) for name in PLACES)
+        words += [word for name, at in places if Path(at).is_relative_to(home) for word in ("--env", f"{name}={at}")]
     return tuple(words)

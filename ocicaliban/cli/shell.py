@@ -51,7 +51,10 @@ def shell(
     )
     image = ready.image()
     project = ready.planned.project
-    options = shells.options(project.root.name, catalog.folder(project, "shell") / "rc", home, os.environ)
+    # A recipe of the project's own by this name may have no files for the shells.
+    places = (catalog.folder(project, "shell") / "rc", catalog.builtin_layers() / "shell" / "rc")
+    files = next(place for place in places if place.is_dir())
+    options = shells.options(project.root.name, files, home, os.environ)
     command = ready.command(
         image,
         tuple(context.args),

@@ -196,8 +196,8 @@ function fish_prompt; echo -n "$status> "; end
 
 def test_zsh_when_it_is_the_users_own(at_terminal: At, home: Path, project: Path) -> None:
     ok(project, "build", "--mode", "shell", env={"SHELL": "/opt/tools/zsh"})
-    write(home, {".zshenv": "ZDOTDIR=~/.config/zsh\n", ".config/zsh/.zshrc": ZSHRC})
-    child = at_terminal(SHELL="/opt/tools/zsh")
+    write(home, {"zsh/.zshenv": "ZDOTDIR=~/.config/zsh\n", ".config/zsh/.zshrc": ZSHRC})
+    child = at_terminal(SHELL="/opt/tools/zsh", ZDOTDIR=f"{home}/zsh")
     child.expect_exact("(ocicaliban digits) mine> ")
     child.sendline("hello; python3 -c 'print(\"ours\")'; echo $ZDOTDIR $ZSH_VERSION ${SHELL:t}")
     child.expect(f"hello from home\r\nours\r\n{home}/.config/zsh 5[.0-9]+ zsh")
@@ -275,6 +275,29 @@ def test_another_image_is_lived_in_with_the_project_mounted(project: Path) -> No
     )  # type: ignore[arg-type]  # fmt: skip
     child.expect_exact("note: this image has no fish; bash it is")
     child.expect_exact(PROMPT)
+
+
+def test_what_the_shells_read_can_be_edited_in_a_recipe_that_was_ejected(project: Path, tmp_path: Path) -> None:
+    write(tmp_path, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": (project / "ocicaliban.lock").read_text()})
+    subprocess.run(
+        [*command("layers")[:-1], "eject", "shell"], cwd=tmp_path, env=environment(), capture_output=True, check=True
+    )
+    enter = tmp_path / "layers/shell/rc/enter"
+    enter.write_text(f"export MINE=edited\n{enter.read_text()}")
+    assert ok(tmp_path, "shell", "--", "sh", "-c", "echo $MINE").stdout == "edited\n"
+    write(tmp_path, {"layers/shell/layer.toml": 'summary = "nothing"\n'})
+    for path in (tmp_path / "layers/shell/rc").iterdir():
+        path.unlink()
+    (tmp_path / "layers/shell/rc").rmdir()
+    assert ok(tmp_path, "shell", "--", "sh", "-c", "echo $MINE").stdout == "\n"
+
+
+def test_folders_of_data_are_seen_and_not_stored(project: Path) -> None:
+    write(project, {"data/one.csv": "1\n", ".gitignore": "data/\n"})
+    done = ok(project, "shell", "-d", "data", "--", "cat", "data/one.csv")
+    assert done.stdout == "1\n"
+    assert "data" not in done.stderr  # neither a layer, nor missing in a job
+    (project / ".gitignore").unlink()
 
 
 def test_an_unknown_shell_is_refused(project: Path) -> None:

@@ -45,6 +45,13 @@ def test_the_home_is_mounted_at_its_own_path(tmp_path: Path) -> None:
     assert not any("HOME" in word for word in shell.options("digits", Path("/files"), None, {}))
 
 
+def test_settings_elsewhere_in_the_home_are_found_and_those_outside_are_not_told(tmp_path: Path) -> None:
+    environ = {"HOME": str(tmp_path), "ZDOTDIR": f"{tmp_path}/zsh", "XDG_CONFIG_HOME": "/etc/mine", "XDG_DATA_HOME": ""}
+    words = shell.options("digits", Path("/files"), tmp_path, environ)
+    assert f"ZDOTDIR={tmp_path}/zsh" in words
+    assert not any(word.startswith("XDG_") for word in words)
+
+
 @pytest.mark.parametrize("name", ["$(reboot)", "a`b`", "%n \\w", "x'y\"z", ""])
 def test_no_name_of_a_project_is_more_than_text_in_a_prompt(name: str) -> None:
     words = shell.options(name, Path("/files"), None, {})
