@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -222,6 +223,8 @@ def _weights(requirements: str, base: Base, settings: host.HostSettings) -> dict
 
     Where they cannot be asked again all packages count as light: that costs room in the store, and nothing else.
     """
+    from urllib.parse import unquote, urlsplit
+
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given, out = Path(folder) / "requirements.txt", Path(folder) / "pylock.toml"
         given.write_text(requirements)
@@ -231,4 +234,11 @@ def _weights(requirements: str, base: Base, settings: host.HostSettings) -> dict
             proc.run(argv, env=settings.uv_environ())
         except ToolError:
             return {}
-        return weights.of_packages(tomllib.loads(out.read_text()))
+        raw = tomllib.loads(out.read_text())
+    for package in raw.get("packages", []):
+        for archive in package.get("wheels", []):
+            # An index on disk does not tell; the file does.
+            if "size" not in archive and str(archive.get("url", "")).startswith("file://"):
+                with contextlib.suppress(OSError):
+                    archive["size"] = os.path.getsize(unquote(urlsplit(archive["url"]).path))
+    return weights.of_packages(raw)

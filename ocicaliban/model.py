@@ -233,9 +233,13 @@ class Plan:
 
 @frozen(kw_only=True)
 class Image:
-    """An image in the local store: `id` is its config's digest (hex), `digest` its manifest's."""
+    """An image in the local store: `id` is its config's digest (hex), `digest` its manifest's.
+
+    `former` are names that it once had; another image may have them now.
+    """
 
     id: str
     digest: str
     key: str
     names: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()

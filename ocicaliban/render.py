@@ -20,9 +20,7 @@ def lines(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> t
     `reasons` tell, by name, what changed since the last build.
     """
     width = max([len(layer.name) for layer in plan.layers] + [4])
-    digest = plan.base.digest.removeprefix("sha256:")[:12] or "not resolved"
-    base = amount(there[plan.base_key]) if plan.base_key in there else ""
-    rows = [f"{'base':{width}}  {digest:12}  {base:>9}  {plan.base.reference}"]
+    rows = [_base_line(plan, there, width)]
     for layer in plan.layers:
         present = layer.key in there
         size = amount(there[layer.key]) if present else ""
@@ -72,6 +70,14 @@ def amount(count: int) -> str:
     return f"{value:.1f} {unit}"
 
 
+def _base_line(plan: Plan, there: Mapping[str, int], width: int) -> str:
+    digest = plan.base.digest.removeprefix("sha256:")[:12] or "not resolved"
+    size = amount(there[plan.base_key]) if plan.base_key in there else ""
+    made = {"registry": "pulled", "bootstrap": "made", "archive": "unpacked", "local": "found"}[plan.base.kind]
+    state = "there" if size else f"to be {made}"
+    return f"{'base':{width}}  {digest:12}  {size:>9}  {state}: {plan.base.reference}"
+
+
 def as_json(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> dict[str, object]:
     """The stack as plain values for `--json`; sizes in bytes."""
     return {
@@ -117,8 +123,11 @@ def containerfile(plan: Plan, sources: Mapping[str, Source], base: str = "") -> 
     """The same image as a Containerfile.
 
     `sources` gives each copied tree by its digest; `base` is the name of the base's image where it is one in the
-    local store alone. Raises UsageError for a file name that a Containerfile cannot hold.
+    local store alone. Raises UsageError while the base is not there, and for a file name that a Containerfile cannot
+    hold.
     """
+    if not plan.base.digest or (plan.base.kind != "registry" and not base):
+        raise UsageError(f"the base {plan.base.reference} is not there yet", "`ocicaliban build` makes or fetches it")
     reference = base or plan.base.reference
     if plan.base.kind == "registry" and plan.base.digest:
         reference = f"{reference}@{plan.base.digest}"
@@ -130,6 +139,8 @@ def containerfile(plan: Plan, sources: Mapping[str, Source], base: str = "") -> 
         options.insert(0, '-v "$(command -v uv)":/dev/oc/uv:ro')
         arguments = ["ARG UV_CONFIG_FILE", "ARG SSL_CERT_FILE"]
         head += _OWN_INDEX
+    if base:
+        head += "# Its base is an image of this machine's store, which `podman save` takes elsewhere.\n"
     given = "".join(f" \\\n#       {option}" for option in options)
     out = [head.format(mode=plan.mode, options=given), f"FROM {reference}", *arguments]
     for layer in plan.layers:

@@ -18,7 +18,7 @@ PodmanArgs = Annotated[
     str, typer.Option("--podman-args", "--docker-run-args", help="More arguments for `podman run`.")
 ]
 Mount = Annotated[bool, typer.Option("--mount", help="Mount the project instead of copying it.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Make every layer anew.")]
+NoCache = Annotated[bool, typer.Option("--no-cache", help="Make every layer anew, and a base that no lock pins.")]
 CloudKey = Annotated[
     str, typer.Option("--cloud-key", help="A service account's key file, which the container sees; no image holds it.")
 ]

@@ -45,7 +45,7 @@ def test_a_plan_as_json() -> None:
 
 def test_a_plan_of_nothing() -> None:
     plan = evolve(PLAN, layers=(), base=evolve(BASE, digest=""))
-    assert render.lines(plan, {}, {}) == ("base  not resolved             docker.io/library/python:3.12",)
+    assert render.lines(plan, {}, {}) == ("base  not resolved             to be pulled: docker.io/library/python:3.12",)
     assert render.as_json(plan, {}, {})["key"] == "0" * 64
 
 
@@ -120,3 +120,10 @@ def test_no_word_of_a_containerfile_is_longer_than_the_kernel_takes() -> None:
     copies = [line for line in _copied(many) if line.startswith("COPY")]
     assert max(len(line) for line in copies) < 131_072
     assert sum(line.count(",") for line in copies) == 3000
+
+
+def test_no_containerfile_while_the_base_is_not_there() -> None:
+    with pytest.raises(UsageError, match="is not there yet"):
+        render.containerfile(evolve(PLAN, base=evolve(BASE, digest="")), {})
+    with pytest.raises(UsageError, match="is not there yet"):
+        render.containerfile(evolve(PLAN, base=evolve(BASE, kind="bootstrap")), {})
