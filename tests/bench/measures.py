@@ -207,7 +207,7 @@ def _answers(port: int, path: str) -> bool:
 
 @contextmanager
 def _notebook(shop: Workshop) -> Iterator[Sequence[Sample]]:
-    project = shop.project("notebook", {})
+    project = shop.project("notebook", {SCRIPT: ""})
     image = project.ocicaliban("build", "--mode", "notebook").out
     shop.made(project.images("notebook"))
     with socket.socket() as free:
