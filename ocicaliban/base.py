@@ -29,7 +29,7 @@ _SUITE = re.compile(r"debian:([a-z]+)")
 _NAME = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9._-]*)?")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _WITHOUT_REGISTRY = (
-    "without a registry, make the base from Debian's packages:\n"
+    "without a registry, make the base from Debian's packages, in ocicaliban.toml in the project's folder:\n"
     '       [layers.base]\n       bootstrap = "debian:bookworm"'
 )
 
@@ -153,7 +153,7 @@ def _pulled(base: Base, *, fresh: bool, say: Callable[[str], None]) -> tuple[Ima
     if base.digest:
         reference = f"{re.sub(':[^:/]+$', '', reference)}@{base.digest}"
     elif not fresh and (image := store.by_name(reference)):
-        say(f"base: {reference} as it is in the store (--no-cache takes it anew)")
+        say(f"base: {reference} as it is in the store (anew: --no-cache)")
         return image, store.last_manifest(image.id)
     say(f"base: pulling {reference}")
     # buildah would try four times for six seconds before it says that a registry is not there.
@@ -347,7 +347,7 @@ def _bootstrapped(reference: str, *, fresh: bool, say: Callable[[str], None]) ->
         # What another process made while we waited is fresh enough.
         image = store.find("base", key)
         if image is not None and (not fresh or before is None or image.id != before.id):
-            say(f"base: {reference} as it is in the store (--no-cache makes it anew)")
+            say(f"base: {reference} as it is in the store (anew: --no-cache)")
             return image
         say(f"base: bootstrapping {reference} from Debian's packages")
         image = _bootstrap(reference.partition(":")[2])

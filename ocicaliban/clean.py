@@ -22,12 +22,15 @@ def removable(
 ) -> tuple[Image, ...]:
     """The images that nothing needs, newest first: ours, which may go, and on which no image that stays stands. Pure.
 
-    `chains` are the layers of each image.
+    `chains` are the layers of each image. One without a name is ours when it had ours alone: that of a layer that was
+    made anew (`--no-cache`) belongs to the newer image now.
     """
     going = [
         image
         for image in images
-        if image.names and all(name.startswith(store.PREFIX) for name in image.names) and not stays(image)
+        if (names := image.names or image.former)
+        and all(name.startswith(store.PREFIX) for name in names)
+        and not stays(image)
     ]
     while True:
         ids = {image.id for image in going}
@@ -48,8 +51,9 @@ def remove(
     total = 0
     for image in going:
         if not dry_run:
-            if not all(proc.ok(("podman", "image", "rm", name)) for name in image.names):
-                say(f"{image.names[0]} is in use, and stays")
+            # By its names, so that it stays when it has got another one meanwhile.
+            if not all(proc.ok(("podman", "image", "rm", name)) for name in image.names or (image.id,)):
+                say(f"{(image.names or image.former)[0]} is in use, and stays")
                 continue
             store.forget(image.id)
         freed = 0
@@ -57,5 +61,5 @@ def remove(
             holders[layer] -= 1
             freed += 0 if holders[layer] else size  # a layer goes with the last image that holds it
         total += freed
-        out(f"{image.names[0]}  {render.amount(freed)}")
+        out(f"{(image.names or image.former)[0]}  {render.amount(freed)}")
     out(f"{render.amount(total)} {'would be ' if dry_run else ''}freed")

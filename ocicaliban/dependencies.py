@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import re
@@ -118,9 +119,10 @@ def resolution(
     else:
         text = _compiled_for(project, path, base, variant, extras, known.requirements if known else "")
     text = requirements.installable(text, project.root)
-    if asked and (more := cuda.wheels(asked, text)):
-        text = _with(text, more, base, known.requirements if known else "")
     settings = host.read().joined(declared_indexes(project, given))
+    if asked and (more := cuda.wheels(asked, text)):
+        before = known.requirements if known else ""
+        text = _with(text, more, base, settings, before, "what layers.cuda asks for")
     return Resolved(inputs=digest, requirements=text, weights=_weights(text, base, settings) if text else {})
 
 
@@ -131,20 +133,47 @@ def _exported(project: Project, extras: tuple[str, ...]) -> str:
     return proc.run(argv, env=host.read().uv_environ(), cwd=project.root, doing="uv cannot export uv.lock")
 
 
-def _with(text: str, more: tuple[str, ...], base: Base, before: str) -> str:
-    """The locked entries in `text`, as they are, with what `more` needs beside them."""
+def jupyter(
+    locked: str, more: tuple[str, ...], base: Base, known: Resolved | None, named: indexes.Indexes
+) -> Resolved:
+    """What has to be installed beside the locked requirements `locked` for `more`, and changes nothing of them.
+
+    `known` is what was resolved last, which is taken while it holds, and preferred otherwise; `named` are the indexes
+    that the project names. Raises ToolError with uv's explanation when `more` does not fit.
+    """
+    sha = hashlib.sha256("\0".join((base.python, base.platform, *more, "", locked)).encode())
+    digest = f"sha256:{sha.hexdigest()}"
+    if known and known.inputs == digest:
+        return known
+    settings = host.read().joined(named)
+    # What is locked may be for other platforms too, and so not be there.
+    there = _with(locked, (), base, settings, "", "the lock") if ";" in locked else locked
+    before = locked + (known.requirements if known else "")
+    whole = _with(locked, more, base, settings, before, "Jupyter")
+    names = {requirements.name(entry) for entry in requirements.entries(there)}
+    found = (entry for entry in requirements.entries(whole) if requirements.name(entry) not in names)
+    return Resolved(inputs=digest, requirements="".join(found))
+
+
+def _with(
+    text: str, more: tuple[str, ...], base: Base, settings: host.HostSettings, before: str, what: str
+) -> str:
+    """The locked entries in `text`, as they are, with what `more` needs beside them, and those alone for none.
+
+    `before` has the versions to be preferred; `what` is the name of it all for an error.
+    """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given, out = Path(folder) / "given.txt", Path(folder) / "requirements.txt"
         given.write_text(text + "".join(f"{entry}\n" for entry in more))
         if before:
             out.write_text(before)
         argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
-        argv += [*_for_base(base), "--output-file", str(out), str(given)]
+        argv += [*_for_base(base), *([] if more else ["--no-deps"]), "--output-file", str(out), str(given)]
         try:
-            proc.run(argv, env=host.read().uv_environ())
+            proc.run(argv, env=settings.uv_environ())
         except ToolError as exc:
             raise ToolError(
-                f"what layers.cuda asks for does not fit the dependencies\n{exc.stderr}",
+                f"{what} does not fit the dependencies\n{exc.stderr}",
                 f"uv was asked for {' '.join(more)}, for Python {base.python} on {base.platform}",
                 stderr=exc.stderr,
             ) from exc
@@ -194,6 +223,8 @@ def _weights(requirements: str, base: Base, settings: host.HostSettings) -> dict
 
     Where they cannot be asked again all packages count as light: that costs room in the store, and nothing else.
     """
+    from urllib.parse import unquote, urlsplit
+
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given, out = Path(folder) / "requirements.txt", Path(folder) / "pylock.toml"
         given.write_text(requirements)
@@ -203,4 +234,11 @@ def _weights(requirements: str, base: Base, settings: host.HostSettings) -> dict
             proc.run(argv, env=settings.uv_environ())
         except ToolError:
             return {}
-        return weights.of_packages(tomllib.loads(out.read_text()))
+        raw = tomllib.loads(out.read_text())
+    for package in raw.get("packages", []):
+        for archive in package.get("wheels", []):
+            # An index on disk does not tell; the file does.
+            if "size" not in archive and str(archive.get("url", "")).startswith("file://"):
+                with contextlib.suppress(OSError):
+                    archive["size"] = os.path.getsize(unquote(urlsplit(archive["url"]).path))
+    return weights.of_packages(raw)

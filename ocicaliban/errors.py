@@ -54,7 +54,7 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"there are: {', '.join(known)}" if known else "there are none"
 
 
-_ROOM = "make room: `podman system df` and `ocicaliban clean` show what takes it"
+_ROOM = "make room: `podman system df` and `ocicaliban clean --all --dry-run` show what takes it"
 _OS_HINTS = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,

@@ -431,7 +431,7 @@ def _all(devices: Sequence[Device]) -> list[Device]:
 
 def _offer(devices: Sequence[Device]) -> str:
     if not devices:
-        return "with an NVIDIA driver: `nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`; else use --nogpu"
+        return "with an NVIDIA driver: `sudo nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`; else use --nogpu"
     return "there are: " + ", ".join(device.qualified for device in devices)
 
 

@@ -1,4 +1,4 @@
-"""Replays a `run` of which nothing has changed, before anything heavy is imported.
+"""Replays a `run` or `shell` of which nothing has changed, before anything heavy is imported.
 
 A plan is a function of what was read and asked of the world. So when one has been made, the stamps (type, size, times,
 device, inode) of everything that was are kept beside the command line that came out of it; while all of them hold, the
@@ -28,8 +28,8 @@ from ocicaliban import __version__, paths, podman
 
 _RACY_NS = 2_000_000_000
 _KEPT = 200
-_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH")
-_PREFIXES = ("XDG_", "OCICALIBAN_", "CONTAINERS_", "STORAGE_")
+_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "SHELL", "LANG", "ZDOTDIR")
+_PREFIXES = ("XDG_", "OCICALIBAN_", "CONTAINERS_", "STORAGE_", "LC_")
 _READ = ("open", "os.scandir", "os.listdir")
 _OUTSIDE = ("subprocess.Popen", "os.posix_spawn", "os.system", "os.exec", "socket.connect")
 
@@ -196,7 +196,7 @@ def attempt(argv: list[str]) -> int | None:
 
     None when it has to go the long way.
     """
-    if argv[:1] != ["run"] or os.geteuid() == 0:
+    if not argv or argv[0] not in ("run", "shell") or os.geteuid() == 0:
         return None
     own, script = _split(argv)
     try:
@@ -215,7 +215,8 @@ def attempt(argv: list[str]) -> int | None:
     print(said, file=sys.stderr, flush=True)
     name = podman.container_name()
     template[template.index("--name") + 1] = name
-    return podman.run((*template, *script), name)
+    start = podman.live if argv[0] == "shell" else podman.run
+    return start((*template, *script), name)
 
 
 def _is_kept(path: str) -> bool:

@@ -168,7 +168,9 @@ class Snapshot:
     """All that planning must know of the world, read beforehand.
 
     `source` is a tree's digest; `data` folders with theirs; `requirements` the groups of locked dependencies, each
-    with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found (see `cuda`).
+    with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found (see `cuda`);
+    `jupyter` what a notebook's server needs beside the requirements; `shell` the package of the shell that is wanted
+    beside bash.
     """
 
     variant: Variant
@@ -177,8 +179,10 @@ class Snapshot:
     data: tuple[tuple[str, str], ...] = ()
     requirements: tuple[tuple[str, str], ...] = ()
     cuda_libraries: str = ""
+    jupyter: str = ""
     module: str = ""
     command: tuple[str, ...] = ()
+    shell: str = ""
 
 
 @frozen(kw_only=True)
@@ -229,9 +233,13 @@ class Plan:
 
 @frozen(kw_only=True)
 class Image:
-    """An image in the local store: `id` is its config's digest (hex), `digest` its manifest's."""
+    """An image in the local store: `id` is its config's digest (hex), `digest` its manifest's.
+
+    `former` are names that it once had; another image may have them now.
+    """
 
     id: str
     digest: str
     key: str
     names: tuple[str, ...] = ()
+    former: tuple[str, ...] = ()

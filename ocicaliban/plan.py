@@ -124,10 +124,12 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
         "cuda_libraries": snapshot.cuda_libraries,
         "lock": "".join(text for _, text in snapshot.requirements),
         "has_requirements": bool(snapshot.requirements),
+        "jupyter_lock": snapshot.jupyter,
         "source_tree": snapshot.source,
         "command": snapshot.command,
         "has_command": bool(snapshot.command),
         "module": snapshot.module,
+        "shell": snapshot.shell,
         "project": str(project.root),
     }
     repeated: dict[str, list[tuple[str, dict[str, Value]]]] = {

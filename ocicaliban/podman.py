@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -29,12 +30,16 @@ def run_argv(
     terminal: tuple[bool, bool],
     extra: tuple[str, ...] = (),
     entrypoint: tuple[str, ...] = (),
+    detached: bool = False,
 ) -> tuple[str, ...]:
     """The command that runs a container; `terminal` tells whether stdin and stdout are one.
 
+    One that is `detached` goes on by itself, and stays when it has ended, with what it said.
+
     An init process is put in, because the kernel does not deliver SIGTERM to a PID 1 that does not handle it.
     """
-    argv = ["podman", "run", "--rm", "--init", "--pull=never", "--name", name, "--network", "host"]
+    argv = ["podman", "run", "--detach" if detached else "--rm", "--init", "--pull=never"]
+    argv += ["--name", name, "--network", "host"]
     if terminal[0]:
         argv.append("-i")
     if all(terminal):
@@ -80,6 +85,18 @@ def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda
         return codes[0] if codes else None
 
     return proc.foreground(proc.in_cgroup2(argv), on_signal=on_signal, meanwhile=meanwhile)
+
+
+def live(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Be the container called `name` where a terminal is ours, so that nothing stands between; else as `run`.
+
+    Whoever ends a shell at a terminal by a signal does not ask for its exit code, which podman 4.3 loses then.
+    """
+    if all(terminal()):
+        with contextlib.suppress(OSError):
+            meanwhile()
+        proc.become(proc.in_cgroup2(argv))
+    return run(argv, name, meanwhile)
 
 
 def container_name() -> str:

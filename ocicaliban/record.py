@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
@@ -16,17 +17,22 @@ from ocicaliban.model import Plan, Tree
 
 @frozen(kw_only=True)
 class Record:
-    """What a built plan was made of: each layer's key and inputs, and the files of each tree by its digest."""
+    """What a built plan was made of: each layer's key and inputs, and the files of each tree by its digest.
+
+    `root` is the project's folder.
+    """
 
     layers: dict[str, dict[str, str]] = field(factory=dict)
     keys: dict[str, str] = field(factory=dict)
     files: dict[str, dict[str, str]] = field(factory=dict)
     base: str = ""
+    root: str = ""
 
 
-def of(plan: Plan, trees: Mapping[str, Tree]) -> Record:
+def of(plan: Plan, trees: Mapping[str, Tree], root: str = "") -> Record:
     """The record of a plan."""
     return Record(
+        root=root,
         layers={layer.name: dict(layer.inputs) for layer in plan.layers},
         keys={layer.name: layer.key for layer in plan.layers},
         files={
@@ -44,13 +50,18 @@ def _path(root: Path, mode: str) -> Path:
 def save(root: Path, plan: Plan, trees: Mapping[str, Tree]) -> None:
     """Remember that `plan` was built for the project in `root`."""
     path = _path(root, plan.mode)
-    before, now = load(root, plan.mode), of(plan, trees)
+    before, now = load(root, plan.mode), of(plan, trees, str(root))
     if before == now:
         return
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps(asdict(now)))
-    temporary.replace(path)
+    try:
+        temporary.write_text(json.dumps(asdict(now)))
+        temporary.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            temporary.unlink()  # of a full disk
+        raise
 
 
 def load(root: Path, mode: str) -> Record | None:
@@ -62,13 +73,15 @@ def load(root: Path, mode: str) -> Record | None:
 
 
 def newest() -> tuple[Record, ...]:
-    """What was built last of every project and mode."""
+    """What was built last of every project that is still there, and every mode."""
     found = []
     for path in (paths.state() / "plans").glob("*.json"):
         try:
-            found.append(Record(**json.loads(path.read_text())))
+            record = Record(**json.loads(path.read_text()))
         except (OSError, ValueError, TypeError):
             continue
+        if not record.root or Path(record.root).is_dir():
+            found.append(record)
     return tuple(found)
 
 

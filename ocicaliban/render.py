@@ -20,15 +20,43 @@ def lines(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> t
     `reasons` tell, by name, what changed since the last build.
     """
     width = max([len(layer.name) for layer in plan.layers] + [4])
-    digest = plan.base.digest.removeprefix("sha256:")[:12] or "not resolved"
-    base = amount(there[plan.base_key]) if plan.base_key in there else ""
-    rows = [f"{'base':{width}}  {digest:12}  {base:>9}  {plan.base.reference}"]
+    rows = [_base_line(plan, there, width)]
     for layer in plan.layers:
         present = layer.key in there
         size = amount(there[layer.key]) if present else ""
         state = "there" if present else f"to be built: {reasons.get(layer.name, 'not in the store any more')}"
         rows.append(f"{layer.name:{width}}  {layer.key[:12]}  {size:>9}  {state}")
     return tuple(rows)
+
+
+def difference(
+    one: Plan, other: Plan, left_out: Sequence[str] = (), always: Sequence[str] = (), *, mounts: str = ""
+) -> tuple[str, ...]:
+    """What two modes have in common and what not.
+
+    `mounts` is the one of them that mounts the project, where the other's image has a copy; `left_out` the paths that
+    this copy lacks, `always` those that anybody would expect it to lack.
+    """
+    keys, others = ({layer.name: layer.key for layer in plan.layers} for plan in (one, other))
+    rows = {
+        "in both": [*(["base"] if one.base_key == other.base_key else []), *(n for n in keys if n in others)],
+        f"in {one.mode} only": [name for name in keys if name not in others],
+        f"in {other.mode} only": [name for name in others if name not in keys],
+        "in both, not the same": ["base"] if one.base_key != other.base_key else [],
+    }
+    for name, key in keys.items():
+        if name in others and others[name] != key:
+            rows["in both"].remove(name)
+            rows["in both, not the same"].append(name)
+    width = max(len(title) for title, names in rows.items() if names)
+    out = [f"{title:{width}}  {', '.join(names)}" for title, names in rows.items() if names]
+    if left_out:
+        copies = one.mode if mounts == other.mode else other.mode
+        out += ["", f"seen in {mounts}, and left out of the image of {copies}:", *(f"  {path}" for path in left_out)]
+    if always:
+        names = sorted({posixpath.basename(path.rstrip("/")) for path in always})
+        out += ["", f"left out of every image: {', '.join(names)}"]
+    return tuple(out)
 
 
 def amount(count: int) -> str:
@@ -40,6 +68,14 @@ def amount(count: int) -> str:
         if value >= 1000:
             value, unit = value / 1000, larger
     return f"{value:.1f} {unit}"
+
+
+def _base_line(plan: Plan, there: Mapping[str, int], width: int) -> str:
+    digest = plan.base.digest.removeprefix("sha256:")[:12] or "not resolved"
+    size = amount(there[plan.base_key]) if plan.base_key in there else ""
+    made = {"registry": "pulled", "bootstrap": "made", "archive": "unpacked", "local": "found"}[plan.base.kind]
+    state = "there" if size else f"to be {made}"
+    return f"{'base':{width}}  {digest:12}  {size:>9}  {state}: {plan.base.reference}"
 
 
 def as_json(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> dict[str, object]:
@@ -87,8 +123,11 @@ def containerfile(plan: Plan, sources: Mapping[str, Source], base: str = "") -> 
     """The same image as a Containerfile.
 
     `sources` gives each copied tree by its digest; `base` is the name of the base's image where it is one in the
-    local store alone. Raises UsageError for a file name that a Containerfile cannot hold.
+    local store alone. Raises UsageError while the base is not there, and for a file name that a Containerfile cannot
+    hold.
     """
+    if not plan.base.digest or (plan.base.kind != "registry" and not base):
+        raise UsageError(f"the base {plan.base.reference} is not there yet", "`ocicaliban build` makes or fetches it")
     reference = base or plan.base.reference
     if plan.base.kind == "registry" and plan.base.digest:
         reference = f"{reference}@{plan.base.digest}"
@@ -100,6 +139,8 @@ def containerfile(plan: Plan, sources: Mapping[str, Source], base: str = "") -> 
         options.insert(0, '-v "$(command -v uv)":/dev/oc/uv:ro')
         arguments = ["ARG UV_CONFIG_FILE", "ARG SSL_CERT_FILE"]
         head += _OWN_INDEX
+    if base:
+        head += "# Its base is an image of this machine's store, which `podman save` takes elsewhere.\n"
     given = "".join(f" \\\n#       {option}" for option in options)
     out = [head.format(mode=plan.mode, options=given), f"FROM {reference}", *arguments]
     for layer in plan.layers:

@@ -28,6 +28,20 @@ def entries(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def normalized(name: str) -> str:
+    """A package's name as indexes compare it (PyPA's name normalization)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def name(entry: str) -> str:
+    """The name of the package in an entry, normalized; empty for a path."""
+    match = _NAME.match(entry)
+    return normalized(match[0]) if match else ""
+
+
 def installable(text: str, root: Path) -> str:
     """The entries without the project in the folder `root` itself, whose files a layer of their own brings.
 

@@ -83,7 +83,13 @@ def _index() -> list[dict[str, Any]]:
 
 
 def _image(item: dict[str, Any]) -> Image:
-    return Image(id=item["id"], digest=item.get("digest", ""), key="", names=tuple(item.get("names") or ()))
+    return Image(
+        id=item["id"],
+        digest=item.get("digest", ""),
+        key="",
+        names=tuple(item.get("names") or ()),
+        former=tuple(item.get("names-history") or ()),
+    )
 
 
 def images() -> tuple[Image, ...]:

@@ -10,6 +10,8 @@ from ocicaliban import __version__
 from ocicaliban.cli import image, layers
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
+from ocicaliban.cli.notebook import notebook
+from ocicaliban.cli.shell import shell
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -38,6 +40,8 @@ def main(
 
 app.command()(image.build)
 app.command(context_settings={"allow_extra_args": True})(image.run)
+app.command(context_settings={"allow_extra_args": True})(shell)
+app.command()(notebook)
 app.command()(image.plan)
 app.add_typer(layers.app, name="layers")
 app.command()(clean)

@@ -43,9 +43,9 @@ def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the program, installed by the README's own words (into another folder than the home)."""
     place = tmp_path_factory.mktemp("installed")
     install = next(block for block in _blocks(REPOSITORY / "README.md") if "pip install" in block)
-    assert "~/ocicaliban" in install
-    _bash(install.replace("~/ocicaliban", str(place)), checkout)
-    return place / "bin"
+    assert "~/.local/share/ocicaliban" in install
+    _bash(install.replace("~/.local/share/ocicaliban", str(place)), checkout)
+    return place / "venv" / "bin"
 
 
 def test_the_demo_trains_and_says_how_well(checkout: Path) -> None:
@@ -79,4 +79,4 @@ def test_the_tutorial(installed: Path, tmp_path: Path) -> None:
     assert "to be built: changed: train.py" in printed[4].stdout
     assert re.findall("^(.+): building", printed[5].stderr, re.M)[0] == "python"
     assert printed[6].stdout.startswith("accuracy 0.")
-    assert (digits / "Containerfile").read_text().count("FROM ") == 1
+    assert (tmp_path / "Containerfile").read_text().count("FROM ") == 1

@@ -25,7 +25,7 @@ def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str])
     assert "--no-cache" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["plan", "run --help", "layers --help"])
+@pytest.mark.parametrize("words", ["plan", "run --help", "shell --help", "layers --help"])
 def test_help_and_completion_import_nothing_that_is_slow(words: str) -> None:
     slow = ("cattrs", "podman", "rich", "json5", "pathspec", "google", "sqlite3")
     code = (

@@ -48,7 +48,13 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     return calls
 
 
-def _remember(home: Path, *script: str, settled: bool = True, meanwhile: Callable[[], object] = lambda: None) -> None:
+def _remember(
+    home: Path,
+    *script: str,
+    command: str = "run",
+    settled: bool = True,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
     project = home / "project"
     with hot.recording() as found:
         (project / "ocicaliban.toml").read_text()
@@ -56,7 +62,7 @@ def _remember(home: Path, *script: str, settled: bool = True, meanwhile: Callabl
         meanwhile()
     if settled:
         found.began += 3_000_000_000
-    argv = ["run", "train.py", *(["--", *script] if script else [])]
+    argv = [command, "train.py", *(["--", *script] if script else [])]
     hot.remember(
         argv,
         found,
@@ -179,3 +185,15 @@ def test_root_goes_the_long_way(home: Path, ran: Ran, monkeypatch: pytest.Monkey
     _remember(home)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert hot.attempt(["run", "train.py"]) is None
+
+
+def test_a_shell_is_replayed_with_the_command_that_comes_after(
+    home: Path, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _remember(home, command="shell")
+    monkeypatch.setattr(podman, "live", podman.run)  # as it is without a terminal, and not our end with one
+    assert hot.attempt(["shell", "train.py", "--", "ls", "-l"]) == 7
+    ((argv, name),) = ran
+    assert argv == ("podman", "run", "--name", name, "1d", "ls", "-l")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert hot.attempt(["shell", "train.py"]) is None

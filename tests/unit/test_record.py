@@ -56,7 +56,7 @@ def test_another_base_is_the_reason_of_the_first_layer() -> None:
 def test_what_was_saved_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     record.save(Path("/nowhere"), planned(), ONE)
-    assert record.load(Path("/nowhere"), "build") == record.of(planned(), ONE)
+    assert record.load(Path("/nowhere"), "build") == record.of(planned(), ONE, "/nowhere")
     assert record.load(Path("/elsewhere"), "build") is None
 
 
@@ -66,3 +66,10 @@ def test_a_damaged_record_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for path in tmp_path.rglob("*.json"):
         path.write_text("{")
     assert record.load(Path("/nowhere"), "build") is None
+
+
+def test_a_project_that_is_gone_has_no_newest_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    record.save(Path("/nowhere"), planned(), ONE)
+    record.save(tmp_path, planned(), ONE)
+    assert [found.root for found in record.newest()] == [str(tmp_path)]

@@ -45,8 +45,33 @@ def test_a_plan_as_json() -> None:
 
 def test_a_plan_of_nothing() -> None:
     plan = evolve(PLAN, layers=(), base=evolve(BASE, digest=""))
-    assert render.lines(plan, {}, {}) == ("base  not resolved             docker.io/library/python:3.12",)
+    assert render.lines(plan, {}, {}) == ("base  not resolved             to be pulled: docker.io/library/python:3.12",)
     assert render.as_json(plan, {}, {})["key"] == "0" * 64
+
+
+def test_the_difference_of_two_modes() -> None:
+    base = Base(kind="local", reference="b", digest="1")
+    layers = {name: PlannedLayer(name=name, steps=(), key=name) for name in ("apt", "python", "mount", "copy")}
+    other_python = PlannedLayer(name="python", steps=(), key="another")
+
+    def mode(name: str, *stack: PlannedLayer) -> Plan:
+        return Plan(mode=name, base=base, base_key="k", layers=stack, launch=Launch())
+
+    shell = mode("shell", layers["apt"], layers["python"], layers["mount"])
+    run = mode("run", layers["apt"], other_python, layers["copy"])
+    for one, other in ((shell, run), (run, shell)):
+        lines = render.difference(one, other, ("a.log", "data/"), (".git/", "x/__pycache__/"), mounts="shell")
+        assert sorted(lines[:4]) == [
+            "in both                base, apt",
+            "in both, not the same  python",
+            "in run only            copy",
+            "in shell only          mount",
+        ]
+        assert lines[4:] == (
+            *("", "seen in shell, and left out of the image of run:", "  a.log", "  data/"),
+            *("", "left out of every image: .git, __pycache__"),
+        )
+    assert render.difference(shell, shell) == ("in both  base, apt, python, mount",)
 
 
 def _copied(tree: Tree, *whole: str, folder: str = ".") -> list[str]:
@@ -95,3 +120,10 @@ def test_no_word_of_a_containerfile_is_longer_than_the_kernel_takes() -> None:
     copies = [line for line in _copied(many) if line.startswith("COPY")]
     assert max(len(line) for line in copies) < 131_072
     assert sum(line.count(",") for line in copies) == 3000
+
+
+def test_no_containerfile_while_the_base_is_not_there() -> None:
+    with pytest.raises(UsageError, match="is not there yet"):
+        render.containerfile(evolve(PLAN, base=evolve(BASE, digest="")), {})
+    with pytest.raises(UsageError, match="is not there yet"):
+        render.containerfile(evolve(PLAN, base=evolve(BASE, kind="bootstrap")), {})
