@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import sys
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ocicaliban import cuda, host, indexes, proc, requirements, weights
 from ocicaliban.errors import ToolError, UsageError
@@ -38,6 +40,8 @@ def declaration(project: Project, given: str) -> Path | None:
 
 
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
+_NO_LIST = (".toml", ".lock", ".py", ".cfg")
+_NAMED = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
 
 
 def _contents(path: Path, seen: dict[str, str], root: Path) -> None:
@@ -45,18 +49,54 @@ def _contents(path: Path, seen: dict[str, str], root: Path) -> None:
     if name in seen or not path.is_file():
         return
     seen[name] = path.read_text(encoding="utf-8", errors="surrogateescape")
-    if path.suffix == ".txt":
+    if path.suffix not in _NO_LIST:
         for other in _INCLUDE.findall(seen[name]):
             _contents(path.parent / other, seen, root)
 
 
+def _lists(project: Project, path: Path | None) -> dict[str, str]:
+    """The declaring file and what it includes, where that is a list of requirements."""
+    seen: dict[str, str] = {}
+    if path and path.suffix not in _NO_LIST:
+        _contents(path, seen, project.root)
+    return seen
+
+
 def declared_indexes(project: Project, given: str) -> indexes.Indexes:
     """The package indexes that the project's own files name."""
-    path = declaration(project, given)
-    seen: dict[str, str] = {}
-    if path and path.suffix == ".txt":
-        _contents(path, seen, project.root)
-    return indexes.declared(project.root, iter(seen.values()))
+    return indexes.declared(project.root, iter(_lists(project, declaration(project, given)).values()))
+
+
+def _declaring(project: Project, path: Path) -> dict[str, str]:
+    """All texts of the project that say what `path` declares, and how uv shall resolve it.
+
+    What computes its dependencies (setup.py, setup.cfg, a pyproject.toml that calls them dynamic) may read any file.
+    Counted are those that its text names and whose names end in .txt, .in or .cfg.
+    """
+    root, seen = project.root, _lists(project, path)
+    _contents(path, seen, root)
+    _contents(root / "uv.toml", seen, root)
+    manifest = root / "pyproject.toml"
+    raw: dict[str, Any] = {}
+    if manifest.is_file():
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # uv tells, if it wants it
+            raw = tomllib.loads(manifest.read_text(encoding="utf-8", errors="surrogateescape"))
+        if settings := raw.get("tool", {}).get("uv"):
+            seen["[tool.uv]"] = json.dumps(settings, sort_keys=True, default=str)
+    if path.name in ("uv.lock", "setup.py"):
+        _contents(manifest, seen, root)
+    if path.name == "setup.py" or (path.name in ("uv.lock", "pyproject.toml") and _dynamic(raw)):
+        for name in ("setup.py", "setup.cfg"):
+            _contents(root / name, seen, root)
+        for name in ("pyproject.toml", "setup.py", "setup.cfg"):
+            for other in _NAMED.findall(seen.get(name, "")):
+                _contents(root / other, seen, root)
+    return seen
+
+
+def _dynamic(manifest: dict[str, Any]) -> bool:
+    """Whether a pyproject.toml leaves it to its build to say what the dependencies are."""
+    return bool({"dependencies", "optional-dependencies"} & {*manifest.get("project", {}).get("dynamic", ())})
 
 
 def _extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
@@ -72,15 +112,12 @@ def inputs_digest(
     project: Project, path: Path | None, base: Base, extras: tuple[str, ...], asked: cuda.Request | None = None
 ) -> str:
     """A digest of all that a resolution depends on; when it is unchanged the lock still holds."""
-    seen: dict[str, str] = {}
-    if path:
-        _contents(path, seen, project.root)
-    if path and path.name in ("setup.py", "uv.lock"):
-        for name in ("setup.cfg", "pyproject.toml"):
-            _contents(project.root / name, seen, project.root)
+    seen = _declaring(project, path) if path else {}
     sha = hashlib.sha256()
     parts = [path.name if path else "", base.python, base.platform, *extras]
     parts += [text for pair in sorted(seen.items()) for text in pair]
+    if requirements.declared_hashes(seen.values()):
+        parts.append("declared hashes")  # a lock of an older version may not keep to them
     if asked:
         parts += ["cuda", asked.version, *asked.components]
     for part in parts:
@@ -123,6 +160,7 @@ def resolution(
     if asked and (more := cuda.wheels(asked, text)):
         before = known.requirements if known else ""
         text = _with(text, more, base, settings, before, "what layers.cuda asks for")
+    text = requirements.with_declared_hashes(text, requirements.declared_hashes(_lists(project, path).values()))
     return Resolved(inputs=digest, requirements=text, weights=_weights(text, base, settings) if text else {})
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.program import CONFIG, built, ok, write
+from tests.integration.program import CONFIG, built, call, ok, write
 
 PROJECT = """
 [project]
@@ -94,3 +94,22 @@ def test_what_an_index_of_the_project_alone_has_is_installed_too(
     write(tmp_path, {"run.py": "import ocicaliban_private\nprint(ocicaliban_private.WHERE)\n"})
     _wheel(tmp_path / "wheels", "ocicaliban_private")
     assert ok(tmp_path, "run", "run.py").stdout == "from the folder\n"
+
+
+REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
+    "a hash that no archive has": (
+        {"requirements.txt": f"six==1.16.0 --hash=sha256:{'0' * 64}\n"},
+        "no archive of six==1.16.0 has a hash that the requirements declare",
+        "look into it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_dependencies_are_refused_before_anything_is_built(case: str, base_lock: str, tmp_path: Path) -> None:
+    files, message, hint = REFUSED[case]
+    write(tmp_path, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, **files})
+    done = call(tmp_path, "build")
+    assert done.returncode != 0
+    assert message in done.stderr and hint in done.stderr
+    assert built(done) == []

@@ -44,6 +44,45 @@ def test_the_inputs_digest_follows_included_files(tmp_path: Path, name: str) -> 
     assert digest(path) != before
 
 
+DYNAMIC = '[project]\nname = "a"\ndynamic = ["dependencies"]\n'
+
+
+@pytest.mark.parametrize(
+    ("declared", "changed"),
+    [
+        ({"requirements.in": "-r base.in\n", "base.in": "-c deep.in"}, "base.in"),
+        ({"requirements.in": "-r base.in\n", "base.in": "-c deep.in"}, "deep.in"),
+        ({"requirements.txt": "six\n"}, "uv.toml"),
+        ({"requirements.txt": "six\n"}, "pyproject.toml"),
+        ({"pyproject.toml": DYNAMIC + '[tool.setuptools.dynamic]\ndependencies = {file = ["req/a.txt"]}'}, "req/a.txt"),
+        ({"pyproject.toml": DYNAMIC}, "setup.cfg"),
+        ({"pyproject.toml": DYNAMIC, "setup.cfg": "install_requires = file: some.in"}, "some.in"),
+        ({"setup.py": "open('needs.txt')"}, "needs.txt"),
+        ({"setup.py": "setup()"}, "setup.cfg"),
+        ({"uv.lock": ""}, "pyproject.toml"),
+    ],
+)
+def test_the_inputs_digest_follows_all_that_says_what_is_needed(
+    tmp_path: Path, declared: dict[str, str], changed: str
+) -> None:
+    for name, text in declared.items():
+        (tmp_path / name).write_text(text)
+    path = tmp_path / next(iter(declared))
+    before = digest(path)
+    (tmp_path / changed).parent.mkdir(exist_ok=True)
+    with (tmp_path / changed).open("a") as file:
+        file.write('\n[tool.uv]\nconstraint-dependencies = ["six<2"]\n')
+    assert digest(path) != before
+
+
+def test_what_a_pyproject_says_to_others_is_nothing_to_a_list(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("six\n")
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
+    before = digest(tmp_path / "requirements.txt")
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\nline-length = 9\n")
+    assert digest(tmp_path / "requirements.txt") == before
+
+
 def test_the_inputs_digest_follows_extras_and_the_base(tmp_path: Path) -> None:
     path = project(tmp_path)
     others = [
