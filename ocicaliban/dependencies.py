@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ocicaliban import cuda, host, indexes, proc, requirements, weights
-from ocicaliban.errors import ToolError, UsageError
+from ocicaliban.errors import ToolError, UsageError, nearest
 from ocicaliban.load import read_toml
 from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Project, Variant
@@ -100,12 +100,35 @@ def _dynamic(manifest: dict[str, Any]) -> bool:
 
 
 def _extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+    """The extras to be resolved: the given ones, and the variant's where there is such a one.
+
+    Raises UsageError for one that a pyproject.toml does not declare.
+    """
     # A uv.lock names its extras in the pyproject.toml beside it.
     project = path.with_name("pyproject.toml") if path.name == "uv.lock" else path
     if project.name != "pyproject.toml" or not project.is_file():
         return extras
-    declared = read_toml(project)[1].get("project", {}).get("optional-dependencies", {})
+    raw = read_toml(project)[1]
+    declared = raw.get("project", {}).get("optional-dependencies", {})
+    known = {requirements.normalized(name) for name in declared}
+    unknown = sorted(extra for extra in extras if requirements.normalized(extra) not in known)
+    if unknown and not _dynamic(raw):
+        raise UsageError(f"pyproject.toml declares no extra '{unknown[0]}'", nearest(unknown[0], declared))
     return tuple(sorted({*extras, *([variant] if variant in declared else [])}))
+
+
+_IGNORED = ("environment.yml", "environment.yaml", "conda.yml", "Pipfile")
+
+
+def unread(project: Project) -> str:
+    """A file of the project that declares dependencies in a way that is not read; "" for none."""
+    manifest = project.root / "pyproject.toml"
+    if manifest.is_file() and "poetry" in read_toml(manifest)[1].get("tool", {}):
+        return "the [tool.poetry] of pyproject.toml"
+    setup = project.root / "setup.cfg"
+    if setup.is_file() and "install_requires" in setup.read_text(encoding="utf-8", errors="replace"):
+        return setup.name
+    return next((name for name in _IGNORED if (project.root / name).is_file()), "")
 
 
 def inputs_digest(
@@ -147,6 +170,8 @@ def resolution(
     known = lock.python.get(variant)
     if known and known.inputs == digest:
         return known
+    if path:
+        _check_python(path, base)
     if path is None:
         text = ""
     elif path.name == "uv.lock":
@@ -164,11 +189,40 @@ def resolution(
     return Resolved(inputs=digest, requirements=text, weights=_weights(text, base, settings) if text else {})
 
 
+def _check_python(path: Path, base: Base) -> None:
+    """Raise UsageError when what declares the dependencies wants another Python than the base's."""
+    if path.name not in ("pyproject.toml", "uv.lock"):
+        return
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    raw = read_toml(path)[1]
+    wanted = raw.get("requires-python") if path.name == "uv.lock" else raw.get("project", {}).get("requires-python")
+    if not isinstance(wanted, str):
+        return
+    try:
+        fits = SpecifierSet(wanted).contains(base.python, prereleases=True)
+    except InvalidSpecifier as exc:
+        raise UsageError(f"{path.name}: requires-python: {exc}", 'as in requires-python = ">=3.11"') from exc
+    if not fits:
+        raise UsageError(
+            f"{path.name} requires Python {wanted}, and the base has {base.python}",
+            "take another base in [layers.base]: debian:bookworm has 3.11, debian:trixie 3.13, the default image 3.12",
+        )
+
+
 def _exported(project: Project, extras: tuple[str, ...]) -> str:
+    env = host.read().uv_environ()
+    try:
+        # It needs a Python that the project allows, and `export --locked` would fetch one.
+        proc.run([proc.tool("uv"), "lock", "--locked"], env={**env, "UV_PYTHON_DOWNLOADS": "never"}, cwd=project.root)
+    except ToolError as exc:
+        # Where it could not look, for want of a Python or the network, the lock is taken at its word.
+        if "needs to be updated" in exc.stderr:
+            raise UsageError("uv.lock is not up to date with what the project declares", "run `uv lock`") from exc
     flags = [flag for extra in extras for flag in ("--extra", extra)]
     plain = ("--no-emit-project", "--no-dev", "--no-header", "--no-annotate")
     argv = [proc.tool("uv"), "export", "--frozen", *plain, *flags]
-    return proc.run(argv, env=host.read().uv_environ(), cwd=project.root, doing="uv cannot export uv.lock")
+    return proc.run(argv, env=env, cwd=project.root, doing="uv cannot export uv.lock")
 
 
 def jupyter(
@@ -242,11 +296,14 @@ def _compiled(project: Project, path: Path, base: Base, extras: tuple[str, ...],
         try:
             proc.run(argv, env=host.read().uv_environ(), cwd=project.root)
         except ToolError as exc:
-            raise ToolError(
-                f"the dependencies in {path.name} cannot be resolved\n{exc.stderr}",
-                f"uv resolved them for Python {base.python} on {base.platform}",
-                stderr=exc.stderr,
-            ) from exc
+            words = exc.stderr.removeprefix("error:").strip()
+            hint = ""
+            if "No solution found" in words:
+                hint = f"uv resolved them for Python {base.python} on {base.platform}"
+            elif "extra" in words and path.suffix not in _NO_LIST:
+                hint = "extras are declared in a pyproject.toml; a list of requirements has none"
+            message = f"the dependencies in {path.name} cannot be resolved\n{words}"
+            raise ToolError(message, hint, stderr=exc.stderr) from exc
         return out.read_text()
 
 

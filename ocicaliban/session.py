@@ -216,7 +216,7 @@ def read(
     if base is None:
         base = bases.resolved(declared, fresh=fresh, say=say) if resolve else declared
     with_base = lock.with_base(locked, variant, base)
-    needs = _dependencies(project, recipes, with_base, variant, extras)
+    needs = _dependencies(project, recipes, with_base, variant, extras, say)
     after = lock.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
     interface, beside = _jupyter(project, recipes, with_base, variant, needs)
     if beside and base.python:
@@ -262,17 +262,24 @@ class _Needs:
 
 
 def _dependencies(
-    project: Project, recipes: tuple[Recipe, ...], locked: Lock, variant: Variant, extras: tuple[str, ...]
+    project: Project,
+    recipes: tuple[Recipe, ...],
+    locked: Lock,
+    variant: Variant,
+    extras: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> _Needs:
     recipe = next((recipe for recipe in recipes if recipe.name == "python"), None)
     if recipe is None:
         return _Needs()
     values = params.resolve(recipe, project.layers.get("python", {}), variant)
     given = str(values["requirements"])
+    path = dependencies.declaration(project, given)
+    if path is None and (name := dependencies.unread(project)):
+        say(f"note: {name} is not read; dependencies may stand in {', '.join(dependencies.FOUND)}")
     base = locked.base[variant]
     if not base.python:
         # Nobody knows yet for which Python: a layer will be there all the same.
-        path = dependencies.declaration(project, given)
         return _Needs(groups=(("", f"# {path.name}, not resolved yet\n"),)) if path else _Needs()
     wanted = tuple(sorted({*project.extras, *extras, *_tuple(values["extras"])}))
     asked = _cuda(project, recipes, variant)

@@ -47,3 +47,10 @@ def test_a_build_secret_enters_no_image_by_whatever_name(tmp_path: Path, named: 
     paths = [entry.path for entry in entries(planned)]
     assert "token" not in paths and "sub/token" not in paths
     assert planned.inputs.secrets["x"].read_text() == "s"
+
+
+def test_a_declaration_that_is_not_read_is_told(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {"environment.yml": ""})
+    said: list[str] = []
+    session.read(root, "run", "run.py", say=said.append)
+    assert len(said) == 1 and said[0].startswith("note: environment.yml is not read; dependencies may stand in uv.lock")
