@@ -191,6 +191,7 @@ def read(
     settings: Mapping[str, Mapping[str, object]] | None = None,
     resolve: bool = True,
     fresh: bool = False,
+    contents: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Planned:
     """Read the project in `root` and plan `mode` for it.
@@ -198,7 +199,8 @@ def read(
     A mode with the recipe `shell` gets the one called `shell_name`, or else the user's own. `settings` are parameters
     of recipes, by the recipe's name, that go before those of the project's configuration.
     Without `resolve` nothing is pulled, made or written: a base that the lock lacks stays unresolved in the plan, and
-    the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew.
+    the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew. Without `contents` nothing that
+    would enter an image is read, neither files nor dependencies: then only the launch of the plan is of use.
     """
     project = load.load_project(root, say)
     for name, own in (settings or {}).items():
@@ -216,14 +218,14 @@ def read(
     if base is None:
         base = bases.resolved(declared, fresh=fresh, say=say) if resolve else declared
     with_base = lock.with_base(locked, variant, base)
-    needs = _dependencies(project, recipes, with_base, variant, extras, say)
+    needs = _dependencies(project, recipes, with_base, variant, extras, say) if contents else _Needs()
     after = lock.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
-    interface, beside = _jupyter(project, recipes, with_base, variant, needs)
+    interface, beside = _jupyter(project, recipes, with_base, variant, needs) if contents else ("", None)
     if beside and base.python:
         after = lock.with_jupyter(after, f"{interface}-{variant}", beside)
     if resolve and after != locked:
         _keep(root, after, say)
-    data, source, trees = _trees(project, recipes, command, dirs)
+    data, source, trees = _trees(project, recipes, command, dirs) if contents else ((), "", {})
     world = Snapshot(
         variant=variant,
         base=base,

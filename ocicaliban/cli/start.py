@@ -184,6 +184,7 @@ def ready(asked: Asked) -> Ready:
             settings=asked.settings,
             resolve=not asked.dry_run and not asked.image_id,
             fresh=asked.no_cache,
+            contents=not asked.image_id,
             say=told,
         )
         left_out = session.left_out(planned.project, asked.dirs) if asked.lived_in else ()

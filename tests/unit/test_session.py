@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,12 @@ def test_a_declaration_that_is_not_read_is_told(tmp_path: Path) -> None:
     said: list[str] = []
     session.read(root, "run", "run.py", say=said.append)
     assert len(said) == 1 and said[0].startswith("note: environment.yml is not read; dependencies may stand in uv.lock")
+
+
+def test_without_contents_nothing_that_would_enter_an_image_is_read(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {"requirements.txt": "no such thing!\n"})
+    (root / "requirements.txt").chmod(0)
+    os.mkfifo(root / "fifo")
+    planned = session.read(root, "run", "run.py", contents=False, resolve=False)
+    assert planned.trees == {}
+    assert planned.plan.launch.command == ("python3", "run.py")
