@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -149,14 +150,28 @@ def _folders(project: Project, more: tuple[str, ...]) -> tuple[str, ...]:
 
 def _is_in(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> None:
     """Raise UsageError when what the container shall start is left out of the image."""
-    wanted = podman.entry_files(command)
+    links = {entry.path: entry.digest for entry in tree.entries if entry.kind == "link"}
+    named = podman.entry_files(command)
+    wanted = {_through(path, links) for path in named}
     if any(path.startswith(f"{folder}/") for path in wanted for folder in folders):
         return
-    if wanted and not {entry.path for entry in tree.entries} & {*wanted}:
+    if wanted and not {entry.path for entry in tree.entries} & wanted:
         raise UsageError(
-            f"'{wanted[0]}' is left out of the image by an ignore file",
-            "let it in with a line `!PATTERN` in .containerignore or .gitignore, or use --mount",
+            f"'{named[0]}' is left out of the image by an ignore file",
+            f"let it in with a line `!PATTERN` in {snapshot.ignore_file(tree.root)}, or use --mount",
         )
+
+
+def _through(path: str, links: Mapping[str, str]) -> str:
+    """Where a path of a tree leads, given the targets of its links by their paths."""
+    for _ in range(40):  # as many as the system follows
+        parts = path.split("/")
+        heads = ("/".join(parts[:length]) for length in range(1, len(parts) + 1))
+        link = next((head for head in heads if head in links), None)
+        if link is None:
+            break
+        path = posixpath.normpath(posixpath.join(posixpath.dirname(link), links[link], path[len(link) + 1 :]))
+    return path
 
 
 def _secret_files(project: Project) -> tuple[Path, ...]:
@@ -346,7 +361,7 @@ def _trees(
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
     for name in folders if takes_data else ():
-        tree = snapshot.read_tree(root / name, memo=_memo(root, name), never=secrets, ignore=False)
+        tree = snapshot.read_tree(root / name, memo=_memo(root, name), never=secrets, ignore=False, top=name)
         trees[tree.digest] = tree
         data.append((name, tree.digest))
     if not any(recipe.name == "source-copy" for recipe in recipes):

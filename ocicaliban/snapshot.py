@@ -22,10 +22,16 @@ from attrs import field, frozen
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import Entry, Tree
 
+_CREDENTIALS = (
+    # All of .env.* but .env.example: a `!` would have every ignored folder searched for one.
+    *(".env", ".env.[!e]*", ".env.e[!x]*", ".netrc", ".pypirc", ".git-credentials", ".docker/config.json"),
+    *(".aws", ".ssh", "id_rsa", "id_ed25519", "application_default_credentials.json"),
+)
+"""Left out of folders of data too: they are named by the folder, and nobody means these by it."""
+
 DEFAULT_IGNORES = (
     *(".git", ".hg", ".svn", "__pycache__", "*.py[cod]", ".venv", "venv", ".tox", ".nox", ".mypy_cache"),
-    *(".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".DS_Store"),
-    *(".env", ".netrc", ".pypirc", ".aws", ".ssh", "application_default_credentials.json"),
+    *(".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".DS_Store", *_CREDENTIALS),
 )
 """Left out unless an ignore file re-includes them with `!`; at any depth."""
 
@@ -222,20 +228,36 @@ def _read_ignore_file(path: str, relative: str) -> str:
         ) from fault
 
 
+def _anywhere(patterns: tuple[str, ...]) -> str:
+    """The lines of an ignore file, of either kind, that hold for these patterns at any depth."""
+    return "\n".join(f"**/{pattern}" for pattern in patterns)
+
+
+def ignore_file(root: Path) -> str:
+    """The name of the ignore file that counts for the project in `root`, or would if it were there.
+
+    A first .containerignore would switch off what the .gitignore says.
+    """
+    return next((name for name in _DOCKER_FILES if (root / name).is_file()), _GIT_FILE)
+
+
 def _rules_of(root: str) -> _Docker | _Git:
     for name in _DOCKER_FILES:
         path = os.path.join(root, name)
         if os.path.isfile(path):
             text = _read_ignore_file(path, name)
-            defaults = "\n".join(f"**/{pattern}" for pattern in DEFAULT_IGNORES)
+            defaults = _anywhere(DEFAULT_IGNORES)
             return _Docker(_sha256(f"docker\0{defaults}\0{text}"), (defaults, text))
-    text = "\n".join(DEFAULT_IGNORES)
+    text = _anywhere(DEFAULT_IGNORES)
     # What git ignores by the clone's own list is untracked by nature, so that leaving it out keeps it from leaking
     # and brings two clones closer together. The user's global list (core.excludesFile) is not read: its patterns are
     # general, may hit files that the project tracks, and would so make one user's image differ from another's.
     # Opened without asking whether it is there, so that it is on record as something this reading depends on.
     text += "\n" + _read_ignore_file(os.path.join(root, _GIT_EXCLUDE), _GIT_EXCLUDE)
     return _Git(_sha256(f"git\0{text}"), ((0, text),))
+
+
+_DATA = _anywhere(_CREDENTIALS)
 
 
 # --- memo ---
@@ -285,28 +307,44 @@ def _shown(path: str) -> str:
     return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
-def _fault(path: str, what: str, fix: str) -> OcicalibanError:
-    return OcicalibanError(f"{_shown(path)}: {what}", f"Add {_shown(path)} to .containerignore, or {fix}.")
+class _Refused(Exception):
+    """Something that no image can hold, or should."""
+
+    def __init__(self, path: str, what: str, fix: str) -> None:
+        super().__init__(path, what, fix)
+        self.path, self.what, self.fix = path, what, fix
+
+    def told(self, top: str, ignores: str) -> OcicalibanError:
+        """The error, of a tree that lies in the folder `top` of the project; `ignores`, the ignore file that counts."""
+        path = _shown(posixpath.join(top, self.path))
+        hint = f"Add {path} to {ignores}, or {self.fix}." if ignores else f"{self.fix[:1].upper()}{self.fix[1:]}."
+        return OcicalibanError(f"{path}: {self.what}", hint)
 
 
-def _unreadable(path: str, fault: OSError) -> OcicalibanError:
-    return _fault(path, f"cannot be read: {fault.strerror}", "make it readable")
+def _unreadable(path: str, fault: OSError) -> _Refused:
+    return _Refused(path, f"cannot be read: {fault.strerror}", "make it readable")
 
 
-def _special(path: str) -> OcicalibanError:
-    return _fault(path, "is a socket, FIFO or device, which an image cannot hold", "remove it")
+def _special(path: str) -> _Refused:
+    return _Refused(path, "is a socket, FIFO or device, which an image cannot hold", "remove it")
 
 
-def _link(absolute: str, path: str) -> Entry:
+def _link(absolute: str, path: str, top: str) -> Entry:
     try:
         target = os.readlink(absolute)
     except OSError as fault:
         raise _unreadable(path, fault) from fault
     if not _is_utf8(target):
-        raise _fault(path, "links to a name that is not UTF-8", "rename its target")
-    resolved = posixpath.normpath(posixpath.join(posixpath.dirname(path), target))
+        raise _Refused(path, "links to a name that is not UTF-8", "rename its target")
+    place = posixpath.join(top, path)
+    resolved = posixpath.normpath(posixpath.join(posixpath.dirname(place), target))
     if target.startswith("/") or resolved == ".." or resolved.startswith("../"):
-        raise _fault(path, f"links out of the project, to {target}", "link to something inside it, by a relative path")
+        mount = f'--podman-args "-v {_shown(os.path.realpath(absolute))}:/usr/app/{_shown(place)}:ro"'
+        raise _Refused(
+            path,
+            f"links out of the project, to {target}",
+            f"link to something inside it, by a relative path; what is left out can be mounted: {mount}",
+        )
     return Entry(path=path, kind="link", digest=target)
 
 
@@ -369,11 +407,13 @@ class _Reader:
         never: frozenset[tuple[int, int]],
         memo: Path | None,
         ignore: bool,
+        top: str = "",
     ) -> None:
         self.root = root
+        self.top = top
         self.never = never
         self.old = old
-        self.new = _Memo(dirs={} if ignore else old.dirs)
+        self.new = _Memo()
         self.exclude = exclude
         self.memo = memo
         self.ignore = ignore
@@ -386,9 +426,9 @@ class _Reader:
             if code & _IGNORED:
                 continue
             if not _is_utf8(path):
-                raise _fault(path, "has a name that is not UTF-8", "rename it")
+                raise _Refused(path, "has a name that is not UTF-8", "rename it")
             if item.name.startswith(".wh."):
-                raise _fault(path, "has a name that means a removed file in an image's layer", "rename it")
+                raise _Refused(path, "has a name that means a removed file in an image's layer", "rename it")
             if ignored:
                 self._add_dir(posixpath.dirname(path))
             if code & _IS_DIR:
@@ -404,8 +444,8 @@ class _Reader:
         """
         if "." in self.exclude:
             return
-        rules = _rules_of(self.root) if self.ignore else None
-        pending: list[tuple[str, str, bool, _Docker | _Git | None]] = [(self.root, "", False, rules)]
+        rules = _rules_of(self.root) if self.ignore else _Git(_sha256(f"data\0{_DATA}"), ((0, _DATA),))
+        pending: list[tuple[str, str, bool, _Docker | _Git]] = [(self.root, "", False, rules)]
         while pending:
             absolute, prefix, ignored, rules = pending.pop()
             try:
@@ -414,7 +454,7 @@ class _Reader:
                 if ignored or lenient:
                     continue
                 raise _unreadable(prefix.rstrip("/") or ".", fault) from fault
-            if isinstance(rules, _Git):
+            if self.ignore and isinstance(rules, _Git):
                 for item in found:
                     if item.name == _GIT_FILE and item.is_file(follow_symlinks=False):
                         rules = rules.within(prefix, _read_ignore_file(item.path, prefix + _GIT_FILE))
@@ -427,11 +467,9 @@ class _Reader:
                     pending.append((item.path, path + "/", bool(code & _IGNORED), rules))
 
     def _decisions(
-        self, found: list[os.DirEntry[str]], prefix: str, rules: _Docker | _Git | None
+        self, found: list[os.DirEntry[str]], prefix: str, rules: _Docker | _Git
     ) -> list[tuple[os.DirEntry[str], int]]:
         """Each entry's code, remembered as long as the ignore files stay as they are."""
-        if rules is None:
-            return [(item, _IS_DIR if item.is_dir(follow_symlinks=False) else 0) for item in found]
         known = self.old.dirs.get(prefix)
         codes: dict[str, int] = known[1] if known is not None and known[0] == rules.key else {}
         result = []
@@ -466,7 +504,7 @@ class _Reader:
         if (status.st_dev, status.st_ino) in self.never:
             return
         if stat.S_ISLNK(status.st_mode):
-            self.entries.append(_link(item.path, path))
+            self.entries.append(_link(item.path, path, self.top))
             return
         if not stat.S_ISREG(status.st_mode):
             raise _special(path)
@@ -500,13 +538,15 @@ def read_tree(
     exclude: tuple[str, ...] = (),
     never: tuple[Path, ...] = (),
     ignore: bool = True,
+    top: str = "",
 ) -> Tree:
     """Read a folder as it enters an image, without what its ignore files leave out.
 
     Inputs: `root`, the folder; `memo`, a file that keeps digests and ignore decisions between reads (one for
     each root and set of options; never part of the tree itself); `exclude`, paths relative to `root` that are
     always left out; `never`, files that are left out under whatever name the folder has them, hard links included;
-    `ignore`, False to read everything, whatever the ignore files and the built-in list say.
+    `top`, the folder's own path in the project, within which links may lead; `ignore`, False to read everything but
+    files that hold credentials, whatever the ignore files and the rest of the built-in list say.
 
     Of the ignore files the first that exists counts: .containerignore, .dockerignore (patterns as Docker reads
     them, except that `**` within a name stops at `/`), else every .gitignore and .git/info/exclude.
@@ -523,8 +563,11 @@ def read_tree(
     memo = Path(os.path.abspath(memo)) if memo is not None else None
     old = _load_memo(memo) if memo is not None else _Memo()
     excluded = frozenset(posixpath.normpath(path) for path in exclude)
-    reader = _Reader(absolute, old, excluded, _identities(never), memo, ignore)
-    reader.walk()
+    reader = _Reader(absolute, old, excluded, _identities(never), memo, ignore, top)
+    try:
+        reader.walk()
+    except _Refused as fault:
+        raise fault.told(top, ignore_file(root) if ignore else "") from fault
     if memo is not None and reader.new != old:
         _save_memo(memo, reader.new)
     entries = tuple(sorted(reader.entries, key=lambda entry: entry.path))
@@ -560,7 +603,8 @@ def left_out(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] =
 
 def is_built_in(path: str) -> bool:
     """Whether the built-in list says of a path that is left out what anybody would expect: caches, `.git`, secrets."""
-    return _BUILT_IN.fullmatch(posixpath.basename(path.rstrip("/"))) is not None
+    parts = path.rstrip("/").split("/")
+    return any(_BUILT_IN.fullmatch("/".join(parts[-depth:])) is not None for depth in (1, 2))
 
 
 def whole_folders(tree: Tree) -> frozenset[str]:

@@ -165,7 +165,7 @@ def test_a_file_that_no_image_can_hold(project: Project, lay: Callable[[Path], N
     lay(project.root)
     said, told = project.fails("build", "t.py", code=1)
     assert said.startswith(message)
-    assert "to .containerignore, or " in told
+    assert "to .gitignore, or " in told
 
 
 def test_a_device_in_the_project(project: Project) -> None:

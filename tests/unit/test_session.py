@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban import lock, session
+from ocicaliban.errors import UsageError
 from ocicaliban.lock import Lock
 from ocicaliban.model import Base, Entry
 
@@ -64,3 +65,16 @@ def test_without_contents_nothing_that_would_enter_an_image_is_read(tmp_path: Pa
     planned = session.read(root, "run", "run.py", contents=False, resolve=False)
     assert planned.trees == {}
     assert planned.plan.launch.command == ("python3", "run.py")
+
+
+@pytest.mark.parametrize("module", ["lreal/m.py", "lreal.m", "far/deep/m.py", "here.py"])
+def test_a_module_behind_a_link_inside_the_project_is_in_the_image(tmp_path: Path, module: str) -> None:
+    root = project(tmp_path / "p", {"real/m.py": "", "data/deep/m.py": "", ".gitignore": "data\nreal/out.py\n"})
+    (root / "lreal").symlink_to("real")
+    (root / "far").symlink_to("lreal/../data")
+    (root / "here.py").symlink_to("lreal/m.py")
+    session.read(root, "build", module, dirs=("data",))
+    (root / "real/out.py").touch()
+    with pytest.raises(UsageError, match=r"'lreal/out\.py' is left out") as caught:
+        session.read(root, "build", "lreal/out.py", dirs=("data",))
+    assert "in .gitignore," in caught.value.hint

@@ -130,9 +130,17 @@ def test_a_link_to_somewhere_else_changes_the_digest(tmp_path: Path) -> None:
 # --- ignore rules ---
 
 
-def test_caches_and_credentials_are_left_out_by_default_at_any_depth(tmp_path: Path) -> None:
-    write(tmp_path, {f"{at}{name}": "" for at in ("", "d/") for name in (".env", "a.pyc", ".git/x", ".aws/c", "a.py")})
-    assert files(read_tree(tmp_path)) == ["a.py", "d/a.py"]
+CACHES = ("a.pyc", ".git/x")
+CREDENTIALS = (".env", ".env.local", ".aws/c", ".docker/config.json", "id_rsa", ".git-credentials")
+
+
+@pytest.mark.parametrize("rules", [".gitignore", ".dockerignore"])
+def test_caches_and_credentials_are_left_out_by_default_at_any_depth(tmp_path: Path, rules: str) -> None:
+    kept = (".docker/x", ".env.example", "a.py", "id_rsa.pub")
+    write(tmp_path, {f"{at}{name}": "" for at in ("", "d/") for name in (*CACHES, *CREDENTIALS, *kept)})
+    write(tmp_path, {rules: ""})
+    assert files(read_tree(tmp_path)) == sorted([rules, *kept, *(f"d/{name}" for name in kept)])
+    assert all(map(is_built_in, left_out(tmp_path)))
 
 
 @pytest.mark.parametrize("name", [".containerignore", ".dockerignore", ".gitignore"])
@@ -222,9 +230,13 @@ def test_a_file_that_must_never_enter_stays_out_by_whatever_name(tmp_path: Path,
     assert files(tree) == ["a", "folder", "name"]
 
 
-def test_without_ignore_rules_everything_is_read(tmp_path: Path) -> None:
-    write(tmp_path, {".gitignore": "*", ".env": "", "a": ""})
-    assert files(read_tree(tmp_path, ignore=False)) == [".env", ".gitignore", "a"]
+def test_without_ignore_rules_everything_but_credentials_is_read(tmp_path: Path) -> None:
+    write(tmp_path, {".gitignore": "*", "d/.gitignore": "!.env", "a": "", **dict.fromkeys((*CACHES, "d/b"), "")})
+    write(tmp_path, {f"{at}{name}": "" for at in ("", "d/") for name in CREDENTIALS})
+    memo = tmp_path.parent / "memo"
+    for _ in range(2):
+        tree = read_tree(tmp_path, ignore=False, memo=memo)
+        assert files(tree) == sorted([".gitignore", "a", "d/.gitignore", "d/b", *CACHES])
 
 
 # --- faults ---
@@ -234,9 +246,9 @@ def refused(root: Path, name: str) -> OcicalibanError:
     with pytest.raises(OcicalibanError) as caught:
         read_tree(root)
     assert name in caught.value.message
-    assert name in caught.value.hint and ".containerignore" in caught.value.hint
-    (root / ".containerignore").write_text("d")
-    assert paths(read_tree(root)) == [".containerignore"]
+    assert name in caught.value.hint and ".gitignore" in caught.value.hint
+    (root / ".gitignore").write_text("d")
+    assert paths(read_tree(root)) == [".gitignore"]
     return caught.value
 
 
@@ -269,6 +281,26 @@ def test_a_fifo_is_refused_unless_ignored(tmp_path: Path) -> None:
     (tmp_path / "d").mkdir()
     os.mkfifo(tmp_path / "d/f")
     refused(tmp_path, "d/f")
+
+
+@pytest.mark.parametrize("name", [".containerignore", ".dockerignore", ".gitignore"])
+def test_the_ignore_file_that_counts_is_named_and_no_other(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {name: "secret\n", ".gitignore": "secret\n", "secret": ""})
+    os.mkfifo(tmp_path / "f")
+    with pytest.raises(OcicalibanError) as caught:
+        read_tree(tmp_path)
+    assert caught.value.hint.startswith(f"Add f to {name}, or")
+
+
+def test_a_folder_of_data_has_no_ignore_file_and_its_links_lead_within_the_project(tmp_path: Path) -> None:
+    data = write(tmp_path / "p", {"sub/data/a": "", "other": ""}) / "sub/data"
+    (data / "l").symlink_to("../../other")
+    assert files(read_tree(data, ignore=False, top="sub/data")) == ["a", "l"]
+    (data / "out").symlink_to("../../../x")
+    with pytest.raises(OcicalibanError, match="sub/data/out: links out of the project") as caught:
+        read_tree(data, ignore=False, top="sub/data")
+    assert "ignore" not in caught.value.hint
+    assert f'--podman-args "-v {tmp_path}/x:/usr/app/sub/data/out:ro"' in caught.value.hint
 
 
 def test_a_socket_is_refused_unless_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -306,6 +338,7 @@ def test_an_unreadable_folder_is_refused_unless_ignored(
 
     monkeypatch.setattr(snapshot, "_scan", deny)
     refused(tmp_path, "d/e")
+    (tmp_path / ".gitignore").unlink()
     (tmp_path / ".containerignore").write_text(rules)
     assert files(read_tree(tmp_path)) == [".containerignore"]
 
