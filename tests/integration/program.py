@@ -17,7 +17,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def command(*args: str) -> list[str]:
     """The command line; nothing runs on a GPU of this machine by chance."""
-    plain = args[0] not in ("build", "run", "plan") or not {"--gpu", "--gpus", "--nogpu"}.isdisjoint(args)
+    plain = args[0] not in ("build", "run", "plan", "shell") or not {"--gpu", "--gpus", "--nogpu"}.isdisjoint(args)
     return [sys.executable, "-m", "ocicaliban", args[0], *(() if plain else ("--nogpu",)), *args[1:]]
 
 
