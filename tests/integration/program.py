@@ -36,10 +36,10 @@ def ok(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
 
 def built(done: Done) -> list[str]:
     """The layers that a command made, in order."""
-    return made(done.stderr)
+    return layers_in(done.stderr)
 
 
-def made(stderr: str) -> list[str]:
+def layers_in(stderr: str) -> list[str]:
     """The layers that a command made, by what it printed."""
     return [line.removesuffix(": building") for line in stderr.splitlines() if line.endswith(": building")]
 
