@@ -48,8 +48,8 @@ class Planned:
     @property
     def inputs(self) -> Inputs:
         """What the builder needs beside the plan."""
-        secrets = {name: self.project.root / Path(file).expanduser() for name, file in self.project.secrets.items()}
-        return Inputs(trees=self.trees, secrets=secrets, indexes=self.indexes)
+        secrets = zip(self.project.secrets, _secret_files(self.project), strict=True)
+        return Inputs(trees=self.trees, secrets=dict(secrets), indexes=self.indexes)
 
     @property
     def mounts_project(self) -> bool:
@@ -159,15 +159,14 @@ def _is_in(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> No
         )
 
 
-def _secret_files(project: Project, folder: Path) -> tuple[str, ...]:
-    """Where the build secrets lie, relative to `folder`: those in it must not enter an image."""
-    files = (project.root / Path(file).expanduser() for file in project.secrets.values())
-    return tuple(os.path.relpath(file, folder) for file in files)
+def _secret_files(project: Project) -> tuple[Path, ...]:
+    """The files of the build secrets, which must not enter an image."""
+    return tuple(project.root / Path(file).expanduser() for file in project.secrets.values())
 
 
-def _not_source(project: Project, folders: tuple[str, ...]) -> tuple[str, ...]:
+def _not_source(folders: tuple[str, ...]) -> tuple[str, ...]:
     """The paths that are no part of the source, whatever the ignore files say."""
-    return (*folders, *_secret_files(project, project.root), lock.NAME)
+    return (*folders, lock.NAME)
 
 
 def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -176,7 +175,7 @@ def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:
     Folders of data, those in `dirs` too, come into an image as layers of their own.
     """
     root = project.root
-    return snapshot.left_out(root, memo=_memo(root, ""), exclude=_not_source(project, _folders(project, dirs)))
+    return snapshot.left_out(root, memo=_memo(root, ""), exclude=_not_source(_folders(project, dirs)))
 
 
 def read(
@@ -192,6 +191,7 @@ def read(
     settings: Mapping[str, Mapping[str, object]] | None = None,
     resolve: bool = True,
     fresh: bool = False,
+    contents: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Planned:
     """Read the project in `root` and plan `mode` for it.
@@ -199,7 +199,8 @@ def read(
     A mode with the recipe `shell` gets the one called `shell_name`, or else the user's own. `settings` are parameters
     of recipes, by the recipe's name, that go before those of the project's configuration.
     Without `resolve` nothing is pulled, made or written: a base that the lock lacks stays unresolved in the plan, and
-    the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew.
+    the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew. Without `contents` nothing that
+    would enter an image is read, neither files nor dependencies: then only the launch of the plan is of use.
     """
     project = load.load_project(root, say)
     for name, own in (settings or {}).items():
@@ -217,14 +218,14 @@ def read(
     if base is None:
         base = bases.resolved(declared, fresh=fresh, say=say) if resolve else declared
     with_base = lock.with_base(locked, variant, base)
-    needs = _dependencies(project, recipes, with_base, variant, extras)
+    needs = _dependencies(project, recipes, with_base, variant, extras, say) if contents else _Needs()
     after = lock.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
-    interface, beside = _jupyter(project, recipes, with_base, variant, needs)
+    interface, beside = _jupyter(project, recipes, with_base, variant, needs) if contents else ("", None)
     if beside and base.python:
         after = lock.with_jupyter(after, f"{interface}-{variant}", beside)
     if resolve and after != locked:
         _keep(root, after, say)
-    data, source, trees = _trees(project, recipes, command, dirs)
+    data, source, trees = _trees(project, recipes, command, dirs) if contents else ((), "", {})
     world = Snapshot(
         variant=variant,
         base=base,
@@ -263,17 +264,24 @@ class _Needs:
 
 
 def _dependencies(
-    project: Project, recipes: tuple[Recipe, ...], locked: Lock, variant: Variant, extras: tuple[str, ...]
+    project: Project,
+    recipes: tuple[Recipe, ...],
+    locked: Lock,
+    variant: Variant,
+    extras: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> _Needs:
     recipe = next((recipe for recipe in recipes if recipe.name == "python"), None)
     if recipe is None:
         return _Needs()
     values = params.resolve(recipe, project.layers.get("python", {}), variant)
     given = str(values["requirements"])
+    path = dependencies.declaration(project, given)
+    if path is None and (name := dependencies.unread(project)):
+        say(f"note: {name} is not read; dependencies may stand in {', '.join(dependencies.FOUND)}")
     base = locked.base[variant]
     if not base.python:
         # Nobody knows yet for which Python: a layer will be there all the same.
-        path = dependencies.declaration(project, given)
         return _Needs(groups=(("", f"# {path.name}, not resolved yet\n"),)) if path else _Needs()
     wanted = tuple(sorted({*project.extras, *extras, *_tuple(values["extras"])}))
     asked = _cuda(project, recipes, variant)
@@ -334,17 +342,16 @@ def _trees(
         raise UsageError(
             f"the mode has no recipe for the folder of data '{folders[0]}'", 'add "data" to its list, before the source'
         )
+    secrets = _secret_files(project)
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
     for name in folders if takes_data else ():
-        tree = snapshot.read_tree(
-            root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
-        )
+        tree = snapshot.read_tree(root / name, memo=_memo(root, name), never=secrets, ignore=False)
         trees[tree.digest] = tree
         data.append((name, tree.digest))
     if not any(recipe.name == "source-copy" for recipe in recipes):
         return tuple(data), "", trees
-    tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(project, folders))
+    tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(folders), never=secrets)
     _is_in(tree, command, folders)
     return tuple(data), tree.digest, {**trees, tree.digest: tree}
 

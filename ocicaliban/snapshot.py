@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fnmatch
 import functools
 import hashlib
@@ -360,8 +361,17 @@ def _scan(absolute: str) -> list[os.DirEntry[str]]:
 class _Reader:
     """One walk over a folder."""
 
-    def __init__(self, root: str, old: _Memo, exclude: frozenset[str], memo: Path | None, ignore: bool) -> None:
+    def __init__(
+        self,
+        root: str,
+        old: _Memo,
+        exclude: frozenset[str],
+        never: frozenset[tuple[int, int]],
+        memo: Path | None,
+        ignore: bool,
+    ) -> None:
         self.root = root
+        self.never = never
         self.old = old
         self.new = _Memo(dirs={} if ignore else old.dirs)
         self.exclude = exclude
@@ -453,6 +463,8 @@ class _Reader:
             status = item.stat(follow_symlinks=False)
         except OSError as fault:
             raise _unreadable(path, fault) from fault
+        if (status.st_dev, status.st_ino) in self.never:
+            return
         if stat.S_ISLNK(status.st_mode):
             self.entries.append(_link(item.path, path))
             return
@@ -481,12 +493,20 @@ def _digest(entries: tuple[Entry, ...]) -> str:
     return hashlib.sha256(b"ocicaliban-tree 1\0" + "".join(lines).encode()).hexdigest()
 
 
-def read_tree(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] = (), ignore: bool = True) -> Tree:
+def read_tree(
+    root: Path,
+    *,
+    memo: Path | None = None,
+    exclude: tuple[str, ...] = (),
+    never: tuple[Path, ...] = (),
+    ignore: bool = True,
+) -> Tree:
     """Read a folder as it enters an image, without what its ignore files leave out.
 
     Inputs: `root`, the folder; `memo`, a file that keeps digests and ignore decisions between reads (one for
     each root and set of options; never part of the tree itself); `exclude`, paths relative to `root` that are
-    always left out; `ignore`, False to read everything, whatever the ignore files and the built-in list say.
+    always left out; `never`, files that are left out under whatever name the folder has them, hard links included;
+    `ignore`, False to read everything, whatever the ignore files and the built-in list say.
 
     Of the ignore files the first that exists counts: .containerignore, .dockerignore (patterns as Docker reads
     them, except that `**` within a name stops at `/`), else every .gitignore and .git/info/exclude.
@@ -502,12 +522,23 @@ def read_tree(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] 
     absolute = os.path.abspath(root)
     memo = Path(os.path.abspath(memo)) if memo is not None else None
     old = _load_memo(memo) if memo is not None else _Memo()
-    reader = _Reader(absolute, old, frozenset(posixpath.normpath(path) for path in exclude), memo, ignore)
+    excluded = frozenset(posixpath.normpath(path) for path in exclude)
+    reader = _Reader(absolute, old, excluded, _identities(never), memo, ignore)
     reader.walk()
     if memo is not None and reader.new != old:
         _save_memo(memo, reader.new)
     entries = tuple(sorted(reader.entries, key=lambda entry: entry.path))
     return Tree(root=root, digest=_digest(entries), entries=entries)
+
+
+def _identities(files: tuple[Path, ...]) -> frozenset[tuple[int, int]]:
+    """What tells a file from all others, by whatever name it is found: of the files that there are."""
+    found = set()
+    for file in files:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = os.stat(file)
+            found.add((status.st_dev, status.st_ino))
+    return frozenset(found)
 
 
 def left_out(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -518,7 +549,7 @@ def left_out(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] =
     """
     old = _load_memo(memo) if memo is not None else _Memo()
     excluded = frozenset(posixpath.normpath(path) for path in exclude)
-    reader = _Reader(os.path.abspath(root), old, excluded, memo, ignore=True)
+    reader = _Reader(os.path.abspath(root), old, excluded, frozenset(), memo, ignore=True)
     found = (
         _shown(path) + ("/" if code & _IS_DIR else "")
         for _, path, code, _ in reader.visit(lenient=True)

@@ -65,11 +65,13 @@ class Asked:
 class Command:
     """podman's command line for the container `name`.
 
-    `options` are podman's own, before `run`; `script` is what a shell has to do before it, in a dry run alone.
+    `args` end it; `options` are podman's own, before `run`; `script` is what a shell has to do before it, in a dry run
+    alone.
     """
 
     argv: tuple[str, ...]
     name: str
+    args: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     script: str = ""
 
@@ -132,7 +134,7 @@ class Ready:
             extra=(*devices, *extra, *self.given),
             entrypoint=entrypoint,
         )
-        return Command(argv=(argv[0], *options, *argv[1:]), name=name, options=options, script=script)
+        return Command(argv=(argv[0], *options, *argv[1:]), name=name, args=args, options=options, script=script)
 
     def keep(self, argv: list[str], image: Image, command: Command) -> None:
         """Put on record what was built, and let `hot` replay the command line `argv` if it may; when time allows."""
@@ -149,6 +151,7 @@ class Ready:
             read=(*looked_for, proc.tool("podman"), *command.options[1:]),
             entries=self.planned.paths(),
             said=self.said,
+            script=command.args,
             image=image.id,
             index=store.index_file(),
             command=command.argv,
@@ -167,7 +170,8 @@ def ready(asked: Asked) -> Ready:
     if not asked.dry_run:
         require_user()
     with hot.recording() as found:
-        devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say)
+        told = found.noting(say)
+        devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, told)
         planned = session.read(
             Path.cwd(),
             asked.mode,
@@ -180,7 +184,8 @@ def ready(asked: Asked) -> Ready:
             settings=asked.settings,
             resolve=not asked.dry_run and not asked.image_id,
             fresh=asked.no_cache,
-            say=say,
+            contents=not asked.image_id,
+            say=told,
         )
         left_out = session.left_out(planned.project, asked.dirs) if asked.lived_in else ()
     if devices and not planned.plan.launch.devices:

@@ -130,6 +130,7 @@ def test_image_id_runs_that_image(make: Make) -> None:
     folder = make({"say.py": "print('first')\n"})
     first = ok(folder, "build", "say.py").stdout.strip()
     (folder / "say.py").write_text("print('second')\n")
+    os.mkfifo(folder / "fifo")  # a project that could not be read
     done = ok(folder, "run", "--image-id", first, "say.py")
     assert done.stdout == "first\n"
     assert built(done) == []

@@ -69,6 +69,7 @@ def _remember(
         read=(str(home / "layers"),),
         entries=[str(path) for path in (project, *project.rglob("*"))],
         said="running on the CPU",
+        script=script,
         image="1d",
         index=home / "images.json",
         command=("podman", "run", "--name", "n", "1d", *script),
@@ -148,6 +149,30 @@ def test_no_change_is_missed(change: str, home: Path, ran: Ran) -> None:
 def test_what_changed_just_now_is_not_trusted(home: Path, ran: Ran) -> None:
     _remember(home, settled=False)
     assert hot.attempt(["run", "train.py"]) is None
+
+
+def test_what_came_after_the_dashes_must_be_the_scripts_alone(home: Path, ran: Ran) -> None:
+    with hot.recording() as found:
+        pass
+    found.began += 3_000_000_000
+    hot.remember(
+        ["run", "--", "train.py"], found, read=(), entries=(), said="", script=(), image="1d",
+        index=home / "images.json", command=("podman", "run", "--name", "n", "1d", "train.py"),
+    )  # fmt: skip
+    assert hot.attempt(["run"]) is None
+    assert hot.attempt(["run", "--", "train.py"]) is None
+
+
+def test_what_planning_told_is_told_again(home: Path, ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
+    with hot.recording() as found:
+        found.noting(lambda line: None)("note: one")
+    found.began += 3_000_000_000
+    hot.remember(
+        ["run", "train.py"], found, read=(), entries=(), said="running", script=(), image="1d",
+        index=home / "images.json", command=("podman", "run", "--name", "n", "1d"),
+    )  # fmt: skip
+    assert hot.attempt(["run", "train.py"]) == 7
+    assert capsys.readouterr().err == "note: one\nrunning\n"
 
 
 @pytest.mark.parametrize("asked", [lambda: subprocess.run([sys.executable, "-c", ""], check=True)])

@@ -209,6 +209,19 @@ def test_excluded_folders_are_left_out_whatever_the_ignore_files_say(tmp_path: P
         assert files(tree) == [".dockerignore", "d/y", "data"]
 
 
+@pytest.mark.parametrize("ignore", [True, False])
+@pytest.mark.parametrize("named", ["sub/token", "folder/token", "name", "outside/token"])
+def test_a_file_that_must_never_enter_stays_out_by_whatever_name(tmp_path: Path, named: str, ignore: bool) -> None:
+    root = write(tmp_path / "p", {"sub/token": "secret", "a": ""})
+    (root / "folder").symlink_to("sub")
+    (root / "name").symlink_to("sub/token")
+    (root / "again").hardlink_to(root / "sub/token")
+    (tmp_path / "outside").symlink_to(root / "sub")
+    never = (tmp_path if named.startswith("outside") else root) / named
+    tree = read_tree(root, never=(never, root / "gone"), ignore=ignore)
+    assert files(tree) == ["a", "folder", "name"]
+
+
 def test_without_ignore_rules_everything_is_read(tmp_path: Path) -> None:
     write(tmp_path, {".gitignore": "*", ".env": "", "a": ""})
     assert files(read_tree(tmp_path, ignore=False)) == [".env", ".gitignore", "a"]
