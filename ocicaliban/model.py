@@ -38,7 +38,7 @@ class StepTemplate:
     env: dict[str, str] = field(factory=dict)
     files: dict[str, str] = field(factory=dict)
     cache: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
+    tools: tuple[Literal["uv"], ...] = ()
     secrets: tuple[str, ...] | str = ()
     tree: str = ""
     to: str = ""
@@ -56,7 +56,7 @@ class LaunchTemplate:
     env: dict[str, str] = field(factory=dict)
     mounts: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
+    devices: tuple[Literal["gpu"], ...] = ()
     command: tuple[str, ...] | str = ()
     workdir: str = ""
 

@@ -42,7 +42,8 @@ def order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     """
     by_name = {recipe.name: recipe for recipe in recipes}
     if len(by_name) != len(recipes):
-        raise UsageError("a mode lists a recipe twice")
+        twice = next(recipe.name for recipe in recipes if [r.name for r in recipes].count(recipe.name) > 1)
+        raise UsageError(f"the mode lists the recipe '{twice}' twice", "once is enough")
     provided: dict[str, str] = {}
     for recipe in recipes:
         if recipe.provides:

@@ -43,6 +43,8 @@ def notebook(
     debug: Debug = False,
 ) -> None:
     """Start JupyterLab or Notebook in the project's environment, print its URL, and end it with Ctrl-C."""
+    from concurrent.futures import ThreadPoolExecutor
+
     from attrs import evolve
 
     from ocicaliban import notebook as notebooks
@@ -73,7 +75,9 @@ def notebook(
         extras=tuple(sorted({*(extras or ())})),
         cloud_key=cloud_key,
     )
-    ready = start.ready(asked)
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(_running)  # podman is asked while the project is read
+        ready = start.ready(asked)
     launch = ready.planned.plan.launch
     about = notebooks.Settings(
         project=str(ready.planned.project.root),
@@ -84,7 +88,7 @@ def notebook(
         variant="gpu" if ready.devices else "cpu",
         extras=asked.extras,
     )
-    for server in notebooks.outdated(_running(), about):
+    for server in notebooks.outdated(running.result(), about):
         start.say(f"note: {server.name} runs on with the packages from before; {_ends(server)} ends it")
     image = ready.image()
     start.record_built(ready.planned)

@@ -17,7 +17,7 @@ def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
 
 def command(*args: str) -> list[str]:
     """The command line; nothing runs on a GPU of this machine by chance."""
-    plain = args[0] not in ("build", "run", "plan") or not {"--gpu", "--gpus", "--nogpu"}.isdisjoint(args)
+    plain = args[0] not in ("build", "run", "plan", "shell") or not {"--gpu", "--gpus", "--nogpu"}.isdisjoint(args)
     return [sys.executable, "-m", "ocicaliban", args[0], *(() if plain else ("--nogpu",)), *args[1:]]
 
 
@@ -36,10 +36,10 @@ def ok(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
 
 def built(done: Done) -> list[str]:
     """The layers that a command made, in order."""
-    return made(done.stderr)
+    return layers_in(done.stderr)
 
 
-def made(stderr: str) -> list[str]:
+def layers_in(stderr: str) -> list[str]:
     """The layers that a command made, by what it printed."""
     return [line.removesuffix(": building") for line in stderr.splitlines() if line.endswith(": building")]
 

@@ -17,7 +17,7 @@ import pexpect
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.integration.program import CONFIG, call, command, environment, ok, write
+from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, ok, write
 
 # An older version than Jupyter would take by itself.
 FILES = {
@@ -151,8 +151,8 @@ def test_a_cell_plots_what_the_project_computes_and_the_notebook_is_saved_on_the
     assert "".join(cell["source"]) == CELL
     assert [list(output["data"]) for output in cell["outputs"]] == [["image/png", "text/plain"]]
     assert list((home / ".jupyter" / "lab" / "user-settings").rglob("notification.jupyterlab-settings"))
-    if folder := os.environ.get("OCICALIBAN_PICTURES"):
-        page.screenshot(path=Path(folder) / "notebook.png")
+    if os.environ.get("OCICALIBAN_GOLDEN") == "1":
+        page.screenshot(path=REPOSITORY / "docs/pictures/notebook.png")
 
 
 # --- where it listens, and who is let in ---

@@ -25,7 +25,7 @@ from urllib.parse import quote
 import pytest
 from attrs import frozen
 
-from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, made, ok, write
+from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, layers_in, ok, write
 
 
 def _out(*argv: str, given: str = "") -> str:
@@ -357,12 +357,12 @@ def test_after_kill_9_at_any_moment_the_next_build_cleans_up_and_reuses(tmp_path
         child = _start(folder, env)
         time.sleep(lasted * (number + moments.random()) / PARTS)
         child.kill()
-        finished = made(child.communicate()[1])[:-1]
+        finished = layers_in(child.communicate()[1])[:-1]
         killed += child.returncode == -signal.SIGKILL
         done = call(folder, "build", "--nogpu", "--json", env=env)
         where = f"part {number} of {PARTS}: {done.stderr}"
         assert done.returncode == 0, where
-        assert not set(finished) & set(made(done.stderr)), where
+        assert not set(finished) & set(layers_in(done.stderr)), where
         assert _containers() <= containers, where
         assert _unnamed() <= unnamed, where
         assert list(work.glob("build-*")) == [], where
@@ -377,7 +377,7 @@ def _ended(children: Sequence[subprocess.Popen[str]]) -> tuple[list[str], list[s
         out, err = child.communicate(timeout=240)
         assert child.returncode == 0, err
         outputs.append(out)
-        made += made(err)
+        made += layers_in(err)
     return outputs, made
 
 
@@ -391,7 +391,7 @@ def test_two_builds_of_one_project_at_once_make_each_layer_once(
     outputs, made = _ended([_start(folder, env), _start(folder, env)])
     assert outputs[0] == outputs[1]
     assert sorted(made) == ["first", "python", "second", "source-copy"]
-    assert made(ok(folder, "build", "--nogpu", env=env).stderr) == []
+    assert layers_in(ok(folder, "build", "--nogpu", env=env).stderr) == []
 
 
 def test_ten_builds_at_once_end_right_and_share_what_they_have_in_common(tmp_path: Path, base_lock: str) -> None:

@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -279,9 +280,8 @@ def test_another_image_is_lived_in_with_the_project_mounted(project: Path) -> No
 
 def test_what_the_shells_read_can_be_edited_in_a_recipe_that_was_ejected(project: Path, tmp_path: Path) -> None:
     write(tmp_path, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": (project / "ocicaliban.lock").read_text()})
-    subprocess.run(
-        [*command("layers")[:-1], "eject", "shell"], cwd=tmp_path, env=environment(), capture_output=True, check=True
-    )
+    eject = [sys.executable, "-m", "ocicaliban", "layers", "eject", "shell"]
+    subprocess.run(eject, cwd=tmp_path, env=environment(), capture_output=True, check=True)
     enter = tmp_path / "layers/shell/rc/enter"
     enter.write_text(f"export MINE=edited\n{enter.read_text()}")
     assert ok(tmp_path, "shell", "--", "sh", "-c", "echo $MINE").stdout == "edited\n"
