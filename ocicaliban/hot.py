@@ -81,7 +81,8 @@ class Recording:
 
 def _absolute(path: str | bytes | os.PathLike[str]) -> str:
     # Not normalized: what `..` means behind a link only the system can tell.
-    return os.path.join(os.getcwd(), os.fsdecode(path))
+    name = os.fsdecode(path)
+    return name if os.path.isabs(name) else os.path.join(os.getcwd(), name)
 
 
 _stat = os.stat
