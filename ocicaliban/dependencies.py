@@ -137,7 +137,7 @@ def inputs_digest(
     """A digest of all that a resolution depends on; when it is unchanged the lock still holds."""
     seen = _declaring(project, path) if path else {}
     sha = hashlib.sha256()
-    parts = [path.name if path else "", base.python, base.platform, *extras]
+    parts = [path.name if path else "", base.python, base.platform, base.libc, *extras]
     parts += [text for pair in sorted(seen.items()) for text in pair]
     if requirements.declared_hashes(seen.values()):
         parts.append("declared hashes")  # a lock of an older version may not keep to them
@@ -307,9 +307,18 @@ def _compiled(project: Project, path: Path, base: Base, extras: tuple[str, ...],
         return out.read_text()
 
 
+_GLIBC = (17, 28, *range(31, 41))
+
+
 def _for_base(base: Base) -> list[str]:
     machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
-    wanted = ["--python-version", base.python, "--python-platform", f"{machine}-unknown-linux-gnu"]
+    platform = f"{machine}-unknown-linux-gnu"
+    if base.libc.startswith("2."):
+        # Wheels are for a glibc and all newer ones; these are the steps that uv knows.
+        minor = base.libc.split(".")[1]
+        known = [step for step in _GLIBC if minor.isdecimal() and step <= int(minor)]
+        platform = f"{machine}-manylinux_2_{known[-1]}" if known else platform
+    wanted = ["--python-version", base.python, "--python-platform", platform]
     return ["--python", sys.executable, *wanted, *host.read().uv_arguments()]
 
 

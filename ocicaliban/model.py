@@ -141,7 +141,7 @@ class Base:
     """The image everything is built upon.
 
     `kind` says where it comes from; `digest` is empty while it is not resolved yet; `python` is the
-    version of the interpreter inside ("3.11.2").
+    version of the interpreter inside ("3.11.2"), `libc` that of glibc ("2.36").
     """
 
     kind: Literal["registry", "local", "archive", "bootstrap"]
@@ -149,6 +149,7 @@ class Base:
     digest: str = ""
     python: str = ""
     platform: str = ""
+    libc: str = ""
 
 
 @frozen(kw_only=True)

@@ -151,3 +151,17 @@ def test_the_declaration(tmp_path: Path) -> None:
         dependencies.declaration(here, "no.txt")
     (tmp_path / "requirements.txt").write_text("")
     assert dependencies.declaration(here, "") == tmp_path / "requirements.txt"
+
+
+@pytest.mark.parametrize(
+    ("libc", "platform"),
+    [
+        ("2.36", "x86_64-manylinux_2_36"),
+        ("2.30", "x86_64-manylinux_2_28"),
+        ("2.99", "x86_64-manylinux_2_40"),
+        ("2.5", "x86_64-unknown-linux-gnu"),
+        ("", "x86_64-unknown-linux-gnu"),
+    ],
+)
+def test_wheels_are_chosen_for_the_c_library_of_the_base(libc: str, platform: str) -> None:
+    assert platform in dependencies._for_base(evolve(BASE, libc=libc))
