@@ -96,16 +96,18 @@ def _hook(event: str, arguments: tuple[object, ...]) -> None:
 
 
 @contextlib.contextmanager
-def recording() -> Iterator[Recording]:
-    """Take note of everything that is read meanwhile."""
+def recording(found: Recording | None = None) -> Iterator[Recording]:
+    """Take note of everything that is read meanwhile, beside what is noted in `found`."""
     global _recording, _hooked
     if not _hooked:
         sys.addaudithook(_hook)  # there is no way to take one away again
         _hooked = True
     import time
 
-    found = _recording = Recording()
-    found.began = time.time_ns()
+    if found is None:
+        found = Recording()
+        found.began = time.time_ns()
+    _recording = found
     try:
         with _listening(found):
             yield found

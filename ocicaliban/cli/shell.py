@@ -26,7 +26,7 @@ def shell(
     """Live in the project's environment: an interactive shell, or the command after --; the folder is mounted."""
     import os
 
-    from ocicaliban import catalog, podman
+    from ocicaliban import catalog, hot, podman
     from ocicaliban import shell as shells
     from ocicaliban.cli import start
 
@@ -52,8 +52,9 @@ def shell(
     image = ready.image()
     project = ready.planned.project
     # A recipe of the project's own by this name may have no files for the shells.
-    places = (catalog.folder(project, "shell") / "rc", catalog.builtin_layers() / "shell" / "rc")
-    files = next(place for place in places if place.is_dir())
+    with hot.recording(ready.found):
+        places = (catalog.folder(project, "shell") / "rc", catalog.builtin_layers() / "shell" / "rc")
+        files = next(place for place in places if place.is_dir())
     options = shells.options(project.root.name, files, home, os.environ)
     command = ready.command(
         image,

@@ -163,6 +163,17 @@ def test_what_came_after_the_dashes_must_be_the_scripts_alone(home: Path, ran: R
     assert hot.attempt(["run", "--", "train.py"]) is None
 
 
+def test_a_recording_can_go_on(home: Path) -> None:
+    with hot.recording() as found:
+        (home / "one").is_file()
+    (home / "two").is_file()
+    began = found.began
+    with hot.recording(found) as again:
+        (home / "three").is_file()
+    assert again is found and found.began == began
+    assert {path for path, _ in found.asked} == {str(home / "one"), str(home / "three")}
+
+
 def test_what_planning_told_is_told_again(home: Path, ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
     with hot.recording() as found:
         found.noting(lambda line: None)("note: one")
