@@ -149,7 +149,7 @@ def run(
     else:
         image = _built(planned, no_cache)
     where = f"running on {'the GPU: ' + ', '.join(d.qualified for d in devices) if devices else 'the CPU'}"
-    name = podman.container_name()
+    name = podman.container_name(given)
     options, extra, script = _gpu_arguments(devices, dry_run)
     argv = podman.run_argv(
         image,

@@ -1,5 +1,6 @@
 """`run` at a terminal: what a script sees of it, and what Ctrl-C does."""
 
+import shlex
 from pathlib import Path
 
 import pexpect
@@ -17,6 +18,7 @@ print("TERM", os.environ["TERM"], flush=True)
 input()
 sys.exit(5)
 """
+BACK = "import sys\nprint('terminal', sys.stdin.isatty(), 'done')\nsys.exit(4)\n"
 INTERRUPTED = """
 import sys, time
 try:
@@ -31,8 +33,8 @@ except KeyboardInterrupt:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("terminal")
-    write(folder, {"ocicaliban.toml": CONFIG, "size.py": SIZE, "interrupted.py": INTERRUPTED})
-    for script in ("size.py", "interrupted.py"):
+    write(folder, {"ocicaliban.toml": CONFIG, "size.py": SIZE, "interrupted.py": INTERRUPTED, "background.py": BACK})
+    for script in ("size.py", "interrupted.py", "background.py"):
         ok(folder, "build", script)
     return folder
 
@@ -69,6 +71,18 @@ def test_ctrl_c_reaches_the_script_and_its_exit_code_comes_back(project: Path) -
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 7
+
+
+def test_in_the_background_a_script_runs_to_its_end(project: Path) -> None:
+    argv = shlex.join([*command("run", "background.py"), "--podman-args", "--env A=1"])
+    env = environment({"PS1": "", "HISTFILE": ""})
+    child = pexpect.spawn(
+        "bash", ["--norc", "-i"], cwd=str(project), env=env, dimensions=(33, 200), timeout=60, encoding="utf-8"
+    )  # type: ignore[arg-type]
+    child.sendline(f"{argv} >log 2>&1 & wait $!; echo ended: $?; cat log")
+    child.expect(r"ended: (\d+)\r\n(.*)done")
+    assert child.match[1] == "4"
+    child.close()
 
 
 def test_ctrl_c_in_a_build_ends_it_and_leaves_nothing(project: Path, tmp_path: Path) -> None:
