@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 
 from ocicaliban.errors import OcicalibanError, of_system
 
+_PIPE_CLOSED = 128 + signal.SIGPIPE  # what a shell makes of a tool that nobody reads any more
+
 
 def main(argv: list[str]) -> int:
     """Run the command line `argv` (without the program's name); returns the exit code."""
+    code = _run(argv)
+    try:
+        sys.stdout.flush()
+    except OSError as exc:
+        # Python would try again at its end, and complain in its own words.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        if isinstance(exc, BrokenPipeError):
+            return code or _PIPE_CLOSED
+        return code or _told(of_system(exc))
+    return code
+
+
+def _told(fault: OcicalibanError) -> int:
+    print(f"error: {fault.message}", file=sys.stderr)
+    if fault.hint:
+        print(f" hint: {fault.hint}", file=sys.stderr)
+    return fault.exit_code
+
+
+def _run(argv: list[str]) -> int:
     if argv == ["--version"]:
         # Answered before typer is imported: people and scripts ask it often.
         from ocicaliban import __version__
@@ -25,17 +49,17 @@ def main(argv: list[str]) -> int:
         from ocicaliban.cli.app import app
 
         app(args=argv, prog_name="ocicaliban", obj=argv)
+    except BrokenPipeError:
+        return _PIPE_CLOSED
     except (OcicalibanError, OSError) as exc:
         if debug:
             raise
-        fault = of_system(exc) if isinstance(exc, OSError) else exc
-        print(f"error: {fault.message}", file=sys.stderr)
-        if fault.hint:
-            print(f" hint: {fault.hint}", file=sys.stderr)
-        return fault.exit_code
+        return _told(of_system(exc) if isinstance(exc, OSError) else exc)
     except KeyboardInterrupt:
         return 130
     except SystemExit as exc:
+        if isinstance(exc.__context__, BrokenPipeError):
+            return _PIPE_CLOSED
         # Some versions of typer make 1 of a Ctrl-C; a shell takes 130 for one.
         if type(exc.__context__).__name__ == "Abort":
             return 130
@@ -43,8 +67,29 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _end(number: int, _: object) -> None:
+    """End as for a Ctrl-C: what is under way is ended and cleared up."""
+    signal.signal(number, lambda *_: None)  # `timeout` sends its own twice: the second must not end the clearing up
+    raise SystemExit(128 + number)
+
+
+def _open_what_is_closed() -> None:
+    """Give a closed stdin, stdout or stderr /dev/null, lest the next file that is opened takes its place."""
+    for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            if opened != number:
+                os.dup2(opened, number)
+            os.set_inheritable(number, True)  # for the tools that we start as well
+            setattr(sys, name, os.fdopen(number, mode))
+
+
 def entry() -> None:
     """The console script."""
+    _open_what_is_closed()
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _end)
     sys.exit(main(sys.argv[1:]))
 
 

@@ -79,22 +79,26 @@ def run(
     with us. Raises ToolError with the tool's own words where it fails; `doing` says what it was about, `hint` what to
     do where its words tell no better. After `limit` seconds it is killed, which is a failure too.
     """
-    with _ctrl_c_held() if whole else contextlib.nullcontext():
+    with _ending_held() if whole else contextlib.nullcontext():
         return _run(argv, env, cwd, whole, doing, hint, limit)
 
 
 @contextlib.contextmanager
-def _ctrl_c_held() -> Iterator[None]:
-    """Let a Ctrl-C wait: in the middle of starting a tool it would leave one that nobody knows of."""
+def _ending_held() -> Iterator[None]:
+    """Let a signal that ends us wait: in the middle of starting a tool it would leave one that nobody knows of."""
     came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if came:
             # Also where the tool failed: before it had a session of its own the Ctrl-C was its end.
-            raise KeyboardInterrupt
+            signal.raise_signal(came[0])
 
 
 def _run(
@@ -131,7 +135,7 @@ def _run(
             child.kill()
             message = f"{doing or f'{shlex.join(argv[:2])} failed'}: no answer within {limit:g} seconds"
             raise ToolError(message, hint or "run it by hand; does it wait for a network disk, or a lock?") from exc
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             child.terminate()
             child.communicate()
             raise
