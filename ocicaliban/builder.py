@@ -90,6 +90,8 @@ def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs
 
 def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
+    have = (store.config(parent).get("config") or {}).get("Env") or []
+    path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     with workplace.working_container(folder, name):
         proc.run(buildah.from_argv(parent.id, name), whole=True)
         for number, step in enumerate(layer.steps):
@@ -102,9 +104,9 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs)
                     hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
                 )
             elif isinstance(step, Configure):
-                have = (store.config(parent).get("config") or {}).get("Env") or []
-                path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
+                path = dict(step.env).get("PATH", path)
                 proc.run(buildah.config_argv(name, step, path), whole=True)
+                path = ":".join([*step.path, path])
             else:
                 raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
         proc.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)), whole=True)
