@@ -22,6 +22,7 @@ _HINTS = {
     "newuidmap": _NO_SUBUIDS,
     "subuid": _NO_SUBUIDS,
     "unable to pick chroot mode": _NO_SUBUIDS,  # mmdebstrap
+    "e: failed to fetch http": "are Debian's servers within reach? a proxy is taken from http_proxy",
     "unable to locate package": "look the name up with `apt-cache search`, for the release that the base has",
     "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
 }

@@ -1,12 +1,14 @@
 """What bad input gets: one error with a hint, exit 1 or 2, no traceback, and nothing left behind."""
 
 import contextlib
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Callable
@@ -293,6 +295,27 @@ def test_a_user_without_sub_uids(project: Project, tmp_path: Path) -> None:
     finally:
         for pause in (tmp_path / "run").rglob("pause.pid"):
             os.kill(int(pause.read_text()), signal.SIGKILL)
+
+
+class _Refusing(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(403, "not for you")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_packages_of_debian_that_cannot_be_fetched(project: Project) -> None:
+    project.write({"ocicaliban.toml": f'{CONFIG}[layers.apt]\npackages = ["sl"]\n'})
+    # A proxy that refuses: where nobody answers, apt tries again for some seconds.
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        address = f"http_proxy=http://127.0.0.1:{proxy.server_port}"
+        said, hint = project.fails("build", "--nogpu", "t.py", code=1, inside=("env", address))
+        proxy.shutdown()
+    assert "not for you" in said
+    assert "Unable to locate" not in said
+    assert "http_proxy" in hint
 
 
 # --- being ended ---
