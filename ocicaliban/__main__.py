@@ -39,7 +39,8 @@ def _run(argv: list[str]) -> int:
 
         print(f"ocicaliban {__version__}")
         return 0
-    debug = "--debug" in argv[: argv.index("--")] if "--" in argv else "--debug" in argv
+    cut = argv.index("--") if "--" in argv else len(argv)
+    own, script = argv[:cut], argv[cut + 1 :]
     try:
         from ocicaliban import hot
 
@@ -47,12 +48,13 @@ def _run(argv: list[str]) -> int:
         if code is not None:
             return code
         from ocicaliban.cli.app import app
+        from ocicaliban.cli.options import Given
 
-        app(args=argv, prog_name="ocicaliban", obj=argv)
+        app(args=own, prog_name="ocicaliban", obj=Given(argv, tuple(script)))
     except BrokenPipeError:
         return _PIPE_CLOSED
     except (OcicalibanError, OSError) as exc:
-        if debug:
+        if "--debug" in own:
             raise
         return _told(of_system(exc) if isinstance(exc, OSError) else exc)
     except KeyboardInterrupt:

@@ -134,9 +134,13 @@ def run(
         if gpu_wanted or gpus:
             raise UsageError(f"the mode '{mode}' has no recipe that brings the GPU", "add \"cuda\" to its list")
         devices = ()
+    if not (image_id or context.obj.script or _starts(planned)):
+        hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
+        raise UsageError(f"the mode '{mode}' has nothing to start", hint)
     if dry_run:
         for line in render.lines(planned.plan, *_state(planned)):
             print(f"# {line}")
+    making = ""
     if image_id:
         image = Image(id=image_id, digest="", key="")
     elif dry_run:
@@ -145,7 +149,9 @@ def run(
         words += [word for extra in extras or () for word in ("--extras", extra)]
         words += [word for folder in dirs or () for word in ("--dir", folder)]
         words += [flag for flag, wanted in (("--mount", mount), ("--no-cache", no_cache)) if wanted]
-        image = Image(id=f'"$({shlex.join([*words, *([module] if module else [])])})"', digest="", key="")
+        # A failing build would leave podman without an image in the middle of its words.
+        making = f"image=$({shlex.join([*words, *([module] if module else [])])}) || exit\n"
+        image = Image(id='"$image"', digest="", key="")
     else:
         image = _built(planned, no_cache)
     where = f"running on {'the GPU: ' + ', '.join(d.qualified for d in devices) if devices else 'the CPU'}"
@@ -154,7 +160,7 @@ def run(
     argv = podman.run_argv(
         image,
         planned.plan.launch,
-        tuple(context.args),
+        context.obj.script,
         name=name,
         terminal=podman.terminal(),
         extra=(*extra, *given),
@@ -162,7 +168,7 @@ def run(
     )
     argv = (argv[0], *options, *argv[1:])
     if dry_run:
-        print(script, end="")
+        print(script + making, end="")
         raw = {*options[1:], *(() if image_id else (image.id,))}
         print(" ".join(word if word in raw else shlex.quote(word) for word in proc.in_cgroup2(argv)))
         return
@@ -175,7 +181,7 @@ def run(
         if no_cache or podman_args or cloud_key:
             return
         hot.remember(
-            context.obj,
+            context.obj.argv,
             found,
             read=(*map(str, (*planned.looked_for, *store.settings_files())), proc.tool("podman"), *options[1:]),
             entries=planned.paths(),
@@ -186,6 +192,27 @@ def run(
         )
 
     raise typer.Exit(podman.run(argv, name, meanwhile))
+
+
+# What images for others to build upon have as their command.
+_BARE = {"sh", "bash", "dash", "python", "python3"}
+
+
+def _starts(planned: Planned) -> bool:
+    """Whether a container of the plan would start anything but a bare shell."""
+    from ocicaliban import base as bases
+    from ocicaliban import store
+    from ocicaliban.model import Configure
+
+    steps = [step for layer in planned.plan.layers for step in layer.steps]
+    if planned.plan.launch.command or any(isinstance(step, Configure) and step.entrypoint for step in steps):
+        return True
+    base = bases.present(planned.plan.base)
+    if base is None:
+        return True  # nobody knows yet: a dry run
+    config = store.config(base).get("config") or {}
+    words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+    return len(words) > 1 or (len(words) == 1 and os.path.basename(words[0]) not in _BARE)
 
 
 def _cloud_key(path: str) -> tuple[str, ...]:

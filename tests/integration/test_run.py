@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -168,13 +169,39 @@ def test_dry_run_builds_nothing(make: Make) -> None:
     assert _images() == before
 
 
+def test_the_script_of_a_dry_run_does_the_same_and_ends_where_the_build_fails(make: Make) -> None:
+    folder = make({"say.py": "import sys\nprint('ran', *sys.argv[1:])\n"})
+    script = ok(folder, "run", "--dry-run", "say.py", "--", "$HOME", "it's").stdout
+    name = f'ocicaliban() {{ {shlex.join(command("")[:3])} "$@"; }}\n'
+
+    def sh(text: str) -> Done:
+        return subprocess.run(
+            ["sh", "-c", name + text], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        )
+
+    assert sh(script).stdout == "ran $HOME it's\n"
+    (folder / "ocicaliban.toml").write_text("[")
+    done = sh(script)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "podman" not in done.stderr
+
+
+@pytest.mark.parametrize("module", ["say.py", ""])
+def test_a_mode_in_which_nothing_starts_is_refused(make: Make, module: str) -> None:
+    done = call(make({"say.py": ""}), "run", "--mode", "notebook", *filter(None, [module]))
+    assert done.returncode == 2
+    assert "the mode 'notebook'" in done.stderr
+    assert built(done) == []
+
+
 def test_image_id_runs_that_image(make: Make) -> None:
-    folder = make({"say.py": "print('first')\n"})
+    folder = make({"say.py": "import sys\nprint('first', *sys.argv[1:])\n"})
     first = ok(folder, "build", "say.py").stdout.strip()
     (folder / "say.py").write_text("print('second')\n")
     done = ok(folder, "run", "--image-id", first, "say.py")
     assert done.stdout == "first\n"
     assert built(done) == []
+    assert ok(folder, "run", "--image-id", first, "--", "--lr", "0.1").stdout == "first --lr 0.1\n"
 
 
 # --- build ---
