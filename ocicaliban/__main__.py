@@ -39,6 +39,8 @@ def _run(argv: list[str]) -> int:
 
         print(f"ocicaliban {__version__}")
         return 0
+    if argv[:1] and argv[0] not in _TELL:
+        _leave_out_lost_runtime_folder()
     cut = argv.index("--") if "--" in argv else len(argv)
     own, script = argv[:cut], argv[cut + 1 :]
     try:
@@ -67,6 +69,22 @@ def _run(argv: list[str]) -> int:
             return 130
         return exc.code if isinstance(exc.code, int) else 1
     return 0
+
+
+# Commands that start no tool, or look at just that.
+_TELL = ("doctor", "layers", "--help")
+
+
+def _leave_out_lost_runtime_folder() -> None:
+    """Take XDG_RUNTIME_DIR out of the environment where it is no folder of ours, as in many a job of Slurm and with su.
+
+    podman starts no container then, and does well without one.
+    """
+    folder = os.environ.get("XDG_RUNTIME_DIR")
+    if not folder or (os.path.isdir(folder) and os.stat(folder).st_uid == os.geteuid()):
+        return
+    del os.environ["XDG_RUNTIME_DIR"]
+    print(f"note: XDG_RUNTIME_DIR is {folder}, which is no folder of yours; podman does without", file=sys.stderr)
 
 
 def _end(number: int, _: object) -> None:

@@ -318,6 +318,13 @@ def test_packages_of_debian_that_cannot_be_fetched(project: Project) -> None:
     assert "http_proxy" in hint
 
 
+@pytest.mark.parametrize("folder", ["/nowhere/1000", "/usr"])
+def test_a_runtime_folder_that_is_not_ours_is_left_out(project: Project, folder: str) -> None:
+    done = project.call("run", "--nogpu", "t.py", inside=("env", f"XDG_RUNTIME_DIR={folder}"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"note: XDG_RUNTIME_DIR is {folder}") == 1
+
+
 # --- being ended ---
 
 
