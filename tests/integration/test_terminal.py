@@ -1,6 +1,7 @@
 """`run` at a terminal: what a script sees of it, and what Ctrl-C does."""
 
 import shlex
+import uuid
 from pathlib import Path
 
 import pexpect
@@ -93,8 +94,23 @@ def test_ctrl_c_in_a_build_ends_it_and_leaves_nothing(project: Path, tmp_path: P
     before = _working_containers()
     child = _at_a_terminal(tmp_path, "build", "--mode", "slow")
     child.expect("slow: building")
+    child.expect("0:00:01")  # it moves
     child.sendintr()
+    child.expect_exact("\x1b[?25h")  # the cursor is back
+    child.expect("slow: interrupted; the layers that are finished are kept\r\n")
     child.expect(pexpect.EOF)
+    assert "interrupted" not in (child.before or "")
     child.close()
     assert child.exitstatus == 130
     assert _working_containers() == before
+
+
+def test_a_build_shows_what_it_makes_and_then_what_that_took(project: Path, tmp_path: Path) -> None:
+    write(tmp_path, {"ocicaliban.toml": CONFIG, "a.txt": uuid.uuid4().hex})
+    (tmp_path / "ocicaliban.lock").write_text((project / "ocicaliban.lock").read_text())
+    child = _at_a_terminal(tmp_path, "build")
+    child.expect("source-copy: building, [0-9]+ B")
+    child.expect("source-copy: built in [0-9.]+ s, [0-9.]+ kB\r\n[0-9a-f]{64}\r\n")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0
