@@ -124,7 +124,8 @@ def resolved(base: Base, *, fresh: bool = False, say: Callable[[str], None] = la
             f"the base image {base.reference} has ONBUILD instructions, which would run in every layer upon it",
             "choose one without",
         )
-    return evolve(base, digest=digest, platform=platform, python=_python(image, base.reference))
+    python, libc = _python(image, base.reference)
+    return evolve(base, digest=digest, platform=platform, python=python, libc=libc)
 
 
 def _made(base: Base, *, fresh: bool, say: Callable[[str], None]) -> tuple[Image, str]:
@@ -288,11 +289,12 @@ def _copy(source: IO[bytes] | None, target: Path) -> None:
 
 _PROBE = """
 import platform, sysconfig, venv
-print(platform.python_version(), sysconfig.get_config_var("HOST_GNU_TYPE") or "")
+print(platform.python_version(), sysconfig.get_config_var("HOST_GNU_TYPE") or "?", platform.libc_ver()[1])
 """
 
 
-def _python(image: Image, reference: str) -> str:
+def _python(image: Image, reference: str) -> tuple[str, str]:
+    """The version of the Python in the image, and of the C library that it stands on."""
     name = f"ocicaliban-base-{os.getpid()}"
     with workplace.open_one() as folder, workplace.working_container(folder, name):
         proc.run(buildah.from_argv(image.id, name), whole=True)
@@ -307,7 +309,7 @@ def _python(image: Image, reference: str) -> str:
                 what, hint = "no python3 that starts", "choose a base with Python in it"
             why = exc.stderr.splitlines()[-1] if exc.stderr else ""
             raise ToolError(f"the base image {reference} has {what}\n{why}".rstrip(), hint, stderr=exc.stderr) from exc
-    version, _, host = said.rpartition("\n")[2].partition(" ")
+    version, host, libc, *_ = [*said.rpartition("\n")[2].split(), "", "", ""]
     if not version[:1].isdigit():
         raise OcicalibanError(f"the python3 of the base image {reference} did not tell its version", "try again")
     if "musl" in host:
@@ -315,7 +317,7 @@ def _python(image: Image, reference: str) -> str:
             f"the base image {reference} stands on musl (Alpine), on which Python's usual wheels do not run",
             "choose one on glibc, such as docker.io/library/python:3.12-slim-bookworm",
         )
-    return version
+    return version, libc
 
 
 # Byte code is compiled anew without time stamps: clamped times would make it stale, and some bear that of the moment.

@@ -40,6 +40,14 @@ def names(project: Project) -> tuple[tuple[str, str, Path], ...]:
     return tuple((name, *found[name]) for name in sorted(found))
 
 
+def folder(project: Project, name: str) -> Path:
+    """Where the recipe called `name` lies; raises UsageError with the nearest name when there is none."""
+    known = {known: place for known, _, place in names(project)}
+    if name not in known:
+        raise UsageError(f"there is no recipe '{name}'", nearest(name, known))
+    return known[name]
+
+
 def find(project: Project, name: str) -> Recipe:
     """The recipe called `name`; raises UsageError with the nearest name when there is none."""
     for _, folder in layer_folders(project):

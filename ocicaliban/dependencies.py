@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 import os
 import re
 import sys
 import tomllib
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from ocicaliban import cuda, host, indexes, proc, requirements, weights
-from ocicaliban.errors import ToolError, UsageError
+from ocicaliban.errors import ToolError, UsageError, nearest
 from ocicaliban.load import read_toml
 from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Project, Variant
@@ -38,6 +40,8 @@ def declaration(project: Project, given: str) -> Path | None:
 
 
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
+_NO_LIST = (".toml", ".lock", ".py", ".cfg")
+_NAMED = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
 
 
 def _contents(path: Path, seen: dict[str, str], root: Path) -> None:
@@ -45,42 +49,98 @@ def _contents(path: Path, seen: dict[str, str], root: Path) -> None:
     if name in seen or not path.is_file():
         return
     seen[name] = path.read_text(encoding="utf-8", errors="surrogateescape")
-    if path.suffix == ".txt":
+    if path.suffix not in _NO_LIST:
         for other in _INCLUDE.findall(seen[name]):
             _contents(path.parent / other, seen, root)
 
 
+def _lists(project: Project, path: Path | None) -> dict[str, str]:
+    """The declaring file and what it includes, where that is a list of requirements."""
+    seen: dict[str, str] = {}
+    if path and path.suffix not in _NO_LIST:
+        _contents(path, seen, project.root)
+    return seen
+
+
 def declared_indexes(project: Project, given: str) -> indexes.Indexes:
     """The package indexes that the project's own files name."""
-    path = declaration(project, given)
-    seen: dict[str, str] = {}
-    if path and path.suffix == ".txt":
-        _contents(path, seen, project.root)
-    return indexes.declared(project.root, iter(seen.values()))
+    return indexes.declared(project.root, iter(_lists(project, declaration(project, given)).values()))
+
+
+def _declaring(project: Project, path: Path) -> dict[str, str]:
+    """All texts of the project that say what `path` declares, and how uv shall resolve it.
+
+    What computes its dependencies (setup.py, setup.cfg, a pyproject.toml that calls them dynamic) may read any file.
+    Counted are those that its text names and whose names end in .txt, .in or .cfg.
+    """
+    root, seen = project.root, _lists(project, path)
+    _contents(path, seen, root)
+    _contents(root / "uv.toml", seen, root)
+    manifest = root / "pyproject.toml"
+    raw: dict[str, Any] = {}
+    if manifest.is_file():
+        with contextlib.suppress(tomllib.TOMLDecodeError):  # uv tells, if it wants it
+            raw = tomllib.loads(manifest.read_text(encoding="utf-8", errors="surrogateescape"))
+        if settings := raw.get("tool", {}).get("uv"):
+            seen["[tool.uv]"] = json.dumps(settings, sort_keys=True, default=str)
+    if path.name in ("uv.lock", "setup.py"):
+        _contents(manifest, seen, root)
+    if path.name == "setup.py" or (path.name in ("uv.lock", "pyproject.toml") and _dynamic(raw)):
+        for name in ("setup.py", "setup.cfg"):
+            _contents(root / name, seen, root)
+        for name in ("pyproject.toml", "setup.py", "setup.cfg"):
+            for other in _NAMED.findall(seen.get(name, "")):
+                _contents(root / other, seen, root)
+    return seen
+
+
+def _dynamic(manifest: dict[str, Any]) -> bool:
+    """Whether a pyproject.toml leaves it to its build to say what the dependencies are."""
+    return bool({"dependencies", "optional-dependencies"} & {*manifest.get("project", {}).get("dynamic", ())})
 
 
 def _extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+    """The extras to be resolved: the given ones, and the variant's where there is such a one.
+
+    Raises UsageError for one that a pyproject.toml does not declare.
+    """
     # A uv.lock names its extras in the pyproject.toml beside it.
     project = path.with_name("pyproject.toml") if path.name == "uv.lock" else path
     if project.name != "pyproject.toml" or not project.is_file():
         return extras
-    declared = read_toml(project)[1].get("project", {}).get("optional-dependencies", {})
+    raw = read_toml(project)[1]
+    declared = raw.get("project", {}).get("optional-dependencies", {})
+    known = {requirements.normalized(name) for name in declared}
+    unknown = sorted(extra for extra in extras if requirements.normalized(extra) not in known)
+    if unknown and not _dynamic(raw):
+        raise UsageError(f"pyproject.toml declares no extra '{unknown[0]}'", nearest(unknown[0], declared))
     return tuple(sorted({*extras, *([variant] if variant in declared else [])}))
+
+
+_IGNORED = ("environment.yml", "environment.yaml", "conda.yml", "Pipfile")
+
+
+def unread(project: Project) -> str:
+    """A file of the project that declares dependencies in a way that is not read; "" for none."""
+    manifest = project.root / "pyproject.toml"
+    if manifest.is_file() and "poetry" in read_toml(manifest)[1].get("tool", {}):
+        return "the [tool.poetry] of pyproject.toml"
+    setup = project.root / "setup.cfg"
+    if setup.is_file() and "install_requires" in setup.read_text(encoding="utf-8", errors="replace"):
+        return setup.name
+    return next((name for name in _IGNORED if (project.root / name).is_file()), "")
 
 
 def inputs_digest(
     project: Project, path: Path | None, base: Base, extras: tuple[str, ...], asked: cuda.Request | None = None
 ) -> str:
     """A digest of all that a resolution depends on; when it is unchanged the lock still holds."""
-    seen: dict[str, str] = {}
-    if path:
-        _contents(path, seen, project.root)
-    if path and path.name in ("setup.py", "uv.lock"):
-        for name in ("setup.cfg", "pyproject.toml"):
-            _contents(project.root / name, seen, project.root)
+    seen = _declaring(project, path) if path else {}
     sha = hashlib.sha256()
-    parts = [path.name if path else "", base.python, base.platform, *extras]
+    parts = [path.name if path else "", base.python, base.platform, base.libc, *extras]
     parts += [text for pair in sorted(seen.items()) for text in pair]
+    if requirements.declared_hashes(seen.values()):
+        parts.append("declared hashes")  # a lock of an older version may not keep to them
     if asked:
         parts += ["cuda", asked.version, *asked.components]
     for part in parts:
@@ -110,6 +170,8 @@ def resolution(
     known = lock.python.get(variant)
     if known and known.inputs == digest:
         return known
+    if path:
+        _check_python(path, base)
     if path is None:
         text = ""
     elif path.name == "uv.lock":
@@ -119,33 +181,91 @@ def resolution(
     else:
         text = _compiled_for(project, path, base, variant, extras, known.requirements if known else "")
     text = requirements.installable(text, project.root)
-    if asked and (more := cuda.wheels(asked, text)):
-        text = _with(text, more, base, known.requirements if known else "")
     settings = host.read().joined(declared_indexes(project, given))
+    if asked and (more := cuda.wheels(asked, text)):
+        before = known.requirements if known else ""
+        text = _with(text, more, base, settings, before, "what layers.cuda asks for")
+    text = requirements.with_declared_hashes(text, requirements.declared_hashes(_lists(project, path).values()))
     return Resolved(inputs=digest, requirements=text, weights=_weights(text, base, settings) if text else {})
 
 
+def _check_python(path: Path, base: Base) -> None:
+    """Raise UsageError when what declares the dependencies wants another Python than the base's."""
+    if path.name not in ("pyproject.toml", "uv.lock"):
+        return
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    raw = read_toml(path)[1]
+    wanted = raw.get("requires-python") if path.name == "uv.lock" else raw.get("project", {}).get("requires-python")
+    if not isinstance(wanted, str):
+        return
+    try:
+        fits = SpecifierSet(wanted).contains(base.python, prereleases=True)
+    except InvalidSpecifier as exc:
+        raise UsageError(f"{path.name}: requires-python: {exc}", 'as in requires-python = ">=3.11"') from exc
+    if not fits:
+        raise UsageError(
+            f"{path.name} requires Python {wanted}, and the base has {base.python}",
+            "take another base in [layers.base]: debian:bookworm has 3.11, debian:trixie 3.13, the default image 3.12",
+        )
+
+
 def _exported(project: Project, extras: tuple[str, ...]) -> str:
+    env = host.read().uv_environ()
+    try:
+        # It needs a Python that the project allows, and `export --locked` would fetch one.
+        proc.run([proc.tool("uv"), "lock", "--locked"], env={**env, "UV_PYTHON_DOWNLOADS": "never"}, cwd=project.root)
+    except ToolError as exc:
+        # Where it could not look, for want of a Python or the network, the lock is taken at its word.
+        if "needs to be updated" in exc.stderr:
+            raise UsageError("uv.lock is not up to date with what the project declares", "run `uv lock`") from exc
     flags = [flag for extra in extras for flag in ("--extra", extra)]
     plain = ("--no-emit-project", "--no-dev", "--no-header", "--no-annotate")
     argv = [proc.tool("uv"), "export", "--frozen", *plain, *flags]
-    return proc.run(argv, env=host.read().uv_environ(), cwd=project.root, doing="uv cannot export uv.lock")
+    return proc.run(argv, env=env, cwd=project.root, doing="uv cannot export uv.lock")
 
 
-def _with(text: str, more: tuple[str, ...], base: Base, before: str) -> str:
-    """The locked entries in `text`, as they are, with what `more` needs beside them."""
+def jupyter(
+    locked: str, more: tuple[str, ...], base: Base, known: Resolved | None, named: indexes.Indexes
+) -> Resolved:
+    """What has to be installed beside the locked requirements `locked` for `more`, and changes nothing of them.
+
+    `known` is what was resolved last, which is taken while it holds, and preferred otherwise; `named` are the indexes
+    that the project names. Raises ToolError with uv's explanation when `more` does not fit.
+    """
+    sha = hashlib.sha256("\0".join((base.python, base.platform, *more, "", locked)).encode())
+    digest = f"sha256:{sha.hexdigest()}"
+    if known and known.inputs == digest:
+        return known
+    settings = host.read().joined(named)
+    # What is locked may be for other platforms too, and so not be there.
+    there = _with(locked, (), base, settings, "", "the lock") if ";" in locked else locked
+    before = locked + (known.requirements if known else "")
+    whole = _with(locked, more, base, settings, before, "Jupyter")
+    names = {requirements.name(entry) for entry in requirements.entries(there)}
+    found = (entry for entry in requirements.entries(whole) if requirements.name(entry) not in names)
+    return Resolved(inputs=digest, requirements="".join(found))
+
+
+def _with(
+    text: str, more: tuple[str, ...], base: Base, settings: host.HostSettings, before: str, what: str
+) -> str:
+    """The locked entries in `text`, as they are, with what `more` needs beside them, and those alone for none.
+
+    `before` has the versions to be preferred; `what` is the name of it all for an error.
+    """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given, out = Path(folder) / "given.txt", Path(folder) / "requirements.txt"
         given.write_text(text + "".join(f"{entry}\n" for entry in more))
         if before:
             out.write_text(before)
         argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
-        argv += [*_for_base(base), "--output-file", str(out), str(given)]
+        argv += [*_for_base(base), *([] if more else ["--no-deps"]), "--output-file", str(out), str(given)]
         try:
-            proc.run(argv, env=host.read().uv_environ())
+            proc.run(argv, env=settings.uv_environ())
         except ToolError as exc:
             raise ToolError(
-                f"what layers.cuda asks for does not fit the dependencies\n{exc.stderr}",
+                f"{what} does not fit the dependencies\n{exc.stderr}",
                 f"uv was asked for {' '.join(more)}, for Python {base.python} on {base.platform}",
                 stderr=exc.stderr,
             ) from exc
@@ -176,17 +296,29 @@ def _compiled(project: Project, path: Path, base: Base, extras: tuple[str, ...],
         try:
             proc.run(argv, env=host.read().uv_environ(), cwd=project.root)
         except ToolError as exc:
-            raise ToolError(
-                f"the dependencies in {path.name} cannot be resolved\n{exc.stderr}",
-                f"uv resolved them for Python {base.python} on {base.platform}",
-                stderr=exc.stderr,
-            ) from exc
+            words = exc.stderr.removeprefix("error:").strip()
+            hint = ""
+            if "No solution found" in words:
+                hint = f"uv resolved them for Python {base.python} on {base.platform}"
+            elif "extra" in words and path.suffix not in _NO_LIST:
+                hint = "extras are declared in a pyproject.toml; a list of requirements has none"
+            message = f"the dependencies in {path.name} cannot be resolved\n{words}"
+            raise ToolError(message, hint, stderr=exc.stderr) from exc
         return out.read_text()
+
+
+_GLIBC = (17, 28, *range(31, 41))
 
 
 def _for_base(base: Base) -> list[str]:
     machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
-    wanted = ["--python-version", base.python, "--python-platform", f"{machine}-unknown-linux-gnu"]
+    platform = f"{machine}-unknown-linux-gnu"
+    if base.libc.startswith("2."):
+        # Wheels are for a glibc and all newer ones; these are the steps that uv knows.
+        minor = base.libc.split(".")[1]
+        known = [step for step in _GLIBC if minor.isdecimal() and step <= int(minor)]
+        platform = f"{machine}-manylinux_2_{known[-1]}" if known else platform
+    wanted = ["--python-version", base.python, "--python-platform", platform]
     return ["--python", sys.executable, *wanted, *host.read().uv_arguments()]
 
 

@@ -1,9 +1,11 @@
-"""Replays a `run` of which nothing has changed, before anything heavy is imported.
+"""Replays a `run` or `shell` of which nothing has changed, before anything heavy is imported.
 
-A plan is a function of what was read of the world. So when one has been made, the stamps (type, size, times, inode) of
-everything that was read for it are kept beside the command line that came out of it; while all of them hold, the same
-command line is right. What was read is not listed by hand, which would be forgotten one day: Python's audit events
-(PEP 578) report each file that is opened and each folder that is listed, absent ones included. A plan for which a
+A plan is a function of what was read and asked of the world. So when one has been made, the stamps (type, size, times,
+device, inode) of everything that was are kept beside the command line that came out of it; while all of them hold, the
+same command line is right. What was read is not listed by hand, which would be forgotten one day. Python's audit events
+(PEP 578) report each file that is opened and each folder that is listed, absent ones included. Whether something is
+there, what it is and where a link leads raises no such event: for these questions the functions of `os`, through which
+pathlib and os.path go too, are replaced by ones that keep their answers while a plan is made. A plan for which a
 process was started or a connection made is never replayed, since nobody can tell what they would answer now.
 
 A stamp that is younger than the clock can tell apart is not trusted (git calls such an index entry racy): then the
@@ -16,30 +18,54 @@ import contextlib
 import hashlib
 import json
 import os
+import stat
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 from ocicaliban import __version__, paths, podman
 
 _RACY_NS = 2_000_000_000
 _KEPT = 200
-_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH")
-_PREFIXES = ("XDG_", "OCICALIBAN_", "CONTAINERS_", "STORAGE_")
+_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "SHELL", "LANG", "ZDOTDIR")
+_PREFIXES = ("XDG_", "OCICALIBAN_", "CONTAINERS_", "STORAGE_", "LC_")
 _READ = ("open", "os.scandir", "os.listdir")
 _OUTSIDE = ("subprocess.Popen", "os.posix_spawn", "os.system", "os.exec", "socket.connect")
 
 Stamp = list[int] | None
-"""Type and mode, size, mtime, ctime and inode of a path; None where there is nothing."""
+"""Type and mode, device, inode, size, mtime and ctime of a path; None where there is nothing."""
 
 
 class Recording:
-    """What was read since it began: `read`, the paths; `alone`, whether nothing else was asked."""
+    """What planning took from the world since it began.
+
+    `read`, the paths that were opened or listed; `asked`, by path and by whether links are followed, what it was told
+    about them; `alone`, whether nothing else was asked; `notes`, what the user was told meanwhile.
+    """
 
     def __init__(self) -> None:
         self.read: set[str] = set()
+        self.asked: dict[tuple[str, bool], Stamp] = {}
         self.alone = True
         self.began = 0
+        self.notes: list[str] = []
+
+    def noting(self, say: Callable[[str], None]) -> Callable[[str], None]:
+        """`say`, which keeps what it says: a replay says it again."""
+
+        def noted(line: str) -> None:
+            self.notes.append(line)
+            say(line)
+
+        return noted
+
+    def told(self, path: object, follow: bool, status: os.stat_result | None) -> None:
+        """Take note of what was asked about a path; two answers for one question are none."""
+        if isinstance(path, str | bytes | os.PathLike):  # else an open file, which was heard of when it was opened
+            answer = _answer(status)
+            if self.asked.setdefault((_absolute(path), follow), answer) != answer:
+                self.alone = False
 
     def heard(self, event: str, arguments: tuple[object, ...]) -> None:
         """Take note of an audit event."""
@@ -50,9 +76,15 @@ class Recording:
             flags = arguments[2] if event == "open" else os.O_RDONLY
             writes = isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)
             if isinstance(path, str | bytes | os.PathLike) and not writes:
-                self.read.add(os.path.abspath(os.fsdecode(path)))
+                self.read.add(_absolute(path))
 
 
+def _absolute(path: str | bytes | os.PathLike[str]) -> str:
+    # Not normalized: what `..` means behind a link only the system can tell.
+    return os.path.join(os.getcwd(), os.fsdecode(path))
+
+
+_stat = os.stat
 _recording: Recording | None = None
 _hooked = False
 
@@ -74,17 +106,74 @@ def recording() -> Iterator[Recording]:
     found = _recording = Recording()
     found.began = time.time_ns()
     try:
-        yield found
+        with _listening(found):
+            yield found
     finally:
         _recording = None
 
 
+@contextlib.contextmanager
+def _listening(found: Recording) -> Iterator[None]:
+    """Let `found` hear what is asked about paths, for which Python has no audit event."""
+    real = {name: getattr(os, name) for name in ("stat", "lstat", "readlink", "access")}
+
+    def ask(path: object, follow: bool) -> None:
+        try:
+            status = _stat(path, follow_symlinks=follow)  # type: ignore[arg-type]
+        except OSError:
+            status = None
+        found.told(path, follow, status)
+
+    def listening(name: str, follow: bool) -> Callable[..., Any]:
+        def function(path: Any, *args: Any, **options: Any) -> Any:
+            if options.get("dir_fd") is not None:
+                found.alone = False  # nobody asks so today
+            ask(path, follow and options.get("follow_symlinks", True))
+            return real[name](path, *args, **options)
+
+        return function
+
+    for name, follow in (("stat", True), ("lstat", False), ("readlink", False), ("access", True)):
+        setattr(os, name, listening(name, follow))
+    try:
+        yield
+    finally:
+        for name, function in real.items():
+            setattr(os, name, function)
+
+
+def _identity(status: os.stat_result) -> list[int]:
+    return [status.st_mode, status.st_dev, status.st_ino]
+
+
+def _state(status: os.stat_result) -> list[int]:
+    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns]
+
+
+def _answer(status: os.stat_result | None) -> Stamp:
+    """What a question about a path is answered by; for a folder or a device not when something was done in it."""
+    if status is None:
+        return None
+    plain = stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
+    return [*_identity(status), *(_state(status) if plain else ())]
+
+
+def _asked(path: str, follow: bool) -> Stamp:
+    try:
+        return _answer(_stat(path, follow_symlinks=follow))
+    except OSError:
+        return None
+
+
 def _stamp(path: str, follow: bool) -> Stamp:
     try:
-        status = os.stat(path, follow_symlinks=follow)
+        status = _stat(path, follow_symlinks=follow)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    return [status.st_mode, status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    return [*_identity(status), *_state(status)]
+
+
+_KINDS = (("asked", _asked, True), ("links", _asked, False), ("read", _stamp, True), ("entries", _stamp, False))
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
@@ -107,14 +196,14 @@ def attempt(argv: list[str]) -> int | None:
 
     None when it has to go the long way.
     """
-    if argv[:1] != ["run"] or os.geteuid() == 0:
+    if not argv or argv[0] not in ("run", "shell") or os.geteuid() == 0:
         return None
     own, script = _split(argv)
     try:
         with open(_place(own), encoding="utf-8") as file:
             known = json.load(file)
-        for kind, follow in (("read", True), ("entries", False)):
-            if any(_stamp(path, follow) != stamp for path, stamp in known[kind].items()):
+        for kind, now, follow in _KINDS:
+            if any(now(path, follow) != stamp for path, stamp in known[kind].items()):
                 return None
         with open(known["index"], encoding="utf-8") as file:
             if f'"id":"{known["image"]}"' not in file.read():
@@ -126,7 +215,14 @@ def attempt(argv: list[str]) -> int | None:
     print(said, file=sys.stderr, flush=True)
     name = podman.container_name()
     template[template.index("--name") + 1] = name
-    return podman.run((*template, *script), name)
+    start = podman.live if argv[0] == "shell" else podman.run
+    return start((*template, *script), name)
+
+
+def _is_kept(path: str) -> bool:
+    """Whether a plan depends on this path; not on our cache, which says nothing that the world does not."""
+    cache = str(paths.cache())
+    return path != cache and not path.startswith(cache + os.sep)
 
 
 def remember(
@@ -136,6 +232,7 @@ def remember(
     read: Iterable[str],
     entries: Iterable[str],
     said: str,
+    script: Sequence[str],
     image: str,
     index: Path,
     command: tuple[str, ...],
@@ -143,29 +240,30 @@ def remember(
     """Keep what `attempt` needs to do the same again for the command line `argv`, when it can be trusted.
 
     `found` and `read` are the paths that were read, `entries` those of the trees (a link in them counts as such),
-    `said` is the line for the user, `index` the store's list of images, in which `image` (an id) must still stand,
-    and `command` runs it. A cache that cannot be written is no fault.
+    `said` is the line for the user, `script` the script's arguments, `index` the store's list of images, in which
+    `image` (an id) must still stand, and `command` runs it. A cache that cannot be written is no fault.
     """
-    own, script = _split(argv)
-    if not found.alone or (script and list(command[-len(script) :]) != script):
+    own, rest = _split(argv)
+    if not found.alone or (len(own) < len(argv) and rest != [*script]):
+        # What stands behind the `--` is left out of what is kept, so it must be the script's, all of it.
         return
-    cache = str(paths.cache())
     code = {str(module.__file__) for name, module in sys.modules.items() if name.startswith("ocicaliban")}
-    opened = {path for path in found.read if not path.startswith(cache)}
-    known: dict[str, object] = {
-        "read": {path: _stamp(path, True) for path in {*opened, *code, *read}},
+    known: dict[str, Any] = {
+        "read": {path: _stamp(path, True) for path in {*filter(_is_kept, found.read), *code, *read}},
         "entries": {path: _stamp(path, False) for path in entries},
     }
     newest = found.began - _RACY_NS
     for stamps in known.values():
-        assert isinstance(stamps, dict)
-        if any(stamp is not None and max(stamp[2], stamp[3]) > newest for stamp in stamps.values()):
+        if any(stamp is not None and max(stamp[-2:]) > newest for stamp in stamps.values()):
             return
+    for kind, wanted in (("asked", True), ("links", False)):
+        asked = {path: answer for (path, follow), answer in found.asked.items() if follow == wanted}
+        known[kind] = {path: answer for path, answer in asked.items() if _is_kept(path)}
     known |= {
         "index": str(index),
         "image": image,
-        "said": said,
-        "argv": command[: len(command) - len(script)],
+        "said": "\n".join([*found.notes, said]),
+        "argv": command[: len(command) - len(rest)],
     }
     place = Path(_place(own))
     with contextlib.suppress(OSError):

@@ -289,6 +289,13 @@ def load_recipe(folder: Path, origin: str) -> Recipe:
             if name in _SEEN or "/" in name:
                 place = _place(path, text, ("steps", number, "files"))
                 raise UsageError(f"{place}: the file '{name}' of a step cannot be called so", "give it another name")
+        for name in step.get("env", {}):
+            if not name.isidentifier() or not name.isascii():
+                place = _place(path, text, ("steps", number, "env"))
+                raise UsageError(f"{place}: '{name}' is no name for a variable", "letters, digits and _ make one")
+        if not str(step.get("to", "/")).startswith(("/", "${")):
+            place = _place(path, text, ("steps", number, "to"))
+            raise UsageError(f"{place}: '{step['to']}' is not absolute", f"/usr/app/{step['to']}, for example")
         for key in step:
             if key not in ("do", "when", *needed, *allowed):
                 place = _place(path, text, ("steps", number, key))

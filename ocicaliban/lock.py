@@ -27,11 +27,12 @@ class Resolved:
 
 @frozen(kw_only=True)
 class Lock:
-    """What ocicaliban.lock holds, by variant (cpu, gpu)."""
+    """What ocicaliban.lock holds, by variant (cpu, gpu); `jupyter` by interface and variant (lab-cpu)."""
 
     version: int = 1
     base: dict[str, Base] = field(factory=dict)
     python: dict[str, Resolved] = field(factory=dict)
+    jupyter: dict[str, Resolved] = field(factory=dict)
 
 
 def read(root: Path) -> Lock:
@@ -53,7 +54,8 @@ def read(root: Path) -> Lock:
 
 def write(root: Path, lock: Lock) -> None:
     """Replace the project's lock atomically; raises OSError when that cannot be, and leaves nothing then."""
-    body = tomli_w.dumps(asdict(lock), multiline_strings=True)
+    held = {name: value for name, value in asdict(lock).items() if value != {}}
+    body = tomli_w.dumps(held, multiline_strings=True)
     temporary = root / f".{NAME}.{os.getpid()}"
     head = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
     try:
@@ -73,3 +75,8 @@ def with_base(lock: Lock, variant: Variant, base: Base) -> Lock:
 def with_python(lock: Lock, variant: Variant, resolution: Resolved) -> Lock:
     """The lock with the resolution of a variant in it."""
     return evolve(lock, python={**lock.python, variant: resolution})
+
+
+def with_jupyter(lock: Lock, name: str, resolution: Resolved) -> Lock:
+    """The lock with the resolution of an interface of Jupyter's and a variant ("lab-cpu") in it."""
+    return evolve(lock, jupyter={**lock.jupyter, name: resolution})

@@ -38,7 +38,7 @@ class StepTemplate:
     env: dict[str, str] = field(factory=dict)
     files: dict[str, str] = field(factory=dict)
     cache: tuple[str, ...] = ()
-    tools: tuple[str, ...] = ()
+    tools: tuple[Literal["uv"], ...] = ()
     secrets: tuple[str, ...] | str = ()
     tree: str = ""
     to: str = ""
@@ -56,7 +56,7 @@ class LaunchTemplate:
     env: dict[str, str] = field(factory=dict)
     mounts: tuple[str, ...] = ()
     ports: tuple[str, ...] = ()
-    devices: tuple[str, ...] = ()
+    devices: tuple[Literal["gpu"], ...] = ()
     command: tuple[str, ...] | str = ()
     workdir: str = ""
 
@@ -141,7 +141,7 @@ class Base:
     """The image everything is built upon.
 
     `kind` says where it comes from; `digest` is empty while it is not resolved yet; `python` is the
-    version of the interpreter inside ("3.11.2").
+    version of the interpreter inside ("3.11.2"), `libc` that of glibc ("2.36").
     """
 
     kind: Literal["registry", "local", "archive", "bootstrap"]
@@ -149,6 +149,7 @@ class Base:
     digest: str = ""
     python: str = ""
     platform: str = ""
+    libc: str = ""
 
 
 @frozen(kw_only=True)
@@ -168,7 +169,9 @@ class Snapshot:
     """All that planning must know of the world, read beforehand.
 
     `source` is a tree's digest; `data` folders with theirs; `requirements` the groups of locked dependencies, each
-    with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found (see `cuda`).
+    with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found (see `cuda`);
+    `jupyter` what a notebook's server needs beside the requirements; `shell` the package of the shell that is wanted
+    beside bash.
     """
 
     variant: Variant
@@ -177,8 +180,10 @@ class Snapshot:
     data: tuple[tuple[str, str], ...] = ()
     requirements: tuple[tuple[str, str], ...] = ()
     cuda_libraries: str = ""
+    jupyter: str = ""
     module: str = ""
     command: tuple[str, ...] = ()
+    shell: str = ""
 
 
 @frozen(kw_only=True)

@@ -42,7 +42,8 @@ def order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     """
     by_name = {recipe.name: recipe for recipe in recipes}
     if len(by_name) != len(recipes):
-        raise UsageError("a mode lists a recipe twice")
+        twice = next(recipe.name for recipe in recipes if [r.name for r in recipes].count(recipe.name) > 1)
+        raise UsageError(f"the mode lists the recipe '{twice}' twice", "once is enough")
     provided: dict[str, str] = {}
     for recipe in recipes:
         if recipe.provides:
@@ -124,10 +125,12 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
         "cuda_libraries": snapshot.cuda_libraries,
         "lock": "".join(text for _, text in snapshot.requirements),
         "has_requirements": bool(snapshot.requirements),
+        "jupyter_lock": snapshot.jupyter,
         "source_tree": snapshot.source,
         "command": snapshot.command,
         "has_command": bool(snapshot.command),
         "module": snapshot.module,
+        "shell": snapshot.shell,
         "project": str(project.root),
     }
     repeated: dict[str, list[tuple[str, dict[str, Value]]]] = {

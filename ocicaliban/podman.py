@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocicaliban import proc
-from ocicaliban.errors import UsageError, nearest
+from ocicaliban.errors import OcicalibanError, UsageError, nearest
 
 if TYPE_CHECKING:
     # The shortest way to a running container goes through this module without the model.
@@ -28,12 +29,16 @@ def run_argv(
     terminal: tuple[bool, bool],
     extra: tuple[str, ...] = (),
     entrypoint: tuple[str, ...] = (),
+    detached: bool = False,
 ) -> tuple[str, ...]:
     """The command that runs a container; `terminal` is what `terminal()` tells.
 
+    One that is `detached` goes on by itself, and stays when it has ended, with what it said.
+
     An init process is put in, because the kernel does not deliver SIGTERM to a PID 1 that does not handle it.
     """
-    argv = ["podman", "run", "--rm", "--init", "--pull=never", "--name", name, "--network", "host"]
+    argv = ["podman", "run", "--detach" if detached else "--rm", "--init", "--pull=never"]
+    argv += ["--name", name, "--network", "host"]
     if terminal[0]:
         argv.append("-i")
     if all(terminal):
@@ -66,6 +71,18 @@ def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda
         return proc.foreground(proc.in_cgroup2(argv), on_signal=_Signals(name, ended).pass_on, meanwhile=meanwhile)
     finally:
         ended.set()
+
+
+def live(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
+    """Be the container called `name` where a terminal is ours, so that nothing stands between; else as `run`.
+
+    Whoever ends a shell at a terminal by a signal does not ask for its exit code, which podman 4.3 loses then.
+    """
+    if all(terminal()):
+        with contextlib.suppress(OSError, OcicalibanError):
+            meanwhile()
+        proc.become(proc.in_cgroup2(argv))
+    return run(argv, name, meanwhile)
 
 
 class _Signals:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from ocicaliban.errors import OcicalibanError, ToolError
 
@@ -154,10 +155,53 @@ def ok(argv: Sequence[str]) -> bool:
     return subprocess.run(list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
-def output(argv: Sequence[str]) -> str:
-    """A tool's stdout, whether it succeeds or not."""
+def output(argv: Sequence[str], *, errors: bool = False) -> str:
+    """A tool's stdout, whether it succeeds or not; with `errors` what it writes to stderr is in it."""
     tool(argv[0])
-    return subprocess.run(list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False, text=True).stdout
+    stderr = subprocess.STDOUT if errors else subprocess.DEVNULL
+    return subprocess.run(
+        list(argv), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, check=False, text=True
+    ).stdout
+
+
+@contextlib.contextmanager
+def waiting(argv: Sequence[str]) -> Iterator[Callable[[float | None], bool]]:
+    """Start a tool that waits for something; what is given tells whether it ended within so many seconds.
+
+    A Ctrl-C at the terminal does not reach it; it is ended at the end.
+    """
+    tool(argv[0])
+    # What a handler raises while Python forks is lost: signals have to wait until it is done.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+
+    def begin() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        _dies_with_us()
+
+    try:
+        child = subprocess.Popen(
+            list(argv),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=begin,
+        )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+    def ended(limit: float | None) -> bool:
+        try:
+            child.wait(limit)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    try:
+        yield ended
+    finally:
+        child.terminate()
+        child.wait()
 
 
 # What is passed on: USR1 and USR2 are a cluster's word that a job shall save its state.
@@ -206,3 +250,14 @@ def attended() -> bool:
         return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
         return True  # a terminal that controls another session
+
+
+def become(argv: Sequence[str]) -> NoReturn:
+    """Replace our process by a tool, so that nothing stands between it and the terminal."""
+    tool(argv[0])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Python ignores them, and what comes in its place would too.
+    for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
+        signal.signal(ignored, signal.SIG_DFL)
+    os.execvp(argv[0], list(argv))

@@ -29,6 +29,36 @@ def lines(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> t
     return tuple(rows)
 
 
+def difference(
+    one: Plan, other: Plan, left_out: Sequence[str] = (), always: Sequence[str] = (), *, mounts: str = ""
+) -> tuple[str, ...]:
+    """What two modes have in common and what not.
+
+    `mounts` is the one of them that mounts the project, where the other's image has a copy; `left_out` the paths that
+    this copy lacks, `always` those that anybody would expect it to lack.
+    """
+    keys, others = ({layer.name: layer.key for layer in plan.layers} for plan in (one, other))
+    rows = {
+        "in both": [*(["base"] if one.base_key == other.base_key else []), *(n for n in keys if n in others)],
+        f"in {one.mode} only": [name for name in keys if name not in others],
+        f"in {other.mode} only": [name for name in others if name not in keys],
+        "in both, not the same": ["base"] if one.base_key != other.base_key else [],
+    }
+    for name, key in keys.items():
+        if name in others and others[name] != key:
+            rows["in both"].remove(name)
+            rows["in both, not the same"].append(name)
+    width = max(len(title) for title, names in rows.items() if names)
+    out = [f"{title:{width}}  {', '.join(names)}" for title, names in rows.items() if names]
+    if left_out:
+        copies = one.mode if mounts == other.mode else other.mode
+        out += ["", f"seen in {mounts}, and left out of the image of {copies}:", *(f"  {path}" for path in left_out)]
+    if always:
+        names = sorted({posixpath.basename(path.rstrip("/")) for path in always})
+        out += ["", f"left out of every image: {', '.join(names)}"]
+    return tuple(out)
+
+
 def amount(count: int) -> str:
     """A number of bytes, for people."""
     if count < 1000:

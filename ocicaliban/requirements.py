@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,10 +28,59 @@ def entries(text: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def normalized(name: str) -> str:
+    """A package's name as indexes compare it (PyPA's name normalization)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def name(entry: str) -> str:
+    """The name of the package in an entry, normalized; empty for a path."""
+    match = _NAME.match(entry)
+    return normalized(match[0]) if match else ""
+
+
+def declared_hashes(texts: Iterable[str]) -> dict[str, frozenset[str]]:
+    """The hashes that requirements files give a package, by its name; none for a package without."""
+    found: dict[str, frozenset[str]] = {}
+    for text in texts:
+        for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+            hashes = frozenset(value.lower() for value in re.findall(r"--hash[= ]\s*(\w+:[0-9A-Fa-f]+)", line))
+            if hashes and (package := name(line.strip())):
+                found[package] = found.get(package, frozenset()) | hashes
+    return found
+
+
+def with_declared_hashes(text: str, declared: Mapping[str, frozenset[str]]) -> str:
+    """The entries with those of their hashes alone that are `declared` for the package, where any are.
+
+    uv takes hashes from the index and forgets the declared ones, which say what somebody looked at. Raises UsageError
+    for a package of which no declared hash is among them.
+    """
+    kept: list[str] = []
+    for entry in entries(text):
+        wanted = declared.get(name(entry))
+        if wanted is None:
+            kept.append(entry)
+            continue
+        head, *hashes = (line.strip().removesuffix("\\").strip() for line in entry.splitlines())
+        hashes = [line for line in hashes if line.removeprefix("--hash=") in wanted]
+        if not hashes:
+            raise UsageError(
+                f"no archive of {head.split(' ;')[0]} has a hash that the requirements declare for it",
+                "the declared hashes are wrong or not sha256, or the index has other files than it had: look into it",
+            )
+        kept.append(" \\\n    ".join([head, *hashes]) + "\n")
+    return "".join(kept)
+
+
 def installable(text: str, root: Path) -> str:
     """The entries without the project in the folder `root` itself, whose files a layer of their own brings.
 
-    Raises UsageError for what has no hash and cannot be had in the image: other folders, and version control.
+    Raises UsageError for what cannot be had in the image: other folders and version control, which have no hash, and
+    single archives of this machine.
     """
     from urllib.parse import unquote, urlsplit
 
@@ -41,11 +90,17 @@ def installable(text: str, root: Path) -> str:
             folder = Path(os.path.normpath(root / unquote(urlsplit(local[1]).path)))
             if folder == root:
                 continue
-            if "--hash" not in entry:
+            if "--hash" in entry:
+                # A build step sees folders of packages and indexes of this machine, and no single file.
+                links = os.path.relpath(folder.parent, root) if folder.is_relative_to(root) else str(folder.parent)
                 raise UsageError(
-                    f"the dependency '{entry.split(' ;')[0].strip()}' is a folder, which has no hash",
-                    "a package inside the project is importable as it is; name its own dependencies instead",
+                    f"the dependency '{entry.split()[0]}' is a file of this machine, which no build step sees",
+                    f"write '--find-links {links}' and, on a line of its own, NAME==VERSION",
                 )
+            raise UsageError(
+                f"the dependency '{entry.split(' ;')[0].strip()}' is a folder, which has no hash",
+                "a package inside the project is importable as it is; name its own dependencies instead",
+            )
         elif "--hash" not in entry and re.search(r"@\s*(?:git|hg|svn|bzr)\+", entry):
             raise UsageError(
                 f"the dependency '{entry.strip()}' comes from version control, which has no hash",

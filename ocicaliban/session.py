@@ -5,10 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban import base as bases
 from ocicaliban import (
@@ -22,12 +23,13 @@ from ocicaliban import (
     params,
     paths,
     podman,
+    shell,
     snapshot,
     weights,
 )
 from ocicaliban import plan as plans
 from ocicaliban.builder import Inputs
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import UsageError, nearest
 from ocicaliban.indexes import Indexes
 from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
@@ -46,8 +48,13 @@ class Planned:
     @property
     def inputs(self) -> Inputs:
         """What the builder needs beside the plan."""
-        secrets = {name: self.project.root / Path(file).expanduser() for name, file in self.project.secrets.items()}
-        return Inputs(trees=self.trees, secrets=secrets, indexes=self.indexes)
+        secrets = zip(self.project.secrets, _secret_files(self.project), strict=True)
+        return Inputs(trees=self.trees, secrets=dict(secrets), indexes=self.indexes)
+
+    @property
+    def mounts_project(self) -> bool:
+        """Whether the container sees the project's folder itself, and not a copy."""
+        return any(mount.endswith(f":{podman.APP}") for mount in self.plan.launch.mounts)
 
     @property
     def looked_for(self) -> tuple[Path, ...]:
@@ -152,10 +159,27 @@ def _is_in(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> No
         )
 
 
-def _secret_files(project: Project, folder: Path) -> tuple[str, ...]:
-    """Where the build secrets lie, relative to `folder`: those in it must not enter an image."""
-    files = (project.root / Path(file).expanduser() for file in project.secrets.values())
-    return tuple(os.path.relpath(file, folder) for file in files)
+def _secret_files(project: Project) -> tuple[Path, ...]:
+    """The files of the build secrets, which must not enter an image."""
+    return tuple(project.root / Path(file).expanduser() for file in project.secrets.values())
+
+
+def _not_source(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The paths that are no part of the source, whatever the ignore files say."""
+    return (*folders, lock.NAME)
+
+
+def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What lies in the project's folder, and an image of it does not have (see `snapshot.left_out`).
+
+    Folders of data, those in `dirs` too, come into an image as layers of their own.
+    """
+    root = project.root
+    return snapshot.left_out(root, memo=_memo(root, ""), exclude=_not_source(_folders(project, dirs)))
+
+
+_UNREAD = "not read"
+"""Stands for the source's digest where no image is built."""
 
 
 def read(
@@ -167,16 +191,24 @@ def read(
     extras: tuple[str, ...] = (),
     dirs: tuple[str, ...] = (),
     mount: bool = False,
+    shell_name: str = "",
+    settings: Mapping[str, Mapping[str, object]] | None = None,
     resolve: bool = True,
     fresh: bool = False,
+    contents: bool = True,
     say: Callable[[str], None] = lambda _: None,
 ) -> Planned:
     """Read the project in `root` and plan `mode` for it.
 
+    A mode with the recipe `shell` gets the one called `shell_name`, or else the user's own. `settings` are parameters
+    of recipes, by the recipe's name, that go before those of the project's configuration.
     Without `resolve` nothing is pulled, made or written: a base that the lock lacks stays unresolved in the plan, and
-    the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew.
+    the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew. Without `contents` nothing that
+    would enter an image is read, neither files nor dependencies: then only the launch of the plan is of use.
     """
     project = load.load_project(root, say)
+    for name, own in (settings or {}).items():
+        project = evolve(project, layers={**project.layers, name: {**project.layers.get(name, {}), **own}})
     recipes = catalog.recipes_for(project, mode)
     command = podman.entry_command(root, module)
     if mount:
@@ -190,11 +222,14 @@ def read(
     if base is None:
         base = bases.resolved(declared, fresh=fresh, say=say) if resolve else declared
     with_base = lock.with_base(locked, variant, base)
-    needs = _dependencies(project, recipes, with_base, variant, extras)
+    needs = _dependencies(project, recipes, with_base, variant, extras, say) if contents else _Needs()
     after = lock.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
+    interface, beside = _jupyter(project, recipes, with_base, variant, needs) if contents else ("", None)
+    if beside and base.python:
+        after = lock.with_jupyter(after, f"{interface}-{variant}", beside)
     if resolve and after != locked:
         _keep(root, after, say)
-    data, source, trees = _trees(project, recipes, command, dirs)
+    data, source, trees = _trees(project, recipes, command, dirs) if contents else ((), _UNREAD, {})
     world = Snapshot(
         variant=variant,
         base=base,
@@ -202,8 +237,10 @@ def read(
         data=data,
         requirements=needs.groups,
         cuda_libraries=needs.cuda_libraries,
+        jupyter=beside.requirements if beside else "",
         module=module,
         command=command,
+        shell=shell.package(shell.choose(shell_name, os.environ)) if any(r.name == "shell" for r in recipes) else "",
     )
     plan = plans.plan(project, recipes, mode, world)
     return Planned(project=project, plan=plan, trees=trees, gpus=gpus, indexes=needs.indexes)
@@ -231,17 +268,24 @@ class _Needs:
 
 
 def _dependencies(
-    project: Project, recipes: tuple[Recipe, ...], locked: Lock, variant: Variant, extras: tuple[str, ...]
+    project: Project,
+    recipes: tuple[Recipe, ...],
+    locked: Lock,
+    variant: Variant,
+    extras: tuple[str, ...],
+    say: Callable[[str], None],
 ) -> _Needs:
     recipe = next((recipe for recipe in recipes if recipe.name == "python"), None)
     if recipe is None:
         return _Needs()
     values = params.resolve(recipe, project.layers.get("python", {}), variant)
     given = str(values["requirements"])
+    path = dependencies.declaration(project, given)
+    if path is None and (name := dependencies.unread(project)):
+        say(f"note: {name} is not read; dependencies may stand in {', '.join(dependencies.FOUND)}")
     base = locked.base[variant]
     if not base.python:
         # Nobody knows yet for which Python: a layer will be there all the same.
-        path = dependencies.declaration(project, given)
         return _Needs(groups=(("", f"# {path.name}, not resolved yet\n"),)) if path else _Needs()
     wanted = tuple(sorted({*project.extras, *extras, *_tuple(values["extras"])}))
     asked = _cuda(project, recipes, variant)
@@ -256,28 +300,62 @@ def _dependencies(
     )
 
 
+_JUPYTER = {"lab": "jupyterlab", "notebook": "notebook"}
+
+
+def _jupyter(
+    project: Project, recipes: tuple[Recipe, ...], locked: Lock, variant: Variant, needs: _Needs
+) -> tuple[str, Resolved | None]:
+    """The interface that the recipe `jupyter` shall have, and what it needs beside the dependencies."""
+    recipe = next((recipe for recipe in recipes if recipe.name == "jupyter"), None)
+    if recipe is None:
+        return "", None
+    values = params.resolve(recipe, project.layers.get("jupyter", {}), variant)
+    interface = str(values["interface"])
+    wanted = _jupyter_packages(interface, str(values["version"]), _tuple(values["packages"]))
+    base = locked.base[variant]
+    if not base.python:
+        return interface, Resolved(inputs="", requirements=f"# {wanted[0]}, not resolved yet\n")
+    known = locked.jupyter.get(f"{interface}-{variant}")
+    below = "".join(text for _, text in needs.groups)
+    return interface, dependencies.jupyter(below, wanted, base, known, needs.indexes)
+
+
+def _jupyter_packages(interface: str, version: str, more: tuple[str, ...]) -> tuple[str, ...]:
+    """The requirements that the parameters of the recipe `jupyter` stand for; raises UsageError for wrong ones."""
+    if interface not in _JUPYTER:
+        raise UsageError(f"layers.jupyter.interface: there is no '{interface}'", nearest(interface, _JUPYTER))
+    package = _JUPYTER[interface]
+    if version:
+        if not re.fullmatch(r"\d+(\.\d+)*([a-z]+\d+)?", version):
+            raise UsageError(f"'{version}' is no version of {package}", "a version or its beginning, as in 4.4")
+        package += f"=={version}" + (".*" if version.replace(".", "").isdigit() else "")
+    # Older servers take their settings by other names.
+    return package, "jupyter-server>=2", *more
+
+
 def _trees(
     project: Project, recipes: tuple[Recipe, ...], command: tuple[str, ...], dirs: tuple[str, ...]
 ) -> tuple[tuple[tuple[str, str], ...], str, dict[str, Tree]]:
     """The folders of data with their digests, the source's digest, and all trees by digest."""
     root = project.root
     folders = _folders(project, dirs)
-    if folders and not any(recipe.each == "data" for recipe in recipes):
+    takes_data = any(recipe.each == "data" for recipe in recipes)
+    # Where the project is mounted, its folders of data are.
+    if folders and not takes_data and not any(recipe.name == "source-mount" for recipe in recipes):
         raise UsageError(
             f"the mode has no recipe for the folder of data '{folders[0]}'", 'add "data" to its list, before the source'
         )
+    secrets = _secret_files(project)
     trees: dict[str, Tree] = {}
     data: list[tuple[str, str]] = []
-    for name in folders:
-        tree = snapshot.read_tree(
-            root / name, memo=_memo(root, name), exclude=_secret_files(project, root / name), ignore=False
-        )
+    for name in folders if takes_data else ():
+        tree = snapshot.read_tree(root / name, memo=_memo(root, name), never=secrets, ignore=False)
         trees[tree.digest] = tree
         data.append((name, tree.digest))
     if not any(recipe.name == "source-copy" for recipe in recipes):
         return tuple(data), "", trees
-    left_out = (*folders, *_secret_files(project, root), lock.NAME)
-    tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=left_out)
+    tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(folders), never=secrets)
     _is_in(tree, command, folders)
     return tuple(data), tree.digest, {**trees, tree.digest: tree}
 

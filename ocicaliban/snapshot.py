@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fnmatch
 import functools
 import hashlib
 import json
@@ -11,7 +13,7 @@ import re
 import stat
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ DEFAULT_IGNORES = (
 )
 """Left out unless an ignore file re-includes them with `!`; at any depth."""
 
+_BUILT_IN = re.compile("|".join(map(fnmatch.translate, DEFAULT_IGNORES)))
 _DOCKER_FILES = (".containerignore", ".dockerignore")
 _GIT_FILE = ".gitignore"
 _GIT_EXCLUDE = ".git/info/exclude"
@@ -358,8 +361,17 @@ def _scan(absolute: str) -> list[os.DirEntry[str]]:
 class _Reader:
     """One walk over a folder."""
 
-    def __init__(self, root: str, old: _Memo, exclude: frozenset[str], memo: Path | None, ignore: bool) -> None:
+    def __init__(
+        self,
+        root: str,
+        old: _Memo,
+        exclude: frozenset[str],
+        never: frozenset[tuple[int, int]],
+        memo: Path | None,
+        ignore: bool,
+    ) -> None:
         self.root = root
+        self.never = never
         self.old = old
         self.new = _Memo(dirs={} if ignore else old.dirs)
         self.exclude = exclude
@@ -370,6 +382,26 @@ class _Reader:
 
     def walk(self) -> None:
         """Fill `entries` and `new`."""
+        for item, path, code, ignored in self.visit():
+            if code & _IGNORED:
+                continue
+            if not _is_utf8(path):
+                raise _fault(path, "has a name that is not UTF-8", "rename it")
+            if item.name.startswith(".wh."):
+                raise _fault(path, "has a name that means a removed file in an image's layer", "rename it")
+            if ignored:
+                self._add_dir(posixpath.dirname(path))
+            if code & _IS_DIR:
+                self._add_dir(path)
+            else:
+                self._add(item, path)
+
+    def visit(self, *, lenient: bool = False) -> Iterator[tuple[os.DirEntry[str], str, int, bool]]:
+        """Each entry with its path, its code, and whether its folder is ignored.
+
+        Of an ignored folder only the folder, unless something in it may be let in again. A folder that cannot be read
+        is a fault, but for a `lenient` visitor.
+        """
         if "." in self.exclude:
             return
         rules = _rules_of(self.root) if self.ignore else None
@@ -379,7 +411,7 @@ class _Reader:
             try:
                 found = _scan(absolute)
             except OSError as fault:
-                if ignored:
+                if ignored or lenient:
                     continue
                 raise _unreadable(prefix.rstrip("/") or ".", fault) from fault
             if isinstance(rules, _Git):
@@ -390,21 +422,9 @@ class _Reader:
                 path = prefix + item.name
                 if path in self.exclude or self._is_memo(item):
                     continue
-                if code & _IGNORED:
-                    if code & _DESCEND:
-                        pending.append((item.path, path + "/", True, rules))
-                    continue
-                if not _is_utf8(path):
-                    raise _fault(path, "has a name that is not UTF-8", "rename it")
-                if item.name.startswith(".wh."):
-                    raise _fault(path, "has a name that means a removed file in an image's layer", "rename it")
-                if ignored:
-                    self._add_dir(prefix.rstrip("/"))
-                if code & _IS_DIR:
-                    self._add_dir(path)
-                    pending.append((item.path, path + "/", False, rules))
-                else:
-                    self._add(item, path)
+                yield item, path, code, ignored
+                if code & _DESCEND if code & _IGNORED else code & _IS_DIR:
+                    pending.append((item.path, path + "/", bool(code & _IGNORED), rules))
 
     def _decisions(
         self, found: list[os.DirEntry[str]], prefix: str, rules: _Docker | _Git | None
@@ -443,6 +463,8 @@ class _Reader:
             status = item.stat(follow_symlinks=False)
         except OSError as fault:
             raise _unreadable(path, fault) from fault
+        if (status.st_dev, status.st_ino) in self.never:
+            return
         if stat.S_ISLNK(status.st_mode):
             self.entries.append(_link(item.path, path))
             return
@@ -471,12 +493,20 @@ def _digest(entries: tuple[Entry, ...]) -> str:
     return hashlib.sha256(b"ocicaliban-tree 1\0" + "".join(lines).encode()).hexdigest()
 
 
-def read_tree(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] = (), ignore: bool = True) -> Tree:
+def read_tree(
+    root: Path,
+    *,
+    memo: Path | None = None,
+    exclude: tuple[str, ...] = (),
+    never: tuple[Path, ...] = (),
+    ignore: bool = True,
+) -> Tree:
     """Read a folder as it enters an image, without what its ignore files leave out.
 
     Inputs: `root`, the folder; `memo`, a file that keeps digests and ignore decisions between reads (one for
     each root and set of options; never part of the tree itself); `exclude`, paths relative to `root` that are
-    always left out; `ignore`, False to read everything, whatever the ignore files and the built-in list say.
+    always left out; `never`, files that are left out under whatever name the folder has them, hard links included;
+    `ignore`, False to read everything, whatever the ignore files and the built-in list say.
 
     Of the ignore files the first that exists counts: .containerignore, .dockerignore (patterns as Docker reads
     them, except that `**` within a name stops at `/`), else every .gitignore and .git/info/exclude.
@@ -492,12 +522,45 @@ def read_tree(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] 
     absolute = os.path.abspath(root)
     memo = Path(os.path.abspath(memo)) if memo is not None else None
     old = _load_memo(memo) if memo is not None else _Memo()
-    reader = _Reader(absolute, old, frozenset(posixpath.normpath(path) for path in exclude), memo, ignore)
+    excluded = frozenset(posixpath.normpath(path) for path in exclude)
+    reader = _Reader(absolute, old, excluded, _identities(never), memo, ignore)
     reader.walk()
     if memo is not None and reader.new != old:
         _save_memo(memo, reader.new)
     entries = tuple(sorted(reader.entries, key=lambda entry: entry.path))
     return Tree(root=root, digest=_digest(entries), entries=entries)
+
+
+def _identities(files: tuple[Path, ...]) -> frozenset[tuple[int, int]]:
+    """What tells a file from all others, by whatever name it is found: of the files that there are."""
+    found = set()
+    for file in files:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            status = os.stat(file)
+            found.add((status.st_dev, status.st_ino))
+    return frozenset(found)
+
+
+def left_out(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """What the ignore files of a folder, or the built-in list, keep out of an image, by path.
+
+    An ignored folder stands for all in it, and ends with a slash. No file is read but the ignore files; `memo` is the
+    one of `read_tree`, which is not written here. A folder that cannot be read counts as empty.
+    """
+    old = _load_memo(memo) if memo is not None else _Memo()
+    excluded = frozenset(posixpath.normpath(path) for path in exclude)
+    reader = _Reader(os.path.abspath(root), old, excluded, frozenset(), memo, ignore=True)
+    found = (
+        _shown(path) + ("/" if code & _IS_DIR else "")
+        for _, path, code, _ in reader.visit(lenient=True)
+        if code & _IGNORED and not code & _DESCEND
+    )
+    return tuple(sorted(found))
+
+
+def is_built_in(path: str) -> bool:
+    """Whether the built-in list says of a path that is left out what anybody would expect: caches, `.git`, secrets."""
+    return _BUILT_IN.fullmatch(posixpath.basename(path.rstrip("/"))) is not None
 
 
 def whole_folders(tree: Tree) -> frozenset[str]:

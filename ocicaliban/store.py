@@ -31,7 +31,9 @@ def folder_for(layer: str, key: str) -> str:
 def settings_files() -> tuple[Path, ...]:
     """The files that may say where the store is."""
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
-    return config / "containers" / "storage.conf", Path("/etc/containers/storage.conf")
+    named = (os.environ.get(name) for name in ("CONTAINERS_STORAGE_CONF", "CONTAINERS_STORAGE_CONF_OVERRIDE"))
+    machine = (Path(folder) / "containers/storage.conf" for folder in ("/etc", "/usr/share"))
+    return *(Path(name) for name in named if name), config / "containers" / "storage.conf", *machine
 
 
 def index_file() -> Path:

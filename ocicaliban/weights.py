@@ -6,20 +6,12 @@ heavy packages change seldom; each group becomes a layer of its own, the heavies
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
-from ocicaliban.requirements import entries
+from ocicaliban.requirements import entries, name, normalized
 
 GROUPS = (("100MB+", 100_000_000), ("5MB+", 5_000_000), ("", 0))
 """A group's label, and from how many bytes (of the archive that an index offers) a package belongs to it."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-
-
-def normalized(name: str) -> str:
-    """A package's name as indexes compare it (PyPA's name normalization)."""
-    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def of_packages(pylock: Mapping[str, object]) -> dict[str, int]:
@@ -46,8 +38,7 @@ def groups(requirements: str, weights: Mapping[str, int]) -> tuple[tuple[str, st
     """
     found: dict[str, str] = {}
     for entry in entries(requirements):
-        name = _NAME.match(entry)
-        weight = weights.get(normalized(name[0]), 0) if name else 0
+        weight = weights.get(name(entry), 0)
         label = next(label for label, least in GROUPS if weight >= least)
         found[label] = found.get(label, "") + entry
     return tuple((label, found[label]) for label, _ in GROUPS if label in found)

@@ -10,7 +10,9 @@ from ocicaliban import __version__
 from ocicaliban.cli import image, layers
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
+from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
+from ocicaliban.cli.shell import shell
 from ocicaliban.errors import UsageError
 
 app = typer.Typer(
@@ -45,6 +47,8 @@ _START_SCRIPTS = ("run", "shell")
 
 app.command()(image.build)
 app.command(cls=Scripted)(image.run)
+app.command(cls=Scripted)(shell)
+app.command()(notebook)
 app.command()(image.plan)
 app.add_typer(layers.app, name="layers")
 app.command()(clean)

@@ -2,47 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache
+from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, ImageId, Module, Mount, NoCache, PodmanArgs
 
 if TYPE_CHECKING:
-    from ocicaliban import gpu
-    from ocicaliban.model import Image
+    from collections.abc import Iterator
+
+    from ocicaliban.cli.start import Ready
     from ocicaliban.session import Planned
 
 
 # The grammar of a reference in the OCI distribution spec, with a port and without a digest.
 _TAG = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
-
-
-def _require_user() -> None:
-    if os.geteuid() == 0:
-        _say("note: running as root; ocicaliban is made for an ordinary user, and needs no root")
-
-
-def _built(planned: Planned, no_cache: bool) -> Image:
-    from ocicaliban import builder
-
-    return builder.build(planned.plan, planned.inputs, say=_say, cache=not no_cache)
-
-
-def _record(planned: Planned) -> None:
-    from ocicaliban import record
-
-    record.save(planned.project.root, planned.plan, planned.trees)
 
 
 def build(
@@ -61,26 +41,27 @@ def build(
 ) -> None:
     """Build the project's image and print its id."""
     from ocicaliban import proc, session
+    from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
 
-    _require_user()
+    start.require_user()
     if tag and not _TAG.fullmatch(tag):
         raise UsageError(f"'{tag}' is no name for an image", "lower case, as in digits:v1 or ghcr.io/me/digits:v1")
     if cloud_key:
-        _say("note: no credential enters an image; give --cloud-key to `ocicaliban run`")
+        start.say("note: no credential enters an image; give --cloud-key to `ocicaliban run`")
     planned = session.read(
         Path.cwd(),
         mode,
         module,
-        gpus=session.choose_gpus(gpu_wanted, gpus, _say),
+        gpus=session.choose_gpus(gpu_wanted, gpus, start.say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         mount=mount,
         fresh=no_cache,
-        say=_say,
+        say=start.say,
     )
-    image = _built(planned, no_cache)
-    _record(planned)
+    image = start.built(planned, no_cache)
+    start.record_built(planned)
     if tag:
         proc.run(("buildah", "tag", image.id, tag))
     print(json.dumps({"id": image.id, "digest": image.digest, "key": planned.plan.key}) if as_json else image.id)
@@ -90,10 +71,8 @@ def run(
     context: typer.Context,
     module: Module = "",
     mode: Annotated[str, typer.Option("--mode", help="Which mode's recipes to build and run.")] = "run",
-    image_id: Annotated[str, typer.Option("--image-id", help="Run this image; build nothing.")] = "",
-    podman_args: Annotated[
-        str, typer.Option("--podman-args", "--docker-run-args", help="More arguments for `podman run`.")
-    ] = "",
+    image_id: ImageId = "",
+    podman_args: PodmanArgs = "",
     mount: Mount = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be done.")] = False,
     no_cache: NoCache = False,
@@ -105,93 +84,39 @@ def run(
     debug: Debug = False,
 ) -> None:
     """Build what is missing of the image and run MODULE in it; arguments after -- go to the script."""
-    from ocicaliban import hot, podman, proc, render, session, store
+    from ocicaliban import podman
+    from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
-    from ocicaliban.model import Image
 
     if not module and not image_id and mode == "run":
         raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run train.py -- --lr 0.1")
-    given = (*_cloud_key(cloud_key), *podman.words(podman_args))
-    if image_id and not proc.ok(("podman", "image", "exists", image_id)):
-        raise UsageError(f"there is no image '{image_id}'", "`podman images` lists them; `ocicaliban build` makes one")
-    if not dry_run:
-        _require_user()
-    with hot.recording() as found:
-        devices = session.choose_gpus(gpu_wanted, gpus, _say)
-        planned = session.read(
-            Path.cwd(),
-            mode,
-            module,
-            gpus=devices,
-            extras=tuple(extras or ()),
-            dirs=tuple(dirs or ()),
-            mount=mount,
-            resolve=not dry_run and not image_id,
-            fresh=no_cache,
-            say=_say,
-        )
-    if devices and not planned.plan.launch.devices:
-        if gpu_wanted or gpus:
-            raise UsageError(f"the mode '{mode}' has no recipe that brings the GPU", "add \"cuda\" to its list")
-        devices = ()
-    if not (image_id or context.obj.script or _starts(planned)):
+    asked = start.Asked(
+        mode=mode,
+        module=module,
+        image_id=image_id,
+        podman_args=podman_args,
+        mount=mount,
+        dry_run=dry_run,
+        no_cache=no_cache,
+        gpu_wanted=gpu_wanted,
+        gpus=gpus,
+        extras=tuple(extras or ()),
+        dirs=tuple(dirs or ()),
+        cloud_key=cloud_key,
+    )
+    ready = start.ready(asked)
+    args = context.obj.script
+    if not (image_id or args or _starts(ready.planned)):
         hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
         raise UsageError(f"the mode '{mode}' has nothing to start", hint)
+    entrypoint = podman.entry_command(Path.cwd(), module) if image_id else ()
     if dry_run:
-        for line in render.lines(planned.plan, *_state(planned)):
-            print(f"# {line}")
-    making = ""
-    if image_id:
-        image = Image(id=image_id, digest="", key="")
-    elif dry_run:
-        words = ["ocicaliban", "build", "--mode", mode]
-        words += ["--gpus", ",".join(device.qualified for device in devices)] if devices else ["--nogpu"]
-        words += [word for extra in extras or () for word in ("--extras", extra)]
-        words += [word for folder in dirs or () for word in ("--dir", folder)]
-        words += [flag for flag, wanted in (("--mount", mount), ("--no-cache", no_cache)) if wanted]
-        # A failing build would leave podman without an image in the middle of its words.
-        making = f"image=$({shlex.join([*words, *([module] if module else [])])}) || exit\n"
-        image = Image(id='"$image"', digest="", key="")
-    else:
-        image = _built(planned, no_cache)
-    where = f"running on {'the GPU: ' + ', '.join(d.qualified for d in devices) if devices else 'the CPU'}"
-    name = podman.container_name(given)
-    options, extra, script = _gpu_arguments(devices, dry_run)
-    argv = podman.run_argv(
-        image,
-        planned.plan.launch,
-        context.obj.script,
-        name=name,
-        terminal=podman.terminal(),
-        extra=(*extra, *given),
-        entrypoint=podman.entry_command(Path.cwd(), module) if image_id else (),
-    )
-    argv = (argv[0], *options, *argv[1:])
-    if dry_run:
-        print(script + making, end="")
-        raw = {*options[1:], *(() if image_id else (image.id,))}
-        print(" ".join(word if word in raw else shlex.quote(word) for word in proc.in_cgroup2(argv)))
+        print("\n".join(_dry_run(ready, args, entrypoint)))
         return
-    _say(where)
-
-    def meanwhile() -> None:
-        if image_id:
-            return
-        _record(planned)
-        if no_cache or podman_args or cloud_key:
-            return
-        hot.remember(
-            context.obj.argv,
-            found,
-            read=(*map(str, (*planned.looked_for, *store.settings_files())), proc.tool("podman"), *options[1:]),
-            entries=planned.paths(),
-            said=where,
-            image=image.id,
-            index=store.index_file(),
-            command=argv,
-        )
-
-    raise typer.Exit(podman.run(argv, name, meanwhile))
+    image = ready.image()
+    command = ready.command(image, args, entrypoint=entrypoint)
+    start.say(ready.said)
+    raise typer.Exit(podman.run(command.argv, command.name, lambda: ready.keep(context.obj.argv, image, command)))
 
 
 # What images for others to build upon have as their command.
@@ -215,34 +140,30 @@ def _starts(planned: Planned) -> bool:
     return len(words) > 1 or (len(words) == 1 and os.path.basename(words[0]) not in _BARE)
 
 
-def _cloud_key(path: str) -> tuple[str, ...]:
-    """podman's options that let the container, and no image, have the key file."""
-    from ocicaliban import podman
-    from ocicaliban.errors import UsageError
+def _dry_run(ready: Ready, args: tuple[str, ...], entrypoint: tuple[str, ...]) -> Iterator[str]:
+    """The lines of a script that does what `run` would do."""
+    from ocicaliban import proc, render
+    from ocicaliban.model import Image
 
-    if not path:
-        return ()
-    file = Path(path).expanduser().absolute()
-    if not file.is_file():
-        raise UsageError(f"--cloud-key: there is no file {file}", "give the path of a service account's JSON key")
-    inside = "/run/secrets/cloud-key.json"
-    return *podman.bind(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
-
-
-def _gpu_arguments(devices: tuple[gpu.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """podman's global options, run's options, and for a dry run the lines of shell that come before them."""
-    from ocicaliban import gpu, paths, proc
-
-    if not devices:
-        return (), (), ""
-    words = proc.run(("podman", "--version")).split()
-    version = tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
-    options, hooks = gpu.arguments(devices, version)
-    if not hooks:
-        return (), options, ""
-    if dry_run:
-        return ("--hooks-dir", '"$hooks"'), options, gpu.hooks_script(hooks)
-    return ("--hooks-dir", str(gpu.write_hooks(hooks, paths.cache() / "hooks"))), options, ""
+    asked = ready.asked
+    for line in render.lines(ready.planned.plan, *_state(ready.planned)):
+        yield f"# {line}"
+    if asked.image_id:
+        image = Image(id=asked.image_id, digest="", key="")
+    else:
+        words = ["ocicaliban", "build", "--mode", asked.mode]
+        words += ["--gpus", ",".join(device.qualified for device in ready.devices)] if ready.devices else ["--nogpu"]
+        words += [word for extra in asked.extras for word in ("--extras", extra)]
+        words += [word for folder in asked.dirs for word in ("--dir", folder)]
+        words += [flag for flag, wanted in (("--mount", asked.mount), ("--no-cache", asked.no_cache)) if wanted]
+        words += [asked.module] if asked.module else []
+        # A failing build in podman's own words would leave it without an image there.
+        yield f"image=$({shlex.join(words)}) || exit"
+        image = Image(id='"$image"', digest="", key="")
+    command = ready.command(image, args, entrypoint=entrypoint)
+    yield from command.script.splitlines()
+    raw = {*command.options[1:], *(() if asked.image_id else (image.id,))}
+    yield " ".join(word if word in raw else shlex.quote(word) for word in proc.in_cgroup2(command.argv))
 
 
 def _state(planned: Planned) -> tuple[dict[str, int], dict[str, str]]:
@@ -267,6 +188,7 @@ def plan(
     module: Module = "",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     containerfile: Annotated[bool, typer.Option("--containerfile", help="As a plain Containerfile.")] = False,
+    diff: Annotated[str, typer.Option("--diff", metavar="MODE", help="What differs from this mode instead.")] = "",
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
@@ -276,20 +198,27 @@ def plan(
     """Show the stack of layers and which of them are there."""
     from ocicaliban import base as bases
     from ocicaliban import render, session, snapshot
+    from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
 
-    if as_json and containerfile:
-        raise UsageError("--json and --containerfile exclude each other")
-    planned = session.read(
+    if as_json + containerfile + bool(diff) > 1:
+        raise UsageError("--json, --containerfile and --diff exclude each other")
+    read = functools.partial(
+        session.read,
         Path.cwd(),
-        mode,
-        module,
-        gpus=session.choose_gpus(gpu_wanted, gpus, _say),
+        gpus=session.choose_gpus(gpu_wanted, gpus, start.say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         resolve=False,
     )
-    if containerfile:
+    planned = read(mode, module)
+    if diff:
+        other = read(diff)
+        mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
+        left_out = session.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
+        missed, always = ([path for path in left_out if snapshot.is_built_in(path) is known] for known in (False, True))
+        print("\n".join(render.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))))
+    elif containerfile:
         root = Path.cwd()
         sources = {
             digest: render.Source(

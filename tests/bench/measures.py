@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.client
 import os
+import socket
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +12,7 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
-from ocicaliban import host
+from ocicaliban import host, proc
 from tests.bench.measure import Measure, Sample
 from tests.bench.workshop import REPOSITORY, SCRIPT, BenchError, Containerfile, Project, Workshop
 
@@ -29,6 +31,23 @@ def _unchanged(shop: Workshop) -> Iterator[Sequence[Sample]]:
     podman = project.podman_run(image)
     shop.timed(podman)
     yield lambda: project.ocicaliban("run", SCRIPT).wall, lambda: shop.timed(podman).wall
+
+
+# Without these options podman takes longer.
+BARE = ("podman", "run", "--rm", "--init", "--pull=never", "--network", "host")
+
+
+@contextmanager
+def _shell(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    project = shop.project("shell", {SCRIPT: "print('trained')\n"})
+    image = project.ocicaliban("build", "--mode", "shell").out
+    shop.made(project.images("shell"))
+    project.ocicaliban("shell", "--", "true")
+    time.sleep(2.5)  # until then what was read is too young to be trusted
+    project.ocicaliban("shell", "--", "true")
+    podman = proc.in_cgroup2((*BARE, image, "true"))
+    shop.timed(podman)
+    yield lambda: project.ocicaliban("shell", "--", "true").wall, lambda: shop.timed(podman).wall
 
 
 def _edit(project: Project, number: int) -> None:
@@ -170,6 +189,45 @@ def _dependency(shop: Workshop) -> Iterator[Sequence[Sample]]:
     yield ours, other
 
 
+# --- notebooks ---
+
+
+def _answers(port: int, path: str) -> bool:
+    """Whether a server answers there; where none does, after a short while."""
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+    try:
+        connection.request("GET", path)
+        return connection.getresponse().status == http.HTTPStatus.OK
+    except OSError:
+        time.sleep(0.02)
+        return False
+    finally:
+        connection.close()
+
+
+@contextmanager
+def _notebook(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    project = shop.project("notebook", {SCRIPT: ""})
+    image = project.ocicaliban("build", "--mode", "notebook").out
+    shop.made(project.images("notebook"))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    mine = (*shop.command, "notebook", "--nogpu", "--bare", "--port", str(port))
+    jupyter = ("jupyter-lab", "--allow-root", "--no-browser", f"--port={port}", "--IdentityProvider.token=bench")
+    podman = ("podman", "run", "--rm", "--init", "--network", "host", "--volume", f"{project.folder}:/usr/app")
+    theirs = proc.in_cgroup2((*podman, image, *jupyter))
+
+    def ours() -> float:
+        return shop.until(mine, lambda child: bool(child.stdout and child.stdout.readline()), project.folder)
+
+    def plain() -> float:
+        return shop.until(theirs, lambda _: _answers(port, "/api/status?token=bench"), project.folder)
+
+    ours(), plain()
+    yield ours, plain
+
+
 # --- starting up ---
 
 COMPLETION = {"_OCICALIBAN_COMPLETE": "complete_bash", "COMP_WORDS": "ocicaliban pl", "COMP_CWORD": "1"}
@@ -261,6 +319,15 @@ MEASURES: tuple[Measure[Workshop], ...] = (
         needs=IMAGE_TOOLS,
     ),
     Measure(
+        name="shell",
+        what="nothing changed: `shell -- true`, against a bare `podman run`",
+        limit=2.5,
+        unit="times",
+        runs=21,
+        prepare=_shell,
+        needs=IMAGE_TOOLS,
+    ),
+    Measure(
         name="edited",
         what="one file edited: `run`, against `buildah build --layers` and `podman run`",
         limit=0.6,
@@ -276,6 +343,15 @@ MEASURES: tuple[Measure[Workshop], ...] = (
         unit="times",
         runs=3,
         prepare=_dependency,
+        needs=IMAGE_TOOLS,
+    ),
+    Measure(
+        name="notebook",
+        what="`notebook` until it serves, against `jupyter lab` in the same image by `podman run`",
+        limit=1.2,
+        unit="times",
+        runs=11,
+        prepare=_notebook,
         needs=IMAGE_TOOLS,
     ),
     *_start_measures(),

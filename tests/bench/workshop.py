@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -91,6 +91,26 @@ class Workshop:
                 raise BenchError(f"{shlex.join(argv)} ended with {child.returncode}\n{words}")
             return Took(wall=wall, cpu=usage.ru_utime + usage.ru_stime, out=out.read().decode().strip())
 
+    def until(self, argv: Sequence[str], ready: Callable[[subprocess.Popen[str]], bool], cwd: Path) -> float:
+        """The seconds until `ready` says so of the server that `argv` starts; then it is ended, which is not counted.
+
+        Raises BenchError with the server's own words when it ends before.
+        """
+        with tempfile.TemporaryFile("w+") as err:
+            start = time.perf_counter()
+            child = subprocess.Popen(
+                argv, cwd=cwd, env=self.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=err, text=True
+            )
+            try:
+                while not ready(child):
+                    if child.poll() is not None:
+                        err.seek(0)
+                        raise BenchError(f"{shlex.join(argv)} ended with {child.returncode}\n{err.read().strip()}")
+                return time.perf_counter() - start
+            finally:
+                child.terminate()
+                child.communicate()
+
     @cached_property
     def lock(self) -> str:
         """The lock of a project with the base alone, which is made once; no image registry is needed for it."""
@@ -153,9 +173,9 @@ class Project:
         self.workshop.made(self.images())
         return took.wall
 
-    def images(self) -> list[str]:
+    def images(self, mode: str = "run") -> list[str]:
         """The names of its layers' images, from the bottom up."""
-        layers = json.loads(self.ocicaliban("plan", "run", SCRIPT, "--json").out)["layers"]
+        layers = json.loads(self.ocicaliban("plan", mode, SCRIPT, "--json").out)["layers"]
         return [store.name_for(layer["name"], layer["key"]) for layer in layers]
 
     def containerfile(self) -> str:

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -10,22 +11,24 @@ CONFIG = '[layers.base]\nbootstrap = "debian:bookworm"\n'
 Done = subprocess.CompletedProcess[str]
 
 
-def environment(extra: dict[str, str] | None = None) -> dict[str, str]:
+def environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1", **(extra or {})}
 
 
 def command(*args: str) -> list[str]:
-    return [sys.executable, "-m", "ocicaliban", args[0], "--nogpu", *args[1:]]
+    """The command line; nothing runs on a GPU of this machine by chance."""
+    plain = args[0] not in ("build", "run", "plan", "shell") or not {"--gpu", "--gpus", "--nogpu"}.isdisjoint(args)
+    return [sys.executable, "-m", "ocicaliban", args[0], *(() if plain else ("--nogpu",)), *args[1:]]
 
 
-def call(folder: Path, *args: str, env: dict[str, str] | None = None) -> Done:
+def call(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
     return subprocess.run(
         command(*args), cwd=folder, env=environment(env), stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=240,
     )  # fmt: skip
 
 
-def ok(folder: Path, *args: str, env: dict[str, str] | None = None) -> Done:
+def ok(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
     done = call(folder, *args, env=env)
     assert done.returncode == 0, done.stderr
     return done
@@ -33,11 +36,18 @@ def ok(folder: Path, *args: str, env: dict[str, str] | None = None) -> Done:
 
 def built(done: Done) -> list[str]:
     """The layers that a command made, in order."""
-    return [line.removesuffix(": building") for line in done.stderr.splitlines() if line.endswith(": building")]
+    return layers_in(done.stderr)
 
 
-def write(folder: Path, files: dict[str, str]) -> None:
+def layers_in(stderr: str) -> list[str]:
+    """The layers that a command made, by what it printed."""
+    return [line.removesuffix(": building") for line in stderr.splitlines() if line.endswith(": building")]
+
+
+def write(folder: Path, files: Mapping[str, str]) -> Path:
+    """Lay out files in a folder, which is returned."""
     for name, text in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
+    return folder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.program import CONFIG, built, ok, write
+from tests.integration.program import CONFIG, built, call, ok, write
 
 PROJECT = """
 [project]
@@ -94,3 +94,44 @@ def test_what_an_index_of_the_project_alone_has_is_installed_too(
     write(tmp_path, {"run.py": "import ocicaliban_private\nprint(ocicaliban_private.WHERE)\n"})
     _wheel(tmp_path / "wheels", "ocicaliban_private")
     assert ok(tmp_path, "run", "run.py").stdout == "from the folder\n"
+
+
+REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
+    "a hash that no archive has": (
+        {"requirements.txt": f"six==1.16.0 --hash=sha256:{'0' * 64}\n"},
+        "no archive of six==1.16.0 has a hash that the requirements declare",
+        "look into it",
+    ),
+    "a uv.lock that is out of date": (
+        {"pyproject.toml": PROJECT.replace('"six"', '"six", "rich"')},
+        "uv.lock is not up to date with what the project declares",
+        "run `uv lock`",
+    ),
+    "a Python that the base does not have": (
+        {"pyproject.toml": PROJECT.replace(">=3.9", ">=3.99")},
+        "pyproject.toml requires Python >=3.99, and the base has 3.11.",
+        "take another base",
+    ),
+    "an extra that is not declared": (
+        {"pyproject.toml": PROJECT, "ocicaliban.toml": f'extras = ["plot"]\n{CONFIG}'},
+        "pyproject.toml declares no extra 'plot'",
+        "there are: cpu, gpu",
+    ),
+    "extras of a list": (
+        {"requirements.txt": "six\n", "ocicaliban.toml": f'extras = ["plot"]\n{CONFIG}'},
+        "cannot be resolved\nRequesting extras",
+        "extras are declared in a pyproject.toml",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_dependencies_are_refused_before_anything_is_built(case: str, base_lock: str, tmp_path: Path) -> None:
+    files, message, hint = REFUSED[case]
+    if case == "a uv.lock that is out of date":
+        _uv_lock(tmp_path)
+    write(tmp_path, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, **files})
+    done = call(tmp_path, "build")
+    assert done.returncode != 0
+    assert message in done.stderr and hint in done.stderr
+    assert built(done) == []

@@ -186,6 +186,13 @@ def test_nogpu_runs_on_the_cpu(equipped: Machine) -> None:
     assert "running on the CPU\n" in said
 
 
+def test_a_shell_has_the_gpu_that_is_asked_for(equipped: Machine) -> None:
+    done = equipped.call("shell", "--gpus", "1", "--", "python3", "look.py")
+    assert done.returncode == 0, done.stderr
+    assert (json.loads(done.stdout)["nodes"], json.loads(done.stdout)["mark"]) == (["examplegpu1"], "it's here")
+    assert "running on the GPU: example.com/gpu=1\n" in done.stderr
+
+
 def test_the_dry_runs_script_does_the_same_and_leaves_nothing(equipped: Machine, tmp_path: Path) -> None:
     script = equipped.call("run", "--dry-run", "--gpus", "0", "look.py")
     assert script.returncode == 0, script.stderr

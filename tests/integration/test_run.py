@@ -186,11 +186,13 @@ def test_the_script_of_a_dry_run_does_the_same_and_ends_where_the_build_fails(ma
     assert "podman" not in done.stderr
 
 
-@pytest.mark.parametrize("module", ["say.py", ""])
-def test_a_mode_in_which_nothing_starts_is_refused(make: Make, module: str) -> None:
-    done = call(make({"say.py": ""}), "run", "--mode", "notebook", *filter(None, [module]))
+@pytest.mark.parametrize(("args", "hint"), [(["cloud"], "MODULE"), (["plain", "say.py"], '"command"')])
+def test_a_mode_in_which_nothing_starts_is_refused(make: Make, args: list[str], hint: str) -> None:
+    folder = make({"say.py": "", "ocicaliban.toml": CONFIG + '[modes]\nplain = ["base", "source-copy"]\n'})
+    done = call(folder, "run", "--mode", *args)
     assert done.returncode == 2
-    assert "the mode 'notebook'" in done.stderr
+    assert f"the mode '{args[0]}' has nothing to start" in done.stderr
+    assert hint in done.stderr
     assert built(done) == []
 
 
@@ -198,6 +200,7 @@ def test_image_id_runs_that_image(make: Make) -> None:
     folder = make({"say.py": "import sys\nprint('first', *sys.argv[1:])\n"})
     first = ok(folder, "build", "say.py").stdout.strip()
     (folder / "say.py").write_text("print('second')\n")
+    os.mkfifo(folder / "fifo")  # a project that could not be read
     done = ok(folder, "run", "--image-id", first, "say.py")
     assert done.stdout == "first\n"
     assert built(done) == []

@@ -91,7 +91,7 @@ def test_a_measure_is_taken_for_real(capsys: pytest.CaptureFixture[str]) -> None
 def test_an_unknown_measure_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         main(["speed"])
-    assert "there is no measure 'speed'; there are unchanged, edited, " in capsys.readouterr().err
+    assert "there is no measure 'speed'; there are unchanged, shell, edited, " in capsys.readouterr().err
 
 
 def test_missing_tools_are_named_before_anything_is_measured(

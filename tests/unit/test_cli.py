@@ -44,7 +44,7 @@ def test_what_belongs_to_the_script_goes_after_two_dashes(
     assert told in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", ["plan", "run --help", "layers --help"])
+@pytest.mark.parametrize("words", ["plan", "run --help", "shell --help", "layers --help"])
 def test_help_and_completion_import_nothing_that_is_slow(words: str) -> None:
     slow = ("cattrs", "podman", "rich", "json5", "pathspec", "google", "sqlite3")
     code = (

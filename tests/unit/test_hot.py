@@ -48,7 +48,13 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     return calls
 
 
-def _remember(home: Path, *script: str, settled: bool = True, meanwhile: Callable[[], object] = lambda: None) -> None:
+def _remember(
+    home: Path,
+    *script: str,
+    command: str = "run",
+    settled: bool = True,
+    meanwhile: Callable[[], object] = lambda: None,
+) -> None:
     project = home / "project"
     with hot.recording() as found:
         (project / "ocicaliban.toml").read_text()
@@ -56,13 +62,14 @@ def _remember(home: Path, *script: str, settled: bool = True, meanwhile: Callabl
         meanwhile()
     if settled:
         found.began += 3_000_000_000
-    argv = ["run", "train.py", *(["--", *script] if script else [])]
+    argv = [command, "train.py", *(["--", *script] if script else [])]
     hot.remember(
         argv,
         found,
         read=(str(home / "layers"),),
         entries=[str(path) for path in (project, *project.rglob("*"))],
         said="running on the CPU",
+        script=script,
         image="1d",
         index=home / "images.json",
         command=("podman", "run", "--name", "n", "1d", *script),
@@ -144,6 +151,30 @@ def test_what_changed_just_now_is_not_trusted(home: Path, ran: Ran) -> None:
     assert hot.attempt(["run", "train.py"]) is None
 
 
+def test_what_came_after_the_dashes_must_be_the_scripts_alone(home: Path, ran: Ran) -> None:
+    with hot.recording() as found:
+        pass
+    found.began += 3_000_000_000
+    hot.remember(
+        ["run", "--", "train.py"], found, read=(), entries=(), said="", script=(), image="1d",
+        index=home / "images.json", command=("podman", "run", "--name", "n", "1d", "train.py"),
+    )  # fmt: skip
+    assert hot.attempt(["run"]) is None
+    assert hot.attempt(["run", "--", "train.py"]) is None
+
+
+def test_what_planning_told_is_told_again(home: Path, ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
+    with hot.recording() as found:
+        found.noting(lambda line: None)("note: one")
+    found.began += 3_000_000_000
+    hot.remember(
+        ["run", "train.py"], found, read=(), entries=(), said="running", script=(), image="1d",
+        index=home / "images.json", command=("podman", "run", "--name", "n", "1d"),
+    )  # fmt: skip
+    assert hot.attempt(["run", "train.py"]) == 7
+    assert capsys.readouterr().err == "note: one\nrunning\n"
+
+
 @pytest.mark.parametrize("asked", [lambda: subprocess.run([sys.executable, "-c", ""], check=True)])
 def test_a_plan_that_asked_a_process_is_not_replayed(asked: Callable[[], object], home: Path, ran: Ran) -> None:
     _remember(home, meanwhile=asked)
@@ -154,3 +185,15 @@ def test_root_goes_the_long_way(home: Path, ran: Ran, monkeypatch: pytest.Monkey
     _remember(home)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert hot.attempt(["run", "train.py"]) is None
+
+
+def test_a_shell_is_replayed_with_the_command_that_comes_after(
+    home: Path, ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _remember(home, command="shell")
+    monkeypatch.setattr(podman, "live", podman.run)  # as it is without a terminal, and not our end with one
+    assert hot.attempt(["shell", "train.py", "--", "ls", "-l"]) == 7
+    ((argv, name),) = ran
+    assert argv == ("podman", "run", "--name", name, "1d", "ls", "-l")
+    monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
+    assert hot.attempt(["shell", "train.py"]) is None

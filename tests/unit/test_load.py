@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -223,4 +224,19 @@ def test_a_steps_file_cannot_hide_what_a_step_sees_anyway(name: str, tmp_path: P
     recipe = 'summary = "s"\n[[steps]]\ndo = "run"\nscript = "go.sh"\nfiles = { "NAME" = "x" }\n'
     (tmp_path / "layer.toml").write_text(recipe.replace("NAME", name))
     with pytest.raises(UsageError, match=r"layer\.toml:5: the file .* cannot be called so"):
+        load_recipe(tmp_path, "project")
+
+
+@pytest.mark.parametrize(
+    ("lines", "fault"),
+    [
+        ('do = "run"\nscript = "go.sh"\ntools = ["pip"]', "expected one of uv, got 'pip'"),
+        ('do = "run"\nscript = "go.sh"\nenv = { "A B" = "1" }', "'A B' is no name for a variable"),
+        ('do = "copy"\ntree = "${source_tree}"\nto = "app"', "'app' is not absolute"),
+    ],
+)
+def test_a_step_that_cannot_work_is_refused(lines: str, fault: str, tmp_path: Path) -> None:
+    (tmp_path / "go.sh").write_text("")
+    (tmp_path / "layer.toml").write_text(f'summary = "s"\n[[steps]]\n{lines}\n')
+    with pytest.raises(UsageError, match=re.escape(fault)):
         load_recipe(tmp_path, "project")

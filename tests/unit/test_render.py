@@ -49,6 +49,31 @@ def test_a_plan_of_nothing() -> None:
     assert render.as_json(plan, {}, {})["key"] == "0" * 64
 
 
+def test_the_difference_of_two_modes() -> None:
+    base = Base(kind="local", reference="b", digest="1")
+    layers = {name: PlannedLayer(name=name, steps=(), key=name) for name in ("apt", "python", "mount", "copy")}
+    other_python = PlannedLayer(name="python", steps=(), key="another")
+
+    def mode(name: str, *stack: PlannedLayer) -> Plan:
+        return Plan(mode=name, base=base, base_key="k", layers=stack, launch=Launch())
+
+    shell = mode("shell", layers["apt"], layers["python"], layers["mount"])
+    run = mode("run", layers["apt"], other_python, layers["copy"])
+    for one, other in ((shell, run), (run, shell)):
+        lines = render.difference(one, other, ("a.log", "data/"), (".git/", "x/__pycache__/"), mounts="shell")
+        assert sorted(lines[:4]) == [
+            "in both                base, apt",
+            "in both, not the same  python",
+            "in run only            copy",
+            "in shell only          mount",
+        ]
+        assert lines[4:] == (
+            *("", "seen in shell, and left out of the image of run:", "  a.log", "  data/"),
+            *("", "left out of every image: .git, __pycache__"),
+        )
+    assert render.difference(shell, shell) == ("in both  base, apt, python, mount",)
+
+
 def _copied(tree: Tree, *whole: str, folder: str = ".") -> list[str]:
     plan = evolve(PLAN, layers=(PlannedLayer(name="source-copy", steps=(Copy(tree="t", to="/app"),), key="1" * 64),))
     text = render.containerfile(plan, {"t": render.Source(folder=folder, tree=tree, whole=frozenset(whole))})

@@ -9,7 +9,7 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base
-from ocicaliban.requirements import entries, from_pylock, installable
+from ocicaliban.requirements import declared_hashes, entries, from_pylock, installable, with_declared_hashes
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 ROOT = Path("/home/me/my project")
@@ -41,9 +41,37 @@ def test_version_control_has_no_hash() -> None:
 
 
 def test_an_archive_with_its_hash_is_installed() -> None:
-    local = "x @ file:///wheels/x-1-py3-none-any.whl \\\n    --hash=sha256:aa\n"
     remote = "y @ https://example.org/y-1.zip \\\n    --hash=sha256:bb\n"
-    assert installable(local + remote, ROOT) == local + remote
+    assert installable(remote, ROOT) == remote
+
+
+@pytest.mark.parametrize(
+    ("head", "links"),
+    [
+        ("./wheels/x-1-py3-none-any.whl", "wheels"),
+        ("x @ file:///home/me/my%20project/x-1.tar.gz", "."),
+        ("x @ file:///elsewhere/x-1.zip", "/elsewhere"),
+    ],
+)
+def test_an_archive_of_this_machine_is_refused_with_the_way_to_name_it(head: str, links: str) -> None:
+    with pytest.raises(UsageError, match="is a file of this machine") as caught:
+        installable(f"{head} \\\n    --hash=sha256:aa\n", ROOT)
+    assert f"'--find-links {links}'" in caught.value.hint
+
+
+def test_of_the_hashes_those_that_are_declared_are_kept() -> None:
+    other = "idna==3 \\\n    --hash=sha256:cc\n"
+    text = "Six [x] == 1.17.0 \\\r\n  --hash=sha256:BB --hash sha256:ff # sdist\nidna\n"
+    declared = declared_hashes([text, "six --hash=sha256:ee ; python_version < '3'"])
+    assert declared == {"six": {"sha256:bb", "sha256:ee", "sha256:ff"}}
+    assert with_declared_hashes(SIX + other, declared) == "six==1.17.0 \\\n    --hash=sha256:bb\n" + other
+    assert with_declared_hashes(SIX + other, {}) == SIX + other
+
+
+def test_a_package_without_any_declared_hash_is_refused() -> None:
+    declared = declared_hashes(["six==1.17.0 --hash=sha256:00\n"])
+    with pytest.raises(UsageError, match=r"no archive of six==1\.17\.0 has a hash that"):
+        with_declared_hashes(SIX, declared)
 
 
 PYLOCK = """

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ocicaliban import snapshot
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import Tree
-from ocicaliban.snapshot import read_tree, whole_folders
+from ocicaliban.snapshot import is_built_in, left_out, read_tree, whole_folders
 
 trees = st.dictionaries(
     st.tuples(st.sampled_from(["", "d/", "d/e/"]), st.text("fg", min_size=1, max_size=3)).map("".join),
@@ -207,6 +207,19 @@ def test_excluded_folders_are_left_out_whatever_the_ignore_files_say(tmp_path: P
     for ignore in (True, False):
         tree = read_tree(tmp_path, exclude=("./d/data/",), ignore=ignore)
         assert files(tree) == [".dockerignore", "d/y", "data"]
+
+
+@pytest.mark.parametrize("ignore", [True, False])
+@pytest.mark.parametrize("named", ["sub/token", "folder/token", "name", "outside/token"])
+def test_a_file_that_must_never_enter_stays_out_by_whatever_name(tmp_path: Path, named: str, ignore: bool) -> None:
+    root = write(tmp_path / "p", {"sub/token": "secret", "a": ""})
+    (root / "folder").symlink_to("sub")
+    (root / "name").symlink_to("sub/token")
+    (root / "again").hardlink_to(root / "sub/token")
+    (tmp_path / "outside").symlink_to(root / "sub")
+    never = (tmp_path if named.startswith("outside") else root) / named
+    tree = read_tree(root, never=(never, root / "gone"), ignore=ignore)
+    assert files(tree) == ["a", "folder", "name"]
 
 
 def test_without_ignore_rules_everything_is_read(tmp_path: Path) -> None:
@@ -432,3 +445,35 @@ def test_whole_folders_are_those_of_which_nothing_is_left_out(tmp_path: Path) ->
     tree = read_tree(tmp_path)
     assert whole_folders(tree) == {"a/b"}
     assert whole_folders(read_tree(tmp_path / "a" / "b")) == {""}
+
+
+@pytest.mark.parametrize("name", [".gitignore", ".dockerignore"])
+def test_what_is_left_out_is_told_with_folders_as_one(tmp_path: Path, name: str) -> None:
+    files = {name: "data\n**/*.log\n!keep.log\n", "a.py": "", "a.log": "", "keep.log": "", "sub/b.log": ""}
+    write(tmp_path, files | {"data/one.csv": "", "data/deep/two.csv": "", ".git/HEAD": "", "sub/__pycache__/a.pyc": ""})
+    found = left_out(tmp_path)
+    assert found == (".git/", "a.log", "data/", "sub/__pycache__/", "sub/b.log")
+    assert [path for path in found if not is_built_in(path)] == ["a.log", "data/", "sub/b.log"]
+
+
+def test_an_ignored_folder_of_which_something_is_let_in_is_not_told_as_one(tmp_path: Path) -> None:
+    write(tmp_path, {".dockerignore": "data\n!data/small.csv\n", "data/small.csv": "", "data/big.csv": ""})
+    assert left_out(tmp_path) == ("data/big.csv",)
+
+
+def test_what_is_left_out_is_told_of_a_folder_that_no_image_could_hold(tmp_path: Path) -> None:
+    write(tmp_path, {".gitignore": "*.log\n", "a.log": "", "elsewhere/b.log": ""})
+    (tmp_path / "out").symlink_to("/etc")
+    os.mkfifo(tmp_path / "fifo")
+    assert left_out(tmp_path, exclude=("elsewhere",)) == ("a.log",)
+
+
+def test_what_is_left_out_is_told_without_writing_the_memo(tmp_path: Path, hashed: list[str]) -> None:
+    root, memo = write(tmp_path / "p", {".gitignore": "*.log\n", "a.log": "", "a.py": ""}), tmp_path / "memo"
+    assert left_out(root, memo=memo) == ("a.log",)
+    assert not memo.exists() and hashed == []
+    read_tree(root, memo=memo)
+    kept = memo.read_bytes()
+    (root / "b.log").touch()
+    assert left_out(root, memo=memo) == ("a.log", "b.log")
+    assert memo.read_bytes() == kept

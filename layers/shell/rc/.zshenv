@@ -1,0 +1,8 @@
+# zsh looks for its files in $ZDOTDIR, which is here, and they hand over to the user's own.
+if [[ -n $OCICALIBAN_ZDOTDIR ]]; then ZDOTDIR=$OCICALIBAN_ZDOTDIR; else unset ZDOTDIR; fi
+unset OCICALIBAN_ZDOTDIR
+[[ ! -r ${ZDOTDIR-$HOME}/.zshenv ]] || . ${ZDOTDIR-$HOME}/.zshenv
+if [[ -o interactive ]]; then
+    __ocicaliban_zdotdir=${ZDOTDIR-}
+    ZDOTDIR=/run/ocicaliban
+fi

@@ -1,0 +1,206 @@
+"""The command notebook."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import shlex
+import signal
+import socket
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from ocicaliban.cli.options import CloudKey, Debug, Extras, Gpu, Gpus, NoCache, PodmanArgs
+
+if TYPE_CHECKING:
+    from ocicaliban.notebook import Server
+
+
+def notebook(
+    lab: Annotated[
+        bool | None, typer.Option("--lab/--classic", help="JupyterLab, or Notebook (default: JupyterLab).")
+    ] = None,
+    version: Annotated[
+        str, typer.Option("--jupyter-version", help="Its version, or the beginning (default: the newest that fits).")
+    ] = "",
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="This port (0: the first free one from 8888).")
+    ] = 0,
+    open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Leave it running, and return.")] = False,
+    listed: Annotated[bool, typer.Option("--list", help="List the notebooks that run, with their URLs.")] = False,
+    stopped: Annotated[str, typer.Option("--stop", metavar="NAME|all", help="End one that runs, or all.")] = "",
+    bare: Annotated[bool, typer.Option("--bare", help="Leave the home folder out.")] = False,
+    podman_args: PodmanArgs = "",
+    no_cache: NoCache = False,
+    gpu_wanted: Gpu = None,
+    gpus: Gpus = None,
+    extras: Extras = None,
+    cloud_key: CloudKey = "",
+    debug: Debug = False,
+) -> None:
+    """Start JupyterLab or Notebook in the project's environment, print its URL, and end it with Ctrl-C."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from attrs import evolve
+
+    from ocicaliban import notebook as notebooks
+    from ocicaliban import shell
+    from ocicaliban.cli import start
+    from ocicaliban.errors import UsageError
+
+    if listed and stopped:
+        raise UsageError("--list and --stop exclude each other")
+    if listed:
+        return _list()
+    if stopped:
+        return _stop(stopped)
+    notebooks.free_port(port)  # before anything is built
+    settings: dict[str, object] = {}
+    if lab is not None:
+        settings["interface"] = "lab" if lab else "notebook"
+    if version:
+        settings["version"] = version
+    asked = start.Asked(
+        mode="notebook",
+        settings={"jupyter": settings},
+        lived_in=True,
+        podman_args=podman_args,
+        no_cache=no_cache,
+        gpu_wanted=gpu_wanted,
+        gpus=gpus,
+        extras=tuple(sorted({*(extras or ())})),
+        cloud_key=cloud_key,
+    )
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(_running)  # podman is asked while the project is read
+        ready = start.ready(asked)
+    launch = ready.planned.plan.launch
+    about = notebooks.Settings(
+        project=str(ready.planned.project.root),
+        port=port,
+        interface=notebooks.interface(launch),
+        environment=notebooks.environment(ready.planned.plan),
+        version=version,
+        variant="gpu" if ready.devices else "cpu",
+        extras=asked.extras,
+    )
+    for server in notebooks.outdated(running.result(), about):
+        start.say(f"note: {server.name} runs on with the packages from before; {_ends(server)} ends it")
+    image = ready.image()
+    start.record_built(ready.planned)
+    home = None if bare else shell.home(os.environ)
+
+    def begin(port: int) -> Server:
+        own = evolve(about, port=port)
+        command = ready.command(
+            image,
+            notebooks.arguments(launch, own),
+            extra=notebooks.options(own, home, os.environ),
+            entrypoint=notebooks.ENTRYPOINT,
+            detached=True,
+        )
+        return notebooks.start(command.argv, command.name, own)
+
+    _signals_end_us()
+    server = notebooks.on_free_port(port, begin)
+    try:
+        start.say(ready.said)
+        print(server.url, flush=True)
+        if command := notebooks.tunnel(server.settings.port, os.environ, getpass.getuser(), socket.getfqdn()):
+            start.say(f"on the machine where you sit, for the time you need it: {command}")
+        if open_browser:
+            _open(server)
+        if detach:
+            start.say(f"{_ends(server)} ends it")
+            return
+        start.say("Ctrl-C ends it")
+        notebooks.until_end(server)
+    except KeyboardInterrupt:
+        start.say("")
+    finally:
+        if not detach:
+            notebooks.stop(server)
+
+
+def _ends(server: Server) -> str:
+    return f"`ocicaliban notebook --stop {shlex.quote(server.name)}`"
+
+
+def _signals_end_us() -> None:
+    """Let SIGTERM and SIGHUP leave by the `finally` that ends the container."""
+
+    def leave(number: int, _: FrameType | None) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, leave)
+
+
+def _open(server: Server) -> None:
+    """Open the browser on a page that leads to the server."""
+    import webbrowser
+
+    from ocicaliban import notebook as notebooks
+    from ocicaliban.cli import start
+
+    if not webbrowser.open(notebooks.redirect(server).as_uri()):
+        start.say("note: there is no browser to be opened here")
+
+
+def _running() -> tuple[Server, ...]:
+    """The servers that run; containers of those that have ended are removed."""
+    from ocicaliban import notebook as notebooks
+
+    found = []
+    for server in notebooks.servers():
+        if server.state in ("exited", "stopped"):
+            notebooks.stop(server)
+        else:
+            found.append(server)
+    return tuple(found)
+
+
+def _list() -> None:
+    from ocicaliban.errors import OcicalibanError
+
+    for server in _running():
+        try:
+            mark = "" if _is_current(server) else "  (with the packages from before)"
+        except OcicalibanError as exc:
+            mark = f"  ({exc.message.splitlines()[0]})"
+        print(f"{server.name}  {server.url}  {server.settings.project}{mark}")
+
+
+def _is_current(server: Server) -> bool:
+    """Whether the server's environment is what one would get now."""
+    from ocicaliban import notebook as notebooks
+    from ocicaliban import session
+
+    about = server.settings
+    planned = session.read(
+        Path(about.project),
+        "notebook",
+        gpus=session.choose_gpus(about.variant == "gpu", None),
+        extras=about.extras,
+        resolve=False,
+        settings={"jupyter": {"interface": about.interface, **({"version": about.version} if about.version else {})}},
+    )
+    return notebooks.environment(planned.plan) == about.environment
+
+
+def _stop(name: str) -> None:
+    from ocicaliban import notebook as notebooks
+    from ocicaliban.cli import start
+    from ocicaliban.errors import UsageError, nearest
+
+    running = _running()
+    chosen = [server for server in running if name in ("all", server.name, str(server.settings.port))]
+    if not chosen and name != "all":
+        raise UsageError(f"no notebook '{name}' runs", nearest(name, [server.name for server in running]))
+    for server in chosen:
+        notebooks.stop(server)
+        start.say(f"{server.name} has ended")

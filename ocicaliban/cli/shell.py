@@ -1,0 +1,66 @@
+"""The command shell."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, ImageId, NoCache, PodmanArgs
+
+
+def shell(
+    context: typer.Context,
+    name: Annotated[str, typer.Option("--shell", help="bash, zsh or fish.  [default: your own]")] = "",
+    bare: Annotated[bool, typer.Option("--bare", help="Without the home folder.")] = False,
+    image_id: ImageId = "",
+    podman_args: PodmanArgs = "",
+    no_cache: NoCache = False,
+    gpu_wanted: Gpu = None,
+    gpus: Gpus = None,
+    extras: Extras = None,
+    dirs: Dirs = None,
+    cloud_key: CloudKey = "",
+    debug: Debug = False,
+) -> None:
+    """Live in the project's environment: an interactive shell, or the command after --; the folder is mounted."""
+    import os
+
+    from ocicaliban import catalog, podman
+    from ocicaliban import shell as shells
+    from ocicaliban.cli import start
+
+    chosen = shells.choose(name, os.environ)
+    home = None if bare else shells.home(os.environ)
+    if home is None and not bare:
+        start.say("note: there is no home folder to mount")
+    ready = start.ready(
+        start.Asked(
+            mode="shell",
+            shell=chosen,
+            lived_in=True,
+            image_id=image_id,
+            podman_args=podman_args,
+            no_cache=no_cache,
+            gpu_wanted=gpu_wanted,
+            gpus=gpus,
+            extras=tuple(extras or ()),
+            dirs=tuple(dirs or ()),
+            cloud_key=cloud_key,
+        )
+    )
+    image = ready.image()
+    project = ready.planned.project
+    # A recipe of the project's own by this name may have no files for the shells.
+    places = (catalog.folder(project, "shell") / "rc", catalog.builtin_layers() / "shell" / "rc")
+    files = next(place for place in places if place.is_dir())
+    options = shells.options(project.root.name, files, home, os.environ)
+    command = ready.command(
+        image,
+        context.obj.script,
+        # An image of another mode may begin elsewhere.
+        extra=(*options, *(("--workdir", podman.APP) if image_id else ())),
+        entrypoint=shells.entrypoint(chosen),
+    )
+    start.say(ready.said)
+    raise typer.Exit(podman.live(command.argv, command.name, lambda: ready.keep(context.obj.argv, image, command)))

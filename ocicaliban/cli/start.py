@@ -1,0 +1,220 @@
+"""What the commands that start a container do alike: plan, build what is missing, and give podman's command line."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from ocicaliban import builder, gpu, hot, paths, podman, proc, record, session, snapshot, store
+from ocicaliban.errors import UsageError
+from ocicaliban.model import Image
+from ocicaliban.session import Planned
+
+
+def say(line: str) -> None:
+    """A line for the user, beside the result."""
+    print(line, file=sys.stderr, flush=True)
+
+
+def require_user() -> None:
+    """Tell whoever is root that nothing here needs it."""
+    if os.geteuid() == 0:
+        say("note: running as root; ocicaliban is made for an ordinary user, and needs no root")
+
+
+def built(planned: Planned, no_cache: bool) -> Image:
+    """The image of a plan, of which what is missing is made. Raises OcicalibanError where a step fails."""
+    return builder.build(planned.plan, planned.inputs, say=say, cache=not no_cache)
+
+
+def record_built(planned: Planned) -> None:
+    """Put on record what was built, so that the next plan can tell what has changed."""
+    record.save(planned.project.root, planned.plan, planned.trees)
+
+
+@frozen(kw_only=True)
+class Asked:
+    """What the command line says, by the options that the commands share.
+
+    `shell` is the one that the image shall have; `settings` are parameters of recipes that go before the project's;
+    `lived_in` tells that one will look around in the project's folder, and not run a job in it.
+    """
+
+    mode: str
+    module: str = ""
+    shell: str = ""
+    settings: Mapping[str, Mapping[str, object]] = field(factory=dict)
+    lived_in: bool = False
+    image_id: str = ""
+    podman_args: str = ""
+    mount: bool = False
+    dry_run: bool = False
+    no_cache: bool = False
+    gpu_wanted: bool | None = None
+    gpus: str | None = None
+    extras: tuple[str, ...] = ()
+    dirs: tuple[str, ...] = ()
+    cloud_key: str = ""
+
+
+@frozen(kw_only=True)
+class Command:
+    """podman's command line for the container `name`.
+
+    `args` end it; `options` are podman's own, before `run`; `script` is what a shell has to do before it, in a dry run
+    alone.
+    """
+
+    argv: tuple[str, ...]
+    name: str
+    args: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
+    script: str = ""
+
+
+@frozen(kw_only=True)
+class Ready:
+    """A plan for what is asked, with the GPUs that it uses and the options for podman that were given.
+
+    `found` is what was read for it; `left_out` what of a project that is lived in no image has.
+    """
+
+    asked: Asked
+    planned: Planned
+    devices: tuple[gpu.Device, ...]
+    given: tuple[str, ...]
+    found: hot.Recording
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def said(self) -> str:
+        """The lines for the user: what the container runs on, and what of the project a job would not see."""
+        where = f"the GPU: {', '.join(device.qualified for device in self.devices)}" if self.devices else "the CPU"
+        lines = [f"running on {where}"]
+        if missed := [path for path in self.left_out if not snapshot.is_built_in(path)]:
+            more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
+            lines.append(
+                f"note: left out of the image, so that no job sees it: {', '.join(missed[:3])}{more}"
+                f" (ocicaliban plan --diff {self.asked.mode} run)"
+            )
+        return "\n".join(lines)
+
+    def image(self) -> Image:
+        """The image that is asked for, or the plan's, of which what is missing is built."""
+        if self.asked.image_id:
+            return Image(id=self.asked.image_id, digest="", key="")
+        return built(self.planned, self.asked.no_cache)
+
+    def command(
+        self,
+        image: Image,
+        args: tuple[str, ...],
+        *,
+        extra: tuple[str, ...] = (),
+        entrypoint: tuple[str, ...] = (),
+        detached: bool = False,
+    ) -> Command:
+        """podman's command line for `image` with `args`, with `extra` options before those that were given.
+
+        One that is `detached` goes on by itself, and stays when it has ended.
+        """
+        options, devices, script = _gpu_arguments(self.devices, self.asked.dry_run)
+        name = podman.container_name(self.given)
+        argv = podman.run_argv(
+            image,
+            self.planned.plan.launch,
+            args,
+            name=name,
+            terminal=(False, False) if detached else podman.terminal(),
+            detached=detached,
+            extra=(*devices, *extra, *self.given),
+            entrypoint=entrypoint,
+        )
+        return Command(argv=(argv[0], *options, *argv[1:]), name=name, args=args, options=options, script=script)
+
+    def keep(self, argv: list[str], image: Image, command: Command) -> None:
+        """Put on record what was built, and let `hot` replay the command line `argv` if it may; when time allows."""
+        asked = self.asked
+        if asked.image_id:
+            return
+        record_built(self.planned)
+        if asked.no_cache or asked.podman_args or asked.cloud_key:
+            return
+        looked_for = map(str, (*self.planned.looked_for, *store.settings_files()))
+        hot.remember(
+            argv,
+            self.found,
+            read=(*looked_for, proc.tool("podman"), *command.options[1:]),
+            entries=self.planned.paths(),
+            said=self.said,
+            script=command.args,
+            image=image.id,
+            index=store.index_file(),
+            command=command.argv,
+        )
+
+
+def ready(asked: Asked) -> Ready:
+    """Plan what is asked for the current folder.
+
+    Raises OcicalibanError where the project, the image or the GPU that it names is not there or cannot be used.
+    """
+    given = (*_cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    if asked.image_id and not proc.ok(("podman", "image", "exists", asked.image_id)):
+        hint = "`podman images` lists them; `ocicaliban build` makes one"
+        raise UsageError(f"there is no image '{asked.image_id}'", hint)
+    if not asked.dry_run:
+        require_user()
+    with hot.recording() as found:
+        told = found.noting(say)
+        devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, told)
+        planned = session.read(
+            Path.cwd(),
+            asked.mode,
+            asked.module,
+            gpus=devices,
+            extras=asked.extras,
+            dirs=asked.dirs,
+            mount=asked.mount,
+            shell_name=asked.shell,
+            settings=asked.settings,
+            resolve=not asked.dry_run and not asked.image_id,
+            fresh=asked.no_cache,
+            contents=not asked.image_id,
+            say=told,
+        )
+        left_out = session.left_out(planned.project, asked.dirs) if asked.lived_in else ()
+    if devices and not planned.plan.launch.devices:
+        if asked.gpu_wanted or asked.gpus:
+            raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", "add \"cuda\" to its list")
+        devices = ()
+    return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found, left_out=left_out)
+
+
+def _cloud_key(path: str) -> tuple[str, ...]:
+    """podman's options that let the container, and no image, have the key file."""
+    if not path:
+        return ()
+    file = Path(path).expanduser().absolute()
+    if not file.is_file():
+        raise UsageError(f"--cloud-key: there is no file {file}", "give the path of a service account's JSON key")
+    inside = "/run/secrets/cloud-key.json"
+    return *podman.bind(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
+
+
+def _gpu_arguments(devices: tuple[gpu.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """podman's global options, run's options, and for a dry run the lines of shell that come before them."""
+    if not devices:
+        return (), (), ""
+    words = proc.run(("podman", "--version")).split()
+    version = tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
+    options, hooks = gpu.arguments(devices, version)
+    if not hooks:
+        return (), options, ""
+    if dry_run:
+        return ("--hooks-dir", '"$hooks"'), options, gpu.hooks_script(hooks)
+    return ("--hooks-dir", str(gpu.write_hooks(hooks, paths.cache() / "hooks"))), options, ""

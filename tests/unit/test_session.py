@@ -1,0 +1,66 @@
+"""What a project is planned to be, read from its files; no tool is asked."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ocicaliban import lock, session
+from ocicaliban.lock import Lock
+from ocicaliban.model import Base, Entry
+
+BASE = Base(
+    kind="registry", reference="example.org/base:1", digest=f"sha256:{'a' * 64}", python="3.11.2",
+    platform="linux/amd64",
+)  # fmt: skip
+CONFIG = '[layers.base]\nimage = "example.org/base:1"\n'
+
+
+@pytest.fixture(autouse=True)
+def private_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+
+def project(root: Path, files: dict[str, str], config: str = "") -> Path:
+    """A project whose base is locked, so that planning it asks nobody."""
+    for name, text in {"ocicaliban.toml": config + CONFIG, "run.py": "", **files}.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    lock.write(root, lock.with_base(Lock(), "cpu", BASE))
+    return root
+
+
+def entries(planned: session.Planned) -> list[Entry]:
+    return [entry for tree in planned.trees.values() for entry in tree.entries]
+
+
+@pytest.mark.parametrize("dirs", [(), ("sub",)])
+@pytest.mark.parametrize("named", ["sub/token", "folder/token", "name", "ROOT/folder/token", "sub/../name"])
+def test_a_build_secret_enters_no_image_by_whatever_name(tmp_path: Path, named: str, dirs: tuple[str, ...]) -> None:
+    secrets = f'secrets = {{ x = "{named.replace("ROOT", str(tmp_path / "p"))}" }}\n'
+    root = project(tmp_path / "p", {"sub/token": "s", "sub/b": ""}, secrets)
+    (root / "folder").symlink_to("sub")
+    (root / "name").symlink_to("sub/token")
+    planned = session.read(root, "build", dirs=dirs)
+    paths = [entry.path for entry in entries(planned)]
+    assert "token" not in paths and "sub/token" not in paths
+    assert planned.inputs.secrets["x"].read_text() == "s"
+
+
+def test_a_declaration_that_is_not_read_is_told(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {"environment.yml": ""})
+    said: list[str] = []
+    session.read(root, "run", "run.py", say=said.append)
+    assert len(said) == 1 and said[0].startswith("note: environment.yml is not read; dependencies may stand in uv.lock")
+
+
+def test_without_contents_nothing_that_would_enter_an_image_is_read(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {"requirements.txt": "no such thing!\n"})
+    (root / "requirements.txt").chmod(0)
+    os.mkfifo(root / "fifo")
+    planned = session.read(root, "run", "run.py", contents=False, resolve=False)
+    assert planned.trees == {}
+    assert planned.plan.launch.command == ("python3", "run.py")
