@@ -21,7 +21,7 @@ from typing import IO, Any
 
 from attrs import evolve
 
-from ocicaliban import buildah, oci, proc, store, workplace
+from ocicaliban import buildah, oci, output, proc, store, workplace
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model import Base, Image
 
@@ -156,11 +156,12 @@ def _pulled(base: Base, *, fresh: bool, say: Callable[[str], None]) -> tuple[Ima
     elif not fresh and (image := store.by_name(reference)):
         say(f"base: {reference} as it is in the store (anew: --no-cache)")
         return image, store.last_manifest(image.id)
-    say(f"base: pulling {reference}")
     # buildah would try four times for six seconds before it says that a registry is not there.
     argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s", reference)
     try:
-        identity = proc.run(argv).splitlines()[-1]
+        with output.making("base", f"pulling {reference}", done="pulled", say=say) as made:
+            identity = proc.run(argv).splitlines()[-1]
+            made.measure = lambda: store.image_sizes().get(identity, 0)
     except ToolError as exc:
         raise pull_fault(base, exc.stderr) from exc
     return _there(identity, base.reference), base.digest or store.last_manifest(identity)
@@ -351,8 +352,10 @@ def _bootstrapped(reference: str, *, fresh: bool, say: Callable[[str], None]) ->
         if image is not None and (not fresh or before is None or image.id != before.id):
             say(f"base: {reference} as it is in the store (anew: --no-cache)")
             return image
-        say(f"base: bootstrapping {reference} from Debian's packages")
-        image = _bootstrap(reference.partition(":")[2])
+        doing = f"bootstrapping {reference} from Debian's packages"
+        with output.making("base", doing, done="bootstrapped", say=say) as made:
+            image = _bootstrap(reference.partition(":")[2])
+            made.measure = lambda: store.image_sizes().get(image.id, 0)
         proc.run(("buildah", "tag", image.id, store.name_for("base", key)))
         return image
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -12,7 +13,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import buildah, host, oci, paths, proc, store, workplace
+from ocicaliban import buildah, host, oci, output, paths, proc, store, workplace
 from ocicaliban.errors import UsageError
 from ocicaliban.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
@@ -59,12 +60,24 @@ def build(plan: Plan, inputs: Inputs, *, say: Say, cache: bool = True) -> Image:
             with workplace.only_one(layer.key):
                 found = store.find(layer.name, layer.key) if cache else None
                 if found is None:
-                    say(f"{layer.name}: building")
                     make = _run_layer if layer.runs else _tree_layer
-                    found = make(layer, parent, folder, inputs)
+                    with output.making(layer.name, taken=_taken(layer, inputs), say=say) as made:
+                        found = make(layer, parent, folder, inputs)
+                        made.measure = functools.partial(_added, parent.id, found.id)
                 parent = found
                 store.touch(found.id)
     return parent
+
+
+def _taken(layer: PlannedLayer, inputs: Inputs) -> int:
+    """The bytes of the files that a layer copies."""
+    return sum(inputs.trees[step.tree].size for step in layer.steps if isinstance(step, Copy))
+
+
+def _added(below: str, image: str) -> int:
+    """The bytes that an image has more than the one below it."""
+    sizes = store.image_sizes()
+    return sizes.get(image, 0) - sizes.get(below, 0)
 
 
 def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs) -> Image:
@@ -90,6 +103,8 @@ def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs
 
 def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
+    have = (store.config(parent).get("config") or {}).get("Env") or []
+    path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     with workplace.working_container(folder, name):
         proc.run(buildah.from_argv(parent.id, name), whole=True)
         for number, step in enumerate(layer.steps):
@@ -102,9 +117,9 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs)
                     hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
                 )
             elif isinstance(step, Configure):
-                have = (store.config(parent).get("config") or {}).get("Env") or []
-                path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
+                path = dict(step.env).get("PATH", path)
                 proc.run(buildah.config_argv(name, step, path), whole=True)
+                path = ":".join([*step.path, path])
             else:
                 raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
         proc.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)), whole=True)

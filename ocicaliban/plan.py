@@ -141,6 +141,7 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
             for number, (label, text) in enumerate(snapshot.requirements)
         ],
     }
+    trees = {snapshot.source, *(digest for _, digest in snapshot.data)} - {""}
     bottom = base_key(snapshot.base)
     parent = bottom
     layers: list[PlannedLayer] = []
@@ -158,6 +159,12 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
             )
             if not steps:
                 continue
+            for step in steps:
+                if isinstance(step, Copy) and step.tree not in trees:
+                    raise UsageError(
+                        f"{place}: a copy step's tree '{step.tree}' is none of the project's in this mode",
+                        'tree = "${source_tree}" in a recipe source-copy, or "${data_tree}" in one of each = "data"',
+                    )
             key = _sha([FORMAT, parent, [[type(step).__name__, asdict(step)] for step in steps]])
             name = f"{recipe.name} {label}" if label else recipe.name
             layers.append(PlannedLayer(name=name, steps=steps, key=key, inputs=_inputs(steps)))

@@ -7,14 +7,13 @@ import os
 import re
 import shlex
 import signal
-import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocicaliban import proc
-from ocicaliban.errors import UsageError, nearest
+from ocicaliban.errors import OcicalibanError, UsageError, nearest
 
 if TYPE_CHECKING:
     # The shortest way to a running container goes through this module without the model.
@@ -32,7 +31,7 @@ def run_argv(
     entrypoint: tuple[str, ...] = (),
     detached: bool = False,
 ) -> tuple[str, ...]:
-    """The command that runs a container; `terminal` tells whether stdin and stdout are one.
+    """The command that runs a container; `terminal` is what `terminal()` tells.
 
     One that is `detached` goes on by itself, and stays when it has ended, with what it said.
 
@@ -45,8 +44,6 @@ def run_argv(
     if all(terminal):
         # What programs go by when they choose colours; podman leaves out what is not set here.
         argv += ["-t", "--env", "TERM", "--env", "COLORTERM", "--env", "NO_COLOR"]
-    else:
-        argv += ["-i"] if not terminal[0] else []
     for key, value in launch.env:
         argv += ["--env", f"{key}={value}"]
     for mount in launch.mounts:
@@ -66,25 +63,14 @@ def run_argv(
 def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
     """Run the container called `name` on our terminal, and do `meanwhile`; the exit code is its script's.
 
-    podman 4.3 returns 0 after it passed a signal on. So a signal goes to the container by `podman kill`, while a
-    `podman wait` started before it fetches the code.
+    A signal goes to the container by `podman kill`: podman 4.3 returns 0 after it passed one on itself. A second
+    SIGTERM kills.
     """
-
-    def on_signal(number: int) -> int | None:
-        codes: list[int] = []
-
-        def wait() -> None:
-            out = proc.output(("podman", "wait", name))
-            if out.strip().isdigit():
-                codes.append(int(out))
-
-        waiter = threading.Thread(target=wait)
-        waiter.start()
-        proc.ok(("podman", "kill", "--signal", signal.Signals(number).name, name))
-        waiter.join()
-        return codes[0] if codes else None
-
-    return proc.foreground(proc.in_cgroup2(argv), on_signal=on_signal, meanwhile=meanwhile)
+    ended = threading.Event()
+    try:
+        return proc.foreground(proc.in_cgroup2(argv), on_signal=_Signals(name, ended).pass_on, meanwhile=meanwhile)
+    finally:
+        ended.set()
 
 
 def live(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
@@ -93,20 +79,54 @@ def live(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambd
     Whoever ends a shell at a terminal by a signal does not ask for its exit code, which podman 4.3 loses then.
     """
     if all(terminal()):
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, OcicalibanError):
             meanwhile()
         proc.become(proc.in_cgroup2(argv))
     return run(argv, name, meanwhile)
 
 
-def container_name() -> str:
-    """A fresh container's name."""
+class _Signals:
+    """Hands signals to a container, which may not be there yet, until `ended` is set."""
+
+    def __init__(self, name: str, ended: threading.Event) -> None:
+        self._name = name
+        self._ended = ended
+        self._under_way: set[int] = set()
+        self._terminated = False
+
+    def pass_on(self, number: int) -> None:
+        """Hand a signal on, without waiting for it; the same one while that is under way is not another."""
+        if number in self._under_way:
+            return  # `timeout` sends each of its own twice, to us and to our group
+        again = number == signal.SIGTERM and self._terminated
+        self._terminated = self._terminated or number == signal.SIGTERM
+        self._under_way.add(number)
+        threading.Thread(target=self._deliver, args=(number, again), daemon=True).start()
+
+    def _deliver(self, number: int, again: bool) -> None:
+        word = "KILL" if again else signal.Signals(number).name
+        while not (proc.ok(("podman", "kill", "--signal", word, self._name)) or self._ended.wait(0.1)):
+            pass
+        self._under_way.discard(number)
+
+
+def container_name(given: tuple[str, ...] = ()) -> str:
+    """A fresh container's name, or the one that the options `given` for podman have."""
+    for number, word in reversed([*enumerate(given)]):
+        if word.startswith("--name="):
+            return word.removeprefix("--name=")
+        if word == "--name" and number + 1 < len(given):
+            return given[number + 1]
     return f"ocicaliban-{os.urandom(6).hex()}"
 
 
 def terminal() -> tuple[bool, bool]:
-    """Whether our stdin and stdout are terminals."""
-    return sys.stdin.isatty(), sys.stdout.isatty()
+    """Whether a container may read our stdin, and whether that and stdout are a terminal, which it then has.
+
+    In the background a terminal would stop whoever reads it.
+    """
+    attended = proc.attended()
+    return attended or not os.isatty(0), attended and os.isatty(1)
 
 
 _MOUNT = re.compile(r"(.*):(/[^:]*)(?::([^/:]*))?", re.S)

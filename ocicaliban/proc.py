@@ -23,6 +23,7 @@ _HINTS = {
     "newuidmap": _NO_SUBUIDS,
     "subuid": _NO_SUBUIDS,
     "unable to pick chroot mode": _NO_SUBUIDS,  # mmdebstrap
+    "e: failed to fetch http": "are Debian's servers within reach? a proxy is taken from http_proxy",
     "unable to locate package": "look the name up with `apt-cache search`, for the release that the base has",
     "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
 }
@@ -80,22 +81,26 @@ def run(
     with us. Raises ToolError with the tool's own words where it fails; `doing` says what it was about, `hint` what to
     do where its words tell no better. After `limit` seconds it is killed, which is a failure too.
     """
-    with _ctrl_c_held() if whole else contextlib.nullcontext():
+    with _ending_held() if whole else contextlib.nullcontext():
         return _run(argv, env, cwd, whole, doing, hint, limit)
 
 
 @contextlib.contextmanager
-def _ctrl_c_held() -> Iterator[None]:
-    """Let a Ctrl-C wait: in the middle of starting a tool it would leave one that nobody knows of."""
+def _ending_held() -> Iterator[None]:
+    """Let a signal that ends us wait: in the middle of starting a tool it would leave one that nobody knows of."""
     came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    before = {
+        number: signal.signal(number, lambda number, _: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    }
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
         if came:
             # Also where the tool failed: before it had a session of its own the Ctrl-C was its end.
-            raise KeyboardInterrupt
+            signal.raise_signal(came[0])
 
 
 def _run(
@@ -132,7 +137,7 @@ def _run(
             child.kill()
             message = f"{doing or f'{shlex.join(argv[:2])} failed'}: no answer within {limit:g} seconds"
             raise ToolError(message, hint or "run it by hand; does it wait for a network disk, or a lock?") from exc
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, SystemExit):
             child.terminate()
             child.communicate()
             raise
@@ -199,39 +204,52 @@ def waiting(argv: Sequence[str]) -> Iterator[Callable[[float | None], bool]]:
         child.wait()
 
 
+# What is passed on: USR1 and USR2 are a cluster's word that a job shall save its state.
+_PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_BY_KERNEL = 0x80  # SI_KERNEL: a terminal's own signal, which goes to every process of its foreground group
+
+
 def foreground(
-    argv: Sequence[str], *, on_signal: Callable[[int], int | None], meanwhile: Callable[[], None] = lambda: None
+    argv: Sequence[str], *, on_signal: Callable[[int], None], meanwhile: Callable[[], None] = lambda: None
 ) -> int:
     """Run `argv` on our own terminal until it ends; returns its exit code.
 
-    `meanwhile` is called once it has started: what need not be done before costs nobody time there, and what it cannot
-    write is no fault of the run. SIGTERM and SIGHUP sent to us are handed to `on_signal` instead of ending us; where
-    it returns a number, that is the exit code. SIGINT from a terminal reaches the child by itself.
+    `meanwhile` is called once it has started: what need not be done before costs nobody time there, and what fails of
+    it is no fault of the run. The signals that are sent to us meanwhile are handed to `on_signal` instead of ending
+    us, except those that whoever started us has us ignore (nohup). Where stdin is our terminal, the child is in our
+    process group and Ctrl-C reaches it by itself; elsewhere in one of its own, so that nothing reaches it twice.
     """
     tool(argv[0])
-    override: list[int] = []
+    shared = attended()
+    passed_on = {number for number in _PASSED_ON if signal.getsignal(number) != signal.SIG_IGN}
+    # Blocked they wait for us, also those that come before there is a child; a handler could be too early or too late.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*passed_on, signal.SIGCHLD})
 
-    def handle(number: int, _: object) -> None:
-        code = on_signal(number)
-        if code is not None:
-            override.append(code)
+    def unblocked() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
-    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGHUP)}
-    before[signal.SIGINT] = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        child = subprocess.Popen(list(argv), preexec_fn=_restore_sigint)
-        with contextlib.suppress(OSError):
-            meanwhile()
-        while True:
-            with contextlib.suppress(KeyboardInterrupt):
-                code = child.wait()
-                break
+        child = subprocess.Popen(list(argv), process_group=None if shared else 0, preexec_fn=unblocked)
+        try:
+            with contextlib.suppress(OSError, OcicalibanError):
+                meanwhile()
+        finally:
+            while (code := child.poll()) is None:
+                came = signal.sigwaitinfo({*passed_on, signal.SIGCHLD})
+                by_terminal = shared and came.si_signo == signal.SIGINT and came.si_code == _BY_KERNEL
+                if came.si_signo != signal.SIGCHLD and not by_terminal:
+                    on_signal(came.si_signo)
     finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if override:
-        return override[-1]
+        unblocked()
     return 128 - code if code < 0 else code
+
+
+def attended() -> bool:
+    """Whether our stdin is a terminal that we may read: in the background that would stop us."""
+    try:
+        return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return True  # a terminal that controls another session
 
 
 def become(argv: Sequence[str]) -> NoReturn:
@@ -243,7 +261,3 @@ def become(argv: Sequence[str]) -> NoReturn:
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored, signal.SIG_DFL)
     os.execvp(argv[0], list(argv))
-
-
-def _restore_sigint() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -193,6 +193,10 @@ def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:
     return snapshot.left_out(root, memo=_memo(root, ""), exclude=_not_source(_folders(project, dirs)))
 
 
+_UNREAD = "not read"
+"""Stands for the source's digest where no image is built."""
+
+
 def read(
     root: Path,
     mode: str,
@@ -240,7 +244,7 @@ def read(
         after = lock.with_jupyter(after, f"{interface}-{variant}", beside)
     if resolve and after != locked:
         _keep(root, after, say)
-    data, source, trees = _trees(project, recipes, command, dirs) if contents else ((), "", {})
+    data, source, trees = _trees(project, recipes, command, dirs) if contents else ((), _UNREAD, {})
     world = Snapshot(
         variant=variant,
         base=base,

@@ -6,7 +6,8 @@ export DEBIAN_FRONTEND=noninteractive
 set -- -qq -o APT::Sandbox::User=root
 [ ! -r /dev/oc/ca.crt ] || set -- "$@" -o Acquire::https::CaInfo=/dev/oc/ca.crt
 [ ! -r /dev/oc/apt.conf ] || export APT_CONFIG=/dev/oc/apt.conf
-apt-get "$@" update
+# Without it apt goes on without the lists, and then knows no package.
+apt-get "$@" -o APT::Update::Error-Mode=any update
 # shellcheck disable=SC2086  # a list of names on purpose
 apt-get "$@" install -y --no-install-recommends -- $PACKAGES >&2
 # Whatever differs from build to build, or is only a cache, stays out of the layer.

@@ -11,7 +11,9 @@ from ocicaliban.cli import image, layers
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
 from ocicaliban.cli.notebook import notebook
+from ocicaliban.cli.options import Given, Scripted
 from ocicaliban.cli.shell import shell
+from ocicaliban.errors import UsageError
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -30,17 +32,22 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def main(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", is_eager=True, callback=_print_version, help="Print the version.")
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show where in the program an error comes from.")] = False,
 ) -> None:
     """Build a research project's container image from layer recipes, without a daemon or root, and run it."""
+    if isinstance(context.obj, Given) and context.obj.script and context.invoked_subcommand not in _START_SCRIPTS:
+        raise UsageError(f"{context.invoked_subcommand} starts no script", "leave -- and what comes after it away")
 
+
+_START_SCRIPTS = ("run", "shell")
 
 app.command()(image.build)
-app.command(context_settings={"allow_extra_args": True})(image.run)
-app.command(context_settings={"allow_extra_args": True})(shell)
+app.command(cls=Scripted)(image.run)
+app.command(cls=Scripted)(shell)
 app.command()(notebook)
 app.command()(image.plan)
 app.add_typer(layers.app, name="layers")

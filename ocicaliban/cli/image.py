@@ -105,7 +105,10 @@ def run(
         cloud_key=cloud_key,
     )
     ready = start.ready(asked)
-    args = tuple(context.args)
+    args = context.obj.script
+    if not (image_id or args or _starts(ready.planned)):
+        hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
+        raise UsageError(f"the mode '{mode}' has nothing to start", hint)
     entrypoint = podman.entry_command(Path.cwd(), module) if image_id else ()
     if dry_run:
         print("\n".join(_dry_run(ready, args, entrypoint)))
@@ -113,7 +116,28 @@ def run(
     image = ready.image()
     command = ready.command(image, args, entrypoint=entrypoint)
     start.say(ready.said)
-    raise typer.Exit(podman.run(command.argv, command.name, lambda: ready.keep(context.obj, image, command)))
+    raise typer.Exit(podman.run(command.argv, command.name, lambda: ready.keep(context.obj.argv, image, command)))
+
+
+# What images for others to build upon have as their command.
+_BARE = {"sh", "bash", "dash", "python", "python3"}
+
+
+def _starts(planned: Planned) -> bool:
+    """Whether a container of the plan would start anything but a bare shell."""
+    from ocicaliban import base as bases
+    from ocicaliban import store
+    from ocicaliban.model import Configure
+
+    steps = [step for layer in planned.plan.layers for step in layer.steps]
+    if planned.plan.launch.command or any(isinstance(step, Configure) and step.entrypoint for step in steps):
+        return True
+    base = bases.present(planned.plan.base)
+    if base is None:
+        return True  # nobody knows yet: a dry run
+    config = store.config(base).get("config") or {}
+    words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
+    return len(words) > 1 or (len(words) == 1 and os.path.basename(words[0]) not in _BARE)
 
 
 def _dry_run(ready: Ready, args: tuple[str, ...], entrypoint: tuple[str, ...]) -> Iterator[str]:
@@ -133,7 +157,9 @@ def _dry_run(ready: Ready, args: tuple[str, ...], entrypoint: tuple[str, ...]) -
         words += [word for folder in asked.dirs for word in ("--dir", folder)]
         words += [flag for flag, wanted in (("--mount", asked.mount), ("--no-cache", asked.no_cache)) if wanted]
         words += [asked.module] if asked.module else []
-        image = Image(id=f'"$({shlex.join(words)})"', digest="", key="")
+        # A failing build in podman's own words would leave it without an image there.
+        yield f"image=$({shlex.join(words)}) || exit"
+        image = Image(id='"$image"', digest="", key="")
     command = ready.command(image, args, entrypoint=entrypoint)
     yield from command.script.splitlines()
     raw = {*command.options[1:], *(() if asked.image_id else (image.id,))}

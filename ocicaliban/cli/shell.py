@@ -58,10 +58,10 @@ def shell(
     options = shells.options(project.root.name, files, home, os.environ)
     command = ready.command(
         image,
-        tuple(context.args),
+        context.obj.script,
         # An image of another mode may begin elsewhere.
         extra=(*options, *(("--workdir", podman.APP) if image_id else ())),
         entrypoint=shells.entrypoint(chosen),
     )
     start.say(ready.said)
-    raise typer.Exit(podman.live(command.argv, command.name, lambda: ready.keep(context.obj, image, command)))
+    raise typer.Exit(podman.live(command.argv, command.name, lambda: ready.keep(context.obj.argv, image, command)))

@@ -123,7 +123,7 @@ class Ready:
         One that is `detached` goes on by itself, and stays when it has ended.
         """
         options, devices, script = _gpu_arguments(self.devices, self.asked.dry_run)
-        name = podman.container_name()
+        name = podman.container_name(self.given)
         argv = podman.run_argv(
             image,
             self.planned.plan.launch,

@@ -185,7 +185,7 @@ class Project:
     def podman_run(self, image: str) -> tuple[str, ...]:
         """The very command by which `ocicaliban run` starts a container, but of `image`."""
         words = shlex.split(self.ocicaliban("run", SCRIPT, "--dry-run").out.splitlines()[-1])
-        places = [index for index, word in enumerate(words) if word.startswith("$(")]
+        places = [index for index, word in enumerate(words) if word == "$image"]
         if words[:2] != ["podman", "run"] or len(places) != 1:
             raise BenchError(f"no `podman run` of an image to be built ends `run --dry-run`: {shlex.join(words)}")
         words[places[0]] = image

@@ -1,12 +1,15 @@
 """What bad input gets: one error with a hint, exit 1 or 2, no traceback, and nothing left behind."""
 
 import contextlib
+import http.server
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -39,6 +42,10 @@ class Project:
             [*inside, sys.executable, "-m", "ocicaliban", *args], cwd=self.root, env=environment(self.env),
             stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="backslashreplace", timeout=240,
         )  # fmt: skip
+
+    def shell(self, line: str) -> Done:
+        """Run a line of bash, in which "$@" is ocicaliban."""
+        return self.call(inside=("bash", "-c", line, "_"))
 
     def files(self) -> set[bytes]:
         return set(map(bytes, self.root.rglob("*")))
@@ -288,3 +295,87 @@ def test_a_user_without_sub_uids(project: Project, tmp_path: Path) -> None:
     finally:
         for pause in (tmp_path / "run").rglob("pause.pid"):
             os.kill(int(pause.read_text()), signal.SIGKILL)
+
+
+class _Refusing(http.server.BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_error(403, "not for you")
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_packages_of_debian_that_cannot_be_fetched(project: Project) -> None:
+    project.write({"ocicaliban.toml": f'{CONFIG}[layers.apt]\npackages = ["sl"]\n'})
+    # A proxy that refuses: where nobody answers, apt tries again for some seconds.
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as proxy:
+        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        address = f"http_proxy=http://127.0.0.1:{proxy.server_port}"
+        said, hint = project.fails("build", "--nogpu", "t.py", code=1, inside=("env", address))
+        proxy.shutdown()
+    assert "not for you" in said
+    assert "Unable to locate" not in said
+    assert "http_proxy" in hint
+
+
+@pytest.mark.parametrize("folder", ["/nowhere/1000", "/usr"])
+def test_a_runtime_folder_that_is_not_ours_is_left_out(project: Project, folder: str) -> None:
+    done = project.call("run", "--nogpu", "t.py", inside=("env", f"XDG_RUNTIME_DIR={folder}"))
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"note: XDG_RUNTIME_DIR is {folder}") == 1
+
+
+# --- being ended ---
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_build_that_is_ended_leaves_nothing(project: Project, number: signal.Signals, code: int) -> None:
+    recipe = f'{RECIPE}after = ["base"]\n[[steps]]\ndo = "run"\nscript = "slow.sh"\n'
+    project.write(
+        {
+            "ocicaliban.toml": f'{CONFIG}[modes]\nslow = ["base", "slow"]\n',
+            "layers/slow/layer.toml": recipe + 'cache = ["/mark"]\n',
+            "layers/slow/slow.sh": "touch /mark/begun\nsleep 60\n",
+        }
+    )
+    before = _working_containers()
+    child = subprocess.Popen(
+        [sys.executable, "-m", "ocicaliban", "build", "--nogpu", "--mode", "slow"], cwd=project.root,
+        env=environment(project.env), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True,
+    )  # fmt: skip
+    mark = project.cache / "ocicaliban" / "mounts" / "mark" / "begun"
+    while not mark.exists() and child.poll() is None:
+        time.sleep(0.05)
+    # `timeout` sends its signal twice, to its child and to the group.
+    child.send_signal(number)
+    child.send_signal(number)
+    _, err = child.communicate(timeout=60)
+    assert child.returncode == code, err
+    assert _working_containers() == before
+    assert list(project.cache.glob("ocicaliban/work/build-*")) == []
+
+
+# --- what becomes of the output ---
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "<&- >&-"])
+def test_a_closed_stdin_or_stdout_is_no_fault(project: Project, closed: str) -> None:
+    done = project.shell(f'"$@" run --nogpu t.py {closed}')
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("line", "code", "said"),
+    [
+        ('"$@" layers list >/dev/full', 1, "error: No space left on device\n hint: make room"),
+        ('"$@" --version >/dev/full', 1, "error: No space left on device\n hint: make room"),
+        ('{ sleep 0.5; "$@" layers list; } | :; exit ${PIPESTATUS[0]}', 141, ""),
+    ],
+)
+def test_an_output_that_cannot_be_written(project: Project, line: str, code: int, said: str) -> None:
+    done = project.shell(line)
+    assert (done.returncode, done.stderr.count("error: ")) == (code, 1 if said else 0), done.stderr
+    assert done.stderr.startswith(said)
+    assert "ignored" not in done.stderr

@@ -180,3 +180,35 @@ def test_an_odd_name_of_a_package_is_a_name_and_nothing_else(name: str, make: Ma
     assert done.returncode == 1
     assert "the layer 'apt' cannot be built" in done.stderr
     assert "nable to locate package" in done.stderr
+
+
+PATHS = """
+summary = "Two configure steps, of which each puts a folder before PATH"
+after = ["base"]
+[[steps]]
+do = "run"
+script = "run.sh"
+[[steps]]
+do = "configure"
+path = ["/one"]
+[[steps]]
+do = "configure"
+path = ["/two"]
+"""
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_every_configure_step_puts_its_folders_before_path(make: Make, base_lock: str, runs: bool) -> None:
+    recipe = PATHS if runs else PATHS.replace('[[steps]]\ndo = "run"\nscript = "run.sh"\n', "")
+    folder = make(
+        {
+            "ocicaliban.toml": BASE + '[modes]\npaths = ["base", "paths"]\n',
+            "ocicaliban.lock": base_lock,
+            "layers/paths/layer.toml": recipe,
+            "layers/paths/run.sh": f": {uuid.uuid4().hex}\n",
+        }
+    )
+    image = _ok(folder, "build", "--mode", "paths").stdout.strip()
+    out = subprocess.run(["podman", "image", "inspect", image], capture_output=True, text=True, check=True).stdout
+    path = next(word for word in json.loads(out)[0]["Config"]["Env"] if word.startswith("PATH="))
+    assert path.startswith("PATH=/two:/one:/usr/local/sbin:")

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import signal
 import subprocess
 import time
@@ -60,51 +61,93 @@ import signal, sys, time
 def stop(number, _):
     print("got", signal.Signals(number).name)
     sys.exit(3)
-signal.signal(signal.SIGTERM, stop)
-signal.signal(signal.SIGINT, stop)
+for name in ("HUP", "INT", "TERM", "USR1", "USR2"):
+    signal.signal(getattr(signal, "SIG" + name), stop)
 print("ready")
 time.sleep(60)
 print("never told")
 """
+STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('ready')\nwhile True: signal.pause()\n"
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
-def waiting(make: Make) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Starts a script that traps signals, in a process group of its own, and waits until it has set its traps."""
+def start(make: Make) -> Iterator[Start]:
+    """Starts a script, in a process group of its own; `set_up` is done in our process before it becomes ocicaliban."""
     started: list[subprocess.Popen[str]] = []
 
-    def start() -> subprocess.Popen[str]:
-        folder = make({"traps.py": TRAPS})
+    def start(script: str, *args: str, set_up: Callable[[], object] | None = None) -> "subprocess.Popen[str]":
         child = subprocess.Popen(
-            command("run", "traps.py"), cwd=folder, env=environment(), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+            command("run", *args, "waits.py"), cwd=make({"waits.py": script}), env=environment(),
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            start_new_session=True, preexec_fn=set_up,
         )  # fmt: skip
         started.append(child)
-        assert child.stdout is not None
-        assert child.stdout.readline() == "ready\n"
         return child
 
     yield start
     for child in started:
         if child.poll() is None:
-            os.killpg(child.pid, signal.SIGKILL)
+            child.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(10)
+        child.kill()
         child.communicate()
 
 
-def test_sigterm_reaches_the_script_and_its_code_is_ours(waiting: Callable[[], subprocess.Popen[str]]) -> None:
-    child = waiting()
-    os.kill(child.pid, signal.SIGTERM)
+def _ready(child: "subprocess.Popen[str]") -> None:
+    assert child.stdout is not None
+    assert child.stdout.readline() == "ready\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
+def test_a_signal_reaches_the_script_and_its_code_is_ours(start: Start, number: signal.Signals) -> None:
+    child = start(TRAPS)
+    _ready(child)
+    child.send_signal(number)
     out, err = child.communicate(timeout=30)
-    assert (out, child.returncode) == ("got SIGTERM\n", 3), err
+    assert (out, child.returncode) == (f"got {number.name}\n", 3), err
 
 
-def test_sigint_of_a_terminal_reaches_the_script_and_its_code_is_ours(
-    waiting: Callable[[], subprocess.Popen[str]],
-) -> None:
-    child = waiting()
+def test_a_signal_to_the_whole_group_reaches_the_script_once(start: Start) -> None:
+    child = start(TRAPS, "--podman-args", f"--name oc-{uuid.uuid4().hex}")
+    _ready(child)
     os.killpg(child.pid, signal.SIGINT)
     out, err = child.communicate(timeout=30)
     assert (out, child.returncode) == ("got SIGINT\n", 3), err
+
+
+def test_sigterm_before_the_container_is_there_is_not_lost(start: Start) -> None:
+    child = start("import time\ntime.sleep(60)\n")
+    assert child.stderr is not None
+    while "running on" not in child.stderr.readline():
+        pass
+    # podman has been started, and takes a tenth of a second to make the container.
+    assert _within(10, Path(f"/proc/{child.pid}/task/{child.pid}/children").read_text)
+    child.terminate()
+    child.communicate(timeout=30)
+    assert child.returncode == 143
+
+
+def test_a_second_sigterm_kills(start: Start) -> None:
+    child = start(STUBBORN)
+    _ready(child)
+
+    def ended() -> bool:
+        child.terminate()
+        return child.poll() is not None
+
+    assert _within(30, ended)
+    assert child.returncode == 137
+
+
+def test_what_we_were_started_to_ignore_stays_ignored(start: Start) -> None:
+    child = start(TRAPS, set_up=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN))  # as nohup does
+    _ready(child)
+    child.send_signal(signal.SIGHUP)
+    child.send_signal(signal.SIGTERM)
+    out, err = child.communicate(timeout=30)
+    assert (out, child.returncode) == ("got SIGTERM\n", 3), err
 
 
 def test_mount_sees_an_edit_without_a_build(make: Make) -> None:
@@ -126,14 +169,42 @@ def test_dry_run_builds_nothing(make: Make) -> None:
     assert _images() == before
 
 
+def test_the_script_of_a_dry_run_does_the_same_and_ends_where_the_build_fails(make: Make) -> None:
+    folder = make({"say.py": "import sys\nprint('ran', *sys.argv[1:])\n"})
+    script = ok(folder, "run", "--dry-run", "say.py", "--", "$HOME", "it's").stdout
+    name = f'ocicaliban() {{ {shlex.join(command("")[:3])} "$@"; }}\n'
+
+    def sh(text: str) -> Done:
+        return subprocess.run(
+            ["sh", "-c", name + text], cwd=folder, env=environment(), capture_output=True, text=True, check=False
+        )
+
+    assert sh(script).stdout == "ran $HOME it's\n"
+    (folder / "ocicaliban.toml").write_text("[")
+    done = sh(script)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "podman" not in done.stderr
+
+
+@pytest.mark.parametrize(("args", "hint"), [(["cloud"], "MODULE"), (["plain", "say.py"], '"command"')])
+def test_a_mode_in_which_nothing_starts_is_refused(make: Make, args: list[str], hint: str) -> None:
+    folder = make({"say.py": "", "ocicaliban.toml": CONFIG + '[modes]\nplain = ["base", "source-copy"]\n'})
+    done = call(folder, "run", "--mode", *args)
+    assert done.returncode == 2
+    assert f"the mode '{args[0]}' has nothing to start" in done.stderr
+    assert hint in done.stderr
+    assert built(done) == []
+
+
 def test_image_id_runs_that_image(make: Make) -> None:
-    folder = make({"say.py": "print('first')\n"})
+    folder = make({"say.py": "import sys\nprint('first', *sys.argv[1:])\n"})
     first = ok(folder, "build", "say.py").stdout.strip()
     (folder / "say.py").write_text("print('second')\n")
     os.mkfifo(folder / "fifo")  # a project that could not be read
     done = ok(folder, "run", "--image-id", first, "say.py")
     assert done.stdout == "first\n"
     assert built(done) == []
+    assert ok(folder, "run", "--image-id", first, "--", "--lr", "0.1").stdout == "first --lr 0.1\n"
 
 
 # --- build ---

@@ -1,5 +1,7 @@
 """`run` at a terminal: what a script sees of it, and what Ctrl-C does."""
 
+import shlex
+import uuid
 from pathlib import Path
 
 import pexpect
@@ -17,6 +19,7 @@ print("TERM", os.environ["TERM"], flush=True)
 input()
 sys.exit(5)
 """
+BACK = "import sys\nprint('terminal', sys.stdin.isatty(), 'done')\nsys.exit(4)\n"
 INTERRUPTED = """
 import sys, time
 try:
@@ -31,8 +34,8 @@ except KeyboardInterrupt:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("terminal")
-    write(folder, {"ocicaliban.toml": CONFIG, "size.py": SIZE, "interrupted.py": INTERRUPTED})
-    for script in ("size.py", "interrupted.py"):
+    write(folder, {"ocicaliban.toml": CONFIG, "size.py": SIZE, "interrupted.py": INTERRUPTED, "background.py": BACK})
+    for script in ("size.py", "interrupted.py", "background.py"):
         ok(folder, "build", script)
     return folder
 
@@ -71,6 +74,18 @@ def test_ctrl_c_reaches_the_script_and_its_exit_code_comes_back(project: Path) -
     assert child.exitstatus == 7
 
 
+def test_in_the_background_a_script_runs_to_its_end(project: Path) -> None:
+    argv = shlex.join([*command("run", "background.py"), "--podman-args", "--env A=1"])
+    env = environment({"PS1": "", "HISTFILE": ""})
+    child = pexpect.spawn(
+        "bash", ["--norc", "-i"], cwd=str(project), env=env, dimensions=(33, 200), timeout=60, encoding="utf-8"
+    )  # type: ignore[arg-type]
+    child.sendline(f"{argv} >log 2>&1 & wait $!; echo ended: $?; cat log")
+    child.expect(r"ended: (\d+)\r\n(.*)done")
+    assert child.match[1] == "4"
+    child.close()
+
+
 def test_ctrl_c_in_a_build_ends_it_and_leaves_nothing(project: Path, tmp_path: Path) -> None:
     recipe = 'summary = "slow"\nafter = ["base"]\n[[steps]]\ndo = "run"\nscript = "slow.sh"\n'
     write(tmp_path, {"layers/slow/layer.toml": recipe, "layers/slow/slow.sh": "echo begun >&2\nsleep 60\n", "a.py": ""})
@@ -79,8 +94,23 @@ def test_ctrl_c_in_a_build_ends_it_and_leaves_nothing(project: Path, tmp_path: P
     before = _working_containers()
     child = _at_a_terminal(tmp_path, "build", "--mode", "slow")
     child.expect("slow: building")
+    child.expect("0:00:01")  # it moves
     child.sendintr()
+    child.expect_exact("\x1b[?25h")  # the cursor is back
+    child.expect("slow: interrupted; the layers that are finished are kept\r\n")
     child.expect(pexpect.EOF)
+    assert "interrupted" not in (child.before or "")
     child.close()
     assert child.exitstatus == 130
     assert _working_containers() == before
+
+
+def test_a_build_shows_what_it_makes_and_then_what_that_took(project: Path, tmp_path: Path) -> None:
+    write(tmp_path, {"ocicaliban.toml": CONFIG, "a.txt": uuid.uuid4().hex})
+    (tmp_path / "ocicaliban.lock").write_text((project / "ocicaliban.lock").read_text())
+    child = _at_a_terminal(tmp_path, "build")
+    child.expect("source-copy: building, [0-9]+ B")
+    child.expect("source-copy: built in [0-9.]+ s, [0-9.]+ kB\r\n[0-9a-f]{64}\r\n")
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 0

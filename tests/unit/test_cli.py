@@ -25,6 +25,25 @@ def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str])
     assert "--no-cache" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        ("run trainer.train --lr 0.1", "after --: ocicaliban run trainer.train -- --lr 0.1"),
+        ("run --nogpu trainer.train foo --mount", "after --: ocicaliban run trainer.train -- foo"),
+        ("run trainer.train --no-cahce", "no such option: --no-cahce (did you mean '--no-cache'?)"),
+        ("run --no-cahce trainer.train", "no such option: --no-cahce\n hint: did you mean '--no-cache'?"),
+        ("run trainer.train --weight_decay=0.1", "after --: ocicaliban run trainer.train -- --weight_decay=0.1"),
+        ("build t.py -- --lr 1", "build starts no script"),
+        ("run -- t.py", "run needs a MODULE"),
+    ],
+)
+def test_what_belongs_to_the_script_goes_after_two_dashes(
+    words: str, told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(words.split()) == 2
+    assert told in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", ["plan", "run --help", "shell --help", "layers --help"])
 def test_help_and_completion_import_nothing_that_is_slow(words: str) -> None:
     slow = ("cattrs", "podman", "rich", "json5", "pathspec", "google", "sqlite3")

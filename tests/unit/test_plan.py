@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ocicaliban import catalog
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base, Configure, Plan, Project, Recipe, Snapshot
+from ocicaliban.model import Base, Configure, Plan, Project, Recipe, Snapshot, StepTemplate
 from ocicaliban.plan import order, plan
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
@@ -99,6 +99,17 @@ def test_two_recipes_that_provide_the_source_are_refused() -> None:
     recipes = [Recipe(name="a", summary="", provides="source"), Recipe(name="b", summary="", provides="source")]
     with pytest.raises(UsageError, match="both provide the source"):
         order(recipes)
+
+
+@pytest.mark.parametrize("tree", ["5eed", "da7a", "n0ne", ""])
+def test_a_copy_step_takes_a_tree_of_the_project(tree: str) -> None:
+    recipe = Recipe(name="own", summary="", steps=(StepTemplate(do="copy", tree=tree, to="/own"),))
+    world = evolve(WORLD, data=(("data", "da7a"),))
+    if tree in ("5eed", "da7a"):
+        assert plan(Project(root=Path("/nowhere")), [recipe], "own", world).layers
+    else:
+        with pytest.raises(UsageError, match=f"layers/own: a copy step's tree '{tree}'"):
+            plan(Project(root=Path("/nowhere")), [recipe], "own", world)
 
 
 def test_an_unknown_mode_gets_the_nearest_name() -> None:

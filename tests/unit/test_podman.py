@@ -8,7 +8,7 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Image, Launch
-from ocicaliban.podman import bind, entry_command, run_argv, words
+from ocicaliban.podman import bind, container_name, entry_command, run_argv, words
 
 IMAGE = Image(id="1d", digest="sha256:aa", key="k")
 LAUNCH = Launch(
@@ -21,22 +21,26 @@ TAIL = "--env A=1 -v /p:/usr/app -p 80:80 --workdir /usr/app --memory 1g --entry
 @pytest.mark.parametrize(
     ("terminal", "flags"),
     [
-        ((True, True), "-i -t --env TERM --env COLORTERM --env NO_COLOR"),
-        ((False, False), "-i"),
-        ((True, False), "-i"),
-        ((False, True), "-i"),
+        ((True, True), "-i -t --env TERM --env COLORTERM --env NO_COLOR "),
+        ((True, False), "-i "),
+        ((False, False), ""),
     ],
 )
 def test_the_command_line(terminal: tuple[bool, bool], flags: str) -> None:
     argv = run_argv(IMAGE, LAUNCH, ("--lr", "1"), name="n", terminal=terminal, extra=("--memory", "1g"))
-    assert " ".join(argv) == f"{HEAD} {flags} {TAIL}"
+    assert " ".join(argv) == f"{HEAD} {flags}{TAIL}"
 
 
 def test_without_a_command_and_with_another_entrypoint() -> None:
-    both = (False, False)
+    both = (True, False)
     assert " ".join(run_argv(IMAGE, Launch(), ("x",), name="n", terminal=both)) == f"{HEAD} -i 1d x"
     argv = run_argv(IMAGE, Launch(command=("p",)), ("x",), name="n", terminal=both, entrypoint=("sh", "-c"))
     assert " ".join(argv) == f"{HEAD} -i --entrypoint sh 1d -c x"
+
+
+@pytest.mark.parametrize("given", [("--name", "mine"), ("--name=mine",), ("--name", "a", "--rm", "--name", "mine")])
+def test_a_container_is_known_by_the_name_that_podman_is_given_last(given: tuple[str, ...]) -> None:
+    assert container_name(given) == "mine"
 
 
 @pytest.mark.parametrize(
