@@ -138,7 +138,8 @@ def test_a_second_sigterm_kills(start: Start) -> None:
         return child.poll() is not None
 
     assert _within(30, ended)
-    assert child.returncode == 137
+    # Ours is the container's 137, unless one more SIGTERM came while we were ending.
+    assert child.returncode in (137, 143, -signal.SIGTERM)
 
 
 def test_what_we_were_started_to_ignore_stays_ignored(start: Start) -> None:
