@@ -41,6 +41,7 @@ def _run(argv: list[str]) -> int:
         return 0
     if argv[:1] and argv[0] not in _TELL:
         _leave_out_lost_runtime_folder()
+        _leave_out_usual_config_folder()
     cut = argv.index("--") if "--" in argv else len(argv)
     own, script = argv[:cut], argv[cut + 1 :]
     try:
@@ -73,6 +74,13 @@ def _run(argv: list[str]) -> int:
 
 # Commands that start no tool, or look at just that.
 _TELL = ("doctor", "layers", "--help")
+
+
+def _leave_out_usual_config_folder() -> None:
+    """Take XDG_CONFIG_HOME out where it says what is so without it: with it buildah 1.28 wants more of storage.conf."""
+    folder, home = os.environ.get("XDG_CONFIG_HOME"), os.environ.get("HOME")
+    if folder and home and os.path.normpath(folder) == os.path.join(os.path.normpath(home), ".config"):
+        del os.environ["XDG_CONFIG_HOME"]
 
 
 def _leave_out_lost_runtime_folder() -> None:

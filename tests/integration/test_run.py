@@ -340,3 +340,9 @@ def test_after_a_killed_build_the_next_one_cleans_up_and_succeeds(make: Make, tm
     assert not _working_containers() & left
     assert list(work.glob("build-*")) == []
     assert _within(5, lambda: not _running(nap)), "the killed build's step goes on"
+
+
+def test_a_config_folder_that_is_named_and_the_usual_one_makes_no_difference(make: Make) -> None:
+    folder = make({"say.py": "print('said')\n", "mark.txt": uuid.uuid4().hex})
+    usual = str(Path.home() / ".config") + "/"
+    assert ok(folder, "run", "--no-cache", "say.py", env={"XDG_CONFIG_HOME": usual}).stdout == "said\n"
