@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import signal
 import sys
@@ -13,7 +15,13 @@ _PIPE_CLOSED = 128 + signal.SIGPIPE  # what a shell makes of a tool that nobody 
 
 def main(argv: list[str]) -> int:
     """Run the command line `argv` (without the program's name); returns the exit code."""
+    # We live for a fraction of a second before a container runs: looking for rubbish only costs time.
+    gc.disable()
     code = _run(argv)
+    try:
+        sys.stderr.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         sys.stdout.flush()
     except OSError as exc:
@@ -26,9 +34,10 @@ def main(argv: list[str]) -> int:
 
 
 def _told(fault: OcicalibanError) -> int:
-    print(f"error: {fault.message}", file=sys.stderr)
-    if fault.hint:
-        print(f" hint: {fault.hint}", file=sys.stderr)
+    with contextlib.suppress(OSError):
+        print(f"error: {fault.message}", file=sys.stderr)
+        if fault.hint:
+            print(f" hint: {fault.hint}", file=sys.stderr)
     return fault.exit_code
 
 

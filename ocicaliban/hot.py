@@ -215,7 +215,8 @@ def attempt(argv: list[str]) -> int | None:
         said, template = known["said"], known["argv"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    print(said, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # a full disk below stderr is no reason not to run
+        print(said, file=sys.stderr, flush=True)
     name = podman.container_name()
     template[template.index("--name") + 1] = name
     start = podman.live if argv[0] == "shell" else podman.run

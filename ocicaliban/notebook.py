@@ -27,6 +27,7 @@ ADDRESS = "127.0.0.1"
 """Not `localhost`, which may be ::1 first: there another user could listen and be handed the token."""
 
 _LABEL = "ocicaliban.notebook"
+_START = "ocicaliban.start"
 _LAST = 65535
 _PATIENCE = 120.0
 _PAUSE = 0.02
@@ -217,6 +218,7 @@ def options(settings: Settings, home: Path | None, environ: Mapping[str, str]) -
     words = ["--log-driver", "k8s-file", "--label", f"{_LABEL}={label}", "--env", _TOKEN]
     # Its own folder for what runs: process numbers in containers are alike, and would meet in the home.
     words += ["--env", f"JUPYTER_RUNTIME_DIR={_RUNTIME}", "--env", "JUPYTER_PREFER_ENV_PATH=1"]
+    words += ["--env", "LANG=C.UTF-8"]  # its terminals would be in the C locale
     return *words, *shell.lived_in(home, environ)
 
 
@@ -232,7 +234,9 @@ def start(argv: tuple[str, ...], container: str, settings: Settings) -> Server:
     is left.
     """
     server = Server(container=container, settings=settings, token=secrets.token_hex(24))
-    argv = proc.in_cgroup2(argv)
+    # The name may be somebody else's container's: only what bears this mark is ours to remove.
+    mark, place = f"{_START}={secrets.token_hex(8)}", argv.index("run") + 1
+    argv = proc.in_cgroup2((*argv[:place], "--label", mark, *argv[place:]))
     ready = False
     try:
         proc.run(argv, env={_TOKEN: server.token}, whole=True, doing="the notebook's container cannot be started")
@@ -240,7 +244,9 @@ def start(argv: tuple[str, ...], container: str, settings: Settings) -> Server:
         ready = True
     finally:
         if not ready:
-            stop(server)
+            for made in proc.output(("podman", "ps", "--all", "--quiet", "--filter", f"label={mark}")).split():
+                proc.run(("podman", "rm", "--force", "--ignore", "--time", "10", made), whole=True)
+            _page(server).unlink(missing_ok=True)
     return server
 
 

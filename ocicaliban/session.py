@@ -222,6 +222,10 @@ def read(
     would enter an image is read, neither files nor dependencies: then only the launch of the plan is of use.
     """
     project = load.load_project(root, say)
+    if not (root / "ocicaliban.toml").is_file():
+        above = next((folder for folder in root.parents if (folder / "ocicaliban.toml").is_file()), None)
+        if above:
+            say(f"note: {above} has an ocicaliban.toml; this folder is taken as a project of its own")
     for name, own in (settings or {}).items():
         project = evolve(project, layers={**project.layers, name: {**project.layers.get(name, {}), **own}})
     recipes = catalog.recipes_for(project, mode)

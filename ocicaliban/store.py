@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import functools
 import json
 import os
 import re
@@ -74,11 +75,18 @@ def _index() -> list[dict[str, Any]]:
     """containers/storage's images.json, which its writers replace atomically."""
     index = index_file()
     try:
-        raw: list[dict[str, Any]] = json.loads(index.read_text())
+        status = index.stat()
+        return _parsed(index, status.st_ino, status.st_mtime_ns, status.st_size)
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as exc:
         raise ToolError(f"the image store's index {index} cannot be read: {exc}", "try `podman system check`") from exc
+
+
+@functools.lru_cache(maxsize=1)
+def _parsed(index: Path, *_state: int) -> list[dict[str, Any]]:
+    """The list, as long as the file is the same one (it is replaced, never written into)."""
+    raw: list[dict[str, Any]] = json.loads(index.read_text())
     return raw
 
 

@@ -110,7 +110,10 @@ def notebook(
     try:
         start.say(ready.said)
         print(server.url, flush=True)
-        if command := notebooks.tunnel(server.settings.port, os.environ, getpass.getuser(), socket.getfqdn()):
+        node = socket.getfqdn()
+        if node.partition(".")[0] == "localhost":
+            node = socket.gethostname()  # /etc/hosts names the machine after its loopback
+        if command := notebooks.tunnel(server.settings.port, os.environ, getpass.getuser(), node):
             start.say(f"on the machine where you sit, for the time you need it: {command}")
         if open_browser:
             _open(server)

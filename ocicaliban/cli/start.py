@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
@@ -16,8 +17,9 @@ from ocicaliban.session import Planned
 
 
 def say(line: str) -> None:
-    """A line for the user, beside the result."""
-    print(line, file=sys.stderr, flush=True)
+    """A line for the user, beside the result; where it cannot be written the work goes on."""
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
 
 
 def require_user() -> None:

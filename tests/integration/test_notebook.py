@@ -9,6 +9,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -285,3 +286,16 @@ def test_a_project_that_depends_on_jupyterlab_itself_keeps_its_own(tmp_path: Pat
     write(tmp_path, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, "requirements.txt": "jupyterlab<4.4\n"})
     done = ok(tmp_path, "plan", "notebook", "--json")
     assert [layer["name"] for layer in json.loads(done.stdout)["layers"] if layer["name"] == "jupyter"] == []
+
+
+def test_a_container_of_somebody_else_with_that_name_stays(project: Path) -> None:
+    name = f"mine-{uuid.uuid4().hex[:8]}"
+    image = ok(project, "build", "--mode", "notebook").stdout.strip()
+    subprocess.run(["podman", "create", "--name", name, image, "true"], check=True, capture_output=True)
+    try:
+        done = call(project, "notebook", "--detach", "--bare", "--podman-args", f"--name {name}")
+        assert done.returncode == 1
+        assert "already in use" in done.stderr
+        assert subprocess.run(["podman", "container", "exists", name]).returncode == 0
+    finally:
+        subprocess.run(["podman", "rm", "--force", name], check=True, capture_output=True)
