@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -19,8 +17,6 @@ from ocicaliban.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
 
 Say = Callable[[str], None]
-_INDEX = re.compile(r"(?:([\w.-]+)=)?(.*)", re.S)
-"""An entry of UV_INDEX: an address, which may have a name before it."""
 
 
 @frozen(kw_only=True)
@@ -163,7 +159,7 @@ def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tu
         mounts.append(f"{store_cache}:/dev/oc-cache")
         env |= {"UV_CACHE_DIR": "/dev/oc-cache", "UV_LINK_MODE": "copy"}
         env["UV_CONFIG_FILE"] = f"{buildah.INPUTS}/uv.toml"
-        (seen / "uv.toml").write_text(_uv_config(settings))
+        (seen / "uv.toml").write_text(settings.uv_toml())
         mounts += [f"{folder}:{place}:ro" for folder, place in local.items()]
     return tuple(mounts), tuple(sorted(env.items()))
 
@@ -175,20 +171,3 @@ def _hand_over(source: Path, target: Path, what: str) -> None:
         shutil.copyfile(source, target)
     except OSError as exc:
         raise UsageError(f"{what} cannot be read: {source}: {exc.strerror}", "does the file exist?") from exc
-
-
-def _uv_config(settings: host.HostSettings) -> str:
-    """uv's settings as a file (a URL may hold a password, and arguments can be seen by others)."""
-    lines = settings.uv_lines()
-    if settings.find_links:
-        lines.append(f"find-links = {json.dumps(settings.find_links)}")
-    if settings.extra_index_urls:
-        # What is installed is named by its hash, so that it may come from any of them.
-        lines.append('index-strategy = "unsafe-best-match"')
-    for index in settings.extra_index_urls:
-        name, url = _INDEX.fullmatch(index).groups()  # type: ignore[union-attr]
-        named = f"name = {json.dumps(name)}\n" if name else ""
-        lines.append(f"[[index]]\n{named}url = {json.dumps(url)}")
-    if settings.index_url:
-        lines.append(f"[[index]]\nurl = {json.dumps(settings.index_url)}\ndefault = true")
-    return "\n".join(lines) + "\n"

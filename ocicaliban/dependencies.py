@@ -255,20 +255,29 @@ def _with(
     `before` has the versions to be preferred; `what` is the name of it all for an error.
     """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
-        given, out = Path(folder) / "given.txt", Path(folder) / "requirements.txt"
+        given = Path(folder) / "given.txt"
         given.write_text(text + "".join(f"{entry}\n" for entry in more))
-        if before:
-            out.write_text(before)
-        argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
-        argv += [*_for_base(base), *([] if more else ["--no-deps"]), "--output-file", str(out), str(given)]
         try:
-            proc.run(argv, env=settings.uv_environ())
+            return _uv_compile([*([] if more else ["--no-deps"]), str(given)], base, settings, before)
         except ToolError as exc:
             raise ToolError(
                 f"{what} does not fit the dependencies\n{exc.stderr}",
                 f"uv was asked for {' '.join(more)}, for Python {base.python} on {base.platform}",
                 stderr=exc.stderr,
             ) from exc
+
+
+def _uv_compile(
+    arguments: list[str], base: Base, settings: host.HostSettings, before: str, cwd: Path | None = None
+) -> str:
+    """What `uv pip compile` with these arguments resolves to; the versions in `before` are preferred."""
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        out = Path(folder) / "requirements.txt"
+        if before:
+            out.write_text(before)
+        argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+        argv += [*_for_base(base), "--output-file", str(out), *arguments]
+        proc.run(argv, env=settings.uv_environ(), cwd=cwd)
         return out.read_text()
 
 
@@ -286,38 +295,30 @@ def _compiled_for(
 
 
 def _compiled(project: Project, path: Path, base: Base, extras: tuple[str, ...], before: str) -> str:
-    with TemporaryDirectory(prefix="ocicaliban-") as folder:
-        out = Path(folder) / "requirements.txt"
-        if before:
-            out.write_text(before)
-        argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
-        argv += [*_for_base(base), "--output-file", str(out)]
-        argv += [*(flag for extra in extras for flag in ("--extra", extra)), str(path)]
-        try:
-            proc.run(argv, env=host.read().uv_environ(), cwd=project.root)
-        except ToolError as exc:
-            words = exc.stderr.removeprefix("error:").strip()
-            hint = ""
-            if "No solution found" in words:
-                hint = f"uv resolved them for Python {base.python} on {base.platform}"
-            elif "extra" in words and path.suffix not in _NO_LIST:
-                hint = "extras are declared in a pyproject.toml; a list of requirements has none"
-            message = f"the dependencies in {path.name} cannot be resolved\n{words}"
-            raise ToolError(message, hint, stderr=exc.stderr) from exc
-        return out.read_text()
+    flags = [flag for extra in extras for flag in ("--extra", extra)]
+    try:
+        return _uv_compile([*flags, str(path)], base, host.read(), before, cwd=project.root)
+    except ToolError as exc:
+        words = exc.stderr.removeprefix("error:").strip()
+        hint = ""
+        if "No solution found" in words:
+            hint = f"uv resolved them for Python {base.python} on {base.platform}"
+        elif "extra" in words and path.suffix not in _NO_LIST:
+            hint = "extras are declared in a pyproject.toml; a list of requirements has none"
+        message = f"the dependencies in {path.name} cannot be resolved\n{words}"
+        raise ToolError(message, hint, stderr=exc.stderr) from exc
 
 
 _GLIBC = (17, 28, *range(31, 41))
 
 
 def _for_base(base: Base) -> list[str]:
-    machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
-    platform = f"{machine}-unknown-linux-gnu"
+    platform = f"{base.machine}-unknown-linux-gnu"
     if base.libc.startswith("2."):
         # Wheels are for a glibc and all newer ones; these are the steps that uv knows.
         minor = base.libc.split(".")[1]
         known = [step for step in _GLIBC if minor.isdecimal() and step <= int(minor)]
-        platform = f"{machine}-manylinux_2_{known[-1]}" if known else platform
+        platform = f"{base.machine}-manylinux_2_{known[-1]}" if known else platform
     wanted = ["--python-version", base.python, "--python-platform", platform]
     return ["--python", sys.executable, *wanted, *host.read().uv_arguments()]
 

@@ -66,6 +66,22 @@ class HostSettings:
             lines.append(f"allow-insecure-host = {json.dumps(self.insecure_hosts)}")
         return lines
 
+    def uv_toml(self) -> str:
+        """uv's settings as a file, for a step that installs what is locked (arguments can be seen by others)."""
+        lines = self.uv_lines()
+        if self.find_links:
+            lines.append(f"find-links = {json.dumps(self.find_links)}")
+        if self.extra_index_urls:
+            # What is installed is named by its hash, so that it may come from any of them.
+            lines.append('index-strategy = "unsafe-best-match"')
+        for index in self.extra_index_urls:
+            name, url = _split(index)
+            named = f"name = {json.dumps(name)}\n" if name else ""
+            lines.append(f"[[index]]\n{named}url = {json.dumps(url)}")
+        if self.index_url:
+            lines.append(f"[[index]]\nurl = {json.dumps(self.index_url)}\ndefault = true")
+        return "\n".join(lines) + "\n"
+
     def joined(self, indexes: Indexes, environ: Mapping[str, str] = os.environ) -> HostSettings:
         """These settings and the indexes that a project names."""
         more = (_plain(index, environ) for index in indexes.indexes)

@@ -151,6 +151,11 @@ class Base:
     platform: str = ""
     libc: str = ""
 
+    @property
+    def machine(self) -> str:
+        """The kernel's name for the processor, as wheels and markers have it."""
+        return {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(self.platform, "x86_64")
+
 
 @frozen(kw_only=True)
 class Project:

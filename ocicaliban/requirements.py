@@ -128,7 +128,6 @@ def from_pylock(raw: Mapping[str, object], base: Base, extras: tuple[str, ...], 
         raise UsageError(
             f"pylock.toml requires Python {lock.requires_python}, and the base has {base.python}", "take another base"
         )
-    machine = {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(base.platform, "x86_64")
     environment = {
         "python_version": ".".join(base.python.split(".")[:2]),
         "python_full_version": base.python,
@@ -138,7 +137,7 @@ def from_pylock(raw: Mapping[str, object], base: Base, extras: tuple[str, ...], 
         "os_name": "posix",
         "sys_platform": "linux",
         "platform_system": "Linux",
-        "platform_machine": machine,
+        "platform_machine": base.machine,
         "extras": frozenset(extras),
         "dependency_groups": frozenset(lock.default_groups or ()),
     }

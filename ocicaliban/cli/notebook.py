@@ -5,11 +5,9 @@ from __future__ import annotations
 import getpass
 import os
 import shlex
-import signal
 import socket
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -105,7 +103,6 @@ def notebook(
         )
         return notebooks.start(command.argv, command.name, own)
 
-    _signals_end_us()
     server = notebooks.on_free_port(port, begin)
     try:
         start.say(ready.said)
@@ -131,16 +128,6 @@ def notebook(
 
 def _ends(server: Server) -> str:
     return f"`ocicaliban notebook --stop {shlex.quote(server.name)}`"
-
-
-def _signals_end_us() -> None:
-    """Let SIGTERM and SIGHUP leave by the `finally` that ends the container."""
-
-    def leave(number: int, _: FrameType | None) -> NoReturn:
-        raise SystemExit(128 + number)
-
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, leave)
 
 
 def _open(server: Server) -> None:
