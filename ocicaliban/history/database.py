@@ -39,7 +39,8 @@ def connected(place: Place, say: Callable[[str], None]) -> peewee.Database:
             if isinstance(database, peewee.SqliteDatabase):
                 _journal(database, network)
             if found < len(schema.MIGRATIONS):
-                schema.migrate(database, str(place))
+                with transaction(database):
+                    schema.migrate(database, str(place))
         except BaseException:
             database.close()
             raise
@@ -90,11 +91,13 @@ def _journal(database: peewee.SqliteDatabase, network: bool) -> None:
 
 
 def alive(database: peewee.Database, place: Place, say: Callable[[str], None]) -> None:
-    """Have a connection: a server that was started anew, or a network that forgets what is idle, cuts it silently.
+    """Have a connection, which each thread needs for itself.
 
-    A server that does not answer is waited for, which `say` tells.
+    A server that was started anew, or a network that forgets what is idle, cuts it silently. A server that does not
+    answer is waited for, which `say` tells.
     """
-    if not isinstance(database, peewee.PostgresqlDatabase) or database.in_transaction():
+    if isinstance(database, peewee.SqliteDatabase):
+        database.connect(reuse_if_open=True)
         return
     if not database.is_closed():
         try:
@@ -115,6 +118,22 @@ def alive(database: peewee.Database, place: Place, say: Callable[[str], None]) -
                 say(f"the history {place} does not answer; waiting for it, {PATIENCE} seconds at most")
             told_of = True
             time.sleep(1)
+
+
+@contextlib.contextmanager
+def transaction(database: peewee.Database) -> Iterator[None]:
+    """All or nothing of what is written meanwhile. On SQLite it has the only pen from its beginning."""
+    how = "IMMEDIATE" if isinstance(database, peewee.SqliteDatabase) else "ISOLATION LEVEL READ COMMITTED"
+    with database.manual_commit():
+        database.execute_sql(f"BEGIN {how}")
+        try:
+            yield
+            database.commit()
+        except BaseException:
+            # What went wrong is told, and not that it was undone already (a full disk) or cannot be (a lost server).
+            with contextlib.suppress(peewee.PeeweeException):
+                database.rollback()
+            raise
 
 
 def _server(place: Place) -> peewee.Database:

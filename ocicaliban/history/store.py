@@ -76,9 +76,7 @@ class History:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction, all or nothing. On SQLite it has the only pen from its beginning."""
-        how = "IMMEDIATE" if isinstance(self._database, SqliteDatabase) else "READ COMMITTED"
-        with self._reading(), self._database.atomic(how):
+        with self._reading(), database.transaction(self._database):
             yield
 
     def _locked(self, query: Select) -> list[Any]:
@@ -210,7 +208,7 @@ class History:
     ) -> tuple[Job, ...]:
         """The jobs of which all that is given holds, by id from the lowest; with `newest` only so many of the highest.
 
-        Each comes with its submission and its attempts.
+        What is empty or 0 is not given, also an empty `ids`. Each comes with its submission and its attempts.
         """
         return tuple(self._jobs(tuple(ids), tuple(keys), group, submission, user, tuple(statuses), newest))
 
