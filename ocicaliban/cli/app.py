@@ -10,6 +10,7 @@ from ocicaliban import __version__
 from ocicaliban.cli import image, layers
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
+from ocicaliban.cli.experiment import expand
 from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
 from ocicaliban.cli.shell import shell
@@ -50,6 +51,7 @@ app.command(cls=Scripted)(image.run)
 app.command(cls=Scripted)(shell)
 app.command()(notebook)
 app.command()(image.plan)
+app.command()(expand)
 app.add_typer(layers.app, name="layers")
 app.command()(clean)
 app.command()(doctor)
