@@ -12,6 +12,7 @@ from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
 from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
+from ocicaliban.cli.run import run
 from ocicaliban.cli.shell import shell
 from ocicaliban.errors import UsageError
 
@@ -46,7 +47,7 @@ def main(
 _START_SCRIPTS = ("run", "shell")
 
 app.command()(image.build)
-app.command(cls=Scripted)(image.run)
+app.command(cls=Scripted)(run)
 app.command(cls=Scripted)(shell)
 app.command()(notebook)
 app.command()(image.plan)
