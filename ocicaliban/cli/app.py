@@ -13,6 +13,7 @@ from ocicaliban.cli.doctor import doctor
 from ocicaliban.cli.experiment import expand
 from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
+from ocicaliban.cli.run import run
 from ocicaliban.cli.shell import shell
 from ocicaliban.errors import UsageError
 
@@ -47,7 +48,7 @@ def main(
 _START_SCRIPTS = ("run", "shell")
 
 app.command()(image.build)
-app.command(cls=Scripted)(image.run)
+app.command(cls=Scripted)(run)
 app.command(cls=Scripted)(shell)
 app.command()(notebook)
 app.command()(image.plan)
