@@ -48,7 +48,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             out TEXT NOT NULL
         )
         """,
-        "CREATE INDEX job_submission ON job (submission, status)",
+        "CREATE INDEX job_submission ON job (submission, status, id)",
         f"""
         CREATE TABLE attempt (
             job BIGINT NOT NULL REFERENCES job (id),
