@@ -20,8 +20,14 @@ from ocicaliban.history.place import Place
 
 PATIENCE = 60
 """Seconds that a write waits for those of other processes."""
-_CONNECT = 10
-"""Seconds that a server may take to answer."""
+_SETTINGS = {
+    "application_name": "ocicaliban",
+    "connect_timeout": 10,  # seconds
+    # A sweep may be silent for hours: firewalls shall see a sign of life, and a dead connection shall be noticed.
+    "keepalives_idle": 60,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""What a connection to PostgreSQL is told where the URL says nothing of it."""
 
 _ELSEWHERE = "OCICALIBAN_DB_URL, or db_url in the user's config.toml, names another place"
 _EXTRA = "install its driver, for example: pip install 'ocicaliban[postgresql]'"
@@ -149,12 +155,11 @@ def _server(place: Place) -> peewee.Database:
             f"the history's URL {place} is not one of PostgreSQL", "postgresql://USER:PASSWORD@HOST/DATABASE"
         ) from None
     given = parse_qs(urlsplit(place.url).query)
-    settings: dict[str, Any] = {"prepare_threshold": None}  # poolers between us and the server know no prepared ones
-    if "connect_timeout" not in given and "PGCONNECT_TIMEOUT" not in os.environ:
-        settings["connect_timeout"] = _CONNECT
-    if "application_name" not in given:
-        settings["application_name"] = "ocicaliban"
-    return peewee.PostgresqlDatabase(place.url, prefer_psycopg3=True, **settings)
+    wanted: dict[str, Any] = {name: value for name, value in _SETTINGS.items() if name not in given}
+    if "PGCONNECT_TIMEOUT" in os.environ:
+        wanted.pop("connect_timeout", None)
+    wanted["prepare_threshold"] = None  # poolers between us and the server know nothing of prepared statements
+    return peewee.PostgresqlDatabase(place.url, prefer_psycopg3=True, **wanted)
 
 
 @contextlib.contextmanager
