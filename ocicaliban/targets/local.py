@@ -65,11 +65,12 @@ class LocalTarget(Target):
 
     Each end is handed to `on_end`, from another thread, which must not raise (a queue's `put`). The methods take some
     hundredths of a second each and may be called from several threads. It is to be closed; what runs goes on then.
-    Raises UsageError where the machine cannot keep the limits, or a variable that shall be passed on is not set.
+    Raises UsageError where the machine cannot keep the limits, or podman's options cannot be given to a job.
     """
 
     def __init__(self, service: Service, setup: Setup, on_end: Callable[[Ended], None]) -> None:
         check_limits(setup.limits, service.controllers)
+        check_given(setup.given)
         podman.require_values(setup.given, os.environ)
         self._service = service
         self._setup = setup
@@ -212,6 +213,18 @@ def check_limits(limits: Limits, controllers: Callable[[], Iterable[str]]) -> No
             "it takes cgroups v2 with that controller delegated to users (systemd: Delegate=cpu memory for "
             "user@.service); or leave it out",
         )
+
+
+_OURS = {"--name", "--rm", "--replace", "--restart", "--log-driver", "--log-opt", "--pull", "-d", "--detach"}
+
+
+def check_given(given: tuple[str, ...]) -> None:
+    """Raise UsageError for an option for podman by which a job would run twice, or its result or log be lost."""
+    for word in given:
+        option = word.partition("=")[0]
+        if option in _OURS:
+            hint = "its container is named, logged and removed once its result is recorded, by ocicaliban itself"
+            raise UsageError(f"--podman-args: {option} cannot be given to one of several jobs", hint)
 
 
 def container_spec(
