@@ -61,3 +61,6 @@ class Target(Protocol):
 
     def find(self, **labels: str) -> Mapping[str, Found]:
         """The attempts with these labels, by their handles."""
+
+    def close(self) -> None:
+        """Tell of no more ends; what runs goes on."""

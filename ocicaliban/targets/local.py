@@ -86,7 +86,7 @@ class LocalTarget(Target):
         Raises NameTaken where there is such a container, else OcicalibanError in podman's words; then there is none.
         """
         launch = for_job(self._setup.launch, job)
-        labels = labels_of(job, attempt)
+        labels = labels_of(job, attempt, devices)
         if job.out:
             os.makedirs(job.out, exist_ok=True)
         os.makedirs(os.path.dirname(attempt.log), exist_ok=True)
@@ -150,8 +150,10 @@ class LocalTarget(Target):
     def _lives(self, handle: str) -> bool:
         try:
             pid = self._service.call("get", f"/containers/{handle}/json")["State"]["Pid"]
-        except OcicalibanError:
-            return False
+        except ServiceError as fault:
+            if fault.status == 404:
+                return False
+            raise
         fd = _process(pid, time.clock_gettime(time.CLOCK_BOOTTIME))
         if fd is None:
             return False
@@ -186,9 +188,10 @@ def for_job(launch: Launch, job: Job) -> Launch:
     )
 
 
-def labels_of(job: Job, attempt: Attempt) -> dict[str, str]:
-    """The labels by which an attempt's container is found again."""
+def labels_of(job: Job, attempt: Attempt, devices: tuple[gpu.Device, ...] = ()) -> dict[str, str]:
+    """The labels by which an attempt's container is found again, and what tells which GPUs it has."""
     return {
+        **({f"{_LABEL}devices": ",".join(device.qualified for device in devices)} if devices else {}),
         f"{_LABEL}job": job.key,
         f"{_LABEL}attempt": str(attempt.number),
         f"{_LABEL}group": job.submission.group,
