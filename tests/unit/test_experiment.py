@@ -68,6 +68,11 @@ def test_the_last_key_changes_first() -> None:
         ]),
         (f'{{"a": {10**40}}}', [f"--a {10**40}"]),
         ('{"a.b": 1, "--c": 2}', ["--a.b 1 ----c 2"]),
+        # A list in a list is a value, in the words that Python has for it.
+        ('{"x": [[1, 2], [3], []]}', ["--x '[1, 2]'", "--x '[3]'", "--x '[]'"]),
+        ('{"x": [["a", true, 1e-3, [0]], 5]}', ["""--x '['"'"'a'"'"', True, 0.001, [0]]'""", "--x 5"]),
+        ('{"[a,b]": [[1, [2, 3]]]}', ["--a 1 --b '[2, 3]'"]),
+        ('{"[a,b]": [1, [2, 3]]}', ["--a 1 --b '[2, 3]'"]),
     ],
 )  # fmt: skip
 def test_what_becomes_of_a_sweep(text: str, expected: list[str]) -> None:
@@ -249,7 +254,9 @@ def fault(text: str, form: Form = "json") -> tuple[str, str]:
         ('{"x": null}', "s:1:2: 'x' holds null"),
         ('{"x": [1, null]}', "s:1:2: 'x' holds null"),
         ('{"x": []}', "s:1:2: 'x' is an empty list"),
-        ('{"x": [[1, 2], [3, 4]]}', "s:1:2: 'x' holds a list"),
+        ('{"x": [[1, {"y": 2}]]}', "s:1:2: 'x' holds an object"),
+        ('{"x": [[1, null]]}', "s:1:2: 'x' holds null"),
+        ('{"x": [[NaN]]}', "s:1:2: 'x' is nan, which is no number"),
         ('{"x": NaN}', "s:1:2: 'x' is nan, which is no number"),
         ('{"x": [1, -Infinity]}', "s:1:2: 'x' is -inf, which is no number"),
         ('{"x": 1e999}', "s:1:2: 'x' is inf, which is no number"),
@@ -275,8 +282,7 @@ def fault(text: str, form: Form = "json") -> tuple[str, str]:
         ('{"[a,b]": [[1, 2], [3]]}', "s:1:2: element 2 of '[a,b]' has 1 value for 2 names"),
         ('{"[a,b]": [[]]}', "s:1:2: element 1 of '[a,b]' has 0 values for 2 names"),
         ('{"[a,b]": [[1, 2], 3]}', "s:1:2: element 2 of '[a,b]' is a number, not a list"),
-        ('{"[a,b]": [[1, [2, 3]]]}', "s:1:2: '[a,b]' holds a list"),
-        ('{"[a,b]": [1, [2, 3]]}', "s:1:2: '[a,b]' holds a list"),
+        ('{"[a,b]": [[1, [{}]]]}', "s:1:2: '[a,b]' holds an object"),
         ('{"[a,b]": [[1, null]]}', "s:1:2: '[a,b]' holds null"),
         ('# one\n{"a": 1\n"b": 2}', "s:3:1: not valid JSON: Expecting ',' delimiter"),
         ('{"x": "a: b,]", "x": 1}', "s:1:17: 'x' is there twice"),
