@@ -28,18 +28,16 @@ def _folder() -> Path:
 class Entry:
     """The file of one run, with the lock on it; `value` is what it holds."""
 
-    def __init__(self, file: IO[str], value: Value) -> None:
+    def __init__(self, file: IO[bytes], value: Value) -> None:
         self._file = file
         self.value = value
 
     def write(self, **more: object) -> None:
         """Add to what the file holds. Raises OSError where it cannot be written."""
         self.value |= more
-        # In place: the lock is on this very file. Whoever finds half of it waits for the lock first.
-        self._file.seek(0)
-        self._file.truncate()
-        json.dump(self.value, self._file)
-        self._file.flush()
+        # In place, since the lock is on this very file; at once, for whoever reads it, and for when we are killed.
+        number = self._file.fileno()
+        os.ftruncate(number, os.pwrite(number, json.dumps(self.value).encode("ascii"), 0))
 
     def ended(self, exit_code: int) -> None:
         """The run is over, and the file another's to take up."""
@@ -52,12 +50,12 @@ def begin(key: str, value: Value) -> Entry:
     """Make the file of a run that has just started. Raises OSError where that cannot be."""
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = folder / f"{key}.new"
-    file = open(new, "w", encoding="utf-8", opener=_private)  # noqa: SIM115 - open as long as we run
+    new = folder / f"{time.time_ns():020}-{key}.new"  # in the order in which they began
+    file = open(new, "wb", opener=_private)  # noqa: SIM115 - open as long as we run
     fcntl.flock(file, fcntl.LOCK_EX)
     entry = Entry(file, value)
     entry.write(key=key, started=time.time())
-    new.rename(folder / f"{key}.json")  # not before it is locked: without a lock a run is over
+    new.rename(new.with_suffix(".json"))  # not before it is locked: without a lock a run is over
     return entry
 
 
