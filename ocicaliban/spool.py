@@ -20,6 +20,8 @@ from ocicaliban import git, paths
 
 Value = dict[str, Any]
 
+_TRIES = 20
+
 
 def _folder() -> Path:
     return paths.state() / "runs"
@@ -35,7 +37,7 @@ class Entry:
     def write(self, **more: object) -> None:
         """Add to what the file holds. Raises OSError where it cannot be written."""
         self.value |= more
-        # In place, since the lock is on this very file; at once, for whoever reads it, and for when we are killed.
+        # In place, since the lock is on this very file; nothing of it is away meanwhile, should we be killed.
         number = self._file.fileno()
         os.ftruncate(number, os.pwrite(number, json.dumps(self.value).encode("ascii"), 0))
 
@@ -89,23 +91,34 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def _read(file: IO[bytes]) -> Value | None:
+    """What the file holds; None for half of it, which a full disk may have left as well."""
+    file.seek(0)
+    try:
+        value = json.load(file)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def taken() -> Iterator[tuple[Value, bool]]:
     """What the files tell, and whether the run goes on; the file of one that is over is removed after it was used.
 
     So whoever stops in the middle has lost nothing, and has to bear that it sees the same run twice.
     """
     for path in sorted(_folder().glob("*.json")):
-        with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            tries = _TRIES
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 goes_on = False
             except BlockingIOError:
                 goes_on = True
-            try:
-                value = json.load(file)
-            except ValueError:
-                value = None  # being written just now, or of a full disk
-            if isinstance(value, dict):
+            value = _read(file)
+            while value is None and goes_on and (tries := tries - 1):
+                time.sleep(0.01)  # it is being written just now
+                value = _read(file)
+            if value is not None:
                 yield value, goes_on
             if not goes_on:
                 path.unlink(missing_ok=True)
