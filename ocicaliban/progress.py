@@ -273,14 +273,14 @@ class _Display:
         most = max(height - 3, 1)
         shown = running[:most]
         number_width = max((len(str(job.id)) for job, _ in shown), default=0)
-        lines = [Text(row(job, attempt, now, width, number_width), no_wrap=True, end="") for job, attempt in shown]
+        lines = [Text(row(job, attempt, now, width, number_width), no_wrap=True) for job, attempt in shown]
         if len(running) > most:
-            lines.append(Text(cut(f"and {len(running) - most} more", width), style="dim", no_wrap=True, end=""))
+            lines.append(Text(cut(f"and {len(running) - most} more", width), style="dim", no_wrap=True))
         words = counts(state, left)
         done = state.succeeded + state.failed + state.stopped
         bar = min(_BAR, width - len(words) - 1)
         if bar < 5:
-            return Group(*lines, Text(cut(words, width), no_wrap=True, end=""))
+            return Group(*lines, Text(cut(words, width), no_wrap=True))
         last = Table.grid(padding=(0, 1, 0, 0))
         last.add_row(
             ProgressBar(total=max(done + state.queued + len(state.running), 1), completed=done, width=bar),
