@@ -207,8 +207,8 @@ def row(job: Job, attempt: Attempt, now: float, width: int, number_width: int) -
     room = max(width - len(head) - len(clock) - 3, 0)
     arguments = own_arguments(job)
     said = printable(logs.last_line(attempt.log)) if attempt.log else ""
-    # The arguments have two fifths, and more where the output leaves it.
-    share = min(cell_len(arguments), max(room * 2 // 5, room - cell_len(said)))
+    # The arguments have half of it, and more where the output leaves it.
+    share = min(cell_len(arguments), max(room // 2, room - cell_len(said)))
     return cut(f"{head} {cut(arguments, share)} {clock} {cut(said, room - share)}", width)
 
 

@@ -41,6 +41,7 @@ _SAME_KEYPRESS = 0.2
 """Seconds in which a signal that comes again is the same one: `timeout` sends each of its own twice."""
 _PATIENCE = 1.0
 _TICK = 0.25
+_DOWN = "the machine went down while it ran"
 _GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -222,6 +223,7 @@ class _Sweep:
         self._handles: dict[str, int] = {}
         self._signals: dict[int, Literal["TERM", "KILL"]] = {}
         self._started: set[str] = set()
+        self._adopted: set[str] = set()
         self._results: dict[int, Ended] = {}
         self._deadline: float | None = None
         self._interrupted = 0
@@ -274,7 +276,7 @@ class _Sweep:
             if there is None:
                 lost = "its container is gone"
             elif there.state == "exited" and there.exit_code is None:
-                lost = "the machine went down while it ran"
+                lost = _DOWN
             elif there.state == "created":
                 lost = "it was never started, since ocicaliban was killed"
             if lost:
@@ -306,6 +308,7 @@ class _Sweep:
         for one in left.running:
             self._note(one)
             self._started.add(one.attempt.handle)
+            self._adopted.add(one.attempt.handle)
             self._target.watch(one.attempt.handle)
         self._act(actions)
 
@@ -422,7 +425,9 @@ class _Sweep:
     def _on_settled(self, one: _Under, ended: Ended) -> None:
         self._results[one.job.id] = ended
         reason = why(ended.exit_code, oom_killed=ended.oom_killed)
-        outcome: Literal["succeeded", "failed", "stopped"] = "failed" if reason else "succeeded"
+        outcome: Literal["succeeded", "failed", "stopped", "lost"] = "failed" if reason else "succeeded"
+        if ended.exit_code is None and one.attempt.handle in self._adopted:
+            outcome, reason = "lost", _DOWN
         (job,) = self._history.jobs(ids=[one.job.id])
         recorded = next(each for each in job.attempts if each.number == one.attempt.number)
         if recorded.status != "running":  # somebody else has put its end on record
@@ -446,7 +451,8 @@ class _Sweep:
             ended=ended,
             again=action.again,
         )
-        self._settlers.submit(self._quietly, functools.partial(self._target.remove, handle))
+        force = result.exit_code is None
+        self._settlers.submit(self._quietly, functools.partial(self._target.remove, handle, force=force))
         attempt = evolve(
             one.attempt,
             status=action.status,

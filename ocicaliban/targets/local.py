@@ -124,10 +124,14 @@ class LocalTarget:
             raise
         return True
 
-    def remove(self, handle: str) -> None:
-        """Remove a container that does not run; one that is gone is no fault."""
+    def remove(self, handle: str, *, force: bool = False) -> None:
+        """Remove a container that does not run, or with `force` any; one that is gone is no fault.
+
+        podman takes one for running whose conmon was killed, whatever became of its process.
+        """
+        forced = {"force": "true", "timeout": "0"} if force else {}
         try:
-            self._service.call("delete", f"/containers/{handle}", v="true")
+            self._service.call("delete", f"/containers/{handle}", v="true", **forced)
         except ServiceError as fault:
             if fault.status != 404 and "no such container" not in fault.words.lower():
                 raise

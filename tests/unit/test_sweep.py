@@ -84,8 +84,8 @@ class Machine:
             self.end(handle, 137 if name == "KILL" else 143)
         return True
 
-    def remove(self, handle: str) -> None:
-        if handle in self.containers and self.containers[handle].state == "running":
+    def remove(self, handle: str, *, force: bool = False) -> None:
+        if not force and handle in self.containers and self.containers[handle].state == "running":
             raise OcicalibanError("it runs")
         self.containers.pop(handle, None)
 
@@ -141,7 +141,13 @@ def _statuses(history: History, submission: Submission) -> list[str]:
 
 
 def _run(
-    history: History, submission: Submission, machine: Machine, *, jobs: int = 1, told: Told | None = None, **more: object
+    history: History,
+    submission: Submission,
+    machine: Machine,
+    *,
+    jobs: int = 1,
+    told: Told | None = None,
+    **more: object,
 ) -> Outcome:
     options = Options(places=slots((), jobs), **more)  # type: ignore[arg-type]
     return sweep.run(history, submission, machine.connect, options, told or Told())
@@ -344,6 +350,27 @@ def test_failures_before_the_kill_count_and_those_before_a_resubmit_do_not(histo
     again = history.resubmit(evolve(submission, id=0, created=0.0), [job.id])
     assert _resume(history, again, machine, retries=1).failed == 1
     assert len(machine.ran) == 3
+
+
+def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "ok")
+    (job,) = history.jobs(submission=submission.id)
+    attempt = history.begin(job.id, out="/o", started=time.time())
+    assert attempt
+    machine.put(job, attempt, "running")  # podman believes so
+    threading.Timer(0.1, lambda: machine.tell(Ended(handle=attempt.handle))).start()
+    assert _resume(history, submission, machine).succeeded == 1
+    (job,) = history.jobs(submission=submission.id)
+    assert [each.status for each in job.attempts] == ["lost", "succeeded"]
+    assert machine.containers == {}
+
+
+def test_a_container_that_somebody_removes_is_a_failure(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "hangs")
+    machine.on_start = lambda _: machine.tell(Ended(handle=next(iter(machine.containers))))
+    told = Told()
+    assert _run(history, submission, machine, told=told).failed == 1
+    assert told.ends == [("failed", "its container is gone, and its result with it", False)]
 
 
 @pytest.mark.parametrize("name", ["lr", "digits-happy-otter", "2", "a_b.c", "x" * 63])
