@@ -231,11 +231,12 @@ class Background:
         return True
 
     def stop(self) -> None:
-        """End it, and wait for that."""
-        self._child.terminate()
-        if not self.ended(5.0):
-            self._child.kill()
-            self._child.wait()
+        """End it and what it has started in its group, and wait for it."""
+        for number, limit in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+            if self._child.poll() is None:
+                # `podman unshare` hands no signal on (see `in_cgroup2`).
+                os.killpg(self._child.pid, number)
+                self.ended(limit)
 
 
 # What is passed on: USR1 and USR2 are a cluster's word that a job shall save its state.

@@ -61,8 +61,10 @@ class Service:
         self._lock = threading.Lock()
         self._private: _Private | None = None
         self._client: PodmanClient | None = None
+        self._closed = False
         users = _users_socket()
         if users is not None:
+            self._path = users
             self._client = _client(users)
             try:
                 if image and self._ask("get", f"/images/{image}/exists")[0] != 204:
@@ -89,10 +91,9 @@ class Service:
 
     def close(self) -> None:
         """Leave the service, and stop it if it is ours."""
-        self._drop()
-        if self._private is not None:
-            self._private.stop()
-            self._private = None
+        with self._lock:
+            self._closed = True
+            self._leave()
 
     def _answer(self, method: str, path: str, body: object, params: Mapping[str, str]) -> Any:
         status, text = self._ask(method, path, body, params)
@@ -124,16 +125,23 @@ class Service:
             raise _Gone from exc
 
     def _revive(self) -> None:
-        """Another service in the place of one that is gone; the first of several threads does it."""
-        gone = self._client
+        """Start a service in the place of one that is gone; the first of several threads does it."""
         with self._lock:
-            if self._client is gone:
-                self.close()
-                self._start()
+            if self._closed or _answers(self._path):
+                return  # it only closed a connection that was idle
+            self._leave()
+            self._start()
 
     def _start(self) -> None:
         self._private = _Private()
-        self._client = _client(self._private.socket)
+        self._path = self._private.socket
+        self._client = _client(self._path)
+
+    def _leave(self) -> None:
+        self._drop()
+        if self._private is not None:
+            self._private.stop()
+            self._private = None
 
     def _drop(self) -> None:
         if self._client is not None:

@@ -451,8 +451,7 @@ class _Sweep:
             ended=ended,
             again=action.again,
         )
-        force = result.exit_code is None
-        self._settlers.submit(self._quietly, functools.partial(self._target.remove, handle, force=force))
+        self._settlers.submit(self._quietly, functools.partial(self._target.remove, handle))
         attempt = evolve(
             one.attempt,
             status=action.status,

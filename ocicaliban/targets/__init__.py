@@ -56,8 +56,8 @@ class Target(Protocol):
     def signal(self, handle: str, name: Literal["TERM", "KILL"]) -> bool:
         """Send it a signal; False if it does not run."""
 
-    def remove(self, handle: str, *, force: bool = False) -> None:
-        """Let it go, once its result is recorded; with `force` also what seems to run. One that is gone is no fault."""
+    def remove(self, handle: str) -> None:
+        """Let it go, once its result is recorded; one that is gone is no fault."""
 
     def find(self, **labels: str) -> Mapping[str, Found]:
         """The attempts with these labels, by their handles."""

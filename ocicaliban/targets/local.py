@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import queue
+import select
 import selectors
 import threading
 import time
@@ -124,17 +125,33 @@ class LocalTarget:
             raise
         return True
 
-    def remove(self, handle: str, *, force: bool = False) -> None:
-        """Remove a container that does not run, or with `force` any; one that is gone is no fault.
+    def remove(self, handle: str) -> None:
+        """Remove a container that does not run; one that is gone is no fault."""
+        # podman holds one whose conmon was killed for a running one; removed by force it fails the first time.
+        for force in ("false", "true", "true"):
+            try:
+                self._service.call("delete", f"/containers/{handle}", v="true", force=force, timeout="0")
+                return
+            except ServiceError as fault:
+                if fault.status == 404 or "no such container" in fault.words.lower():
+                    return
+                if force == "false" and self._lives(handle):
+                    raise
+                refused = fault
+        raise refused
 
-        podman takes one for running whose conmon was killed, whatever became of its process.
-        """
-        forced = {"force": "true", "timeout": "0"} if force else {}
+    def _lives(self, handle: str) -> bool:
         try:
-            self._service.call("delete", f"/containers/{handle}", v="true", **forced)
-        except ServiceError as fault:
-            if fault.status != 404 and "no such container" not in fault.words.lower():
-                raise
+            pid = self._service.call("get", f"/containers/{handle}/json")["State"]["Pid"]
+        except ServiceError:
+            return False
+        fd = _process(pid, time.clock_gettime(time.CLOCK_BOOTTIME))
+        if fd is None:
+            return False
+        try:
+            return not select.select([fd], [], [], 0)[0]  # one that nobody has reaped is over too
+        finally:
+            os.close(fd)
 
     def find(self, **labels: str) -> Mapping[str, Found]:
         """The containers with these labels (`job`, `group`, `submission`, ...; an empty value means any)."""
@@ -294,7 +311,7 @@ _HINTS = {
 
 def _explained(fault: ServiceError | ToolError, handle: str) -> OcicalibanError:
     """The fault for the user."""
-    words = (fault.words if isinstance(fault, ServiceError) else fault.stderr) or fault.message
+    words = fault.words if isinstance(fault, ServiceError) else fault.stderr.removeprefix("Error: ") or fault.message
     if "already in use" in words:
         return NameTaken(f"there is a container {handle} already", "`ocicaliban resume` finds what runs")
     hint = next((hint for sign, hint in _HINTS.items() if sign in words.lower()), fault.hint)
@@ -309,9 +326,8 @@ def _found(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, Found]:
     """podman's list of containers, which its service and `podman ps` give alike."""
     found = {}
     for entry in listed or ():
-        state = _STATES.get(str(entry["State"]).lower(), "created")
         started, ended = (seconds if seconds > 0 else None for seconds in (entry["StartedAt"], entry["ExitedAt"]))
-        # After a reboot podman says "exited" of what ran, with the exit code 0 and no time of an end.
+        state = _state(entry["State"], started is not None)
         known = state == "exited" and ended is not None and entry["ExitCode"] >= 0
         handle = entry["Names"][0]
         found[handle] = Found(
@@ -449,21 +465,28 @@ def _conmon_lives(inspected: Mapping[str, Any]) -> bool:
         return False
 
 
-def ended_of(handle: str, state: Mapping[str, Any]) -> Ended | None:
-    """The end of a container by the `State` of podman's inspect; None while it has none.
+def _state(word: str, started: bool) -> State:
+    """The state by podman's word for it, and whether it ever started.
 
-    What ran when the machine went down has "exited" with the code 0, at no time.
+    What ran when the machine went down is "created" to podman 4.3, and to 5 "exited" with the code 0; neither gives it
+    a time of its end (libpod's resetContainerState).
     """
-    if _STATES.get(str(state["Status"]).lower()) != "exited":
-        return None
+    return _STATES.get(word.lower(), "exited" if started else "created")
+
+
+def ended_of(handle: str, state: Mapping[str, Any]) -> Ended | None:
+    """The end of a container by the `State` of podman's inspect; None while it has none."""
     started, ended = _seconds(state["StartedAt"]), _seconds(state["FinishedAt"])
+    if _state(state["Status"], started > 0) != "exited":
+        return None
     known = ended > 0 and state["ExitCode"] >= 0
     return Ended(
         handle=handle,
         exit_code=state["ExitCode"] if known else None,
         oom_killed=bool(state.get("OOMKilled")),
         started=started,
-        ended=ended if known else time.time(),
+        # podman notes the start after it, and the end is when conmon wrote it down.
+        ended=max(started, ended) if known else time.time(),
     )
 
 
