@@ -39,7 +39,7 @@ _ATTEMPT = ("number", "handle", "status", "started", "ended", "exit_code", "reas
 
 def opened(place: Place, say: Callable[[str], None]) -> History:
     """The history at `place`; see `ocicaliban.history.open`."""
-    return History(database.connected(place, say), place)
+    return History(database.connected(place, say), place, say)
 
 
 class History:
@@ -47,12 +47,14 @@ class History:
 
     A job is queued until `begin` takes it; running until `end` records what became of the attempt; then it stays as it
     is until `resubmit`. What a method has returned from is written, and survives the end of this process or machine.
-    Several processes may use one history at once. It stores what it is given: whoever calls leaves out secret values.
+    Several processes may use one history at once, and threads may share one of these. It stores what it is given:
+    whoever calls leaves out secret values.
     All methods raise OcicalibanError where the database fails.
     """
 
-    def __init__(self, connection: Database, place: Place) -> None:
+    def __init__(self, connection: Database, place: Place, say: Callable[[str], None]) -> None:
         self._database = connection
+        self._say = say
         self.place = place
 
     def __enter__(self) -> History:
@@ -67,10 +69,14 @@ class History:
             self._database.close()
 
     @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        with database.told(self.place):
+            database.alive(self._database, self.place, self._say)
+            yield
+
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction, all or nothing. On SQLite it has the only pen from its beginning."""
-        sqlite = isinstance(self._database, SqliteDatabase)
-        with database.told(self.place), self._database.atomic(*(("IMMEDIATE",) if sqlite else ())):
+        with self._reading(), database.transaction(self._database):
             yield
 
     def _locked(self, query: Select) -> list[Any]:
@@ -202,7 +208,7 @@ class History:
     ) -> tuple[Job, ...]:
         """The jobs of which all that is given holds, by id from the lowest; with `newest` only so many of the highest.
 
-        Each comes with its submission and its attempts.
+        What is empty or 0 is not given, also an empty `ids`. Each comes with its submission and its attempts.
         """
         return tuple(self._jobs(tuple(ids), tuple(keys), group, submission, user, tuple(statuses), newest))
 
@@ -259,7 +265,7 @@ class History:
             .where(_j.id.in_(wanted))
             .order_by(_j.id, _a.number)
         )
-        with database.told(self.place):
+        with self._reading():
             rows = list(query.tuples().execute(self._database))
         split = 1 + len(_JOB)
         known = {each.id: each for each in self.submissions(ids={row[2] for row in rows})} if rows else {}
@@ -276,7 +282,7 @@ class History:
         if user:
             query = query.where(_s.user_name == user)
         found: list[Submission] = []
-        with database.told(self.place):
+        with self._reading():
             for some in _batches(sorted(set(ids))):
                 chosen = query.where(_s.id.in_(some)) if some else query
                 found += map(_submission, chosen.tuples().execute(self._database))
@@ -289,7 +295,7 @@ class History:
             query = query.join(submissions_table, on=(_s.id == _j.submission)).where(_s.group_name == group)
         if submission:
             query = query.where(_j.submission == submission)
-        with database.told(self.place):
+        with self._reading():
             rows = list(query.tuples().execute(self._database))
         return _counts(rows)
 
@@ -301,7 +307,7 @@ class History:
             found = found.where(_s.user_name == user)
         if newest:
             found = found.limit(newest)
-        with database.told(self.place):
+        with self._reading():
             rows = list(found.tuples().execute(self._database))
             numbers: dict[str, list[tuple[str, int]]] = {}
             for some in _batches([row[0] for row in rows]):
@@ -342,10 +348,7 @@ def _row(submission: int, spec: JobSpec) -> tuple[object, ...]:
         names = [name for name, _ in spec.parameters]
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"the parameter '{twice}' is there twice", "name each once")
-    return (
-        *(secrets.token_hex(6), submission, json.dumps(parameters), json.dumps(spec.args)),
-        *("queued", ""),
-    )
+    return secrets.token_hex(6), submission, json.dumps(parameters), json.dumps(spec.args), "queued", ""
 
 
 def _counts(rows: Iterable[tuple[str, int]]) -> Mapping[Status, int]:
