@@ -1,5 +1,6 @@
 """Sweeps with real containers, whose engine is killed, interrupted and taken up again."""
 
+import contextlib
 import os
 import random
 import signal
@@ -8,9 +9,11 @@ import sys
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pexpect
+import pyte
 import pytest
 
 from ocicaliban import history as histories
@@ -200,3 +203,38 @@ def test_a_failing_job_shows_why_and_is_tried_again(place: Place) -> None:
     assert f"[{first.id}]   | one\n[{first.id}]   | two\n" in told
     assert f"ocicaliban logs {first.id}\n" in told
     assert "\x1b" not in told
+
+
+def test_at_a_terminal_a_display_follows_its_size_and_ctrl_c_ends_the_sweep(place: Place) -> None:
+    write(place.shared, {"talks.sh": 'trap "exit 9" TERM; echo "長い行 $2"; echo $1 >>/shared/begun; sleep 60 & wait'})
+    submission = place.submitted(*(("/shared/talks.sh", f"job{number}", "x" * 150) for number in range(6)))
+    argv = ["-m", "tests.integration.sweeper", str(submission.id), "2"]
+    env = environment({"TERM": "xterm-256color"})
+    child = pexpect.spawn(
+        sys.executable, argv, cwd=str(REPOSITORY), env=env, dimensions=(12, 100), timeout=60, encoding="utf-8"
+    )  # type: ignore[arg-type]
+    screen = pyte.HistoryScreen(100, 12)
+    stream = pyte.Stream(screen)
+
+    def shown(want: Callable[[list[str]], bool]) -> list[str]:
+        end = time.monotonic() + 60
+        while not want(lines := [line.rstrip() for line in screen.display]):
+            assert time.monotonic() < end, lines
+            with contextlib.suppress(pexpect.TIMEOUT, pexpect.EOF):
+                stream.feed(child.read_nonblocking(10_000, timeout=0.2))
+        return lines
+
+    lines = shown(lambda lines: sum("0:0" in line and "長" in line for line in lines) == 2)
+    assert lines[2].endswith("0/6, 2 running, 4 queued")
+    for rows, columns in ((8, 44), (20, 120), (5, 24)):
+        child.setwinsize(rows, columns)
+        screen.resize(rows, columns)
+        lines = shown(lambda lines: sum("[" in line for line in lines) == 2 and "0/6" in "".join(lines))
+        assert [line for line in lines if line.strip()] == lines[:3], "nothing else is there"
+    assert len(screen.history.top) == 0
+    child.sendintr()
+    shown(lambda lines: "6 not finished" in "".join(lines))
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus == 130
+    assert place.containers() == []
