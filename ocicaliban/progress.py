@@ -123,12 +123,13 @@ class Progress:
             with contextlib.suppress(OSError):
                 self._display.close()
 
-    def started(self, job: Job, attempt: Attempt) -> None:
-        """The attempt is about to start, or was found running."""
+    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
+        """The attempt is about to start, or was `found` running."""
         self._running[job.id] = (job, attempt)
         if not self._display:
             again = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-            self.say(f"[{job.id}] started{again}: {own_arguments(job)}".removesuffix(": "))
+            what = "still runs" if found else "started"
+            self.say(f"[{job.id}] {what}{again}: {own_arguments(job)}".removesuffix(": "))
 
     def ended(self, job: Job, attempt: Attempt, state: State, *, again: bool) -> None:
         """The attempt, with its status, times and reason, ended; `again` when the job is queued again."""

@@ -86,8 +86,8 @@ class Show(Protocol):
     live: bool
     """Whether `tick` wants to be called several times a second."""
 
-    def started(self, job: Job, attempt: Attempt) -> None:
-        """The attempt is about to start, or was found running."""
+    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
+        """The attempt is about to start, or was `found` running."""
 
     def ended(self, job: Job, attempt: Attempt, state: schedule.State, *, again: bool) -> None:
         """The attempt, with its status, times and reason, ended; `again` when the job is queued again."""
@@ -127,7 +127,10 @@ def run(history: History, submission: Submission, connect: Connect, options: Opt
 
 
 def resume(history: History, submission: Submission, connect: Connect, options: Options, show: Show) -> Outcome:
-    """As `run`, of a submission that was left: what still runs is waited for, and what has ended recorded, first."""
+    """As `run`, of a submission that was left: what still runs is waited for, and what has ended recorded, first.
+
+    What runs on another machine stays as it is; the queued jobs are taken up wherever this is called.
+    """
     with _owned(submission):
         return _Sweep(history, submission, connect, options, show).run(found=True)
 
@@ -205,6 +208,10 @@ class _Left:
     failures: Mapping[int, int] = field(factory=dict)
 
 
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
 class _Sweep:
     """One run of a submission. All but the starting, signalling and removing happens in the caller's thread."""
 
@@ -264,6 +271,7 @@ class _Sweep:
         running: list[_Under] = []
         devices: dict[int, tuple[str, ...]] = {}
         failures: dict[int, int] = {}
+        elsewhere = 0
         for job in self._history.jobs(submission=self._submission.id, statuses=("queued", "running")):
             # A job that was resubmitted has older attempts.
             since = self._submission.created
@@ -272,6 +280,9 @@ class _Sweep:
             if job.status != "running" or job.last is None:
                 continue
             there = found.get(job.last.handle)
+            if there is None and self._submission.host not in ("", os.uname().nodename):
+                elsewhere += 1  # its container is there, if anywhere, and so is who knows of it
+                continue
             lost = ""
             if there is None:
                 lost = "its container is gone"
@@ -290,6 +301,11 @@ class _Sweep:
             running.append(_Under(job=job, attempt=job.last))
             if there and (names := there.labels.get("devices", "")):
                 devices[job.id] = tuple(names.split(","))
+        if elsewhere:
+            name = self._submission.host
+            self._show.say(
+                f"note: {_jobs(elsewhere)} of these are left to {name}: `ocicaliban resume` there finds them"
+            )
         return _Left(running=tuple(running), devices=devices, failures=failures)
 
     def _begin(self, left: _Left) -> None:
@@ -306,7 +322,7 @@ class _Sweep:
             fail_fast=self._options.fail_fast,
         )
         for one in left.running:
-            self._note(one)
+            self._note(one, found=True)
             self._started.add(one.attempt.handle)
             self._adopted.add(one.attempt.handle)
             self._target.watch(one.attempt.handle)
@@ -333,6 +349,8 @@ class _Sweep:
         self._state, actions = schedule.step(self._state, event)
         if before == "going" and self._state.phase == "draining":
             self._show.say("note: podman starts no container, so that the other jobs are left queued")
+        if before == "going" and self._state.phase == "stopping" and not self._interrupted:
+            self._show.say(f"--fail-fast: {_jobs(len(self._state.running))} asked to end, the others are left queued")
         self._act(actions)
 
     def _act(self, actions: tuple[schedule.Action, ...]) -> None:
@@ -349,10 +367,10 @@ class _Sweep:
                 case schedule.Finish():
                     self._finish(action)
 
-    def _note(self, one: _Under) -> None:
+    def _note(self, one: _Under, *, found: bool = False) -> None:
         self._under[one.job.id] = one
         self._handles[one.attempt.handle] = one.job.id
-        self._show.started(one.job, one.attempt)
+        self._show.started(one.job, one.attempt, found=found)
 
     # --- starting -------------------------------------------------------------------------------------------------
 
@@ -390,6 +408,9 @@ class _Sweep:
         self._step(schedule.Started(job=one.job.id))
         if asked := self._signals.get(one.job.id):
             self._signal(one.job.id, asked)
+        if self._recorded(one).status != "running":
+            # Somebody stopped it when there was no container yet to send a signal to.
+            self._signal(one.job.id, "KILL")
 
     def _on_refusal(self, one: _Under, reason: str) -> None:
         self._results[one.job.id] = Ended(handle=one.attempt.handle, ended=time.time())
@@ -428,12 +449,16 @@ class _Sweep:
         outcome: Literal["succeeded", "failed", "stopped", "lost"] = "failed" if reason else "succeeded"
         if ended.exit_code is None and one.attempt.handle in self._adopted:
             outcome, reason = "lost", _DOWN
-        (job,) = self._history.jobs(ids=[one.job.id])
-        recorded = next(each for each in job.attempts if each.number == one.attempt.number)
+        recorded = self._recorded(one)
         if recorded.status != "running":  # somebody else has put its end on record
             outcome = "succeeded" if recorded.status == "succeeded" else "stopped"
             reason = recorded.reason
         self._step(schedule.Ended(job=one.job.id, outcome=outcome, reason=reason))
+
+    def _recorded(self, one: _Under) -> Attempt:
+        """The attempt as it is on record now."""
+        (job,) = self._history.jobs(ids=[one.job.id])
+        return next(each for each in job.attempts if each.number == one.attempt.number)
 
     def _finish(self, action: schedule.Finish) -> None:
         one, result = self._under.pop(action.job), self._results.pop(action.job)
@@ -505,8 +530,7 @@ class _Sweep:
             self._inbox.put(functools.partial(self._interrupt, number))
 
     def _interrupt(self, number: int) -> None:
-        count = len(self._state.running)
-        jobs = "1 job" if count == 1 else f"{count} jobs"
+        jobs = _jobs(len(self._state.running))
         if not self._interrupted:
             self._show.say(f"interrupted: {jobs} asked to end; once more kills")
         else:

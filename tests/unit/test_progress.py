@@ -81,6 +81,7 @@ def test_in_a_log_each_line_has_the_jobs_number_and_no_escape_codes(tmp_path: Pa
         shown.ended(bad, _attempt("/none", "failed", why="exit code 1"), _state(failed=1), again=False)
         shown.ended(job, _attempt(status="stopped", why="interrupted: exit code 9"), _state(queued=1), again=True)
         shown.ended(job, _attempt(status="stopped", why="by ada"), _state(succeeded=1), again=False)
+        shown.started(job, _attempt(), found=True)
         shown.tick(_state())
     assert stream.getvalue().splitlines() == [
         "[12] started: --lr 0.1",
@@ -96,6 +97,7 @@ def test_in_a_log_each_line_has_the_jobs_number_and_no_escape_codes(tmp_path: Pa
         "[13] failed after 0.0 s: exit code 1 (1/1)",
         "[12] interrupted: exit code 9; left queued after 0.0 s",
         "[12] stopped: by ada after 0.0 s (1/1)",
+        "[12] still runs: --lr 0.1",
     ]
     assert shown.failed == [13]
 

@@ -110,7 +110,7 @@ class Told:
         self.said: list[str] = []
         self.ends: list[tuple[str, str, bool]] = []
 
-    def started(self, job: Job, attempt: Attempt) -> None:
+    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
         pass
 
     def ended(self, job: Job, attempt: Attempt, state: State, *, again: bool) -> None:
@@ -252,8 +252,10 @@ def test_a_second_interrupt_kills(history: History, machine: Machine) -> None:
 
 def test_fail_fast_ends_the_others(history: History, machine: Machine) -> None:
     submission = _submitted(history, "hangs", "fails", "ok")
-    outcome = _run(history, submission, machine, jobs=2, fail_fast=True)
+    told = Told()
+    outcome = _run(history, submission, machine, jobs=2, fail_fast=True, told=told)
     assert outcome == Outcome(failed=1, left=2)
+    assert told.said == ["--fail-fast: 1 job asked to end, the others are left queued"]
     assert _statuses(history, submission) == ["queued", "failed", "queued"]
 
 
@@ -274,6 +276,18 @@ def test_a_job_stopped_by_somebody_else_is_not_tried_again(history: History, mac
     assert _statuses(history, submission) == ["stopped", "succeeded", "stopped"]
     assert told.ends[0] == ("stopped", "stopped by ada", False)
     assert machine.containers == {}
+
+
+def test_a_job_stopped_before_it_had_a_container_is_stopped(history: History, machine: Machine, tmp_path: Path) -> None:
+    submission = _submitted(history, "hangs")
+
+    def stop(job: Job) -> None:
+        with histories.open(f"sqlite:///{tmp_path}/history.db") as another:
+            another.end(job.id, 1, "stopped", ended=time.time())
+
+    machine.on_start = stop
+    assert _run(history, submission, machine).stopped == 1
+    assert machine.signals == [("hangs", "KILL")]
 
 
 def test_a_submission_is_run_by_one_process_at_a_time(history: History, machine: Machine) -> None:
@@ -368,6 +382,14 @@ def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History,
     (job,) = history.jobs(submission=submission.id)
     assert [each.status for each in job.attempts] == ["lost", "succeeded"]
     assert machine.containers == {}
+
+
+def test_what_runs_on_another_machine_is_left_to_it(history: History, machine: Machine) -> None:
+    submission = Submission(group="g", user="ada", host="another", project="/p", mode="run")
+    submission = history.submit(submission, [JobSpec(args=("ok",))] * 2)
+    history.begin(history.jobs()[0].id, out="/o", started=time.time())
+    assert _resume(history, submission, machine).succeeded == 1
+    assert _statuses(history, submission) == ["running", "succeeded"]
 
 
 def test_a_container_that_somebody_removes_is_a_failure(history: History, machine: Machine) -> None:
