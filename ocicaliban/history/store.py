@@ -193,6 +193,32 @@ class History:
             jobs_table.update({_j.status: "queued" if again else status}).where(_j.id == job).execute(self._database)
             return True
 
+    def record(self, job: Job) -> None:
+        """Put on record a job that was run without this history, with its submission and one attempt at it.
+
+        It is known by its key: the second time only what has ended meanwhile is new.
+        """
+        [tried] = job.attempts
+        with self._writing():
+            query = jobs_table.select(_j.id).where(_j.job_key == job.key)
+            found = self._locked(query)
+            if not found:
+                values = (job.key, self._added(job.submission).id, json.dumps(dict(job.parameters)))
+                row = dict(zip(_JOB, (*values, json.dumps(job.args), tried.status, _text(job.out)), strict=True))
+                jobs_table.insert({getattr(_j, name): value for name, value in row.items()}).execute(self._database)
+                found = self._locked(query)
+                row = {_a.job: found[0][0], **{getattr(_a, name): getattr(tried, name) for name in _ATTEMPT}}
+                attempts.insert(row).execute(self._database)
+        if tried.ended is not None:
+            self.end(
+                found[0][0],
+                tried.number,
+                tried.status,
+                exit_code=tried.exit_code,
+                reason=tried.reason,
+                ended=tried.ended,
+            )
+
     # --- what is known --------------------------------------------------------------------------------------------
 
     def jobs(

@@ -190,6 +190,14 @@ def labels_of(job: Job, attempt: Attempt, devices: tuple[gpu.Device, ...] = ()) 
     }
 
 
+def as_options(job: Job, attempt: Attempt) -> tuple[str, ...]:
+    """podman's options for a job that is run at a terminal: its labels, its results folder, what it can know."""
+    own = for_job(Launch(), job)
+    words = [word for name, value in labels_of(job, attempt).items() for word in ("--label", f"{name}={value}")]
+    words += [word for name, value in own.env for word in ("--env", f"{name}={value}")]
+    return *words, *(word for mount in own.mounts for word in podman.bind(mount))
+
+
 def check_limits(limits: Limits, controllers: Callable[[], Iterable[str]]) -> None:
     """Raise UsageError where the cgroups of this user cannot limit what shall be limited.
 

@@ -384,31 +384,12 @@ def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History,
     assert machine.containers == {}
 
 
-def test_what_runs_on_another_machine_is_left_to_it(history: History, machine: Machine) -> None:
-    submission = Submission(group="g", user="ada", host="another", project="/p", mode="run")
-    submission = history.submit(submission, [JobSpec(args=("ok",))] * 2)
-    history.begin(history.jobs()[0].id, out="/o", started=time.time())
-    assert _resume(history, submission, machine).succeeded == 1
-    assert _statuses(history, submission) == ["running", "succeeded"]
-
-
 def test_a_container_that_somebody_removes_is_a_failure(history: History, machine: Machine) -> None:
     submission = _submitted(history, "hangs")
     machine.on_start = lambda _: machine.tell(Ended(handle=machine.live.pop()))
     told = Told()
     assert _run(history, submission, machine, told=told).failed == 1
     assert told.ends == [("failed", "its container is gone, and its result with it", False)]
-
-
-@pytest.mark.parametrize("name", ["lr", "digits-happy-otter", "2", "a_b.c", "x" * 63])
-def test_groups_names(name: str) -> None:
-    assert sweep.check_group(name) == name
-
-
-@pytest.mark.parametrize("name", ["", ".", "..", "-x", "a/b", "a b", "x" * 64, "é", "a\n"])
-def test_groups_names_that_cannot_be(name: str) -> None:
-    with pytest.raises(UsageError, match="cannot be a group's name"):
-        sweep.check_group(name)
 
 
 def test_why_an_attempt_failed() -> None:
