@@ -123,7 +123,7 @@ def test_killed_at_any_moment_each_job_runs_once(place: Place) -> None:
     while any(job.status != "succeeded" for job in place.history.jobs(submission=submission.id)) and kills < 25:
         engine = place.engine(submission)
         try:
-            engine.wait(chance.uniform(0.2, 2.2))
+            engine.wait(chance.uniform(0.3, 1.4))
         except subprocess.TimeoutExpired:
             engine.kill()
             kills += 1

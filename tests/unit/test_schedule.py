@@ -323,7 +323,7 @@ class Sweep(RuleBasedStateMachine):
             assert set(self.final) == {*self.queue, *self.adopted}, "all ended"
 
 
-Sweep.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Sweep.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestSweep = Sweep.TestCase
 
 
