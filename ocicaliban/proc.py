@@ -149,6 +149,18 @@ def _run(
     return out.rstrip("\n")
 
 
+def logged(argv: Sequence[str], log: Path) -> int:
+    """Run a tool to its end with all that it says at the end of the file `log`; returns its exit code.
+
+    For threads: it takes no signals, and what it started goes on when we are killed.
+    """
+    tool(argv[0])
+    with log.open("ab") as said:
+        return subprocess.run(
+            list(argv), stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False, start_new_session=True
+        ).returncode
+
+
 def ok(argv: Sequence[str]) -> bool:
     """Whether a tool's command succeeds; its output is dropped."""
     tool(argv[0])

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban import __version__
-from ocicaliban.cli import image, layers
+from ocicaliban.cli import dev, image, layers
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
 from ocicaliban.cli.experiment import expand
@@ -61,4 +61,5 @@ app.command()(resume)
 app.command()(resubmit)
 app.add_typer(layers.app, name="layers")
 app.command()(clean)
+app.add_typer(dev.app, name="dev")
 app.command()(doctor)
