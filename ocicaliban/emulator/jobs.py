@@ -20,7 +20,7 @@ from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJ
 from google.protobuf import field_mask_pb2, json_format
 from google.rpc import code_pb2
 
-from ocicaliban import gpu, paths, podman, proc
+from ocicaliban import gpu, paths, podman, proc, session
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.filters import Fields, Test
 from ocicaliban.errors import OcicalibanError
@@ -217,7 +217,7 @@ class _Gpus:
     """The GPUs of this machine, handed out to one replica at a time; where there are too few a replica has all."""
 
     def __init__(self) -> None:
-        self._free = list(gpu.select(gpu.discover(gpu.spec_dirs(os.environ)).devices, None)) if _any_gpu() else []
+        self._free = list(_gpus_here())
         self._all = len(self._free)
         self._changed = threading.Condition()
 
@@ -235,11 +235,12 @@ class _Gpus:
             self._changed.notify_all()
 
 
-def _any_gpu() -> bool:
+def _gpus_here() -> tuple[gpu.Device, ...]:
+    """The GPUs that CDI offers; a spec that is of no use offers none, as for a job without."""
     try:
-        return bool(gpu.choose(gpu.discover(gpu.spec_dirs(os.environ)), None, None))
+        return session.choose_gpus(None, None)
     except OcicalibanError:
-        return False
+        return ()
 
 
 @frozen(kw_only=True)
@@ -315,7 +316,7 @@ class Runner:
             self._ledger.move(entry, JobState.JOB_STATE_RUNNING)
             run.go()
             # All replicas again when one was restarted: only where the job asks for it.
-            again = run.start_over
+            again = run.start_over and not entry.cancelled.is_set() and not self._stopping.is_set()
         return run.failure
 
     def _pull(self, image: str) -> Failure | None:
