@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +41,7 @@ def vertex_emulator(
     Prints the environment variables to set in the shell that shall use it. Jobs run with podman. docs/vertex.md tells
     what the real service does otherwise.
     """
+    import shlex
     import signal
     import threading
 

@@ -119,8 +119,7 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
         if where:
             hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
             raise OcicalibanError(f"{where} gives no credentials: {_first_line(exc)}", hint) from exc
-        hint = "gcloud auth application-default login, or --cloud-key FILE with a service account's key"
-        raise OcicalibanError("there are no Google credentials", hint) from exc
+        raise OcicalibanError("there are no Google credentials", submission.LOG_IN) from exc
     chosen = project or own
     if not chosen:
         hint = "--project-id PROJECT, or GOOGLE_CLOUD_PROJECT, or: gcloud config set project PROJECT"
@@ -130,6 +129,8 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
 
 
 def _first_line(exc: Exception) -> str:
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
     return (str(exc.args[0] if exc.args else exc).splitlines() or [type(exc).__name__])[0]
 
 
@@ -261,6 +262,8 @@ class Service:
     def error(self, exc: Any, before: str = "") -> OcicalibanError:
         """A fault as an error of ours; what was done `before` it is told too."""
         code, words = self.code(exc), self.words(exc)
+        if why := submission.no_login(words):
+            return OcicalibanError(f"Google takes no login{before}: {why}", submission.LOG_IN)
         if self.verdict(exc) == "refused":
             hint = submission.remedy(code, words, self.project, self.region)
             return OcicalibanError(f"Vertex AI refused{before}: {words} ({code})", hint)

@@ -473,6 +473,31 @@ def test_no_project_and_no_tls_are_usage_errors(emulator: Make, monkeypatch: pyt
     assert target.endpoint("europe-west4", environ={}) == "europe-west4-aiplatform.googleapis.com"
 
 
+def test_credentials_that_have_expired_are_told_at_once(emulator: Make) -> None:
+    emulator()
+    from google.auth import exceptions
+    from google.oauth2 import credentials
+
+    class Expired(credentials.Credentials):  # as google-auth answers when Google's token endpoint refuses
+        def refresh(self, request: object) -> None:
+            raise exceptions.RefreshError("invalid_grant: Token has been expired or revoked.")
+
+    to = service()
+    expired = Expired(None, refresh_token="r", token_uri="t", client_id="c", client_secret="s")
+    client = to.library.jobs.JobServiceClient(credentials=expired, client_options={"api_endpoint": to.host})
+    for ask in (Service.check, lambda to: submit(to, request("k1"))):
+        with pytest.raises(OcicalibanError, match="expired or revoked") as fault:
+            ask(attrs.evolve(to, client=client))
+        assert "gcloud auth application-default login" in fault.value.hint
+
+
+def test_a_service_out_of_reach_is_told_at_once(emulator: Make) -> None:
+    emulator()
+    with pytest.raises(OcicalibanError, match="no answer") as fault:
+        target.connect("", "us-central1", address="https://localhost:9/").check()
+    assert "localhost:9" in fault.value.hint
+
+
 def test_a_missing_library_is_told_with_its_extra() -> None:
     code = (
         "import sys; sys.modules['google.cloud.aiplatform_v1'] = None\n"
