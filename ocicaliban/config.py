@@ -6,7 +6,8 @@ from attrs import field, fields, frozen
 
 from ocicaliban import paths
 from ocicaliban.errors import UsageError
-from ocicaliban.load import line_of, read_toml, structure
+from ocicaliban.load import read_toml, structure
+from ocicaliban.written import line_of
 
 NAME = "config.toml"
 

@@ -17,7 +17,7 @@ _HINT = "sqlite:////a/local/disk/history.db, or postgresql://USER:PASSWORD@HOST/
 
 # Up to the last @: a password that should have been written with % forms may hold one, or a slash.
 _PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@")
-_IN_QUERY = re.compile(r"([?&][a-z]*password=)[^&]*", re.I)
+_NAMED = re.compile(r"(password\s*=\s*)('[^']*'|[^&\s]*)", re.I)
 
 
 @frozen(kw_only=True)
@@ -42,7 +42,7 @@ class Place:
 
 def masked(url: str) -> str:
     """A URL, or a text with one, as it may be shown: without its password."""
-    return _IN_QUERY.sub(r"\1****", _PASSWORD.sub(r"\1:****@", url))
+    return _NAMED.sub(r"\1****", _PASSWORD.sub(r"\1:****@", url))
 
 
 def of(url: str) -> Place:

@@ -39,7 +39,7 @@ _ATTEMPT = ("number", "handle", "status", "started", "ended", "exit_code", "reas
 
 def opened(place: Place, say: Callable[[str], None]) -> History:
     """The history at `place`; see `ocicaliban.history.open`."""
-    return History(database.connected(place, say), place)
+    return History(database.connected(place, say), place, say)
 
 
 class History:
@@ -47,12 +47,14 @@ class History:
 
     A job is queued until `begin` takes it; running until `end` records what became of the attempt; then it stays as it
     is until `resubmit`. What a method has returned from is written, and survives the end of this process or machine.
-    Several processes may use one history at once. It stores what it is given: whoever calls leaves out secret values.
+    Several processes may use one history at once, and threads may share one of these. It stores what it is given:
+    whoever calls leaves out secret values.
     All methods raise OcicalibanError where the database fails.
     """
 
-    def __init__(self, connection: Database, place: Place) -> None:
+    def __init__(self, connection: Database, place: Place, say: Callable[[str], None]) -> None:
         self._database = connection
+        self._say = say
         self.place = place
 
     def __enter__(self) -> History:
@@ -67,10 +69,14 @@ class History:
             self._database.close()
 
     @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        with database.told(self.place):
+            database.alive(self._database, self.place, self._say)
+            yield
+
+    @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction, all or nothing. On SQLite it has the only pen from its beginning."""
-        sqlite = isinstance(self._database, SqliteDatabase)
-        with database.told(self.place), self._database.atomic(*(("IMMEDIATE",) if sqlite else ())):
+        with self._reading(), database.transaction(self._database):
             yield
 
     def _locked(self, query: Select) -> list[Any]:
@@ -138,11 +144,18 @@ class History:
     # --- what is done ---------------------------------------------------------------------------------------------
 
     def begin(
-        self, job: int, *, log: Callable[[int], str] = lambda _: "", out: str = "", started: float
+        self,
+        job: int,
+        *,
+        log: Callable[[int], str] = lambda _: "",
+        out: str = "",
+        started: float,
+        named: str = "",
     ) -> Attempt | None:
         """Take a queued job: it is running from now on, and its new attempt, which is returned, is on record.
 
-        The attempt's number is one more than the last one's; its handle is `history.handle(key, number)`; `log` tells
+        The attempt's number is one more than the last one's; its handle is as `named` by its target, or else
+        `history.handle(key, number)`; `log` tells
         the path of its log from that number. `out` is the job's folder of results ("": as it was), `started` in
         seconds since 1970. None when the job is not queued (any more): somebody else took or stopped it.
         """
@@ -153,7 +166,7 @@ class History:
             last = attempts.select(fn.MAX(_a.number)).where(_a.job == job).tuples().execute(self._database)
             number = (next(iter(last))[0] or 0) + 1
             begun = Attempt(
-                number=number, handle=handle(found[0][0], number), started=float(started), log=_text(log(number))
+                number=number, handle=named or handle(found[0][0], number), started=float(started), log=_text(log(number))
             )
             change = {_j.status: "running", **({_j.out: _text(out)} if out else {})}
             jobs_table.update(change).where(_j.id == job).execute(self._database)
@@ -187,6 +200,38 @@ class History:
             jobs_table.update({_j.status: "queued" if again else status}).where(_j.id == job).execute(self._database)
             return True
 
+    def note(self, job: int, attempt: int, words: str) -> None:
+        """Put a word about an attempt that is under way on record, in the place of its reason."""
+        here = (_a.job == job) & (_a.number == attempt) & (_a.status == "running") & (_a.reason != _text(words))
+        with self._writing():
+            attempts.update({_a.reason: _text(words)}).where(here).execute(self._database)
+
+    def record(self, job: Job) -> None:
+        """Put on record a job that was run without this history, with its submission and one attempt at it.
+
+        It is known by its key: the second time only what has ended meanwhile is new.
+        """
+        [tried] = job.attempts
+        with self._writing():
+            query = jobs_table.select(_j.id).where(_j.job_key == job.key)
+            found = self._locked(query)
+            if not found:
+                values = (job.key, self._added(job.submission).id, json.dumps(dict(job.parameters)))
+                row = dict(zip(_JOB, (*values, json.dumps(job.args), tried.status, _text(job.out)), strict=True))
+                jobs_table.insert({getattr(_j, name): value for name, value in row.items()}).execute(self._database)
+                found = self._locked(query)
+                row = {_a.job: found[0][0], **{getattr(_a, name): getattr(tried, name) for name in _ATTEMPT}}
+                attempts.insert(row).execute(self._database)
+        if tried.ended is not None:
+            self.end(
+                found[0][0],
+                tried.number,
+                tried.status,
+                exit_code=tried.exit_code,
+                reason=tried.reason,
+                ended=tried.ended,
+            )
+
     # --- what is known --------------------------------------------------------------------------------------------
 
     def jobs(
@@ -202,7 +247,7 @@ class History:
     ) -> tuple[Job, ...]:
         """The jobs of which all that is given holds, by id from the lowest; with `newest` only so many of the highest.
 
-        Each comes with its submission and its attempts.
+        What is empty or 0 is not given, also an empty `ids`. Each comes with its submission and its attempts.
         """
         return tuple(self._jobs(tuple(ids), tuple(keys), group, submission, user, tuple(statuses), newest))
 
@@ -259,7 +304,7 @@ class History:
             .where(_j.id.in_(wanted))
             .order_by(_j.id, _a.number)
         )
-        with database.told(self.place):
+        with self._reading():
             rows = list(query.tuples().execute(self._database))
         split = 1 + len(_JOB)
         known = {each.id: each for each in self.submissions(ids={row[2] for row in rows})} if rows else {}
@@ -276,7 +321,7 @@ class History:
         if user:
             query = query.where(_s.user_name == user)
         found: list[Submission] = []
-        with database.told(self.place):
+        with self._reading():
             for some in _batches(sorted(set(ids))):
                 chosen = query.where(_s.id.in_(some)) if some else query
                 found += map(_submission, chosen.tuples().execute(self._database))
@@ -289,7 +334,7 @@ class History:
             query = query.join(submissions_table, on=(_s.id == _j.submission)).where(_s.group_name == group)
         if submission:
             query = query.where(_j.submission == submission)
-        with database.told(self.place):
+        with self._reading():
             rows = list(query.tuples().execute(self._database))
         return _counts(rows)
 
@@ -301,7 +346,7 @@ class History:
             found = found.where(_s.user_name == user)
         if newest:
             found = found.limit(newest)
-        with database.told(self.place):
+        with self._reading():
             rows = list(found.tuples().execute(self._database))
             numbers: dict[str, list[tuple[str, int]]] = {}
             for some in _batches([row[0] for row in rows]):
@@ -342,10 +387,7 @@ def _row(submission: int, spec: JobSpec) -> tuple[object, ...]:
         names = [name for name, _ in spec.parameters]
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"the parameter '{twice}' is there twice", "name each once")
-    return (
-        *(secrets.token_hex(6), submission, json.dumps(parameters), json.dumps(spec.args)),
-        *("queued", ""),
-    )
+    return secrets.token_hex(6), submission, json.dumps(parameters), json.dumps(spec.args), "queued", ""
 
 
 def _counts(rows: Iterable[tuple[str, int]]) -> Mapping[Status, int]:
