@@ -257,6 +257,8 @@ class Runner:
     def __init__(
         self, ledger: Ledger, order: Order, gcs: Path, logs: Path, parallel: int, registries: tuple[str, ...] = ()
     ) -> None:
+        if parallel:
+            proc.tool("podman")
         self._ledger = ledger
         self._order = order
         self._gcs = gcs
@@ -351,6 +353,7 @@ class _Run:
         self._stopping = stopping
         self._over = threading.Event()
         self._lock = threading.Lock()
+        self._succeeded = 0
 
     def go(self) -> None:
         """Start them all and return when all have ended; the first that fails, a timeout or a cancel ends the rest."""
@@ -368,6 +371,8 @@ class _Run:
                 elif deadline is not None and time.monotonic() > deadline:
                     message = f"The job was stopped because it ran longer than its timeout of {limit} seconds."
                     self._fail(code_pb2.DEADLINE_EXCEEDED, message)
+        if self._succeeded < len(all_):
+            self._fail(code_pb2.INTERNAL, "The emulator could not run all replicas.")
 
     def _fail(self, code: int, message: str) -> None:
         with self._lock:
@@ -391,6 +396,8 @@ class _Run:
                 if self._spec.scheduling.restart_job_on_worker_restart and not self._spec.scheduling.disable_retries:
                     self.start_over = True
                     self._over.set()
+        except OcicalibanError as fault:
+            self._fail(code_pb2.INTERNAL, fault.message)
         finally:
             if devices and self._gpus:
                 self._gpus.give(devices)
@@ -420,6 +427,9 @@ class _Run:
         if code:
             words = f"The replica {one.name} exited with a non-zero status of {code}. Its log: {log}"
             self._fail(code_pb2.INTERNAL if code == 125 else code_pb2.INVALID_ARGUMENT, words)
+        else:
+            with self._lock:
+                self._succeeded += 1
         return False
 
     @staticmethod

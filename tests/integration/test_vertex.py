@@ -220,6 +220,15 @@ def test_a_timeout_and_a_cancel_end_the_container(emulator: Make, image: str) ->
     assert "vertex-" not in proc.output(("podman", "ps", "--format", "{{.Names}}"))
 
 
+def test_the_emulators_end_is_that_of_its_containers(emulator: Make, image: str) -> None:
+    by = emulator(parallel=1)
+    submit(service(), request("k1", image, args=("sleep 1000",)))
+    while "vertex-" not in proc.output(("podman", "ps", "--format", "{{.Names}}")):
+        time.sleep(0.1)
+    by.stop()
+    assert "vertex-" not in proc.output(("podman", "ps", "--all", "--format", "{{.Names}}"))
+
+
 def test_what_waits_is_cancelled_at_once_and_what_ended_is_no_fault(emulator: Make) -> None:
     emulator(parallel=0)
     names = submit(service(), *requests(20))
@@ -496,6 +505,11 @@ def test_a_service_out_of_reach_is_told_at_once(emulator: Make) -> None:
     with pytest.raises(OcicalibanError, match="no answer") as fault:
         target.connect("", "us-central1", address="https://localhost:9/").check()
     assert "localhost:9" in fault.value.hint
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path, certificate: identity.Identity) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OcicalibanError, match="listen on port"):
+        Emulator(folder=tmp_path, gcs=tmp_path, parallel=0, certificate=certificate, port=int(taken.getsockname()[1]))
 
 
 def test_a_missing_library_is_told_with_its_extra() -> None:
