@@ -13,6 +13,7 @@ from ocicaliban.cli.doctor import doctor
 from ocicaliban.cli.experiment import expand
 from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
+from ocicaliban.cli.report import report
 from ocicaliban.cli.run import run
 from ocicaliban.cli.shell import shell
 from ocicaliban.errors import UsageError
@@ -53,6 +54,7 @@ app.command(cls=Scripted)(shell)
 app.command()(notebook)
 app.command()(image.plan)
 app.command()(expand)
+app.command()(report)
 app.add_typer(layers.app, name="layers")
 app.command()(clean)
 app.command()(doctor)
