@@ -208,6 +208,7 @@ def read(
     mount: bool = False,
     shell_name: str = "",
     settings: Mapping[str, Mapping[str, object]] | None = None,
+    gpu_elsewhere: bool = False,
     resolve: bool = True,
     fresh: bool = False,
     contents: bool = True,
@@ -216,7 +217,8 @@ def read(
     """Read the project in `root` and plan `mode` for it.
 
     A mode with the recipe `shell` gets the one called `shell_name`, or else the user's own. `settings` are parameters
-    of recipes, by the recipe's name, that go before those of the project's configuration.
+    of recipes, by the recipe's name, that go before those of the project's configuration. With `gpu_elsewhere` the
+    image is for a machine with a GPU, whatever this one has.
     Without `resolve` nothing is pulled, made or written: a base that the lock lacks stays unresolved in the plan, and
     the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew. Without `contents` nothing that
     would enter an image is read, neither files nor dependencies: then only the launch of the plan is of use.
@@ -234,7 +236,7 @@ def read(
         recipes = tuple(
             catalog.find(project, "source-mount") if recipe.provides == "source" else recipe for recipe in recipes
         )
-    variant: Variant = "gpu" if gpus else "cpu"
+    variant: Variant = "gpu" if gpus or gpu_elsewhere else "cpu"
     locked = lock.read(root)
     declared = _base(project, recipes, variant)
     base = _locked_base(locked, declared, variant, fresh=fresh)
