@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from attrs import fields, frozen
+from attrs import field, fields, frozen
 
 from ocicaliban import paths
 from ocicaliban.errors import UsageError
-from ocicaliban.load import line_of, read_toml, structure
+from ocicaliban.load import read_toml, structure
+from ocicaliban.written import line_of
 
 NAME = "config.toml"
 
 
 @frozen(kw_only=True)
 class Config:
-    """The user's own settings; `cdi_spec_dirs` are more folders to look for CDI specs in."""
+    """The user's own settings; `cdi_spec_dirs` are more folders to look for CDI specs in, `db_url` is the history's
+    database."""
 
     cdi_spec_dirs: tuple[str, ...] = ()
+    db_url: str = field(default="", repr=False)  # it may hold a password
 
 
 def read() -> Config:
@@ -35,7 +38,7 @@ def read() -> Config:
     try:
         config = structure(raw, Config, path=path, text=text)
     except UsageError as fault:
-        known = ", ".join(field.name for field in fields(Config))
+        known = ", ".join(known.name for known in fields(Config))
         raise UsageError(fault.message, fault.hint or f"known here: {known}") from fault
     assert isinstance(config, Config)
     for folder in config.cdi_spec_dirs:

@@ -17,7 +17,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from ocicaliban import config, gpu, proc
+from ocicaliban import config, gpu, mounts, proc
 from ocicaliban.errors import OcicalibanError
 
 Level = Literal["ok", "warning", "error"]
@@ -41,10 +41,6 @@ INITS = tuple(
 )
 
 _GIB = 2**30
-# File systems that know nothing of a user's sub-uids, or lack the extended attributes that overlay needs.
-_SHARED = re.compile(
-    r"nfs\d?|lustre|gpfs|beegfs|fhgfs|panfs|pvfs2|wekafs|afs|ceph|cifs|smb\d?|9p|fuse\.(sshfs|ceph|glusterfs|s3fs|gcsfuse)"
-)
 _ELSEWHERE = (
     "put the store on a local disk: in ~/.config/containers/storage.conf, under [storage],"
     ' rootless_storage_path = "/a/local/disk/$USER/containers"'
@@ -208,21 +204,12 @@ def graph_root(info: str | OcicalibanError, environ: Mapping[str, str], uid: int
 def file_system(root: Path, mountinfo: str) -> Finding:
     """Whether the file system under the graph root can hold images; `mountinfo` is that of /proc/self."""
     name = "file system"
-    real = Path(os.path.realpath(root))
-    found, depth = "", -1
-    for line in mountinfo.splitlines():
-        before, _, after = line.partition(" - ")
-        fields, kinds = before.split(), after.split()
-        if len(fields) < 5 or not kinds:
-            continue
-        point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4]))
-        # Of several mounts at one place the last is seen.
-        if real.is_relative_to(point) and len(point.parts) >= depth:
-            found, depth = kinds[0], len(point.parts)
+    found = mounts.kind(root, mountinfo)
     if not found:
         remedy = f"see that `df -T {root}` is a local disk"
         return Finding(name=name, level="warning", message=f"that of {root} cannot be told", remedy=remedy)
-    if _SHARED.fullmatch(found):
+    # They know nothing of a user's sub-uids, or lack the extended attributes that overlay needs.
+    if mounts.SHARED.fullmatch(found):
         message = f"{root} is on {found}, a network file system, which cannot hold images of a rootless podman"
         return Finding(name=name, level="error", message=message, remedy=_ELSEWHERE)
     return Finding(name=name, level="ok", message=f"{found}, for {root}")
@@ -325,7 +312,7 @@ def examine() -> tuple[Finding, ...]:
         runtime_dir(os.environ, uid),
         cgroups(Path("/sys/fs/cgroup")),
         storage(info),
-        file_system(root, _read(Path("/proc/self/mountinfo"))),
+        file_system(root, mounts.read()),
         room(root, _free(root)),
         *unread,
         *cdi(gpu.spec_dirs(os.environ, own.cdi_spec_dirs)),

@@ -23,13 +23,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.model import Project, Recipe
-
-Keys = tuple[str | int, ...]
-
-_HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
-_NAME = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
-_KEY = re.compile(rf"^\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=")
-_PART = re.compile(r"""\"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
+from ocicaliban.written import Keys, line_of, read_json
 
 
 def _exact(kind: type) -> Any:
@@ -123,42 +117,6 @@ def _strict() -> cattrs.Converter:
 
 
 CONVERTER = _strict()
-
-
-def _names(dotted: str) -> list[str]:
-    return ["".join(parts) for parts in _PART.findall(dotted)]
-
-
-def line_of(text: str, path: Keys) -> int:
-    """The 1-based line at which the key at `path` stands in a TOML text, or 0 when it cannot be told.
-
-    A number in `path` counts the elements of an array. tomllib keeps no positions; a scan of headers and keys
-    finds what people write by hand.
-    """
-    table: Keys = ()
-    counts: dict[Keys, int] = {}
-    best = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := _HEADER.match(line):
-            table = ()
-            for name in _names(match[2]):
-                if table in counts:
-                    table = (*table, counts[table])
-                table = (*table, name)
-            if len(match[1]) == 2:
-                counts[table] = counts.get(table, -1) + 1
-            if table == path or (table not in counts and table == path[: len(table)]):
-                best = number
-            if table in counts:
-                table = (*table, counts[table])
-                best = number if table == path[: len(table)] else best
-        elif match := _KEY.match(line):
-            key = (*table, *_names(match[1]))
-            if key == path[: len(key)]:
-                best = number
-                if key == path:
-                    break
-    return best
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
@@ -376,17 +334,11 @@ def load_project(root: Path, say: _Say = lambda _: None) -> Project:
     return Project(root=root)
 
 
-# commentjson's comments, which Caliban documents: "#" and "//" to the end of the line; strings are left alone.
-_JSON_COMMENT = re.compile(r"""("(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*')|/\*.*?\*/|(?://|\#)[^\n]*""", re.S)
-
-
 def _from_caliban(root: Path, path: Path, say: _Say) -> Project:
-    import json5
-
     text = _read_text(path)
     try:
-        raw = json5.loads(_JSON_COMMENT.sub(lambda match: match[1] or "\n" * match[0].count("\n"), text))
-    except ValueError as exc:
+        raw = read_json(text)
+    except (ValueError, RecursionError) as exc:
         raise UsageError(f"{path}: not valid JSON: {exc}", "comments are allowed, everything else is JSON") from exc
     if not isinstance(raw, dict):
         raise UsageError(f"{path}: expected an object", '{"apt_packages": ["git"]}')

@@ -8,7 +8,7 @@ import re
 import shlex
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -37,13 +37,34 @@ def run_argv(
 
     An init process is put in, because the kernel does not deliver SIGTERM to a PID 1 that does not handle it.
     """
-    argv = ["podman", "run", "--detach" if detached else "--rm", "--init", "--pull=never"]
-    argv += ["--name", name, "--network", "host"]
+    verb = ("podman", "run", "--detach" if detached else "--rm")
+    tty: list[str] = []
     if terminal[0]:
-        argv.append("-i")
+        tty.append("-i")
     if all(terminal):
         # What programs go by when they choose colours; podman leaves out what is not set here.
-        argv += ["-t", "--env", "TERM", "--env", "COLORTERM", "--env", "NO_COLOR"]
+        tty += ["-t", "--env", "TERM", "--env", "COLORTERM", "--env", "NO_COLOR"]
+    return *verb, *_container(image.id, launch, args, name, tuple(tty), extra, entrypoint)
+
+
+def create_argv(
+    image: str, launch: Launch, args: tuple[str, ...], *, name: str, extra: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The command that makes a container of the image with this id, as `run_argv` does, and does not start it."""
+    return "podman", "create", *_container(image, launch, args, name, (), extra, ())
+
+
+def _container(
+    image: str,
+    launch: Launch,
+    args: tuple[str, ...],
+    name: str,
+    tty: tuple[str, ...],
+    extra: tuple[str, ...],
+    entrypoint: tuple[str, ...],
+) -> tuple[str, ...]:
+    """What stands after the verb: podman's options, the image and its arguments."""
+    argv = ["--init", "--pull=never", "--name", name, "--network", "host", *tty]
     for key, value in launch.env:
         argv += ["--env", f"{key}={value}"]
     for mount in launch.mounts:
@@ -56,8 +77,8 @@ def run_argv(
     command = entrypoint or launch.command
     if command:
         argv += ["--entrypoint", command[0]]
-        return (*argv, image.id, *command[1:], *args)
-    return (*argv, image.id, *args)
+        return (*argv, image, *command[1:], *args)
+    return (*argv, image, *args)
 
 
 def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
@@ -146,12 +167,65 @@ def bind(mount: str) -> tuple[str, ...]:
     return "--mount", ",".join(quoted)  # a record of CSV
 
 
+def parsed(mount: str) -> tuple[str, str, tuple[str, ...]] | None:
+    """Source, target and options of a mount `SOURCE:TARGET[:OPTIONS]`, a bind that podman's API can have as well.
+
+    None for one with options of podman's command line alone, such as `O` and `U`.
+    """
+    match = _MOUNT.fullmatch(mount)
+    options = tuple(filter(None, (match[3] or "").split(","))) if match else ()
+    return (match[1], match[2], options) if match and {*options} <= {"ro", "rw"} else None
+
+
 def words(text: str) -> tuple[str, ...]:
     """The words of a `--podman-args` string, split as a shell would; raises UsageError for an open quote."""
     try:
         return tuple(shlex.split(text))
     except ValueError as exc:
         raise UsageError(f"--podman-args: {str(exc).lower()} in {text}", "close the quote, or escape it") from exc
+
+
+_SHORT_ENV = re.compile(r"(-[diPqt]*e)=?(.*)", re.S)
+"""podman's -e, perhaps after flags that take no value."""
+
+
+def without_values(given: tuple[str, ...]) -> tuple[str, ...]:
+    """The options `given` for podman, in which a variable has its name alone: podman takes its value from ours.
+
+    So they can be kept in a file: a value may be a secret.
+    """
+    kept: list[str] = []
+    for option, text in _variables(given):
+        name = text.partition("=")[0]
+        kept += [text] if not option else [option + name] if option.endswith("=") else [option, name]
+    return tuple(kept)
+
+
+def require_values(given: tuple[str, ...], environ: Mapping[str, str]) -> None:
+    """See to it that each variable that the options `given` name without a value is in `environ`.
+
+    podman itself leaves such a one out without a word. Raises UsageError naming the first.
+    """
+    for option, text in _variables(given):
+        # NAME* passes on all that begin so.
+        if option and "=" not in text and not text.endswith("*") and text not in environ:
+            raise UsageError(f"--podman-args passes on the variable {text}, which is not set", f"export {text}=...")
+
+
+def _variables(given: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Each -e or --env with what it says; another word comes with no option."""
+    rest = iter(given)
+    for word in rest:
+        short = None if word.startswith("--") else _SHORT_ENV.fullmatch(word)
+        if word.startswith("--env="):
+            yield "--env=", word.removeprefix("--env=")
+        elif short and short[2]:
+            yield short[1], short[2]
+        elif short or word == "--env":
+            value = next(rest, None)
+            yield ("", word) if value is None else (word, value)
+        else:
+            yield "", word
 
 
 def entry_command(root: Path, module: str) -> tuple[str, ...]:

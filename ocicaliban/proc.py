@@ -204,6 +204,40 @@ def waiting(argv: Sequence[str]) -> Iterator[Callable[[float | None], bool]]:
         child.wait()
 
 
+class Background:
+    """A tool that works for us until it is stopped; what it says on stderr goes to the file `words`.
+
+    It has a session of its own, so that a Ctrl-C at the terminal does not reach it, and it is not ended with the
+    thread that started it. One that outlives our sudden death has to end itself.
+    """
+
+    def __init__(self, argv: Sequence[str], words: Path) -> None:
+        tool(argv[0])
+        with open(words, "wb") as file:
+            self._child = subprocess.Popen(
+                list(argv),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=file,
+                start_new_session=True,
+            )
+
+    def ended(self, limit: float) -> bool:
+        """Whether it ended within so many seconds."""
+        try:
+            self._child.wait(limit)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """End it, and wait for that."""
+        self._child.terminate()
+        if not self.ended(5.0):
+            self._child.kill()
+            self._child.wait()
+
+
 # What is passed on: USR1 and USR2 are a cluster's word that a job shall save its state.
 _PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 _BY_KERNEL = 0x80  # SI_KERNEL: a terminal's own signal, which goes to every process of its foreground group

@@ -10,8 +10,10 @@ from ocicaliban import __version__
 from ocicaliban.cli import image, layers
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
+from ocicaliban.cli.experiment import expand
 from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
+from ocicaliban.cli.run import run
 from ocicaliban.cli.shell import shell
 from ocicaliban.errors import UsageError
 
@@ -46,10 +48,11 @@ def main(
 _START_SCRIPTS = ("run", "shell")
 
 app.command()(image.build)
-app.command(cls=Scripted)(image.run)
+app.command(cls=Scripted)(run)
 app.command(cls=Scripted)(shell)
 app.command()(notebook)
 app.command()(image.plan)
+app.command()(expand)
 app.add_typer(layers.app, name="layers")
 app.command()(clean)
 app.command()(doctor)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import os
 import socket
 import sys
@@ -308,6 +309,31 @@ def _start_measures() -> Iterator[Measure[Workshop]]:
             )
 
 
+# What anybody would write, and what Caliban's own does but for keeping all of them in a list.
+_LOOP = """\
+import itertools, json
+sweep = json.load(open("sweep.json"))
+between = "["
+for values in itertools.product(*sweep.values()):
+    print(between, json.dumps(dict(zip(sweep, values))), sep="", end="")
+    between = ", "
+print("]")
+"""
+
+
+@contextmanager
+def _expand(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    folder = shop.folder / "expand"
+    folder.mkdir()
+    sweep = {key: [*range(10)] for key in ("epochs", "batch_size", "depth", "width", "seed")}
+    (folder / "sweep.json").write_text(json.dumps(sweep))
+    (folder / "loop.py").write_text(_LOOP)
+    ours, theirs = (*shop.command, "expand", "sweep.json"), (sys.executable, "loop.py")
+    if shop.timed(ours, folder).out != shop.timed(theirs, folder).out:
+        raise BenchError("`expand` and the loop print different jobs")
+    yield lambda: shop.timed(ours, folder).wall, lambda: shop.timed(theirs, folder).wall
+
+
 MEASURES: tuple[Measure[Workshop], ...] = (
     Measure(
         name="unchanged",
@@ -355,6 +381,14 @@ MEASURES: tuple[Measure[Workshop], ...] = (
         needs=IMAGE_TOOLS,
     ),
     *_start_measures(),
+    Measure(
+        name="expand",
+        what="100,000 combinations: `expand`, against a loop over itertools.product and json.dumps",
+        limit=1,
+        unit="times",
+        runs=11,
+        prepare=_expand,
+    ),
     Measure(
         name="planning",
         what="`plan` of 20,000 files (1 GB) that did not change",

@@ -31,6 +31,12 @@ def test_folders_of_cdi_specs(file: Path) -> None:
     assert config.read() == config.Config(cdi_spec_dirs=("/opt/cdi", "~/cdi"))
 
 
+def test_the_historys_database_is_not_shown_with_its_password(file: Path) -> None:
+    file.write_text('db_url = "postgresql://ada:hush@db/history"\n')
+    read = config.read()
+    assert read.db_url == "postgresql://ada:hush@db/history" and "hush" not in repr(read)
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -1,0 +1,209 @@
+"""The commands status, logs, stop, resubmit and resume: what became of jobs, and what shall."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocicaliban.cli.options import Debug
+from ocicaliban.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from ocicaliban.history import History
+    from ocicaliban.model import Job
+
+Group = Annotated[str, typer.Option("-g", "--group", "--xgroup", help="The jobs of this group.")]
+GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="A group's name, as `ocicaliban status` shows it.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
+
+_SHOWN = 20
+_EVERY = 2.0  # seconds
+
+
+def status(
+    group: Group = "",
+    max_jobs: Annotated[int, typer.Option("--max-jobs", help="How many of the newest; 0 or less: all.")] = _SHOWN,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    all_users: Annotated[bool, typer.Option("--all-users", help="Those of others too.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show the newest jobs and what became of them."""
+    from ocicaliban import attend, history
+    from ocicaliban.cli.start import say
+
+    if watch and as_json:
+        raise UsageError("--watch and --json exclude each other")
+    user = "" if all_users else attend.user()
+    with history.open(say=say) as known:
+        if watch:
+            _watch(known, group, user, max(max_jobs, 0))
+            return
+        jobs = _looked_at(known, group, user, max(max_jobs, 0))
+        if as_json:
+            from ocicaliban import listing
+
+            print(json.dumps([listing.as_json(job) for job in jobs], indent=2))
+            return
+        lines = _lines(known, jobs, group, user)
+        print("\n".join(lines))
+
+
+def _looked_at(known: History, group: str, user: str, newest: int) -> tuple[Job, ...]:
+    """The jobs that are asked for, after a look at what really runs. Raises UsageError for an unknown group."""
+    from ocicaliban import attend
+
+    attend.catch_up(known)
+    jobs = known.jobs(group=group, user=user, newest=newest)
+    if group and not jobs:
+        raise _no_group(known, group, user)
+    return jobs
+
+
+def _no_group(known: History, group: str, user: str) -> UsageError:
+    return UsageError(f"there is no group '{group}'", nearest(group, [each.name for each in known.groups(user=user)]))
+
+
+def _lines(known: History, jobs: Sequence[Job], group: str, user: str) -> list[str]:
+    from ocicaliban import attend, listing
+
+    if not jobs:
+        return ["no jobs yet"]
+    unattended = attend.unattended(jobs)
+    lines = listing.aligned([listing.HEADINGS, *listing.rows(jobs, time.time(), unattended)])
+    shown = {job.submission.group for job in jobs}
+    lines.append("")
+    for each in reversed(known.groups(user=user)):
+        if each.name in shown:
+            lines.append(f"{each.name}: {listing.counted(each.counts)}")
+    for name in sorted({job.submission.group for job in jobs if job.submission.id in unattended}):
+        lines.append(f"nobody runs what is queued of {name}: ocicaliban resume {name}")
+    return lines
+
+
+def _watch(known: History, group: str, user: str, newest: int) -> None:
+    """Show the jobs again and again, on a terminal in place."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.text import Text
+
+    console = Console()
+
+    def now() -> Text:
+        text = Text("\n".join(_lines(known, _looked_at(known, group, user, newest), group, user)))
+        text.no_wrap, text.overflow = True, "ellipsis"
+        return text
+
+    if not console.is_terminal:
+        while True:
+            print(now().plain, flush=True)
+            time.sleep(_EVERY)
+    with Live(now(), console=console, auto_refresh=False, vertical_overflow="crop") as live:
+        while True:
+            time.sleep(_EVERY)
+            live.update(now(), refresh=True)
+
+
+def logs(
+    job: Annotated[int, typer.Argument(metavar="JOB", help="A job's number, as `ocicaliban status` shows it.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
+    attempt: Annotated[int, typer.Option("--attempt", help="Which attempt (default: the last).")] = 0,
+    debug: Debug = False,
+) -> None:
+    """Print what a job has written."""
+    from ocicaliban import attend, history
+    from ocicaliban.cli.start import say
+    from ocicaliban.model import ENDED
+
+    with history.open(say=say) as known:
+        attend.catch_up(known)
+        [found] = _jobs(known, [job])
+        while follow and not found.attempts and found.status not in ENDED:
+            time.sleep(_EVERY)
+            [found] = _jobs(known, [job])
+
+        def goes_on() -> bool:
+            attend.catch_up(known)
+            [now] = _jobs(known, [job])
+            return any(each.number == chosen.number and each.status == "running" for each in now.attempts)
+
+        if not found.attempts:
+            say(f"job {job} is {found.status}; it has not been started")
+            return
+        tried = {each.number: each for each in found.attempts}
+        if attempt and attempt not in tried:
+            raise UsageError(f"job {job} has no attempt {attempt}", f"there are: {', '.join(map(str, tried))}")
+        chosen = tried[attempt] if attempt else found.attempts[-1]
+        for block in attend.log(found, chosen, goes_on if follow else lambda: False):
+            sys.stdout.buffer.write(block)
+            sys.stdout.buffer.flush()
+
+
+def _jobs(known: History, ids: Iterable[int]) -> tuple[Job, ...]:
+    """The jobs with these numbers. Raises UsageError for one that is not there."""
+    wanted = tuple(dict.fromkeys(ids))
+    found = {job.id: job for job in known.jobs(ids=wanted)} if wanted else {}
+    for number in wanted:
+        if number not in found:
+            raise UsageError(f"there is no job {number}", "`ocicaliban status --max-jobs 0` shows all")
+    return tuple(found[number] for number in wanted)
+
+
+def stop(
+    jobs: Annotated[list[int] | None, typer.Argument(metavar="[JOB]...", help="The jobs' numbers.")] = None,
+    group: Group = "",
+    dry_run: DryRun = False,
+    debug: Debug = False,
+) -> None:
+    """Stop jobs: those that run get SIGTERM, and SIGKILL ten seconds later; those that wait are not started."""
+    from ocicaliban import attend, history, listing
+    from ocicaliban.cli.start import say
+
+    if bool(jobs) == bool(group):
+        raise UsageError("say which jobs to stop", "their numbers, or --group GROUP")
+    with history.open(say=say) as known:
+        attend.catch_up(known)
+        found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=attend.user())
+        if not found:
+            raise _no_group(known, group, attend.user())
+        going = listing.unfinished(found)
+        if dry_run:
+            for job in going:
+                print(f"{job.id}  {job.status}, would be stopped")
+        else:
+            for job in attend.stop(known, going, say):
+                print(f"{job.id}  stopped")
+        if not going:
+            say("none of them runs or waits")
+
+
+def resume(
+    group: GroupName,
+    debug: Debug = False,
+) -> None:
+    """Take up what is left of a group after a crash or a Ctrl-C: nothing that has ended is run again."""
+    from ocicaliban.cli import start, sweeps
+
+    start.require_user()
+    raise typer.Exit(sweeps.resume(group))
+
+
+def resubmit(
+    group: Group = "",
+    all_jobs: Annotated[bool, typer.Option("--all-jobs", help="Those that succeeded too.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="With an image of the project as it is now.")] = False,
+    dry_run: DryRun = False,
+    debug: Debug = False,
+) -> None:
+    """Run a group's failed and stopped jobs again, with the image as it was."""
+    from ocicaliban.cli import start, sweeps
+
+    if not group:
+        raise UsageError("say which group to run again", "--group GROUP; `ocicaliban status` shows them")
+    start.require_user()
+    raise typer.Exit(sweeps.resubmit(group, all_jobs=all_jobs, rebuild=rebuild, dry_run=dry_run))

@@ -1,0 +1,47 @@
+"""The job store: what was asked for, what became of it, and who is at it, in SQLite or a team's PostgreSQL."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from attrs import frozen
+
+from ocicaliban.model import Status
+
+if TYPE_CHECKING:
+    from ocicaliban.history.store import History as History  # with it come peewee and the databases' drivers
+
+
+@frozen(kw_only=True)
+class Group:
+    """What is known of a group: how many of its jobs have which status (all statuses are there, 0 too).
+
+    `project` and `user` are those of its newest submission; `created` is when the first was, in seconds since 1970.
+    """
+
+    name: str
+    project: str
+    user: str
+    created: float
+    counts: Mapping[Status, int]
+
+
+def handle(key: str, number: int) -> str:
+    """The name of the container for one attempt at the job with this key."""
+    return f"ocicaliban-{key}-{number}"
+
+
+def open(url: str = "", say: Callable[[str], None] = lambda _: None) -> History:
+    """The history at `url`, else at $OCICALIBAN_DB_URL, else where the user's configuration says, else in a file of
+    the user's state folder; made, or brought to the present schema, where need be. To be closed: it is a context.
+
+    `say` gets a warning where the file lies on a network file system. Raises UsageError for a URL that is none of a
+    database, OcicalibanError for a database that cannot be used or was written by a newer ocicaliban.
+    """
+    from ocicaliban import config
+    from ocicaliban.history import place, store
+
+    told = url or os.environ.get("OCICALIBAN_DB_URL", "") or config.read().db_url
+    return store.opened(place.of(told), say)

@@ -1,0 +1,105 @@
+"""Jobs of the history as text and JSON; pure."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import asdict
+
+from ocicaliban.model import ENDED, Job, Status
+
+
+def span(seconds: float) -> str:
+    """A length of time, in seconds, as people say it: "8 s", "3 min 20 s", "2 h 5 min", "4 d 3 h"."""
+    whole = max(0, round(seconds))
+    for size, large, below, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
+        if whole >= size:
+            rest = whole % size // below
+            return f"{whole // size} {large} {rest} {small}" if rest else f"{whole // size} {large}"
+    return f"{whole} s"
+
+
+def ago(then: float, now: float) -> str:
+    """How long ago `then` was, both in seconds since 1970: "just now", "5 min ago", "2 d ago"."""
+    passed = now - then
+    return "just now" if passed < 10 else f"{span(passed).split(' ', 2)[0]} {span(passed).split(' ', 2)[1]} ago"
+
+
+def took(job: Job, now: float) -> str:
+    """How long the last attempt at a job has taken, or takes until `now`; "" before the first."""
+    if job.last is None or job.status == "queued":
+        return ""
+    return span((job.last.ended if job.last.ended is not None else now) - job.last.started)
+
+
+def status(job: Job, waiting: bool = False) -> str:
+    """What became of a job, in a few words: with its exit code, and the attempts it took when there were several.
+
+    `waiting` tells that nobody is there to start it.
+    """
+    words = job.status + (", nobody runs it" if waiting and job.status == "queued" else "")
+    if job.last and job.status == "failed" and job.last.exit_code:
+        words += f" ({job.last.exit_code})"
+    if len(job.attempts) > 1:
+        words += f", attempt {len(job.attempts)}"
+    return words
+
+
+def as_json(job: Job) -> dict[str, object]:
+    """A job as `--json` gives it."""
+    whole = job.submission
+    return {
+        "id": job.id,
+        "key": job.key,
+        "group": whole.group,
+        "status": job.status,
+        "parameters": dict(job.parameters),
+        "args": list(job.args),
+        "exit_code": job.last.exit_code if job.last else None,
+        "started": job.last.started if job.last else None,
+        "ended": job.last.ended if job.last else None,
+        "out": job.out,
+        "log": job.last.log if job.last else "",
+        "attempts": [asdict(attempt) for attempt in job.attempts],
+        "submission": {
+            name: value for name, value in asdict(whole).items() if name not in ("launch", "options", "group")
+        },
+    }
+
+
+HEADINGS = ("JOB", "GROUP", "STATUS", "TIME", "STARTED", "ARGUMENTS")
+
+
+def rows(jobs: Iterable[Job], now: float, unattended: frozenset[int] = frozenset()) -> list[tuple[str, ...]]:
+    """The jobs as rows of words, under HEADINGS; `unattended` are the submissions that nobody runs."""
+    return [
+        (
+            str(job.id),
+            job.submission.group,
+            status(job, job.submission.id in unattended),
+            took(job, now),
+            ago(job.last.started, now) if job.last else "",
+            " ".join((job.submission.module, shlex.join(job.args))).strip(),
+        )
+        for job in jobs
+    ]
+
+
+def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
+    """Rows of words as lines with even columns, two blanks between; the last column is as long as it is."""
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)][:-1] if lines else []
+    return [
+        "  ".join([*(word.ljust(width) for word, width in zip(line, widths, strict=False)), line[-1]]).rstrip()
+        for line in lines
+    ]
+
+
+def unfinished(jobs: Iterable[Job]) -> tuple[Job, ...]:
+    """Those that have not ended."""
+    return tuple(job for job in jobs if job.status not in ENDED)
+
+
+def counted(counts: Mapping[Status, int]) -> str:
+    """How many jobs have which status: "28 succeeded, 2 failed"; those that none has are left out."""
+    return ", ".join(f"{number} {status}" for status, number in counts.items() if number) or "no jobs"

@@ -1,0 +1,123 @@
+"""A job's log: as conmon writes it while the job runs, and plain text afterwards.
+
+conmon's lines (podman's log driver k8s-file, CRI's format) are `TIME STREAM P|F BYTES`; after P the line goes on in the
+next one. They are in the file `raw(log)`, and the plain text in `log` itself, so that it can always be told which is
+which, whatever the job printed and wherever we were killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_TAIL = 32 << 10  # conmon's lines have 8 KiB of the job's bytes at most
+_SEEN = 400
+_CONTROL = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles, links
+    r"|\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, moves
+    r"|\x1b[@-Z\\-_]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+
+
+def raw(log: str | Path) -> Path:
+    """The file in which conmon writes; there is one until `plain` is done."""
+    return Path(f"{log}.conmon")
+
+
+def decode(line: bytes) -> bytes:
+    """What the job wrote, of one line of conmon's; a line of another form is given back as it is."""
+    parts = line.split(b" ", 3)
+    if len(parts) != 4 or parts[1] not in (b"stdout", b"stderr") or parts[2] not in (b"P", b"F"):
+        return line
+    text = parts[3]
+    return text if parts[2] == b"F" else text.removesuffix(b"\n")
+
+
+def plain(log: str | Path) -> None:
+    """Turn a log into plain text, once its container has ended; the bytes are those that the job wrote.
+
+    It may be called again, after a kill in the middle too. A log that is not there is no fault. Raises OSError.
+    """
+    source = raw(log)
+    try:
+        lines = open(source, "rb")  # noqa: SIM115
+    except FileNotFoundError:
+        return
+    half = Path(f"{log}.half")
+    with lines, open(half, "wb") as text:
+        text.writelines(decode(line) for line in lines)
+    os.replace(half, log)
+    source.unlink()
+
+
+def last_line(log: str | Path) -> str:
+    """The last line that is not blank, as a terminal would show it; "" where there is none yet.
+
+    Only the end of the file is read. A progress bar that goes back by a carriage return shows its newest state.
+    """
+    file, conmons = _open(log)
+    if file is None:
+        return ""
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        data = file.read()
+    if conmons:
+        lines = _split(data)
+        data = b"".join(map(decode, lines[1:] if size > _TAIL else lines))
+    for line in reversed(data.decode("utf-8", "replace").split("\n")):
+        for part in reversed(line.split("\r")):
+            if shown := _CONTROL.sub("", part.replace("\t", " ")).strip():
+                return shown[:_SEEN]
+    return ""
+
+
+def follow(log: str | Path, ended: Callable[[], bool], pause: float = 0.1) -> Iterator[bytes]:
+    """What the job writes, from the first byte on, until `ended()` is true and all is given."""
+    file, conmons = _open(log)
+    while file is None:
+        if ended():
+            file, conmons = _open(log)
+            break
+        time.sleep(pause)
+        file, conmons = _open(log)
+    if file is None:
+        return
+    with file:
+        if not conmons:
+            while chunk := file.read(1 << 16):
+                yield chunk
+            return
+        rest = b""
+        while True:
+            # Before reading: what was written until then is read.
+            last = ended() or os.fstat(file.fileno()).st_nlink == 0
+            while chunk := file.read(1 << 16):
+                lines = _split(rest + chunk)
+                rest = lines.pop() if lines and not lines[-1].endswith(b"\n") else b""
+                if text := b"".join(map(decode, lines)):
+                    yield text
+            if last:
+                if rest:
+                    yield decode(rest)
+                return
+            time.sleep(pause)
+
+
+def _split(data: bytes) -> list[bytes]:
+    """The lines with their ends; splitlines would take a carriage return for one."""
+    return [line + b"\n" for line in data.split(b"\n")[:-1]] + ([tail] if (tail := data.rsplit(b"\n", 1)[-1]) else [])
+
+
+def _open(log: str | Path) -> tuple[BinaryIO | None, bool]:
+    """The log for reading, and whether conmon wrote it so."""
+    for path, conmons in ((raw(log), True), (Path(log), False)):
+        with contextlib.suppress(FileNotFoundError):
+            return open(path, "rb"), conmons
+    return None, False

@@ -1,0 +1,87 @@
+"""What single runs leave for the history: a small file each, which the next look at the history takes up.
+
+Opening a database costs more than starting a container does. So a `run` of one job writes a file when the container is
+under way and adds to it in the end; `jobs()` gives what the files tell to whoever has the history open. While its
+writer lives, the file is locked: a run that was killed is told from one that goes on by that.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+from ocicaliban import paths
+
+Value = dict[str, Any]
+
+
+def _folder() -> Path:
+    return paths.state() / "runs"
+
+
+class Entry:
+    """The file of one run, with the lock on it; `value` is what it holds."""
+
+    def __init__(self, file: IO[str], value: Value) -> None:
+        self._file = file
+        self.value = value
+
+    def write(self, **more: object) -> None:
+        """Add to what the file holds. Raises OSError where it cannot be written."""
+        self.value |= more
+        # In place: the lock is on this very file. Whoever finds half of it waits for the lock first.
+        self._file.seek(0)
+        self._file.truncate()
+        json.dump(self.value, self._file)
+        self._file.flush()
+
+    def ended(self, exit_code: int) -> None:
+        """The run is over, and the file another's to take up."""
+        with contextlib.suppress(OSError):  # a full disk must not change what the run returns
+            self.write(ended=time.time(), exit_code=exit_code)
+            self._file.close()
+
+
+def begin(key: str, value: Value) -> Entry:
+    """Make the file of a run that has just started. Raises OSError where that cannot be."""
+    folder = _folder()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    new = folder / f"{key}.new"
+    file = open(new, "w", encoding="utf-8", opener=_private)  # noqa: SIM115 - open as long as we run
+    fcntl.flock(file, fcntl.LOCK_EX)
+    entry = Entry(file, value)
+    entry.write(key=key, started=time.time())
+    new.rename(folder / f"{key}.json")  # not before it is locked: without a lock a run is over
+    return entry
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def taken() -> Iterator[tuple[Value, bool]]:
+    """What the files tell, and whether the run goes on; the file of one that is over is removed after it was used.
+
+    So whoever stops in the middle has lost nothing, and has to bear that it sees the same run twice.
+    """
+    for path in sorted(_folder().glob("*.json")):
+        with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                goes_on = False
+            except BlockingIOError:
+                goes_on = True
+            try:
+                value = json.load(file)
+            except ValueError:
+                value = None  # being written just now, or of a full disk
+            if isinstance(value, dict):
+                yield value, goes_on
+            if not goes_on:
+                path.unlink(missing_ok=True)

@@ -1,0 +1,183 @@
+"""The pure parts of the local target: what a container is made of, and what podman tells of one."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from attrs import evolve
+
+from ocicaliban.errors import UsageError
+from ocicaliban.model import Attempt, Job, Launch, Submission
+from ocicaliban.podman import create_argv, require_values, without_values
+from ocicaliban.targets import Found
+from ocicaliban.targets.local import Limits, _found, check_limits, container_spec, ended_of, for_job, labels_of
+
+SUBMISSION = Submission(id=3, group="p-calm-otter", user="u", host="h", project="/p", mode="run")
+JOB = Job(
+    id=12,
+    key="k12",
+    submission=SUBMISSION,
+    parameters=(("lr", 0.1), ("name", "a b")),
+    out="/r/a:b",
+    args=("--lr", "0.1"),
+)
+ATTEMPT = Attempt(number=2, handle="oc-k12-2", log="/l/12.2.log")
+LAUNCH = Launch(command=("python3", "-m", "t"), env=(("A", "1"),), mounts=("/p:/usr/app:ro",), workdir="/usr/app")
+
+
+def spec(launch: Launch = LAUNCH, **changes: Any) -> dict[str, Any] | None:
+    given: dict[str, Any] = {"options": (), "limits": Limits(), "environ": {}, **changes}
+    return container_spec("1d", launch, JOB.args, ATTEMPT, labels_of(JOB, ATTEMPT), **given)
+
+
+def test_a_job_knows_itself_and_its_folder() -> None:
+    launch = for_job(LAUNCH, JOB)
+    env = dict(launch.env)
+    assert (env["A"], env["OCICALIBAN_JOB"], env["OCICALIBAN_GROUP"]) == ("1", "12", "p-calm-otter")
+    assert json.loads(env["OCICALIBAN_PARAMETERS"]) == {"lr": 0.1, "name": "a b"}
+    assert launch.mounts == ("/p:/usr/app:ro", "/r/a:b:/out")
+
+
+def test_what_is_sent_to_the_service() -> None:
+    body = spec(for_job(LAUNCH, JOB))
+    assert body is not None
+    assert body["name"] == "oc-k12-2" and body["image"] == "1d"
+    assert body["entrypoint"] == ["python3"] and body["command"] == ["-m", "t", "--lr", "0.1"]
+    assert body["log_configuration"]["path"] == "/l/12.2.log.conmon"
+    assert [(mount["source"], mount["destination"], mount["options"]) for mount in body["mounts"]] == [
+        ("/p", "/usr/app", ["ro"]),
+        ("/r/a:b", "/out", []),
+    ]
+    assert body["labels"] == {
+        "ocicaliban.job": "k12",
+        "ocicaliban.attempt": "2",
+        "ocicaliban.group": "p-calm-otter",
+        "ocicaliban.submission": "3",
+    }
+    assert "devices" not in body and "resource_limits" not in body
+
+
+def test_an_image_that_has_its_own_command_keeps_it() -> None:
+    body = spec(Launch())
+    assert body is not None and "entrypoint" not in body and body["command"] == ["--lr", "0.1"]
+
+
+def test_limits_and_devices() -> None:
+    body = spec(limits=Limits(cpus=1.5, memory=1 << 30), options=("--device", "nvidia.com/gpu=0"))
+    assert body is not None
+    assert body["resource_limits"] == {
+        "cpu": {"period": 100000, "quota": 150000},
+        "memory": {"limit": 1 << 30, "swap": 1 << 30},
+    }
+    assert body["devices"] == [{"path": "nvidia.com/gpu=0"}]
+
+
+def test_a_proxy_of_ours_goes_along_and_nothing_else_of_our_environment() -> None:
+    body = spec(environ={"https_proxy": "http://proxy:1", "TOKEN": "t"})
+    assert body is not None and body["env"] == {"https_proxy": "http://proxy:1", "A": "1"}
+
+
+@pytest.mark.parametrize("mount", ["/a:/b:O", "/a:/b:ro,Z", "name:/b", "./a:/b", "/b"])
+def test_what_the_service_cannot_express_goes_to_the_command_line(mount: str) -> None:
+    assert spec(evolve(LAUNCH, mounts=(mount,))) is None
+
+
+def test_devices_that_podman_does_not_know_by_name_go_to_the_command_line() -> None:
+    assert spec(options=("--device", "/dev/null:/dev/gpu0:rwm")) is None
+    assert spec(options=("-v", "/a:/b", "--env", "X=1")) is None
+
+
+def test_the_command_line_that_makes_a_container() -> None:
+    argv = create_argv("1d", LAUNCH, ("--lr", "0.1"), name="n", extra=("--label", "a=b"))
+    assert " ".join(argv) == (
+        "podman create --init --pull=never --name n --network host --env A=1 -v /p:/usr/app:ro "
+        "--workdir /usr/app --label a=b --entrypoint python3 1d -m t --lr 0.1"
+    )
+
+
+def test_limits_are_refused_where_the_cgroups_cannot_keep_them() -> None:
+    check_limits(Limits(), lambda: pytest.fail("nobody asked"))
+    check_limits(Limits(cpus=1, memory=1), lambda: ("cpu", "memory", "pids"))
+    with pytest.raises(UsageError, match=r"--memory .* no controller 'memory'") as raised:
+        check_limits(Limits(cpus=1, memory=1), lambda: ("cpu",))
+    assert "Delegate" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ("-e A=1 --env B=2=3 --env=C=4", "-e A --env B --env=C"),
+        ("-eA=1 -e=B=2", "-e A -e B"),
+        ("-ite A=1 -tieB=2", "-ite A -tie B"),
+        ("-e A --env=B --env X*", "-e A --env=B --env X*"),
+        ("--env-file f --entrypoint e=1 -v /a:/b -e", "--env-file f --entrypoint e=1 -v /a:/b -e"),
+    ],
+)
+def test_values_of_variables_are_left_out(given: str, kept: str) -> None:
+    words = tuple(given.split())
+    assert without_values(words) == tuple(kept.split())
+    assert without_values(without_values(words)) == without_values(words)
+
+
+def test_a_value_that_looks_like_options_is_left_out_too() -> None:
+    assert without_values(("-e", "A=-e B=2", "x")) == ("-e", "A", "x")
+
+
+def test_a_variable_whose_value_is_gone_is_named() -> None:
+    require_values(("-e", "A", "--env=B=1", "-e", "X*"), {"A": ""})
+    with pytest.raises(UsageError, match="variable SECRET, which is not set"):
+        require_values(("-e", "A=1", "--env", "SECRET"), {})
+
+
+ENTRY = {"Names": ["n"], "State": "exited", "ExitCode": 3, "StartedAt": 100, "ExitedAt": 160, "Labels": None}
+NEVER = -62135596800
+
+
+@pytest.mark.parametrize(
+    ("entry", "found"),
+    [
+        ({}, Found(handle="n", state="exited", exit_code=3, started=100, ended=160)),
+        ({"State": "stopped"}, Found(handle="n", state="exited", exit_code=3, started=100, ended=160)),
+        ({"State": "running", "ExitCode": 0, "ExitedAt": NEVER}, Found(handle="n", state="running", started=100)),
+        ({"State": "configured", "ExitedAt": NEVER, "StartedAt": NEVER}, Found(handle="n", state="created")),
+        ({"State": "exited", "ExitCode": 0, "ExitedAt": NEVER}, Found(handle="n", state="exited", started=100)),
+        ({"State": "created", "ExitCode": 0, "ExitedAt": NEVER}, Found(handle="n", state="exited", started=100)),
+        ({"ExitCode": -1}, Found(handle="n", state="exited", started=100, ended=160)),
+        ({"Labels": {"ocicaliban.job": "k", "x": "y"}, "State": "Running"},
+         Found(handle="n", state="running", started=100, labels={"job": "k"})),
+    ],
+)  # fmt: skip
+def test_what_podman_lists(entry: dict[str, Any], found: Found) -> None:
+    assert _found([ENTRY | entry]) == {"n": found}
+
+
+def test_no_containers() -> None:
+    assert _found(None) == _found([]) == {}
+
+
+STATE = {
+    "Status": "exited", "ExitCode": 0, "OOMKilled": False,
+    "StartedAt": "2026-11-24T02:22:38.958941489Z", "FinishedAt": "2026-11-24T03:22:39.9589+01:00",
+}  # fmt: skip
+
+
+def test_the_end_of_a_container() -> None:
+    ended = ended_of("n", STATE)
+    assert ended is not None
+    assert ended.exit_code == 0 and ended.ended - ended.started == pytest.approx(1.0, abs=1e-3)
+    assert ended_of("n", STATE | {"Status": "running"}) is None
+    killed = ended_of("n", STATE | {"ExitCode": 137, "OOMKilled": True})
+    assert killed is not None and killed.oom_killed and killed.exit_code == 137
+
+
+@pytest.mark.parametrize("status", ["exited", "created", "configured"])
+def test_a_container_that_ran_when_the_machine_went_down_has_no_exit_code(status: str) -> None:
+    ended = ended_of("n", STATE | {"Status": status, "FinishedAt": "0001-01-01T00:00:00Z"})
+    assert ended is not None and ended.exit_code is None
+
+
+def test_no_container_ends_before_it_started() -> None:
+    ended = ended_of("n", STATE | {"FinishedAt": "2026-11-24T02:22:38.95Z"})
+    assert ended is not None and ended.ended == ended.started and ended.exit_code == 0
