@@ -53,9 +53,9 @@ def read(root: Path) -> Lock:
 
 def write(root: Path, lock: Lock) -> None:
     """Replace the project's lock atomically; raises OSError when that cannot be, and leaves nothing then."""
-    held = {name: value for name, value in asdict(lock).items() if value != {}}
     import tomli_w  # few commands write a lock
 
+    held = {name: value for name, value in asdict(lock).items() if value != {}}
     body = tomli_w.dumps(held, multiline_strings=True)
     temporary = root / f".{NAME}.{os.getpid()}"
     head = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"

@@ -32,6 +32,7 @@ _CREDENTIALS = (
 DEFAULT_IGNORES = (
     *(".git", ".hg", ".svn", "__pycache__", "*.py[cod]", ".venv", "venv", ".tox", ".nox", ".mypy_cache"),
     *(".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".DS_Store", *_CREDENTIALS),
+    ".ocicaliban.lock.*",  # one that another command is just writing
 )
 """Left out unless an ignore file re-includes them with `!`; at any depth."""
 

@@ -92,3 +92,18 @@ def test_a_heavy_folder_is_copied_by_a_layer_of_its_own_and_no_file_twice(tmp_pa
     assert [layer.name for layer in planned.plan.layers] == ["source-copy big", "source-copy"]
     paths = [entry.path for entry in entries(planned) if entry.kind == "file"]
     assert sorted(paths) == ["big/x", "ocicaliban.toml", "run.py", "small/x"]
+
+
+def test_a_lock_that_another_command_is_just_writing_is_no_part_of_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project(tmp_path / "p", {})
+    before = session.read(root, "run", "run.py").plan.key
+    keys: list[str] = []
+
+    def replace(self: Path, target: Path) -> None:
+        keys.append(session.read(root, "run", "run.py").plan.key)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    lock.write(root, Lock())
+    assert keys == [before]
