@@ -12,7 +12,6 @@ import fcntl
 import functools
 import os
 import queue
-import re
 import signal
 import threading
 import time
@@ -41,7 +40,6 @@ _SAME_KEYPRESS = 0.2
 """Seconds in which a signal that comes again is the same one: `timeout` sends each of its own twice."""
 _PATIENCE = 1.0
 _TICK = 0.25
-_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
 @frozen(kw_only=True)
@@ -102,17 +100,16 @@ Connect = Callable[[Callable[[Ended], None]], Target]
 """Makes the target, which hands each end to what it is given: `partial(LocalTarget, service, setup)`."""
 
 
-def check_group(name: str) -> str:
-    """The name of a group, which is in paths and labels. Raises UsageError where it cannot be there."""
-    if not _GROUP.fullmatch(name):
-        hint = "up to 63 letters, digits, '_', '.' and '-', beginning with a letter or digit"
-        raise UsageError(f"'{name}' cannot be a group's name", hint)
-    return name
-
-
 def folder(job: Job) -> Path:
     """Where the logs of a job are, and its results where no other folder was asked for."""
     return paths.state() / "jobs" / job.submission.group / str(job.id)
+
+
+def results(job: Job, out: str) -> Path:
+    """A job's folder of results: in the folder `out` that was asked for, or beside its logs."""
+    if not out:
+        return folder(job) / "out"
+    return Path(out).absolute() / job.submission.group / str(job.id)
 
 
 def run(history: History, submission: Submission, connect: Connect, options: Options, show: Show) -> Outcome:
@@ -121,13 +118,13 @@ def run(history: History, submission: Submission, connect: Connect, options: Opt
     Signals (INT, TERM, HUP) are handled meanwhile. Raises UsageError when another process runs it, OcicalibanError
     when the history or the target fails; what runs then goes on, and `resume` takes it up.
     """
-    with _owned(submission):
+    with owned(submission):
         return _Sweep(history, submission, connect, options, show).run(found=False)
 
 
 def resume(history: History, submission: Submission, connect: Connect, options: Options, show: Show) -> Outcome:
     """As `run`, of a submission that was left: what still runs is waited for, and what has ended recorded, first."""
-    with _owned(submission):
+    with owned(submission):
         return _Sweep(history, submission, connect, options, show).run(found=True)
 
 
@@ -158,8 +155,11 @@ def _lock_file(submission: Submission) -> Path:
 
 
 @contextlib.contextmanager
-def _owned(submission: Submission) -> Iterator[None]:
-    """Hold the lock of a submission, which is free as soon as our process is gone."""
+def owned(submission: Submission) -> Iterator[None]:
+    """Hold the lock of a submission, which is free as soon as our process is gone.
+
+    Raises UsageError when another process holds it.
+    """
     path = _lock_file(submission)
     path.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + _PATIENCE
@@ -356,18 +356,18 @@ class _Sweep:
     def _start(self, number: int, slot: Slot) -> None:
         (job,) = self._history.jobs(ids=[number])
         own = folder(job)
-        out = Path(self._options.out).absolute() / job.submission.group / str(job.id) if self._options.out else None
+        # Another attempt goes on in the folder of the first one.
+        out = job.out or str(results(job, self._options.out))
         attempt = self._history.begin(
             job.id,
             log=lambda attempt: str(own / f"attempt-{attempt}.log"),
-            # Another attempt goes on in the folder of the first one.
-            out=job.out or str(out or own / "out"),
+            out=out,
             started=time.time(),
         )
         if attempt is None:
             self._inbox.put(functools.partial(self._step, schedule.Withdrawn(job=number)))
             return
-        one = _Under(job=evolve(job, status="running", out=job.out or str(out or own / "out")), attempt=attempt)
+        one = _Under(job=evolve(job, status="running", out=out), attempt=attempt)
         self._note(one)
         self._starters.submit(self._start_one, one, tuple(self._devices[name] for name in slot.devices))
 
