@@ -9,6 +9,7 @@ import typer
 from ocicaliban import __version__
 from ocicaliban.cli import dev, image, layers
 from ocicaliban.cli.clean import clean
+from ocicaliban.cli.cloud import cloud
 from ocicaliban.cli.doctor import doctor
 from ocicaliban.cli.experiment import expand
 from ocicaliban.cli.jobs import logs, resubmit, resume, status, stop
@@ -47,11 +48,12 @@ def main(
         raise UsageError(f"{context.invoked_subcommand} starts no script", "leave -- and what comes after it away")
 
 
-_START_SCRIPTS = ("run", "shell")
+_START_SCRIPTS = ("run", "shell", "cloud")
 
 app.command()(image.build)
 app.command(cls=Scripted)(run)
 app.command(cls=Scripted)(shell)
+app.command(cls=Scripted)(cloud)
 app.command()(notebook)
 app.command()(image.plan)
 app.command()(expand)
