@@ -14,6 +14,7 @@ from ocicaliban.cli.experiment import expand
 from ocicaliban.cli.jobs import logs, resubmit, resume, status, stop
 from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
+from ocicaliban.cli.report import report
 from ocicaliban.cli.run import run
 from ocicaliban.cli.shell import shell
 from ocicaliban.errors import UsageError
@@ -59,6 +60,7 @@ app.command()(logs)
 app.command()(stop)
 app.command()(resume)
 app.command()(resubmit)
+app.command()(report)
 app.add_typer(layers.app, name="layers")
 app.command()(clean)
 app.add_typer(dev.app, name="dev")
