@@ -49,17 +49,21 @@ def limit_options(wanted: Recorded) -> tuple[str, ...]:
     return options
 
 
-def check(wanted: Recorded, asked: Asked) -> None:
-    """Raise UsageError for what cannot be, or not here, before anything is done."""
+def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
+    """Raise UsageError for what cannot be, or not here, before anything is done; `many` tells that it is a sweep."""
     if wanted.group:
         groups.check(wanted.group)
     if wanted.retries < 0:
         raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
-    if any(word == "--name" or word.startswith("--name=") for word in podman.words(asked.podman_args)):
-        raise UsageError(
-            "--podman-args: --name is ours to give to jobs", "leave it out; `ocicaliban status` finds them"
-        )
+    if many or wanted.numbered:
+        _check_given(podman.words(asked.podman_args))
     local.check_limits(limits(wanted), _controllers)
+
+
+def _check_given(given: tuple[str, ...]) -> None:
+    """Raise UsageError for options for podman that the target would refuse, when the jobs are on record already."""
+    local.check_given(given)
+    podman.require_values(given, os.environ)
 
 
 def _controllers() -> tuple[str, ...]:
@@ -100,7 +104,8 @@ def _with_git(made: Submission) -> Submission:
     return evolve(made, commit=commit, dirty=dirty)
 
 
-def _places(devices: tuple[gpu.Device, ...], wanted: Recorded) -> tuple[schedule.Slot, ...]:
+def places(devices: tuple[gpu.Device, ...], wanted: Recorded) -> tuple[schedule.Slot, ...]:
+    """Where the jobs run: so many at a time, on so many GPUs each. Raises UsageError where that cannot be."""
     return schedule.slots([device.qualified for device in devices], wanted.jobs, wanted.gpus_per_job)
 
 
@@ -111,7 +116,7 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
     """Run a job for each point of a sweep; returns the exit code."""
     from ocicaliban import experiment, history
 
-    places = _places(ready.devices, wanted)
+    slots = places(ready.devices, wanted)
     with history.open(say=say) as known:
         image = ready.image()
         if not ready.asked.image_id:
@@ -120,16 +125,16 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
         made = _with_git(submission(ready, image, name, wanted))
         say(ready.said)
         count = experiment.count(points)
-        at_once = min(len(places), count)
+        at_once = min(len(slots), count)
         say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
         made = known.submit(made, experiment.specs(points, args))
-        return _carry_out(known, made, places, ready.devices, ready.given, wanted, sweep.run)
+        return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
 
 
 def _carry_out(
     known: History,
     made: Submission,
-    places: tuple[schedule.Slot, ...],
+    slots: tuple[schedule.Slot, ...],
     devices: tuple[gpu.Device, ...],
     given: tuple[str, ...],
     wanted: Recorded,
@@ -139,9 +144,9 @@ def _carry_out(
 
     setup = local.Setup(image=made.image, launch=made.launch, limits=limits(wanted), given=given)
     options = sweep.Options(
-        places=places, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
+        places=slots, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
     )
-    with service.connected(made.image) as podmans, progress.Progress(places=len(places)) as show:
+    with service.connected(made.image) as podmans, progress.Progress(places=len(slots)) as show:
         outcome = how(known, made, functools.partial(local.LocalTarget, podmans, setup), options, show)
     say("\n".join(progress.summary(made.group, outcome, show.failed)))
     return outcome.exit_code
@@ -246,7 +251,7 @@ def _resumed(known: History, made: Submission) -> int:
     counts = known.counts(submission=made.id)
     say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
     given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
-    return _carry_out(known, made, _places(devices, wanted), devices, given, wanted, sweep.resume)
+    return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
 
 
 def _resumed_in_cloud(known: History, made: Submission) -> int:
@@ -295,7 +300,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         for (made, devices, given, how), some in zip(plans, before.values(), strict=True):
             made = known.resubmit(made, [job.id for job in some])
             say(f"{group}: {len(some)} job{'s' if len(some) > 1 else ''} again")
-            codes.append(_carry_out(known, made, _places(devices, how), devices, given, how, sweep.run))
+            codes.append(_carry_out(known, made, places(devices, how), devices, given, how, sweep.run))
         return next((code for code in codes if code), 0)
 
 
@@ -325,7 +330,7 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     options = {name: value for name, value in old.options.items() if name != attend.ALONE}
     renewed = evolve(old, id=0, created=0.0, user=attend.user(), host=attend.host(), options=options)
     given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
-    podman.require_values(given, os.environ)
+    _check_given(given)
     if not rebuild:
         _check_image(old)
         devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if old.launch.devices else ()
