@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocicaliban.cli.jobs import GroupName
 from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def report(
-    group: Annotated[str, typer.Argument(metavar="GROUP", help="A group's name, as `ocicaliban status` shows it.")],
+    group: GroupName,
     sort: Annotated[str, typer.Option("--sort", help="By this column; -NAME: from the largest.")] = "",
     descending: Annotated[bool, typer.Option("--descending", help="From the largest to the smallest.")] = False,
     where: Annotated[

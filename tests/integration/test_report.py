@@ -107,7 +107,7 @@ def test_the_table_in_a_pipe_is_plain_and_whole(work: Workplace) -> None:
     assert out[1] == "all with seed=1"
     heads = "id status duration lr batch optimizer accuracy epochs model train.loss"
     assert " ".join(out[3].split()) == heads
-    assert out[4].startswith("*") and " ".join(out[4].split()[6:9]) == "0.01 16 adam"
+    assert out[4].startswith("*") and " ".join(out[4].split()[7:10]) == "0.01 16 adam"
     assert "\x1b" not in "".join(out) and len(out) == 4 + 30 + 2
     assert re.fullmatch(r"\* highest accuracy: 0\.\d+, job \d+ \(lr=0.01 batch=16 optimizer=adam\)", out[-1])
 
@@ -294,7 +294,8 @@ def test_a_job_is_marked_and_the_plots_change_their_metric(work: Workplace, seen
     expect(page.locator("tbody tr:nth-child(4)")).to_have_class("picked")
     page.locator("#scatter-y").select_option(label="train.loss")
     page.locator("#scatter-x").select_option(label="optimizer")
-    assert page.get_by_title("Download plot as a PNG").count() and not page.locator("[data-title*=Share]").count()
+    assert page.get_by_role("button", name="Download plot as a PNG").count() == 2
+    assert page.get_by_role("button", name="Share").count() == 0
     texts = page.locator("#scatter-plot .xtick").all_text_contents()
     assert texts == ["adam", "sgd"]
     hover = page.locator("#scatter-plot .scatterlayer .point").first.bounding_box()
