@@ -20,11 +20,11 @@ import json
 import os
 import stat
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocicaliban import __version__, paths, podman
+from ocicaliban import __version__, paths, podman, spool
 
 _RACY_NS = 2_000_000_000
 _KEPT = 200
@@ -212,15 +212,18 @@ def attempt(argv: list[str]) -> int | None:
             if f'"id":"{known["image"]}"' not in file.read():
                 return None
         os.utime(paths.used(known["image"]))
-        said, template = known["said"], known["argv"]
+        said, template, _, _ = known["said"], known["argv"], known["key"], known["job"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     with contextlib.suppress(OSError):  # a full disk below stderr is no reason not to run
         print(said, file=sys.stderr, flush=True)
-    name = podman.container_name()
-    template[template.index("--name") + 1] = name
-    start = podman.live if argv[0] == "shell" else podman.run
-    return start((*template, *script), name)
+    key = podman.new_key()
+    name = podman.container_name(key=key)
+    command = (*(word.replace(known["key"], key) for word in template), *script)
+    if argv[0] == "shell":
+        return podman.live(command, name)
+    job = {**known["job"], "args": script, "handle": name}
+    return spool.recorded(key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None)
 
 
 def _is_kept(path: str) -> bool:
@@ -240,12 +243,15 @@ def remember(
     image: str,
     index: Path,
     command: tuple[str, ...],
+    key: str,
+    job: Mapping[str, object] | None = None,
 ) -> None:
     """Keep what `attempt` needs to do the same again for the command line `argv`, when it can be trusted.
 
     `found` and `read` are the paths that were read, `entries` those of the trees (a link in them counts as such),
     `said` is the line for the user, `script` the script's arguments, `index` the store's list of images, in which
-    `image` (an id) must still stand, and `command` runs it. A cache that cannot be written is no fault.
+    `image` (an id) must still stand, and `command` runs it, with the `key` of this run in it; `job` is what the history
+    is told of each. A cache that cannot be written is no fault.
     """
     own, rest = _split(argv)
     if not found.alone or (len(own) < len(argv) and rest != [*script]):
@@ -268,6 +274,8 @@ def remember(
         "image": image,
         "said": "\n".join([*found.notes, said]),
         "argv": command[: len(command) - len(rest)],
+        "key": key,
+        "job": {**(job or {})},
     }
     place = Path(_place(own))
     with contextlib.suppress(OSError):

@@ -52,6 +52,9 @@ def plain(log: str | Path) -> None:
     half = Path(f"{log}.half")
     with lines, open(half, "wb") as text:
         text.writelines(decode(line) for line in lines)
+        if text.tell():
+            text.flush()
+            os.fsync(text.fileno())  # before conmon's goes: the machine may lose power
     os.replace(half, log)
     source.unlink()
 

@@ -131,14 +131,23 @@ class _Signals:
         self._under_way.discard(number)
 
 
-def container_name(given: tuple[str, ...] = ()) -> str:
-    """A fresh container's name, or the one that the options `given` for podman have."""
+JOB = "ocicaliban.job"
+"""The label with a job's key."""
+
+
+def new_key() -> str:
+    """A job's key, which no other has."""
+    return os.urandom(6).hex()
+
+
+def container_name(given: tuple[str, ...] = (), key: str = "") -> str:
+    """The name of a container for the job with this key, or a fresh one, or that which the options `given` have."""
     for number, word in reversed([*enumerate(given)]):
         if word.startswith("--name="):
             return word.removeprefix("--name=")
         if word == "--name" and number + 1 < len(given):
             return given[number + 1]
-    return f"ocicaliban-{os.urandom(6).hex()}"
+    return f"ocicaliban-{key or new_key()}"
 
 
 def terminal() -> tuple[bool, bool]:

@@ -149,6 +149,18 @@ def _run(
     return out.rstrip("\n")
 
 
+def logged(argv: Sequence[str], log: Path) -> int:
+    """Run a tool to its end with all that it says at the end of the file `log`; returns its exit code.
+
+    For threads: it takes no signals, and what it started goes on when we are killed.
+    """
+    tool(argv[0])
+    with log.open("ab") as said:
+        return subprocess.run(
+            list(argv), stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False, start_new_session=True
+        ).returncode
+
+
 def ok(argv: Sequence[str]) -> bool:
     """Whether a tool's command succeeds; its output is dropped."""
     tool(argv[0])
@@ -231,11 +243,12 @@ class Background:
         return True
 
     def stop(self) -> None:
-        """End it, and wait for that."""
-        self._child.terminate()
-        if not self.ended(5.0):
-            self._child.kill()
-            self._child.wait()
+        """End it and what it has started in its group, and wait for it."""
+        for number, limit in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
+            if self._child.poll() is None:
+                # `podman unshare` hands no signal on (see `in_cgroup2`).
+                os.killpg(self._child.pid, number)
+                self.ended(limit)
 
 
 # What is passed on: USR1 and USR2 are a cluster's word that a job shall save its state.

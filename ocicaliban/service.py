@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
+import fcntl
 import json
 import os
 import shutil
@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from ocicaliban import proc
 from ocicaliban.errors import OcicalibanError
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
 
 _PREFIX = "ocicaliban-podman-"
 _PATIENCE = 30.0
-_IDLE = 10
-"""Seconds after which podman ends a service that nobody is connected to: what a `kill -9` of ours leaves."""
+_IDLE = 3
+"""Seconds after which podman ends a service that nobody is connected to: what a `kill -9` of ours leaves.
 
-_HELD = '{"type":["system"],"event":["renumber"]}'
+It ends what it was asked to do before; only then it counts as idle (podman's pkg/api/server/idle).
+"""
+
+_HELD = quote('{"type":["system"],"event":["renumber"]}')
 """Events of which there are none: reading them is a connection that stays, and keeps the service from being idle."""
 
 
@@ -44,7 +48,8 @@ def connected(image: str = "") -> Iterator[Service]:
     """podman's service, as long as the context lasts.
 
     The user's own answers where there is one that has `image` (an id), since another may use another image store;
-    else a private one is started, and stopped at the end. When we are killed it ends by itself within some seconds.
+    else a private one is started, and stopped at the end. When we are killed it ends by itself within some seconds, and
+    whoever comes next waits for that: what it may still be starting could not be found before.
     Containers live on without it. Raises OcicalibanError when none can be had.
     """
     service = Service(image)
@@ -61,8 +66,11 @@ class Service:
         self._lock = threading.Lock()
         self._private: _Private | None = None
         self._client: PodmanClient | None = None
+        self._closed = False
+        _settle(_top())
         users = _users_socket()
         if users is not None:
+            self._path = users
             self._client = _client(users)
             try:
                 if image and self._ask("get", f"/images/{image}/exists")[0] != 204:
@@ -89,10 +97,9 @@ class Service:
 
     def close(self) -> None:
         """Leave the service, and stop it if it is ours."""
-        self._drop()
-        if self._private is not None:
-            self._private.stop()
-            self._private = None
+        with self._lock:
+            self._closed = True
+            self._leave()
 
     def _answer(self, method: str, path: str, body: object, params: Mapping[str, str]) -> Any:
         status, text = self._ask(method, path, body, params)
@@ -124,16 +131,23 @@ class Service:
             raise _Gone from exc
 
     def _revive(self) -> None:
-        """Another service in the place of one that is gone; the first of several threads does it."""
-        gone = self._client
+        """Start a service in the place of one that is gone; the first of several threads does it."""
         with self._lock:
-            if self._client is gone:
-                self.close()
-                self._start()
+            if self._closed or _answers(self._path):
+                return  # it only closed a connection that was idle
+            self._leave()
+            self._start()
 
     def _start(self) -> None:
         self._private = _Private()
-        self._client = _client(self._private.socket)
+        self._path = self._private.socket
+        self._client = _client(self._path)
+
+    def _leave(self) -> None:
+        self._drop()
+        if self._private is not None:
+            self._private.stop()
+            self._private = None
 
     def _drop(self) -> None:
         if self._client is not None:
@@ -152,11 +166,7 @@ class _Private:
     """A service of our own, on a socket in a folder that only we can enter."""
 
     def __init__(self) -> None:
-        runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-        # A socket's path may have 107 bytes, and a project's or a test's folder may be deep.
-        top = Path(runtime if os.path.isdir(runtime) and len(runtime) < 60 else "/tmp")
-        _sweep(top)
-        self._folder = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=top))
+        self._folder, self._owner = _folder()
         self.socket = self._folder / "s"
         argv = ("podman", "system", "service", f"--time={_IDLE}", f"unix://{self.socket}")
         self._words = self._folder / "words"
@@ -177,35 +187,23 @@ class _Private:
             self._held.close()
         self._process.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
+        os.close(self._owner)
 
 
-class _Unix(http.client.HTTPConnection):
-    """HTTP to a socket, by a path."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("podman", timeout=_PATIENCE)
-        self._path = path
-
-    def connect(self) -> None:
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(self.timeout)
-        self.sock.connect(str(self._path))
-
-
-def _hold(path: Path, wait: Callable[[float], None]) -> _Unix:
+def _hold(path: Path, wait: Callable[[float], None]) -> socket.socket:
     """A connection that stays open and so keeps the service; `wait` is called while there is none yet."""
     since = time.monotonic()
     while True:
-        held = _Unix(path)
+        held = socket.socket(socket.AF_UNIX)
         try:
-            held.connect()
+            held.connect(str(path))
         except OSError:
             held.close()
             wait(since)
             continue
-        filters = _HELD.replace('"', "%22")
-        held.request("GET", f"/v4.0.0/libpod/events?stream=true&filters={filters}")
-        return held  # its answer has no end, and nobody reads it
+        # Its answer has no end, and nobody reads it.
+        held.sendall(f"GET /v4.0.0/libpod/events?stream=true&filters={_HELD} HTTP/1.1\r\nHost: podman\r\n\r\n".encode())
+        return held
 
 
 def _users_socket() -> Path | None:
@@ -226,13 +224,35 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _sweep(top: Path) -> None:
-    """Remove the folders of services that are gone, since whoever started them was killed."""
+def _top() -> Path:
+    """The folder for our sockets, whose paths may have 107 bytes."""
+    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
+    return Path(runtime if os.path.isdir(runtime) and len(runtime) < 60 else "/tmp")
+
+
+def _folder() -> tuple[Path, int]:
+    """A folder that only we can enter, and a file in it that is locked as long as we live."""
+    new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=_top()))
+    owner = os.open(new / "owner", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(owner, fcntl.LOCK_EX)
+    place = new.with_name(new.name.removeprefix("."))  # from now on `_settle` sees it
+    new.rename(place)
+    return place, owner
+
+
+def _settle(top: Path) -> None:
+    """Wait for the services of those of us who were killed to end, and remove their folders."""
     for folder in top.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
-            old = time.time() - folder.stat().st_mtime > 2 * _PATIENCE
-            if old and folder.stat().st_uid == os.getuid() and not _answers(folder / "s"):
+            owner = os.open(folder / "owner", os.O_RDWR)
+            try:
+                fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                since = time.monotonic()
+                while _answers(folder / "s") and time.monotonic() < since + _PATIENCE:
+                    time.sleep(0.05)
                 shutil.rmtree(folder, ignore_errors=True)
+            finally:
+                os.close(owner)
 
 
 def _client(path: Path) -> PodmanClient:

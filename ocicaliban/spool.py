@@ -12,11 +12,11 @@ import fcntl
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ocicaliban import paths
+from ocicaliban import git, paths
 
 Value = dict[str, Any]
 
@@ -59,6 +59,32 @@ def begin(key: str, value: Value) -> Entry:
     entry.write(key=key, started=time.time())
     new.rename(folder / f"{key}.json")  # not before it is locked: without a lock a run is over
     return entry
+
+
+def recorded(
+    key: str, value: Callable[[], Value], run: Callable[[Callable[[], None]], int], meanwhile: Callable[[], None]
+) -> int:
+    """The exit code of `run`, which is on record from when it has started.
+
+    `run` is given what to do once it has: to put `value()` on record, and then `meanwhile`. A run that cannot be put
+    on record is none the worse for it.
+    """
+    entries: list[Entry] = []
+
+    def started() -> None:
+        with contextlib.suppress(OSError):
+            entries.append(begin(key, value()))
+        try:
+            meanwhile()
+        finally:
+            for entry in entries:
+                commit, dirty = git.head(Path(entry.value["submission"]["project"]))
+                entry.write(commit=commit, dirty=dirty)
+
+    code = run(started)
+    for entry in entries:
+        entry.ended(code)
+    return code
 
 
 def _private(path: str, flags: int) -> int:

@@ -12,7 +12,6 @@ import fcntl
 import functools
 import os
 import queue
-import re
 import signal
 import threading
 import time
@@ -41,7 +40,7 @@ _SAME_KEYPRESS = 0.2
 """Seconds in which a signal that comes again is the same one: `timeout` sends each of its own twice."""
 _PATIENCE = 1.0
 _TICK = 0.25
-_GROUP = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
+_DOWN = "the machine went down while it ran"
 
 
 @frozen(kw_only=True)
@@ -85,8 +84,8 @@ class Show(Protocol):
     live: bool
     """Whether `tick` wants to be called several times a second."""
 
-    def started(self, job: Job, attempt: Attempt) -> None:
-        """The attempt is about to start, or was found running."""
+    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
+        """The attempt is about to start, or was `found` running."""
 
     def ended(self, job: Job, attempt: Attempt, state: schedule.State, *, again: bool) -> None:
         """The attempt, with its status, times and reason, ended; `again` when the job is queued again."""
@@ -102,17 +101,16 @@ Connect = Callable[[Callable[[Ended], None]], Target]
 """Makes the target, which hands each end to what it is given: `partial(LocalTarget, service, setup)`."""
 
 
-def check_group(name: str) -> str:
-    """The name of a group, which is in paths and labels. Raises UsageError where it cannot be there."""
-    if not _GROUP.fullmatch(name):
-        hint = "up to 63 letters, digits, '_', '.' and '-', beginning with a letter or digit"
-        raise UsageError(f"'{name}' cannot be a group's name", hint)
-    return name
-
-
 def folder(job: Job) -> Path:
     """Where the logs of a job are, and its results where no other folder was asked for."""
     return paths.state() / "jobs" / job.submission.group / str(job.id)
+
+
+def results(job: Job, out: str) -> Path:
+    """A job's folder of results: in the folder `out` that was asked for, or beside its logs."""
+    if not out:
+        return folder(job) / "out"
+    return Path(out).absolute() / job.submission.group / str(job.id)
 
 
 def run(history: History, submission: Submission, connect: Connect, options: Options, show: Show) -> Outcome:
@@ -121,13 +119,13 @@ def run(history: History, submission: Submission, connect: Connect, options: Opt
     Signals (INT, TERM, HUP) are handled meanwhile. Raises UsageError when another process runs it, OcicalibanError
     when the history or the target fails; what runs then goes on, and `resume` takes it up.
     """
-    with _owned(submission):
+    with owned(submission):
         return _Sweep(history, submission, connect, options, show).run(found=False)
 
 
 def resume(history: History, submission: Submission, connect: Connect, options: Options, show: Show) -> Outcome:
     """As `run`, of a submission that was left: what still runs is waited for, and what has ended recorded, first."""
-    with _owned(submission):
+    with owned(submission):
         return _Sweep(history, submission, connect, options, show).run(found=True)
 
 
@@ -158,8 +156,11 @@ def _lock_file(submission: Submission) -> Path:
 
 
 @contextlib.contextmanager
-def _owned(submission: Submission) -> Iterator[None]:
-    """Hold the lock of a submission, which is free as soon as our process is gone."""
+def owned(submission: Submission) -> Iterator[None]:
+    """Hold the lock of a submission, which is free as soon as our process is gone.
+
+    Raises UsageError when another process holds it.
+    """
     path = _lock_file(submission)
     path.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + _PATIENCE
@@ -204,6 +205,10 @@ class _Left:
     failures: Mapping[int, int] = field(factory=dict)
 
 
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
 class _Sweep:
     """One run of a submission. All but the starting, signalling and removing happens in the caller's thread."""
 
@@ -222,6 +227,7 @@ class _Sweep:
         self._handles: dict[str, int] = {}
         self._signals: dict[int, Literal["TERM", "KILL"]] = {}
         self._started: set[str] = set()
+        self._adopted: set[str] = set()
         self._results: dict[int, Ended] = {}
         self._deadline: float | None = None
         self._interrupted = 0
@@ -274,7 +280,7 @@ class _Sweep:
             if there is None:
                 lost = "its container is gone"
             elif there.state == "exited" and there.exit_code is None:
-                lost = "the machine went down while it ran"
+                lost = _DOWN
             elif there.state == "created":
                 lost = "it was never started, since ocicaliban was killed"
             if lost:
@@ -304,8 +310,9 @@ class _Sweep:
             fail_fast=self._options.fail_fast,
         )
         for one in left.running:
-            self._note(one)
+            self._note(one, found=True)
             self._started.add(one.attempt.handle)
+            self._adopted.add(one.attempt.handle)
             self._target.watch(one.attempt.handle)
         self._act(actions)
 
@@ -330,6 +337,8 @@ class _Sweep:
         self._state, actions = schedule.step(self._state, event)
         if before == "going" and self._state.phase == "draining":
             self._show.say("note: podman starts no container, so that the other jobs are left queued")
+        if before == "going" and self._state.phase == "stopping" and not self._interrupted:
+            self._show.say(f"--fail-fast: {_jobs(len(self._state.running))} asked to end, the others are left queued")
         self._act(actions)
 
     def _act(self, actions: tuple[schedule.Action, ...]) -> None:
@@ -346,28 +355,28 @@ class _Sweep:
                 case schedule.Finish():
                     self._finish(action)
 
-    def _note(self, one: _Under) -> None:
+    def _note(self, one: _Under, *, found: bool = False) -> None:
         self._under[one.job.id] = one
         self._handles[one.attempt.handle] = one.job.id
-        self._show.started(one.job, one.attempt)
+        self._show.started(one.job, one.attempt, found=found)
 
     # --- starting -------------------------------------------------------------------------------------------------
 
     def _start(self, number: int, slot: Slot) -> None:
         (job,) = self._history.jobs(ids=[number])
         own = folder(job)
-        out = Path(self._options.out).absolute() / job.submission.group / str(job.id) if self._options.out else None
+        # Another attempt goes on in the folder of the first one.
+        out = job.out or str(results(job, self._options.out))
         attempt = self._history.begin(
             job.id,
             log=lambda attempt: str(own / f"attempt-{attempt}.log"),
-            # Another attempt goes on in the folder of the first one.
-            out=job.out or str(out or own / "out"),
+            out=out,
             started=time.time(),
         )
         if attempt is None:
             self._inbox.put(functools.partial(self._step, schedule.Withdrawn(job=number)))
             return
-        one = _Under(job=evolve(job, status="running", out=job.out or str(out or own / "out")), attempt=attempt)
+        one = _Under(job=evolve(job, status="running", out=out), attempt=attempt)
         self._note(one)
         self._starters.submit(self._start_one, one, tuple(self._devices[name] for name in slot.devices))
 
@@ -387,6 +396,9 @@ class _Sweep:
         self._step(schedule.Started(job=one.job.id))
         if asked := self._signals.get(one.job.id):
             self._signal(one.job.id, asked)
+        if self._recorded(one).status != "running":
+            # Somebody stopped it when there was no container yet to send a signal to.
+            self._signal(one.job.id, "KILL")
 
     def _on_refusal(self, one: _Under, reason: str) -> None:
         self._results[one.job.id] = Ended(handle=one.attempt.handle, ended=time.time())
@@ -422,13 +434,19 @@ class _Sweep:
     def _on_settled(self, one: _Under, ended: Ended) -> None:
         self._results[one.job.id] = ended
         reason = why(ended.exit_code, oom_killed=ended.oom_killed)
-        outcome: Literal["succeeded", "failed", "stopped"] = "failed" if reason else "succeeded"
-        (job,) = self._history.jobs(ids=[one.job.id])
-        recorded = next(each for each in job.attempts if each.number == one.attempt.number)
+        outcome: Literal["succeeded", "failed", "stopped", "lost"] = "failed" if reason else "succeeded"
+        if ended.exit_code is None and one.attempt.handle in self._adopted:
+            outcome, reason = "lost", _DOWN
+        recorded = self._recorded(one)
         if recorded.status != "running":  # somebody else has put its end on record
             outcome = "succeeded" if recorded.status == "succeeded" else "stopped"
             reason = recorded.reason
         self._step(schedule.Ended(job=one.job.id, outcome=outcome, reason=reason))
+
+    def _recorded(self, one: _Under) -> Attempt:
+        """The attempt as it is on record now."""
+        (job,) = self._history.jobs(ids=[one.job.id])
+        return next(each for each in job.attempts if each.number == one.attempt.number)
 
     def _finish(self, action: schedule.Finish) -> None:
         one, result = self._under.pop(action.job), self._results.pop(action.job)
@@ -500,8 +518,7 @@ class _Sweep:
             self._inbox.put(functools.partial(self._interrupt, number))
 
     def _interrupt(self, number: int) -> None:
-        count = len(self._state.running)
-        jobs = "1 job" if count == 1 else f"{count} jobs"
+        jobs = _jobs(len(self._state.running))
         if not self._interrupted:
             self._show.say(f"interrupted: {jobs} asked to end; once more kills")
         else:

@@ -7,10 +7,11 @@ from typing import Annotated
 import typer
 
 from ocicaliban import __version__
-from ocicaliban.cli import image, layers
+from ocicaliban.cli import dev, image, layers
 from ocicaliban.cli.clean import clean
 from ocicaliban.cli.doctor import doctor
 from ocicaliban.cli.experiment import expand
+from ocicaliban.cli.jobs import logs, resubmit, resume, status, stop
 from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
 from ocicaliban.cli.report import report
@@ -54,7 +55,13 @@ app.command(cls=Scripted)(shell)
 app.command()(notebook)
 app.command()(image.plan)
 app.command()(expand)
+app.command()(status)
+app.command()(logs)
+app.command()(stop)
+app.command()(resume)
+app.command()(resubmit)
 app.command()(report)
 app.add_typer(layers.app, name="layers")
 app.command()(clean)
+app.add_typer(dev.app, name="dev")
 app.command()(doctor)

@@ -13,9 +13,11 @@ from ocicaliban.cli.image import state
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, ImageId, Module, Mount, NoCache, PodmanArgs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ocicaliban.cli.start import Ready
+    from ocicaliban.experiment import Sweep
+    from ocicaliban.model import Image
     from ocicaliban.session import Planned
 
 
@@ -33,13 +35,45 @@ def run(
     extras: Extras = None,
     dirs: Dirs = None,
     cloud_key: CloudKey = "",
+    experiment_config: Annotated[
+        str, typer.Option("--experiment-config", metavar="FILE|stdin", help="A sweep file: run a job for each point.")
+    ] = "",
+    group: Annotated[
+        str, typer.Option("-g", "--group", "--xgroup", help="The group of the jobs (default: a new one).")
+    ] = "",
+    jobs: Annotated[
+        int | None, typer.Option("-j", "--jobs", help="How many at a time (default: one per GPU, else one).")
+    ] = None,
+    gpus_per_job: Annotated[int | None, typer.Option("--gpus-per-job", help="GPUs that each job has alone.")] = None,
+    cpus: Annotated[float | None, typer.Option("--cpus", help="Processor cores for each job, at most.")] = None,
+    memory: Annotated[str, typer.Option("--memory", help="Memory for each job, at most: 8g, 500m.")] = "",
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End the sweep when a job fails.")] = False,
+    retries: Annotated[int, typer.Option("--retries", help="How often a job that fails is tried again.")] = 0,
+    out: Annotated[
+        str, typer.Option("-o", "--out", metavar="DIR", help="Where each job gets a folder, which it sees as /out.")
+    ] = "",
     debug: Debug = False,
 ) -> None:
-    """Build what is missing of the image and run MODULE in it; arguments after -- go to the script."""
+    """Build what is missing of the image and run MODULE in it; arguments after -- go to the script.
+
+    With a sweep file there is a job for each of its points, which go on after a crash by `ocicaliban resume`.
+    """
     from ocicaliban import podman
     from ocicaliban.cli import start
+    from ocicaliban.cli.start import Recorded
     from ocicaliban.errors import UsageError
 
+    if not experiment_config:
+        for option, given in (
+            *(("--jobs", jobs), ("--gpus-per-job", gpus_per_job), ("--fail-fast", fail_fast), ("--retries", retries)),
+        ):
+            if given:
+                raise UsageError(f"{option} is for many jobs", "give a sweep file: --experiment-config sweep.json")
+    points = None
+    if experiment_config:
+        from ocicaliban.cli.experiment import read
+
+        points = read(experiment_config)
     if not module and not image_id and mode == "run":
         raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run train.py -- --lr 0.1")
     asked = start.Asked(
@@ -56,19 +90,71 @@ def run(
         dirs=tuple(dirs or ()),
         cloud_key=cloud_key,
     )
+    recorded = Recorded(
+        group=group,
+        jobs=jobs,
+        gpus_per_job=gpus_per_job,
+        cpus=cpus,
+        memory=memory,
+        fail_fast=fail_fast,
+        retries=retries,
+        out=out,
+    )
+    if recorded != Recorded():
+        from ocicaliban.cli import sweeps
+
+        sweeps.check(recorded, asked)
     ready = start.ready(asked)
     args = context.obj.script
     if not (image_id or args or _starts(ready.planned)):
         hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
         raise UsageError(f"the mode '{mode}' has nothing to start", hint)
     entrypoint = podman.entry_command(Path.cwd(), module) if image_id else ()
+    limits = sweeps.limit_options(recorded) if recorded.limited else ()
     if dry_run:
-        print("\n".join(_dry_run(ready, args, entrypoint)))
+        for line in _dry_run(ready, args, entrypoint, limits, points):
+            print(line)
         return
+    if points:
+        raise typer.Exit(sweeps.run(ready, points, recorded, args))
     image = ready.image()
-    command = ready.command(image, args, entrypoint=entrypoint)
+    if recorded.numbered:
+        raise typer.Exit(sweeps.run_numbered(ready, image, recorded, args, entrypoint))
+    raise typer.Exit(_run(ready, image, args, entrypoint, limits, context.obj.argv))
+
+
+def _run(
+    ready: Ready,
+    image: Image,
+    args: tuple[str, ...],
+    entrypoint: tuple[str, ...],
+    limits: tuple[str, ...],
+    argv: list[str],
+) -> int:
+    """Run one job at our terminal; returns its exit code.
+
+    What the history shall know is left in a file (see `spool`), and made when podman is under way: nothing may come
+    between a user and a run of which nothing has changed.
+    """
+    from ocicaliban import podman, spool
+    from ocicaliban.cli import start
+
+    command = ready.command(image, args, extra=limits, entrypoint=entrypoint, labelled=True)
     start.say(ready.said)
-    raise typer.Exit(podman.run(command.argv, command.name, lambda: ready.keep(context.obj.argv, image, command)))
+    told: dict[str, object] = {}
+
+    def value() -> dict[str, object]:
+        from ocicaliban.cli import sweeps
+
+        told.update(sweeps.told(ready, image))
+        return told | {"args": list(args), "handle": command.name}
+
+    return spool.recorded(
+        command.key,
+        value,
+        lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
+        lambda: ready.keep(argv, image, command, told),
+    )
 
 
 # What images for others to build upon have as their command.
@@ -92,8 +178,14 @@ def _starts(planned: Planned) -> bool:
     return len(words) > 1 or (len(words) == 1 and os.path.basename(words[0]) not in _BARE)
 
 
-def _dry_run(ready: Ready, args: tuple[str, ...], entrypoint: tuple[str, ...]) -> Iterator[str]:
-    """The lines of a script that does what `run` would do."""
+def _dry_run(
+    ready: Ready,
+    args: tuple[str, ...],
+    entrypoint: tuple[str, ...],
+    limits: tuple[str, ...],
+    points: Sweep | None,
+) -> Iterator[str]:
+    """The lines of a script that does what `run` would do, but for the history: of a sweep one job after the other."""
     from ocicaliban import proc, render
     from ocicaliban.model import Image
 
@@ -112,7 +204,14 @@ def _dry_run(ready: Ready, args: tuple[str, ...], entrypoint: tuple[str, ...]) -
         # A failing build in podman's own words would leave it without an image there.
         yield f"image=$({shlex.join(words)}) || exit"
         image = Image(id='"$image"', digest="", key="")
-    command = ready.command(image, args, entrypoint=entrypoint)
-    yield from command.script.splitlines()
-    raw = {*command.options[1:], *(() if asked.image_id else (image.id,))}
-    yield " ".join(word if word in raw else shlex.quote(word) for word in proc.in_cgroup2(command.argv))
+    every: Iterable[tuple[str, ...]] = (args,)
+    if points:
+        from ocicaliban import experiment
+
+        every = (spec.args for spec in experiment.specs(points, args))
+    for number, each in enumerate(every):
+        command = ready.command(image, each, extra=limits, entrypoint=entrypoint)
+        if not number:
+            yield from command.script.splitlines()
+        raw = {*command.options[1:], *(() if asked.image_id else (image.id,))}
+        yield " ".join(word if word in raw else shlex.quote(word) for word in proc.in_cgroup2(command.argv))

@@ -64,8 +64,35 @@ class Asked:
 
 
 @frozen(kw_only=True)
+class Recorded:
+    """How the jobs of a `run` shall go: their group, so many at a time, on so many GPUs each, with these limits.
+
+    See `ocicaliban run --help`.
+    """
+
+    group: str = ""
+    jobs: int | None = None
+    gpus_per_job: int | None = None
+    cpus: float | None = None
+    memory: str = ""
+    fail_fast: bool = False
+    retries: int = 0
+    out: str = ""
+
+    @property
+    def limited(self) -> bool:
+        """Whether there are limits."""
+        return self.cpus is not None or bool(self.memory)
+
+    @property
+    def numbered(self) -> bool:
+        """Whether a single job must have its number before it starts."""
+        return bool(self.group or self.out)
+
+
+@frozen(kw_only=True)
 class Command:
-    """podman's command line for the container `name`.
+    """podman's command line for the container `name`, which is the job with this `key`.
 
     `args` end it; `options` are podman's own, before `run`; `script` is what a shell has to do before it, in a dry run
     alone.
@@ -73,6 +100,7 @@ class Command:
 
     argv: tuple[str, ...]
     name: str
+    key: str
     args: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
     script: str = ""
@@ -119,13 +147,18 @@ class Ready:
         extra: tuple[str, ...] = (),
         entrypoint: tuple[str, ...] = (),
         detached: bool = False,
+        labelled: bool = False,
+        name: str = "",
     ) -> Command:
         """podman's command line for `image` with `args`, with `extra` options before those that were given.
 
-        One that is `detached` goes on by itself, and stays when it has ended.
+        One that is `detached` goes on by itself, and stays when it has ended. One that is `labelled` can be found by
+        its key. The container gets a fresh name where none is given.
         """
         options, devices, script = _gpu_arguments(self.devices, self.asked.dry_run)
-        name = podman.container_name(self.given)
+        key = podman.new_key()
+        name = name or podman.container_name(self.given, key)
+        labels = ("--label", f"{podman.JOB}={key}") if labelled else ()
         argv = podman.run_argv(
             image,
             self.planned.plan.launch,
@@ -133,13 +166,17 @@ class Ready:
             name=name,
             terminal=(False, False) if detached else podman.terminal(),
             detached=detached,
-            extra=(*devices, *extra, *self.given),
+            extra=(*labels, *devices, *extra, *self.given),
             entrypoint=entrypoint,
         )
-        return Command(argv=(argv[0], *options, *argv[1:]), name=name, args=args, options=options, script=script)
+        whole = (argv[0], *options, *argv[1:])
+        return Command(argv=whole, name=name, key=key, args=args, options=options, script=script)
 
-    def keep(self, argv: list[str], image: Image, command: Command) -> None:
-        """Put on record what was built, and let `hot` replay the command line `argv` if it may; when time allows."""
+    def keep(self, argv: list[str], image: Image, command: Command, job: Mapping[str, object] | None = None) -> None:
+        """Put on record what was built, and let `hot` replay the command line `argv` if it may; when time allows.
+
+        `job` is what the history is told of each replay.
+        """
         asked = self.asked
         if asked.image_id:
             return
@@ -157,6 +194,8 @@ class Ready:
             image=image.id,
             index=store.index_file(),
             command=command.argv,
+            key=command.key,
+            job=job,
         )
 
 
@@ -165,7 +204,7 @@ def ready(asked: Asked) -> Ready:
 
     Raises OcicalibanError where the project, the image or the GPU that it names is not there or cannot be used.
     """
-    given = (*_cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     if asked.image_id and not proc.ok(("podman", "image", "exists", asked.image_id)):
         hint = "`podman images` lists them; `ocicaliban build` makes one"
         raise UsageError(f"there is no image '{asked.image_id}'", hint)
@@ -192,12 +231,12 @@ def ready(asked: Asked) -> Ready:
         left_out = session.left_out(planned.project, asked.dirs) if asked.lived_in else ()
     if devices and not planned.plan.launch.devices:
         if asked.gpu_wanted or asked.gpus:
-            raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", "add \"cuda\" to its list")
+            raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", 'add "cuda" to its list')
         devices = ()
     return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found, left_out=left_out)
 
 
-def _cloud_key(path: str) -> tuple[str, ...]:
+def cloud_key(path: str) -> tuple[str, ...]:
     """podman's options that let the container, and no image, have the key file."""
     if not path:
         return ()

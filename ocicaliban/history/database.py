@@ -20,8 +20,14 @@ from ocicaliban.history.place import Place
 
 PATIENCE = 60
 """Seconds that a write waits for those of other processes."""
-_CONNECT = 10
-"""Seconds that a server may take to answer."""
+_SETTINGS = {
+    "application_name": "ocicaliban",
+    "connect_timeout": 10,  # seconds
+    # A sweep may be silent for hours: firewalls shall see a sign of life, and a dead connection shall be noticed.
+    "keepalives_idle": 60,
+    "tcp_user_timeout": 30_000,  # milliseconds
+}
+"""What a connection to PostgreSQL is told where the URL says nothing of it."""
 
 _ELSEWHERE = "OCICALIBAN_DB_URL, or db_url in the user's config.toml, names another place"
 _EXTRA = "install its driver, for example: pip install 'ocicaliban[postgresql]'"
@@ -39,7 +45,8 @@ def connected(place: Place, say: Callable[[str], None]) -> peewee.Database:
             if isinstance(database, peewee.SqliteDatabase):
                 _journal(database, network)
             if found < len(schema.MIGRATIONS):
-                schema.migrate(database, str(place))
+                with transaction(database):
+                    schema.migrate(database, str(place))
         except BaseException:
             database.close()
             raise
@@ -90,11 +97,13 @@ def _journal(database: peewee.SqliteDatabase, network: bool) -> None:
 
 
 def alive(database: peewee.Database, place: Place, say: Callable[[str], None]) -> None:
-    """Have a connection: a server that was started anew, or a network that forgets what is idle, cuts it silently.
+    """Have a connection, which each thread needs for itself.
 
-    A server that does not answer is waited for, which `say` tells.
+    A server that was started anew, or a network that forgets what is idle, cuts it silently. A server that does not
+    answer is waited for, which `say` tells.
     """
-    if not isinstance(database, peewee.PostgresqlDatabase) or database.in_transaction():
+    if isinstance(database, peewee.SqliteDatabase):
+        database.connect(reuse_if_open=True)
         return
     if not database.is_closed():
         try:
@@ -117,6 +126,22 @@ def alive(database: peewee.Database, place: Place, say: Callable[[str], None]) -
             time.sleep(1)
 
 
+@contextlib.contextmanager
+def transaction(database: peewee.Database) -> Iterator[None]:
+    """All or nothing of what is written meanwhile. On SQLite it has the only pen from its beginning."""
+    how = "IMMEDIATE" if isinstance(database, peewee.SqliteDatabase) else "ISOLATION LEVEL READ COMMITTED"
+    with database.manual_commit():
+        database.execute_sql(f"BEGIN {how}")
+        try:
+            yield
+            database.commit()
+        except BaseException:
+            # What went wrong is told, and not that it was undone already (a full disk) or cannot be (a lost server).
+            with contextlib.suppress(peewee.PeeweeException):
+                database.rollback()
+            raise
+
+
 def _server(place: Place) -> peewee.Database:
     try:
         import psycopg
@@ -130,12 +155,11 @@ def _server(place: Place) -> peewee.Database:
             f"the history's URL {place} is not one of PostgreSQL", "postgresql://USER:PASSWORD@HOST/DATABASE"
         ) from None
     given = parse_qs(urlsplit(place.url).query)
-    settings: dict[str, Any] = {"prepare_threshold": None}  # poolers between us and the server know no prepared ones
-    if "connect_timeout" not in given and "PGCONNECT_TIMEOUT" not in os.environ:
-        settings["connect_timeout"] = _CONNECT
-    if "application_name" not in given:
-        settings["application_name"] = "ocicaliban"
-    return peewee.PostgresqlDatabase(place.url, prefer_psycopg3=True, **settings)
+    wanted: dict[str, Any] = {name: value for name, value in _SETTINGS.items() if name not in given}
+    if "PGCONNECT_TIMEOUT" in os.environ:
+        wanted.pop("connect_timeout", None)
+    wanted["prepare_threshold"] = None  # poolers between us and the server know nothing of prepared statements
+    return peewee.PostgresqlDatabase(place.url, prefer_psycopg3=True, **wanted)
 
 
 @contextlib.contextmanager

@@ -76,9 +76,7 @@ class History:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
-        """One transaction, all or nothing. On SQLite it has the only pen from its beginning."""
-        how = "IMMEDIATE" if isinstance(self._database, SqliteDatabase) else "READ COMMITTED"
-        with self._reading(), self._database.atomic(how):
+        with self._reading(), database.transaction(self._database):
             yield
 
     def _locked(self, query: Select) -> list[Any]:
@@ -146,11 +144,18 @@ class History:
     # --- what is done ---------------------------------------------------------------------------------------------
 
     def begin(
-        self, job: int, *, log: Callable[[int], str] = lambda _: "", out: str = "", started: float
+        self,
+        job: int,
+        *,
+        log: Callable[[int], str] = lambda _: "",
+        out: str = "",
+        started: float,
+        named: str = "",
     ) -> Attempt | None:
         """Take a queued job: it is running from now on, and its new attempt, which is returned, is on record.
 
-        The attempt's number is one more than the last one's; its handle is `history.handle(key, number)`; `log` tells
+        The attempt's number is one more than the last one's; its handle is as `named` by its target, or else
+        `history.handle(key, number)`; `log` tells
         the path of its log from that number. `out` is the job's folder of results ("": as it was), `started` in
         seconds since 1970. None when the job is not queued (any more): somebody else took or stopped it.
         """
@@ -161,7 +166,7 @@ class History:
             last = attempts.select(fn.MAX(_a.number)).where(_a.job == job).tuples().execute(self._database)
             number = (next(iter(last))[0] or 0) + 1
             begun = Attempt(
-                number=number, handle=handle(found[0][0], number), started=float(started), log=_text(log(number))
+                number=number, handle=named or handle(found[0][0], number), started=float(started), log=_text(log(number))
             )
             change = {_j.status: "running", **({_j.out: _text(out)} if out else {})}
             jobs_table.update(change).where(_j.id == job).execute(self._database)
@@ -195,6 +200,38 @@ class History:
             jobs_table.update({_j.status: "queued" if again else status}).where(_j.id == job).execute(self._database)
             return True
 
+    def note(self, job: int, attempt: int, words: str) -> None:
+        """Put a word about an attempt that is under way on record, in the place of its reason."""
+        here = (_a.job == job) & (_a.number == attempt) & (_a.status == "running") & (_a.reason != _text(words))
+        with self._writing():
+            attempts.update({_a.reason: _text(words)}).where(here).execute(self._database)
+
+    def record(self, job: Job) -> None:
+        """Put on record a job that was run without this history, with its submission and one attempt at it.
+
+        It is known by its key: the second time only what has ended meanwhile is new.
+        """
+        [tried] = job.attempts
+        with self._writing():
+            query = jobs_table.select(_j.id).where(_j.job_key == job.key)
+            found = self._locked(query)
+            if not found:
+                values = (job.key, self._added(job.submission).id, json.dumps(dict(job.parameters)))
+                row = dict(zip(_JOB, (*values, json.dumps(job.args), tried.status, _text(job.out)), strict=True))
+                jobs_table.insert({getattr(_j, name): value for name, value in row.items()}).execute(self._database)
+                found = self._locked(query)
+                row = {_a.job: found[0][0], **{getattr(_a, name): getattr(tried, name) for name in _ATTEMPT}}
+                attempts.insert(row).execute(self._database)
+        if tried.ended is not None:
+            self.end(
+                found[0][0],
+                tried.number,
+                tried.status,
+                exit_code=tried.exit_code,
+                reason=tried.reason,
+                ended=tried.ended,
+            )
+
     # --- what is known --------------------------------------------------------------------------------------------
 
     def jobs(
@@ -210,7 +247,7 @@ class History:
     ) -> tuple[Job, ...]:
         """The jobs of which all that is given holds, by id from the lowest; with `newest` only so many of the highest.
 
-        Each comes with its submission and its attempts.
+        What is empty or 0 is not given, also an empty `ids`. Each comes with its submission and its attempts.
         """
         return tuple(self._jobs(tuple(ids), tuple(keys), group, submission, user, tuple(statuses), newest))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import queue
@@ -20,7 +21,7 @@ from ocicaliban import gpu, logs, paths, podman, proc
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model import Attempt, Job, Launch
 from ocicaliban.service import Service, ServiceError
-from ocicaliban.targets import Ended, Found, NameTaken, State
+from ocicaliban.targets import Ended, Found, NameTaken, State, Target
 
 OUT = "/out"
 """Where a job finds its results folder."""
@@ -59,14 +60,17 @@ class Setup:
     given: tuple[str, ...] = ()
 
 
-class LocalTarget:
-    """Runs the jobs of a submission through podman's service; each end is handed to `on_end`, from another thread.
+class LocalTarget(Target):
+    """Runs the jobs of a submission through podman's service.
 
-    Its methods may be called from several threads. It is to be closed; what runs goes on then.
+    Each end is handed to `on_end`, from another thread, which must not raise (a queue's `put`). The methods take some
+    hundredths of a second each and may be called from several threads. It is to be closed; what runs goes on then.
+    Raises UsageError where the machine cannot keep the limits, or podman's options cannot be given to a job.
     """
 
     def __init__(self, service: Service, setup: Setup, on_end: Callable[[Ended], None]) -> None:
         check_limits(setup.limits, service.controllers)
+        check_given(setup.given)
         podman.require_values(setup.given, os.environ)
         self._service = service
         self._setup = setup
@@ -83,7 +87,8 @@ class LocalTarget:
         """
         launch = for_job(self._setup.launch, job)
         labels = labels_of(job, attempt, devices)
-        os.makedirs(job.out, exist_ok=True)
+        if job.out:
+            os.makedirs(job.out, exist_ok=True)
         os.makedirs(os.path.dirname(attempt.log), exist_ok=True)
         options, hooks = _gpu_options(devices)
         spec = None
@@ -105,10 +110,12 @@ class LocalTarget:
                 proc.run(proc.in_cgroup2(("podman", *hooks, "start", attempt.handle)))
             else:
                 self._service.call("post", f"/containers/{attempt.handle}/start")
-        except (ServiceError, ToolError) as fault:
-            with contextlib.suppress(OcicalibanError):
-                self.remove(attempt.handle)
-            raise _explained(fault, attempt.handle) from fault
+        except OcicalibanError as fault:
+            # Where the service was gone before it answered, it may run; what runs is not removed.
+            if not self._lives(attempt.handle):
+                with contextlib.suppress(OcicalibanError):
+                    self.remove(attempt.handle)
+                raise _explained(fault, attempt.handle) from fault
         self.watch(attempt.handle)
 
     def watch(self, handle: str) -> None:
@@ -143,8 +150,10 @@ class LocalTarget:
     def _lives(self, handle: str) -> bool:
         try:
             pid = self._service.call("get", f"/containers/{handle}/json")["State"]["Pid"]
-        except ServiceError:
-            return False
+        except ServiceError as fault:
+            if fault.status == 404:
+                return False
+            raise
         fd = _process(pid, time.clock_gettime(time.CLOCK_BOOTTIME))
         if fd is None:
             return False
@@ -175,7 +184,7 @@ def for_job(launch: Launch, job: Job) -> Launch:
             ("OCICALIBAN_GROUP", job.submission.group),
             ("OCICALIBAN_PARAMETERS", json.dumps(dict(job.parameters))),
         ),
-        mounts=(*launch.mounts, f"{os.path.abspath(job.out)}:{OUT}"),
+        mounts=(*launch.mounts, *([f"{os.path.abspath(job.out)}:{OUT}"] if job.out else [])),
     )
 
 
@@ -188,6 +197,14 @@ def labels_of(job: Job, attempt: Attempt, devices: tuple[gpu.Device, ...] = ()) 
         f"{_LABEL}group": job.submission.group,
         f"{_LABEL}submission": str(job.submission.id),
     }
+
+
+def as_options(job: Job, attempt: Attempt) -> tuple[str, ...]:
+    """podman's options for a job that is run at a terminal: its labels, its results folder, what it can know."""
+    own = for_job(Launch(), job)
+    words = [word for name, value in labels_of(job, attempt).items() for word in ("--label", f"{name}={value}")]
+    words += [word for name, value in own.env for word in ("--env", f"{name}={value}")]
+    return *words, *(word for mount in own.mounts for word in podman.bind(mount))
 
 
 def check_limits(limits: Limits, controllers: Callable[[], Iterable[str]]) -> None:
@@ -207,6 +224,18 @@ def check_limits(limits: Limits, controllers: Callable[[], Iterable[str]]) -> No
             "it takes cgroups v2 with that controller delegated to users (systemd: Delegate=cpu memory for "
             "user@.service); or leave it out",
         )
+
+
+_OURS = {"--name", "--rm", "--replace", "--restart", "--log-driver", "--log-opt", "--pull", "-d", "--detach"}
+
+
+def check_given(given: tuple[str, ...]) -> None:
+    """Raise UsageError for an option for podman by which a job would run twice, or its result or log be lost."""
+    for word in given:
+        option = word.partition("=")[0]
+        if option in _OURS:
+            hint = "its container is named, logged and removed once its result is recorded, by ocicaliban itself"
+            raise UsageError(f"--podman-args: {option} cannot be given to one of several jobs", hint)
 
 
 def container_spec(
@@ -290,12 +319,16 @@ def _gpu_options(devices: tuple[gpu.Device, ...]) -> tuple[tuple[str, ...], tupl
     """
     if not devices:
         return (), ()
-    words = proc.run(("podman", "--version")).split()
-    version = tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
-    options, hooks = gpu.arguments(devices, version)
+    options, hooks = gpu.arguments(devices, _podman_version())
     if not hooks:
         return options, ()
     return options, ("--hooks-dir", str(gpu.write_hooks(hooks, paths.cache() / "hooks")))
+
+
+@functools.cache
+def _podman_version() -> tuple[int, ...]:
+    words = proc.run(("podman", "--version")).split()
+    return tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
 
 
 _HINTS = {
@@ -309,9 +342,11 @@ _HINTS = {
 }
 
 
-def _explained(fault: ServiceError | ToolError, handle: str) -> OcicalibanError:
+def _explained(fault: OcicalibanError, handle: str) -> OcicalibanError:
     """The fault for the user."""
-    words = fault.words if isinstance(fault, ServiceError) else fault.stderr.removeprefix("Error: ") or fault.message
+    words = fault.words if isinstance(fault, ServiceError) else fault.message
+    if isinstance(fault, ToolError):
+        words = fault.stderr.removeprefix("Error: ") or words
     if "already in use" in words:
         return NameTaken(f"there is a container {handle} already", "`ocicaliban resume` finds what runs")
     hint = next((hint for sign, hint in _HINTS.items() if sign in words.lower()), fault.hint)

@@ -659,6 +659,29 @@ def test_a_damaged_database(tmp_path: Path) -> None:
     assert "is damaged" in fault(f"{tmp_path}/h.db").message
 
 
+CRAMPED = """
+import resource
+from ocicaliban.errors import OcicalibanError
+with history.open() as store:
+    given = Submission(group="g", user="u", host="h", project="/p", mode="run")
+    store.submit(given, [JobSpec()])
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
+    try:
+        store.submit(given, (JobSpec() for _ in range(50_000)))
+    except OcicalibanError as fault:
+        say(f"{fault.message} ({fault.hint})")
+    resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    store.submit(given, [JobSpec()])
+    say(len(store.jobs()))
+"""
+
+
+def test_a_file_that_cannot_grow(tmp_path: Path) -> None:
+    said, _ = script(f"{tmp_path}/h.db", CRAMPED).communicate(timeout=60)
+    message, number = said.splitlines()
+    assert "cannot be read or written: the disk" in message and "df -h" in message and number == "2"
+
+
 def test_somebody_who_does_not_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocicaliban.history.database.PATIENCE", 0.1)
     history.open(f"{tmp_path}/h.db").close()

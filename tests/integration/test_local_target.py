@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import queue
+import random
 import shutil
 import signal
 import subprocess
@@ -18,7 +19,7 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
-from ocicaliban import gpu, logs, service
+from ocicaliban import gpu, logs, proc, service
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Attempt, Job, Launch, Submission
 from ocicaliban.targets import Ended, NameTaken, local
@@ -368,6 +369,33 @@ def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podma
         assert Path(jobs.attempt(job).log).read_text() == "done\n"
         assert (Path(job.out) / "started").read_text() == "x\n"
     eventually(lambda: not service._answers(socket))  # podman ended it, since nobody was connected
+    with service.connected(jobs.image):
+        assert not socket.parent.exists()
+
+
+def test_after_a_kill_at_any_moment_each_job_runs_once(jobs: Jobs) -> None:
+    child = driver(jobs, "time.sleep(1000)")
+    assert child.stdout is not None
+    socket = Path(child.stdout.readline().strip())
+    time.sleep(random.uniform(0, 0.4))
+    child.kill()
+    child.wait()
+    todo = {number: jobs.job(f"echo x >> /out/started; exit {number}", number) for number in range(4)}
+    with service.connected(jobs.image) as podman:
+        assert not socket.exists()
+        target = jobs.target(podman)
+        found = target.find(group=jobs.tag)
+        for job in todo.values():
+            attempt = jobs.attempt(job)
+            if attempt.handle in found and found[attempt.handle].state != "created":
+                target.watch(attempt.handle)
+                continue
+            target.remove(attempt.handle)
+            target.start(job, attempt)
+        codes = {ended.handle: ended.exit_code for ended in (jobs.end() for _ in todo)}
+        target.close()
+    assert codes == {jobs.attempt(job).handle: number for number, job in todo.items()}
+    assert [(Path(job.out) / "started").read_text() for job in todo.values()] == ["x\n"] * 4
 
 
 def test_a_service_is_stopped_and_its_folder_removed(jobs: Jobs) -> None:
@@ -407,7 +435,8 @@ def test_the_users_own_service_is_used_where_it_has_the_image(
     try:
         eventually(lambda: service._answers(path))
         with service.connected(jobs.image) as connected:
-            assert connected._private is None
+            # A service that another started does not see cgroups as `proc.in_cgroup2` gives them.
+            assert (connected._private is None) == (not proc.hybrid_cgroups())
             target = jobs.target(connected)
             assert run(jobs, target, "exit 4")[0].exit_code == 4
             target.close()

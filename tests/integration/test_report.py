@@ -136,6 +136,15 @@ def test_what_a_killed_job_left_is_told_and_the_rest_is_shown(work: Workplace) -
     assert "0.4" in done.stdout
 
 
+def test_results_that_are_elsewhere_are_told(work: Workplace) -> None:
+    work.group("moved", [_trained(0.1, 16, "sgd")])
+    with history.open(work.env["OCICALIBAN_DB_URL"]) as known:
+        [job] = known.jobs(group="moved")
+    os.rename(job.out, f"{job.out}.elsewhere")
+    done = ok(work.folder, "report", "moved", env=work.env)
+    assert f"note: job {job.id}: its results are not here; they are on here" in done.stderr
+
+
 def test_faults_are_told_in_a_line_with_what_was_meant(work: Workplace) -> None:
     for args, told in (
         (("digits-brave-oter",), "did you mean 'digits-brave-otter'?"),

@@ -40,7 +40,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Ran:
     """What was given to podman; its container always ends with 7."""
     calls: Ran = []
 
-    def run(argv: tuple[str, ...], name: str) -> int:
+    def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
         calls.append((argv, name))
         return 7
 
@@ -72,7 +72,7 @@ def _remember(
         script=script,
         image="1d",
         index=home / "images.json",
-        command=("podman", "run", "--name", "n", "1d", *script),
+        command=("podman", "run", "--name", "ours-K0", "1d", *script), key="K0", job={"submission": {"project": "/p"}},
     )
 
 
@@ -80,8 +80,8 @@ def test_the_same_command_runs_again_with_its_own_name_and_arguments(home: Path,
     _remember(home, "--lr", "1")
     assert hot.attempt(["run", "train.py", "--", "--lr", "2"]) == 7
     ((argv, name),) = ran
-    assert argv == ("podman", "run", "--name", name, "1d", "--lr", "2")
-    assert name != "n"
+    assert argv == ("podman", "run", "--name", name.replace("ocicaliban", "ours"), "1d", "--lr", "2")
+    assert name not in ("ours-K0", "n")
 
 
 def test_arguments_of_the_script_are_not_kept(home: Path, ran: Ran) -> None:
@@ -157,7 +157,8 @@ def test_what_came_after_the_dashes_must_be_the_scripts_alone(home: Path, ran: R
     found.began += 3_000_000_000
     hot.remember(
         ["run", "--", "train.py"], found, read=(), entries=(), said="", script=(), image="1d",
-        index=home / "images.json", command=("podman", "run", "--name", "n", "1d", "train.py"),
+        index=home / "images.json", command=("podman", "run", "--name", "ours-K0", "1d", "train.py"),
+        key="K0", job={"submission": {"project": "/p"}},
     )  # fmt: skip
     assert hot.attempt(["run"]) is None
     assert hot.attempt(["run", "--", "train.py"]) is None
@@ -180,7 +181,8 @@ def test_what_planning_told_is_told_again(home: Path, ran: Ran, capsys: pytest.C
     found.began += 3_000_000_000
     hot.remember(
         ["run", "train.py"], found, read=(), entries=(), said="running", script=(), image="1d",
-        index=home / "images.json", command=("podman", "run", "--name", "n", "1d"),
+        index=home / "images.json", command=("podman", "run", "--name", "ours-K0", "1d"),
+        key="K0", job={"submission": {"project": "/p"}},
     )  # fmt: skip
     assert hot.attempt(["run", "train.py"]) == 7
     assert capsys.readouterr().err == "note: one\nrunning\n"
@@ -205,6 +207,6 @@ def test_a_shell_is_replayed_with_the_command_that_comes_after(
     monkeypatch.setattr(podman, "live", podman.run)  # as it is without a terminal, and not our end with one
     assert hot.attempt(["shell", "train.py", "--", "ls", "-l"]) == 7
     ((argv, name),) = ran
-    assert argv == ("podman", "run", "--name", name, "1d", "ls", "-l")
+    assert argv == ("podman", "run", "--name", name.replace("ocicaliban", "ours"), "1d", "ls", "-l")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     assert hot.attempt(["shell", "train.py"]) is None

@@ -12,7 +12,16 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model import Attempt, Job, Launch, Submission
 from ocicaliban.podman import create_argv, require_values, without_values
 from ocicaliban.targets import Found
-from ocicaliban.targets.local import Limits, _found, check_limits, container_spec, ended_of, for_job, labels_of
+from ocicaliban.targets.local import (
+    Limits,
+    _found,
+    check_given,
+    check_limits,
+    container_spec,
+    ended_of,
+    for_job,
+    labels_of,
+)
 
 SUBMISSION = Submission(id=3, group="p-calm-otter", user="u", host="h", project="/p", mode="run")
 JOB = Job(
@@ -129,6 +138,13 @@ def test_a_variable_whose_value_is_gone_is_named() -> None:
     require_values(("-e", "A", "--env=B=1", "-e", "X*"), {"A": ""})
     with pytest.raises(UsageError, match="variable SECRET, which is not set"):
         require_values(("-e", "A=1", "--env", "SECRET"), {})
+
+
+@pytest.mark.parametrize("given", [("--rm",), ("-e", "A", "--name=x"), ("--restart", "always"), ("--replace=true",)])
+def test_what_would_lose_a_job_cannot_be_given(given: tuple[str, ...]) -> None:
+    check_given(("-v", "/rm:/x", "--cap-drop", "all"))
+    with pytest.raises(UsageError, match="cannot be given"):
+        check_given(given)
 
 
 ENTRY = {"Names": ["n"], "State": "exited", "ExitCode": 3, "StartedAt": 100, "ExitedAt": 160, "Labels": None}

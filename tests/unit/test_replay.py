@@ -51,7 +51,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     paths.used("1d").parent.mkdir(parents=True)
     paths.used("1d").touch()
     monkeypatch.chdir(project)
-    monkeypatch.setattr(podman, "run", lambda argv, name: 7)
+    monkeypatch.setattr(podman, "run", lambda argv, name, meanwhile: 7)
     return tmp_path
 
 
@@ -71,7 +71,8 @@ def remembered(world: Path, module: str, mount: bool = False) -> hot.Recording:
     found.began += 3_000_000_000
     hot.remember(
         [*ARGV, module], found, read=map(str, plan.looked_for), entries=plan.paths(), said="", script=(), image="1d",
-        index=world / "images.json", command=("podman", "run", "--name", "n", "1d"),
+        index=world / "images.json", command=("podman", "run", "--name", "ours-K0", "1d"),
+        key="K0", job={"submission": {"project": "/p"}},
     )  # fmt: skip
     return found
 

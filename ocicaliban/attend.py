@@ -1,0 +1,193 @@
+"""Brings the history up to what really is, for whoever looks at it: jobs whose starter is gone, logs, stopping."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from attrs import evolve
+
+from ocicaliban import groups, logs, proc, spool, sweep
+from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.model import Attempt, Job, Status, Submission
+from ocicaliban.targets import Found, local
+
+if TYPE_CHECKING:
+    from ocicaliban.history import History
+
+T = TypeVar("T")
+
+ALONE = "alone"
+"""The option of a submission that has one job at the user's own terminal, which nobody else can take up."""
+
+_EVERY = 1.0  # seconds
+_GRACE = 10  # seconds, as `podman stop` gives
+
+
+def user() -> str:
+    """Who we are in the history."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a user id without a name
+        return "unknown"
+
+
+def host() -> str:
+    """Where we are."""
+    return socket.gethostname()
+
+
+def catch_up(known: History) -> None:
+    """Put on record what has happened to our jobs on this machine while nobody looked.
+
+    Jobs whose container is gone are queued again, for `resume` to take up, or lost where that cannot be.
+    """
+    under_way = set()
+    for value, goes_on in spool.taken():
+        job = _of_spool(value, goes_on)
+        if job is None:
+            continue
+        if goes_on:
+            under_way.add(job.key)
+        known.record(job)
+    running = [job for job in known.jobs(statuses=("running",), user=user()) if _here(job.submission)]
+    left = [job for job in running if job.key not in under_way and not sweep.is_run(job.submission)]
+    if not left:
+        return
+    found = local.find(job="")
+    for submission in {job.submission.id: job.submission for job in left}.values():
+        try:
+            with sweep.owned(submission):
+                # Again, now that nobody else can be at it.
+                for job in known.jobs(submission=submission.id, statuses=("running",)):
+                    _settle(known, job, found)
+        except UsageError:
+            continue  # somebody took it up meanwhile
+
+
+def _here(submission: Submission) -> bool:
+    return submission.target == "local" and submission.host == host()
+
+
+def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
+    """Put on record the end of a running job's attempt, if it has ended."""
+    attempt = job.last
+    if attempt is None:
+        return
+    there = found.get(attempt.handle)
+    if there and there.state == "running":
+        return
+    alone = bool(job.submission.options.get(ALONE))
+    if there is None or there.exit_code is None:
+        reason = sweep.why(None) if there is None or there.state != "created" else "it was never started"
+        known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=not alone)
+    else:
+        if attempt.log:
+            logs.plain(attempt.log)
+        reason = sweep.why(there.exit_code)
+        status: Status = "failed" if reason else "succeeded"
+        ended = there.ended or time.time()
+        known.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)
+    if there:
+        proc.ok(("podman", "rm", "--force", "--time", "0", attempt.handle))
+
+
+def _of_spool(value: dict[str, Any], goes_on: bool) -> Job | None:
+    """A single run as its file tells it; None for a file of another form."""
+    try:
+        submission = structured(value["submission"], Submission)
+        began, exit_code = float(value["started"]), value.get("exit_code")
+        ended = None if goes_on else float(value.get("ended") or 0) or None
+        args, key, handle = tuple(map(str, value["args"])), str(value["key"]), str(value["handle"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    reason = sweep.why(exit_code) if ended else ""
+    status: Status = "running" if not ended else "failed" if reason else "succeeded"
+    attempt = Attempt(
+        number=1, handle=handle, status=status, started=began, ended=ended, exit_code=exit_code, reason=reason
+    )
+    group = submission.group or groups.new(Path(submission.project))
+    whole = evolve(
+        submission, group=group, created=began, commit=value.get("commit", ""), dirty=bool(value.get("dirty"))
+    )
+    return Job(id=0, key=key, submission=whole, args=args, status=status, attempts=(attempt,))
+
+
+def structured(raw: object, cls: type[T]) -> T:
+    """What was written as JSON by us, as the type that it was. Raises ValueError for what is none."""
+    import cattrs
+
+    converter = cattrs.Converter()
+    converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
+    try:
+        return converter.structure(raw, cls)
+    except (cattrs.BaseValidationError, TypeError, KeyError) as exc:
+        raise ValueError(str(exc)) from exc
+
+
+def unattended(jobs: Iterable[Job]) -> frozenset[int]:
+    """The submissions of which jobs are queued here, and nobody is there to start them."""
+    waiting = {job.submission.id: job.submission for job in jobs if job.status == "queued"}
+    return frozenset(number for number, one in waiting.items() if _here(one) and not sweep.is_run(one))
+
+
+def log(job: Job, attempt: Attempt, goes_on: Callable[[], bool]) -> Iterator[bytes]:
+    """What the job wrote in that attempt, and as long as it `goes_on` what it writes.
+
+    Raises UsageError where that is not kept here.
+    """
+    if not _here(job.submission):
+        raise UsageError(f"job {job.id} was run on {job.submission.host}", "its log is there")
+    if not attempt.log:
+        raise UsageError(
+            f"what job {job.id} wrote went to the terminal that it was started from", "jobs of a sweep have a log each"
+        )
+    asked, answer = 0.0, True
+
+    def ended() -> bool:
+        nonlocal asked, answer
+        if answer and time.monotonic() - asked > _EVERY:
+            asked, answer = time.monotonic(), goes_on()
+        return not answer
+
+    return logs.follow(attempt.log, ended)
+
+
+def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Iterator[Job]:
+    """Stop those of the jobs that run here or are queued, and tell each; `say` gets a line for each that cannot be."""
+    withdrawn = set(known.stop_queued(job.id for job in jobs))
+    yield from (job for job in jobs if job.id in withdrawn)
+    handles: list[str] = []
+    stopped: list[Job] = []
+    rest = [job.id for job in jobs if job.id not in withdrawn]
+    for job in known.jobs(ids=rest) if rest else ():
+        if job.status != "running" or job.last is None:
+            continue
+        if not _here(job.submission):
+            say(f"job {job.id} runs on {job.submission.host}: stop it there")
+            continue
+        # On record first: by that whoever runs it tells it from a failure.
+        if known.end(job.id, job.last.number, "stopped", reason=f"stopped by {user()}", ended=time.time()):
+            handles.append(job.last.handle)
+            stopped.append(job)
+    if handles:
+        _stop(handles)
+    for job in stopped:
+        if job.last and job.last.log and not sweep.is_run(job.submission):
+            logs.plain(job.last.log)
+            proc.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
+        yield job
+
+
+def _stop(handles: Sequence[str]) -> None:
+    """SIGTERM, and after a while SIGKILL, all at once."""
+    try:
+        proc.run(("podman", "stop", "--ignore", "--time", str(_GRACE), *handles), doing="podman cannot stop them all")
+    except OcicalibanError:
+        left = set(local.find(job="")) & set(handles)  # whoever was removed meanwhile has ended
+        if any(local.find(job="")[handle].state == "running" for handle in left):
+            raise

@@ -1,0 +1,76 @@
+"""The command cloud: builds the image, pushes it, and submits a job for each point of a sweep to Vertex AI."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Module, NoCache
+from ocicaliban.errors import OcicalibanError, UsageError
+
+if TYPE_CHECKING:
+    from ocicaliban.experiment import Sweep
+    from ocicaliban.model import Launch, Submission
+    from ocicaliban.session import Planned
+    from ocicaliban.targets.vertex import Service
+    from ocicaliban.vertex import Options
+
+_MANY = 1000
+"""So many jobs may be an accident."""
+
+
+def cloud(
+    context: typer.Context,
+    module: Module = "",
+    mode: Annotated[str, typer.Option("--mode", help="Which mode's recipes to build.")] = "cloud",
+    project_id: Annotated[
+        str, typer.Option("--project-id", envvar="GOOGLE_CLOUD_PROJECT", help="Google Cloud's project.")
+    ] = "",
+    region: Annotated[str, typer.Option("--region", envvar="CLOUDSDK_AI_REGION", help="Where the jobs run.")] = "",
+    machine_type: Annotated[str, typer.Option("--machine-type", help="For example n1-standard-8, a2-highgpu-1g.")] = "",
+    gpu_spec: Annotated[str, typer.Option("--gpu-spec", help="GPUs of each machine: 2xV100, 1xL4, 8xH100.")] = "",
+    tpu_spec: Annotated[str, typer.Option("--tpu-spec", help="TPU chips: 8xV3.")] = "",
+    service_account: Annotated[str, typer.Option("--service-account", help="Who the jobs are.")] = "",
+    network: Annotated[str, typer.Option("--network", help="The VPC network that they are in.")] = "",
+    boot_disk: Annotated[int | None, typer.Option("--boot-disk", help="Gigabytes of the boot disk.")] = None,
+    spot: Annotated[bool, typer.Option("--spot", help="Machines that are cheaper, and may be taken away.")] = False,
+    timeout: Annotated[str, typer.Option("--timeout", help="The longest that a job may run: 12h, 90m, 3600.")] = "",
+    max_restarts: Annotated[
+        int | None, typer.Option("--max-restarts", min=0, help="0: a job that fails is not started again.")
+    ] = None,
+    replicas: Annotated[int, typer.Option("--replicas", min=1, help="Machines for each job.")] = 1,
+    label: Annotated[
+        list[str] | None, typer.Option("-l", "--label", metavar="KEY=VALUE", help="A label; may be repeated.")
+    ] = None,
+    name: Annotated[str, typer.Option("--name", help="The jobs' names begin with it (default: the group).")] = "",
+    output_dir: Annotated[
+        str, typer.Option("--output-dir", metavar="gs://...", help="Where each job's /out goes, in a folder of its own.")
+    ] = "",
+    to: Annotated[
+        str, typer.Option("--to", metavar="REPOSITORY", help="Where the image is pushed to, as in `ocicaliban push`.")
+    ] = "",
+    image_tag: Annotated[
+        str, typer.Option("--image-tag", help="Run this image, which is in a registry; build and push nothing.")
+    ] = "",
+    force: Annotated[bool, typer.Option("--force", help="Submit what the table of machines contradicts.")] = False,
+    yes: Annotated[bool, typer.Option("-y", "--yes", help=f"Submit more than {_MANY} jobs without asking.")] = False,
+    experiment_config: Annotated[
+        str, typer.Option("--experiment-config", metavar="FILE|stdin", help="A sweep file: a job for each point.")
+    ] = "",
+    group: Annotated[
+        str, typer.Option("-g", "--group", "--xgroup", help="The group of the jobs (default: a new one).")
+    ] = "",
+    extras: Extras = None,
+    dirs: Dirs = None,
+    no_cache: NoCache = False,
+    cloud_key: CloudKey = "",
+    tls_verify: Annotated[bool, typer.Option("--tls-verify/--no-tls-verify", help="As podman's.")] = True,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs; build, push and submit nothing.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Build the image, push it and submit MODULE to Vertex AI; arguments after -- go to the script."""

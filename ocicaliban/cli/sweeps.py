@@ -1,0 +1,313 @@
+"""What run, resume and resubmit do with jobs of the history: one at our terminal, or many through podman's service."""
+
+from __future__ import annotations
+
+import functools
+import os
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, evolve
+
+from ocicaliban import attend, gpu, groups, podman, proc, schedule, session, store, sweep
+from ocicaliban.cli import start
+from ocicaliban.cli.start import Asked, Ready, Recorded, say
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.model import ENDED, Image, Job, JobSpec, Status, Submission
+from ocicaliban.targets import local
+
+if TYPE_CHECKING:
+    from ocicaliban.experiment import Sweep
+    from ocicaliban.history import History
+
+_MEMORY = re.compile(r"(\d+)([bkmg]?)")
+_UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+
+def limits(wanted: Recorded) -> local.Limits:
+    """What each job may have at most. Raises UsageError for what is no amount."""
+    if wanted.cpus is not None and not 0 < wanted.cpus < 1e6:
+        raise UsageError(f"--cpus {wanted.cpus:g}: more than none are needed", "for example --cpus 1.5")
+    if not wanted.memory:
+        return local.Limits(cpus=wanted.cpus)
+    match = _MEMORY.fullmatch(wanted.memory.lower())
+    if match is None or not int(match[1]):
+        raise UsageError(f"--memory {wanted.memory}: not an amount of memory", "for example --memory 8g or 500m")
+    return local.Limits(cpus=wanted.cpus, memory=int(match[1]) * _UNIT[match[2]])
+
+
+def limit_options(wanted: Recorded) -> tuple[str, ...]:
+    """podman's options for the limits."""
+    found = limits(wanted)
+    options: tuple[str, ...] = ("--cpus", f"{found.cpus:g}") if found.cpus is not None else ()
+    if found.memory is not None:
+        options += ("--memory", str(found.memory), "--memory-swap", str(found.memory))
+    return options
+
+
+def check(wanted: Recorded, asked: Asked) -> None:
+    """Raise UsageError for what cannot be, or not here, before anything is done."""
+    if wanted.group:
+        groups.check(wanted.group)
+    if wanted.retries < 0:
+        raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
+    if any(word == "--name" or word.startswith("--name=") for word in podman.words(asked.podman_args)):
+        raise UsageError(
+            "--podman-args: --name is ours to give to jobs", "leave it out; `ocicaliban status` finds them"
+        )
+    local.check_limits(limits(wanted), _controllers)
+
+
+def _controllers() -> tuple[str, ...]:
+    words = "{{.Host.CgroupsVersion}} {{range .Host.CgroupControllers}}{{.}} {{end}}"
+    version, *controllers = proc.run(proc.in_cgroup2(("podman", "info", "--format", words))).split()
+    return tuple(controllers) if version == "v2" else ()
+
+
+def submission(ready: Ready, image: Image, group: str, wanted: Recorded, *, alone: bool = False) -> Submission:
+    """What the history shall know of a `run`; nothing secret, and no git yet, which takes a while."""
+    asked = ready.asked
+    plan = ready.planned.plan
+    launch = plan.launch
+    if asked.image_id and (entry := podman.entry_command(ready.planned.project.root, asked.module)):
+        launch = evolve(launch, command=entry)
+    kept = evolve(asked, podman_args=shlex.join(podman.without_values(podman.words(asked.podman_args))), dry_run=False)
+    options: dict[str, Any] = {**asdict(kept), **asdict(wanted), **({attend.ALONE: True} if alone else {})}
+    if wanted.out:
+        options["out"] = os.path.abspath(wanted.out)
+    return Submission(
+        group=group,
+        user=attend.user(),
+        host=attend.host(),
+        project=str(ready.planned.project.root),
+        mode=plan.mode,
+        module=asked.module,
+        image=image.id,
+        plan_key="" if asked.image_id else plan.key,
+        launch=launch,
+        options=options,
+    )
+
+
+def _with_git(made: Submission) -> Submission:
+    from ocicaliban import git
+
+    commit, dirty = git.head(Path(made.project))
+    return evolve(made, commit=commit, dirty=dirty)
+
+
+def _places(devices: tuple[gpu.Device, ...], wanted: Recorded) -> tuple[schedule.Slot, ...]:
+    return schedule.slots([device.qualified for device in devices], wanted.jobs, wanted.gpus_per_job)
+
+
+# --- many jobs ---
+
+
+def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) -> int:
+    """Run a job for each point of a sweep; returns the exit code."""
+    from ocicaliban import experiment, history
+
+    places = _places(ready.devices, wanted)
+    with history.open(say=say) as known:
+        image = ready.image()
+        if not ready.asked.image_id:
+            start.record_built(ready.planned)
+        name = wanted.group or groups.new(ready.planned.project.root)
+        made = _with_git(submission(ready, image, name, wanted))
+        say(ready.said)
+        count = experiment.count(points)
+        at_once = min(len(places), count)
+        say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
+        made = known.submit(made, experiment.specs(points, args))
+        return _carry_out(known, made, places, ready.devices, ready.given, wanted, sweep.run)
+
+
+def _carry_out(
+    known: History,
+    made: Submission,
+    places: tuple[schedule.Slot, ...],
+    devices: tuple[gpu.Device, ...],
+    given: tuple[str, ...],
+    wanted: Recorded,
+    how: Callable[..., sweep.Outcome],
+) -> int:
+    from ocicaliban import progress, service
+
+    setup = local.Setup(image=made.image, launch=made.launch, limits=limits(wanted), given=given)
+    options = sweep.Options(
+        places=places, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
+    )
+    with service.connected(made.image) as podmans, progress.Progress(places=len(places)) as show:
+        outcome = how(known, made, functools.partial(local.LocalTarget, podmans, setup), options, show)
+    say("\n".join(progress.summary(made.group, outcome, show.failed)))
+    return outcome.exit_code
+
+
+# --- one job, at our terminal ---
+
+
+def told(ready: Ready, image: Image) -> dict[str, object]:
+    """What the history shall know of a run at our terminal that gets its number later (see `spool`)."""
+    made = submission(ready, image, "", Recorded(), alone=True)
+    return {"submission": asdict(made)}
+
+
+def run_numbered(
+    ready: Ready, image: Image, wanted: Recorded, args: tuple[str, ...], entrypoint: tuple[str, ...]
+) -> int:
+    """Run one job at our terminal that has a number from the beginning: a folder of results, or a group, needs one.
+
+    Returns its exit code.
+    """
+    from ocicaliban import history
+
+    with history.open(say=say) as known:
+        name = wanted.group or groups.new(ready.planned.project.root)
+        made = known.submit(_with_git(submission(ready, image, name, wanted, alone=True)), [JobSpec(args=args)])
+        with sweep.owned(made):
+            [job] = known.jobs(submission=made.id)
+            out = sweep.results(job, wanted.out)
+            attempt = known.begin(job.id, out=str(out), started=time.time())
+            assert attempt is not None  # nobody else knows of it
+            out.mkdir(parents=True, exist_ok=True)
+            command = ready.command(
+                image,
+                args,
+                extra=(*local.as_options(evolve(job, out=str(out)), attempt), *limit_options(wanted)),
+                entrypoint=entrypoint,
+                name=attempt.handle,
+            )
+            say(ready.said)
+            say(f"job {job.id} of {name}; its /out is {out}")
+            code = podman.run(command.argv, command.name, lambda: start.record_built(ready.planned))
+            reason = sweep.why(code)
+            status: Status = "failed" if reason else "succeeded"
+            known.end(job.id, attempt.number, status, exit_code=code, reason=reason, ended=time.time())
+            return code
+
+
+# --- what is left, and what shall run again ---
+
+
+def _of_group(known: History, group: str) -> tuple[Submission, ...]:
+    """Our submissions of a group. Raises UsageError where there is none."""
+    found = known.submissions(group=group, user=attend.user())
+    if not found:
+        names = [each.name for each in known.groups(user=attend.user())]
+        raise UsageError(f"there is no group '{group}'", nearest(group, names))
+    return found
+
+
+def _again(options: Mapping[str, object]) -> tuple[Asked, Recorded]:
+    """What `run` was told, from the history."""
+
+    def only(cls: Any) -> dict[str, object]:
+        return {name: value for name, value in options.items() if name in cls.__annotations__}
+
+    return attend.structured(only(Asked), Asked), attend.structured(only(Recorded), Recorded)
+
+
+def resume(group: str) -> int:
+    """Take up what is left of a group; returns the exit code."""
+    from ocicaliban import history
+
+    with history.open(say=say) as known:
+        attend.catch_up(known)
+        left: list[Submission] = []
+        for one in _of_group(known, group):
+            counts = known.counts(submission=one.id)
+            if not counts["queued"] + counts["running"] or one.options.get(attend.ALONE):
+                continue
+            if one.host != attend.host():
+                say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
+            elif sweep.is_run(one):
+                say(f"note: another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
+            else:
+                left.append(one)
+        if not left:
+            say(f"{group}: nothing is left to be done")
+            return 0
+        codes = [_resumed(known, one) for one in left]
+        return next((code for code in codes if code), 0)
+
+
+def _resumed(known: History, made: Submission) -> int:
+    asked, wanted = _again(made.options)
+    devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if made.launch.devices else ()
+    _check_image(made)
+    counts = known.counts(submission=made.id)
+    say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
+    given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    return _carry_out(known, made, _places(devices, wanted), devices, given, wanted, sweep.resume)
+
+
+def _check_image(made: Submission) -> None:
+    if made.image not in {image.id for image in store.images()}:
+        raise UsageError(
+            f"the image {made.image[:12]} of {made.group} is gone",
+            f"ocicaliban resubmit --group {made.group} --rebuild makes one of the project as it is now",
+        )
+
+
+def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int:
+    """Run the failed and stopped jobs of a group again, or all; returns the exit code."""
+    from ocicaliban import history
+
+    wanted: frozenset[Status] = ENDED if all_jobs else ENDED - {"succeeded"}
+    with history.open(say=say) as known:
+        attend.catch_up(known)
+        _of_group(known, group)
+        jobs = known.jobs(group=group, user=attend.user(), statuses=sorted(wanted))
+        if dry_run:
+            for job in jobs:
+                print(
+                    f"{job.id}  {job.status}, would run again: {job.submission.module} {shlex.join(job.args)}".rstrip()
+                )
+        if not jobs:
+            say(f"{group}: nothing has {'ended' if all_jobs else 'failed or was stopped'}")
+        if dry_run or not jobs:
+            return 0
+        before: dict[int, list[Job]] = {}
+        for job in jobs:
+            before.setdefault(job.submission.id, []).append(job)
+        plans = [_renewed(some[0].submission, rebuild) for some in before.values()]
+        codes = []
+        for (made, devices, given, how), some in zip(plans, before.values(), strict=True):
+            made = known.resubmit(made, [job.id for job in some])
+            say(f"{group}: {len(some)} job{'s' if len(some) > 1 else ''} again")
+            codes.append(_carry_out(known, made, _places(devices, how), devices, given, how, sweep.run))
+        return next((code for code in codes if code), 0)
+
+
+_Renewed = tuple[Submission, tuple[gpu.Device, ...], tuple[str, ...], Recorded]
+
+
+def _renewed(old: Submission, rebuild: bool) -> _Renewed:
+    """What an old submission's jobs are run again with: its image, or with `rebuild` the project's as it is now.
+
+    Raises OcicalibanError where that image or project is not there any more.
+    """
+    asked, wanted = _again(old.options)
+    options = {name: value for name, value in old.options.items() if name != attend.ALONE}
+    renewed = evolve(old, id=0, created=0.0, user=attend.user(), host=attend.host(), options=options)
+    given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    podman.require_values(given, os.environ)
+    if not rebuild:
+        _check_image(old)
+        devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if old.launch.devices else ()
+        return renewed, devices, given, wanted
+    try:
+        os.chdir(old.project)
+    except OSError as exc:
+        raise UsageError(
+            f"the project's folder {old.project} cannot be entered: {exc.strerror}", "is it moved?"
+        ) from exc
+    ready = start.ready(evolve(asked, image_id=""))
+    image = ready.image()
+    start.record_built(ready.planned)
+    fresh = submission(ready, image, old.group, wanted)
+    return _with_git(evolve(fresh, options=options)), ready.devices, given, wanted

@@ -1,0 +1,144 @@
+"""Faults to order: what goes wrong in the emulator, and with which request (pure but for reading the file)."""
+
+from __future__ import annotations
+
+import threading
+import tomllib
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from attrs import frozen
+
+from ocicaliban.errors import UsageError, nearest
+
+Lost = Literal["unavailable", "deadline"]
+
+
+@frozen(kw_only=True)
+class Faults:
+    """What shall go wrong. Times are in seconds; an `..._every` of N means each Nth request, 0 none."""
+
+    latency: float = 0.0
+    """Before each answer."""
+    per_minute: int = 0
+    """Creates in any 60 seconds; more are RESOURCE_EXHAUSTED. 0: as many as you like."""
+    unavailable_every: int = 0
+    """Requests that are UNAVAILABLE and not carried out."""
+    lost_every: int = 0
+    """Creates that are carried out and whose answer is lost."""
+    lost_as: Lost = "unavailable"
+    """What the client sees of a lost answer: UNAVAILABLE, as of a dropped connection, or nothing until its deadline."""
+    lost_late: float = 0.0
+    """So long after its answer was lost such a create is carried out."""
+    denied: bool = False
+    """All requests are PERMISSION_DENIED."""
+    no_quota: tuple[str, ...] = ()
+    """Accelerators (by the service's names) of which there is a quota of 0; "CPU" for jobs without one."""
+    refused_machines: tuple[str, ...] = ()
+    """Machine types that are INVALID_ARGUMENT, beside those that are none."""
+    preempted: int = 0
+    """So many replicas are taken away, the first ones, as a spot machine is, and then restarted."""
+    preempted_after: float = 1.0
+    """They run so long before."""
+
+
+def parse(text: str, place: str) -> Faults:
+    """The faults of a TOML file; raises UsageError for a key or value that is none, with the `place` of the file."""
+    try:
+        data = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as exc:
+        raise UsageError(f"{place}: {exc}", "it is TOML: latency = 0.1") from exc
+    plain = Faults()
+    for key, value in data.items():
+        if not hasattr(plain, key):
+            raise UsageError(f"{place}: there is no fault '{key}'", nearest(key, _NAMES))
+        kind = type(getattr(plain, key))
+        fits = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        if kind is tuple and fits:
+            data[key] = tuple(value)
+        elif kind is float and type(value) is int:
+            data[key] = float(value)
+        elif type(value) is not kind:
+            raise UsageError(
+                f"{place}: {key} = {value!r} is no {_WORDS[kind]}", f"for example {key} = {_EXAMPLES[kind]}"
+            )
+    if data.get("lost_as", "unavailable") not in ("unavailable", "deadline"):
+        raise UsageError(f"{place}: lost_as = {data['lost_as']!r}", 'there are: "unavailable", "deadline"')
+    return Faults(**data)
+
+
+_NAMES = tuple(name for name in vars(Faults)["__annotations__"])
+_WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text", tuple: "list of texts"}
+_EXAMPLES = {float: "0.1", int: "7", bool: "true", str: '"deadline"', tuple: '["NVIDIA_TESLA_V100"]'}
+
+
+class Order:
+    """The faults in force: given at the start, or in a file that is read again whenever it changes.
+
+    Raises UsageError for a file that is wrong from the start; of one that becomes so, `say` gets a line.
+    """
+
+    def __init__(
+        self, faults: Faults | None = None, file: Path | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._file = file
+        self._say = say
+        self._stamp: tuple[int, int] | None = None
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+        self._creates: deque[float] = deque()
+        self._faults = faults or Faults()
+        if file is not None and file.exists():
+            self._faults = self._read(file)
+
+    def now(self) -> Faults:
+        """The faults of this moment; a file that is gone or wrong leaves them as they are."""
+        if self._file is not None:
+            with self._lock:
+                try:
+                    self._faults = self._read(self._file)
+                except FileNotFoundError:
+                    pass
+                except UsageError as fault:
+                    self._say(f"error: {fault.message}; the faults stay as they were")
+        return self._faults
+
+    def _read(self, file: Path) -> Faults:
+        stat = file.stat()
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if stamp == self._stamp:
+            return self._faults
+        self._stamp = stamp
+        return parse(file.read_text(encoding="utf-8"), str(file))
+
+    def set(self, faults: Faults) -> None:
+        """Order other faults, from the next request on."""
+        self._faults = faults
+
+    def nth(self, what: str, every: int) -> bool:
+        """Count one more `what`, and tell whether it is one of those that come `every` so many."""
+        if not every:
+            return False
+        with self._lock:
+            self._counts[what] = self._counts.get(what, 0) + 1
+            return self._counts[what] % every == 0
+
+    def first(self, what: str, most: int) -> bool:
+        """Count one more `what`, and tell whether it is one of the first so many."""
+        with self._lock:
+            self._counts[what] = self._counts.get(what, 0) + 1
+            return self._counts[what] <= most
+
+    def within_quota(self, per_minute: int, at: float) -> bool:
+        """Count a create at this time (seconds of any clock), unless there were as many in the minute before it."""
+        if not per_minute:
+            return True
+        with self._lock:
+            while self._creates and self._creates[0] <= at - 60:
+                self._creates.popleft()
+            if len(self._creates) >= per_minute:
+                return False
+            self._creates.append(at)
+            return True

@@ -1,0 +1,295 @@
+"""The emulator's server: JobService over gRPC with TLS, and the token endpoint of its made-up account."""
+
+from __future__ import annotations
+
+import http.server
+import json
+import re
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent import futures
+from pathlib import Path
+from typing import Any, NoReturn
+
+import grpc
+from google.cloud.aiplatform_v1 import types
+from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob
+from google.protobuf import empty_pb2, field_mask_pb2
+
+from ocicaliban import vertex
+from ocicaliban.emulator import filters, identity
+from ocicaliban.emulator.faults import Faults, Order
+from ocicaliban.emulator.jobs import Ledger, Runner
+from ocicaliban.errors import OcicalibanError
+
+_SERVICE = "google.cloud.aiplatform.v1.JobService"
+_PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
+_MACHINE = re.compile(r"([acegmnt]\d\w?|cloud|ct\d\w+|tpu\d\w+)-[a-z]+(-[\w-]+)?")
+_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
+_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_AT_ONCE = 256  # requests that wait out their latency at the same time
+
+
+class Emulator:
+    """A region of Vertex AI on this machine, from `start` to `stop`; a context too.
+
+    `folder` gets what a client needs (certificate and key) and the jobs' logs, `gcs` stands for the buckets.
+    `parallel` jobs run at once; with 0 all stay queued. `order` are the faults that it shows. A `certificate` is for a
+    process that starts several: gRPC reads what it trusts only once.
+    """
+
+    def __init__(
+        self,
+        *,
+        folder: Path,
+        gcs: Path,
+        port: int = 0,
+        region: str = "us-central1",
+        project: str = "rehearsal",
+        parallel: int = 1,
+        registries: tuple[str, ...] = (),
+        order: Order | None = None,
+        certificate: identity.Identity | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        logs = folder / "logs"
+        logs.mkdir(parents=True, exist_ok=True)
+        gcs.mkdir(parents=True, exist_ok=True)
+        self.order = order or Order()
+        self.ledger = Ledger(say)
+        self._project = project
+        self._tokens = _token_server()
+        self._identity = certificate or identity.certificate(folder)
+        self._key_file = identity.key_file(folder, project, f"http://127.0.0.1:{self._tokens.server_port}/token")
+        self._runner = Runner(self.ledger, self.order, gcs, logs, parallel, registries)
+        self._server = grpc.server(
+            futures.ThreadPoolExecutor(_AT_ONCE),
+            options=[("grpc.so_reuseport", 0)],
+            handlers=[_Service(self.ledger, self._runner, self.order, region).handler()],
+        )
+        pair = (self._identity.key, self._identity.certificate)
+        try:
+            self._port = self._server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([pair]))
+        except RuntimeError:
+            self._port = 0
+        if not self._port:
+            raise OcicalibanError(
+                f"nothing can listen on port {port}", "is another emulator there? --port takes another"
+            )
+
+    def environment(self) -> dict[str, str]:
+        """The variables with which google-cloud-aiplatform, and so ocicaliban, talk to this emulator."""
+        return {
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": f"https://localhost:{self._port}/",
+            "GOOGLE_APPLICATION_CREDENTIALS": str(self._key_file),
+            "GOOGLE_CLOUD_PROJECT": self._project,
+            "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self._identity.trusted),
+            "no_grpc_proxy": "localhost",
+        }
+
+    def start(self) -> None:
+        """Answer from now on."""
+        self._server.start()
+        threading.Thread(target=self._tokens.serve_forever, daemon=True).start()
+
+    def stop(self) -> None:
+        """End the jobs' containers, take no more requests, and forget the account."""
+        self._server.stop(0).wait()
+        self._tokens.shutdown()
+        self._tokens.server_close()
+        self._runner.stop()
+        self._key_file.unlink(missing_ok=True)
+
+    def __enter__(self) -> Emulator:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class _Service:
+    """The methods of JobService that are there; others are UNIMPLEMENTED by themselves."""
+
+    def __init__(self, ledger: Ledger, runner: Runner, order: Order, region: str) -> None:
+        self._ledger = ledger
+        self._runner = runner
+        self._order = order
+        self._region = region
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """The service for grpc's server; answers are serialized by whoever makes them, under the ledger's lock."""
+        methods: dict[str, tuple[Callable[..., bytes], type[Any]]] = {
+            "CreateCustomJob": (self._create, types.CreateCustomJobRequest),
+            "GetCustomJob": (self._get, types.GetCustomJobRequest),
+            "ListCustomJobs": (self._list, types.ListCustomJobsRequest),
+            "CancelCustomJob": (self._cancel, types.CancelCustomJobRequest),
+        }
+        return grpc.method_handlers_generic_handler(
+            _SERVICE,
+            {
+                name: grpc.unary_unary_rpc_method_handler(
+                    self._faulty(method), request_deserializer=kind.deserialize, response_serializer=bytes
+                )
+                for name, (method, kind) in methods.items()
+            },
+        )
+
+    def _faulty(self, method: Callable[..., bytes]) -> Callable[[Any, grpc.ServicerContext], bytes]:
+        def answer(request: Any, context: grpc.ServicerContext) -> bytes:
+            faults = self._order.now()
+            time.sleep(faults.latency)
+            credentials = dict(context.invocation_metadata()).get("authorization", "")
+            if not str(credentials).startswith("Bearer "):
+                message = "Request is missing required authentication credential. Expected OAuth 2 access token."
+                _refuse(context, grpc.StatusCode.UNAUTHENTICATED, message)
+            if faults.denied:
+                verb = method.__name__.strip("_")
+                message = f"Permission 'aiplatform.customJobs.{verb}' denied on resource (or it may not exist)."
+                _refuse(context, grpc.StatusCode.PERMISSION_DENIED, message)
+            if self._order.nth("request", faults.unavailable_every):
+                _refuse(context, grpc.StatusCode.UNAVAILABLE, "The service is currently unavailable.")
+            return method(request, context, faults)
+
+        return answer
+
+    def _create(self, request: types.CreateCustomJobRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
+        self._check_parent(request.parent, context)
+        job: CustomJob = request.custom_job
+        if fault := _fault_of(job, faults):
+            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, fault)
+        for metric in _exceeded(job, faults):
+            message = f"The following quota metrics exceed quota limits: aiplatform.googleapis.com/{metric}"
+            _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+        if not self._order.within_quota(faults.per_minute, time.monotonic()):
+            message = (
+                "Quota exceeded for quota metric 'Job or LRO submission requests' and limit 'Job or LRO submission "
+                "requests per minute per region' of service 'aiplatform.googleapis.com'."
+            )
+            _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+        if not self._order.nth("create", faults.lost_every):
+            entry = self._ledger.add(request.parent, job)
+            self._runner.submit(entry)
+            return self._ledger.answer(entry)
+        if faults.lost_late:
+            threading.Timer(faults.lost_late, self._carry_out, (request.parent, job)).start()
+        else:
+            self._carry_out(request.parent, job)
+        while faults.lost_as == "deadline" and context.is_active():
+            time.sleep(0.02)
+        _refuse(context, grpc.StatusCode.UNAVAILABLE, "Socket closed")
+
+    def _carry_out(self, parent: str, job: CustomJob) -> None:
+        self._runner.submit(self._ledger.add(parent, job))
+
+    def _get(self, request: types.GetCustomJobRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
+        entry = self._ledger.find(request.name)
+        if entry is None:
+            _refuse(context, grpc.StatusCode.NOT_FOUND, f"CustomJob {request.name} is not found.")
+        return self._ledger.answer(entry)
+
+    def _list(self, request: types.ListCustomJobsRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
+        self._check_parent(request.parent, context)
+        mask = types.ListCustomJobsRequest.pb(request).read_mask
+        try:
+            test = filters.parse(request.filter)
+            found, token = self._ledger.page(
+                request.parent, test, request.page_size, request.page_token, field_mask_pb2.FieldMask(paths=mask.paths)
+            )
+        except (filters.FilterError, ValueError) as exc:
+            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid filter or page token: {exc}")
+        raw = types.ListCustomJobsResponse.pb(types.ListCustomJobsResponse(next_page_token=token))
+        for each in found:
+            raw.custom_jobs.add().ParseFromString(each)
+        return bytes(raw.SerializeToString())
+
+    def _cancel(self, request: types.CancelCustomJobRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
+        entry = self._ledger.find(request.name)
+        if entry is None:
+            _refuse(context, grpc.StatusCode.NOT_FOUND, f"CustomJob {request.name} is not found.")
+        self._runner.cancel(entry)
+        return bytes(empty_pb2.Empty().SerializeToString())
+
+    def _check_parent(self, parent: str, context: grpc.ServicerContext) -> None:
+        match = _PARENT.fullmatch(parent)
+        if match is None:
+            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid resource name '{parent}'.")
+        if match[2] != self._region:
+            message = f"The endpoint of {self._region} does not serve the location '{match[2]}'."
+            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, message)
+
+
+def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:
+    context.abort(code, message)
+    raise AssertionError  # abort() raises; its stub does not say so
+
+
+def _fault_of(job: CustomJob, faults: Faults) -> str:
+    """What the service would refuse of a job; empty where it takes it."""
+    pools = job.job_spec.worker_pool_specs
+    if not job.display_name or len(job.display_name) > 128:
+        return "display_name is required and at most 128 characters long."
+    if not pools:
+        return "worker_pool_specs is required."
+    if pools[0].replica_count != 1:
+        return "replica_count of the first worker pool must be 1."
+    for pool in pools:
+        machine = pool.machine_spec.machine_type
+        if not _MACHINE.fullmatch(machine) or machine in faults.refused_machines:
+            return f'Machine type "{machine}" is not supported.'
+        accelerator = AcceleratorType(pool.machine_spec.accelerator_type).name
+        takes = vertex.table().machines.get(machine)
+        name = vertex.table().short(accelerator)
+        if (
+            pool.machine_spec.accelerator_count
+            and takes
+            and pool.machine_spec.accelerator_count not in takes.get(name, ())
+        ):
+            return f'Accelerator "{accelerator}" with this count is not supported for machine type "{machine}".'
+        if not pool.container_spec.image_uri:
+            return "container_spec.image_uri is required."
+        if len(pool.container_spec.env) > 100:
+            return "At most 100 environment variables are supported."
+    if len(job.labels) > vertex.MOST_LABELS:
+        return f"At most {vertex.MOST_LABELS} labels are supported."
+    for key, value in job.labels.items():
+        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
+            return f"Invalid label '{key}: {value}'."
+    prefix = job.job_spec.base_output_directory.output_uri_prefix
+    return "" if not prefix or prefix.startswith("gs://") else f"'{prefix}' is not a Cloud Storage URI."
+
+
+def _exceeded(job: CustomJob, faults: Faults) -> Sequence[str]:
+    """The metrics whose quota the job exceeds."""
+    used = {AcceleratorType(pool.machine_spec.accelerator_type).name for pool in job.job_spec.worker_pool_specs}
+    short = {"NVIDIA_TESLA_": "nvidia_", "NVIDIA_": "nvidia_", "TPU_": "tpu_"}
+    exceeded = []
+    for name in sorted(used):
+        if name in faults.no_quota:
+            prefix = next(start for start in short if name.startswith(start))
+            exceeded.append(f"custom_model_training_{short[prefix]}{name.removeprefix(prefix).lower()}_gpus")
+        elif name == "ACCELERATOR_TYPE_UNSPECIFIED" and "CPU" in faults.no_quota:
+            exceeded.append("custom_model_training_cpus")
+    return exceeded
+
+
+class _Tokens(http.server.BaseHTTPRequestHandler):
+    """Gives an access token to whoever asks: it opens nothing but the emulator."""
+
+    def do_POST(self) -> None:
+        """Answer as Google's token endpoint does (RFC 6749, 5.1)."""
+        self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        body = json.dumps({"access_token": "rehearsal", "expires_in": 3600, "token_type": "Bearer"}).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+def _token_server() -> http.server.ThreadingHTTPServer:
+    return http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Tokens)

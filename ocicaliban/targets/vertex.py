@@ -1,0 +1,409 @@
+"""Vertex AI's JobService, through Google's client library: submits jobs by the hundred, looks at them, cancels them."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent import futures
+from types import ModuleType
+from typing import Any
+
+from attrs import field, frozen
+
+from ocicaliban import submission, vertex
+from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.vertex import Seen
+
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
+"""gcloud's own variable for another endpoint, as a private network needs it."""
+
+_PAGE = 1000  # jobs; the service gives as many as it likes to
+_MASK = "name,labels,state,error,createTime,startTime,endTime"
+
+
+# --- the library, whose import takes seconds ---
+
+
+@frozen(kw_only=True)
+class _Library:
+    jobs: ModuleType
+    auth: ModuleType
+    accounts: ModuleType
+    auth_faults: ModuleType
+    faults: ModuleType
+
+
+_loading: futures.Future[_Library] | None = None
+
+
+def preload() -> None:
+    """Begin to import the library in the background, while something else goes on; a second call does nothing."""
+    global _loading
+    if _loading is None:
+        _loading = futures.Future()
+        threading.Thread(target=_load, args=(_loading,), daemon=True).start()
+
+
+def _load(future: futures.Future[_Library]) -> None:
+    # gRPC writes what it notices of connections to stderr, beside what it raises.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    try:
+        loaded = _Library(
+            jobs=importlib.import_module("google.cloud.aiplatform_v1"),
+            auth=importlib.import_module("google.auth"),
+            accounts=importlib.import_module("google.oauth2.service_account"),
+            auth_faults=importlib.import_module("google.auth.exceptions"),
+            faults=importlib.import_module("google.api_core.exceptions"),
+        )
+    except ImportError as exc:
+        future.set_exception(exc)
+    else:
+        future.set_result(loaded)
+
+
+def _library() -> _Library:
+    preload()
+    assert _loading is not None
+    try:
+        return _loading.result()
+    except ImportError as exc:
+        hint = "pip install 'ocicaliban[vertex]' (300 MB); the emulator needs it as well"
+        raise OcicalibanError(f"Vertex AI's client library cannot be imported: {exc}", hint) from exc
+
+
+# --- a connection ---
+
+
+@frozen(kw_only=True)
+class Request:
+    """A job to submit: its key, the number of the attempt, and its CustomJob (see `vertex.custom_job`)."""
+
+    key: str
+    attempt: int = 1
+    body: Mapping[str, object]
+
+
+def endpoint(region: str, given: str = "", environ: Mapping[str, str] = os.environ) -> str:
+    """The host and port to talk to: what is `given`, else gcloud's own override, else the region's.
+
+    Raises UsageError for an address without TLS, over which no credential goes.
+    """
+    address = given or environ.get(_OVERRIDE, "")
+    if address.startswith("http://"):
+        raise UsageError(f"{address}: no credential is sent without TLS", f"https://..., here or in {_OVERRIDE}")
+    return address.removeprefix("https://").rstrip("/") or f"{region}-aiplatform.googleapis.com"
+
+
+def connect(project: str, region: str, *, key_file: str = "", address: str = "") -> Service:
+    """A connection to the service in `region`, as the user's application-default credentials or a key file allow.
+
+    Without a `project` it is the credentials' own. Raises OcicalibanError where the library is missing, where there
+    are no credentials or they are none, and where no project is known; nothing is sent yet (see `Service.check`).
+    """
+    host = endpoint(region, address)
+    library = _library()
+    try:
+        if key_file:
+            credentials = library.accounts.Credentials.from_service_account_file(key_file, scopes=[_SCOPE])
+            own = credentials.project_id
+        else:
+            credentials, own = library.auth.default(scopes=[_SCOPE])
+    except (library.auth_faults.GoogleAuthError, ValueError, OSError) as exc:
+        where = key_file or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+        if where:
+            hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
+            raise OcicalibanError(f"{where} gives no credentials: {_first_line(exc)}", hint) from exc
+        raise OcicalibanError("there are no Google credentials", submission.LOG_IN) from exc
+    chosen = project or own
+    if not chosen:
+        hint = "--project-id PROJECT, or GOOGLE_CLOUD_PROJECT, or: gcloud config set project PROJECT"
+        raise UsageError("no Google Cloud project is named", hint)
+    client = library.jobs.JobServiceClient(credentials=credentials, client_options={"api_endpoint": host})
+    return Service(library=library, client=client, project=chosen, region=region, host=host)
+
+
+def _first_line(exc: Exception) -> str:
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    return (str(exc.args[0] if exc.args else exc).splitlines() or [type(exc).__name__])[0]
+
+
+@frozen(kw_only=True)
+class Service:
+    """JobService in one region, for one project; for threads.
+
+    `timeout` is for one request, in seconds: gRPC by itself waits for ever.
+    """
+
+    library: Any = field(repr=False)
+    client: Any = field(repr=False)
+    project: str
+    region: str
+    host: str
+    timeout: float = 60.0
+
+    @property
+    def parent(self) -> str:
+        """The resource under which the jobs are."""
+        return f"projects/{self.project}/locations/{self.region}"
+
+    def check(self) -> None:
+        """Ask for one job, which shows whether credentials, project, region and network are good.
+
+        Raises OcicalibanError in the service's own words, with the remedy.
+        """
+        try:
+            request = {"parent": self.parent, "page_size": 1}
+            next(iter(self.client.list_custom_jobs(request=request, timeout=self.timeout)), None)
+        except self.library.faults.GoogleAPICallError as exc:
+            raise self.error(exc) from exc
+
+    def submit(
+        self,
+        requests: Iterable[Request],
+        group: str,
+        accepted: Callable[[Request, str], None],
+        *,
+        per_minute: float | None = None,
+        at_once: int = 64,
+        settle: bool = False,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Submit each of these jobs of a `group` once; returns when the service has them all.
+
+        What is there already, by an earlier call that was killed, is not sent again. `accepted` is called with each
+        job and its resource name as soon as that is known, by the caller's thread alone: record it there at once. At
+        most `at_once` requests are under way, at a rate that begins with `per_minute` (by default the documented
+        quota) and follows what the service allows. With `settle` an earlier call was killed a moment ago, and what it
+        sent last may be under way still: that is waited for.
+
+        Raises OcicalibanError when the service refuses a job for good, in its own words and with a remedy, or gives no
+        answer for ten minutes; no more jobs are sent then, and those that were accepted have been told. The same for
+        whatever `accepted` raises, and a Ctrl-C.
+        """
+        if settle:
+            time.sleep(submission.LOOK_AFTER[-1])
+        there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
+        left: deque[Request] = deque()
+        for request in requests:
+            if name := there.get((request.key, request.attempt)):
+                accepted(request, name)
+            else:
+                left.append(request)
+        if left:
+            quota = per_minute or vertex.table().per_minute
+            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted)
+
+    def look(self, group: str) -> tuple[Seen, ...]:
+        """What the service tells of the jobs of a group, the newest first, in as few lists as it allows.
+
+        Raises OcicalibanError where the service gives no answer.
+        """
+        return tuple(self._listed(vertex.group_filter(group)))
+
+    def look_for(self, key: str) -> tuple[Seen, ...]:
+        """What the service tells of all attempts at the job with this key, the newest first."""
+        return tuple(self._listed(vertex.key_filter(key)))
+
+    def _listed(self, filter_: str) -> Iterator[Seen]:
+        request = {"parent": self.parent, "filter": filter_, "page_size": _PAGE, "read_mask": _MASK}
+        patience = time.monotonic() + self.timeout
+        pause = 0.5
+        while True:
+            try:
+                # Whole, before the first is used: a page that fails in the middle must not give some of them twice.
+                found = list(self.client.list_custom_jobs(request=request, timeout=self.timeout))
+                break
+            except self.library.faults.GoogleAPICallError as exc:
+                # A list changes nothing, so that it can be asked again whatever became of it.
+                if self.verdict(exc) == "refused" or time.monotonic() > patience:
+                    raise self.error(exc) from exc
+                time.sleep(pause)
+                pause = min(pause * 2, 10)
+        return map(_seen, found)
+
+    def cancel(self, names: Sequence[str]) -> dict[str, str]:
+        """Ask the service to end these jobs, by resource name; what it says against it, by name.
+
+        One that has ended already, or is gone, is no fault.
+        """
+
+        def one(name: str) -> str:
+            try:
+                self.client.cancel_custom_job(name=name, timeout=self.timeout)
+            except self.library.faults.GoogleAPICallError as exc:
+                return "" if self.code(exc) in ("FAILED_PRECONDITION", "NOT_FOUND") else self.words(exc)
+            return ""
+
+        with futures.ThreadPoolExecutor(16) as pool:
+            return {name: fault for name, fault in zip(names, pool.map(one, names), strict=True) if fault}
+
+    # --- its words ---
+
+    def code(self, exc: Any) -> str:
+        """The name of the gRPC status of a fault."""
+        status = getattr(exc, "grpc_status_code", None)
+        return str(status.name) if status is not None else "UNKNOWN"
+
+    def words(self, exc: Any) -> str:
+        """What the service says, without the library's number before it."""
+        return str(exc.message or exc)
+
+    def verdict(self, exc: Any) -> submission.Verdict:
+        """What a fault means for a request."""
+        return submission.judge(self.code(exc), self.words(exc))
+
+    def error(self, exc: Any, before: str = "") -> OcicalibanError:
+        """A fault as an error of ours; what was done `before` it is told too."""
+        code, words = self.code(exc), self.words(exc)
+        if why := submission.no_login(words):
+            return OcicalibanError(f"Google takes no login{before}: {why}", submission.LOG_IN)
+        if self.verdict(exc) == "refused":
+            hint = submission.remedy(code, words, self.project, self.region)
+            return OcicalibanError(f"Vertex AI refused{before}: {words} ({code})", hint)
+        hint = f"is {self.host} within reach, and {self.region} a region? what was sent is found again: try once more"
+        return OcicalibanError(f"Vertex AI gives no answer{before}: {words} ({code})", hint)
+
+
+def _seen(job: Any) -> Seen:
+    raw = type(job).pb(job)
+    times = (raw.start_time.seconds + raw.start_time.nanos / 1e9, raw.end_time.seconds + raw.end_time.nanos / 1e9)
+    attempt = raw.labels.get(vertex.ATTEMPT_LABEL, "")
+    return Seen(
+        key=raw.labels.get(vertex.JOB_LABEL, ""),
+        attempt=int(attempt) if attempt.isdigit() else 1,
+        name=raw.name,
+        state=job.state.name.removeprefix("JOB_STATE_"),
+        reason=raw.error.message,
+        created=raw.create_time.seconds + raw.create_time.nanos / 1e9,
+        started=times[0] or None,
+        ended=times[1] or None,
+    )
+
+
+class _Submitting:
+    """One submission under way: its threads, the rate that they share, and the first refusal, which ends it."""
+
+    def __init__(self, service: Service, left: deque[Request], per_minute: float, say: Callable[[str], None]) -> None:
+        self._service = service
+        self._left = left
+        self._total = len(left)
+        self._say = say
+        self._lock = threading.Lock()
+        self._pace = submission.Pace(per_minute=per_minute)
+        self._answered = time.monotonic()
+        self._stopping = threading.Event()
+        self._refusal: Any = None
+        self._told_slow = False
+        # A job's name, and None from each thread that ends.
+        self._done: queue.SimpleQueue[tuple[Request, str] | None] = queue.SimpleQueue()
+
+    def run(self, threads: int, accepted: Callable[[Request, str], None]) -> None:
+        for _ in range(threads):
+            threading.Thread(target=self._work, daemon=True).start()
+        told = 0
+        working = threads
+        try:
+            while working:
+                item = self._done.get()
+                if item is None:
+                    working -= 1
+                else:
+                    accepted(*item)
+                    told += 1
+        finally:
+            # What is under way is waited for: the service may take it yet, and it shall be recorded.
+            self._stopping.set()
+            while working:
+                item = self._done.get()
+                if item is None:
+                    working -= 1
+                else:
+                    accepted(*item)
+        if self._refusal is not None:
+            before = f" a job, after {told} of {self._total} were accepted" if told else " the job"
+            raise self._service.error(self._refusal, before) from self._refusal
+
+    def _work(self) -> None:
+        try:
+            while not self._stopping.is_set():
+                with self._lock:
+                    if not self._left:
+                        return
+                    request = self._left.popleft()
+                if name := self._sent(request):
+                    self._done.put((request, name))
+        finally:
+            self._done.put(None)
+
+    def _sent(self, request: Request) -> str:
+        """Send a job until its fate is known; its resource name, or nothing when the submission ends without it."""
+        while (at := self._may_send()) is not None:
+            try:
+                job = self._service.client.create_custom_job(
+                    parent=self._service.parent, custom_job=request.body, timeout=self._service.timeout
+                )
+            except self._service.library.faults.GoogleAPICallError as exc:
+                if not self._goes_on(exc, at):
+                    return ""
+                if self._service.verdict(exc) == "unclear" and (name := self._looked_up(request)):
+                    return name
+            else:
+                with self._lock:
+                    self._answered = time.monotonic()
+                    self._pace = submission.accepted(self._pace, self._answered)
+                return str(job.name)
+        return ""
+
+    def _may_send(self) -> float | None:
+        """Wait for leave to send one; the time at which it was given, None when the submission ends."""
+        while not self._stopping.is_set():
+            with self._lock:
+                now = time.monotonic()
+                self._pace, pause = submission.take(self._pace, now)
+            if not pause:
+                return now
+            self._stopping.wait(pause)
+        return None
+
+    def _goes_on(self, exc: Any, sent_at: float) -> bool:
+        """What a create that failed means for all others; False when it ends the submission."""
+        verdict = self._service.verdict(exc)
+        with self._lock:
+            now = time.monotonic()
+            if verdict != "unclear":
+                self._answered = now
+            if verdict == "throttled":
+                self._pace = submission.throttled(self._pace, now, sent_at)
+                if not self._told_slow:
+                    self._told_slow = True
+                    self._say("note: the service's quota of submissions is reached; the rest goes out more slowly")
+            elif verdict == "refused" or now > self._answered + submission.PATIENCE:
+                self._refusal = self._refusal or exc
+                self._stopping.set()
+                return False
+        return True
+
+    def _looked_up(self, request: Request) -> str:
+        """The resource name of a job that may have been made though its answer was lost; empty when it was not.
+
+        It is looked up even when the submission ends meanwhile: what the service has shall be recorded.
+        """
+        looks = 0
+        while (pause := submission.next_look(looks)) is not None:
+            time.sleep(pause)
+            try:
+                seen = self._service.look_for(request.key)
+            except OcicalibanError:
+                continue  # it had a minute of patience of its own; whether to go on, the next create tells
+            finally:
+                looks += 1
+            if name := next((each.name for each in seen if each.attempt == request.attempt), ""):
+                return name
+        return ""

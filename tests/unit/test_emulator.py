@@ -1,0 +1,116 @@
+"""The emulator's pure parts: the list's filter, and the faults to order."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocicaliban.emulator import faults, filters
+from ocicaliban.errors import UsageError
+
+JOB = {
+    "display_name": "digits-k1", "state": "JOB_STATE_FAILED", "create_time": "2026-11-24T10:00:00Z",
+    "labels.ocicaliban-job": "k1", "labels.lr": "0_1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("text", "lets_through"),
+    [
+        ("", True),
+        ('labels.ocicaliban-job="k1"', True),
+        ("labels.ocicaliban-job=k2", False),
+        ('labels.ocicaliban-job="k2" OR labels.ocicaliban-job="k1"', True),
+        ("labels.lr:*", True),
+        ("labels.gone:*", False),
+        ("labels.gone!=x", True),
+        ('state="JOB_STATE_FAILED" AND display_name:"digits*"', True),
+        ('state!="JOB_STATE_FAILED" OR display_name="digits-k1"', True),
+        ('NOT display_name="digits-k1"', False),
+        ('create_time>"2026-05-18T00:00:00Z"', True),
+        ('create_time<="2026-05-18T00:00:00Z"', False),
+        ('(state="X" OR state="JOB_STATE_FAILED") AND NOT (labels.lr="1")', True),
+        ('state="X" AND state="Y" OR state="JOB_STATE_FAILED"', False),
+        ('labels.lr="0_1" labels.ocicaliban-job="k1"', True),
+    ],
+)
+def test_a_filter_means_what_the_reference_says(text: str, lets_through: bool) -> None:
+    assert filters.parse(text)(JOB) is lets_through
+
+
+@pytest.mark.parametrize("text", ["name=x", "state", "state=", "(state=x", "state=x)", 'state="x', "state<x", "AND"])
+def test_a_filter_that_is_none_says_so(text: str) -> None:
+    with pytest.raises(filters.FilterError):
+        filters.parse(text)
+
+
+@given(st.text())
+def test_no_text_breaks_the_filter(text: str) -> None:
+    with contextlib.suppress(filters.FilterError):
+        filters.parse(text)(JOB)
+
+
+def test_faults_are_read_from_toml() -> None:
+    text = 'latency = 1\nlost_every = 3\nlost_as = "deadline"\nno_quota = ["NVIDIA_L4"]\ndenied = true\n'
+    assert faults.parse(text, "f") == faults.Faults(
+        latency=1.0, lost_every=3, lost_as="deadline", no_quota=("NVIDIA_L4",), denied=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("latncy = 1", "no fault 'latncy'"),
+        ('latency = "1"', "no number"),
+        ("lost_every = 0.5", "no whole number"),
+        ("denied = 1", "no true or false"),
+        ('lost_as = "x"', "lost_as"),
+        ("no_quota = [1]", "no list of texts"),
+        ("x", "f: "),
+    ],
+)
+def test_faults_that_do_not_exist_are_told(text: str, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        faults.parse(text, "f")
+
+
+def test_the_file_of_faults_is_read_again_when_it_changes(tmp_path: Path) -> None:
+    file = tmp_path / "faults.toml"
+    order = faults.Order(file=file)
+    assert order.now() == faults.Faults()
+    file.write_text("latency = 0.5\n")
+    assert order.now().latency == 0.5
+    file.write_text("latency = 0.25\nper_minute = 3\n")
+    assert (order.now().latency, order.now().per_minute) == (0.25, 3)
+
+
+def test_a_file_of_faults_that_becomes_wrong_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "faults.toml"
+    file.write_text("latency = 0.5\n")
+    told: list[str] = []
+    order = faults.Order(file=file, say=told.append)
+    file.write_text("latency = 'long'\n")
+    assert order.now() == order.now() == faults.Faults(latency=0.5)
+    assert len(told) == 1 and "no number" in told[0]
+    with pytest.raises(UsageError):
+        faults.Order(file=file)
+
+
+def test_every_nth_is_counted_by_its_kind() -> None:
+    order = faults.Order()
+    assert [order.nth("create", 3) for _ in range(6)] == [False, False, True, False, False, True]
+    assert not order.nth("list", 3) and not order.nth("create", 0)
+
+
+@given(st.lists(st.floats(0, 30), max_size=100), st.integers(1, 10))
+def test_the_quota_holds_in_any_minute(steps: list[float], per_minute: int) -> None:
+    order, now, let = faults.Order(), 0.0, list[float]()
+    for step in steps:
+        now += step
+        if order.within_quota(per_minute, now):
+            let.append(now)
+    assert all(len([at for at in let if start <= at < start + 60]) <= per_minute for start in let)

@@ -1,0 +1,73 @@
+"""Jobs as people and programs read them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ocicaliban import listing
+from ocicaliban.model import Attempt, Job, Status, Submission
+
+SWEEP = Submission(id=7, group="digits-calm-otter", user="ada", host="one", project="/p", mode="run", module="train.py")
+
+
+def job(status: Status = "queued", *attempts: Attempt, args: tuple[str, ...] = ("--lr", "0.1")) -> Job:
+    return Job(id=3, key="a1", submission=SWEEP, parameters=(("lr", 0.1),), args=args, status=status, attempts=attempts)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"),
+    [
+        *[(0, "0 s"), (59.4, "59 s"), (60, "1 min"), (200, "3 min 20 s"), (3600, "1 h"), (7500, "2 h 5 min")],
+        *[(86400 * 2 + 3600, "2 d 1 h"), (-3, "0 s")],
+    ],
+)
+def test_lengths_of_time_have_two_units_at_most(seconds: float, told: str) -> None:
+    assert listing.span(seconds) == told
+
+
+def test_what_was_long_ago_is_told_roughly() -> None:
+    assert [listing.ago(0, now) for now in (3, 65, 7500)] == ["just now", "1 min ago", "2 h ago"]
+
+
+def test_a_failed_job_tells_its_exit_code_and_its_attempts() -> None:
+    first = Attempt(number=1, handle="a", status="failed", started=1, ended=2, exit_code=3)
+    second = Attempt(number=2, handle="b", status="failed", started=5, ended=9, exit_code=4)
+    assert listing.status(job("failed", first)) == "failed (3)"
+    assert listing.status(job("failed", first, second)) == "failed (4), attempt 2"
+    assert listing.took(job("failed", first, second), 100) == "4 s"
+
+
+def test_a_running_job_is_as_old_as_its_last_attempt() -> None:
+    running = job("running", Attempt(number=1, handle="a", started=40))
+    assert listing.took(running, 100) == "1 min"
+    assert listing.took(job(), 100) == ""
+
+
+def test_a_queued_job_that_nobody_runs_says_so() -> None:
+    assert listing.status(job(), waiting=True) == "queued, nobody runs it"
+    [row] = listing.rows([job()], 100, frozenset({7}))
+    assert row == ("3", "digits-calm-otter", "queued, nobody runs it", "", "", "train.py --lr 0.1")
+
+
+def test_columns_are_even_and_no_line_ends_in_blanks() -> None:
+    assert listing.aligned([("a", "bb", ""), ("ccc", "d", "e f")]) == ["a    bb", "ccc  d   e f"]
+    assert listing.aligned([]) == []
+
+
+def test_arguments_can_be_pasted() -> None:
+    [row] = listing.rows([job(args=("--name", "two words"))], 0)
+    assert row[-1] == "train.py --name 'two words'"
+
+
+def test_json_has_the_job_and_neither_its_launch_nor_its_options() -> None:
+    told = listing.as_json(job("failed", Attempt(number=1, handle="a", status="failed", ended=2, exit_code=3)))
+    assert json.loads(json.dumps(told))["parameters"] == {"lr": 0.1}
+    assert (told["exit_code"], told["group"], told["status"]) == (3, "digits-calm-otter", "failed")
+    assert isinstance(told["submission"], dict) and not {"launch", "options"} & told["submission"].keys()
+
+
+def test_counts_leave_out_what_none_has() -> None:
+    assert listing.counted({"queued": 0, "succeeded": 2, "failed": 1}) == "2 succeeded, 1 failed"
+    assert listing.counted({}) == "no jobs"

@@ -1,0 +1,268 @@
+"""What a job is to Vertex AI: machines, labels, the CustomJob."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ocicaliban import vertex
+from ocicaliban.errors import UsageError
+from ocicaliban.model import Job, Launch, Parameters, Submission
+
+IMAGE = "europe-docker.pkg.dev/p/r/digits@sha256:" + "a" * 64
+SCALARS = st.text() | st.integers() | st.floats(allow_nan=False) | st.booleans()
+PARAMETERS = st.lists(st.tuples(st.text(), SCALARS), max_size=80).map(tuple)
+
+
+def job(parameters: Parameters = (), args: tuple[str, ...] = (), group: str = "brave-otter") -> Job:
+    launch = Launch(env=(("SEED", "1"),))
+    submission = Submission(group=group, user="ada", host="h", project="p", mode="cloud", launch=launch)
+    return Job(id=1, key="k7f3", submission=submission, parameters=parameters, args=args)
+
+
+def machine(type_: str = "", gpu: str = "", tpu: str = "", region: str = "us-central1", force: bool = False) -> object:
+    return vertex.machine(type_, gpu, tpu, region, force)
+
+
+# --- machines ---
+
+
+def test_calibans_gpu_spec_gets_a_machine_that_takes_it() -> None:
+    assert machine(gpu="2xV100") == (
+        vertex.Machine(type="n1-standard-4", accelerator="NVIDIA_TESLA_V100", count=2),
+        (),
+    )
+
+
+@pytest.mark.parametrize(
+    ("spec", "type_", "accelerator"),
+    [
+        ("1xT4", "n1-standard-4", "NVIDIA_TESLA_T4"),
+        ("1xL4", "g2-standard-4", "NVIDIA_L4"),
+        ("2xa100", "a2-highgpu-2g", "NVIDIA_TESLA_A100"),
+        ("4xA100_80GB", "a2-ultragpu-4g", "NVIDIA_A100_80GB"),
+        ("4xA100-80GB", "a2-ultragpu-4g", "NVIDIA_A100_80GB"),
+        ("8xH100", "a3-highgpu-8g", "NVIDIA_H100_80GB"),
+        ("8xH200", "a3-ultragpu-8g", "NVIDIA_H200_141GB"),
+        ("2xNVIDIA_TESLA_V100", "n1-standard-4", "NVIDIA_TESLA_V100"),
+    ],
+)
+def test_todays_accelerators_come_with_their_machines(spec: str, type_: str, accelerator: str) -> None:
+    chosen, warnings = vertex.machine("", spec, "", "us-central1", False)
+    assert (chosen.type, chosen.accelerator, warnings) == (type_, accelerator, ())
+
+
+def test_an_accelerator_that_the_machine_does_not_take_is_an_error_that_names_what_would_do() -> None:
+    with pytest.raises(UsageError, match="n1-standard-32 takes 4 or 8 V100, not 1") as told:
+        machine("n1-standard-32", "1xV100")
+    assert "n1-standard-4" in told.value.hint and "--force" in told.value.hint
+    with pytest.raises(UsageError, match="a2-highgpu-1g takes no V100"):
+        machine("a2-highgpu-1g", "1xV100")
+    with pytest.raises(UsageError, match="no machine takes 3 T4") as told:
+        machine(gpu="3xT4")
+    assert "1, 2, 4" in told.value.hint
+
+
+def test_force_makes_a_warning_of_what_the_table_contradicts() -> None:
+    chosen, warnings = vertex.machine("n1-standard-32", "1xV100", "", "us-central1", True)
+    assert chosen == vertex.Machine(type="n1-standard-32", accelerator="NVIDIA_TESLA_V100", count=1)
+    assert len(warnings) == 1
+
+
+def test_a_name_that_the_table_does_not_know_is_passed_on_with_a_warning() -> None:
+    chosen, warnings = vertex.machine("x9-huge-1g", "2xNVIDIA_X900", "", "us-central1", False)
+    assert (chosen.type, chosen.accelerator, chosen.count) == ("x9-huge-1g", "NVIDIA_X900", 2)
+    assert any("NVIDIA_X900" in warning for warning in warnings)
+    chosen, warnings = vertex.machine("n1-standrad-4", "", "", "us-central1", False)
+    assert chosen.type == "n1-standrad-4" and "did you mean 'n1-standard-4'" in warnings[0]
+
+
+def test_a_region_that_does_not_exist_names_the_nearest() -> None:
+    with pytest.raises(UsageError, match="us-centrall1") as told:
+        machine(region="us-centrall1")
+    assert "us-central1" in told.value.hint
+
+
+def test_a_region_that_is_not_known_to_have_the_accelerator_is_a_warning() -> None:
+    assert "not known to be in europe-west9" in vertex.machine("", "1xA100", "", "europe-west9", False)[1][0]
+
+
+def test_a_machine_that_has_accelerators_wants_them_named() -> None:
+    with pytest.raises(UsageError, match="a2-highgpu-2g comes with accelerators") as told:
+        machine("a2-highgpu-2g")
+    assert "2xA100" in told.value.hint
+
+
+@pytest.mark.parametrize("spec", ["V100", "2V100", "x", "0xV100", "2 x V100", ""])
+def test_a_spec_that_is_none_is_a_usage_error(spec: str) -> None:
+    if spec:
+        with pytest.raises(UsageError, match="--gpu-spec"):
+            machine(gpu=spec)
+    else:
+        assert vertex.machine("", spec, "", "us-central1", False)[0].type == vertex.DEFAULT_MACHINE
+
+
+def test_tpus_are_cores_of_a_cloud_tpu_or_a_topology() -> None:
+    assert vertex.machine("", "", "8xV3", "us-central1", False)[0] == vertex.Machine(
+        type="cloud-tpu", accelerator="TPU_V3", count=8
+    )
+    assert vertex.machine("", "", "16xV5E", "us-central1", False)[0] == vertex.Machine(
+        type="ct5lp-hightpu-4t", topology="4x4"
+    )
+    with pytest.raises(UsageError, match="no slice of 3 V5E"):
+        machine(tpu="3xV5E")
+    for wrong in ({"gpu": "8xV3"}, {"gpu": "8xV5E"}, {"tpu": "1xT4"}):
+        with pytest.raises(UsageError, match="takes no"):
+            machine(**wrong)
+    with pytest.raises(UsageError, match="exclude"):
+        machine(gpu="1xT4", tpu="8xV3")
+
+
+def test_the_table_agrees_with_itself() -> None:
+    table = vertex.table()
+    assert {name for takes in table.machines.values() for name in takes} <= set(table.accelerators)
+    assert {region for regions in table.places.values() for region in regions} <= set(table.regions)
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d", table.date) and table.source.startswith("https://")
+
+
+# --- labels ---
+
+
+def test_labels_are_as_caliban_makes_them() -> None:
+    made, left_out = vertex.labels(
+        "k1", "Brave Otter", given=[("Team", "Vision!")], parameters=(("lr", 0.001), ("Use.Bias", True), ("2d", "A b"))
+    )
+    assert made == {
+        "ocicaliban-job": "k1", "ocicaliban-attempt": "1", "ocicaliban-group": "braveotter", "team": "vision",
+        "lr": "0_001", "use_bias": "true", "k2d": "ab",
+    }  # fmt: skip
+    assert left_out == ()
+
+
+@settings(max_examples=30)
+@given(PARAMETERS)
+def test_labels_are_always_what_the_service_takes(parameters: Parameters) -> None:
+    made, left_out = vertex.labels("k1", "g", parameters=parameters)
+    assert len(made) <= vertex.MOST_LABELS
+    assert len(made) - 3 + len(left_out) == len(parameters)
+    for key, value in made.items():
+        assert re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch(r"[a-z0-9_-]{0,63}", value)
+
+
+@given(st.lists(st.text(alphabet="aA.", min_size=1, max_size=70), max_size=30, unique=True))
+def test_parameters_that_come_to_the_same_key_all_stay(names: list[str]) -> None:
+    made, left_out = vertex.labels("k1", "g", parameters=tuple((name, name) for name in names))
+    assert len(made) == 3 + len([name for name in names if vertex.label_key(name)])
+    assert set(left_out) == {name for name in names if not vertex.label_key(name)}
+
+
+@pytest.mark.parametrize(
+    ("given_", "told"),
+    [
+        ([("a.b", "1"), ("a_b", "2")], "collides with --label a.b"),
+        ([("ocicaliban-job", "x")], "collides with the job's key"),
+        ([("!!", "x")], "no letter or digit"),
+        ([(f"l{number}", "x") for number in range(62)], "more than Vertex AI takes"),
+    ],
+)
+def test_a_label_of_the_users_that_would_be_lost_is_an_error(given_: list[tuple[str, str]], told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        vertex.labels("k1", "g", given=given_)
+
+
+# --- the job ---
+
+
+def plain(**changes: object) -> vertex.Options:
+    return vertex.Options(machine=vertex.Machine(type="n1-standard-4"), **changes)  # type: ignore[arg-type]
+
+
+def test_a_plain_job() -> None:
+    made, left_out = vertex.custom_job(job((("lr", 0.1),), ("--lr", "0.1")), IMAGE, plain())
+    assert left_out == ()
+    assert made == {
+        "display_name": "brave-otter-k7f3",
+        "labels": {
+            "ocicaliban-job": "k7f3", "ocicaliban-attempt": "1", "ocicaliban-group": "brave-otter", "lr": "0_1",
+        },
+        "job_spec": {
+            "worker_pool_specs": [
+                {
+                    "machine_spec": {"machine_type": "n1-standard-4"},
+                    "replica_count": 1,
+                    "container_spec": {
+                        "image_uri": IMAGE,
+                        "args": ["--lr", "0.1"],
+                        "env": [
+                            {"name": "SEED", "value": "1"},
+                            {"name": "OCICALIBAN_JOB", "value": "k7f3"},
+                            {"name": "OCICALIBAN_GROUP", "value": "brave-otter"},
+                            {"name": "OCICALIBAN_PARAMETERS", "value": '{"lr": 0.1}'},
+                        ],
+                    },
+                }
+            ]
+        },
+    }  # fmt: skip
+
+
+def spec(**changes: object) -> dict[str, object]:
+    return vertex.custom_job(job(), IMAGE, plain(**changes))[0]["job_spec"]  # type: ignore[return-value]
+
+
+def test_every_option_is_one_field_of_the_service() -> None:
+    made = spec(spot=True, timeout=60, restarts=0, service_account="a@b", network="projects/1/global/networks/n")
+    assert made["scheduling"] == {"timeout": {"seconds": 60}, "strategy": "SPOT", "disable_retries": True}
+    assert (made["service_account"], made["network"]) == ("a@b", "projects/1/global/networks/n")
+    assert spec(restarts=3)["scheduling"] == {"restart_job_on_worker_restart": True}
+    disk = spec(boot_disk=200)["worker_pool_specs"][0]["disk_spec"]  # type: ignore[index]
+    assert disk == {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": 200}
+
+
+def test_replicas_are_a_primary_one_and_a_pool_of_the_rest() -> None:
+    pools = spec(replicas=4)["worker_pool_specs"]
+    assert [pool["replica_count"] for pool in pools] == [1, 3]  # type: ignore[attr-defined]
+    with pytest.raises(UsageError, match="one replica"):
+        vertex.custom_job(job(), IMAGE, vertex.Options(machine=vertex.Machine(type="t", topology="1x1"), replicas=2))
+
+
+def test_out_is_the_jobs_own_folder_in_the_bucket() -> None:
+    made = spec(output="gs://bucket/results/", entrypoint=("python3", "-m", "train"))
+    assert made["base_output_directory"] == {"output_uri_prefix": "gs://bucket/results/brave-otter/k7f3"}
+    container = made["worker_pool_specs"][0]["container_spec"]  # type: ignore[index]
+    assert {"name": "OCICALIBAN_OUT", "value": "/gcs/bucket/results/brave-otter/k7f3"} in container["env"]
+    assert container["command"][:2] == ["sh", "-c"] and container["args"] == ["python3", "-m", "train"]
+
+
+@pytest.mark.parametrize("image", ["digits:v1", "digits@sha256:abc", "a b@sha256:" + "a" * 64])
+def test_an_image_that_is_not_named_by_its_digest_is_refused(image: str) -> None:
+    with pytest.raises(UsageError, match="digest"):
+        vertex.custom_job(job(), image, plain())
+
+
+def test_an_output_that_is_no_bucket_is_refused() -> None:
+    with pytest.raises(UsageError, match="no folder in Cloud Storage"):
+        spec(output="/data/results")
+
+
+@given(PARAMETERS, st.text())
+def test_any_job_can_be_written_as_json(parameters: Parameters, group: str) -> None:
+    made, _ = vertex.custom_job(job(parameters, group=group), IMAGE, plain())
+    assert json.loads(json.dumps(made)) == made
+    assert len(str(made["display_name"])) <= 128
+
+
+def test_states_are_told_in_our_words() -> None:
+    def status(state: str) -> str:
+        return vertex.Seen(key="k", attempt=1, name="n", state=state).status
+
+    assert [status(state) for state in ("QUEUED", "PENDING", "RUNNING", "CANCELLING")] == [
+        "queued", "queued", "running", "running",
+    ]  # fmt: skip
+    assert [status(state) for state in ("SUCCEEDED", "FAILED", "CANCELLED", "NEW_ONE")] == [
+        "succeeded", "failed", "stopped", "queued",
+    ]  # fmt: skip
