@@ -188,6 +188,8 @@ class _Reader:
 
 def _text(text: str) -> str:
     """A text that can be printed: JSON can name halves of characters, which UTF-8 cannot hold."""
+    if len(text) <= _TEXT and text.isascii():
+        return text
     return text[:_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
@@ -196,7 +198,7 @@ def _bounded(value: int) -> int | float:
     try:
         float(value)
     except OverflowError:
-        return math.copysign(math.inf, value)
+        return math.inf if value > 0 else -math.inf
     return value
 
 

@@ -465,6 +465,11 @@ def as_csv(report: Report, columns: Sequence[Column]) -> str:
     """These columns with all digits, a line a job, below a line of names; times in seconds."""
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([column.name for column in columns])
-    writer.writerows([full(row.cells.get(column.name)) for column in columns] for row in report.rows)
+    writer.writerow([_one_line(column.name) for column in columns])
+    writer.writerows([_one_line(full(row.cells.get(column.name))) for column in columns] for row in report.rows)
     return out.getvalue()
+
+
+def _one_line(text: str) -> str:
+    """A text without the carriage returns that csv, before Python 3.13, does not quote and others take for an end."""
+    return text.replace("\r", "\\r")

@@ -10,7 +10,7 @@
   const { columns, rows } = data;
   const by = (id) => document.getElementById(id);
   const MOST = 1000; // lines in a plot
-  const COLOURS = ["#4c8dd6", "#e0803a", "#3fa66b", "#c75a9c", "#8f7ad1", "#b59a2a", "#39a6a8", "#d25b5b"];
+  const COLOURS = ["#4c8dd6", "#3fa66b", "#c75a9c", "#8f7ad1", "#b59a2a", "#39a6a8", "#7f8c9b", "#a5744f"];
   const all = rows.map((_, place) => place);
   const parameters = columns.map((_, c) => c).filter((c) => columns[c].kind === "parameter");
   const metrics = columns.map((_, c) => c).filter((c) => columns[c].kind === "metric" && columns[c].numeric);
@@ -376,7 +376,7 @@
       name: `job ${rows[place].id}`,
       mode: of.get(place).steps.length < 12 ? "lines+markers" : "lines",
       type: "scatter",
-      line: { color: few && !state.picked.has(place) ? own.get(place) : paint(place), width: strong(place) ? 3 : 1.4 },
+      line: { color: few && !strong(place) ? own.get(place) : paint(place), width: strong(place) ? 3 : 1.4 },
       marker: { size: 4 },
       text: of.get(place).steps.map((step, n) => about(place, `step ${step}: ${of.get(place).values[n]}`)),
       hoverinfo: "text",

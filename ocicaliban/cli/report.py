@@ -12,18 +12,20 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocicaliban.cli.jobs import GroupName
 from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ocicaliban.metrics import Metrics
     from ocicaliban.model import Job
     from ocicaliban.report import Report
 
 
 def report(
-    group: Annotated[str, typer.Argument(metavar="GROUP", help="A group's name, as `ocicaliban status` shows it.")],
+    group: GroupName,
     sort: Annotated[str, typer.Option("--sort", help="By this column; -NAME: from the largest.")] = "",
     descending: Annotated[bool, typer.Option("--descending", help="From the largest to the smallest.")] = False,
     where: Annotated[
@@ -40,7 +42,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
-    from ocicaliban import metrics, page
+    from ocicaliban import page
     from ocicaliban import report as reports
 
     if maximize and minimize:
@@ -50,7 +52,7 @@ def report(
     drawing = page.plotly() if html else ""
     jobs = _jobs(group, all_users)
     points = page.points(len(jobs)) if html else 0
-    found = {job.id: metrics.read(job.out, points) for job in jobs}
+    found = {job.id: _reported(job, points) for job in jobs}
     whole = reports.made(group, jobs, found, time.time())
     if maximize or minimize:
         whole = reports.aimed(whole, maximize or minimize, "highest" if maximize else "lowest")
@@ -83,18 +85,26 @@ def _say(line: str) -> None:
 
 
 def _jobs(group: str, all_users: bool) -> Sequence[Job]:
-    """The jobs of a group, by id. Raises UsageError where there is none of that name."""
-    import getpass
+    """The jobs of a group, by id, after a look at what really runs. Raises UsageError where there is none of that name."""
+    from ocicaliban import attend, history
 
-    from ocicaliban import history
-
-    user = "" if all_users else getpass.getuser()
+    user = "" if all_users else attend.user()
     with history.open(say=_say) as known:
+        attend.catch_up(known)
         if jobs := known.jobs(group=group, user=user):
             return jobs
         raise UsageError(
             f"there is no group '{group}'", nearest(group, [each.name for each in known.groups(user=user)])
         )
+
+
+def _reported(job: Job, points: int) -> Metrics:
+    """What a job has reported, as far as its folder of results is on this machine."""
+    from ocicaliban import metrics
+
+    if job.out and not os.path.isdir(job.out):
+        return metrics.Metrics(notes=(f"its results are not here; they are on {job.submission.host}",))
+    return metrics.read(job.out, points)
 
 
 def _print(whole: Report) -> None:

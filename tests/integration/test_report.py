@@ -107,7 +107,7 @@ def test_the_table_in_a_pipe_is_plain_and_whole(work: Workplace) -> None:
     assert out[1] == "all with seed=1"
     heads = "id status duration lr batch optimizer accuracy epochs model train.loss"
     assert " ".join(out[3].split()) == heads
-    assert out[4].startswith("*") and " ".join(out[4].split()[6:9]) == "0.01 16 adam"
+    assert out[4].startswith("*") and " ".join(out[4].split()[7:10]) == "0.01 16 adam"
     assert "\x1b" not in "".join(out) and len(out) == 4 + 30 + 2
     assert re.fullmatch(r"\* highest accuracy: 0\.\d+, job \d+ \(lr=0.01 batch=16 optimizer=adam\)", out[-1])
 
@@ -134,6 +134,15 @@ def test_what_a_killed_job_left_is_told_and_the_rest_is_shown(work: Workplace) -
     assert re.search(r"note: job \d+: metrics.jsonl: the last line is only half written", done.stderr)
     assert re.search(r"note: job \d+: metrics.json is not JSON", done.stderr)
     assert "0.4" in done.stdout
+
+
+def test_results_that_are_elsewhere_are_told(work: Workplace) -> None:
+    work.group("moved", [_trained(0.1, 16, "sgd")])
+    with history.open(work.env["OCICALIBAN_DB_URL"]) as known:
+        [job] = known.jobs(group="moved")
+    os.rename(job.out, f"{job.out}.elsewhere")
+    done = ok(work.folder, "report", "moved", env=work.env)
+    assert f"note: job {job.id}: its results are not here; they are on here" in done.stderr
 
 
 def test_faults_are_told_in_a_line_with_what_was_meant(work: Workplace) -> None:
@@ -294,7 +303,8 @@ def test_a_job_is_marked_and_the_plots_change_their_metric(work: Workplace, seen
     expect(page.locator("tbody tr:nth-child(4)")).to_have_class("picked")
     page.locator("#scatter-y").select_option(label="train.loss")
     page.locator("#scatter-x").select_option(label="optimizer")
-    assert page.get_by_title("Download plot as a PNG").count() and not page.locator("[data-title*=Share]").count()
+    assert page.get_by_role("button", name="Download plot as a PNG").count() == 2
+    assert page.get_by_role("button", name="Share").count() == 0
     texts = page.locator("#scatter-plot .xtick").all_text_contents()
     assert texts == ["adam", "sgd"]
     hover = page.locator("#scatter-plot .scatterlayer .point").first.bounding_box()
