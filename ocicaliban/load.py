@@ -6,117 +6,14 @@ import re
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, get_args
+from typing import Any
 
-import cattrs
-from attrs import evolve, field, fields, frozen, has
-from cattrs.cols import mapping_structure_factory
-from cattrs.errors import (
-    AttributeValidationNote,
-    BaseValidationError,
-    ForbiddenExtraKeysError,
-    IterableValidationError,
-    IterableValidationNote,
-)
-from cattrs.gen import make_dict_structure_fn
+from attrs import evolve, field, frozen
 
+from ocicaliban import strict
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.model import Project, Recipe
 from ocicaliban.written import Keys, line_of, read_json
-
-
-def _exact(kind: type) -> Any:
-    def structure(value: Any, _: Any) -> Any:
-        if type(value) is not kind:
-            raise ValueError(f"expected {_WORDS[kind]}, got {_WORDS.get(type(value), type(value).__name__)}")
-        return value
-
-    return structure
-
-
-_WORDS: dict[type, str] = {
-    str: "a string",
-    int: "a whole number",
-    bool: "true or false",
-    float: "a number",
-    list: "a list",
-    dict: "a table",
-}
-
-
-def _strict() -> cattrs.Converter:
-    # cattrs converts where it can ("false" becomes True); a configuration file must say what it means.
-    converter = cattrs.Converter(forbid_extra_keys=True)
-    for kind in (str, int, bool):
-        converter.register_structure_hook(kind, _exact(kind))
-
-    def is_tuple(kind: Any) -> bool:
-        return getattr(kind, "__origin__", None) is tuple
-
-    def element_hook(element: Any, item: Any, index: int) -> Any:
-        try:
-            return converter.structure(element, item)
-        except (BaseValidationError, ValueError) as exc:
-            exc.add_note(IterableValidationNote(f"element {index}", index, item))
-            raise IterableValidationError("a list", [exc], tuple) from exc
-
-    def tuple_hook(kind: Any) -> Any:
-        item = get_args(kind)[0]
-
-        def structure(value: Any, _: Any) -> Any:
-            if type(value) is not list:
-                raise ValueError(f"expected a list, got {_WORDS.get(type(value), type(value).__name__)}")
-            return tuple(element_hook(element, item, index) for index, element in enumerate(value))
-
-        return structure
-
-    converter.register_structure_hook_factory(is_tuple, tuple_hook)
-
-    def table_hook(kind: Any) -> Any:
-        inner = (
-            make_dict_structure_fn(kind, converter, _cattrs_forbid_extra_keys=True)
-            if has(kind)
-            else mapping_structure_factory(kind, converter)  # gen_structure_mapping would take this hook's place
-        )
-
-        def structure(value: Any, _: Any) -> Any:
-            if type(value) is not dict:
-                raise ValueError(f"expected a table, got {_WORDS.get(type(value), type(value).__name__)}")
-            return inner(value, kind)
-
-        return structure
-
-    converter.register_structure_hook_factory(
-        lambda kind: has(kind) or getattr(kind, "__origin__", None) is dict, table_hook
-    )
-
-    def literal(value: Any, kind: Any) -> Any:
-        if value not in get_args(kind):
-            raise ValueError(f"expected one of {', '.join(get_args(kind))}, got {value!r}")
-        return value
-
-    converter.register_structure_hook_func(lambda kind: getattr(kind, "__origin__", None) is Literal, literal)
-
-    def value_or_list(value: Any, kind: Any) -> Any:
-        if type(value) is list:
-            if not all(type(item) is str for item in value):
-                raise ValueError("expected a list of strings")
-            return tuple(value)
-        if type(value) in get_args(kind):
-            return value
-        words = [_WORDS[plain] for plain in get_args(kind) if plain in _WORDS]
-        raise ValueError(f"expected {', '.join(words)} or a list of strings")
-
-    def is_value(kind: Any) -> bool:
-        # The unions of the model are all "one plain value, or a list of strings".
-        return isinstance(kind, UnionType) and tuple[str, ...] in get_args(kind)
-
-    converter.register_structure_hook_func(is_value, value_or_list)
-    return converter
-
-
-CONVERTER = _strict()
 
 
 def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
@@ -166,19 +63,18 @@ def _json_place(path: Path, text: str, key: str) -> str:
 def structure(value: Any, kind: Any, *, path: Path, text: str = "") -> Any:
     """`value` as the type `kind`; a fault becomes a UsageError that names file, line and key."""
     try:
-        return CONVERTER.structure(value, kind)
-    except (BaseValidationError, ValueError) as exc:
-        keys, fault = _first(exc, ())
-        shown = ".".join(key for key in keys if isinstance(key, str))
-        if isinstance(fault, ForbiddenExtraKeysError | KeyError):
-            what = f"{'key' if isinstance(fault, KeyError) else 'unknown key'} '{shown}'"
-            what += " is missing" if isinstance(fault, KeyError) else ""
-        else:
-            what = str(fault) + (f" in {shown}" if shown else "")
+        return strict.structure(value, kind)
+    except strict.Wrong as wrong:
+        shown = ".".join(key for key in wrong.keys if isinstance(key, str))
         hint = "see docs/reference for what this file may hold"
-        if isinstance(fault, ForbiddenExtraKeysError):
-            hint = nearest(str(keys[-1]), [known.alias for known in fields(fault.cl) if known.alias not in _OURS])
-        raise UsageError(f"{_place(path, text, keys)}: {what}", hint) from exc
+        if wrong.unknown:
+            what = f"unknown key '{shown}'"
+            hint = nearest(str(wrong.keys[-1]), [known for known in wrong.known if known not in _OURS])
+        elif wrong.missing:
+            what = f"key '{shown}' is missing"
+        else:
+            what = wrong.what + (f" in {shown}" if shown else "")
+        raise UsageError(f"{_place(path, text, wrong.keys)}: {what}", hint) from wrong
 
 
 _OURS = ("name", "scripts", "origin", "root")
@@ -188,22 +84,6 @@ _OURS = ("name", "scripts", "origin", "root")
 def _place(path: Path, text: str, keys: Keys) -> str:
     line = line_of(text, keys) if text else 0
     return f"{path}:{line}" if line else str(path)
-
-
-def _first(exc: Exception, keys: Keys) -> tuple[Keys, Exception]:
-    """The first fault in what cattrs raised, and the keys that lead to it."""
-    if isinstance(exc, ForbiddenExtraKeysError):
-        return (*keys, sorted(exc.extra_fields)[0]), exc
-    if not isinstance(exc, BaseValidationError):
-        return keys, exc
-    # A misspelt key explains the missing one.
-    inner = min(exc.exceptions, key=lambda fault: not isinstance(fault, ForbiddenExtraKeysError))
-    for note in getattr(inner, "__notes__", ()):
-        if isinstance(note, AttributeValidationNote):
-            return _first(inner, (*keys, note.name))
-        if isinstance(note, IterableValidationNote):
-            return _first(inner, (*keys, note.index))
-    return _first(inner, keys)
 
 
 _STEP_KEYS = {
