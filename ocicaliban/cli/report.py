@@ -85,7 +85,7 @@ def _say(line: str) -> None:
 
 
 def _jobs(group: str, all_users: bool) -> Sequence[Job]:
-    """The jobs of a group, by id, after a look at what really runs. Raises UsageError where there is none of that name."""
+    """The jobs of a group, by id, after a look at what really runs. Raises UsageError where there is no such group."""
     from ocicaliban import attend, history
 
     user = "" if all_users else attend.user()
