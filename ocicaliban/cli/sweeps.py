@@ -256,12 +256,12 @@ def _resumed(known: History, made: Submission) -> int:
 
 def _resumed_in_cloud(known: History, made: Submission) -> int:
     from ocicaliban import clouds
-    from ocicaliban.cli import cloud
+    from ocicaliban.cli import submitting
 
     if not known.counts(submission=made.id)["queued"]:
         say(f"note: {made.group}: all jobs are with Vertex AI: ocicaliban status --group {made.group}")
         return 0
-    return cloud.send(known, made, cloud.again(made)[1], clouds.service(made))
+    return submitting.send(known, made, submitting.again(made)[1], clouds.service(made))
 
 
 def _check_image(made: Submission) -> None:
@@ -306,16 +306,16 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
 
 def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebuild: bool) -> int:
     from ocicaliban import clouds
-    from ocicaliban.cli import cloud
+    from ocicaliban.cli import submitting
 
-    asked, options = cloud.again(old)
+    asked, options = submitting.again(old)
     made, at = evolve(old, id=0, created=0.0, user=attend.user(), host=attend.host()), clouds.service(old)
     if rebuild:
         _enter(old)
-        fresh, at, options = cloud.prepared(asked, options)
+        fresh, at, options = submitting.prepared(asked, options)
         made = evolve(fresh, group=old.group)
     made = known.resubmit(made, [job.id for job in jobs])
-    return cloud.send(known, made, options, at)
+    return submitting.send(known, made, options, at)
 
 
 _Renewed = tuple[Submission, tuple[gpu.Device, ...], tuple[str, ...], Recorded]
