@@ -9,11 +9,13 @@ import typer
 from ocicaliban import __version__
 from ocicaliban.cli import dev, image, layers
 from ocicaliban.cli.clean import clean
+from ocicaliban.cli.cloud import cloud
 from ocicaliban.cli.doctor import doctor
 from ocicaliban.cli.experiment import expand
 from ocicaliban.cli.jobs import logs, resubmit, resume, status, stop
 from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
+from ocicaliban.cli.report import report
 from ocicaliban.cli.run import run
 from ocicaliban.cli.shell import shell
 from ocicaliban.errors import UsageError
@@ -46,11 +48,12 @@ def main(
         raise UsageError(f"{context.invoked_subcommand} starts no script", "leave -- and what comes after it away")
 
 
-_START_SCRIPTS = ("run", "shell")
+_START_SCRIPTS = ("run", "shell", "cloud")
 
 app.command()(image.build)
 app.command(cls=Scripted)(run)
 app.command(cls=Scripted)(shell)
+app.command(cls=Scripted)(cloud)
 app.command()(notebook)
 app.command()(image.plan)
 app.command()(expand)
@@ -59,6 +62,7 @@ app.command()(logs)
 app.command()(stop)
 app.command()(resume)
 app.command()(resubmit)
+app.command()(report)
 app.add_typer(layers.app, name="layers")
 app.command()(clean)
 app.add_typer(dev.app, name="dev")

@@ -57,8 +57,9 @@ def status(
 def _looked_at(known: History, group: str, user: str, newest: int) -> tuple[Job, ...]:
     """The jobs that are asked for, after a look at what really runs. Raises UsageError for an unknown group."""
     from ocicaliban import attend
+    from ocicaliban.cli.start import say
 
-    attend.catch_up(known)
+    attend.catch_up(known, say)
     jobs = known.jobs(group=group, user=user, newest=newest)
     if group and not jobs:
         raise _no_group(known, group, user)
@@ -121,14 +122,14 @@ def logs(
     from ocicaliban.model import ENDED
 
     with history.open(say=say) as known:
-        attend.catch_up(known)
+        attend.catch_up(known, say)
         [found] = _jobs(known, [job])
         while follow and not found.attempts and found.status not in ENDED:
             time.sleep(_EVERY)
             [found] = _jobs(known, [job])
 
         def goes_on() -> bool:
-            attend.catch_up(known)
+            attend.catch_up(known, say)
             [now] = _jobs(known, [job])
             return any(each.number == chosen.number and each.status == "running" for each in now.attempts)
 
@@ -167,7 +168,7 @@ def stop(
     if bool(jobs) == bool(group):
         raise UsageError("say which jobs to stop", "their numbers, or --group GROUP")
     with history.open(say=say) as known:
-        attend.catch_up(known)
+        attend.catch_up(known, say)
         found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=attend.user())
         if not found:
             raise _no_group(known, group, attend.user())

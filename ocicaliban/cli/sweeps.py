@@ -225,9 +225,11 @@ def resume(group: str) -> int:
         left: list[Submission] = []
         for one in _of_group(known, group):
             counts = known.counts(submission=one.id)
-            if not counts["queued"] + counts["running"] or one.options.get(attend.ALONE):
+            if not counts["queued"] + counts["running"] or attend.alone(one):
                 continue
-            if one.host != attend.host():
+            if one.target == "vertex":
+                left.append(one)
+            elif one.host != attend.host():
                 say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
             elif sweep.is_run(one):
                 say(f"note: another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
@@ -241,6 +243,8 @@ def resume(group: str) -> int:
 
 
 def _resumed(known: History, made: Submission) -> int:
+    if made.target == "vertex":
+        return _resumed_in_cloud(known, made)
     asked, wanted = _again(made.options)
     devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if made.launch.devices else ()
     _check_image(made)
@@ -248,6 +252,16 @@ def _resumed(known: History, made: Submission) -> int:
     say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
     given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
+
+
+def _resumed_in_cloud(known: History, made: Submission) -> int:
+    from ocicaliban import clouds
+    from ocicaliban.cli import submitting
+
+    if not known.counts(submission=made.id)["queued"]:
+        say(f"note: {made.group}: all jobs are with Vertex AI: ocicaliban status --group {made.group}")
+        return 0
+    return submitting.send(known, made, submitting.again(made)[1], clouds.service(made))
 
 
 def _check_image(made: Submission) -> None:
@@ -277,15 +291,31 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         if dry_run or not jobs:
             return 0
         before: dict[int, list[Job]] = {}
+        codes = []
         for job in jobs:
             before.setdefault(job.submission.id, []).append(job)
+        for old in [some[0].submission for some in before.values() if some[0].submission.target == "vertex"]:
+            codes.append(_resubmitted_to_cloud(known, old, before.pop(old.id), rebuild))
         plans = [_renewed(some[0].submission, rebuild) for some in before.values()]
-        codes = []
         for (made, devices, given, how), some in zip(plans, before.values(), strict=True):
             made = known.resubmit(made, [job.id for job in some])
             say(f"{group}: {len(some)} job{'s' if len(some) > 1 else ''} again")
             codes.append(_carry_out(known, made, places(devices, how), devices, given, how, sweep.run))
         return next((code for code in codes if code), 0)
+
+
+def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebuild: bool) -> int:
+    from ocicaliban import clouds
+    from ocicaliban.cli import submitting
+
+    asked, options = submitting.again(old)
+    made, at = evolve(old, id=0, created=0.0, user=attend.user(), host=attend.host()), clouds.service(old)
+    if rebuild:
+        _enter(old)
+        fresh, at, options = submitting.prepared(asked, options)
+        made = evolve(fresh, group=old.group)
+    made = known.resubmit(made, [job.id for job in jobs])
+    return submitting.send(known, made, options, at)
 
 
 _Renewed = tuple[Submission, tuple[gpu.Device, ...], tuple[str, ...], Recorded]
@@ -305,14 +335,19 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
         _check_image(old)
         devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if old.launch.devices else ()
         return renewed, devices, given, wanted
+    _enter(old)
+    ready = start.ready(evolve(asked, image_id=""))
+    image = ready.image()
+    start.record_built(ready.planned)
+    fresh = submission(ready, image, old.group, wanted)
+    return _with_git(evolve(fresh, options=options)), ready.devices, given, wanted
+
+
+def _enter(old: Submission) -> None:
+    """Go to the folder of a submission's project. Raises UsageError where it cannot be entered."""
     try:
         os.chdir(old.project)
     except OSError as exc:
         raise UsageError(
             f"the project's folder {old.project} cannot be entered: {exc.strerror}", "is it moved?"
         ) from exc
-    ready = start.ready(evolve(asked, image_id=""))
-    image = ready.image()
-    start.record_built(ready.planned)
-    fresh = submission(ready, image, old.group, wanted)
-    return _with_git(evolve(fresh, options=options)), ready.devices, given, wanted
