@@ -14,6 +14,7 @@ from ocicaliban.cli.experiment import expand
 from ocicaliban.cli.jobs import logs, resubmit, resume, status, stop
 from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
+from ocicaliban.cli.push import push
 from ocicaliban.cli.run import run
 from ocicaliban.cli.shell import shell
 from ocicaliban.errors import UsageError
@@ -52,6 +53,7 @@ app.command()(image.build)
 app.command(cls=Scripted)(run)
 app.command(cls=Scripted)(shell)
 app.command()(notebook)
+app.command()(push)
 app.command()(image.plan)
 app.command()(expand)
 app.command()(status)
