@@ -17,6 +17,7 @@ _COMMANDS = {
     "run": "run",
     "shell": "shell",
     "cloud": "cloud",
+    "push": "push",
     "notebook": "notebook",
     "plan": "image",
     "expand": "experiment",

@@ -260,13 +260,30 @@ def ready(asked: Asked) -> Ready:
     return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found, left_out=left_out)
 
 
-def cloud_key(path: str) -> tuple[str, ...]:
-    """podman's options that let the container, and no image, have the key file."""
+def key_file(path: str) -> str:
+    """The absolute path of --cloud-key's file; "" where it was not given. Raises UsageError where there is none."""
     if not path:
-        return ()
+        return ""
     file = Path(path).expanduser().absolute()
     if not file.is_file():
         raise UsageError(f"--cloud-key: there is no file {file}", "give the path of a service account's JSON key")
+    return str(file)
+
+
+def image_called(image: str) -> Image:
+    """The image in the store that has this id or name. Raises UsageError where there is none."""
+    identity = proc.output(("podman", "image", "inspect", "--format", "{{.Id}}", image)).strip()
+    if not identity:
+        hint = "`podman images` lists them; `ocicaliban build` makes one"
+        raise UsageError(f"there is no image '{image}'", hint)
+    return Image(id=identity, digest="", key="")
+
+
+def cloud_key(path: str) -> tuple[str, ...]:
+    """podman's options that let the container, and no image, have the key file."""
+    file = key_file(path)
+    if not file:
+        return ()
     inside = "/run/secrets/cloud-key.json"
     return *podman.bind(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
 
