@@ -239,6 +239,7 @@
       plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("text") },
       hoverlabel: { bgcolor: colour("card"), bordercolor: colour("line"), font: { color: colour("text") }, align: "left" },
+      modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("soft"), activecolor: colour("text") },
       hovermode: "closest",
       showlegend: false,
       margin: { l: 50, r: 20, t: 20, b: 45 },
@@ -339,7 +340,8 @@
       return { type: log ? "log" : "linear", title, ...(few ? { tickvals: values, ticktext: values.map(String) } : {}) };
     }
     const names = categories(c);
-    return { type: "linear", title, tickvals: names.map((_, n) => n), ticktext: names.map((name) => escaped(cut(name, 20))) };
+    const range = [-0.5, names.length - 0.5];
+    return { type: "linear", title, range, tickvals: names.map((_, n) => n), ticktext: names.map((name) => escaped(cut(name, 20))) };
   };
   const drawScatter = () => {
     const [x, y] = [Number(by("scatter-x").value), Number(by("scatter-y").value)];

@@ -156,7 +156,8 @@ class History:
 
         The attempt's number is one more than the last one's; its handle is as `named` by its target, or else
         `history.handle(key, number)`; `log` tells the path of its log from that number. `out` is the job's folder of
-        results ("": as it was), `started` in seconds since 1970. None when the job is not queued (any more): somebody else took or stopped it.
+        results ("": as it was), `started` in seconds since 1970. None when the job is not queued (any more): somebody
+        else took or stopped it.
         """
         with self._writing():
             query = jobs_table.select(_j.job_key).where(_j.id == job, _j.status == "queued")

@@ -153,16 +153,27 @@ class Service:
         """The resource under which the jobs are."""
         return f"projects/{self.project}/locations/{self.region}"
 
-    def check(self) -> None:
+    def check(self, body: Mapping[str, object] | None = None) -> None:
         """Ask for one job, which shows whether credentials, project, region and network are good.
 
-        Raises OcicalibanError in the service's own words, with the remedy.
+        Of a CustomJob as it would be sent it is seen whether the library knows all that is in it. Raises
+        OcicalibanError in the service's own words, with the remedy.
         """
+        if body is not None:
+            self.message(body)
         try:
             request = {"parent": self.parent, "page_size": 1}
             next(iter(self.client.list_custom_jobs(request=request, timeout=self.timeout)), None)
         except self.library.faults.GoogleAPICallError as exc:
             raise self.error(exc) from exc
+
+    def message(self, body: Mapping[str, object]) -> Any:
+        """A CustomJob as the library sends it; raises OcicalibanError for an accelerator that it does not know."""
+        try:
+            return self.library.jobs.CustomJob(body)
+        except KeyError as exc:
+            hint = "pip install --upgrade google-cloud-aiplatform; or a name that it knows"
+            raise OcicalibanError(f"the client library that is installed does not know {exc}", hint) from exc
 
     def submit(
         self,
@@ -190,12 +201,12 @@ class Service:
         if settle:
             time.sleep(submission.LOOK_AFTER[-1])
         there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
-        left: deque[Request] = deque()
+        left: deque[tuple[Request, Any]] = deque()
         for request in requests:
             if name := there.get((request.key, request.attempt)):
                 accepted(request, name)
             else:
-                left.append(request)
+                left.append((request, self.message(request.body)))
         if left:
             quota = per_minute or vertex.table().per_minute
             _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted)
@@ -290,7 +301,9 @@ def _seen(job: Any) -> Seen:
 class _Submitting:
     """One submission under way: its threads, the rate that they share, and the first refusal, which ends it."""
 
-    def __init__(self, service: Service, left: deque[Request], per_minute: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, service: Service, left: deque[tuple[Request, Any]], per_minute: float, say: Callable[[str], None]
+    ) -> None:
         self._service = service
         self._left = left
         self._total = len(left)
@@ -336,18 +349,18 @@ class _Submitting:
                 with self._lock:
                     if not self._left:
                         return
-                    request = self._left.popleft()
-                if name := self._sent(request):
+                    request, message = self._left.popleft()
+                if name := self._sent(request, message):
                     self._done.put((request, name))
         finally:
             self._done.put(None)
 
-    def _sent(self, request: Request) -> str:
+    def _sent(self, request: Request, message: Any) -> str:
         """Send a job until its fate is known; its resource name, or nothing when the submission ends without it."""
         while (at := self._may_send()) is not None:
             try:
                 job = self._service.client.create_custom_job(
-                    parent=self._service.parent, custom_job=request.body, timeout=self._service.timeout
+                    parent=self._service.parent, custom_job=message, timeout=self._service.timeout
                 )
             except self._service.library.faults.GoogleAPICallError as exc:
                 if not self._goes_on(exc, at):

@@ -307,6 +307,7 @@ def test_a_job_is_marked_and_the_plots_change_their_metric(work: Workplace, seen
     assert page.get_by_role("button", name="Share").count() == 0
     texts = page.locator("#scatter-plot .xtick").all_text_contents()
     assert texts == ["adam", "sgd"]
+    page.locator("#scatter-plot").scroll_into_view_if_needed()
     hover = page.locator("#scatter-plot .scatterlayer .point").first.bounding_box()
     assert hover
     page.mouse.move(hover["x"] + hover["width"] / 2, hover["y"] + hover["height"] / 2)

@@ -482,6 +482,17 @@ def test_no_project_and_no_tls_are_usage_errors(emulator: Make, monkeypatch: pyt
     assert target.endpoint("europe-west4", environ={}) == "europe-west4-aiplatform.googleapis.com"
 
 
+def test_an_accelerator_that_the_library_does_not_know_is_told_before_anything_is_sent(emulator: Make) -> None:
+    by = emulator()
+    machine, _ = vertex.machine("", "1xNVIDIA_X900", "", "us-central1", False)
+    body, _ = vertex.custom_job(Job(id=1, key="k", submission=SUBMISSION), NOWHERE, vertex.Options(machine=machine))
+    with pytest.raises(OcicalibanError, match="does not know 'NVIDIA_X900'"):
+        service().check(body)
+    with pytest.raises(OcicalibanError, match="does not know 'NVIDIA_X900'"):
+        submit(service(), *requests(5), Request(key="k", body=body))
+    assert made(by).total() == 0
+
+
 def test_credentials_that_have_expired_are_told_at_once(emulator: Make) -> None:
     emulator()
     from google.auth import exceptions
