@@ -186,7 +186,8 @@ def resume(group: str) -> int:
         left: list[Submission] = []
         for one in _of_group(known, group):
             counts = known.counts(submission=one.id)
-            if not counts["queued"] + counts["running"] or origin.alone(one):
+            # What runs at somebody's terminal is left to it, but not what was killed before it began there.
+            if not counts["queued"] + (0 if origin.alone(one) else counts["running"]):
                 continue
             if one.target == "vertex":
                 left.append(one)

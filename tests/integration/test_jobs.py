@@ -17,8 +17,10 @@ from typing import Any
 
 import pexpect
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from ocicaliban import history
+from ocicaliban.model import JobSpec
 from tests.integration import postgres
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
 
@@ -235,9 +237,9 @@ def test_a_job_that_fails_stops_no_other_and_is_tried_again(world: World) -> Non
 def test_fail_fast_leaves_the_rest(world: World) -> None:
     done = world.call(*world.sweep("g", {"fail": [3, 4, 5]}, "--fail-fast"))
     assert done.returncode == 1
-    statuses = world.statuses()
-    assert statuses[0] == "failed"
-    assert len([job for job in world.jobs() if world.ran(job)]) == 1
+    assert world.statuses() == ["failed", "queued", "queued"]
+    assert world.starts() == 1
+    assert "ocicaliban resume g" in done.stderr
 
 
 def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
@@ -507,6 +509,19 @@ def test_stopping_what_a_killed_process_left(world: World) -> None:
     assert "nothing is left" in world.ok("resume", "g").stderr
 
 
+def test_a_single_run_can_be_stopped_from_elsewhere(world: World) -> None:
+    for options in ((), ("--group", "g")):
+        run = world.begun("run", *options, *waiting(world), "job.py", "--", "--go", "/go/all")
+        assert run.stdout
+        assert "arguments" in run.stdout.readline()
+        until(lambda: "running" in world.statuses())
+        number = str(world.jobs()[-1]["id"])
+        assert world.ok("stop", number).stdout == f"{number}  stopped\n"
+        assert ended(run)[0] == 143
+        assert world.jobs()[-1]["status"] == "stopped"
+    assert world.containers() == []
+
+
 # --- resubmit ---
 
 
@@ -605,6 +620,55 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World) -> None:
     assert 0 in [code for code, _ in told], told
     assert world.statuses() == ["succeeded"] * 3
     assert [len(world.ran(job)) for job in world.jobs()] == [2, 2, 1]
+
+
+def test_a_single_run_that_was_killed_before_it_began_can_be_taken_up(world: World) -> None:
+    assert world.ok("run", "--group", "g", "job.py").returncode == 0
+    database = f"sqlite://{world.own}/history.db"
+    with history.open(database) as known:
+        [made] = known.submissions()
+        known.submit(evolve(made, id=0, created=0.0), [JobSpec(args=("--x", "2"))])
+    assert "nobody runs what is queued of g: ocicaliban resume g" in world.ok("status").stdout
+    world.ok("resume", "g")
+    assert world.statuses() == ["succeeded", "succeeded"]
+    assert world.ran(world.jobs()[1])[0]["args"] == ["--x", "2"]
+
+
+# --- clean ---
+
+
+def test_an_image_stays_that_jobs_wait_for(world: World) -> None:
+    """By a dry run: what others have in the store is left alone."""
+    (world.folder / "job.py").write_text(f"import time\ntime.sleep(60)  # {random.random()}\n")
+    assert world.ok("clean", "--all", "--dry-run").stdout.endswith("would be freed\n")
+    assert not (world.own / "history.db").exists()  # nobody made one by looking for it
+    sweep = world.begun(*world.sweep("g", {"x": [1, 2]}))
+    until(world.containers)
+    sweep.kill()
+    sweep.wait()
+    [name] = world.containers()
+    subprocess.run(["podman", "rm", "--force", "--time", "0", name], check=True, capture_output=True)
+    image = world.jobs()[0]["submission"]["image"]
+    names = subprocess.run(
+        ["podman", "image", "inspect", "--format", "{{index .RepoTags 0}}", image], capture_output=True, text=True
+    ).stdout.strip()
+    cleaned = world.ok("clean", "--all", "--dry-run")
+    assert "note: jobs of g wait for their image, which stays: ocicaliban resume g, or stop --group g" in cleaned.stderr
+    assert names not in cleaned.stdout
+    world.ok("stop", "--group", "g")
+    cleaned = world.ok("clean", "--all", "--dry-run")
+    assert cleaned.stderr == ""
+    assert names in cleaned.stdout
+    subprocess.run(["podman", "image", "rm", image], check=True, capture_output=True)
+
+
+def test_cleaning_needs_no_history_that_can_be_read(world: World) -> None:
+    world.own.mkdir(parents=True)
+    (world.own / "history.db").write_text("no database, and long enough to be taken for one" * 100)
+    done = world.ok("clean", "--all", "--dry-run")
+    assert "note: " in done.stderr
+    assert "jobs that wait for an image are not known" in done.stderr
+    (world.own / "history.db").unlink()
 
 
 # --- a team's database ---
