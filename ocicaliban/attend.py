@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from ocicaliban import groups, logs, proc, spool, sweep
+from ocicaliban import groups, logs, origin, proc, spool, sweep
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Attempt, Job, Status, Submission
 from ocicaliban.targets import Found, local
@@ -21,30 +19,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ALONE = "alone"
-"""The option of a submission that has one job at the user's own terminal, which nobody else can take up."""
-
 _EVERY = 1.0  # seconds
 _GRACE = 10  # seconds, as `podman stop` gives
 
 
-def user() -> str:
-    """Who we are in the history."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        return "unknown"
+def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> None:
+    """Put on record what has happened to our jobs on this machine, and in the cloud, while nobody looked.
 
-
-def host() -> str:
-    """Where we are."""
-    return socket.gethostname()
-
-
-def catch_up(known: History) -> None:
-    """Put on record what has happened to our jobs on this machine while nobody looked.
-
-    Jobs whose container is gone are queued again, for `resume` to take up, or lost where that cannot be.
+    Jobs whose container is gone are queued again, for `resume` to take up, or lost where that cannot be. `say` gets a
+    line where the cloud gives no answer.
     """
     under_way = set()
     for value, goes_on in spool.taken():
@@ -54,15 +37,21 @@ def catch_up(known: History) -> None:
         if goes_on:
             under_way.add(job.key)
         known.record(job)
-    running = [job for job in known.jobs(statuses=("running",), user=user()) if _here(job.submission)]
-    left = [job for job in running if job.key not in under_way and not sweep.is_run(job.submission)]
+    running = known.jobs(statuses=("running",), user=origin.user())
+    if far := [job for job in running if job.submission.target == "vertex"]:
+        from ocicaliban import clouds  # what it needs takes seconds to load
+
+        clouds.catch_up(known, far, say)
+    near = [job for job in running if _here(job.submission)]
+    left = [job for job in near if job.key not in under_way and not sweep.is_run(job.submission)]
     if not left:
         return
-    found = local.find(job="")
     for submission in {job.submission.id: job.submission for job in left}.values():
         try:
             with sweep.owned(submission):
-                # Again, now that nobody else can be at it.
+                # Only now that nobody else can be at it.
+                labels = {"job": ""} if origin.alone(submission) else {"submission": str(submission.id)}
+                found = local.find(**labels)
                 for job in known.jobs(submission=submission.id, statuses=("running",)):
                     _settle(known, job, found)
         except UsageError:
@@ -70,7 +59,7 @@ def catch_up(known: History) -> None:
 
 
 def _here(submission: Submission) -> bool:
-    return submission.target == "local" and submission.host == host()
+    return submission.target == "local" and submission.host == origin.host()
 
 
 def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
@@ -81,10 +70,13 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
     there = found.get(attempt.handle)
     if there and there.state == "running":
         return
-    alone = bool(job.submission.options.get(ALONE))
     if there is None or there.exit_code is None:
+        # Without force: if it runs after all, or is just being started, nothing is lost.
+        if there and not proc.ok(("podman", "rm", attempt.handle)):
+            return
         reason = sweep.why(None) if there is None or there.state != "created" else "it was never started"
-        known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=not alone)
+        again = not origin.alone(job.submission)
+        known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=again)
     else:
         if attempt.log:
             logs.plain(attempt.log)
@@ -92,7 +84,6 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
         status: Status = "failed" if reason else "succeeded"
         ended = there.ended or time.time()
         known.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)
-    if there:
         proc.ok(("podman", "rm", "--force", "--time", "0", attempt.handle))
 
 
@@ -132,7 +123,8 @@ def structured(raw: object, cls: type[T]) -> T:
 def unattended(jobs: Iterable[Job]) -> frozenset[int]:
     """The submissions of which jobs are queued here, and nobody is there to start them."""
     waiting = {job.submission.id: job.submission for job in jobs if job.status == "queued"}
-    return frozenset(number for number, one in waiting.items() if _here(one) and not sweep.is_run(one))
+    ours = (one for one in waiting.values() if _here(one) or one.target == "vertex")
+    return frozenset(one.id for one in ours if not sweep.is_run(one))
 
 
 def log(job: Job, attempt: Attempt, goes_on: Callable[[], bool]) -> Iterator[bytes]:
@@ -140,6 +132,8 @@ def log(job: Job, attempt: Attempt, goes_on: Callable[[], bool]) -> Iterator[byt
 
     Raises UsageError where that is not kept here.
     """
+    if job.submission.target == "vertex":
+        raise _log_in_cloud(job, attempt)
     if not _here(job.submission):
         raise UsageError(f"job {job.id} was run on {job.submission.host}", "its log is there")
     if not attempt.log:
@@ -157,23 +151,38 @@ def log(job: Job, attempt: Attempt, goes_on: Callable[[], bool]) -> Iterator[byt
     return logs.follow(attempt.log, ended)
 
 
+def _log_in_cloud(job: Job, attempt: Attempt) -> UsageError:
+    from ocicaliban import vertex
+
+    where = f"{vertex.log_command(attempt.handle)}, or {vertex.console(attempt.handle)}"
+    return UsageError(f"the log of job {job.id} is in the cloud", where)
+
+
 def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Iterator[Job]:
     """Stop those of the jobs that run here or are queued, and tell each; `say` gets a line for each that cannot be."""
     withdrawn = set(known.stop_queued(job.id for job in jobs))
     yield from (job for job in jobs if job.id in withdrawn)
     handles: list[str] = []
     stopped: list[Job] = []
+    far: list[Job] = []
     rest = [job.id for job in jobs if job.id not in withdrawn]
     for job in known.jobs(ids=rest) if rest else ():
         if job.status != "running" or job.last is None:
+            continue
+        if job.submission.target == "vertex":
+            far.append(job)
             continue
         if not _here(job.submission):
             say(f"job {job.id} runs on {job.submission.host}: stop it there")
             continue
         # On record first: by that whoever runs it tells it from a failure.
-        if known.end(job.id, job.last.number, "stopped", reason=f"stopped by {user()}", ended=time.time()):
+        if known.end(job.id, job.last.number, "stopped", reason=f"stopped by {origin.user()}", ended=time.time()):
             handles.append(job.last.handle)
             stopped.append(job)
+    if far:
+        from ocicaliban import clouds
+
+        yield from clouds.cancel(far, say)
     if handles:
         _stop(handles)
     for job in stopped:

@@ -25,9 +25,10 @@ from ocicaliban import buildah, oci, output, proc, store, workplace
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model import Base, Image
 
-_SUITE = re.compile(r"debian:([a-z]+)")
-_NAME = re.compile(r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9._-]*)?")
-_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# Patterns are compiled where they are used first: most commands need none of them.
+_SUITE = r"debian:([a-z]+)"
+_NAME = r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9._-]*)?"
+_DIGEST = r"sha256:[0-9a-f]{64}"
 _WITHOUT_REGISTRY = (
     "without a registry, make the base from Debian's packages, in ocicaliban.toml in the project's folder:\n"
     '       [layers.base]\n       bootstrap = "debian:bookworm"'
@@ -41,7 +42,7 @@ def declared(image: str, bootstrap: str) -> Base:
     to the current folder, the project's), or that of a local image. Raises UsageError for what names no image.
     """
     if bootstrap:
-        if not _SUITE.fullmatch(bootstrap):
+        if not re.fullmatch(_SUITE, bootstrap):
             raise UsageError(f"layers.base.bootstrap: '{bootstrap}' is not debian:SUITE", "try debian:bookworm")
         return Base(kind="bootstrap", reference=bootstrap)
     if image.startswith(("oci:", "oci-archive:")):
@@ -66,7 +67,7 @@ def full_name(reference: str) -> tuple[str, str]:
     elif first != "localhost" and not set(".:") & set(first):
         name = f"docker.io/{name}"
     transport = reference.startswith(("docker-archive:", "docker-daemon:", "dir:"))
-    if transport or not _NAME.fullmatch(name) or (at and not _DIGEST.fullmatch(digest)):
+    if transport or not re.fullmatch(_NAME, name) or (at and not re.fullmatch(_DIGEST, digest)):
         raise UsageError(
             f"layers.base.image: '{reference}' does not name an image",
             "for example python:3.12-slim-bookworm, localhost/NAME, NAME@sha256:..., oci:DIR or oci-archive:FILE",
@@ -173,7 +174,7 @@ def _there(identity: str, reference: str) -> Image:
     raise OcicalibanError(f"the base image {reference} vanished from the store", "run the command again")
 
 
-_NO_ANSWER = re.compile(
+_NO_ANSWER = (
     "connection refused|no such host|i/o timeout|unreachable|no route to host|handshake timeout|deadline exceeded"
     "|server misbehaving|name resolution|connection reset|proxyconnect|http status: 50[234]"
 )
@@ -184,7 +185,7 @@ def pull_fault(base: Base, stderr: str) -> OcicalibanError:
     why = stderr.splitlines()[-1].removeprefix("Error: ") if stderr else "buildah did not say why"
     said = why.lower()
     host = base.reference.partition("/")[0]
-    if _NO_ANSWER.search(said):
+    if re.search(_NO_ANSWER, said):
         return OcicalibanError(
             f"the registry of the base image {base.reference} cannot be reached\n{why}",
             f"is {host} within reach of this machine? {_WITHOUT_REGISTRY}",
@@ -254,7 +255,7 @@ def _archived(reference: str) -> tuple[Path, str, str]:
 
 
 _REF = "org.opencontainers.image.ref.name"
-_PART = re.compile(r"(\./)?(index\.json|oci-layout|blobs/sha256/[0-9a-f]{64})")
+_PART = r"(\./)?(index\.json|oci-layout|blobs/sha256/[0-9a-f]{64})"
 
 
 def _unpacked(reference: str, digest: str) -> tuple[Image, str]:
@@ -274,7 +275,7 @@ def _unpacked(reference: str, digest: str) -> tuple[Image, str]:
             (layout / "blobs" / "sha256").mkdir(parents=True)
             with _opened(path) as tar:
                 for member in tar:
-                    if member.isfile() and (match := _PART.fullmatch(member.name)):
+                    if member.isfile() and (match := re.fullmatch(_PART, member.name)):
                         _copy(tar.extractfile(member), layout / match[2])
         argv = ("buildah", "pull", "--quiet", f"oci:{layout.relative_to(folder)}{':' + name if name else ''}")
         identity = proc.run(argv, cwd=folder, doing=f"the base image {reference} cannot be stored").splitlines()[-1]

@@ -1,4 +1,4 @@
-"""Jobs of the history that run on Vertex AI: what the service says of them is put on record, and they are cancelled."""
+"""Jobs of the history on Vertex AI: they are submitted once each, what the service says is put on record, cancelled."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ocicaliban import sweep, vertex
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import ENDED, Attempt, Job, Submission
 from ocicaliban.vertex import Seen
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
 TARGET = "vertex"
 """What the history calls this target."""
+
+REGION = "us-central1"
+"""Where jobs run unless another region is named, as with Caliban and gcloud."""
 
 _UNSEEN = 600.0
 """Seconds in which a job that was accepted may be missing from the service's lists, which lag behind."""
@@ -29,6 +33,43 @@ def service(submission: Submission) -> Service:
     return vertex.connect(
         str(options["project_id"]), str(options["region"]), key_file=str(options.get("cloud_key") or "")
     )
+
+
+def submit(
+    known: History,
+    made: Submission,
+    options: vertex.Options,
+    at: Service,
+    accepted: Callable[[Job, str], None],
+    say: Callable[[str], None],
+) -> None:
+    """Submit the queued jobs of a submission, whose image is named by its digest; each that the service has is recorded
+    at once, and handed to `accepted` with its resource name.
+
+    What an earlier try that was killed has submitted is found by its labels, and not sent again. Raises UsageError
+    where another process is at it, and OcicalibanError where the service refuses: the others stay queued.
+    """
+    from ocicaliban.targets.vertex import Request
+
+    with sweep.owned(made):
+        waiting = {job.key: job for job in known.queued(made.id)}
+        left_out: set[str] = set()
+        requests = []
+        for job in waiting.values():
+            attempt = len(job.attempts) + 1
+            body, without = vertex.custom_job(job, made.image, options, attempt)
+            left_out.update(without)
+            requests.append(Request(key=job.key, attempt=attempt, body=body))
+        if left_out:
+            say(f"note: no room among the labels for {', '.join(sorted(left_out))}; the jobs have them all the same")
+
+        def taken(request: Request, name: str) -> None:
+            job = waiting[request.key]
+            out = vertex.output_folder(options, made.group, job.key)
+            known.begin(job.id, out=out, started=time.time(), named=name)
+            accepted(job, name)
+
+        at.submit(requests, made.group, taken, say=say)
 
 
 def catch_up(known: History, jobs: Iterable[Job], say: Callable[[str], None]) -> None:

@@ -14,9 +14,10 @@ from attrs import frozen
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.load import read_toml, structure
 
-_LOCKED = re.compile(r"^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==([^\s;\\]+)", re.M)
-_VERSION = re.compile(r"\d+\.\d+(\.\d+)*")
-_RUNTIME = re.compile(r"nvidia-cuda-runtime(-cu\d+)?")
+# Patterns are compiled where they are used first: most commands need none of them.
+_LOCKED = r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==([^\s;\\]+)"
+_VERSION = r"\d+\.\d+(\.\d+)*"
+_RUNTIME = r"nvidia-cuda-runtime(-cu\d+)?"
 
 
 @frozen(kw_only=True)
@@ -66,9 +67,9 @@ def wheels(request: Request, locked: str) -> tuple[str, ...]:
     that is not known, and where the locked packages bring another CUDA.
     """
     release = _release(request)
-    have = {name.lower(): version for name, version in _LOCKED.findall(locked)}
+    have = {name.lower(): version for name, version in re.findall(_LOCKED, locked)}
     for name, version in have.items():
-        if _RUNTIME.fullmatch(name) and _numbers(version)[:2] != release:
+        if re.fullmatch(_RUNTIME, name) and _numbers(version)[:2] != release:
             raise UsageError(
                 f"layers.cuda.version asks for CUDA {request.version}, but the dependencies bring {name} {version}",
                 "leave the version out, or ask for a torch, jax, ... that is made for this CUDA",
@@ -94,7 +95,7 @@ def library_path(request: Request, locked: str, python: str, environment: str = 
     `python` is the version of the interpreter ("3.11.2") of the virtual environment at `environment`.
     """
     release = _release(request)
-    have = {name.lower() for name, _ in _LOCKED.findall(locked)}
+    have = {name.lower() for name, _ in re.findall(_LOCKED, locked)}
     packages = f"{environment}/lib/python{'.'.join(python.split('.')[:2])}/site-packages/nvidia"
     # Since CUDA 13 the toolkit's wheels share one folder.
     folders = [
@@ -111,7 +112,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 def _release(request: Request) -> tuple[int, ...]:
     release = ".".join(request.version.split(".")[:2])
-    if not _VERSION.fullmatch(request.version) or release not in request.known.versions:
+    if not re.fullmatch(_VERSION, request.version) or release not in request.known.versions:
         raise UsageError(
             f"layers.cuda.version: CUDA {request.version} is not known",
             f"known: {', '.join(request.known.versions)}; `ocicaliban layers eject cuda` lets you add to versions.toml",

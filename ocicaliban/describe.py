@@ -8,6 +8,12 @@ from collections.abc import Sequence
 
 from ocicaliban.model import LaunchTemplate, Param, Recipe, StepTemplate
 
+_EACH = {
+    "data": "folder of data",
+    "requirements": "group of requirements",
+    "source": "heavy folder of the source, and one for the rest",
+}
+
 
 def recipe(recipe: Recipe, place: str, modes: Sequence[str] = ()) -> tuple[str, ...]:
     """The lines about a recipe.
@@ -23,8 +29,7 @@ def recipe(recipe: Recipe, place: str, modes: Sequence[str] = ()) -> tuple[str, 
     if recipe.provides:
         out.append(f"  provides the {recipe.provides}: a mode has only one such recipe")
     if recipe.each:
-        each = {"data": "folder of data", "requirements": "group of requirements"}.get(recipe.each, recipe.each)
-        out.append(f"  one layer for each {each}")
+        out.append(f"  one layer for each {_EACH.get(recipe.each, recipe.each)}")
     if recipe.params:
         out += ["", "Parameters, in ocicaliban.toml:", "", f"  [layers.{recipe.name}]"]
         for name, param in recipe.params.items():

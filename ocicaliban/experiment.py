@@ -432,6 +432,8 @@ class _Check:
         return [tuple(self._scalar(key, element) for element in row) for row in rows if isinstance(row, list)]
 
     def _scalar(self, key: str, value: object) -> Scalar:
+        if isinstance(value, list):
+            return str([self._within(key, element) for element in value])  # as Caliban passes a list in a list
         if isinstance(value, float) and not math.isfinite(value):
             hint = f'if the script knows what it means, write it in quotes: "{value}"'
             raise self._fault(f"{_quoted(key)} is {value}, which is no number", hint)
@@ -446,11 +448,13 @@ class _Check:
             return value
         raise self._fault(f"{_quoted(key)} holds {_kind(value)}", self._instead(value))
 
+    def _within(self, key: str, value: object) -> object:
+        """A value in a list that is one value."""
+        return [self._within(key, each) for each in value] if isinstance(value, list) else self._scalar(key, value)
+
     def _instead(self, value: object) -> str:
         if isinstance(value, _Object):
             return "parameters do not lie in each other; a list of objects makes one sweep after the other"
-        if isinstance(value, list):
-            return 'a value is a number, a string, true or false; a script gets a list as a string: "[1, 2]"'
         if value is None:
             return "leave the key out where the script shall use its default"
         return 'write it in quotes: "2024-01-01"'

@@ -26,11 +26,12 @@ from ocicaliban.errors import OcicalibanError, UsageError
 ETC = Path("/etc/cdi")
 VAR_RUN = Path("/var/run/cdi")
 
-_KIND = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*")
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]*")
-_VERSION = re.compile(r"v?(\d+)\.(\d+)\.(\d+)")
-_NUMBERED = re.compile(r"(?:gpu)?([0-9]+)")
-_UUID = re.compile(r"(?:GPU-|MIG-)?[0-9a-f]{8}-[0-9a-f]{4}-.*", re.IGNORECASE)
+# Patterns are compiled where they are used first: most commands need none of them.
+_KIND = r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._:-]*"
+_VERSION = r"v?(\d+)\.(\d+)\.(\d+)"
+_NUMBERED = r"(?:gpu)?([0-9]+)"
+_UUID = r"(?i)(?:GPU-|MIG-)?[0-9a-f]{8}-[0-9a-f]{4}-.*"
 _OLDEST = (0, 3, 0)
 
 # What `podman -v` takes, by group: of each group one option at most. bind and rbind are left out: podman
@@ -403,7 +404,7 @@ def _match(devices: Sequence[Device], token: str) -> list[Device]:
     if token == "all":
         return _all(devices) or [device for device in devices if device.name == "all"]
     gpus = [device for device in devices if device.kind.endswith("/gpu")]
-    number = _NUMBERED.fullmatch(token)
+    number = re.fullmatch(_NUMBERED, token)
     aliases = [token, number[1], f"gpu{number[1]}"] if number else [token, f"GPU-{token}"]
     for among in (gpus, devices):
         for alias in aliases:
@@ -423,8 +424,8 @@ def _all(devices: Sequence[Device]) -> list[Device]:
         members = [device for device in devices if device.kind == kind]
         chosen += (
             [device for device in members if device.name == "all"]
-            or [device for device in members if _NUMBERED.fullmatch(device.name)]
-            or [device for device in members if _UUID.fullmatch(device.name)]
+            or [device for device in members if re.fullmatch(_NUMBERED, device.name)]
+            or [device for device in members if re.fullmatch(_UUID, device.name)]
         )
     return chosen
 
@@ -445,7 +446,7 @@ def _natural(name: str) -> list[tuple[int, int, str]]:
 
 
 def _version(text: str) -> tuple[int, ...]:
-    match = _VERSION.match(text)
+    match = re.match(_VERSION, text)
     return tuple(int(part) for part in match.groups()) if match else (0,)
 
 
@@ -510,17 +511,17 @@ def _read_yaml(raw: bytes, path: Path) -> object:
 def _spec(data: object) -> _Spec:
     top = _table(data, "the spec")
     version = _text(top, "cdiVersion", "the spec")
-    if not _VERSION.match(version):
+    if not re.match(_VERSION, version):
         raise _FormatError(f"cdiVersion is {version!r}")
     kind = _text(top, "kind", "the spec")
-    if not _KIND.fullmatch(kind):
+    if not re.fullmatch(_KIND, kind):
         raise _FormatError(f"kind is {kind!r}, not vendor/class")
     if not isinstance(top.get("devices"), list):
         raise _FormatError("it has no devices")
     devices: dict[str, Injection] = {}
     for item in _items(top, "devices"):
         name = _text(item, "name", "a device")
-        if not _NAME.fullmatch(name):
+        if not re.fullmatch(_NAME, name):
             raise _FormatError(f"a device's name is {name!r}")
         if name in devices:
             raise _FormatError(f"the device {name!r} is there twice")

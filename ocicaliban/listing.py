@@ -41,6 +41,8 @@ def status(job: Job, waiting: bool = False) -> str:
     words = job.status + (", nobody runs it" if waiting and job.status == "queued" else "")
     if job.last and job.status == "failed" and job.last.exit_code:
         words += f" ({job.last.exit_code})"
+    elif job.last and job.status == "running" and job.last.reason:
+        words += f" ({job.last.reason})"  # a cloud's own word for a job that waits there
     if len(job.attempts) > 1:
         words += f", attempt {len(job.attempts)}"
     return words

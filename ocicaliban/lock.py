@@ -6,7 +6,6 @@ import contextlib
 import os
 from pathlib import Path
 
-import tomli_w
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban.errors import UsageError
@@ -54,6 +53,8 @@ def read(root: Path) -> Lock:
 
 def write(root: Path, lock: Lock) -> None:
     """Replace the project's lock atomically; raises OSError when that cannot be, and leaves nothing then."""
+    import tomli_w  # few commands write a lock
+
     held = {name: value for name, value in asdict(lock).items() if value != {}}
     body = tomli_w.dumps(held, multiline_strings=True)
     temporary = root / f".{NAME}.{os.getpid()}"

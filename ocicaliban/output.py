@@ -43,6 +43,24 @@ def making(
     say(f"{what}: {done} in {took:.{0 if took >= 10 else 1}f} s{f', {amount(large)}' if large else ''}")
 
 
+@contextlib.contextmanager
+def counting(what: str, total: int, *, say: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
+    """Count up to `total`: what is given is called with a line for each one that is done.
+
+    At a terminal a bar moves, with an estimate; elsewhere `say` gets the lines.
+    """
+    if not _live():
+        yield say
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        task = progress.add_task(what, total=total)
+        yield lambda _: progress.advance(task)
+
+
 def _live() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 

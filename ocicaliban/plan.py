@@ -137,11 +137,14 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
         "": [("", {})],
         "data": [(name, {"data_dir": name, "data_tree": digest}) for name, digest in snapshot.data],
         "requirements": [
-            (label, {"lock": text, "first": number == 0})
-            for number, (label, text) in enumerate(snapshot.requirements)
+            (label, {"lock": text, "first": number == 0}) for number, (label, text) in enumerate(snapshot.requirements)
+        ],
+        "source": [
+            (label, {"source_tree": digest, "last": not label})
+            for label, digest in snapshot.parts or (("", snapshot.source),)
         ],
     }
-    trees = {snapshot.source, *(digest for _, digest in snapshot.data)} - {""}
+    trees = {digest for _, digest in (("", snapshot.source), *snapshot.parts, *snapshot.data)} - {""}
     bottom = base_key(snapshot.base)
     parent = bottom
     layers: list[PlannedLayer] = []

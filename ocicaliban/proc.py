@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
 import shlex
@@ -60,9 +59,16 @@ def in_cgroup2(argv: Sequence[str]) -> tuple[str, ...]:
     return ("podman", "unshare", "unshare", "-mC", "sh", "-c", script, "_", *argv)
 
 
-def _dies_with_us() -> None:
-    # A build step must not go on when we are killed: prctl(PR_SET_PDEATHSIG, SIGTERM).
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+def _dying_with_us() -> Callable[[], None]:
+    """What a child calls so that it ends with us: a build step must not go on when we are killed."""
+    import ctypes  # takes a millisecond, and no container needs it
+
+    libc = ctypes.CDLL(None)
+
+    def dies_with_us() -> None:
+        libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
+
+    return dies_with_us
 
 
 def run(
@@ -126,7 +132,7 @@ def _run(
             errors="replace",
             close_fds=False,  # the lock of a workplace stays with the tool; all else of ours closes by itself
             start_new_session=whole,
-            preexec_fn=None if whole else _dies_with_us,
+            preexec_fn=None if whole else _dying_with_us(),
         )
     except OSError as exc:
         raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
@@ -205,12 +211,13 @@ def waiting(argv: Sequence[str]) -> Iterator[Callable[[float | None], bool]]:
     A Ctrl-C at the terminal does not reach it; it is ended at the end.
     """
     tool(argv[0])
+    dies_with_us = _dying_with_us()
     # What a handler raises while Python forks is lost: signals have to wait until it is done.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
 
     def begin() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        _dies_with_us()
+        dies_with_us()
 
     try:
         child = subprocess.Popen(

@@ -123,12 +123,13 @@ class Progress:
             with contextlib.suppress(OSError):
                 self._display.close()
 
-    def started(self, job: Job, attempt: Attempt) -> None:
-        """The attempt is about to start, or was found running."""
+    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
+        """The attempt is about to start, or was `found` running."""
         self._running[job.id] = (job, attempt)
         if not self._display:
             again = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-            self.say(f"[{job.id}] started{again}: {own_arguments(job)}".removesuffix(": "))
+            what = "still runs" if found else "started"
+            self.say(f"[{job.id}] {what}{again}: {own_arguments(job)}".removesuffix(": "))
 
     def ended(self, job: Job, attempt: Attempt, state: State, *, again: bool) -> None:
         """The attempt, with its status, times and reason, ended; `again` when the job is queued again."""
@@ -207,8 +208,8 @@ def row(job: Job, attempt: Attempt, now: float, width: int, number_width: int) -
     room = max(width - len(head) - len(clock) - 3, 0)
     arguments = own_arguments(job)
     said = printable(logs.last_line(attempt.log)) if attempt.log else ""
-    # The arguments have two fifths, and more where the output leaves it.
-    share = min(cell_len(arguments), max(room * 2 // 5, room - cell_len(said)))
+    # The arguments have half of it, and more where the output leaves it.
+    share = min(cell_len(arguments), max(room // 2, room - cell_len(said)))
     return cut(f"{head} {cut(arguments, share)} {clock} {cut(said, room - share)}", width)
 
 
@@ -273,14 +274,14 @@ class _Display:
         most = max(height - 3, 1)
         shown = running[:most]
         number_width = max((len(str(job.id)) for job, _ in shown), default=0)
-        lines = [Text(row(job, attempt, now, width, number_width), no_wrap=True, end="") for job, attempt in shown]
+        lines = [Text(row(job, attempt, now, width, number_width), no_wrap=True) for job, attempt in shown]
         if len(running) > most:
-            lines.append(Text(cut(f"and {len(running) - most} more", width), style="dim", no_wrap=True, end=""))
+            lines.append(Text(cut(f"and {len(running) - most} more", width), style="dim", no_wrap=True))
         words = counts(state, left)
         done = state.succeeded + state.failed + state.stopped
         bar = min(_BAR, width - len(words) - 1)
         if bar < 5:
-            return Group(*lines, Text(cut(words, width), no_wrap=True, end=""))
+            return Group(*lines, Text(cut(words, width), no_wrap=True))
         last = Table.grid(padding=(0, 1, 0, 0))
         last.add_row(
             ProgressBar(total=max(done + state.queued + len(state.running), 1), completed=done, width=bar),

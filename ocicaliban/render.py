@@ -181,11 +181,13 @@ def _copies(source: Source, to: str) -> list[str]:
             commands.append(f"ln -s {_quoted(entry.digest)} {_quoted(place(entry.path))}")
         elif entry.path in source.whole:
             found.append(_copy(source, [entry.path], place(entry.path)))
-        else:
+        elif entry.path:
             commands.append(f"mkdir -p {_quoted(place(entry.path))}")
     for folder, names in files.items():
         for some in _pieces(names):
             found.append(_copy(source, some, place(folder) + "/"))
+    if commands or not found:
+        commands.insert(0, f"mkdir -p {_quoted(to)}")  # else COPY makes it
     # The folders first: a link may lie in one that holds nothing else.
     made = [f"RUN {json.dumps(['/bin/sh', '-ec', chr(10).join(some)])}" for some in _pieces(commands)]
     return [*made, *found]
@@ -238,7 +240,7 @@ def _run(step: Run) -> str:
         before.append("mkdir -p /dev/oc")
     for name, text in step.files:
         pieces = [text[at : at + _PIECE // 4] for at in range(0, len(text), _PIECE // 4)]
-        before.append(f"for n in $(seq {len(pieces)}); do printf %s \"$1\"; shift; done > /dev/oc/{name}")
+        before.append(f'for n in $(seq {len(pieces)}); do printf %s "$1"; shift; done > /dev/oc/{name}')
         words += pieces
     argv = ["/bin/sh", "-c", "\n".join([*before, step.script]), *(["sh", *words] if words else [])]
     return " ".join(["RUN", *mounts, json.dumps(argv)])

@@ -77,8 +77,8 @@ class State:
     """Where a sweep stands.
 
     `queue` is never changed, only the `position` in it, so that a step costs the same for a hundred jobs and for
-    100,000; `failures` tells how often some of it had failed before. `again` are jobs that failed and have another try,
-    with the number of their failures: they come first, having been submitted before the rest of the queue. `blocked`
+    100,000; `failures` tells how often some of it had failed before. `again` are jobs that have another try, with the
+    number of their failures: they come first, having been submitted before the rest of the queue. `blocked`
     slots share a device with an adopted job. `interrupted` jobs were ended by us before they were done.
 
     The phase is "draining" when nothing more starts and what runs goes on, "stopping" when that was asked to end, and
@@ -137,10 +137,13 @@ class Withdrawn:
 
 @frozen(kw_only=True)
 class Ended:
-    """The job's container ended; `stopped` by somebody else, who meant this job and not the sweep."""
+    """The job's container ended; `stopped` by somebody else, who meant this job and not the sweep.
+
+    A `lost` one is as if it had never been tried: the machine went down with it.
+    """
 
     job: int
-    outcome: Literal["succeeded", "failed", "stopped"]
+    outcome: Literal["succeeded", "failed", "stopped", "lost"]
     reason: str = ""
 
 
@@ -253,6 +256,10 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
         case Ended(outcome="stopped"):
             state = evolve(_without(state, one), stopped=state.stopped + 1)
             actions = (Finish(job=one.job, status="stopped", reason=event.reason),)
+        case Ended(outcome="lost"):
+            state = _without(state, one)
+            state = evolve(state, again=(*state.again, (one.job, one.failures)))
+            actions = (Finish(job=one.job, status="lost", reason=event.reason, again=True),)
         case Ended():
             state, actions = _failed(_without(state, one), one, event.reason)
     state, more = _fill(state)

@@ -33,16 +33,20 @@ from ocicaliban.builder import Inputs
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.indexes import Indexes
 from ocicaliban.lock import Lock, Resolved
-from ocicaliban.model import Base, Plan, Project, Recipe, Snapshot, Tree, Variant
+from ocicaliban.model import Base, Copy, Plan, Project, Recipe, Snapshot, Tree, Variant
 
 
 @frozen(kw_only=True)
 class Planned:
-    """A plan with what executing it needs: the folders of its copy steps, the selected GPUs, the project's indexes."""
+    """A plan with what executing it needs: the trees of its copy steps, the selected GPUs, the project's indexes.
+
+    `read` are the folders that were read for it.
+    """
 
     project: Project
     plan: Plan
     trees: dict[str, Tree]
+    read: tuple[Tree, ...]
     gpus: tuple[gpu.Device, ...]
     indexes: Indexes
 
@@ -66,8 +70,8 @@ class Planned:
         return (self.project.root, *folders, *gpu.spec_dirs(os.environ), *drivers)
 
     def paths(self) -> Iterator[str]:
-        """Everything in the trees, their roots included."""
-        for tree in self.trees.values():
+        """Everything in the folders that were read, these included."""
+        for tree in self.read:
             root = os.path.abspath(tree.root)
             yield root
             for entry in tree.entries:
@@ -98,7 +102,7 @@ def _memo(root: Path, what: str) -> Path:
 def _base(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> Base:
     recipe = next((recipe for recipe in recipes if recipe.name == "base"), None)
     if recipe is None:
-        raise UsageError("the mode lists no recipe 'base'", "put \"base\" first in its list")
+        raise UsageError("the mode lists no recipe 'base'", 'put "base" first in its list')
     given = project.layers.get("base", {})
     values = params.resolve(recipe, given, variant)
     if values["bootstrap"] and "image" in given and values["image"] != recipe.params["image"].default:
@@ -208,6 +212,7 @@ def read(
     mount: bool = False,
     shell_name: str = "",
     settings: Mapping[str, Mapping[str, object]] | None = None,
+    gpu_elsewhere: bool = False,
     resolve: bool = True,
     fresh: bool = False,
     contents: bool = True,
@@ -216,7 +221,8 @@ def read(
     """Read the project in `root` and plan `mode` for it.
 
     A mode with the recipe `shell` gets the one called `shell_name`, or else the user's own. `settings` are parameters
-    of recipes, by the recipe's name, that go before those of the project's configuration.
+    of recipes, by the recipe's name, that go before those of the project's configuration. With `gpu_elsewhere` the
+    image is for a machine with a GPU, whatever this one has.
     Without `resolve` nothing is pulled, made or written: a base that the lock lacks stays unresolved in the plan, and
     the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew. Without `contents` nothing that
     would enter an image is read, neither files nor dependencies: then only the launch of the plan is of use.
@@ -234,7 +240,7 @@ def read(
         recipes = tuple(
             catalog.find(project, "source-mount") if recipe.provides == "source" else recipe for recipe in recipes
         )
-    variant: Variant = "gpu" if gpus else "cpu"
+    variant: Variant = "gpu" if gpus or gpu_elsewhere else "cpu"
     locked = lock.read(root)
     declared = _base(project, recipes, variant)
     base = _locked_base(locked, declared, variant, fresh=fresh)
@@ -248,12 +254,13 @@ def read(
         after = lock.with_jupyter(after, f"{interface}-{variant}", beside)
     if resolve and after != locked:
         _keep(root, after, say)
-    data, source, trees = _trees(project, recipes, command, dirs) if contents else ((), _UNREAD, {})
+    files = _trees(project, recipes, command, dirs) if contents else _Files(source=_UNREAD)
     world = Snapshot(
         variant=variant,
         base=base,
-        source=source,
-        data=data,
+        source=files.source,
+        parts=files.parts,
+        data=files.data,
         requirements=needs.groups,
         cuda_libraries=needs.cuda_libraries,
         jupyter=beside.requirements if beside else "",
@@ -262,7 +269,9 @@ def read(
         shell=shell.package(shell.choose(shell_name, os.environ)) if any(r.name == "shell" for r in recipes) else "",
     )
     plan = plans.plan(project, recipes, mode, world)
-    return Planned(project=project, plan=plan, trees=trees, gpus=gpus, indexes=needs.indexes)
+    return Planned(
+        project=project, plan=plan, trees=files.used_by(plan), read=files.read, gpus=gpus, indexes=needs.indexes
+    )
 
 
 def _locked_base(locked: Lock, declared: Base, variant: Variant, *, fresh: bool) -> Base | None:
@@ -353,10 +362,24 @@ def _jupyter_packages(interface: str, version: str, more: tuple[str, ...]) -> tu
     return package, "jupyter-server>=2", *more
 
 
-def _trees(
-    project: Project, recipes: tuple[Recipe, ...], command: tuple[str, ...], dirs: tuple[str, ...]
-) -> tuple[tuple[tuple[str, str], ...], str, dict[str, Tree]]:
-    """The folders of data with their digests, the source's digest, and all trees by digest."""
+@frozen(kw_only=True)
+class _Files:
+    """What a Snapshot has of folders of data and of the source, the trees by digest, and those that were `read`."""
+
+    data: tuple[tuple[str, str], ...] = ()
+    source: str = ""
+    parts: tuple[tuple[str, str], ...] = ()
+    trees: dict[str, Tree] = field(factory=dict)
+    read: tuple[Tree, ...] = ()
+
+    def used_by(self, plan: Plan) -> dict[str, Tree]:
+        """The trees that the plan's steps copy."""
+        steps = (step for layer in plan.layers for step in layer.steps if isinstance(step, Copy))
+        return {step.tree: self.trees[step.tree] for step in steps if step.tree in self.trees}
+
+
+def _trees(project: Project, recipes: tuple[Recipe, ...], command: tuple[str, ...], dirs: tuple[str, ...]) -> _Files:
+    """Read the folders that the recipes copy."""
     root = project.root
     folders = _folders(project, dirs)
     takes_data = any(recipe.each == "data" for recipe in recipes)
@@ -366,17 +389,25 @@ def _trees(
             f"the mode has no recipe for the folder of data '{folders[0]}'", 'add "data" to its list, before the source'
         )
     secrets = _secret_files(project)
-    trees: dict[str, Tree] = {}
+    read: list[Tree] = []
     data: list[tuple[str, str]] = []
     for name in folders if takes_data else ():
         tree = snapshot.read_tree(root / name, memo=_memo(root, name), never=secrets, ignore=False, top=name)
-        trees[tree.digest] = tree
+        read.append(tree)
         data.append((name, tree.digest))
+    trees = {tree.digest: tree for tree in read}
     if not any(recipe.name == "source-copy" for recipe in recipes):
-        return tuple(data), "", trees
+        return _Files(data=tuple(data), trees=trees, read=tuple(read))
     tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(folders), never=secrets)
     _is_in(tree, command, folders)
-    return tuple(data), tree.digest, {**trees, tree.digest: tree}
+    parts = snapshot.parts(tree)
+    return _Files(
+        data=tuple(data),
+        source=tree.digest,
+        parts=tuple((label, part.digest) for label, part in parts),
+        trees=trees | {part.digest: part for part in (tree, *(part for _, part in parts))},
+        read=(*read, tree),
+    )
 
 
 def _tuple(value: object) -> tuple[str, ...]:

@@ -20,6 +20,8 @@ from ocicaliban import git, paths
 
 Value = dict[str, Any]
 
+_TRIES = 20
+
 
 def _folder() -> Path:
     return paths.state() / "runs"
@@ -28,18 +30,16 @@ def _folder() -> Path:
 class Entry:
     """The file of one run, with the lock on it; `value` is what it holds."""
 
-    def __init__(self, file: IO[str], value: Value) -> None:
+    def __init__(self, file: IO[bytes], value: Value) -> None:
         self._file = file
         self.value = value
 
     def write(self, **more: object) -> None:
         """Add to what the file holds. Raises OSError where it cannot be written."""
         self.value |= more
-        # In place: the lock is on this very file. Whoever finds half of it waits for the lock first.
-        self._file.seek(0)
-        self._file.truncate()
-        json.dump(self.value, self._file)
-        self._file.flush()
+        # In place, since the lock is on this very file; nothing of it is away meanwhile, should we be killed.
+        number = self._file.fileno()
+        os.ftruncate(number, os.pwrite(number, json.dumps(self.value).encode("ascii"), 0))
 
     def ended(self, exit_code: int) -> None:
         """The run is over, and the file another's to take up."""
@@ -52,12 +52,12 @@ def begin(key: str, value: Value) -> Entry:
     """Make the file of a run that has just started. Raises OSError where that cannot be."""
     folder = _folder()
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    new = folder / f"{key}.new"
-    file = open(new, "w", encoding="utf-8", opener=_private)  # noqa: SIM115 - open as long as we run
+    new = folder / f"{time.time_ns():020}-{key}.new"  # in the order in which they began
+    file = open(new, "wb", opener=_private)  # noqa: SIM115 - open as long as we run
     fcntl.flock(file, fcntl.LOCK_EX)
     entry = Entry(file, value)
     entry.write(key=key, started=time.time())
-    new.rename(folder / f"{key}.json")  # not before it is locked: without a lock a run is over
+    new.rename(new.with_suffix(".json"))  # not before it is locked: without a lock a run is over
     return entry
 
 
@@ -91,23 +91,34 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
+def _read(file: IO[bytes]) -> Value | None:
+    """What the file holds; None for half of it, which a full disk may have left as well."""
+    file.seek(0)
+    try:
+        value = json.load(file)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
 def taken() -> Iterator[tuple[Value, bool]]:
     """What the files tell, and whether the run goes on; the file of one that is over is removed after it was used.
 
     So whoever stops in the middle has lost nothing, and has to bear that it sees the same run twice.
     """
     for path in sorted(_folder().glob("*.json")):
-        with contextlib.suppress(OSError), open(path, encoding="utf-8") as file:
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            tries = _TRIES
             try:
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
                 goes_on = False
             except BlockingIOError:
                 goes_on = True
-            try:
-                value = json.load(file)
-            except ValueError:
-                value = None  # being written just now, or of a full disk
-            if isinstance(value, dict):
+            value = _read(file)
+            while value is None and goes_on and (tries := tries - 1):
+                time.sleep(0.01)  # it is being written just now
+                value = _read(file)
+            if value is not None:
                 yield value, goes_on
             if not goes_on:
                 path.unlink(missing_ok=True)

@@ -23,6 +23,15 @@ _NO_LOGIN = "Getting metadata from plugin failed"
 """How gRPC says that google-auth could make no token of the credentials."""
 
 
+LOG_IN = "gcloud auth application-default login, or --cloud-key FILE with a service account's key"
+"""What to do where the credentials are none."""
+
+
+def no_login(message: str) -> str:
+    """Why no token could be made of the credentials, where that is what a message of gRPC says; else nothing."""
+    return message.partition("with error: ")[2] or message if _NO_LOGIN in message else ""
+
+
 def judge(code: str, message: str) -> Verdict:
     """What a create that failed with this gRPC status code (by its name) means.
 
@@ -39,8 +48,6 @@ def judge(code: str, message: str) -> Verdict:
 def remedy(code: str, message: str, project: str, region: str) -> str:
     """What to do about a refusal."""
     low = message.lower()
-    if _NO_LOGIN in message:
-        code = "UNAUTHENTICATED"
     if code == "RESOURCE_EXHAUSTED":
         quotas = f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
         return f"ask for the quota in {region} at {quotas}, or take another machine, accelerator or --region"
@@ -53,7 +60,7 @@ def remedy(code: str, message: str, project: str, region: str) -> str:
             f"ask the owner of the project {project} for the role roles/aiplatform.user, or choose another --project-id"
         )
     if code == "UNAUTHENTICATED":
-        return "gcloud auth application-default login, or --cloud-key FILE with a service account's key"
+        return LOG_IN
     if code == "NOT_FOUND":
         return f"are the project {project} and the region {region} what you meant?"
     if "machine type" in low:

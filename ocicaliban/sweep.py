@@ -40,6 +40,7 @@ _SAME_KEYPRESS = 0.2
 """Seconds in which a signal that comes again is the same one: `timeout` sends each of its own twice."""
 _PATIENCE = 1.0
 _TICK = 0.25
+_DOWN = "the machine went down while it ran"
 
 
 @frozen(kw_only=True)
@@ -83,8 +84,8 @@ class Show(Protocol):
     live: bool
     """Whether `tick` wants to be called several times a second."""
 
-    def started(self, job: Job, attempt: Attempt) -> None:
-        """The attempt is about to start, or was found running."""
+    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
+        """The attempt is about to start, or was `found` running."""
 
     def ended(self, job: Job, attempt: Attempt, state: schedule.State, *, again: bool) -> None:
         """The attempt, with its status, times and reason, ended; `again` when the job is queued again."""
@@ -204,6 +205,10 @@ class _Left:
     failures: Mapping[int, int] = field(factory=dict)
 
 
+def _jobs(count: int) -> str:
+    return "1 job" if count == 1 else f"{count} jobs"
+
+
 class _Sweep:
     """One run of a submission. All but the starting, signalling and removing happens in the caller's thread."""
 
@@ -222,6 +227,7 @@ class _Sweep:
         self._handles: dict[str, int] = {}
         self._signals: dict[int, Literal["TERM", "KILL"]] = {}
         self._started: set[str] = set()
+        self._adopted: set[str] = set()
         self._results: dict[int, Ended] = {}
         self._deadline: float | None = None
         self._interrupted = 0
@@ -274,7 +280,7 @@ class _Sweep:
             if there is None:
                 lost = "its container is gone"
             elif there.state == "exited" and there.exit_code is None:
-                lost = "the machine went down while it ran"
+                lost = _DOWN
             elif there.state == "created":
                 lost = "it was never started, since ocicaliban was killed"
             if lost:
@@ -304,8 +310,9 @@ class _Sweep:
             fail_fast=self._options.fail_fast,
         )
         for one in left.running:
-            self._note(one)
+            self._note(one, found=True)
             self._started.add(one.attempt.handle)
+            self._adopted.add(one.attempt.handle)
             self._target.watch(one.attempt.handle)
         self._act(actions)
 
@@ -330,6 +337,8 @@ class _Sweep:
         self._state, actions = schedule.step(self._state, event)
         if before == "going" and self._state.phase == "draining":
             self._show.say("note: podman starts no container, so that the other jobs are left queued")
+        if before == "going" and self._state.phase == "stopping" and not self._interrupted:
+            self._show.say(f"--fail-fast: {_jobs(len(self._state.running))} asked to end, the others are left queued")
         self._act(actions)
 
     def _act(self, actions: tuple[schedule.Action, ...]) -> None:
@@ -346,10 +355,10 @@ class _Sweep:
                 case schedule.Finish():
                     self._finish(action)
 
-    def _note(self, one: _Under) -> None:
+    def _note(self, one: _Under, *, found: bool = False) -> None:
         self._under[one.job.id] = one
         self._handles[one.attempt.handle] = one.job.id
-        self._show.started(one.job, one.attempt)
+        self._show.started(one.job, one.attempt, found=found)
 
     # --- starting -------------------------------------------------------------------------------------------------
 
@@ -387,6 +396,9 @@ class _Sweep:
         self._step(schedule.Started(job=one.job.id))
         if asked := self._signals.get(one.job.id):
             self._signal(one.job.id, asked)
+        if self._recorded(one).status != "running":
+            # Somebody stopped it when there was no container yet to send a signal to.
+            self._signal(one.job.id, "KILL")
 
     def _on_refusal(self, one: _Under, reason: str) -> None:
         self._results[one.job.id] = Ended(handle=one.attempt.handle, ended=time.time())
@@ -422,13 +434,19 @@ class _Sweep:
     def _on_settled(self, one: _Under, ended: Ended) -> None:
         self._results[one.job.id] = ended
         reason = why(ended.exit_code, oom_killed=ended.oom_killed)
-        outcome: Literal["succeeded", "failed", "stopped"] = "failed" if reason else "succeeded"
-        (job,) = self._history.jobs(ids=[one.job.id])
-        recorded = next(each for each in job.attempts if each.number == one.attempt.number)
+        outcome: Literal["succeeded", "failed", "stopped", "lost"] = "failed" if reason else "succeeded"
+        if ended.exit_code is None and one.attempt.handle in self._adopted:
+            outcome, reason = "lost", _DOWN
+        recorded = self._recorded(one)
         if recorded.status != "running":  # somebody else has put its end on record
             outcome = "succeeded" if recorded.status == "succeeded" else "stopped"
             reason = recorded.reason
         self._step(schedule.Ended(job=one.job.id, outcome=outcome, reason=reason))
+
+    def _recorded(self, one: _Under) -> Attempt:
+        """The attempt as it is on record now."""
+        (job,) = self._history.jobs(ids=[one.job.id])
+        return next(each for each in job.attempts if each.number == one.attempt.number)
 
     def _finish(self, action: schedule.Finish) -> None:
         one, result = self._under.pop(action.job), self._results.pop(action.job)
@@ -500,8 +518,7 @@ class _Sweep:
             self._inbox.put(functools.partial(self._interrupt, number))
 
     def _interrupt(self, number: int) -> None:
-        count = len(self._state.running)
-        jobs = "1 job" if count == 1 else f"{count} jobs"
+        jobs = _jobs(len(self._state.running))
         if not self._interrupted:
             self._show.say(f"interrupted: {jobs} asked to end; once more kills")
         else:

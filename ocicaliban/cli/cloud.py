@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
-import os
+import re
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Module, NoCache
-from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.errors import UsageError
 
 if TYPE_CHECKING:
     from ocicaliban.experiment import Sweep
-    from ocicaliban.model import Launch, Submission
-    from ocicaliban.session import Planned
-    from ocicaliban.targets.vertex import Service
-    from ocicaliban.vertex import Options
 
 _MANY = 1000
 """So many jobs may be an accident."""
@@ -49,7 +43,8 @@ def cloud(
     ] = None,
     name: Annotated[str, typer.Option("--name", help="The jobs' names begin with it (default: the group).")] = "",
     output_dir: Annotated[
-        str, typer.Option("--output-dir", metavar="gs://...", help="Where each job's /out goes, in a folder of its own.")
+        str,
+        typer.Option("--output-dir", metavar="gs://...", help="Where each job's /out goes, in a folder of its own."),
     ] = "",
     to: Annotated[
         str, typer.Option("--to", metavar="REPOSITORY", help="Where the image is pushed to, as in `ocicaliban push`.")
@@ -74,3 +69,75 @@ def cloud(
     debug: Debug = False,
 ) -> None:
     """Build the image, push it and submit MODULE to Vertex AI; arguments after -- go to the script."""
+    from ocicaliban import clouds, groups, vertex
+    from ocicaliban.cli import start, submitting
+    from ocicaliban.cli.experiment import read
+    from ocicaliban.targets import vertex as service
+
+    start.require_user()
+    if not module and mode == "cloud" and not image_tag:
+        raise UsageError("cloud needs a MODULE", "ocicaliban cloud trainer.train -- --lr 0.1")
+    points = read(experiment_config) if experiment_config else None
+    if group:
+        groups.check(group)
+    region = region or clouds.REGION
+    machine, doubts = vertex.machine(machine_type, gpu_spec, tpu_spec, region, force)
+    options = vertex.Options(
+        machine=machine,
+        replicas=replicas,
+        boot_disk=boot_disk,
+        spot=spot,
+        timeout=_seconds(timeout),
+        restarts=max_restarts,
+        service_account=service_account,
+        network=network,
+        output=output_dir,
+        labels=tuple(map(_label, label or ())),
+        name=name,
+    )
+    for doubt in doubts:
+        start.say(f"warning: {doubt}")
+    asked = submitting.Submitting(
+        mode=mode, module=module, project_id=project_id, region=region, repository=to, image_tag=image_tag, group=group,
+        extras=tuple(extras or ()), dirs=tuple(dirs or ()), no_cache=no_cache, cloud_key=cloud_key,
+        tls_verify=tls_verify, gpu=bool(gpu_spec),
+    )  # fmt: skip
+    args: tuple[str, ...] = context.obj.script
+    submitting.check(points, options, args, asked)
+    if dry_run:
+        submitting.dry_run(asked, options, points, args)
+        return
+    service.preload()  # seconds, which are not felt while the image is built and pushed
+    _ask(points, yes)
+    raise typer.Exit(submitting.submit(asked, options, points, args))
+
+
+_TIME = re.compile(r"(\d+)([dhms]?)")
+_SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
+
+
+def _seconds(text: str) -> int | None:
+    if not text:
+        return None
+    match = _TIME.fullmatch(text)
+    if match is None or not int(match[1]):
+        raise UsageError(f"--timeout {text}: not a length of time", "for example 12h, 90m or 3600")
+    return int(match[1]) * _SECONDS[match[2]]
+
+
+def _label(text: str) -> tuple[str, str]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--label {text}: no KEY=VALUE", "for example --label team=vision")
+    return key, value
+
+
+def _ask(points: Sweep | None, yes: bool) -> None:
+    from ocicaliban import experiment
+
+    count = experiment.count(points) if points else 1
+    if count <= _MANY or yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError(f"{count} jobs are many", "--yes, if you mean it")
+    typer.confirm(f"submit {count} jobs?", abort=True, err=True)

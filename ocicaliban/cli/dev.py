@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +41,7 @@ def vertex_emulator(
     Prints the environment variables to set in the shell that shall use it. Jobs run with podman. docs/vertex.md tells
     what the real service does otherwise.
     """
+    import shlex
     import signal
     import threading
 
@@ -59,12 +59,11 @@ def vertex_emulator(
         raise UsageError(f"--faults: there is no file {faults}", "make it first, empty if nothing shall go wrong yet")
     place = Path(folder).expanduser().absolute() if folder else paths.state() / "vertex-emulator"
     place.mkdir(parents=True, exist_ok=True, mode=0o700)
-    order = ordered.Order(file=Path(faults) if faults else None)
-    order.now()  # what is wrong in the file is told here, not to a client
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
+    order = ordered.Order(file=Path(faults) if faults else None, say=say)
     emulator = Emulator(
         folder=place,
         gcs=Path(gcs).expanduser().absolute() if gcs else place / "gcs",

@@ -34,12 +34,12 @@ def status(
     debug: Debug = False,
 ) -> None:
     """Show the newest jobs and what became of them."""
-    from ocicaliban import attend, history
+    from ocicaliban import history, origin
     from ocicaliban.cli.start import say
 
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other")
-    user = "" if all_users else attend.user()
+    user = "" if all_users else origin.user()
     with history.open(say=say) as known:
         if watch:
             _watch(known, group, user, max(max_jobs, 0))
@@ -57,8 +57,9 @@ def status(
 def _looked_at(known: History, group: str, user: str, newest: int) -> tuple[Job, ...]:
     """The jobs that are asked for, after a look at what really runs. Raises UsageError for an unknown group."""
     from ocicaliban import attend
+    from ocicaliban.cli.start import say
 
-    attend.catch_up(known)
+    attend.catch_up(known, say)
     jobs = known.jobs(group=group, user=user, newest=newest)
     if group and not jobs:
         raise _no_group(known, group, user)
@@ -121,14 +122,14 @@ def logs(
     from ocicaliban.model import ENDED
 
     with history.open(say=say) as known:
-        attend.catch_up(known)
+        attend.catch_up(known, say)
         [found] = _jobs(known, [job])
         while follow and not found.attempts and found.status not in ENDED:
             time.sleep(_EVERY)
             [found] = _jobs(known, [job])
 
         def goes_on() -> bool:
-            attend.catch_up(known)
+            attend.catch_up(known, say)
             [now] = _jobs(known, [job])
             return any(each.number == chosen.number and each.status == "running" for each in now.attempts)
 
@@ -161,16 +162,16 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Stop jobs: those that run get SIGTERM, and SIGKILL ten seconds later; those that wait are not started."""
-    from ocicaliban import attend, history, listing
+    from ocicaliban import attend, history, listing, origin
     from ocicaliban.cli.start import say
 
     if bool(jobs) == bool(group):
         raise UsageError("say which jobs to stop", "their numbers, or --group GROUP")
     with history.open(say=say) as known:
-        attend.catch_up(known)
-        found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=attend.user())
+        attend.catch_up(known, say)
+        found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=origin.user())
         if not found:
-            raise _no_group(known, group, attend.user())
+            raise _no_group(known, group, origin.user())
         going = listing.unfinished(found)
         if dry_run:
             for job in going:

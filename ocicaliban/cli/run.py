@@ -65,7 +65,10 @@ def run(
 
     if not experiment_config:
         for option, given in (
-            *(("--jobs", jobs), ("--gpus-per-job", gpus_per_job), ("--fail-fast", fail_fast), ("--retries", retries)),
+            ("--jobs", jobs is not None),
+            ("--gpus-per-job", gpus_per_job is not None),
+            ("--fail-fast", fail_fast),
+            ("--retries", retries),
         ):
             if given:
                 raise UsageError(f"{option} is for many jobs", "give a sweep file: --experiment-config sweep.json")
@@ -100,11 +103,13 @@ def run(
         retries=retries,
         out=out,
     )
-    if recorded != Recorded():
+    if points or recorded != Recorded():
         from ocicaliban.cli import sweeps
 
-        sweeps.check(recorded, asked)
+        sweeps.check(recorded, asked, many=points is not None)
     ready = start.ready(asked)
+    if points:
+        sweeps.places(ready.devices, recorded)  # a wrong number is told before anything is built
     args = context.obj.script
     if not (image_id or args or _starts(ready.planned)):
         hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
@@ -136,6 +141,8 @@ def _run(
     What the history shall know is left in a file (see `spool`), and made when podman is under way: nothing may come
     between a user and a run of which nothing has changed.
     """
+    from attrs import asdict
+
     from ocicaliban import podman, spool
     from ocicaliban.cli import start
 
@@ -144,9 +151,8 @@ def _run(
     told: dict[str, object] = {}
 
     def value() -> dict[str, object]:
-        from ocicaliban.cli import sweeps
-
-        told.update(sweeps.told(ready, image))
+        # Its group is named when it gets its number.
+        told["submission"] = asdict(ready.submission(image, "", start.Recorded(), alone=True))
         return told | {"args": list(args), "handle": command.name}
 
     return spool.recorded(

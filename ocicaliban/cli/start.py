@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import asdict, evolve, field, frozen
 
-from ocicaliban import builder, gpu, hot, paths, podman, proc, record, session, snapshot, store
+from ocicaliban import builder, gpu, hot, origin, paths, podman, proc, record, session, snapshot, store
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Image
+from ocicaliban.model import Image, Submission
 from ocicaliban.session import Planned
 
 
@@ -171,6 +172,29 @@ class Ready:
         )
         whole = (argv[0], *options, *argv[1:])
         return Command(argv=whole, name=name, key=key, args=args, options=options, script=script)
+
+    def submission(self, image: Image, group: str, wanted: Recorded, *, alone: bool = False) -> Submission:
+        """What the history shall know of a `run`; nothing secret, and not git's part (see `origin.with_git`)."""
+        asked, plan = self.asked, self.planned.plan
+        launch = plan.launch
+        if asked.image_id and (entry := podman.entry_command(self.planned.project.root, asked.module)):
+            launch = evolve(launch, command=entry)
+        given = shlex.join(podman.without_values(podman.words(asked.podman_args)))
+        options = {**asdict(evolve(asked, podman_args=given, dry_run=False)), **asdict(wanted)}
+        if wanted.out:
+            options["out"] = os.path.abspath(wanted.out)
+        return Submission(
+            group=group,
+            user=origin.user(),
+            host=origin.host(),
+            project=str(self.planned.project.root),
+            mode=plan.mode,
+            module=asked.module,
+            image=image.id,
+            plan_key="" if asked.image_id else plan.key,
+            launch=launch,
+            options={**options, **({origin.ALONE: True} if alone else {})},
+        )
 
     def keep(self, argv: list[str], image: Image, command: Command, job: Mapping[str, object] | None = None) -> None:
         """Put on record what was built, and let `hot` replay the command line `argv` if it may; when time allows.

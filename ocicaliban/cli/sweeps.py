@@ -8,12 +8,11 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, evolve
+from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, podman, proc, schedule, session, store, sweep
+from ocicaliban import attend, gpu, groups, origin, podman, proc, schedule, session, store, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.errors import UsageError, nearest
@@ -49,17 +48,21 @@ def limit_options(wanted: Recorded) -> tuple[str, ...]:
     return options
 
 
-def check(wanted: Recorded, asked: Asked) -> None:
-    """Raise UsageError for what cannot be, or not here, before anything is done."""
+def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
+    """Raise UsageError for what cannot be, or not here, before anything is done; `many` tells that it is a sweep."""
     if wanted.group:
         groups.check(wanted.group)
     if wanted.retries < 0:
         raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
-    if any(word == "--name" or word.startswith("--name=") for word in podman.words(asked.podman_args)):
-        raise UsageError(
-            "--podman-args: --name is ours to give to jobs", "leave it out; `ocicaliban status` finds them"
-        )
+    if many or wanted.numbered:
+        _check_given(podman.words(asked.podman_args))
     local.check_limits(limits(wanted), _controllers)
+
+
+def _check_given(given: tuple[str, ...]) -> None:
+    """Raise UsageError for options for podman that the target would refuse, when the jobs are on record already."""
+    local.check_given(given)
+    podman.require_values(given, os.environ)
 
 
 def _controllers() -> tuple[str, ...]:
@@ -68,39 +71,8 @@ def _controllers() -> tuple[str, ...]:
     return tuple(controllers) if version == "v2" else ()
 
 
-def submission(ready: Ready, image: Image, group: str, wanted: Recorded, *, alone: bool = False) -> Submission:
-    """What the history shall know of a `run`; nothing secret, and no git yet, which takes a while."""
-    asked = ready.asked
-    plan = ready.planned.plan
-    launch = plan.launch
-    if asked.image_id and (entry := podman.entry_command(ready.planned.project.root, asked.module)):
-        launch = evolve(launch, command=entry)
-    kept = evolve(asked, podman_args=shlex.join(podman.without_values(podman.words(asked.podman_args))), dry_run=False)
-    options: dict[str, Any] = {**asdict(kept), **asdict(wanted), **({attend.ALONE: True} if alone else {})}
-    if wanted.out:
-        options["out"] = os.path.abspath(wanted.out)
-    return Submission(
-        group=group,
-        user=attend.user(),
-        host=attend.host(),
-        project=str(ready.planned.project.root),
-        mode=plan.mode,
-        module=asked.module,
-        image=image.id,
-        plan_key="" if asked.image_id else plan.key,
-        launch=launch,
-        options=options,
-    )
-
-
-def _with_git(made: Submission) -> Submission:
-    from ocicaliban import git
-
-    commit, dirty = git.head(Path(made.project))
-    return evolve(made, commit=commit, dirty=dirty)
-
-
-def _places(devices: tuple[gpu.Device, ...], wanted: Recorded) -> tuple[schedule.Slot, ...]:
+def places(devices: tuple[gpu.Device, ...], wanted: Recorded) -> tuple[schedule.Slot, ...]:
+    """Where the jobs run: so many at a time, on so many GPUs each. Raises UsageError where that cannot be."""
     return schedule.slots([device.qualified for device in devices], wanted.jobs, wanted.gpus_per_job)
 
 
@@ -111,25 +83,25 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
     """Run a job for each point of a sweep; returns the exit code."""
     from ocicaliban import experiment, history
 
-    places = _places(ready.devices, wanted)
+    slots = places(ready.devices, wanted)
     with history.open(say=say) as known:
         image = ready.image()
         if not ready.asked.image_id:
             start.record_built(ready.planned)
         name = wanted.group or groups.new(ready.planned.project.root)
-        made = _with_git(submission(ready, image, name, wanted))
+        made = origin.with_git(ready.submission(image, name, wanted))
         say(ready.said)
         count = experiment.count(points)
-        at_once = min(len(places), count)
+        at_once = min(len(slots), count)
         say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
         made = known.submit(made, experiment.specs(points, args))
-        return _carry_out(known, made, places, ready.devices, ready.given, wanted, sweep.run)
+        return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
 
 
 def _carry_out(
     known: History,
     made: Submission,
-    places: tuple[schedule.Slot, ...],
+    slots: tuple[schedule.Slot, ...],
     devices: tuple[gpu.Device, ...],
     given: tuple[str, ...],
     wanted: Recorded,
@@ -139,21 +111,15 @@ def _carry_out(
 
     setup = local.Setup(image=made.image, launch=made.launch, limits=limits(wanted), given=given)
     options = sweep.Options(
-        places=places, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
+        places=slots, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
     )
-    with service.connected(made.image) as podmans, progress.Progress(places=len(places)) as show:
+    with service.connected(made.image) as podmans, progress.Progress(places=len(slots)) as show:
         outcome = how(known, made, functools.partial(local.LocalTarget, podmans, setup), options, show)
     say("\n".join(progress.summary(made.group, outcome, show.failed)))
     return outcome.exit_code
 
 
 # --- one job, at our terminal ---
-
-
-def told(ready: Ready, image: Image) -> dict[str, object]:
-    """What the history shall know of a run at our terminal that gets its number later (see `spool`)."""
-    made = submission(ready, image, "", Recorded(), alone=True)
-    return {"submission": asdict(made)}
 
 
 def run_numbered(
@@ -167,7 +133,7 @@ def run_numbered(
 
     with history.open(say=say) as known:
         name = wanted.group or groups.new(ready.planned.project.root)
-        made = known.submit(_with_git(submission(ready, image, name, wanted, alone=True)), [JobSpec(args=args)])
+        made = known.submit(origin.with_git(ready.submission(image, name, wanted, alone=True)), [JobSpec(args=args)])
         with sweep.owned(made):
             [job] = known.jobs(submission=made.id)
             out = sweep.results(job, wanted.out)
@@ -195,9 +161,9 @@ def run_numbered(
 
 def _of_group(known: History, group: str) -> tuple[Submission, ...]:
     """Our submissions of a group. Raises UsageError where there is none."""
-    found = known.submissions(group=group, user=attend.user())
+    found = known.submissions(group=group, user=origin.user())
     if not found:
-        names = [each.name for each in known.groups(user=attend.user())]
+        names = [each.name for each in known.groups(user=origin.user())]
         raise UsageError(f"there is no group '{group}'", nearest(group, names))
     return found
 
@@ -220,9 +186,11 @@ def resume(group: str) -> int:
         left: list[Submission] = []
         for one in _of_group(known, group):
             counts = known.counts(submission=one.id)
-            if not counts["queued"] + counts["running"] or one.options.get(attend.ALONE):
+            if not counts["queued"] + counts["running"] or origin.alone(one):
                 continue
-            if one.host != attend.host():
+            if one.target == "vertex":
+                left.append(one)
+            elif one.host != origin.host():
                 say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
             elif sweep.is_run(one):
                 say(f"note: another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
@@ -236,13 +204,25 @@ def resume(group: str) -> int:
 
 
 def _resumed(known: History, made: Submission) -> int:
+    if made.target == "vertex":
+        return _resumed_in_cloud(known, made)
     asked, wanted = _again(made.options)
     devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if made.launch.devices else ()
     _check_image(made)
     counts = known.counts(submission=made.id)
     say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
     given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
-    return _carry_out(known, made, _places(devices, wanted), devices, given, wanted, sweep.resume)
+    return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
+
+
+def _resumed_in_cloud(known: History, made: Submission) -> int:
+    from ocicaliban import clouds
+    from ocicaliban.cli import submitting
+
+    if not known.counts(submission=made.id)["queued"]:
+        say(f"note: {made.group}: all jobs are with Vertex AI: ocicaliban status --group {made.group}")
+        return 0
+    return submitting.send(known, made, submitting.again(made)[1], clouds.service(made))
 
 
 def _check_image(made: Submission) -> None:
@@ -261,7 +241,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
     with history.open(say=say) as known:
         attend.catch_up(known)
         _of_group(known, group)
-        jobs = known.jobs(group=group, user=attend.user(), statuses=sorted(wanted))
+        jobs = known.jobs(group=group, user=origin.user(), statuses=sorted(wanted))
         if dry_run:
             for job in jobs:
                 print(
@@ -272,15 +252,31 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         if dry_run or not jobs:
             return 0
         before: dict[int, list[Job]] = {}
+        codes = []
         for job in jobs:
             before.setdefault(job.submission.id, []).append(job)
+        for old in [some[0].submission for some in before.values() if some[0].submission.target == "vertex"]:
+            codes.append(_resubmitted_to_cloud(known, old, before.pop(old.id), rebuild))
         plans = [_renewed(some[0].submission, rebuild) for some in before.values()]
-        codes = []
         for (made, devices, given, how), some in zip(plans, before.values(), strict=True):
             made = known.resubmit(made, [job.id for job in some])
             say(f"{group}: {len(some)} job{'s' if len(some) > 1 else ''} again")
-            codes.append(_carry_out(known, made, _places(devices, how), devices, given, how, sweep.run))
+            codes.append(_carry_out(known, made, places(devices, how), devices, given, how, sweep.run))
         return next((code for code in codes if code), 0)
+
+
+def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebuild: bool) -> int:
+    from ocicaliban import clouds
+    from ocicaliban.cli import submitting
+
+    asked, options = submitting.again(old)
+    made, at = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host()), clouds.service(old)
+    if rebuild:
+        _enter(old)
+        fresh, at, options = submitting.prepared(asked, options)
+        made = evolve(fresh, group=old.group)
+    made = known.resubmit(made, [job.id for job in jobs])
+    return submitting.send(known, made, options, at)
 
 
 _Renewed = tuple[Submission, tuple[gpu.Device, ...], tuple[str, ...], Recorded]
@@ -292,22 +288,27 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     Raises OcicalibanError where that image or project is not there any more.
     """
     asked, wanted = _again(old.options)
-    options = {name: value for name, value in old.options.items() if name != attend.ALONE}
-    renewed = evolve(old, id=0, created=0.0, user=attend.user(), host=attend.host(), options=options)
+    options = {name: value for name, value in old.options.items() if name != origin.ALONE}
+    renewed = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host(), options=options)
     given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
-    podman.require_values(given, os.environ)
+    _check_given(given)
     if not rebuild:
         _check_image(old)
         devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if old.launch.devices else ()
         return renewed, devices, given, wanted
+    _enter(old)
+    ready = start.ready(evolve(asked, image_id=""))
+    image = ready.image()
+    start.record_built(ready.planned)
+    fresh = ready.submission(image, old.group, wanted)
+    return origin.with_git(evolve(fresh, options=options)), ready.devices, given, wanted
+
+
+def _enter(old: Submission) -> None:
+    """Go to the folder of a submission's project. Raises UsageError where it cannot be entered."""
     try:
         os.chdir(old.project)
     except OSError as exc:
         raise UsageError(
             f"the project's folder {old.project} cannot be entered: {exc.strerror}", "is it moved?"
         ) from exc
-    ready = start.ready(evolve(asked, image_id=""))
-    image = ready.image()
-    start.record_built(ready.planned)
-    fresh = submission(ready, image, old.group, wanted)
-    return _with_git(evolve(fresh, options=options)), ready.devices, given, wanted

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import tomllib
 from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -74,27 +75,43 @@ _EXAMPLES = {float: "0.1", int: "7", bool: "true", str: '"deadline"', tuple: '["
 
 
 class Order:
-    """The faults in force: given at the start, or in a file that is read again whenever it changes."""
+    """The faults in force: given at the start, or in a file that is read again whenever it changes.
 
-    def __init__(self, faults: Faults | None = None, file: Path | None = None) -> None:
-        self._faults = faults or Faults()
+    Raises UsageError for a file that is wrong from the start; of one that becomes so, `say` gets a line.
+    """
+
+    def __init__(
+        self, faults: Faults | None = None, file: Path | None = None, say: Callable[[str], None] = lambda _: None
+    ) -> None:
         self._file = file
+        self._say = say
         self._stamp: tuple[int, int] | None = None
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._creates: deque[float] = deque()
+        self._faults = faults or Faults()
+        if file is not None and file.exists():
+            self._faults = self._read(file)
 
     def now(self) -> Faults:
-        """The faults of this moment; a file that is gone leaves them as they are."""
+        """The faults of this moment; a file that is gone or wrong leaves them as they are."""
         if self._file is not None:
-            try:
-                stat = self._file.stat()
-                if (stat.st_mtime_ns, stat.st_size) != self._stamp:
-                    self._faults = parse(self._file.read_text(encoding="utf-8"), str(self._file))
-                    self._stamp = (stat.st_mtime_ns, stat.st_size)
-            except FileNotFoundError:
-                pass
+            with self._lock:
+                try:
+                    self._faults = self._read(self._file)
+                except FileNotFoundError:
+                    pass
+                except UsageError as fault:
+                    self._say(f"error: {fault.message}; the faults stay as they were")
         return self._faults
+
+    def _read(self, file: Path) -> Faults:
+        stat = file.stat()
+        stamp = (stat.st_mtime_ns, stat.st_size)
+        if stamp == self._stamp:
+            return self._faults
+        self._stamp = stamp
+        return parse(file.read_text(encoding="utf-8"), str(file))
 
     def set(self, faults: Faults) -> None:
         """Order other faults, from the next request on."""

@@ -20,7 +20,7 @@ from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJ
 from google.protobuf import field_mask_pb2, json_format
 from google.rpc import code_pb2
 
-from ocicaliban import gpu, paths, podman, proc
+from ocicaliban import gpu, paths, podman, proc, session
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.filters import Fields, Test
 from ocicaliban.errors import OcicalibanError
@@ -217,7 +217,7 @@ class _Gpus:
     """The GPUs of this machine, handed out to one replica at a time; where there are too few a replica has all."""
 
     def __init__(self) -> None:
-        self._free = list(gpu.select(gpu.discover(gpu.spec_dirs(os.environ)).devices, None)) if _any_gpu() else []
+        self._free = list(_gpus_here())
         self._all = len(self._free)
         self._changed = threading.Condition()
 
@@ -235,11 +235,12 @@ class _Gpus:
             self._changed.notify_all()
 
 
-def _any_gpu() -> bool:
+def _gpus_here() -> tuple[gpu.Device, ...]:
+    """The GPUs that CDI offers; a spec that is of no use offers none, as for a job without."""
     try:
-        return bool(gpu.choose(gpu.discover(gpu.spec_dirs(os.environ)), None, None))
+        return session.choose_gpus(None, None)
     except OcicalibanError:
-        return False
+        return ()
 
 
 @frozen(kw_only=True)
@@ -256,6 +257,8 @@ class Runner:
     def __init__(
         self, ledger: Ledger, order: Order, gcs: Path, logs: Path, parallel: int, registries: tuple[str, ...] = ()
     ) -> None:
+        if parallel:
+            proc.tool("podman")
         self._ledger = ledger
         self._order = order
         self._gcs = gcs
@@ -315,7 +318,7 @@ class Runner:
             self._ledger.move(entry, JobState.JOB_STATE_RUNNING)
             run.go()
             # All replicas again when one was restarted: only where the job asks for it.
-            again = run.start_over
+            again = run.start_over and not entry.cancelled.is_set() and not self._stopping.is_set()
         return run.failure
 
     def _pull(self, image: str) -> Failure | None:
@@ -350,6 +353,7 @@ class _Run:
         self._stopping = stopping
         self._over = threading.Event()
         self._lock = threading.Lock()
+        self._succeeded = 0
 
     def go(self) -> None:
         """Start them all and return when all have ended; the first that fails, a timeout or a cancel ends the rest."""
@@ -367,6 +371,8 @@ class _Run:
                 elif deadline is not None and time.monotonic() > deadline:
                     message = f"The job was stopped because it ran longer than its timeout of {limit} seconds."
                     self._fail(code_pb2.DEADLINE_EXCEEDED, message)
+        if self._succeeded < len(all_):
+            self._fail(code_pb2.INTERNAL, "The emulator could not run all replicas.")
 
     def _fail(self, code: int, message: str) -> None:
         with self._lock:
@@ -390,6 +396,8 @@ class _Run:
                 if self._spec.scheduling.restart_job_on_worker_restart and not self._spec.scheduling.disable_retries:
                     self.start_over = True
                     self._over.set()
+        except OcicalibanError as fault:
+            self._fail(code_pb2.INTERNAL, fault.message)
         finally:
             if devices and self._gpus:
                 self._gpus.give(devices)
@@ -419,6 +427,9 @@ class _Run:
         if code:
             words = f"The replica {one.name} exited with a non-zero status of {code}. Its log: {log}"
             self._fail(code_pb2.INTERNAL if code == 125 else code_pb2.INVALID_ARGUMENT, words)
+        else:
+            with self._lock:
+                self._succeeded += 1
         return False
 
     @staticmethod

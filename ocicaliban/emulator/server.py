@@ -35,7 +35,8 @@ class Emulator:
     """A region of Vertex AI on this machine, from `start` to `stop`; a context too.
 
     `folder` gets what a client needs (certificate and key) and the jobs' logs, `gcs` stands for the buckets.
-    `parallel` jobs run at once; with 0 all stay queued. `order` are the faults that it shows.
+    `parallel` jobs run at once; with 0 all stay queued. `order` are the faults that it shows. A `certificate` is for a
+    process that starts several: gRPC reads what it trusts only once.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Emulator:
         parallel: int = 1,
         registries: tuple[str, ...] = (),
         order: Order | None = None,
+        certificate: identity.Identity | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         logs = folder / "logs"
@@ -58,7 +60,7 @@ class Emulator:
         self.ledger = Ledger(say)
         self._project = project
         self._tokens = _token_server()
-        self._identity = identity.certificate(folder)
+        self._identity = certificate or identity.certificate(folder)
         self._key_file = identity.key_file(folder, project, f"http://127.0.0.1:{self._tokens.server_port}/token")
         self._runner = Runner(self.ledger, self.order, gcs, logs, parallel, registries)
         self._server = grpc.server(

@@ -155,9 +155,9 @@ class History:
         """Take a queued job: it is running from now on, and its new attempt, which is returned, is on record.
 
         The attempt's number is one more than the last one's; its handle is as `named` by its target, or else
-        `history.handle(key, number)`; `log` tells
-        the path of its log from that number. `out` is the job's folder of results ("": as it was), `started` in
-        seconds since 1970. None when the job is not queued (any more): somebody else took or stopped it.
+        `history.handle(key, number)`; `log` tells the path of its log from that number. `out` is the job's folder of
+        results ("": as it was), `started` in seconds since 1970. None when the job is not queued (any more): somebody
+        else took or stopped it.
         """
         with self._writing():
             query = jobs_table.select(_j.job_key).where(_j.id == job, _j.status == "queued")
@@ -165,9 +165,8 @@ class History:
                 return None
             last = attempts.select(fn.MAX(_a.number)).where(_a.job == job).tuples().execute(self._database)
             number = (next(iter(last))[0] or 0) + 1
-            begun = Attempt(
-                number=number, handle=named or handle(found[0][0], number), started=float(started), log=_text(log(number))
-            )
+            name = named or handle(found[0][0], number)
+            begun = Attempt(number=number, handle=name, started=float(started), log=_text(log(number)))
             change = {_j.status: "running", **({_j.out: _text(out)} if out else {})}
             jobs_table.update(change).where(_j.id == job).execute(self._database)
             values = {getattr(_a, name): getattr(begun, name) for name in _ATTEMPT}

@@ -235,7 +235,7 @@ def check_given(given: tuple[str, ...]) -> None:
         option = word.partition("=")[0]
         if option in _OURS:
             hint = "its container is named, logged and removed once its result is recorded, by ocicaliban itself"
-            raise UsageError(f"--podman-args: {option} cannot be given to one of several jobs", hint)
+            raise UsageError(f"--podman-args: {option} cannot be given to a job of a group", hint)
 
 
 def container_spec(

@@ -34,9 +34,9 @@ _MASK = "name,labels,state,error,createTime,startTime,endTime"
 class _Library:
     jobs: ModuleType
     auth: ModuleType
+    accounts: ModuleType
     auth_faults: ModuleType
     faults: ModuleType
-    grpc: ModuleType
 
 
 _loading: futures.Future[_Library] | None = None
@@ -54,12 +54,17 @@ def _load(future: futures.Future[_Library]) -> None:
     # gRPC writes what it notices of connections to stderr, beside what it raises.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
-        names = ("google.cloud.aiplatform_v1", "google.auth", "google.auth.exceptions", "google.api_core.exceptions")
-        jobs, auth, auth_faults, faults, grpc = (importlib.import_module(name) for name in (*names, "grpc"))
+        loaded = _Library(
+            jobs=importlib.import_module("google.cloud.aiplatform_v1"),
+            auth=importlib.import_module("google.auth"),
+            accounts=importlib.import_module("google.oauth2.service_account"),
+            auth_faults=importlib.import_module("google.auth.exceptions"),
+            faults=importlib.import_module("google.api_core.exceptions"),
+        )
     except ImportError as exc:
         future.set_exception(exc)
     else:
-        future.set_result(_Library(jobs=jobs, auth=auth, auth_faults=auth_faults, faults=faults, grpc=grpc))
+        future.set_result(loaded)
 
 
 def _library() -> _Library:
@@ -105,19 +110,16 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
     library = _library()
     try:
         if key_file:
-            credentials, own = library.auth.load_credentials_from_file(key_file, scopes=[_SCOPE])
+            credentials = library.accounts.Credentials.from_service_account_file(key_file, scopes=[_SCOPE])
+            own = credentials.project_id
         else:
             credentials, own = library.auth.default(scopes=[_SCOPE])
-    except library.auth_faults.GoogleAuthError as exc:
+    except (library.auth_faults.GoogleAuthError, ValueError, OSError) as exc:
         where = key_file or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
-        hint = "gcloud auth application-default login, or --cloud-key FILE with a service account's key"
-        raise OcicalibanError(
-            f"no Google credentials{f' in {where}' if where else ''}: {_first_line(exc)}", hint
-        ) from exc
-    except (ValueError, OSError) as exc:  # a private key that is none, a file that cannot be read
-        where = key_file or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
-        hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
-        raise OcicalibanError(f"{where} is no key file: {_first_line(exc)}", hint) from exc
+        if where:
+            hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
+            raise OcicalibanError(f"{where} gives no credentials: {_first_line(exc)}", hint) from exc
+        raise OcicalibanError("there are no Google credentials", submission.LOG_IN) from exc
     chosen = project or own
     if not chosen:
         hint = "--project-id PROJECT, or GOOGLE_CLOUD_PROJECT, or: gcloud config set project PROJECT"
@@ -127,6 +129,8 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
 
 
 def _first_line(exc: Exception) -> str:
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
     return (str(exc.args[0] if exc.args else exc).splitlines() or [type(exc).__name__])[0]
 
 
@@ -149,16 +153,27 @@ class Service:
         """The resource under which the jobs are."""
         return f"projects/{self.project}/locations/{self.region}"
 
-    def check(self) -> None:
+    def check(self, body: Mapping[str, object] | None = None) -> None:
         """Ask for one job, which shows whether credentials, project, region and network are good.
 
-        Raises OcicalibanError in the service's own words, with the remedy.
+        Of a CustomJob as it would be sent it is seen whether the library knows all that is in it. Raises
+        OcicalibanError in the service's own words, with the remedy.
         """
+        if body is not None:
+            self.message(body)
         try:
             request = {"parent": self.parent, "page_size": 1}
             next(iter(self.client.list_custom_jobs(request=request, timeout=self.timeout)), None)
         except self.library.faults.GoogleAPICallError as exc:
             raise self.error(exc) from exc
+
+    def message(self, body: Mapping[str, object]) -> Any:
+        """A CustomJob as the library sends it; raises OcicalibanError for an accelerator that it does not know."""
+        try:
+            return self.library.jobs.CustomJob(body)
+        except KeyError as exc:
+            hint = "pip install --upgrade google-cloud-aiplatform; or a name that it knows"
+            raise OcicalibanError(f"the client library that is installed does not know {exc}", hint) from exc
 
     def submit(
         self,
@@ -168,6 +183,7 @@ class Service:
         *,
         per_minute: float | None = None,
         at_once: int = 64,
+        settle: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Submit each of these jobs of a `group` once; returns when the service has them all.
@@ -175,19 +191,22 @@ class Service:
         What is there already, by an earlier call that was killed, is not sent again. `accepted` is called with each
         job and its resource name as soon as that is known, by the caller's thread alone: record it there at once. At
         most `at_once` requests are under way, at a rate that begins with `per_minute` (by default the documented
-        quota) and follows what the service allows.
+        quota) and follows what the service allows. With `settle` an earlier call was killed a moment ago, and what it
+        sent last may be under way still: that is waited for.
 
         Raises OcicalibanError when the service refuses a job for good, in its own words and with a remedy, or gives no
         answer for ten minutes; no more jobs are sent then, and those that were accepted have been told. The same for
         whatever `accepted` raises, and a Ctrl-C.
         """
+        if settle:
+            time.sleep(submission.LOOK_AFTER[-1])
         there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
-        left: deque[Request] = deque()
+        left: deque[tuple[Request, Any]] = deque()
         for request in requests:
             if name := there.get((request.key, request.attempt)):
                 accepted(request, name)
             else:
-                left.append(request)
+                left.append((request, self.message(request.body)))
         if left:
             quota = per_minute or vertex.table().per_minute
             _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted)
@@ -254,6 +273,8 @@ class Service:
     def error(self, exc: Any, before: str = "") -> OcicalibanError:
         """A fault as an error of ours; what was done `before` it is told too."""
         code, words = self.code(exc), self.words(exc)
+        if why := submission.no_login(words):
+            return OcicalibanError(f"Google takes no login{before}: {why}", submission.LOG_IN)
         if self.verdict(exc) == "refused":
             hint = submission.remedy(code, words, self.project, self.region)
             return OcicalibanError(f"Vertex AI refused{before}: {words} ({code})", hint)
@@ -280,7 +301,9 @@ def _seen(job: Any) -> Seen:
 class _Submitting:
     """One submission under way: its threads, the rate that they share, and the first refusal, which ends it."""
 
-    def __init__(self, service: Service, left: deque[Request], per_minute: float, say: Callable[[str], None]) -> None:
+    def __init__(
+        self, service: Service, left: deque[tuple[Request, Any]], per_minute: float, say: Callable[[str], None]
+    ) -> None:
         self._service = service
         self._left = left
         self._total = len(left)
@@ -326,18 +349,18 @@ class _Submitting:
                 with self._lock:
                     if not self._left:
                         return
-                    request = self._left.popleft()
-                if name := self._sent(request):
+                    request, message = self._left.popleft()
+                if name := self._sent(request, message):
                     self._done.put((request, name))
         finally:
             self._done.put(None)
 
-    def _sent(self, request: Request) -> str:
+    def _sent(self, request: Request, message: Any) -> str:
         """Send a job until its fate is known; its resource name, or nothing when the submission ends without it."""
         while (at := self._may_send()) is not None:
             try:
                 job = self._service.client.create_custom_job(
-                    parent=self._service.parent, custom_job=request.body, timeout=self._service.timeout
+                    parent=self._service.parent, custom_job=message, timeout=self._service.timeout
                 )
             except self._service.library.faults.GoogleAPICallError as exc:
                 if not self._goes_on(exc, at):

@@ -50,7 +50,7 @@ def test_the_examples_of_the_documentation(folder: Path) -> None:
         done = _bash(command, folder)
         assert done.stdout + done.stderr == printed
         ran += 1
-    assert ran == 5
+    assert ran == 6
     others = {kind: text for kind, text in blocks if kind in ("toml", "yaml")}
     assert parse(others["toml"], "toml", "x") == parse(sweeps["models.json"], "json", "x")
     assert parse(others["yaml"], "yaml", "x") == parse(sweeps["together.json"], "json", "x")

@@ -252,7 +252,7 @@ def test_no_secret_of_a_build_is_kept_or_shown(
 
 
 def test_no_secret_is_kept_or_shown_when_a_build_fails(guarded: Guarded, private: Private) -> None:
-    broken = '/dev/oc/uv pip install --python /usr/bin/python3 --target /opt/x no-such-package-oc\n'
+    broken = "/dev/oc/uv pip install --python /usr/bin/python3 --target /opt/x no-such-package-oc\n"
     config = (guarded.folder / "ocicaliban.toml").read_text().replace('"source-copy"', '"broken"')
     ways: dict[str, tuple[dict[str, str], dict[str, str], str]] = {
         "an index that refuses": (
@@ -535,6 +535,9 @@ def test_the_containerfile_of_a_plan_builds_the_same_image(tmp_path: Path, base_
             "half/in.txt": "in",
             "half/out": "out",
             "whole/deep/a.txt": "a",
+            "heavy/data.txt": "x" * 1_200_000,
+            "heavy/secret.txt": "not in the image",
+            "heavy/deep/b.txt": "b",
             "whole/.hidden": "h",
             "with space/$HOME [1]*?.txt": "strange",
             "$x/it's.txt": "stranger",
@@ -543,7 +546,13 @@ def test_the_containerfile_of_a_plan_builds_the_same_image(tmp_path: Path, base_
     )
     (folder / "tool.sh").chmod(0o755)
     (folder / "nothing" / "inside").mkdir(parents=True)
-    for link, target in (("to-file", "say.py"), ("to-folder", "whole"), ("whole/up", "../say.py"), ("broken", "none")):
+    for link, target in (
+        ("to-file", "say.py"),
+        ("to-folder", "whole"),
+        ("whole/up", "../say.py"),
+        ("broken", "none"),
+        ("heavy/to", "deep"),
+    ):
         (folder / link).symlink_to(target)
     env = {"UV_DEFAULT_INDEX": private.url()}
     ok(folder, "build", "--nogpu", "-d", "big", "say.py", env=env)

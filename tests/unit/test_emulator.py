@@ -88,6 +88,18 @@ def test_the_file_of_faults_is_read_again_when_it_changes(tmp_path: Path) -> Non
     assert (order.now().latency, order.now().per_minute) == (0.25, 3)
 
 
+def test_a_file_of_faults_that_becomes_wrong_is_told_and_changes_nothing(tmp_path: Path) -> None:
+    file = tmp_path / "faults.toml"
+    file.write_text("latency = 0.5\n")
+    told: list[str] = []
+    order = faults.Order(file=file, say=told.append)
+    file.write_text("latency = 'long'\n")
+    assert order.now() == order.now() == faults.Faults(latency=0.5)
+    assert len(told) == 1 and "no number" in told[0]
+    with pytest.raises(UsageError):
+        faults.Order(file=file)
+
+
 def test_every_nth_is_counted_by_its_kind() -> None:
     order = faults.Order()
     assert [order.nth("create", 3) for _ in range(6)] == [False, False, True, False, False, True]

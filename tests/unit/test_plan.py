@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ocicaliban import catalog
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base, Configure, Plan, Project, Recipe, Snapshot, StepTemplate
+from ocicaliban.model import Base, Configure, Copy, Plan, Project, Recipe, Snapshot, StepTemplate
 from ocicaliban.plan import order, plan
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
@@ -44,6 +44,24 @@ def test_an_edit_of_the_source_keeps_the_keys_below_it() -> None:
     assert before.layers[0].key == after.layers[0].key
     assert before.layers[1].key != after.layers[1].key
     assert before.key != after.key
+
+
+def test_a_heavy_folder_of_the_source_keeps_its_layer_when_the_rest_is_edited() -> None:
+    before, after = (planned(evolve(WORLD, source=rest, parts=(("big", "b16"), ("", rest)))) for rest in ("0ne", "tw0"))
+    assert [layer.name for layer in before.layers] == ["python", "source-copy big", "source-copy"]
+    assert [one.key == other.key for one, other in zip(before.layers, after.layers, strict=True)] == [True, True, False]
+    assert [len(layer.steps) for layer in before.layers[1:]] == [1, 2]
+
+
+def test_a_recipe_that_asks_for_no_parts_gets_the_whole_source() -> None:
+    parts = (("big", "b16"), ("", "0ne"))
+    project = Project(root=Path("/nowhere"))
+    recipes = [
+        evolve(recipe, each="", steps=recipe.steps[:1]) if recipe.provides == "source" else recipe
+        for recipe in catalog.recipes_for(project, "run")
+    ]
+    layers = plan(project, recipes, "run", evolve(WORLD, parts=parts)).layers
+    assert layers[-1].steps == (Copy(tree=WORLD.source, to="/usr/app"),)
 
 
 def test_the_folder_of_the_project_is_in_no_key() -> None:

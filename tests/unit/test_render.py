@@ -101,6 +101,8 @@ def test_a_containerfile_names_exactly_the_files_of_a_tree() -> None:
         'COPY ["top.py", "/app/"]',
     ]
     assert _copied(tree, "", "a", "b", folder="data") == ['COPY ["data", "/app"]']
+    assert _copied(_tree(Entry(path="top.py", kind="file"))) == ['COPY ["top.py", "/app/"]']
+    assert _copied(_tree()) == ["""RUN ["/bin/sh", "-ec", "mkdir -p '/app'"]"""]
 
 
 def test_a_containerfile_escapes_what_copy_would_expand() -> None:

@@ -100,6 +100,15 @@ def test_failures_before_a_sweep_was_taken_up_count() -> None:
     assert (state.failed, state.done) == (2, True)
 
 
+def test_a_job_that_was_lost_is_run_again_as_if_it_had_not_been_tried() -> None:
+    state, _ = schedule.begin([1, 2], slots(()))
+    state, actions = _ends(state, 1, outcome="lost")
+    assert actions == (
+        Finish(job=1, status="lost", reason="exit code 1", again=True),
+        Start(job=1, slot=Slot(number=0)),
+    )
+
+
 def test_fail_fast_ends_what_runs_and_leaves_the_rest_queued() -> None:
     state, _ = schedule.begin([1, 2, 3], slots((), 2), fail_fast=True)
     state, actions = _ends(state, 1, outcome="failed")
@@ -231,9 +240,7 @@ class Sweep(RuleBasedStateMachine):
         for job in self.adopted:
             self.tries[job] = 1
         self.final: dict[int, str] = {}
-        self.left: set[int] = set()
         self.asked = False
-        self.quiet = True
         begun = [Adopted(job=job, devices=devices) for job, devices in self.devices.items()]
         self.state, actions = schedule.begin(self.queue, places, adopted=begun, retries=retries, fail_fast=fail_fast)
         self.act(actions)
@@ -254,22 +261,20 @@ class Sweep(RuleBasedStateMachine):
                 case Finish(job=job, again=again):
                     assert job not in self.final
                     del self.devices[job]
-                    if again:
-                        self.left.add(job)
-                    else:
+                    if not again:
                         self.final[job] = action.status
                 case Terminate(job=job) | Kill(job=job):
                     assert job in self.devices
-                    self.quiet = False
 
     def happens(self, event: schedule.Event) -> None:
         self.state, actions = step(self.state, event)
         self.act(actions)
 
     @precondition(lambda self: self.devices)
-    @rule(data=st.data(), outcome=st.sampled_from(["succeeded", "failed", "stopped"]))
+    @rule(data=st.data(), outcome=st.sampled_from(["succeeded", "failed", "stopped", "lost"]))
     def ends(self, data: st.DataObject, outcome: str) -> None:
         job = data.draw(st.sampled_from(sorted(self.devices)))
+        self.tries[job] -= outcome == "lost"
         self.happens(Ended(job=job, outcome=outcome, reason="why"))  # type: ignore[arg-type]
 
     @precondition(lambda self: self.devices)
@@ -318,7 +323,7 @@ class Sweep(RuleBasedStateMachine):
             assert set(self.final) == {*self.queue, *self.adopted}, "all ended"
 
 
-Sweep.TestCase.settings = settings(max_examples=150, stateful_step_count=30, deadline=None)
+Sweep.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
 TestSweep = Sweep.TestCase
 
 

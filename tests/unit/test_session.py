@@ -78,3 +78,32 @@ def test_a_module_behind_a_link_inside_the_project_is_in_the_image(tmp_path: Pat
     with pytest.raises(UsageError, match=r"'lreal/out\.py' is left out") as caught:
         session.read(root, "build", "lreal/out.py", dirs=("data",))
     assert "in .gitignore," in caught.value.hint
+
+
+def test_of_two_folders_with_the_same_files_both_are_watched(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {"one/x": "same", "two/x": "same"})
+    watched = set(session.read(root, "run", "run.py", dirs=("one", "two")).paths())
+    assert {str(root / "one/x"), str(root / "two/x"), str(root / "run.py"), str(root)} <= watched
+
+
+def test_a_heavy_folder_is_copied_by_a_layer_of_its_own_and_no_file_twice(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {"big/x": "x" * 1_000_000, "small/x": "x"})
+    planned = session.read(root, "run", "run.py")
+    assert [layer.name for layer in planned.plan.layers] == ["source-copy big", "source-copy"]
+    paths = [entry.path for entry in entries(planned) if entry.kind == "file"]
+    assert sorted(paths) == ["big/x", "ocicaliban.toml", "run.py", "small/x"]
+
+
+def test_a_lock_that_another_command_is_just_writing_is_no_part_of_the_source(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = project(tmp_path / "p", {})
+    before = session.read(root, "run", "run.py").plan.key
+    keys: list[str] = []
+
+    def replace(self: Path, target: Path) -> None:
+        keys.append(session.read(root, "run", "run.py").plan.key)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    lock.write(root, Lock())
+    assert keys == [before]

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,30 @@ def test_what_was_not_used_to_the_end_comes_again() -> None:
     for _ in spool.taken():
         break
     assert [value["key"] for value, _ in spool.taken()] == ["cc"]
+
+
+def test_runs_come_in_the_order_in_which_they_began() -> None:
+    for key in ("f2", "f0", "f1"):
+        spool.begin(key, {}).ended(0)
+    assert [value["key"] for value, _ in spool.taken()] == ["f2", "f0", "f1"]
+
+
+def test_a_run_is_seen_whole_while_it_is_written() -> None:
+    entry = spool.begin("ff", {"args": ["x"] * 1000})
+    done = threading.Event()
+
+    def write() -> None:
+        for number in range(300):
+            entry.write(commit="c" * number)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        [(value, goes_on)] = spool.taken()
+        assert goes_on and value["key"] == "ff" and len(value["args"]) == 1000
+    writer.join()
+    entry.ended(0)
 
 
 def test_half_a_file_is_no_run(tmp_path: Path) -> None:

@@ -38,7 +38,6 @@ def test_a_refusal_has_a_remedy() -> None:
         ("PERMISSION_DENIED", "iam.serviceAccounts.actAs"): "serviceAccountUser",
         ("PERMISSION_DENIED", "denied"): "roles/aiplatform.user",
         ("UNAUTHENTICATED", ""): "gcloud auth application-default login",
-        ("UNAVAILABLE", "Getting metadata from plugin failed with error: x"): "gcloud auth application-default login",
         ("INVALID_ARGUMENT", 'Machine type "x" is not supported.'): "--machine-type",
     }
     for (code, message), told in remedies.items():
@@ -109,6 +108,11 @@ def test_those_under_way_at_a_refusal_hold_the_rest_up_once() -> None:
     one = submission.throttled(pace, 1.0, 0.0)
     both = submission.throttled(one, 1.1, 0.0)
     assert both.held_until == one.held_until and both.refusals == 1
+
+
+def test_credentials_that_have_expired_are_told_as_what_they_are() -> None:
+    assert submission.no_login("Getting metadata from plugin failed with error: invalid_grant") == "invalid_grant"
+    assert submission.no_login("Socket closed") == ""
 
 
 def test_a_job_is_looked_for_several_times_before_it_is_sent_again() -> None:

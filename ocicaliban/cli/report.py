@@ -1,0 +1,155 @@
+"""The command report: what the jobs of a group were given, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import sys
+import time
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocicaliban.cli.jobs import GroupName
+from ocicaliban.cli.options import Debug
+from ocicaliban.errors import UsageError, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ocicaliban.metrics import Metrics
+    from ocicaliban.model import Job
+    from ocicaliban.report import Report
+
+
+def report(
+    group: GroupName,
+    sort: Annotated[str, typer.Option("--sort", help="By this column; -NAME: from the largest.")] = "",
+    descending: Annotated[bool, typer.Option("--descending", help="From the largest to the smallest.")] = False,
+    where: Annotated[
+        list[str] | None,
+        typer.Option("--where", help="Jobs with lr=0.1, accuracy>0.9, status!=failed; may be repeated."),
+    ] = None,
+    columns: Annotated[str, typer.Option("--columns", help="These columns, in this order: id,lr,eval.*")] = "",
+    maximize: Annotated[str, typer.Option("--maximize", help="The best job has the largest of this column.")] = "",
+    minimize: Annotated[str, typer.Option("--minimize", help="The best job has the smallest of this column.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    csv: Annotated[str, typer.Option("--csv", metavar="FILE|-", help="Write CSV, with all parameters.")] = "",
+    html: Annotated[str, typer.Option("--html", metavar="FILE|-", help="Write a page with plots.")] = "",
+    all_users: Annotated[bool, typer.Option("--all-users", help="The jobs of others too.")] = False,
+    debug: Debug = False,
+) -> None:
+    """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
+    from ocicaliban import page
+    from ocicaliban import report as reports
+
+    if maximize and minimize:
+        raise UsageError("--maximize and --minimize exclude each other", "name the one column that counts")
+    if as_json + (csv == "-") + (html == "-") > 1:
+        raise UsageError("stdout can take one of --json, --csv - and --html -", "give the others a file")
+    drawing = page.plotly() if html else ""
+    jobs = _jobs(group, all_users)
+    points = page.points(len(jobs)) if html else 0
+    found = {job.id: _reported(job, points) for job in jobs}
+    whole = reports.made(group, jobs, found, time.time())
+    if maximize or minimize:
+        whole = reports.aimed(whole, maximize or minimize, "highest" if maximize else "lowest")
+    for condition in where or ():
+        whole = reports.where(whole, condition)
+    if sort:
+        whole = reports.ordered(whole, sort, descending)
+    elif descending:
+        whole = reports.ordered(whole, "id", True)
+    if columns:
+        whole = reports.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
+    for note in whole.notes:
+        _say(f"note: {reports.printable(note)}")
+    if csv:
+        _write(csv, reports.as_csv(whole, whole.columns if columns else whole.known))
+    if html:
+        _write(html, page.made(whole, found, drawing))
+    if as_json:
+        import json
+
+        print(json.dumps(reports.as_json(whole), indent=2, allow_nan=False))
+    elif not (csv or html):
+        _print(whole)
+
+
+def _say(line: str) -> None:
+    from ocicaliban.cli.start import say
+
+    say(line)
+
+
+def _jobs(group: str, all_users: bool) -> Sequence[Job]:
+    """The jobs of a group, by id, after a look at what really runs. Raises UsageError where there is no such group."""
+    from ocicaliban import attend, history, origin
+
+    user = "" if all_users else origin.user()
+    with history.open(say=_say) as known:
+        attend.catch_up(known)
+        if jobs := known.jobs(group=group, user=user):
+            return jobs
+        raise UsageError(
+            f"there is no group '{group}'", nearest(group, [each.name for each in known.groups(user=user)])
+        )
+
+
+def _reported(job: Job, points: int) -> Metrics:
+    """What a job has reported, as far as its folder of results is on this machine."""
+    from ocicaliban import metrics
+
+    if job.out and not os.path.isdir(job.out):
+        return metrics.Metrics(notes=(f"its results are not here; they are on {job.submission.host}",))
+    return metrics.read(job.out, points)
+
+
+def _print(whole: Report) -> None:
+    """The table: as wide as the terminal, and elsewhere as wide as it takes, without colours."""
+    from ocicaliban import report as reports
+
+    terminal = sys.stdout.isatty()
+    width = shutil.get_terminal_size().columns if terminal else 0
+    bold, plain = ("\x1b[1m", "\x1b[0m") if terminal and "NO_COLOR" not in os.environ else ("", "")
+    lines, left_out = reports.table(whole, width)
+    print("\n".join(reports.heading(whole)))
+    print()
+    for line in lines:
+        print(f"{bold}{line}{plain}" if line is lines[0] or line.startswith("*") else line)
+    if not whole.rows:
+        print("(no job is like that)")
+    if best := reports.summary(whole):
+        print(f"\n* {best}")
+    if not whole.metrics:
+        _say(
+            "note: no job has reported a result; it does by writing /out/metrics.json, for which `run` needs --out DIR"
+        )
+    if left_out:
+        names = ", ".join(reports.printable(column.name) for column in left_out)
+        _say(f"note: too wide for this terminal: {names}; --columns chooses")
+
+
+def _write(file: str, text: str) -> None:
+    """Write a file whole or not at all; "-" is stdout. Raises OcicalibanError where that is refused."""
+    if file == "-":
+        sys.stdout.write(text)
+        return
+    file = os.path.expanduser(file)
+    if os.path.exists(file) and not os.path.isfile(file):  # /dev/stdout, a FIFO
+        with open(file, "w", encoding="utf-8") as out:
+            out.write(text)
+        return
+    target = os.path.realpath(file)
+    half = f"{target}.{secrets.token_hex(4)}.part"
+    try:
+        with open(half, "x", encoding="utf-8") as out:
+            out.write(text)
+        os.replace(half, target)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(half)
+        raise
+    _say(f"written: {file}")

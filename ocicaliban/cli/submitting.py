@@ -1,0 +1,234 @@
+"""What cloud, resume and resubmit do with jobs for Vertex AI: their image goes to the registry, they to the service."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from attrs import asdict, evolve, frozen
+
+from ocicaliban.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocicaliban.experiment import Sweep
+    from ocicaliban.history import History
+    from ocicaliban.model import Job, Submission
+    from ocicaliban.session import Planned
+    from ocicaliban.targets.vertex import Service
+    from ocicaliban.vertex import Options
+
+
+@frozen(kw_only=True)
+class Submitting:
+    """What `cloud` was told of the image and of where it goes."""
+
+    mode: str
+    module: str
+    project_id: str
+    region: str
+    repository: str
+    image_tag: str
+    group: str
+    extras: tuple[str, ...]
+    dirs: tuple[str, ...]
+    no_cache: bool
+    cloud_key: str
+    tls_verify: bool
+    gpu: bool
+
+
+def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
+    """The first job as it would be, for a look at it."""
+    from ocicaliban import experiment
+    from ocicaliban.model import Job, JobSpec, Submission
+
+    spec = next(experiment.specs(points, args)) if points else JobSpec(args=args)
+    made = Submission(
+        group=asked.group or "group", user="", host="", project=str(Path.cwd()), mode=asked.mode, module=asked.module
+    )
+    return Job(id=0, key="0" * 12, submission=made, parameters=spec.parameters, args=spec.args)
+
+
+_NO_DIGEST = f"image@sha256:{'0' * 64}"
+
+
+def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: Submitting) -> None:
+    """Raise UsageError for what no job can be, before anything slow."""
+    from ocicaliban import vertex
+
+    vertex.custom_job(_first(points, args, asked), _NO_DIGEST, options)
+
+
+def _planned(asked: Submitting, *, resolve: bool) -> Planned:
+    from ocicaliban import session
+    from ocicaliban.cli import start
+
+    planned = session.read(
+        Path.cwd(),
+        asked.mode,
+        asked.module,
+        gpu_elsewhere=asked.gpu,
+        extras=asked.extras,
+        dirs=asked.dirs,
+        resolve=resolve,
+        fresh=asked.no_cache,
+        say=start.say,
+    )
+    if planned.plan.launch.mounts:
+        hint = 'take "source-copy" into its list instead of "source-mount"'
+        raise UsageError(f"the mode '{asked.mode}' mounts folders of this machine, which the cloud has not", hint)
+    return planned
+
+
+def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...]) -> None:
+    """Print the layers of the image, and each job as the service would get it."""
+    from ocicaliban import experiment, render, vertex
+    from ocicaliban.cli.image import state
+
+    if not asked.image_tag:
+        planned = _planned(asked, resolve=False)
+        for line in render.lines(planned.plan, *state(planned)):
+            print(f"# {line}")
+    first = _first(points, args, asked)
+    for spec in experiment.specs(points, args) if points else ():
+        body, _ = vertex.custom_job(evolve(first, parameters=spec.parameters, args=spec.args), _NO_DIGEST, options)
+        print(json.dumps(body))
+    if not points:
+        print(json.dumps(vertex.custom_job(first, _NO_DIGEST, options)[0]))
+
+
+def _is_slow(planned: Planned) -> bool:
+    """Whether more than files are to be put into the image: then what can fail is looked at before."""
+    from ocicaliban import base as bases
+    from ocicaliban import store
+
+    known = store.images()
+    if bases.present(planned.plan.base) is None:
+        return True
+    return any(layer.runs and store.find(layer.name, layer.key, known) is None for layer in planned.plan.layers)
+
+
+def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...]) -> int:
+    """Build, push, submit; returns the exit code."""
+    from ocicaliban import experiment, groups, history
+    from ocicaliban.cli import start
+    from ocicaliban.model import JobSpec
+
+    with history.open(say=start.say) as known:
+        made, at, options = prepared(asked, options)
+        count = experiment.count(points) if points else 1
+        specs = experiment.specs(points, args) if points else iter([JobSpec(args=args)])
+        made = known.submit(evolve(made, group=asked.group or groups.new(Path.cwd())), specs)
+        start.say(f"{made.group}: {count} job{'s' if count > 1 else ''} to {asked.region}")
+        return send(known, made, options, at)
+
+
+def prepared(asked: Submitting, options: Options) -> tuple[Submission, Service, Options]:
+    """What the jobs have in common, with their image in the registry, and the connection to the service.
+
+    What can be refused is asked before anything slow. Raises OcicalibanError where it is.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    from ocicaliban import clouds, git, origin
+    from ocicaliban import push as pushing
+    from ocicaliban.cli import start
+    from ocicaliban.cli.push import chosen
+    from ocicaliban.model import Configure, Launch, Submission
+    from ocicaliban.render import amount
+
+    def connected() -> Service:
+        from ocicaliban.targets import vertex as service
+
+        at = service.connect(asked.project_id, asked.region, key_file=asked.cloud_key)
+        at.check()
+        return at
+
+    launch, key = Launch(), ""
+    with ThreadPoolExecutor(1) as beside:
+        connecting = beside.submit(connected)
+        if asked.image_tag:
+            reference = _resolved(asked)
+        else:
+            to = pushing.Target(
+                repository=chosen(Path.cwd(), asked.repository),
+                tls_verify=asked.tls_verify,
+                key_file=start.key_file(asked.cloud_key),
+            )
+            registry = pushing.connect(to, start.say)
+            planned = _planned(asked, resolve=True)
+            if _is_slow(planned):
+                connecting.result()
+            image = start.built(planned, asked.no_cache)
+            start.record_built(planned)
+            if connecting.done():
+                connecting.result()
+            pushed = pushing.push(image, to, registry, say=start.say)
+            start.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
+            reference = pushed.reference
+            launch, key = planned.plan.launch, planned.plan.key
+            steps = [step for layer in planned.plan.layers for step in layer.steps if isinstance(step, Configure)]
+            entry = next((step.entrypoint for step in reversed(steps) if step.entrypoint), ())
+            options = evolve(options, entrypoint=launch.command or entry)
+        at = connecting.result()
+    kept = evolve(asked, project_id=at.project)
+    made = Submission(
+        group=asked.group,
+        user=origin.user(),
+        host=origin.host(),
+        target=clouds.TARGET,
+        project=str(Path.cwd()),
+        mode=asked.mode,
+        module=asked.module,
+        image=reference,
+        plan_key=key,
+        launch=launch,
+        options={**asdict(kept), "vertex": asdict(options)},
+    )
+    commit, dirty = git.head(Path.cwd())
+    return evolve(made, commit=commit, dirty=dirty), at, options
+
+
+def _resolved(asked: Submitting) -> str:
+    """The image that `--image-tag` names, by its digest. Raises OcicalibanError where the registry has it not."""
+    from ocicaliban import push, repository
+    from ocicaliban.cli import start
+
+    name, at, digest = asked.image_tag.partition("@")
+    if at:
+        return f"{repository.chosen(name, '')}@{digest}"
+    head, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        head, tag = name, "latest"
+    target = push.Target(
+        repository=repository.chosen(head, ""),
+        tag=repository.checked_tag(tag),
+        tls_verify=asked.tls_verify,
+        key_file=start.key_file(asked.cloud_key),
+    )
+    found = push.connect(target, start.say).digest(target.tag)
+    if not found:
+        raise UsageError(f"{asked.image_tag}: the registry has no such image", "without --image-tag one is built")
+    return f"{target.repository}@{found}"
+
+
+def send(known: History, made: Submission, options: Options, at: Service) -> int:
+    """Submit what is queued of a submission; returns the exit code."""
+    from ocicaliban import clouds, output
+    from ocicaliban.cli import start
+
+    count = known.counts(submission=made.id)["queued"]
+    with output.counting(f"{made.group}: submitted", count, say=start.say) as one:
+        clouds.submit(known, made, options, at, lambda job, name: one(f"job {job.id}: {name}"), start.say)
+    start.say(f"  to see them: ocicaliban status --group {made.group}")
+    print(made.group)
+    return 0
+
+
+def again(made: Submission) -> tuple[Submitting, Options]:
+    """What `cloud` was told, from the history."""
+    from ocicaliban import attend, vertex
+
+    own = {name: value for name, value in made.options.items() if name in Submitting.__annotations__}
+    return attend.structured(own, Submitting), attend.structured(made.options["vertex"], vertex.Options)

@@ -1,0 +1,25 @@
+"""Runs or takes up a submission, in a process that can be killed: `python -m tests.integration.sweeper ID [JOBS]`."""
+
+import functools
+import sys
+
+from ocicaliban import history, service, sweep
+from ocicaliban.progress import Progress, summary
+from ocicaliban.schedule import slots
+from ocicaliban.targets.local import LocalTarget, Setup
+
+
+def main(number: int, jobs: int) -> int:
+    with history.open() as opened:
+        (submission,) = opened.submissions(ids=[number])
+        image = submission.image
+        with service.connected(image) as connection, Progress(places=jobs) as progress:
+            connect = functools.partial(LocalTarget, connection, Setup(image=image, launch=submission.launch))
+            options = sweep.Options(places=slots((), jobs), retries=int(sys.argv[3]) if sys.argv[3:] else 0)
+            outcome = sweep.resume(opened, submission, connect, options, progress)
+    print("\n".join(summary(submission.group, outcome, progress.failed)), file=sys.stderr)
+    return outcome.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]), int(sys.argv[2])))

@@ -1,0 +1,569 @@
+"""Submissions to Vertex AI, against the emulator: Google's real client library, a real registry, real containers."""
+
+from __future__ import annotations
+
+import collections
+import json
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+import tomllib
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import attrs
+import pytest
+
+from ocicaliban import proc, submission, vertex
+from ocicaliban.emulator import identity
+from ocicaliban.emulator.faults import Faults, Order
+from ocicaliban.emulator.server import Emulator
+from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.model import Job, Parameters, Submission
+from ocicaliban.targets import vertex as target
+from ocicaliban.targets.vertex import Request, Service
+
+REPOSITORY = Path(__file__).parents[2]
+NOWHERE = "127.0.0.1:9/digits@sha256:" + "0" * 64
+MACHINE = vertex.Machine(type="n1-standard-4")
+SUBMISSION = Submission(group="brave-otter", user="ada", host="h", project="p", mode="cloud")
+
+
+def request(
+    key: str, image: str = NOWHERE, args: tuple[str, ...] = (), parameters: Parameters = (), **options: object
+) -> Request:
+    job = Job(id=1, key=key, submission=SUBMISSION, parameters=parameters, args=args)
+    chosen = vertex.Options(machine=MACHINE, **options)  # type: ignore[arg-type]
+    return Request(key=key, body=vertex.custom_job(job, image, chosen)[0])
+
+
+def requests(count: int) -> list[Request]:
+    return [request(f"job-{number}") for number in range(count)]
+
+
+# --- what the tests stand on ---
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """docker-registry on loopback, without TLS: its host and port."""
+    folder = tmp_path_factory.mktemp("registry")
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        host = f"127.0.0.1:{free.getsockname()[1]}"
+    config = folder / "registry.yml"
+    config.write_text(
+        "version: 0.1\nlog: {level: error}\n"
+        f'storage: {{filesystem: {{rootdirectory: {folder / "data"}}}}}\nhttp: {{addr: "{host}"}}\n'
+    )
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    child = subprocess.Popen(["docker-registry", "serve", str(config)], **quiet)
+    for _ in range(100):
+        try:
+            urllib.request.urlopen(f"http://{host}/v2/", timeout=5).close()
+            break
+        except OSError:
+            time.sleep(0.1)
+    yield host
+    child.kill()
+    child.wait()
+    used = proc.output(("podman", "images", "--format", "{{.ID}} {{.Repository}}"))
+    for line in used.splitlines():
+        if host in line:
+            proc.ok(("podman", "rmi", "-f", line.split()[0]))
+
+
+@pytest.fixture(scope="module")
+def image(registry: str, base_lock: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """An image in the registry, named by its digest; what it starts is a shell."""
+    base = tomllib.loads(base_lock)["base"]["cpu"]["digest"].removeprefix("sha256:")
+    container = proc.run(("buildah", "from", "--quiet", "--pull-never", base))
+    proc.run(("buildah", "config", "--entrypoint", '["sh", "-c"]', container))
+    name = "localhost/test-vertex"
+    proc.run(("buildah", "commit", "--quiet", container, name))
+    proc.run(("buildah", "rm", container))
+    told = tmp_path_factory.mktemp("push") / "digest"
+    push = ("buildah", "push", "--quiet", "--tls-verify=false", "--digestfile", str(told))
+    proc.run((*push, name, f"docker://{registry}/digits"))
+    proc.run(("podman", "rmi", "-f", name))
+    return f"{registry}/digits@{told.read_text().strip()}"
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> identity.Identity:
+    return identity.certificate(tmp_path_factory.mktemp("certificate"))
+
+
+Make = Callable[..., Emulator]
+
+
+@pytest.fixture
+def emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: identity.Identity) -> Iterator[Make]:
+    """Starts an emulator, and points Google's library to it by the library's own settings."""
+    running: list[Emulator] = []
+
+    def make(faults: Faults | None = None, parallel: int = 0) -> Emulator:
+        started = Emulator(
+            folder=tmp_path / "emulator",
+            gcs=tmp_path / "gcs",
+            parallel=parallel,
+            order=Order(faults or Faults()),
+            certificate=certificate,
+        )
+        started.start()
+        running.append(started)
+        for name, value in started.environment().items():
+            monkeypatch.setenv(name, value)
+        return started
+
+    yield make
+    for each in running:
+        each.stop()
+
+
+def service() -> Service:
+    return target.connect("", "us-central1")
+
+
+def submit(to: Service, *asked: Request, **options: object) -> dict[str, str]:
+    """Submit, and what was told of each: its resource name by its key."""
+    told: dict[str, str] = {}
+
+    def accepted(one: Request, name: str) -> None:
+        assert one.key not in told
+        told[one.key] = name
+
+    to.submit(asked, SUBMISSION.group, accepted, per_minute=100_000, **options)  # type: ignore[arg-type]
+    return told
+
+
+def made(by: Emulator) -> collections.Counter[str]:
+    """How often the emulator has each key."""
+    jobs = [entry.job for entry in by.ledger._entries.values()]
+    return collections.Counter(job.labels[vertex.JOB_LABEL] for job in jobs)
+
+
+def ended(to: Service, count: int = 1) -> dict[str, vertex.Seen]:
+    """Wait until so many jobs have ended; what the service tells of each, by key."""
+    for _ in range(1200):
+        seen = {each.key: each for each in to.look(SUBMISSION.group)}
+        if len([each for each in seen.values() if each.ended]) == count:
+            return seen
+        time.sleep(0.1)
+    raise AssertionError(f"they do not end: {seen}")
+
+
+# --- jobs that run ---
+
+
+def test_a_job_sees_what_vertex_gives_it_and_nothing_of_this_machine(
+    emulator: Make, image: str, tmp_path: Path
+) -> None:
+    emulator(parallel=1)
+    script = 'env -0 > /out/env; cp /proc/mounts /out/mounts; echo "$0 $*" > /out/args; ls /home > /out/home'
+    one = request(
+        "k1", image, args=(script, "--lr", "0.1"), parameters=(("lr", 0.1),), output="gs://bucket/results",
+        entrypoint=("sh", "-c"),
+    )  # fmt: skip
+    name = submit(service(), one)["k1"]
+    assert ended(service())["k1"].status == "succeeded"
+    out = tmp_path / "gcs" / "bucket" / "results" / "brave-otter" / "k1"
+    assert (out / "args").read_text() == "--lr 0.1\n"
+    env = dict(pair.split("=", 1) for pair in (out / "env").read_text().rstrip("\0").split("\0"))
+    assert env["OCICALIBAN_JOB"] == "k1" and json.loads(env["OCICALIBAN_PARAMETERS"]) == {"lr": 0.1}
+    assert env["AIP_MODEL_DIR"] == "gs://bucket/results/brave-otter/k1/model/"
+    assert name.endswith(f"/{env['CLOUD_ML_JOB_ID']}") and env["CLOUD_ML_PROJECT_ID"] == "rehearsal"
+    cluster = json.loads(env["CLUSTER_SPEC"])
+    assert cluster["task"] == {"type": "workerpool0", "index": 0} and cluster["environment"] == "cloud"
+    assert len(cluster["cluster"]["workerpool0"]) == 1
+    assert cluster["job"]["worker_pool_specs"][0]["container_spec"]["image_uri"] == image
+    assert not {"TF_CONFIG", "GOOGLE_APPLICATION_CREDENTIALS", "https_proxy"} & set(env)
+    assert (out / "home").read_text() == ""
+    mounts = [line.split()[1] for line in (out / "mounts").read_text().splitlines()]
+    shared = {at for at in mounts if not at.startswith(("/proc", "/sys", "/dev", "/run", "/etc")) and at != "/"}
+    assert shared == {"/gcs"}
+
+
+def test_a_job_that_fails_says_why(emulator: Make, image: str) -> None:
+    emulator(parallel=1)
+    submit(service(), request("k1", image, args=("echo no luck >&2; exit 3",)))
+    seen = ended(service())["k1"]
+    assert seen.status == "failed" and "workerpool0-0 exited with a non-zero status of 3" in seen.reason
+    log = Path(seen.reason.rpartition(": ")[2])
+    assert log.read_text() == "no luck\n"
+    assert seen.created and seen.started and seen.ended and seen.created <= seen.started <= seen.ended
+
+
+def test_an_image_that_is_gone_from_the_registry_fails_the_job(emulator: Make, registry: str) -> None:
+    emulator(parallel=1)
+    submit(service(), request("k1", f"{registry}/digits@sha256:{'0' * 64}"))
+    seen = ended(service())["k1"]
+    assert seen.status == "failed" and "Failed to pull the image" in seen.reason
+
+
+def test_a_timeout_and_a_cancel_end_the_container(emulator: Make, image: str) -> None:
+    emulator(parallel=2)
+    forever = ("trap '' TERM; sleep 1000 & wait; sleep 1000",)
+    names = submit(
+        service(), request("long", image, args=forever), request("short", image, args=("sleep 1000",), timeout=2)
+    )
+    while {each.key: each for each in service().look(SUBMISSION.group)}["long"].state != "RUNNING":
+        time.sleep(0.1)
+    assert service().cancel([names["long"]]) == {}
+    seen = ended(service(), 2)
+    assert seen["long"].status == "stopped"
+    assert seen["short"].status == "failed" and "timeout of 2 seconds" in seen["short"].reason
+    assert "vertex-" not in proc.output(("podman", "ps", "--format", "{{.Names}}"))
+
+
+def test_the_emulators_end_is_that_of_its_containers(emulator: Make, image: str) -> None:
+    by = emulator(parallel=1)
+    submit(service(), request("k1", image, args=("sleep 1000",)))
+    while "vertex-" not in proc.output(("podman", "ps", "--format", "{{.Names}}")):
+        time.sleep(0.1)
+    by.stop()
+    assert "vertex-" not in proc.output(("podman", "ps", "--all", "--format", "{{.Names}}"))
+
+
+def test_what_waits_is_cancelled_at_once_and_what_ended_is_no_fault(emulator: Make) -> None:
+    emulator(parallel=0)
+    names = submit(service(), *requests(20))
+    assert service().cancel(list(names.values())) == {}
+    assert {each.status for each in service().look(SUBMISSION.group)} == {"stopped"}
+    gone = f"{service().parent}/customJobs/1"
+    assert service().cancel([*names.values(), gone]) == {}
+
+
+def test_replicas_find_each_other(emulator: Make, image: str, tmp_path: Path) -> None:
+    emulator(parallel=1)
+    script = 'printf %s "$TF_CONFIG" > "$OCICALIBAN_OUT/$(printf %s "$CLUSTER_SPEC" | md5sum | cut -c1-8)"'
+    submit(
+        service(), request("k1", image, args=(f"mkdir -p $OCICALIBAN_OUT; {script}",), replicas=3, output="gs://bucket")
+    )
+    assert ended(service())["k1"].status == "succeeded"
+    told = [json.loads(path.read_text()) for path in (tmp_path / "gcs/bucket/brave-otter/k1").iterdir()]
+    tasks = sorted((each["task"]["type"], each["task"]["index"]) for each in told)
+    assert tasks == [("chief", 0), ("worker", 0), ("worker", 1)]
+    (cluster,) = {json.dumps(each["cluster"]) for each in told}
+    addresses = [address for pool in json.loads(cluster).values() for address in pool]
+    assert len(set(addresses)) == 3
+
+
+@pytest.mark.parametrize(("restarts", "runs"), [(None, 3), (1, 4)])
+def test_a_replica_that_is_taken_away_is_started_again(
+    emulator: Make, image: str, tmp_path: Path, restarts: int | None, runs: int
+) -> None:
+    emulator(Faults(preempted=1, preempted_after=3.0), parallel=1)
+    # With `restarts` all replicas run again, else the one alone that was taken away.
+    script = "mkdir -p $OCICALIBAN_OUT; echo >> $OCICALIBAN_OUT/runs; sleep 5"
+    submit(service(), request("k1", image, args=(script,), replicas=2, restarts=restarts, output="gs://bucket"))
+    assert ended(service())["k1"].status == "succeeded"
+    starts = (tmp_path / "gcs/bucket/brave-otter/k1/runs").read_text().count("\n")
+    assert starts == runs
+
+
+def test_a_job_has_the_gpus_that_it_asks_for(
+    emulator: Make, image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = tmp_path / "config" / "cdi"
+    specs.mkdir(parents=True)
+    devices = [{"name": str(number), "containerEdits": {"env": [f"STAND_IN_{number}=there"]}} for number in range(2)]
+    (specs / "gpus.json").write_text(json.dumps({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    emulator(parallel=1)
+    machine, _ = vertex.machine("", "1xT4", "", "us-central1", False)
+    script = "mkdir -p $OCICALIBAN_OUT; env | grep -c ^STAND_IN > $OCICALIBAN_OUT/gpus"
+    job = Job(id=1, key="k1", submission=SUBMISSION, args=(script,))
+    body, _ = vertex.custom_job(job, image, vertex.Options(machine=machine, output="gs://bucket"))
+    submit(service(), Request(key="k1", body=body))
+    assert ended(service())["k1"].status == "succeeded"
+    assert (tmp_path / "gcs/bucket/brave-otter/k1/gpus").read_text() == "1\n"
+
+
+# --- submissions ---
+
+
+def test_hundreds_go_out_side_by_side(emulator: Make) -> None:
+    by = emulator(Faults(latency=0.1))
+    to = service()
+    began = time.monotonic()
+    told = submit(to, *requests(500))
+    took = time.monotonic() - began
+    assert len(told) == 500 and set(made(by).values()) == {1}
+    # One after the other they cost 50 seconds of latency alone; a busy machine may need far more than the one here.
+    assert took < 25
+
+
+@pytest.mark.parametrize("lost_as", ["unavailable", "deadline"])
+def test_a_job_whose_answer_is_lost_is_there_once(emulator: Make, lost_as: str) -> None:
+    by = emulator(Faults(lost_every=5, lost_as=lost_as, latency=0.02))  # type: ignore[arg-type]
+    to = attrs.evolve(service(), timeout=2.0)
+    told = submit(to, *requests(100))
+    assert len(told) == 100 and set(made(by).values()) == {1} and len(made(by)) == 100
+    assert set(told.values()) == {each.name for each in to.look(SUBMISSION.group)}
+
+
+def test_a_job_that_is_made_after_its_answer_was_lost_is_there_once(emulator: Make) -> None:
+    by = emulator(Faults(lost_every=4, lost_late=1.5))
+    told = submit(service(), *requests(20))
+    assert len(told) == 20 and set(made(by).values()) == {1}
+
+
+def test_a_service_that_is_away_now_and_then_gets_them_all(emulator: Make) -> None:
+    by = emulator(Faults(unavailable_every=9))
+    told = submit(service(), *requests(100))
+    assert len(told) == 100 and set(made(by).values()) == {1} and len(made(by)) == 100
+
+
+def test_what_is_there_already_is_told_and_not_sent_again(emulator: Make) -> None:
+    by = emulator()
+    first = submit(service(), *requests(30))
+    again = submit(service(), *requests(40))
+    assert {key: again[key] for key in first} == first and len(again) == 40
+    assert set(made(by).values()) == {1}
+
+
+_KILLED = """
+import sys
+from tests.integration.test_vertex import requests, service, SUBMISSION
+with open(sys.argv[1], "a") as told:
+    def accepted(one, name):
+        print(one.key, name, file=told, flush=True)
+    service().submit(requests(500), SUBMISSION.group, accepted, per_minute=100_000, at_once=16)
+"""
+
+
+def test_killed_again_and_again_each_of_500_is_submitted_once(emulator: Make, tmp_path: Path) -> None:
+    by = emulator(Faults(latency=0.1, lost_every=50))
+    told = tmp_path / "told"
+    argv = [sys.executable, "-c", _KILLED, str(told)]
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    chance = random.Random(7)
+    kills = 0
+    while True:
+        child = subprocess.Popen(argv, env=env, cwd=REPOSITORY)
+        before = len(made(by))
+        goal = min(before + chance.randrange(20, 200), 500)
+        while child.poll() is None and (kills >= 4 or len(made(by)) < goal):
+            time.sleep(0.01)
+        if child.poll() is not None:
+            break
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        kills += 1
+    assert child.returncode == 0 and kills >= 2
+    assert len(made(by)) == 500 and set(made(by).values()) == {1}
+    names = dict(line.split() for line in told.read_text().splitlines())
+    assert names == {each.key: each.name for each in service().look(SUBMISSION.group)}
+
+
+def test_more_than_the_quota_goes_out_later(emulator: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(submission, "_MINUTE", 2.0)  # lest the test takes one
+    by = emulator(Faults(per_minute=10))
+    notes: list[str] = []
+
+    def say(line: str) -> None:
+        notes.append(line)
+        by.order.set(Faults())  # the minute is over
+
+    told = submit(service(), *requests(30), say=say)
+    assert len(told) == 30 and set(made(by).values()) == {1}
+    assert notes == ["note: the service's quota of submissions is reached; the rest goes out more slowly"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "words", "remedy"),
+    [
+        (Faults(denied=True), "PERMISSION_DENIED", "roles/aiplatform.user"),
+        (
+            Faults(no_quota=("CPU",)),
+            "exceed quota limits: aiplatform.googleapis.com/custom_model_training_cpus",
+            "quotas",
+        ),
+        (
+            Faults(refused_machines=("n1-standard-4",)),
+            'Machine type "n1-standard-4" is not supported',
+            "--machine-type",
+        ),
+    ],
+)
+def test_a_permanent_refusal_stops_early_in_the_services_own_words(
+    emulator: Make, faults: Faults, words: str, remedy: str
+) -> None:
+    by = emulator(faults)
+    with pytest.raises(OcicalibanError) as fault:
+        submit(service(), *requests(500))
+    assert words in fault.value.message and remedy in fault.value.hint
+    assert made(by).total() == 0
+
+
+def test_what_was_accepted_before_a_refusal_is_told(emulator: Make) -> None:
+    by = emulator(Faults(latency=0.05))
+    told: list[str] = []
+
+    def accepted(one: Request, _: str) -> None:
+        told.append(one.key)
+        if len(told) == 20:
+            by.order.set(Faults(refused_machines=("n1-standard-4",)))
+
+    with pytest.raises(OcicalibanError, match="of 200 were accepted"):
+        service().submit(requests(200), SUBMISSION.group, accepted, per_minute=100_000, at_once=8)
+    assert collections.Counter(told) == made(by)
+
+
+def test_a_fault_of_the_caller_ends_it_with_all_that_was_accepted_told(emulator: Make) -> None:
+    by = emulator(Faults(latency=0.05))
+    told: list[str] = []
+
+    def accepted(one: Request, _: str) -> None:
+        told.append(one.key)
+        if len(told) == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        service().submit(requests(200), SUBMISSION.group, accepted, per_minute=100_000, at_once=8)
+    assert collections.Counter(told) == made(by) and len(told) < 200
+
+
+def test_a_thousand_states_come_in_a_few_lists(emulator: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    by = emulator()
+    submit(service(), *requests(1000))
+    pages: list[object] = []
+    page = by.ledger.page
+    monkeypatch.setattr(by.ledger, "page", lambda *args: (pages.append(args), page(*args))[1])
+    seen = service().look(SUBMISSION.group)
+    assert len({each.key for each in seen}) == 1000 and {each.status for each in seen} == {"queued"}
+    assert len(pages) == 10
+
+
+# --- connections ---
+
+
+def test_a_check_shows_what_is_wrong_before_anything_slow(emulator: Make, tmp_path: Path) -> None:
+    by = emulator()
+    service().check()
+    with pytest.raises(OcicalibanError, match="does not serve the location 'europe-west4'"):
+        target.connect("", "europe-west4").check()
+    by.order.set(Faults(denied=True))
+    with pytest.raises(OcicalibanError, match="PERMISSION_DENIED"):
+        service().check()
+
+
+@pytest.mark.parametrize("text", ["{", "{}", '{"type": "service_account", "client_email": "a", "token_uri": "b"}'])
+def test_a_key_file_that_is_none_is_told(emulator: Make, tmp_path: Path, text: str) -> None:
+    emulator()
+    key = tmp_path / "broken.json"
+    key.write_text(text)
+    with pytest.raises(OcicalibanError) as fault:
+        target.connect("", "us-central1", key_file=str(key))
+    assert "broken.json" in fault.value.message and "--cloud-key" in fault.value.hint
+
+
+def test_a_private_key_that_is_none_is_told(emulator: Make, tmp_path: Path) -> None:
+    emulator()
+    data = json.loads(Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())
+    key = tmp_path / "broken.json"
+    key.write_text(
+        json.dumps({**data, "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"})
+    )
+    with pytest.raises(OcicalibanError, match="gives no credentials"):
+        target.connect("", "us-central1", key_file=str(key))
+
+
+def test_no_project_and_no_tls_are_usage_errors(emulator: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    emulator()
+    monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM", "http://localhost:1/")
+    with pytest.raises(UsageError, match="without TLS"):
+        service()
+    assert target.endpoint("europe-west4", environ={}) == "europe-west4-aiplatform.googleapis.com"
+
+
+def test_an_accelerator_that_the_library_does_not_know_is_told_before_anything_is_sent(emulator: Make) -> None:
+    by = emulator()
+    machine, _ = vertex.machine("", "1xNVIDIA_X900", "", "us-central1", False)
+    body, _ = vertex.custom_job(Job(id=1, key="k", submission=SUBMISSION), NOWHERE, vertex.Options(machine=machine))
+    with pytest.raises(OcicalibanError, match="does not know 'NVIDIA_X900'"):
+        service().check(body)
+    with pytest.raises(OcicalibanError, match="does not know 'NVIDIA_X900'"):
+        submit(service(), *requests(5), Request(key="k", body=body))
+    assert made(by).total() == 0
+
+
+def test_credentials_that_have_expired_are_told_at_once(emulator: Make) -> None:
+    emulator()
+    from google.auth import exceptions
+    from google.oauth2 import credentials
+
+    class Expired(credentials.Credentials):  # as google-auth answers when Google's token endpoint refuses
+        def refresh(self, request: object) -> None:
+            raise exceptions.RefreshError("invalid_grant: Token has been expired or revoked.")
+
+    to = service()
+    expired = Expired(None, refresh_token="r", token_uri="t", client_id="c", client_secret="s")
+    client = to.library.jobs.JobServiceClient(credentials=expired, client_options={"api_endpoint": to.host})
+    for ask in (Service.check, lambda to: submit(to, request("k1"))):
+        with pytest.raises(OcicalibanError, match="expired or revoked") as fault:
+            ask(attrs.evolve(to, client=client))
+        assert "gcloud auth application-default login" in fault.value.hint
+
+
+def test_a_service_out_of_reach_is_told_at_once(emulator: Make) -> None:
+    emulator()
+    with pytest.raises(OcicalibanError, match="no answer") as fault:
+        target.connect("", "us-central1", address="https://localhost:9/").check()
+    assert "localhost:9" in fault.value.hint
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path, certificate: identity.Identity) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OcicalibanError, match="listen on port"):
+        Emulator(folder=tmp_path, gcs=tmp_path, parallel=0, certificate=certificate, port=int(taken.getsockname()[1]))
+
+
+def test_a_missing_library_is_told_with_its_extra() -> None:
+    code = (
+        "import sys; sys.modules['google.cloud.aiplatform_v1'] = None\n"
+        "from ocicaliban.targets import vertex\n"
+        "vertex.preload()\n"
+        "try: vertex.connect('p', 'us-central1')\n"
+        "except Exception as exc: print(type(exc).__name__, exc.hint)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
+    )
+    assert done.stdout.startswith("OcicalibanError pip install 'ocicaliban[vertex]'"), done.stderr
+
+
+def test_tools_run_while_the_library_is_imported() -> None:
+    code = (
+        "from ocicaliban import proc\nfrom ocicaliban.targets import vertex\nimport sys\n"
+        "assert 'grpc' not in sys.modules\nvertex.preload()\n"
+        "for _ in range(40): proc.run(('true',))\n"
+        "print(vertex._library().jobs.__name__)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "google.cloud.aiplatform_v1\n", done.stderr
+
+
+# --- the command ---
+
+
+def test_the_command_prints_the_variables_and_ends_by_ctrl_c(tmp_path: Path) -> None:
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    argv = [sys.executable, "-m", "ocicaliban", "dev", "vertex-emulator", "--folder", str(tmp_path), "--jobs", "0"]
+    child = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    lines = [child.stdout.readline().removeprefix("export ").rstrip("\n") for _ in range(5)]
+    settings = dict(line.split("=", 1) for line in lines)
+    assert oct((tmp_path / "key.json").stat().st_mode) == "0o100600"
+    code = "from ocicaliban.targets import vertex; s = vertex.connect('', 'us-central1'); s.check(); print(s.project)"
+    done = subprocess.run([sys.executable, "-c", code], env={**env, **settings}, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("rehearsal\n", "")
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=20)
+    assert child.returncode == 0 and "Traceback" not in stderr
+    assert not (tmp_path / "key.json").exists()

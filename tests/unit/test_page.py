@@ -1,0 +1,69 @@
+"""The page of a report, as far as it goes without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocicaliban import page, report
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.metrics import Curve, Metrics
+from ocicaliban.model import Job, Submission
+
+
+def _page(name: str, value: str, group: str = "g") -> str:
+    submission = Submission(group=group, user="me", host="h", project="/p", mode="run")
+    jobs = [Job(id=n, key=str(n), submission=submission, parameters=((name, f"{value}{n}"),)) for n in (1, 2)]
+    found = {1: Metrics(results={name: float("nan"), value: value}, notes=(value,))}
+    return page.made(report.made(group, jobs, found, 0), found, "/* plotly */")
+
+
+def _data(text: str) -> dict[str, object]:
+    [found] = re.findall(r'<script type="application/json" id="data">(.*?)</script>', text, re.S)
+    read = json.loads(found)
+    assert isinstance(read, dict)
+    return read
+
+
+@given(name=st.text(min_size=1), value=st.text())
+def test_no_text_of_a_job_ends_the_data_or_makes_an_element(name: str, value: str) -> None:
+    plain = _page("plain", "text")
+    text = _page(f"</script>{name}", f"<!--<script>\u2028{value}")
+    assert text.lower().count("<script") == plain.lower().count("<script")
+    assert text.lower().count("</script") == plain.lower().count("</script") and "<!--" not in text
+    assert _data(text)["notes"] == [f"job 1: <!--<script>\u2028{value}"]
+
+
+def test_a_group_s_name_is_text_and_no_part_is_looked_for_in_another() -> None:
+    text = _page("@PLOTLY@", "@DATA@", "<b>@STYLE@")
+    assert "<title>&lt;b&gt;@STYLE@ · ocicaliban report</title>" in text and "<b>@" not in text
+    assert text.count("/* plotly */") == 1
+
+
+def test_the_page_names_nothing_outside_of_itself() -> None:
+    text = _page("a", "b")
+    assert not re.search(r"""(src|href)\s*=|https?:|@import|url\(""", text)
+    assert "default-src &#x27;none&#x27;" in text
+
+
+def test_all_curves_together_stay_within_bounds() -> None:
+    submission = Submission(group="g", user="me", host="h", project="/p", mode="run")
+    jobs = [Job(id=n, key=str(n), submission=submission) for n in range(1000)]
+    curve = Curve(steps=tuple(map(float, range(1000))), values=tuple(map(float, range(1000))))
+    found = {n: Metrics(results={"loss": 1.0}, curves={"loss": curve}) for n in range(1000)}
+    curves = page.data(report.made("g", jobs, found, 0), found)["curves"]
+    assert isinstance(curves, dict)
+    assert sum(len(each["steps"]) for each in curves["loss"]) < 250_000
+    assert all(each["steps"][-1] == 999 and each["values"][-1] == 999 for each in curves["loss"])
+    assert page.points(3) == 1000 and page.points(100_000) == 50
+
+
+def test_without_plotly_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "plotly", None)
+    with pytest.raises(OcicalibanError) as caught:
+        page.plotly()
+    assert "ocicaliban[report]" in caught.value.hint

@@ -1,0 +1,401 @@
+"""The engine of a sweep upon a real history, with containers that are only thought of."""
+
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Literal
+
+import pytest
+from attrs import evolve
+
+from ocicaliban import history as histories
+from ocicaliban import sweep
+from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.gpu import Device
+from ocicaliban.history.store import History
+from ocicaliban.model import Attempt, Job, JobSpec, Submission
+from ocicaliban.schedule import State, slots
+from ocicaliban.sweep import Options, Outcome
+from ocicaliban.targets import Ended, Found
+
+GPUS = tuple(Device(kind="nvidia.com/gpu", name=str(n), spec=Path("/x"), version="0.5.0") for n in range(2))
+
+
+class Machine:
+    """Containers, as long as the test lasts: the first argument of a job says what it does."""
+
+    def __init__(self) -> None:
+        self.containers: dict[str, Found] = {}
+        self.live: set[str] = set()
+        self.jobs: dict[str, Job] = {}
+        self.ran: list[tuple[str, tuple[str, ...]]] = []
+        self.signals: list[tuple[str, str]] = []
+        self.most = 0
+        self.on_start: Callable[[Job], None] = lambda job: None
+        self.tell: Callable[[Ended], None] = lambda ended: None
+        self.lock = threading.Lock()
+
+    def connect(self, tell: Callable[[Ended], None]) -> "Machine":
+        self.tell = tell
+        return self
+
+    def close(self) -> None:
+        pass
+
+    def running(self) -> list[Found]:
+        return [there for there in self.containers.values() if there.state == "running"]
+
+    def put(self, job: Job, attempt: Attempt, state: Literal["created", "running", "exited"], **more: object) -> None:
+        labels = {"job": job.key, "attempt": str(attempt.number), "submission": str(job.submission.id)}
+        labels.update(more.pop("labels", {}))  # type: ignore[call-overload]
+        self.jobs[attempt.handle] = job
+        if state == "running":
+            self.live.add(attempt.handle)
+        self.containers[attempt.handle] = Found(handle=attempt.handle, state=state, labels=labels, **more)  # type: ignore[arg-type]
+
+    def start(self, job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> None:
+        does = job.args[0]
+        if does == "refused":
+            raise OcicalibanError("no space left")
+        with self.lock:
+            self.put(job, attempt, "running")
+            self.ran.append((does, tuple(device.name for device in devices)))
+            self.most = max(self.most, len(self.running()))
+        self.on_start(job)
+        if does in ("ok", "fails") or (does == "fails once" and attempt.number == 1):
+            self.end(attempt.handle, int(does != "ok"))
+        elif does == "fails once":
+            self.end(attempt.handle, 0)
+
+    def end(self, handle: str, code: int) -> None:
+        there = evolve(self.containers[handle], state="exited", exit_code=code)
+        self.containers[handle] = there
+        self.live.discard(handle)
+        self.tell(Ended(handle=handle, exit_code=code, started=time.time(), ended=time.time()))
+
+    def watch(self, handle: str) -> None:
+        there = self.containers.get(handle)
+        if there is None or there.state == "exited":
+            self.tell(Ended(handle=handle, exit_code=there.exit_code if there else None))
+
+    def signal(self, handle: str, name: Literal["TERM", "KILL"]) -> bool:
+        self.signals.append((self.jobs[handle].args[0], name))
+        if name == "KILL" or self.jobs[handle].args[0] != "deaf":
+            self.end(handle, 137 if name == "KILL" else 143)
+        return True
+
+    def remove(self, handle: str) -> None:
+        if handle in self.live:
+            raise OcicalibanError("it runs")
+        self.containers.pop(handle, None)
+
+    def find(self, **labels: str) -> Mapping[str, Found]:
+        return {
+            handle: there
+            for handle, there in self.containers.items()
+            if all(there.labels.get(name) == value for name, value in labels.items())
+        }
+
+
+class Told:
+    """What would be shown."""
+
+    live = False
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.ends: list[tuple[str, str, bool]] = []
+
+    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
+        pass
+
+    def ended(self, job: Job, attempt: Attempt, state: State, *, again: bool) -> None:
+        self.ends.append((attempt.status, attempt.reason, again))
+
+    def tick(self, state: State) -> None:
+        pass
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with histories.open(f"sqlite:///{tmp_path}/history.db") as opened:
+        yield opened
+
+
+@pytest.fixture
+def machine() -> Machine:
+    return Machine()
+
+
+def _submitted(history: History, *does: str) -> Submission:
+    submission = Submission(group="a-group", user="ada", host="", project="/p", mode="run")
+    return history.submit(submission, [JobSpec(args=(word,)) for word in does])
+
+
+def _statuses(history: History, submission: Submission) -> list[str]:
+    return [job.status for job in history.jobs(submission=submission.id)]
+
+
+def _run(
+    history: History,
+    submission: Submission,
+    machine: Machine,
+    *,
+    jobs: int = 1,
+    told: Told | None = None,
+    **more: object,
+) -> Outcome:
+    options = Options(places=slots((), jobs), **more)  # type: ignore[arg-type]
+    return sweep.run(history, submission, machine.connect, options, told or Told())
+
+
+def _resume(history: History, submission: Submission, machine: Machine, **more: object) -> Outcome:
+    return sweep.resume(history, submission, machine.connect, Options(places=slots(()), **more), Told())  # type: ignore[arg-type]
+
+
+def test_all_jobs_run_and_nothing_is_left_of_them(history: History, machine: Machine) -> None:
+    submission = _submitted(history, *["ok"] * 20)
+    outcome = _run(history, submission, machine, jobs=3)
+    assert outcome == Outcome(succeeded=20)
+    assert outcome.exit_code == 0
+    assert _statuses(history, submission) == ["succeeded"] * 20
+    assert machine.containers == {}
+    assert machine.most <= 3
+    assert not sweep.is_run(submission)
+    job = history.jobs(submission=submission.id)[0]
+    assert job.last and job.last.exit_code == 0
+    assert job.out == str(sweep.folder(job) / "out")
+    assert job.last.log == str(sweep.folder(job) / "attempt-1.log")
+
+
+def test_a_failure_is_kept_with_its_reason_and_tried_again(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "fails once", "fails", "ok")
+    told = Told()
+    outcome = _run(history, submission, machine, told=told, retries=1)
+    assert outcome == Outcome(succeeded=2, failed=1)
+    assert outcome.exit_code == 1
+    jobs = history.jobs(submission=submission.id)
+    tried = [[(each.status, each.reason) for each in job.attempts] for job in jobs]
+    failed = ("failed", "exit code 1")
+    assert tried == [[failed, ("succeeded", "")], [failed, failed], [("succeeded", "")]]
+    assert Counter(told.ends) == {(*failed, True): 2, (*failed, False): 1, ("succeeded", "", False): 2}
+
+
+def test_each_job_is_alone_on_its_gpus(history: History, machine: Machine) -> None:
+    submission = _submitted(history, *["ok"] * 8)
+    options = Options(places=slots([gpu.qualified for gpu in GPUS]), gpus=GPUS)
+    sweep.run(history, submission, machine.connect, options, Told())
+    assert {devices for _, devices in machine.ran} == {("0",), ("1",)}
+
+
+def test_what_cannot_be_started_says_why(history: History, machine: Machine) -> None:
+    submission = _submitted(history, *["refused"] * 5)
+    told = Told()
+    assert _run(history, submission, machine, told=told) == Outcome(failed=3, left=2)
+    assert told.ends[0] == ("failed", "no space left", False)
+    assert told.said == ["note: podman starts no container, so that the other jobs are left queued"]
+
+
+def test_a_folder_for_results_is_the_users(history: History, machine: Machine, tmp_path: Path) -> None:
+    submission = _submitted(history, "ok")
+    _run(history, submission, machine, out=str(tmp_path / "results"))
+    (job,) = history.jobs(submission=submission.id)
+    assert job.out == str(tmp_path / "results" / "a-group" / str(job.id))
+
+
+def test_an_interrupt_asks_and_leaves_the_jobs_queued(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "hangs", "ok")
+    machine.on_start = lambda job: os.kill(os.getpid(), signal.SIGINT)
+    before = signal.getsignal(signal.SIGINT)
+    outcome = _run(history, submission, machine)
+    assert outcome == Outcome(left=2, signal=signal.SIGINT)
+    assert outcome.exit_code == 130
+    assert machine.signals == [("hangs", "TERM")]
+    assert signal.getsignal(signal.SIGINT) is before
+    first, second = history.jobs(submission=submission.id)
+    assert (first.status, second.status, second.attempts) == ("queued", "queued", ())
+    assert first.last and first.last.status == "stopped"
+    assert first.last.reason == "interrupted: ended by SIGTERM (exit code 143)"
+
+
+def test_what_does_not_end_in_time_is_killed(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "deaf")
+    machine.on_start = lambda job: os.kill(os.getpid(), signal.SIGTERM)
+    outcome = _run(history, submission, machine, grace=0.05)
+    assert outcome.exit_code == 143
+    assert machine.signals == [("deaf", "TERM"), ("deaf", "KILL")]
+
+
+def test_a_second_interrupt_kills(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "deaf")
+
+    class Impatient(Told):
+        def say(self, text: str) -> None:
+            super().say(text)
+            if len(self.said) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+
+    machine.on_start = lambda job: os.kill(os.getpid(), signal.SIGINT)
+    told = Impatient()
+    _run(history, submission, machine, grace=1000, told=told)
+    assert machine.signals[-1] == ("deaf", "KILL")
+    assert told.said == ["interrupted: 1 job asked to end; once more kills", "interrupted again: 1 job killed"]
+
+
+def test_fail_fast_ends_the_others(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "hangs", "fails", "ok")
+    told = Told()
+    outcome = _run(history, submission, machine, jobs=2, fail_fast=True, told=told)
+    assert outcome == Outcome(failed=1, left=2)
+    assert told.said == ["--fail-fast: 1 job asked to end, the others are left queued"]
+    assert _statuses(history, submission) == ["queued", "failed", "queued"]
+
+
+def test_a_job_stopped_by_somebody_else_is_not_tried_again(history: History, machine: Machine, tmp_path: Path) -> None:
+    submission = _submitted(history, "hangs", "ok", "ok")
+
+    def stop(job: Job) -> None:
+        with histories.open(f"sqlite:///{tmp_path}/history.db") as another:
+            if job.args == ("hangs",):
+                another.end(job.id, 1, "stopped", reason="stopped by ada", ended=time.time())
+                another.stop_queued([job.id + 2])
+                machine.signal(f"ocicaliban-{job.key}-1", "TERM")
+
+    machine.on_start = stop
+    told = Told()
+    outcome = _run(history, submission, machine, retries=3, told=told)
+    assert outcome == Outcome(succeeded=1, stopped=2)
+    assert _statuses(history, submission) == ["stopped", "succeeded", "stopped"]
+    assert told.ends[0] == ("stopped", "stopped by ada", False)
+    assert machine.containers == {}
+
+
+def test_a_job_stopped_before_it_had_a_container_is_stopped(history: History, machine: Machine, tmp_path: Path) -> None:
+    submission = _submitted(history, "hangs")
+
+    def stop(job: Job) -> None:
+        with histories.open(f"sqlite:///{tmp_path}/history.db") as another:
+            another.end(job.id, 1, "stopped", ended=time.time())
+
+    machine.on_start = stop
+    assert _run(history, submission, machine).stopped == 1
+    assert machine.signals == [("hangs", "KILL")]
+
+
+def test_a_submission_is_run_by_one_process_at_a_time(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "ok", "ok")
+    faults: list[str] = []
+
+    def another(_: Job) -> None:
+        if not faults:
+            assert sweep.is_run(submission)
+            with pytest.raises(UsageError) as raised:
+                sweep.resume(history, submission, machine.connect, Options(places=slots(())), Told())
+            faults.append(raised.value.message)
+
+    machine.on_start = another
+    assert _run(history, submission, machine).succeeded == 2
+    assert faults == ["another ocicaliban runs these jobs of 'a-group'"]
+
+
+def test_what_a_killed_process_left_is_taken_up(history: History, machine: Machine) -> None:
+    does = ["ok", "hangs", "ok", "ok", "ok", "ok", "fails"]
+    submission = _submitted(history, *does)
+    jobs = history.jobs(submission=submission.id)
+    attempts = [history.begin(job.id, out="/o", started=time.time()) for job in jobs[:6]]
+    done, runs, gone, made, shut, late = (attempt for attempt in attempts if attempt)
+    machine.put(jobs[0], done, "exited", exit_code=0)
+    machine.put(jobs[1], runs, "running")
+    machine.put(jobs[3], made, "created")
+    machine.put(jobs[4], shut, "exited", exit_code=None)
+    threading.Timer(0.1, lambda: machine.end(runs.handle, 0)).start()
+    outcome = _resume(history, submission, machine)
+    assert outcome == Outcome(succeeded=6, failed=1)
+    assert Counter(does for does, _ in machine.ran) == {"ok": 4, "fails": 1}
+    found = history.jobs(submission=submission.id)
+    assert [(each.status, each.reason) for each in found[1].attempts] == [("succeeded", "")]
+    reasons = [found[index].attempts[0].reason for index in (2, 3, 4, 5)]
+    assert reasons == [
+        "its container is gone",
+        "it was never started, since ocicaliban was killed",
+        "the machine went down while it ran",
+        "its container is gone",
+    ]
+    assert {found[index].attempts[0].status for index in (2, 3, 4, 5)} == {"lost"}
+    assert [len(job.attempts) for job in found] == [1, 1, 2, 2, 2, 2, 1]
+    assert machine.containers == {}
+    assert gone and late
+
+
+def test_a_container_that_is_made_after_all_is_removed_in_the_end(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "ok")
+    (job,) = history.jobs(submission=submission.id)
+    attempt = history.begin(job.id, out="/o", started=time.time())
+    assert attempt
+    machine.on_start = lambda _: machine.put(job, attempt, "created")
+    assert _resume(history, submission, machine).succeeded == 1
+    assert machine.containers == {}
+
+
+def test_an_adopted_job_keeps_its_gpu(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "hangs", "ok", "ok")
+    job, *_ = history.jobs(submission=submission.id)
+    attempt = history.begin(job.id, out="/o", started=time.time())
+    assert attempt
+    machine.put(job, attempt, "running", labels={"devices": GPUS[0].qualified})
+    machine.on_start = lambda _: machine.end(attempt.handle, 0) if len(machine.ran) == 2 else None
+    options = Options(places=slots([gpu.qualified for gpu in GPUS]), gpus=GPUS)
+    assert sweep.resume(history, submission, machine.connect, options, Told()).succeeded == 3
+    assert machine.ran == [("ok", ("1",)), ("ok", ("1",))]
+
+
+def test_failures_before_the_kill_count_and_those_before_a_resubmit_do_not(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "fails")
+    (job,) = history.jobs(submission=submission.id)
+    attempt = history.begin(job.id, out="/o", started=time.time())
+    assert attempt
+    history.end(job.id, attempt.number, "failed", ended=time.time(), again=True)
+    assert _resume(history, submission, machine, retries=1).failed == 1
+    assert len(machine.ran) == 1
+    again = history.resubmit(evolve(submission, id=0, created=0.0), [job.id])
+    assert _resume(history, again, machine, retries=1).failed == 1
+    assert len(machine.ran) == 3
+
+
+def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "ok")
+    (job,) = history.jobs(submission=submission.id)
+    attempt = history.begin(job.id, out="/o", started=time.time())
+    assert attempt
+    machine.put(job, attempt, "running")
+    machine.live.clear()  # as podman does not see
+    threading.Timer(0.1, lambda: machine.tell(Ended(handle=attempt.handle))).start()
+    assert _resume(history, submission, machine).succeeded == 1
+    (job,) = history.jobs(submission=submission.id)
+    assert [each.status for each in job.attempts] == ["lost", "succeeded"]
+    assert machine.containers == {}
+
+
+def test_a_container_that_somebody_removes_is_a_failure(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "hangs")
+    machine.on_start = lambda _: machine.tell(Ended(handle=machine.live.pop()))
+    told = Told()
+    assert _run(history, submission, machine, told=told).failed == 1
+    assert told.ends == [("failed", "its container is gone, and its result with it", False)]
+
+
+def test_why_an_attempt_failed() -> None:
+    assert sweep.why(0) == ""
+    assert sweep.why(3) == "exit code 3"
+    assert sweep.why(139) == "ended by SIGSEGV (exit code 139)"
+    assert sweep.why(255) == "exit code 255"
+    assert sweep.why(137, oom_killed=True) == "it was killed for want of memory (exit code 137)"
+    assert sweep.why(None) == "its container is gone, and its result with it"
