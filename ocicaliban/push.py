@@ -7,6 +7,7 @@ registry, and only the other layers are compressed. skopeo asks for each blob by
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -277,10 +278,11 @@ def _send(folder: Path, target: Target, registry: Registry, say: Callable[[str],
         argv.append("--dest-tls-verify=false")
     # Anew each time: a token of Google's lives for an hour.
     login = credentials.find(target.repository, key_file=target.key_file)
-    if login and login.ours:
-        argv += ["--authfile", str(credentials.write_auth_file(login, target.repository, folder))]
     try:
-        proc.run((*argv, "oci:image", f"docker://{target.repository}:{target.tag}"), cwd=folder)
+        with contextlib.ExitStack() as stack:
+            if login and login.ours:
+                argv += ["--authfile", stack.enter_context(credentials.auth_file(login, target.repository))]
+            proc.run((*argv, "oci:image", f"docker://{target.repository}:{target.tag}"), cwd=folder)
     except ToolError as exc:
         words = said(exc.stderr, login.secret if login else "")
         message = f"{target.repository}: {words}"
