@@ -153,7 +153,8 @@ def _remembered(compression: Compression) -> list[Packed]:
     try:
         held = json.loads(_memory(compression).read_text())
         kind = f"{oci.LAYER}+{compression}"
-        return [Packed(diff_id=name, digest=str(of[0]), size=int(of[1]), kind=kind) for name, of in held.items()]
+        packed = [Packed(diff_id=name, digest=str(of[0]), size=int(of[1]), kind=kind) for name, of in held.items()]
+        return [each for each in packed if each.size]
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return []
 
@@ -197,7 +198,8 @@ def _lay_out(
         proc.run((*argv, "--compression-format", compression, image.id, "oci:image"), cwd=folder, doing=doing)
         manifest = _manifest(layout)
     config = json.loads((blobs / _hex(manifest["config"]["digest"])).read_text())
-    made = described(manifest, config, compression)
+    # An empty blob is described like any other.
+    made = [each for each in described(manifest, config, compression) if each.diff_id not in there]
     _remember(made, compression)
     for diff_id in there:
         (blobs / _hex(diff_id)).unlink()
