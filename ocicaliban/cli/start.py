@@ -8,10 +8,10 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban import builder, gpu, hot, paths, podman, proc, record, session, snapshot, store
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model import Image
 from ocicaliban.session import Planned
 
@@ -205,9 +205,10 @@ def ready(asked: Asked) -> Ready:
     Raises OcicalibanError where the project, the image or the GPU that it names is not there or cannot be used.
     """
     given = (*cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
-    if asked.image_id and not proc.ok(("podman", "image", "exists", asked.image_id)):
-        hint = "`podman images` lists them; `ocicaliban build` makes one"
-        raise UsageError(f"there is no image '{asked.image_id}'", hint)
+    if asked.image_id:
+        identity = _identity(asked.image_id)
+        # A script is given the name; what is put on record must be the same image whatever becomes of the name.
+        asked = asked if asked.dry_run else evolve(asked, image_id=identity)
     if not asked.dry_run:
         require_user()
     with hot.recording() as found:
@@ -234,6 +235,15 @@ def ready(asked: Asked) -> Ready:
             raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", 'add "cuda" to its list')
         devices = ()
     return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found, left_out=left_out)
+
+
+def _identity(image: str) -> str:
+    """The id of the image with this name, or beginning of an id. Raises UsageError where there is none."""
+    try:
+        return proc.run(("podman", "image", "inspect", "--format", "{{.Id}}", image)).strip()
+    except ToolError as exc:
+        hint = "`podman images` lists them; `ocicaliban build` makes one"
+        raise UsageError(f"there is no image '{image}'", hint) from exc
 
 
 def cloud_key(path: str) -> tuple[str, ...]:

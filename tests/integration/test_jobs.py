@@ -303,6 +303,13 @@ def test_what_is_for_sweeps_is_refused_for_a_single_run(world: World, options: t
     assert said in world.refused("run", *options, "job.py")
 
 
+def test_a_folder_of_results_that_cannot_be_is_told_at_once(world: World) -> None:
+    for out, why in ((str(world.folder / "job.py"), "File exists"), ("/nowhere/out", "Permission denied"), ("/", "")):
+        for args in (world.sweep("g", {"x": 1}), ("run", "job.py")):
+            assert f"--out {out}: {why}" in world.refused(*args[:1], "--out", out, *args[1:])
+    assert not world.own.joinpath("history.db").exists()
+
+
 def test_a_wrong_sweep_file_is_told_with_its_place(world: World) -> None:
     said = world.refused(*world.sweep("g", {"x": {"y": 1}}))
     assert "g.json:1:2: 'x' holds an object" in said
@@ -563,6 +570,20 @@ def test_without_its_image_a_job_needs_a_rebuild(world: World) -> None:
     (world.folder / "job.py").write_text("print('mended')\n")
     world.ok("resubmit", "--group", "g", "--rebuild")
     assert world.statuses() == ["succeeded"]
+
+
+def test_the_image_that_was_named_is_kept_by_its_id(world: World) -> None:
+    """A name may be another image's by the time jobs run again."""
+    image = world.ok("build", "job.py").stdout.strip()
+    name = f"localhost/named-{world.folder.parent.name.lower()}"
+    subprocess.run(["podman", "tag", image, name], check=True)
+    assert world.call(*world.sweep("g", {"fail": 3}, "--image-id", name)).returncode == 1
+    subprocess.run(["podman", "untag", image, name], check=True)
+    assert world.call("run", "--group", "g", "--image-id", image[:12], "job.py", "--", "--fail", "3").returncode == 3
+    assert [job["submission"]["image"] for job in world.jobs()] == [image, image]
+    assert world.call("resubmit", "--group", "g").returncode == 1
+    assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
+    assert "there is no image" in world.refused(*world.sweep("g", {"fail": 3}, "--image-id", name))
 
 
 def test_a_single_run_can_run_again(world: World) -> None:
