@@ -10,6 +10,7 @@ import sys
 
 from ocicaliban.errors import OcicalibanError, of_system
 
+_COMPLETE = "_OCICALIBAN_COMPLETE"
 _PIPE_CLOSED = 128 + signal.SIGPIPE  # what a shell makes of a tool that nobody reads any more
 
 
@@ -59,9 +60,11 @@ def _run(argv: list[str]) -> int:
         code = hot.attempt(argv)
         if code is not None:
             return code
-        from ocicaliban.cli.app import app
+        from ocicaliban.cli.app import made
         from ocicaliban.cli.options import Given
 
+        # Whoever completes a word asks for all of them.
+        app = made("" if _COMPLETE in os.environ else next(iter(own), ""))
         app(args=own, prog_name="ocicaliban", obj=Given(argv, tuple(script)))
     except BrokenPipeError:
         return _PIPE_CLOSED

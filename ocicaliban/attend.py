@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from ocicaliban import groups, logs, proc, spool, sweep
+from ocicaliban import groups, logs, origin, proc, spool, sweep
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Attempt, Job, Status, Submission
 from ocicaliban.targets import Found, local
@@ -21,24 +19,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-ALONE = "alone"
-"""The option of a submission that has one job at the user's own terminal, which nobody else can take up."""
-
 _EVERY = 1.0  # seconds
 _GRACE = 10  # seconds, as `podman stop` gives
-
-
-def user() -> str:
-    """Who we are in the history."""
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name
-        return "unknown"
-
-
-def host() -> str:
-    """Where we are."""
-    return socket.gethostname()
 
 
 def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> None:
@@ -55,7 +37,7 @@ def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> Non
         if goes_on:
             under_way.add(job.key)
         known.record(job)
-    running = known.jobs(statuses=("running",), user=user())
+    running = known.jobs(statuses=("running",), user=origin.user())
     if far := [job for job in running if job.submission.target == "vertex"]:
         from ocicaliban import clouds  # what it needs takes seconds to load
 
@@ -68,20 +50,16 @@ def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> Non
         try:
             with sweep.owned(submission):
                 # Only now that nobody else can be at it.
-                found = local.find(submission=str(submission.id)) if not alone(submission) else local.find(job="")
+                labels = {"job": ""} if origin.alone(submission) else {"submission": str(submission.id)}
+                found = local.find(**labels)
                 for job in known.jobs(submission=submission.id, statuses=("running",)):
                     _settle(known, job, found)
         except UsageError:
             continue  # somebody took it up meanwhile
 
 
-def alone(submission: Submission) -> bool:
-    """Whether its one job is at a user's own terminal."""
-    return bool(submission.options.get(ALONE))
-
-
 def _here(submission: Submission) -> bool:
-    return submission.target == "local" and submission.host == host()
+    return submission.target == "local" and submission.host == origin.host()
 
 
 def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
@@ -97,7 +75,8 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
         if there and not proc.ok(("podman", "rm", attempt.handle)):
             return
         reason = sweep.why(None) if there is None or there.state != "created" else "it was never started"
-        known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=not alone(job.submission))
+        again = not origin.alone(job.submission)
+        known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=again)
     else:
         if attempt.log:
             logs.plain(attempt.log)
@@ -197,7 +176,7 @@ def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Ite
             say(f"job {job.id} runs on {job.submission.host}: stop it there")
             continue
         # On record first: by that whoever runs it tells it from a failure.
-        if known.end(job.id, job.last.number, "stopped", reason=f"stopped by {user()}", ended=time.time()):
+        if known.end(job.id, job.last.number, "stopped", reason=f"stopped by {origin.user()}", ended=time.time()):
             handles.append(job.last.handle)
             stopped.append(job)
     if far:

@@ -7,6 +7,7 @@ from attrs import field, fields, frozen
 from ocicaliban import paths
 from ocicaliban.errors import UsageError
 from ocicaliban.load import read_toml, structure
+from ocicaliban.model import Push
 from ocicaliban.written import line_of
 
 NAME = "config.toml"
@@ -15,10 +16,11 @@ NAME = "config.toml"
 @frozen(kw_only=True)
 class Config:
     """The user's own settings; `cdi_spec_dirs` are more folders to look for CDI specs in, `db_url` is the history's
-    database."""
+    database, `push` says where images go."""
 
     cdi_spec_dirs: tuple[str, ...] = ()
     db_url: str = field(default="", repr=False)  # it may hold a password
+    push: Push = field(factory=Push)
 
 
 def read() -> Config:

@@ -22,7 +22,7 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.model import Project, Recipe
+from ocicaliban.model import Project, Push, Recipe
 from ocicaliban.written import Keys, line_of, read_json
 
 
@@ -282,6 +282,7 @@ class _Bare:
     extras: tuple[str, ...] = ()
     dirs: tuple[str, ...] = ()
     secrets: dict[str, str] = field(factory=dict)
+    push: Push = field(factory=Push)
 
 
 CALIBAN = ".calibanconfig.json"
@@ -308,7 +309,7 @@ def load_project(root: Path, say: _Say = lambda _: None) -> Project:
     path = root / "ocicaliban.toml"
     if path.is_file():
         text, raw = read_toml(path)
-        known = ("layers", "modes", "extras", "dirs", "secrets")
+        known = ("layers", "modes", "extras", "dirs", "secrets", "push")
         for key in raw:
             if key not in known:
                 raise UsageError(f"{_place(path, text, (key,))}: unknown key '{key}'", nearest(key, known))
@@ -327,6 +328,7 @@ def load_project(root: Path, say: _Say = lambda _: None) -> Project:
             extras=project.extras,
             dirs=project.dirs,
             secrets=project.secrets,
+            push=project.push,
         )
     path = root / CALIBAN
     if path.is_file():

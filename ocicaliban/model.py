@@ -158,6 +158,13 @@ class Base:
 
 
 @frozen(kw_only=True)
+class Push:
+    """The table `push` of a configuration: the `repository` that images go to."""
+
+    repository: str = ""
+
+
+@frozen(kw_only=True)
 class Project:
     """A folder of research code and what its configuration says."""
 
@@ -167,6 +174,7 @@ class Project:
     extras: tuple[str, ...] = ()
     dirs: tuple[str, ...] = ()
     secrets: dict[str, str] = field(factory=dict)
+    push: Push = field(factory=Push)
 
 
 @frozen(kw_only=True)

@@ -167,6 +167,28 @@ def logged(argv: Sequence[str], log: Path) -> int:
         ).returncode
 
 
+def answer(argv: Sequence[str], question: str, *, limit: float) -> str:
+    """What a tool answers on stdout to a `question` on its stdin.
+
+    Raises ToolError where it fails, or gives no answer within `limit` seconds; its stdout, which may be secret, is no
+    part of that, but credential helpers say there that they know nothing, so `stderr` has it too.
+    """
+    tool(argv[0])
+    try:
+        done = subprocess.run(list(argv), input=question, capture_output=True, check=False, text=True, timeout=limit)
+    except (OSError, subprocess.TimeoutExpired) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else f"no answer within {limit:g} seconds"
+        raise ToolError(f"{shlex.join(argv)}: {why}", f"run it by hand: {shlex.join(argv)}") from exc
+    if done.returncode:
+        words = _PASSWORD.sub("****@", done.stderr).strip()
+        raise ToolError(
+            f"{shlex.join(argv)} failed{f': {words}' if words else ''}",
+            f"run it by hand: {shlex.join(argv)}",
+            stderr=f"{done.stderr}\n{done.stdout}",
+        )
+    return done.stdout
+
+
 def ok(argv: Sequence[str]) -> bool:
     """Whether a tool's command succeeds; its output is dropped."""
     tool(argv[0])

@@ -1,32 +1,63 @@
-"""The command line: gathers the groups of commands."""
+"""The command line: which commands there are, and where."""
 
 from __future__ import annotations
 
+import importlib
 from typing import Annotated
 
 import typer
 
 from ocicaliban import __version__
-from ocicaliban.cli import dev, image, layers
-from ocicaliban.cli.clean import clean
-from ocicaliban.cli.cloud import cloud
-from ocicaliban.cli.doctor import doctor
-from ocicaliban.cli.experiment import expand
-from ocicaliban.cli.jobs import logs, resubmit, resume, status, stop
-from ocicaliban.cli.notebook import notebook
 from ocicaliban.cli.options import Given, Scripted
-from ocicaliban.cli.report import report
-from ocicaliban.cli.run import run
-from ocicaliban.cli.shell import shell
 from ocicaliban.errors import UsageError
 
-app = typer.Typer(
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    # Caliban writes its options with underscores.
-    context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
-)
+# In the order in which help lists them: the module below ocicaliban.cli, whose function has the command's name.
+_COMMANDS = {
+    "build": "image",
+    "run": "run",
+    "shell": "shell",
+    "cloud": "cloud",
+    "push": "push",
+    "notebook": "notebook",
+    "plan": "image",
+    "expand": "experiment",
+    "status": "jobs",
+    "logs": "jobs",
+    "stop": "jobs",
+    "resume": "jobs",
+    "resubmit": "jobs",
+    "report": "report",
+    "layers": "layers",
+    "clean": "clean",
+    "dev": "dev",
+    "doctor": "doctor",
+}
+_START_SCRIPTS = ("run", "shell", "cloud")
+_GROUPS = ("layers", "dev")
+
+
+def made(first: str = "") -> typer.Typer:
+    """The application; where `first`, the first word of the command line, is a command, with that one alone.
+
+    typer looks at every option of every command that it is given before it runs one, which takes a while.
+    """
+    app = typer.Typer(
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        # Caliban writes its options with underscores.
+        context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
+    )
+    app.callback()(main)
+    for name, module in _COMMANDS.items():
+        if first in _COMMANDS and name != first:
+            continue
+        found = importlib.import_module(f"ocicaliban.cli.{module}")
+        if name in _GROUPS:
+            app.add_typer(found.app, name=name)
+        else:
+            app.command(cls=Scripted if name in _START_SCRIPTS else None)(getattr(found, name))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -35,7 +66,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def main(
     context: typer.Context,
     version: Annotated[
@@ -47,23 +77,3 @@ def main(
     if isinstance(context.obj, Given) and context.obj.script and context.invoked_subcommand not in _START_SCRIPTS:
         raise UsageError(f"{context.invoked_subcommand} starts no script", "leave -- and what comes after it away")
 
-
-_START_SCRIPTS = ("run", "shell", "cloud")
-
-app.command()(image.build)
-app.command(cls=Scripted)(run)
-app.command(cls=Scripted)(shell)
-app.command(cls=Scripted)(cloud)
-app.command()(notebook)
-app.command()(image.plan)
-app.command()(expand)
-app.command()(status)
-app.command()(logs)
-app.command()(stop)
-app.command()(resume)
-app.command()(resubmit)
-app.command()(report)
-app.add_typer(layers.app, name="layers")
-app.command()(clean)
-app.add_typer(dev.app, name="dev")
-app.command()(doctor)

@@ -34,12 +34,12 @@ def status(
     debug: Debug = False,
 ) -> None:
     """Show the newest jobs and what became of them."""
-    from ocicaliban import attend, history
+    from ocicaliban import history, origin
     from ocicaliban.cli.start import say
 
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other")
-    user = "" if all_users else attend.user()
+    user = "" if all_users else origin.user()
     with history.open(say=say) as known:
         if watch:
             _watch(known, group, user, max(max_jobs, 0))
@@ -162,16 +162,16 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Stop jobs: those that run get SIGTERM, and SIGKILL ten seconds later; those that wait are not started."""
-    from ocicaliban import attend, history, listing
+    from ocicaliban import attend, history, listing, origin
     from ocicaliban.cli.start import say
 
     if bool(jobs) == bool(group):
         raise UsageError("say which jobs to stop", "their numbers, or --group GROUP")
     with history.open(say=say) as known:
         attend.catch_up(known, say)
-        found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=attend.user())
+        found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=origin.user())
         if not found:
-            raise _no_group(known, group, attend.user())
+            raise _no_group(known, group, origin.user())
         going = listing.unfinished(found)
         if dry_run:
             for job in going:

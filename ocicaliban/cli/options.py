@@ -24,7 +24,17 @@ NoCache = Annotated[bool, typer.Option("--no-cache", help="Make every layer anew
 CloudKey = Annotated[
     str, typer.Option("--cloud-key", help="A service account's key file, which the container sees; no image holds it.")
 ]
+TlsVerify = Annotated[
+    str, typer.Option("--tls-verify", metavar="true|false", help="false: without TLS, or with any certificate.")
+]
 Debug = Annotated[bool, typer.Option("--debug", hidden=True)]
+
+
+def truth(option: str, value: str) -> bool:
+    """The value of an option that is written as podman does: --tls-verify=false. Raises UsageError."""
+    if value not in ("true", "false"):
+        raise UsageError(f"{option}: '{value}' is neither true nor false", f"{option}=false")
+    return value == "true"
 
 
 class Given(NamedTuple):

@@ -86,9 +86,9 @@ def _say(line: str) -> None:
 
 def _jobs(group: str, all_users: bool) -> Sequence[Job]:
     """The jobs of a group, by id, after a look at what really runs. Raises UsageError where there is no such group."""
-    from ocicaliban import attend, history
+    from ocicaliban import attend, history, origin
 
-    user = "" if all_users else attend.user()
+    user = "" if all_users else origin.user()
     with history.open(say=_say) as known:
         attend.catch_up(known)
         if jobs := known.jobs(group=group, user=user):

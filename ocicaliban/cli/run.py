@@ -141,6 +141,8 @@ def _run(
     What the history shall know is left in a file (see `spool`), and made when podman is under way: nothing may come
     between a user and a run of which nothing has changed.
     """
+    from attrs import asdict
+
     from ocicaliban import podman, spool
     from ocicaliban.cli import start
 
@@ -149,9 +151,8 @@ def _run(
     told: dict[str, object] = {}
 
     def value() -> dict[str, object]:
-        from ocicaliban.cli import sweeps
-
-        told.update(sweeps.told(ready, image))
+        # Its group is named when it gets its number.
+        told["submission"] = asdict(ready.submission(image, "", start.Recorded(), alone=True))
         return told | {"args": list(args), "handle": command.name}
 
     return spool.recorded(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import evolve, field, frozen
+from attrs import asdict, evolve, field, frozen
 
-from ocicaliban import builder, gpu, hot, paths, podman, proc, record, session, snapshot, store
+from ocicaliban import builder, gpu, hot, origin, paths, podman, proc, record, session, snapshot, store
 from ocicaliban.errors import ToolError, UsageError
-from ocicaliban.model import Image
+from ocicaliban.model import Image, Submission
 from ocicaliban.session import Planned
 
 
@@ -172,6 +173,29 @@ class Ready:
         whole = (argv[0], *options, *argv[1:])
         return Command(argv=whole, name=name, key=key, args=args, options=options, script=script)
 
+    def submission(self, image: Image, group: str, wanted: Recorded, *, alone: bool = False) -> Submission:
+        """What the history shall know of a `run`; nothing secret, and not git's part (see `origin.with_git`)."""
+        asked, plan = self.asked, self.planned.plan
+        launch = plan.launch
+        if asked.image_id and (entry := podman.entry_command(self.planned.project.root, asked.module)):
+            launch = evolve(launch, command=entry)
+        given = shlex.join(podman.without_values(podman.words(asked.podman_args)))
+        options = {**asdict(evolve(asked, podman_args=given, dry_run=False)), **asdict(wanted)}
+        if wanted.out:
+            options["out"] = os.path.abspath(wanted.out)
+        return Submission(
+            group=group,
+            user=origin.user(),
+            host=origin.host(),
+            project=str(self.planned.project.root),
+            mode=plan.mode,
+            module=asked.module,
+            image=image.id,
+            plan_key="" if asked.image_id else plan.key,
+            launch=launch,
+            options={**options, **({origin.ALONE: True} if alone else {})},
+        )
+
     def keep(self, argv: list[str], image: Image, command: Command, job: Mapping[str, object] | None = None) -> None:
         """Put on record what was built, and let `hot` replay the command line `argv` if it may; when time allows.
 
@@ -246,13 +270,30 @@ def _identity(image: str) -> str:
         raise UsageError(f"there is no image '{image}'", hint) from exc
 
 
-def cloud_key(path: str) -> tuple[str, ...]:
-    """podman's options that let the container, and no image, have the key file."""
+def key_file(path: str) -> str:
+    """The absolute path of --cloud-key's file; "" where it was not given. Raises UsageError where there is none."""
     if not path:
-        return ()
+        return ""
     file = Path(path).expanduser().absolute()
     if not file.is_file():
         raise UsageError(f"--cloud-key: there is no file {file}", "give the path of a service account's JSON key")
+    return str(file)
+
+
+def image_called(image: str) -> Image:
+    """The image in the store that has this id or name. Raises UsageError where there is none."""
+    identity = proc.output(("podman", "image", "inspect", "--format", "{{.Id}}", image)).strip()
+    if not identity:
+        hint = "`podman images` lists them; `ocicaliban build` makes one"
+        raise UsageError(f"there is no image '{image}'", hint)
+    return Image(id=identity, digest="", key="")
+
+
+def cloud_key(path: str) -> tuple[str, ...]:
+    """podman's options that let the container, and no image, have the key file."""
+    file = key_file(path)
+    if not file:
+        return ()
     inside = "/run/secrets/cloud-key.json"
     return *podman.bind(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
 

@@ -131,10 +131,12 @@ def prepared(asked: Submitting, options: Options) -> tuple[Submission, Service, 
     """
     from concurrent.futures import ThreadPoolExecutor
 
-    from ocicaliban import attend, clouds, git
+    from ocicaliban import clouds, git, origin
+    from ocicaliban import push as pushing
     from ocicaliban.cli import start
-    from ocicaliban.cli.push import Pushing, pushed, resolved
+    from ocicaliban.cli.push import chosen
     from ocicaliban.model import Configure, Launch, Submission
+    from ocicaliban.render import amount
 
     def connected() -> Service:
         from ocicaliban.targets import vertex as service
@@ -147,10 +149,14 @@ def prepared(asked: Submitting, options: Options) -> tuple[Submission, Service, 
     with ThreadPoolExecutor(1) as beside:
         connecting = beside.submit(connected)
         if asked.image_tag:
-            reference = resolved(asked.image_tag, asked.tls_verify, asked.cloud_key)
+            reference = _resolved(asked)
         else:
-            to = Pushing(repository=asked.repository, tls_verify=asked.tls_verify, cloud_key=asked.cloud_key)
-            to.check()
+            to = pushing.Target(
+                repository=chosen(Path.cwd(), asked.repository),
+                tls_verify=asked.tls_verify,
+                key_file=start.key_file(asked.cloud_key),
+            )
+            registry = pushing.connect(to, start.say)
             planned = _planned(asked, resolve=True)
             if _is_slow(planned):
                 connecting.result()
@@ -158,7 +164,9 @@ def prepared(asked: Submitting, options: Options) -> tuple[Submission, Service, 
             start.record_built(planned)
             if connecting.done():
                 connecting.result()
-            reference = pushed(image, to)
+            pushed = pushing.push(image, to, registry, say=start.say)
+            start.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
+            reference = pushed.reference
             launch, key = planned.plan.launch, planned.plan.key
             steps = [step for layer in planned.plan.layers for step in layer.steps if isinstance(step, Configure)]
             entry = next((step.entrypoint for step in reversed(steps) if step.entrypoint), ())
@@ -167,8 +175,8 @@ def prepared(asked: Submitting, options: Options) -> tuple[Submission, Service, 
     kept = evolve(asked, project_id=at.project)
     made = Submission(
         group=asked.group,
-        user=attend.user(),
-        host=attend.host(),
+        user=origin.user(),
+        host=origin.host(),
         target=clouds.TARGET,
         project=str(Path.cwd()),
         mode=asked.mode,
@@ -180,6 +188,29 @@ def prepared(asked: Submitting, options: Options) -> tuple[Submission, Service, 
     )
     commit, dirty = git.head(Path.cwd())
     return evolve(made, commit=commit, dirty=dirty), at, options
+
+
+def _resolved(asked: Submitting) -> str:
+    """The image that `--image-tag` names, by its digest. Raises OcicalibanError where the registry has it not."""
+    from ocicaliban import push, repository
+    from ocicaliban.cli import start
+
+    name, at, digest = asked.image_tag.partition("@")
+    if at:
+        return f"{repository.chosen(name, '')}@{digest}"
+    head, colon, tag = name.rpartition(":")
+    if not colon or "/" in tag:
+        head, tag = name, "latest"
+    target = push.Target(
+        repository=repository.chosen(head, ""),
+        tag=repository.checked_tag(tag),
+        tls_verify=asked.tls_verify,
+        key_file=start.key_file(asked.cloud_key),
+    )
+    found = push.connect(target, start.say).digest(target.tag)
+    if not found:
+        raise UsageError(f"{asked.image_tag}: the registry has no such image", "without --image-tag one is built")
+    return f"{target.repository}@{found}"
 
 
 def send(known: History, made: Submission, options: Options, at: Service) -> int:

@@ -8,12 +8,11 @@ import re
 import shlex
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from attrs import asdict, evolve
+from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, podman, proc, schedule, session, store, sweep
+from ocicaliban import attend, gpu, groups, origin, podman, proc, schedule, session, store, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.errors import UsageError, nearest
@@ -85,38 +84,6 @@ def _controllers() -> tuple[str, ...]:
     return tuple(controllers) if version == "v2" else ()
 
 
-def submission(ready: Ready, image: Image, group: str, wanted: Recorded, *, alone: bool = False) -> Submission:
-    """What the history shall know of a `run`; nothing secret, and no git yet, which takes a while."""
-    asked = ready.asked
-    plan = ready.planned.plan
-    launch = plan.launch
-    if asked.image_id and (entry := podman.entry_command(ready.planned.project.root, asked.module)):
-        launch = evolve(launch, command=entry)
-    kept = evolve(asked, podman_args=shlex.join(podman.without_values(podman.words(asked.podman_args))), dry_run=False)
-    options: dict[str, Any] = {**asdict(kept), **asdict(wanted), **({attend.ALONE: True} if alone else {})}
-    if wanted.out:
-        options["out"] = os.path.abspath(wanted.out)
-    return Submission(
-        group=group,
-        user=attend.user(),
-        host=attend.host(),
-        project=str(ready.planned.project.root),
-        mode=plan.mode,
-        module=asked.module,
-        image=image.id,
-        plan_key="" if asked.image_id else plan.key,
-        launch=launch,
-        options=options,
-    )
-
-
-def _with_git(made: Submission) -> Submission:
-    from ocicaliban import git
-
-    commit, dirty = git.head(Path(made.project))
-    return evolve(made, commit=commit, dirty=dirty)
-
-
 def places(devices: tuple[gpu.Device, ...], wanted: Recorded) -> tuple[schedule.Slot, ...]:
     """Where the jobs run: so many at a time, on so many GPUs each. Raises UsageError where that cannot be."""
     return schedule.slots([device.qualified for device in devices], wanted.jobs, wanted.gpus_per_job)
@@ -135,7 +102,7 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
         if not ready.asked.image_id:
             start.record_built(ready.planned)
         name = wanted.group or groups.new(ready.planned.project.root)
-        made = _with_git(submission(ready, image, name, wanted))
+        made = origin.with_git(ready.submission(image, name, wanted))
         say(ready.said)
         count = experiment.count(points)
         at_once = min(len(slots), count)
@@ -168,12 +135,6 @@ def _carry_out(
 # --- one job, at our terminal ---
 
 
-def told(ready: Ready, image: Image) -> dict[str, object]:
-    """What the history shall know of a run at our terminal that gets its number later (see `spool`)."""
-    made = submission(ready, image, "", Recorded(), alone=True)
-    return {"submission": asdict(made)}
-
-
 def run_numbered(
     ready: Ready, image: Image, wanted: Recorded, args: tuple[str, ...], entrypoint: tuple[str, ...]
 ) -> int:
@@ -185,7 +146,7 @@ def run_numbered(
 
     with history.open(say=say) as known:
         name = wanted.group or groups.new(ready.planned.project.root)
-        made = known.submit(_with_git(submission(ready, image, name, wanted, alone=True)), [JobSpec(args=args)])
+        made = known.submit(origin.with_git(ready.submission(image, name, wanted, alone=True)), [JobSpec(args=args)])
         with sweep.owned(made):
             [job] = known.jobs(submission=made.id)
             out = sweep.results(job, wanted.out)
@@ -213,9 +174,9 @@ def run_numbered(
 
 def _of_group(known: History, group: str) -> tuple[Submission, ...]:
     """Our submissions of a group. Raises UsageError where there is none."""
-    found = known.submissions(group=group, user=attend.user())
+    found = known.submissions(group=group, user=origin.user())
     if not found:
-        names = [each.name for each in known.groups(user=attend.user())]
+        names = [each.name for each in known.groups(user=origin.user())]
         raise UsageError(f"there is no group '{group}'", nearest(group, names))
     return found
 
@@ -239,11 +200,11 @@ def resume(group: str) -> int:
         for one in _of_group(known, group):
             counts = known.counts(submission=one.id)
             # What runs at somebody's terminal is left to it, but not what was killed before it began there.
-            if not counts["queued"] + (0 if attend.alone(one) else counts["running"]):
+            if not counts["queued"] + (0 if origin.alone(one) else counts["running"]):
                 continue
             if one.target == "vertex":
                 left.append(one)
-            elif one.host != attend.host():
+            elif one.host != origin.host():
                 say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
             elif sweep.is_run(one):
                 say(f"note: another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
@@ -294,7 +255,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
     with history.open(say=say) as known:
         attend.catch_up(known)
         _of_group(known, group)
-        jobs = known.jobs(group=group, user=attend.user(), statuses=sorted(wanted))
+        jobs = known.jobs(group=group, user=origin.user(), statuses=sorted(wanted))
         if dry_run:
             for job in jobs:
                 print(
@@ -323,7 +284,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
     from ocicaliban.cli import submitting
 
     asked, options = submitting.again(old)
-    made, at = evolve(old, id=0, created=0.0, user=attend.user(), host=attend.host()), clouds.service(old)
+    made, at = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host()), clouds.service(old)
     if rebuild:
         _enter(old)
         fresh, at, options = submitting.prepared(asked, options)
@@ -341,8 +302,8 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     Raises OcicalibanError where that image or project is not there any more.
     """
     asked, wanted = _again(old.options)
-    options = {name: value for name, value in old.options.items() if name != attend.ALONE}
-    renewed = evolve(old, id=0, created=0.0, user=attend.user(), host=attend.host(), options=options)
+    options = {name: value for name, value in old.options.items() if name != origin.ALONE}
+    renewed = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host(), options=options)
     given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     _check_given(given)
     if not rebuild:
@@ -353,8 +314,8 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     ready = start.ready(evolve(asked, image_id=""))
     image = ready.image()
     start.record_built(ready.planned)
-    fresh = submission(ready, image, old.group, wanted)
-    return _with_git(evolve(fresh, options=options)), ready.devices, given, wanted
+    fresh = ready.submission(image, old.group, wanted)
+    return origin.with_git(evolve(fresh, options=options)), ready.devices, given, wanted
 
 
 def _enter(old: Submission) -> None:

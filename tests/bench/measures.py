@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import shlex
 import socket
 import sys
 import time
@@ -72,6 +73,26 @@ def _edited(shop: Workshop) -> Iterator[Sequence[Sample]]:
     plain = Containerfile(theirs, theirs.containerfile())
     plain.run()
     yield partial(edited, mine, mine.run), partial(edited, theirs, plain.run)
+
+
+# --- many jobs ---
+
+JOBS = 200
+
+
+@contextmanager
+def _sweep(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    cores = str(len(os.sched_getaffinity(0)))
+    files = {SCRIPT: "", "nothing": "#!/bin/sh\n", "sweep.json": json.dumps({"number": [*range(JOBS)]})}
+    project = shop.project("sweep", files)
+    (project.folder / "nothing").chmod(0o755)
+    project.run()
+    image = project.ocicaliban("build", "--mode", "run", SCRIPT).out
+    ours = ("run", "--experiment-config", "sweep.json", "--jobs", cores, "--group", "bench", "nothing")
+    # In one namespace for all, as podman's service is.
+    podmans = f"seq 0 {JOBS - 1} | xargs -P {cores} -I @ {shlex.join((*BARE, image, './nothing', '--number', '@'))}"
+    plain = proc.in_cgroup2(("sh", "-c", podmans))
+    yield lambda: project.ocicaliban(*ours).wall, lambda: shop.timed(plain).wall
 
 
 # --- dependencies ---
@@ -360,6 +381,15 @@ MEASURES: tuple[Measure[Workshop], ...] = (
         unit="times",
         runs=11,
         prepare=_edited,
+        needs=IMAGE_TOOLS,
+    ),
+    Measure(
+        name="sweep",
+        what="a sweep of 200 jobs that do nothing: `run`, against `xargs -P` with a bare `podman run`, one per core",
+        limit=1.1,
+        unit="times",
+        runs=5,
+        prepare=_sweep,
         needs=IMAGE_TOOLS,
     ),
     Measure(

@@ -122,7 +122,8 @@ class World:
         return sum(len(path.read_text().splitlines()) for path in self.own.glob("jobs/*/*/out/ran"))
 
     def containers(self) -> list[str]:
-        keys = {job["key"] for job in self.jobs()}
+        with history.open(f"sqlite://{self.own}/history.db") as known:  # not by `status`, which would change it
+            keys = {job.key for job in known.jobs()}
         argv = ["podman", "ps", "--all", "--format", "json", "--filter", "label=ocicaliban.job"]
         found = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout or "[]")
         return [each["Names"][0] for each in found if each["Labels"]["ocicaliban.job"] in keys]
@@ -285,10 +286,14 @@ def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
 def test_what_cannot_be_is_refused_before_anything_is_done(
     world: World, options: tuple[str, ...], said: str
 ) -> None:
-    for dry in ((), ("--dry-run",)):
-        assert said in world.refused(*world.sweep("g", {"x": [1, 2]}, *options, *dry))
-        # A group without jobs, or jobs that nobody runs, would be left.
-        assert not (world.own / "history.db").exists() or world.jobs() == []
+    assert said in world.refused(*world.sweep("g", {"x": [1, 2]}, *options))
+    # A group without jobs, or jobs that nobody runs, would be left.
+    assert not (world.own / "history.db").exists() or world.jobs() == []
+
+
+def test_a_dry_run_refuses_what_a_run_would(world: World) -> None:
+    for options in (("--jobs", "0"), ("--podman-args", "--rm"), ("--group", "a/b")):
+        assert options[1] in world.refused(*world.sweep("g", {"x": [1, 2]}, *options, "--dry-run"))
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def _is_current(name: str, text: str) -> None:
 
 
 def test_the_reference_of_the_commands_is_what_they_say_themselves() -> None:
-    argv = [sys.executable, "-m", "typer", "ocicaliban.cli.app", "utils", "docs", "--name", "ocicaliban"]
+    argv = [sys.executable, "-m", "typer", "ocicaliban.cli.reference", "utils", "docs", "--name", "ocicaliban"]
     _is_current("commands.md", subprocess.run(argv, capture_output=True, text=True, check=True).stdout.rstrip() + "\n")
 
 

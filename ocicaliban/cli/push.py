@@ -1,0 +1,96 @@
+"""The command push: sends the project's image to a registry, and prints its name by digest."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocicaliban.cli.options import Debug, Dirs, Extras, Gpu, Gpus, Module, NoCache, TlsVerify, truth
+
+if TYPE_CHECKING:
+    from ocicaliban.repository import Repository
+
+_COMPRESSIONS = ("gzip", "zstd")
+
+
+def push(
+    module: Module = "",
+    mode: Annotated[str, typer.Option("--mode", help="Which mode's recipes to build.")] = "build",
+    image_id: Annotated[str, typer.Option("--image-id", help="Push this image; build nothing.")] = "",
+    to: Annotated[
+        str, typer.Option("--to", "--repository", metavar="REPOSITORY", help="Where to (default: as configured).")
+    ] = "",
+    tag: Annotated[str, typer.Option("--tag", "-t", help="The tag that it gets there.")] = "latest",
+    compression: Annotated[
+        str, typer.Option("--compression", metavar="gzip|zstd", help="gzip is what everybody can read.")
+    ] = "gzip",
+    tls_verify: TlsVerify = "true",
+    as_json: Annotated[bool, typer.Option("--json", help="Print reference, digest and bytes as JSON.")] = False,
+    no_cache: NoCache = False,
+    gpu_wanted: Gpu = None,
+    gpus: Gpus = None,
+    extras: Extras = None,
+    dirs: Dirs = None,
+    cloud_key: Annotated[
+        str, typer.Option("--cloud-key", help="A service account's key file, to log in at Google's registry.")
+    ] = "",
+    debug: Debug = False,
+) -> None:
+    """Build what is missing of the project's image, push it to a registry, and print its name by digest."""
+    from ocicaliban import push as pushing
+    from ocicaliban import repository, session
+    from ocicaliban.cli import start
+    from ocicaliban.errors import UsageError, nearest
+    from ocicaliban.render import amount
+
+    start.require_user()
+    if compression not in _COMPRESSIONS:
+        raise UsageError(f"'{compression}' is no compression", nearest(compression, _COMPRESSIONS))
+    target = pushing.Target(
+        repository=chosen(Path.cwd(), to),
+        tag=repository.checked_tag(tag),
+        tls_verify=truth("--tls-verify", tls_verify),
+        key_file=start.key_file(cloud_key),
+    )
+    if image_id:
+        image = start.image_called(image_id)
+    registry = pushing.connect(target, start.say)
+    if not image_id:
+        planned = session.read(
+            Path.cwd(),
+            mode,
+            module,
+            gpus=session.choose_gpus(gpu_wanted, gpus, start.say),
+            extras=tuple(extras or ()),
+            dirs=tuple(dirs or ()),
+            fresh=no_cache,
+            say=start.say,
+        )
+        image = start.built(planned, no_cache)
+        start.record_built(planned)
+    kind: pushing.Compression = "zstd" if compression == "zstd" else "gzip"
+    pushed = pushing.push(image, target, registry, compression=kind, say=start.say)
+    start.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
+    result = {"reference": pushed.reference, "digest": pushed.digest, "sent": pushed.sent, "saved": pushed.saved}
+    print(json.dumps(result) if as_json else pushed.reference)
+
+
+def chosen(root: Path, to: str) -> Repository:
+    """The repository of the project in `root`: what `to` says, its configuration, or the user's.
+
+    Raises UsageError where none says one, or it is none.
+    """
+    from ocicaliban import config, load, repository
+    from ocicaliban.errors import UsageError
+
+    name = repository.name_of(root.name)
+    if given := to or load.load_project(root).push.repository:
+        return repository.chosen(given, name)
+    if given := config.read().push.repository:
+        # It holds for all projects, each of which needs an image of its own.
+        return repository.chosen(given, name, prefix=True)
+    hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"
+    raise UsageError("no repository to push to is named", hint)

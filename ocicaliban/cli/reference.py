@@ -1,0 +1,5 @@
+"""All commands at once, for `typer ocicaliban.cli.reference utils docs`, which writes their reference."""
+
+from ocicaliban.cli.app import made
+
+app = made()

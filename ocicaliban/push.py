@@ -1,0 +1,326 @@
+"""Pushes an image to a registry, of its layers only those that are not there.
+
+A registry knows a layer by the digest of its compressed bytes, the store by that of the plain ones. So the image is
+laid out beforehand: the compressed digest of a layer is remembered, or learned from the image that the tag names in the
+registry, and only the other layers are compressed. skopeo asks for each blob by its digest before it sends it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import re
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, Literal
+
+from attrs import frozen
+
+from ocicaliban import credentials, oci, output, paths, proc, store, workplace
+from ocicaliban.errors import OcicalibanError, ToolError
+from ocicaliban.model import Image
+from ocicaliban.registry import Registry
+from ocicaliban.repository import Repository
+
+Compression = Literal["gzip", "zstd"]
+
+_TRIES = 8
+_LONGEST_WAIT = 30.0  # seconds between two tries
+_AT_ONCE = 8  # questions to the registry
+
+
+@frozen(kw_only=True)
+class Target:
+    """Where to push, and how to be let in: `tls_verify` as podman's, `key_file` a Google service account's."""
+
+    repository: Repository
+    tag: str = "latest"
+    tls_verify: bool = True
+    key_file: str = ""
+
+
+@frozen(kw_only=True)
+class Packed:
+    """A compressed layer, as a manifest describes it; `diff_id` is the digest of the plain one."""
+
+    diff_id: str
+    digest: str
+    size: int
+    kind: str
+
+
+@frozen(kw_only=True)
+class Pushed:
+    """What a push came to: bytes of the blobs that were `sent`, and of those that were there (`saved`)."""
+
+    repository: Repository
+    digest: str
+    sent: int
+    saved: int
+
+    @property
+    def reference(self) -> str:
+        """The image by its digest, which no later push moves."""
+        return f"{self.repository}@{self.digest}"
+
+
+def connect(target: Target, say: Callable[[str], None]) -> Registry:
+    """The registry, which has been asked whether it will take a push: to be done before anything slow.
+
+    Raises OcicalibanError with the remedy where it will not, or where a tool is missing.
+    """
+    proc.tool("skopeo")
+    login = credentials.find(target.repository, key_file=target.key_file)
+    registry = Registry(target.repository, login, verify=target.tls_verify, say=say)
+    registry.check()
+    return registry
+
+
+def push(
+    image: Image, target: Target, registry: Registry, *, compression: Compression = "gzip", say: Callable[[str], None]
+) -> Pushed:
+    """Push `image` to `target`, which `registry` is a connection to (see `connect`).
+
+    A push that was interrupted goes on where it was. Raises OcicalibanError where the registry refuses for good, or is
+    still not well after some tries.
+    """
+    with workplace.open_one() as folder:
+        folder = folder / "push"
+        folder.mkdir(mode=0o700)
+        diff_ids = tuple((store.config(image).get("rootfs") or {}).get("diff_ids") or ())
+        there = _there(registry, target.tag, diff_ids, compression)
+        with output.making("layers to push", "packing", done="packed", say=say):
+            digest, blobs = _lay_out(image, folder, there, compression)
+        known = {packed.digest for packed in there.values()}
+        missing = {name for name in blobs if name not in known}
+        missing -= _had(registry, missing)
+        sent = sum(blobs[name] for name in missing)
+        if missing or registry.digest(target.tag) != digest:
+            what = f"{target.repository}:{target.tag}"
+            with output.making(what, "pushing", done="pushed", taken=sent, say=say):
+                _upload(folder, target, registry, say)
+        return Pushed(repository=target.repository, digest=digest, sent=sent, saved=sum(blobs.values()) - sent)
+
+
+# --- what is there already ---
+
+
+def _there(registry: Registry, tag: str, diff_ids: tuple[str, ...], compression: Compression) -> dict[str, Packed]:
+    """The layers that the registry is known to have, by diff id."""
+    known = {each.diff_id: each for each in _remembered(compression) if each.diff_id in diff_ids}
+    found = _had(registry, {each.digest for each in known.values()})
+    there = {name: each for name, each in known.items() if each.digest in found}
+    if len(there) < len({*diff_ids}):
+        # What somebody else pushed, or we from another machine. Who pulls compares the layers with their diff ids, so
+        # a manifest that lies here makes no image that is another than it says.
+        for each in described(*registry.image(tag), compression):
+            if each.diff_id in diff_ids and each.diff_id not in there and registry.has(each.digest):
+                there[each.diff_id] = each
+    return there
+
+
+def _had(registry: Registry, digests: Iterable[str]) -> set[str]:
+    wanted = sorted({*digests})
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        return {digest for digest, has in zip(wanted, pool.map(registry.has, wanted), strict=True) if has}
+
+
+def described(manifest: Mapping[str, Any], config: Mapping[str, Any], compression: Compression) -> list[Packed]:
+    """The layers of an image that are compressed in the way that is wanted (pure)."""
+    diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
+    layers = manifest.get("layers") or []
+    if len(diff_ids) != len(layers):
+        return []
+    return [
+        Packed(diff_id=diff_id, digest=layer["digest"], size=layer["size"], kind=layer["mediaType"])
+        for diff_id, layer in zip(diff_ids, layers, strict=True)
+        if layer.get("mediaType") == f"{oci.LAYER}+{compression}"
+    ]
+
+
+# --- what is remembered ---
+
+
+def _memory(compression: Compression) -> Path:
+    return paths.cache() / f"packed-{compression}.json"
+
+
+def _remembered(compression: Compression) -> list[Packed]:
+    try:
+        held = json.loads(_memory(compression).read_text())
+        kind = f"{oci.LAYER}+{compression}"
+        return [Packed(diff_id=name, digest=str(of[0]), size=int(of[1]), kind=kind) for name, of in held.items()]
+    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+        return []
+
+
+def _remember(packed: Iterable[Packed], compression: Compression) -> None:
+    known = {each.diff_id: each for each in (*_remembered(compression), *packed)}
+    path = _memory(compression)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(f".{os.getpid()}")
+    temporary.write_text(json.dumps({name: [each.digest, each.size] for name, each in known.items()}))
+    temporary.replace(path)
+
+
+# --- the image that is pushed ---
+
+
+def _lay_out(
+    image: Image, folder: Path, there: Mapping[str, Packed], compression: Compression
+) -> tuple[str, dict[str, int]]:
+    """Lay the image out in `folder`/image, the blobs of the layers that are `there` left out.
+
+    Returns the digest of its manifest, and the bytes of each of its blobs.
+    """
+    layout = folder / "image"
+    blobs = layout / "blobs" / "sha256"
+    blobs.mkdir(parents=True)
+    # buildah neither compresses nor writes a blob that lies there; an empty one will do. Should a version look closer,
+    # then it packs them as well, which only takes its time.
+    for diff_id in there:
+        (blobs / _hex(diff_id)).touch()
+    argv = ["buildah", "push", "--quiet", "--format", "oci"]
+    # To name gzip makes newer versions doubt what is there.
+    named = ["--compression-format", compression] if compression != "gzip" else []
+    doing = "the image cannot be packed for the registry"
+    proc.run((*argv, *named, image.id, "oci:image"), cwd=folder, doing=doing)
+    manifest = _manifest(layout)
+    if any(
+        layer["mediaType"] == f"{oci.LAYER}+{other}" for layer in manifest["layers"] for other in _OTHERS[compression]
+    ):
+        # containers.conf wants another one.
+        proc.run((*argv, "--compression-format", compression, image.id, "oci:image"), cwd=folder, doing=doing)
+        manifest = _manifest(layout)
+    config = json.loads((blobs / _hex(manifest["config"]["digest"])).read_text())
+    made = described(manifest, config, compression)
+    _remember(made, compression)
+    for diff_id in there:
+        (blobs / _hex(diff_id)).unlink()
+    whole = finished(manifest, config, {**there, **{each.diff_id: each for each in made}})
+    data = oci.canonical(whole)
+    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    (blobs / _hex(digest)).write_bytes(data)
+    described_top = {"mediaType": oci.MANIFEST, "digest": digest, "size": len(data)}
+    (layout / "index.json").write_bytes(oci.canonical({"schemaVersion": 2, "manifests": [described_top]}))
+    return digest, {each["digest"]: each["size"] for each in (*whole["layers"], whole["config"])}
+
+
+_OTHERS = {"gzip": ("zstd",), "zstd": ("gzip",)}
+
+
+def _hex(digest: str) -> str:
+    return digest.removeprefix("sha256:")
+
+
+def _manifest(layout: Path) -> dict[str, Any]:
+    index = json.loads((layout / "index.json").read_text())
+    manifest = json.loads((layout / "blobs" / "sha256" / _hex(index["manifests"][-1]["digest"])).read_text())
+    assert isinstance(manifest, dict)
+    return manifest
+
+
+_OF_THIS_MACHINE = "org.opencontainers.image.base."
+
+
+def finished(manifest: Mapping[str, Any], config: Mapping[str, Any], packed: Mapping[str, Packed]) -> dict[str, Any]:
+    """The manifest with all its layers as they are `packed`, by diff id (pure).
+
+    What it says of the base's name goes: that is the name in our store.
+    """
+    layers = [
+        {"mediaType": packed[name].kind, "digest": packed[name].digest, "size": packed[name].size}
+        if name in packed
+        else layer
+        for name, layer in zip((config.get("rootfs") or {}).get("diff_ids") or [], manifest["layers"], strict=True)
+    ]
+    given = manifest.get("annotations") or {}
+    annotations = {name: value for name, value in given.items() if not name.startswith(_OF_THIS_MACHINE)}
+    rest = {name: value for name, value in manifest.items() if name != "annotations"}
+    return {**rest, "layers": layers, **({"annotations": annotations} if annotations else {})}
+
+
+# --- the upload ---
+
+
+class _Passing(ToolError):
+    """A failure that a later try may not meet."""
+
+
+def _upload(folder: Path, target: Target, registry: Registry, say: Callable[[str], None]) -> None:
+    """Have skopeo send what is missing, until it is there or the registry refuses for good."""
+    import tenacity
+
+    def told(state: tenacity.RetryCallState) -> None:
+        fault = state.outcome.exception() if state.outcome else None
+        assert isinstance(fault, ToolError) and state.next_action
+        say(f"{fault.message}; again in {state.next_action.sleep:.0f} s")
+
+    loop = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(_Passing),
+        stop=tenacity.stop_after_attempt(_TRIES),
+        wait=tenacity.wait_exponential_jitter(initial=1, max=_LONGEST_WAIT),
+        before_sleep=told,
+        reraise=True,
+    )
+    loop(functools.partial(_send, folder, target, registry, say))
+
+
+def _send(folder: Path, target: Target, registry: Registry, say: Callable[[str], None]) -> None:
+    # The source is what we have just written ourselves: a policy for images has nothing to say on it.
+    argv = ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests"]
+    # skopeo itself asks no CONTAINERS_REGISTRIES_CONF.
+    if not registry.verified:
+        argv.append("--dest-tls-verify=false")
+    # Anew each time: a token of Google's lives for an hour.
+    login = credentials.find(target.repository, key_file=target.key_file)
+    try:
+        with contextlib.ExitStack() as stack:
+            if login and login.ours:
+                argv += ["--authfile", stack.enter_context(credentials.auth_file(login, target.repository))]
+            proc.run((*argv, "oci:image", f"docker://{target.repository}:{target.tag}"), cwd=folder)
+    except ToolError as exc:
+        words = said(exc.stderr, login.secret if login else "")
+        message = f"{target.repository}: {words}"
+        fate = passes(exc.stderr)
+        if fate == "login":
+            # Our own question tells whether it is refused for good, and why.
+            connect(target, say)
+        if fate:
+            hint = "run it again: what has been sent is not sent anew"
+            raise _Passing(message, hint, stderr=exc.stderr) from exc
+        raise OcicalibanError(
+            f"the push failed: {message}", "is there room in the registry, and may we write?"
+        ) from exc
+
+
+def said(stderr: str, secret: str) -> str:
+    """What skopeo says of its failure, without the form of its log and without a secret (pure)."""
+    lines = [line for line in stderr.splitlines() if line.strip()]
+    last = lines[-1] if lines else "skopeo failed"
+    quoted = re.search(r'msg="((?:[^"\\]|\\.)*)"', last)
+    words = quoted[1].replace('\\"', '"') if quoted else last
+    # What follows in an address is the state of an upload, or a signature.
+    words = re.sub(r"(https?://[^\s?\"]+)\?[^\s\"]*[^\s\":,]", r"\1", words)
+    return words.replace(secret, "****") if secret else words
+
+
+_LATER = re.compile(
+    r"\b(?:EOF|broken pipe|connection reset|connection refused|connection timed out|i/o timeout|handshake timeout"
+    r"|use of closed network connection|server closed idle|deadline exceeded|client connection lost|GOAWAY"
+    r"|toomanyrequests|too many requests|unavailable|blob upload (?:invalid|unknown)"
+    r"|(?:status ?(?:code)?:?|HTTP status:?|code) \"?(?:429|5\d\d))\b",
+    re.I,
+)
+_LOGIN = re.compile(r"\b(?:unauthorized|authentication required|401|invalid token|token (?:has )?expired)\b", re.I)
+
+
+def passes(stderr: str) -> Literal["", "later", "login"]:
+    """Whether what skopeo says may pass by itself: `later`, or with a new `login`; "" for never (pure)."""
+    if _LOGIN.search(stderr):
+        return "login"
+    return "later" if _LATER.search(stderr) else ""

@@ -1,0 +1,319 @@
+"""A registry, asked by the OCI distribution API: whether we may push, and what it has already.
+
+It uploads nothing itself; the endpoints are those of the OCI distribution spec 1.1, the tokens those of distribution's
+"Token Authentication Specification".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from ocicaliban import trust
+from ocicaliban.credentials import Login
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.repository import Repository
+
+if TYPE_CHECKING:
+    import requests
+
+MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+
+_TIMEOUT = (5.0, 30.0)  # seconds to connect, and for each answer
+_TRIES = 5
+_LARGEST = 8 << 20  # bytes of a config or manifest; the spec lets registries refuse manifests beyond 4 MiB
+
+
+class _Passing(OcicalibanError):
+    """A refusal that a later try may not meet."""
+
+
+class Registry:
+    """One repository in a registry, as `login` sees it; `verified` tells whether TLS is demanded.
+
+    What can pass (5xx, 429, a connection that is dropped) is asked again a few times, which `say` hears of. Every
+    method raises OcicalibanError where there is no answer, or the answer is no.
+    """
+
+    def __init__(
+        self, repository: Repository, login: Login | None, *, verify: bool = True, say: Callable[[str], None]
+    ) -> None:
+        import requests
+        from requests.adapters import HTTPAdapter
+        from requests.utils import get_environ_proxies
+
+        self.repository, self._login, self._say = repository, login, say
+        self.verified = verify and not trust.insecure(repository)
+        self._authorization = ""
+        self._base = f"https://{repository.api}"
+        tls = trust.context(repository.host, verify=self.verified)
+
+        class Trusting(HTTPAdapter):
+            def init_poolmanager(self, *args: Any, **options: Any) -> None:
+                super().init_poolmanager(*args, **options, ssl_context=tls)
+
+            def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+                return super().proxy_manager_for(*args, **options, ssl_context=tls)
+
+        self._session = requests.Session()
+        # With it requests would take logins from ~/.netrc, which no tool that pushes knows.
+        self._session.trust_env = False
+        if not repository.loopback:
+            self._session.proxies.update(get_environ_proxies(self._base))
+        self._session.mount("https://", Trusting())
+
+    def check(self) -> None:
+        """Find out whether an upload would be let in, by beginning one and giving it up."""
+        self._ping()
+        answer = self._ask("POST", "blobs/uploads/")
+        place = answer.headers.get("Location", "")
+        if place:
+            with contextlib.suppress(OcicalibanError):
+                self._send("DELETE", _joined(self._base, place))
+
+    def has(self, digest: str) -> bool:
+        """Whether it has this blob."""
+        return self._ask("HEAD", f"blobs/{digest}", missing=True).status_code == 200
+
+    def digest(self, tag: str) -> str:
+        """The digest of the manifest that a tag stands for; "" for none."""
+        answer = self._ask("HEAD", f"manifests/{tag}", accept=", ".join(MANIFESTS), missing=True)
+        return answer.headers.get("Docker-Content-Digest", "") if answer.status_code == 200 else ""
+
+    def image(self, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The manifest and config of the image that a tag stands for; empty ones where there is none."""
+        answer = self._ask("GET", f"manifests/{tag}", accept=", ".join(MANIFESTS), missing=True)
+        manifest = _table(answer) if answer.status_code == 200 else {}
+        described = manifest.get("config")
+        if not isinstance(described, dict) or int(described.get("size") or 0) > _LARGEST:
+            return {}, {}
+        config = self._ask("GET", f"blobs/{described.get('digest')}", missing=True)
+        return (manifest, _table(config)) if config.status_code == 200 else ({}, {})
+
+    def _ping(self) -> None:
+        """Ask for the API, and find out by which scheme."""
+        import requests
+
+        try:
+            answer = self._send("GET", f"{self._base}/v2/")
+        except OcicalibanError as fault:
+            if self.verified or not isinstance(fault.__cause__, requests.ConnectionError):
+                raise
+            self._base = f"http://{self.repository.api}"
+            answer = self._send("GET", f"{self._base}/v2/")
+        if answer.status_code == 404 or (
+            answer.status_code == 200 and "html" in answer.headers.get("Content-Type", "")
+        ):
+            raise OcicalibanError(f"{self.repository.host} answers, but is no registry", "is the host and port right?")
+        if answer.status_code == 401:
+            self._authorize(answer)
+
+    def _ask(self, method: str, path: str, *, accept: str = "", missing: bool = False) -> requests.Response:
+        """The answer of the repository; one that is not there is no fault where it may be `missing`."""
+        url = f"{self._base}/v2/{self.repository.path}/{path}"
+        headers = {"Accept": accept} if accept else {}
+        answer = self._send(method, url, headers)
+        if answer.status_code == 401:
+            # The token has had its time, or none was asked for yet.
+            self._authorize(answer)
+            answer = self._send(method, url, headers)
+        if answer.status_code < 400 or (missing and answer.status_code == 404):
+            return answer
+        raise self._refused(answer)
+
+    def _send(self, method: str, url: str, headers: Mapping[str, str] | None = None, **more: Any) -> requests.Response:
+        """An answer, whatever it says but "later"."""
+        import tenacity
+
+        loop = tenacity.Retrying(
+            retry=tenacity.retry_if_exception_type(_Passing),
+            stop=tenacity.stop_after_attempt(_TRIES),
+            wait=tenacity.wait_exponential_jitter(initial=0.2, max=5),
+            before_sleep=lambda state: self._say(f"{_words(state)}; trying again"),
+            reraise=True,
+        )
+        result: requests.Response = loop(self._send_once, method, url, dict(headers or {}), more)
+        return result
+
+    def _send_once(self, method: str, url: str, headers: dict[str, str], more: dict[str, Any]) -> requests.Response:
+        import requests
+
+        ours = url.startswith(f"{self._base}/")
+        if ours and self._authorization:
+            headers["Authorization"] = self._authorization
+        try:
+            answer = self._session.request(
+                method, url, headers=headers, timeout=_TIMEOUT, verify=self.verified, stream=False, **more
+            )
+        except requests.RequestException as exc:
+            raise self._unreachable(url, exc) from exc
+        if answer.status_code == 429 or answer.status_code >= 500:
+            raise _Passing(f"{_host(url)} answers {answer.status_code} {answer.reason}", "try again later")
+        return answer
+
+    # --- who we are ---
+
+    def _authorize(self, answer: requests.Response) -> None:
+        """Log in as a 401's challenge asks for; raises OcicalibanError where that cannot be."""
+        challenges = dict(_challenges(answer.headers.get("WWW-Authenticate", "")))
+        if "bearer" in challenges:
+            self._authorization = f"Bearer {self._token(challenges['bearer'])}"
+        elif self._login is None:
+            raise self._no_login()
+        elif "basic" in challenges:
+            basic = _basic(self._login)
+            if self._authorization == basic:
+                raise self._wrong_login()
+            self._authorization = basic
+            if self._send("GET", f"{self._base}/v2/").status_code == 401:
+                raise self._wrong_login()
+        else:
+            raise OcicalibanError(f"{self.repository.host} wants a login of an unknown kind", "is it a registry?")
+
+    def _token(self, challenge: Mapping[str, str]) -> str:
+        """A token for this repository from where the challenge sends us."""
+        realm = challenge.get("realm", "")
+        if not realm.startswith(("https://", "http://")):
+            raise OcicalibanError(f"{self.repository.host} does not say where tokens are given", "is it a registry?")
+        asked = {"scope": f"repository:{self.repository.path}:pull,push"}
+        if "service" in challenge:
+            asked["service"] = challenge["service"]
+        if self._login and self._login.identity:
+            asked |= {"grant_type": "refresh_token", "refresh_token": self._login.secret, "client_id": "ocicaliban"}
+            answer = self._send("POST", realm, data=asked)
+        else:
+            headers = {"Authorization": _basic(self._login)} if self._login else {}
+            answer = self._send("GET", realm, headers, params=asked)
+        if answer.status_code in (400, 401, 403):
+            raise self._wrong_login() if self._login else self._no_login()
+        held = _table(answer) if answer.status_code == 200 else {}
+        token = held.get("token") or held.get("access_token")
+        if not isinstance(token, str):
+            raise OcicalibanError(f"{_host(realm)} gives no token ({answer.status_code})", "is it a registry's?")
+        return token
+
+    # --- what went wrong ---
+
+    def _log_in(self) -> str:
+        if self.repository.google:
+            return (
+                "gcloud auth application-default login, or --cloud-key FILE, or: "
+                f"gcloud auth configure-docker {self.repository.host}"
+            )
+        return f"podman login {self.repository.host}"
+
+    def _no_login(self) -> OcicalibanError:
+        return OcicalibanError(f"{self.repository.host} wants a login, and there is none", self._log_in())
+
+    def _wrong_login(self) -> OcicalibanError:
+        assert self._login is not None
+        who = f"of '{self._login.user}' " if self._login.user and not self._login.identity else ""
+        return OcicalibanError(
+            f"{self.repository.host} refuses the login {who}from {self._login.source}", f"log in anew: {self._log_in()}"
+        )
+
+    def _refused(self, answer: requests.Response) -> OcicalibanError:
+        """The error for an answer of 4xx, with the registry's own words."""
+        own = _own_words(answer)
+        code = answer.status_code
+        name = self.repository
+        if code == 404:
+            hint = "create it in the registry first, or is it misspelt?"
+            if name.google and name.host.endswith("-docker.pkg.dev"):
+                project, place, *_ = name.path.split("/")
+                region = name.host.removesuffix("-docker.pkg.dev")
+                hint = (
+                    f"gcloud artifacts repositories create {place} --repository-format=docker "
+                    f"--location={region} --project={project}"
+                )
+            return OcicalibanError(f"there is no repository {name}{own}", hint)
+        if code in (401, 403):
+            who = f" as '{self._login.user}' ({self._login.source})" if self._login else " without a login"
+            hint = "ask its owner for the permission to write"
+            if name.google:
+                hint += ": roles/artifactregistry.writer on the repository"
+            elif not self._login:
+                hint = self._log_in()
+            return OcicalibanError(f"no permission to push to {name}{who}{own}", hint)
+        if code == 405:
+            return OcicalibanError(f"{name.host} takes no uploads{own}", "it may be a mirror, or read-only for now")
+        return OcicalibanError(f"{name} refuses: {code} {answer.reason}{own}", "ask whoever runs the registry")
+
+    def _unreachable(self, url: str, exc: requests.RequestException) -> OcicalibanError:
+        import requests
+
+        host, words = _host(url), str(exc)
+        if isinstance(exc, requests.exceptions.SSLError):
+            if "CERTIFICATE_VERIFY_FAILED" in words:
+                why = re.search(r"certificate verify failed: ([^(]*[^( ])", words)
+                folder = f"~/.config/containers/certs.d/{self.repository.host}"
+                return OcicalibanError(
+                    f"the certificate of {host} is not trusted{f': {why[1]}' if why else ''}",
+                    f"put the certificate of its authority into {folder}/ca.crt",
+                )
+            return OcicalibanError(
+                f"{host} does not speak TLS",
+                "if it shall be used without: --tls-verify=false, or insecure = true in registries.conf",
+            )
+        if isinstance(exc, requests.exceptions.ProxyError):
+            return OcicalibanError(f"{host} cannot be reached through the proxy", "are HTTPS_PROXY and NO_PROXY right?")
+        if "Connection refused" in words or isinstance(exc, requests.exceptions.ConnectTimeout):
+            silent = "refused" if "refused" in words else "no answer"
+            return OcicalibanError(f"{host} cannot be reached: {silent}", "is the registry up, and the port right?")
+        if "NameResolution" in words or "Name or service not known" in words:
+            return OcicalibanError(
+                f"there is no host {host.partition(':')[0]}", "is the name right, is the network up?"
+            )
+        return _Passing(f"{host} broke the connection off", "is the registry well, and the network?")
+
+
+def _words(state: Any) -> str:
+    fault = state.outcome.exception()
+    return str(fault.message)
+
+
+def _basic(login: Login) -> str:
+    from requests.auth import _basic_auth_str
+
+    return str(_basic_auth_str(login.user.encode(), login.secret.encode()))
+
+
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0].partition("?")[0].rpartition("@")[2]
+
+
+def _joined(base: str, place: str) -> str:
+    return place if "://" in place else f"{base}/{place.lstrip('/')}"
+
+
+_SCHEME = re.compile(r"(?:^|,\s*)([A-Za-z]+)\s+(?=[A-Za-z]+=)")
+_PARAMETER = re.compile(r'([A-Za-z_]+)=(?:"((?:[^"\\]|\\.)*)"|([^\s,"]+))')
+
+
+def _challenges(header: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The challenges of a WWW-Authenticate header (RFC 9110, 11.6.1), the scheme in lower case."""
+    begins = [*_SCHEME.finditer(header)]
+    for number, begin in enumerate(begins):
+        end = begins[number + 1].start() if number + 1 < len(begins) else len(header)
+        found = _PARAMETER.findall(header[begin.end() : end])
+        yield begin[1].lower(), {name.lower(): quoted or plain for name, quoted, plain in found}
+    if not begins and header.strip():
+        yield header.split()[0].lower(), {}
+
+
+def _table(answer: requests.Response) -> dict[str, Any]:
+    try:
+        value = answer.json()
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
+def _own_words(answer: requests.Response) -> str:
+    """What the registry says of a fault, by the spec's "Error Codes"."""
+    errors = _table(answer).get("errors")
+    first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
+    words = str(first.get("message") or first.get("code") or "").split("\n")[0]
+    return f": {words[:300]}" if words else ""

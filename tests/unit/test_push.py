@@ -1,0 +1,101 @@
+"""What pushing decides by itself: what can pass, what a manifest says, what is trusted."""
+
+from pathlib import Path
+
+import pytest
+
+from ocicaliban import oci, trust
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.push import Packed, described, finished, passes, said
+from ocicaliban.registry import _challenges
+from ocicaliban.repository import Repository
+
+HERE = Repository(host="reg.example:5000", path="team/digits")
+
+
+@pytest.mark.parametrize(
+    ("words", "fate"),
+    [
+        ("writing blob: Patch http://h/v2/x: EOF", "later"),
+        ("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer", "later"),
+        ("pinging container registry h: Get http://h/v2/: dial tcp 127.0.0.1:9: connect: connection refused", "later"),
+        ("received unexpected HTTP status: 503 Service Unavailable", "later"),
+        ("uploading layer chunked: StatusCode: 500, \"\"", "later"),
+        ("toomanyrequests: slow down", "later"),
+        ("unauthorized: authentication required", "login"),
+        ("denied: requested access to the resource is denied", ""),
+        ("name unknown: repository name not known to registry", ""),
+        ("x509: certificate signed by unknown authority", ""),
+        ("writing manifest: sha256:5005000 manifest invalid", ""),
+    ],
+)  # fmt: skip
+def test_what_can_pass_is_told_from_what_cannot(words: str, fate: str) -> None:
+    assert passes(words) == fate
+
+
+def test_the_tools_words_are_shown_without_its_form_its_states_and_secrets() -> None:
+    line = r'time="2026" level=fatal msg="Patch \"http://h/v2/x/blobs/uploads/1?_state=abc%3D\": EOF with hush"'
+    assert said(f"other\n{line}\n", "hush") == 'Patch "http://h/v2/x/blobs/uploads/1": EOF with ****'
+
+
+CONFIG = {"rootfs": {"diff_ids": ["sha256:a", "sha256:b"]}}
+PLAIN = {"mediaType": oci.LAYER, "digest": "sha256:a", "size": 0}
+GZIP = {"mediaType": f"{oci.LAYER}+gzip", "digest": "sha256:2", "size": 20}
+
+
+def test_a_manifest_tells_the_compressed_layers_of_the_kind_that_is_wanted() -> None:
+    made = described({"layers": [PLAIN, GZIP]}, CONFIG, "gzip")
+    assert made == [Packed(diff_id="sha256:b", digest="sha256:2", size=20, kind=f"{oci.LAYER}+gzip")]
+    assert described({"layers": [PLAIN, GZIP]}, CONFIG, "zstd") == []
+    assert described({"layers": [GZIP]}, CONFIG, "gzip") == []
+
+
+def test_the_manifest_is_finished_with_what_the_registry_has_and_names_no_base_of_ours() -> None:
+    there = Packed(diff_id="sha256:a", digest="sha256:1", size=10, kind=f"{oci.LAYER}+gzip")
+    manifest = {
+        "layers": [PLAIN, GZIP],
+        "annotations": {"org.opencontainers.image.base.name": "localhost/x", "mine": "1"},
+    }
+    whole = finished(manifest, CONFIG, {"sha256:a": there})
+    assert whole["annotations"] == {"mine": "1"}
+    assert [(layer["digest"], layer["size"]) for layer in whole["layers"]] == [("sha256:1", 10), ("sha256:2", 20)]
+
+
+@pytest.mark.parametrize(
+    ("header", "found"),
+    [
+        ('Basic realm="a, b"', [("basic", {"realm": "a, b"})]),
+        ('Bearer realm="https://t/x",service="s",scope="a:b:pull,push"',
+         [("bearer", {"realm": "https://t/x", "service": "s", "scope": "a:b:pull,push"})]),
+        ('Bearer realm="https://t", Basic realm="x"', [("bearer", {"realm": "https://t"}), ("basic", {"realm": "x"})]),
+        ("", []),
+    ],
+)  # fmt: skip
+def test_challenges_are_read(header: str, found: list[tuple[str, dict[str, str]]]) -> None:
+    assert list(_challenges(header)) == found
+
+
+def test_registries_conf_says_who_may_lack_tls(tmp_path: Path) -> None:
+    conf = tmp_path / "registries.conf"
+    conf.write_text(
+        '[[registry]]\nlocation = "reg.example:5000"\ninsecure = true\n'
+        '[[registry]]\nprefix = "reg.example:5000/safe"\nlocation = "x"\n'
+        '[[registry]]\nprefix = "*.lan"\ninsecure = true\n'
+        '[[registry]]\nlocation = "bad.example"\nblocked = true\n'
+    )
+    environ = {"CONTAINERS_REGISTRIES_CONF": str(conf)}
+    assert trust.insecure(HERE, environ)
+    assert not trust.insecure(Repository(host="reg.example:5000", path="safe/x"), environ)
+    assert not trust.insecure(Repository(host="reg.example:50001", path="x"), environ)
+    assert trust.insecure(Repository(host="box.lan:5000", path="x"), environ)
+    with pytest.raises(OcicalibanError, match="blocks"):
+        trust.insecure(Repository(host="bad.example", path="x"), environ)
+    assert not trust.insecure(HERE, {"HOME": str(tmp_path)})
+
+
+def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
+    folder = tmp_path / ".config/containers/certs.d" / HERE.host
+    folder.mkdir(parents=True)
+    (folder / "ca.crt").write_text("none")
+    with pytest.raises(OcicalibanError, match=r"ca\.crt"):
+        trust.context(HERE.host, verify=True, environ={"HOME": str(tmp_path)})
