@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban import builder, gpu, hot, origin, paths, podman, proc, record, session, snapshot, store
-from ocicaliban.errors import ToolError, UsageError
+from ocicaliban.errors import UsageError
 from ocicaliban.model import Image, Submission
 from ocicaliban.session import Planned
 
@@ -230,7 +230,7 @@ def ready(asked: Asked) -> Ready:
     """
     given = (*cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     if asked.image_id:
-        identity = _identity(asked.image_id)
+        identity = image_called(asked.image_id).id
         # A script is given the name; what is put on record must be the same image whatever becomes of the name.
         asked = asked if asked.dry_run else evolve(asked, image_id=identity)
     if not asked.dry_run:
@@ -259,15 +259,6 @@ def ready(asked: Asked) -> Ready:
             raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", 'add "cuda" to its list')
         devices = ()
     return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found, left_out=left_out)
-
-
-def _identity(image: str) -> str:
-    """The id of the image with this name, or beginning of an id. Raises UsageError where there is none."""
-    try:
-        return proc.run(("podman", "image", "inspect", "--format", "{{.Id}}", image)).strip()
-    except ToolError as exc:
-        hint = "`podman images` lists them; `ocicaliban build` makes one"
-        raise UsageError(f"there is no image '{image}'", hint) from exc
 
 
 def key_file(path: str) -> str:
