@@ -56,19 +56,18 @@ def clean(
 
 def _awaited() -> Mapping[str, frozenset[str]]:
     """The images (ids) that jobs wait for, with the names of their groups; each is told."""
-    from ocicaliban import attend, history
+    from ocicaliban import history, origin
     from ocicaliban.cli.start import say
 
     try:
         if not history.is_begun():
             return {}
         with history.open(say=say) as known:
-            found = known.unfinished_images(user=attend.user(), host=attend.host())
+            found = known.unfinished_images(user=origin.user(), host=origin.host())
     except OcicalibanError as fault:
         say(f"note: {fault.message}, so that jobs that wait for an image are not known")
         return {}
     for group in sorted(set().union(*found.values())):
-        say(
-            f"note: jobs of {group} wait for their image, which stays: ocicaliban resume {group}, or stop --group {group}"
-        )
+        then = f"ocicaliban resume {group}, or stop --group {group}"
+        say(f"note: jobs of {group} wait for their image, which stays: {then}")
     return found
