@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ocicaliban.experiment import Sweep
     from ocicaliban.history import History
 
+_OUT = "give a folder of your own, for example --out results"
 _MEMORY = re.compile(r"(\d+)([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -57,6 +58,18 @@ def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
     if many or wanted.numbered:
         _check_given(podman.words(asked.podman_args))
     local.check_limits(limits(wanted), _controllers)
+    if wanted.out and not asked.dry_run:
+        _make(wanted.out)
+
+
+def _make(out: str) -> None:
+    """Make the folder of the folders of results. Raises UsageError where nothing can be put into it."""
+    try:
+        os.makedirs(out, exist_ok=True)
+    except OSError as exc:
+        raise UsageError(f"--out {out}: {exc.strerror}", _OUT) from exc
+    if not os.access(out, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: it cannot be written to", _OUT)
 
 
 def _check_given(given: tuple[str, ...]) -> None:

@@ -122,7 +122,8 @@ class World:
         return sum(len(path.read_text().splitlines()) for path in self.own.glob("jobs/*/*/out/ran"))
 
     def containers(self) -> list[str]:
-        keys = {job["key"] for job in self.jobs()}
+        with history.open(f"sqlite://{self.own}/history.db") as known:  # not by `status`, which would change it
+            keys = {job.key for job in known.jobs()}
         argv = ["podman", "ps", "--all", "--format", "json", "--filter", "label=ocicaliban.job"]
         found = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout or "[]")
         return [each["Names"][0] for each in found if each["Labels"]["ocicaliban.job"] in keys]
@@ -285,10 +286,14 @@ def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
 def test_what_cannot_be_is_refused_before_anything_is_done(
     world: World, options: tuple[str, ...], said: str
 ) -> None:
-    for dry in ((), ("--dry-run",)):
-        assert said in world.refused(*world.sweep("g", {"x": [1, 2]}, *options, *dry))
-        # A group without jobs, or jobs that nobody runs, would be left.
-        assert not (world.own / "history.db").exists() or world.jobs() == []
+    assert said in world.refused(*world.sweep("g", {"x": [1, 2]}, *options))
+    # A group without jobs, or jobs that nobody runs, would be left.
+    assert not (world.own / "history.db").exists() or world.jobs() == []
+
+
+def test_a_dry_run_refuses_what_a_run_would(world: World) -> None:
+    for options in (("--jobs", "0"), ("--podman-args", "--rm"), ("--group", "a/b")):
+        assert options[1] in world.refused(*world.sweep("g", {"x": [1, 2]}, *options, "--dry-run"))
 
 
 @pytest.mark.parametrize(
@@ -301,6 +306,13 @@ def test_what_cannot_be_is_refused_before_anything_is_done(
 )
 def test_what_is_for_sweeps_is_refused_for_a_single_run(world: World, options: tuple[str, ...], said: str) -> None:
     assert said in world.refused("run", *options, "job.py")
+
+
+def test_a_folder_of_results_that_cannot_be_is_told_at_once(world: World) -> None:
+    for out, why in ((str(world.folder / "job.py"), "File exists"), ("/nowhere/out", "Permission denied"), ("/", "")):
+        for args in (world.sweep("g", {"x": 1}), ("run", "job.py")):
+            assert f"--out {out}: {why}" in world.refused(*args[:1], "--out", out, *args[1:])
+    assert not world.own.joinpath("history.db").exists()
 
 
 def test_a_wrong_sweep_file_is_told_with_its_place(world: World) -> None:
@@ -563,6 +575,20 @@ def test_without_its_image_a_job_needs_a_rebuild(world: World) -> None:
     (world.folder / "job.py").write_text("print('mended')\n")
     world.ok("resubmit", "--group", "g", "--rebuild")
     assert world.statuses() == ["succeeded"]
+
+
+def test_the_image_that_was_named_is_kept_by_its_id(world: World) -> None:
+    """A name may be another image's by the time jobs run again."""
+    image = world.ok("build", "job.py").stdout.strip()
+    name = f"localhost/named-{world.folder.parent.name.lower()}"
+    subprocess.run(["podman", "tag", image, name], check=True)
+    assert world.call(*world.sweep("g", {"fail": 3}, "--image-id", name)).returncode == 1
+    subprocess.run(["podman", "untag", image, name], check=True)
+    assert world.call("run", "--group", "g", "--image-id", image[:12], "job.py", "--", "--fail", "3").returncode == 3
+    assert [job["submission"]["image"] for job in world.jobs()] == [image, image]
+    assert world.call("resubmit", "--group", "g").returncode == 1
+    assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
+    assert "there is no image" in world.refused(*world.sweep("g", {"fail": 3}, "--image-id", name))
 
 
 def test_a_single_run_can_run_again(world: World) -> None:
