@@ -18,9 +18,9 @@ from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.storage import Storage
 from ocicaliban.model import Job, JobSpec, Submission
 from tests.integration.program import Done, call, environment, ok
-from tests.integration.test_vertex import Make, emulator
+from tests.integration.test_vertex import SUBMISSION, Make, emulator, ended, image, registry, request, service, submit
 
-__all__ = ["emulator"]
+__all__ = ["emulator", "image", "registry"]
 
 HANDLE = "projects/rehearsal/locations/us-central1/customJobs/123"
 
@@ -130,6 +130,21 @@ def test_a_report_of_a_cloud_sweep_is_like_that_of_a_local_one(emulator: Make, s
     lines = done.stdout.splitlines()
     assert lines[0] == "brave-otter: 4 jobs, 4 succeeded" and "accuracy" in done.stdout and "loss" in done.stdout
     assert "* highest accuracy: 0.8, job 4 (lr=3)" in done.stdout and not done.stderr
+
+
+def test_what_a_job_writes_to_out_is_in_the_report(
+    emulator: Make,
+    image: str,
+    sweep: Sweep,
+) -> None:
+    emulator(parallel=1)
+    script = "echo '{\"accuracy\": 0.75}' > /out/metrics.json"
+    [job] = sweep.add([{}], group=SUBMISSION.group, url="gs://data/runs")
+    submit(
+        service(), request(job.key, image, args=(script,), output="gs://data/runs", entrypoint=("sh", "-c"))
+    )  # fmt: skip
+    assert ended(service())[job.key].status == "succeeded"
+    assert sweep.report() == ([0.75], "")
 
 
 def test_hundreds_take_one_list_of_pages_and_what_is_here_is_not_sent_again(
