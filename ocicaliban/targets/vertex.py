@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import submission, vertex
+from ocicaliban import pace, vertex
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.vertex import Seen
 
@@ -119,7 +119,7 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
         if where:
             hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
             raise OcicalibanError(f"{where} gives no credentials: {_first_line(exc)}", hint) from exc
-        raise OcicalibanError("there are no Google credentials", submission.LOG_IN) from exc
+        raise OcicalibanError("there are no Google credentials", pace.LOG_IN) from exc
     chosen = project or own
     if not chosen:
         hint = "--project-id PROJECT, or GOOGLE_CLOUD_PROJECT, or: gcloud config set project PROJECT"
@@ -199,7 +199,7 @@ class Service:
         whatever `accepted` raises, and a Ctrl-C.
         """
         if settle:
-            time.sleep(submission.LOOK_AFTER[-1])
+            time.sleep(pace.LOOK_AFTER[-1])
         there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
         left: deque[tuple[Request, Any]] = deque()
         for request in requests:
@@ -266,17 +266,17 @@ class Service:
         """What the service says, without the library's number before it."""
         return str(exc.message or exc)
 
-    def verdict(self, exc: Any) -> submission.Verdict:
+    def verdict(self, exc: Any) -> pace.Verdict:
         """What a fault means for a request."""
-        return submission.judge(self.code(exc), self.words(exc))
+        return pace.judge(self.code(exc), self.words(exc))
 
     def error(self, exc: Any, before: str = "") -> OcicalibanError:
         """A fault as an error of ours; what was done `before` it is told too."""
         code, words = self.code(exc), self.words(exc)
-        if why := submission.no_login(words):
-            return OcicalibanError(f"Google takes no login{before}: {why}", submission.LOG_IN)
+        if why := pace.no_login(words):
+            return OcicalibanError(f"Google takes no login{before}: {why}", pace.LOG_IN)
         if self.verdict(exc) == "refused":
-            hint = submission.remedy(code, words, self.project, self.region)
+            hint = pace.remedy(code, words, self.project, self.region)
             return OcicalibanError(f"Vertex AI refused{before}: {words} ({code})", hint)
         hint = f"is {self.host} within reach, and {self.region} a region? what was sent is found again: try once more"
         return OcicalibanError(f"Vertex AI gives no answer{before}: {words} ({code})", hint)
@@ -309,7 +309,7 @@ class _Submitting:
         self._total = len(left)
         self._say = say
         self._lock = threading.Lock()
-        self._pace = submission.Pace(per_minute=per_minute)
+        self._pace = pace.Pace(per_minute=per_minute)
         self._answered = time.monotonic()
         self._stopping = threading.Event()
         self._refusal: Any = None
@@ -370,7 +370,7 @@ class _Submitting:
             else:
                 with self._lock:
                     self._answered = time.monotonic()
-                    self._pace = submission.accepted(self._pace, self._answered)
+                    self._pace = pace.accepted(self._pace, self._answered)
                 return str(job.name)
         return ""
 
@@ -379,7 +379,7 @@ class _Submitting:
         while not self._stopping.is_set():
             with self._lock:
                 now = time.monotonic()
-                self._pace, pause = submission.take(self._pace, now)
+                self._pace, pause = pace.take(self._pace, now)
             if not pause:
                 return now
             self._stopping.wait(pause)
@@ -393,11 +393,11 @@ class _Submitting:
             if verdict != "unclear":
                 self._answered = now
             if verdict == "throttled":
-                self._pace = submission.throttled(self._pace, now, sent_at)
+                self._pace = pace.throttled(self._pace, now, sent_at)
                 if not self._told_slow:
                     self._told_slow = True
                     self._say("note: the service's quota of submissions is reached; the rest goes out more slowly")
-            elif verdict == "refused" or now > self._answered + submission.PATIENCE:
+            elif verdict == "refused" or now > self._answered + pace.PATIENCE:
                 self._refusal = self._refusal or exc
                 self._stopping.set()
                 return False
@@ -409,7 +409,7 @@ class _Submitting:
         It is looked up even when the submission ends meanwhile: what the service has shall be recorded.
         """
         looks = 0
-        while (pause := submission.next_look(looks)) is not None:
+        while (pause := pace.next_look(looks)) is not None:
             time.sleep(pause)
             try:
                 seen = self._service.look_for(request.key)

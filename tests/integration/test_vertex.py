@@ -19,7 +19,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from ocicaliban import proc, submission, vertex
+from ocicaliban import pace, proc, vertex
 from ocicaliban.emulator import identity
 from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.server import Emulator
@@ -357,7 +357,7 @@ def test_killed_again_and_again_each_of_500_is_submitted_once(emulator: Make, tm
 
 
 def test_more_than_the_quota_goes_out_later(emulator: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submission, "_MINUTE", 2.0)  # lest the test takes one
+    monkeypatch.setattr(pace, "_MINUTE", 2.0)  # lest the test takes one
     by = emulator(Faults(per_minute=10))
     notes: list[str] = []
 
