@@ -8,7 +8,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from types import ModuleType
 from typing import Any
@@ -25,6 +25,7 @@ _OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
 _MASK = "name,labels,state,error,createTime,startTime,endTime"
+_ASK_EVERY = 2.0  # seconds between two questions whether the jobs are still wanted
 
 
 # --- the library, whose import takes seconds ---
@@ -184,6 +185,7 @@ class Service:
         per_minute: float | None = None,
         at_once: int = 64,
         settle: bool = False,
+        withdrawn: Callable[[], Collection[str]] = tuple,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Submit each of these jobs of a `group` once; returns when the service has them all.
@@ -192,7 +194,8 @@ class Service:
         job and its resource name as soon as that is known, by the caller's thread alone: record it there at once. At
         most `at_once` requests are under way, at a rate that begins with `per_minute` (by default the documented
         quota) and follows what the service allows. With `settle` an earlier call was killed a moment ago, and what it
-        sent last may be under way still: that is waited for.
+        sent last may be under way still: that is waited for. `withdrawn` tells the keys of jobs that are not to be sent
+        after all; the caller's thread asks it now and then.
 
         Raises OcicalibanError when the service refuses a job for good, in its own words and with a remedy, or gives no
         answer for ten minutes; no more jobs are sent then, and those that were accepted have been told. The same for
@@ -209,7 +212,7 @@ class Service:
                 left.append((request, self.message(request.body)))
         if left:
             quota = per_minute or vertex.table().per_minute
-            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted)
+            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted, withdrawn)
 
     def look(self, group: str) -> tuple[Seen, ...]:
         """What the service tells of the jobs of a group, the newest first, in as few lists as it allows.
@@ -314,22 +317,35 @@ class _Submitting:
         self._stopping = threading.Event()
         self._refusal: Any = None
         self._told_slow = False
+        self._withdrawn: Collection[str] = ()
         # A job's name, and None from each thread that ends.
         self._done: queue.SimpleQueue[tuple[Request, str] | None] = queue.SimpleQueue()
 
-    def run(self, threads: int, accepted: Callable[[Request, str], None]) -> None:
+    def run(
+        self, threads: int, accepted: Callable[[Request, str], None], withdrawn: Callable[[], Collection[str]]
+    ) -> None:
         for _ in range(threads):
             threading.Thread(target=self._work, daemon=True).start()
         told = 0
         working = threads
+        asked = time.monotonic()
         try:
             while working:
-                item = self._done.get()
+                if time.monotonic() > asked + _ASK_EVERY:
+                    self._withdrawn = withdrawn()
+                    asked = time.monotonic()
+                try:
+                    item = self._done.get(timeout=_ASK_EVERY)
+                except queue.Empty:
+                    continue
                 if item is None:
                     working -= 1
                 else:
                     accepted(*item)
                     told += 1
+        except (KeyboardInterrupt, SystemExit):
+            self._say("interrupted; the answers that are under way are waited for")
+            raise
         finally:
             # What is under way is waited for: the service may take it yet, and it shall be recorded.
             self._stopping.set()
@@ -357,7 +373,7 @@ class _Submitting:
 
     def _sent(self, request: Request, message: Any) -> str:
         """Send a job until its fate is known; its resource name, or nothing when the submission ends without it."""
-        while (at := self._may_send()) is not None:
+        while (at := self._may_send(request)) is not None:
             try:
                 job = self._service.client.create_custom_job(
                     parent=self._service.parent, custom_job=message, timeout=self._service.timeout
@@ -374,15 +390,15 @@ class _Submitting:
                 return str(job.name)
         return ""
 
-    def _may_send(self) -> float | None:
-        """Wait for leave to send one; the time at which it was given, None when the submission ends."""
-        while not self._stopping.is_set():
+    def _may_send(self, request: Request) -> float | None:
+        """Wait for leave to send one; the time at which it was given, None when the submission ends without it."""
+        while not self._stopping.is_set() and request.key not in self._withdrawn:
             with self._lock:
                 now = time.monotonic()
                 self._pace, pause = pace.take(self._pace, now)
             if not pause:
                 return now
-            self._stopping.wait(pause)
+            self._stopping.wait(min(pause, _ASK_EVERY))
         return None
 
     def _goes_on(self, exc: Any, sent_at: float) -> bool:

@@ -169,7 +169,7 @@ def test_a_job_sees_what_vertex_gives_it_and_nothing_of_this_machine(
     out = tmp_path / "gcs" / "bucket" / "results" / "brave-otter" / "k1"
     assert (out / "args").read_text() == "--lr 0.1\n"
     env = dict(pair.split("=", 1) for pair in (out / "env").read_text().rstrip("\0").split("\0"))
-    assert env["OCICALIBAN_JOB"] == "k1" and json.loads(env["OCICALIBAN_PARAMETERS"]) == {"lr": 0.1}
+    assert env["OCICALIBAN_JOB"] == "1" and json.loads(env["OCICALIBAN_PARAMETERS"]) == {"lr": 0.1}
     assert env["AIP_MODEL_DIR"] == "gs://bucket/results/brave-otter/k1/model/"
     assert name.endswith(f"/{env['CLOUD_ML_JOB_ID']}") and env["CLOUD_ML_PROJECT_ID"] == "rehearsal"
     cluster = json.loads(env["CLUSTER_SPEC"])
