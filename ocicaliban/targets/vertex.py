@@ -15,7 +15,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import pace, vertex
+from ocicaliban import pace, proc, vertex
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.vertex import Seen
 
@@ -104,8 +104,9 @@ def endpoint(region: str, given: str = "", environ: Mapping[str, str] = os.envir
 def connect(project: str, region: str, *, key_file: str = "", address: str = "") -> Service:
     """A connection to the service in `region`, as the user's application-default credentials or a key file allow.
 
-    Without a `project` it is the credentials' own. Raises OcicalibanError where the library is missing, where there
-    are no credentials or they are none, and where no project is known; nothing is sent yet (see `Service.check`).
+    Without a `project` it is the credentials' own, or else gcloud's. Raises OcicalibanError where the library is
+    missing, where there are no credentials or they are none, and where no project is known; nothing is sent yet (see
+    `Service.check`).
     """
     host = endpoint(region, address)
     library = _library()
@@ -121,12 +122,20 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
             hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
             raise OcicalibanError(f"{where} gives no credentials: {_first_line(exc)}", hint) from exc
         raise OcicalibanError("there are no Google credentials", pace.LOG_IN) from exc
-    chosen = project or own
+    chosen = project or own or _configured_project()
     if not chosen:
         hint = "--project-id PROJECT, or GOOGLE_CLOUD_PROJECT, or: gcloud config set project PROJECT"
         raise UsageError("no Google Cloud project is named", hint)
     client = library.jobs.JobServiceClient(credentials=credentials, client_options={"api_endpoint": host})
     return Service(library=library, client=client, project=chosen, region=region, host=host)
+
+
+def _configured_project() -> str:
+    """gcloud's project: google-auth asks for it only where it has found the credentials in gcloud's own file."""
+    try:
+        return proc.output(("gcloud", "config", "get-value", "project")).strip()
+    except OcicalibanError:
+        return ""  # it is not installed
 
 
 def _first_line(exc: Exception) -> str:

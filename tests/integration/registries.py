@@ -137,7 +137,8 @@ class Proxy:
             return
         upstream = http.client.HTTPConnection(self.behind, timeout=60)
         # podman has a line for each kind that it accepts.
-        headers = {name: ", ".join(asked.headers.get_all(name, ())) for name in asked.headers if name.lower() not in _HOPS}
+        names = [name for name in asked.headers if name.lower() not in _HOPS]
+        headers = {name: ", ".join(asked.headers.get_all(name, ())) for name in names}
         upstream.request(asked.command, asked.path, body or None, {**headers, "Content-Length": str(len(body))})
         got = upstream.getresponse()
         text = got.read()

