@@ -42,7 +42,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
-    from ocicaliban import page
+    from ocicaliban import listing, page
     from ocicaliban import report as reports
 
     if maximize and minimize:
@@ -65,7 +65,7 @@ def report(
     if columns:
         whole = reports.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
     for note in whole.notes:
-        _say(f"note: {reports.printable(note)}")
+        _say(f"note: {listing.printable(note)}")
     if csv:
         _write(csv, reports.as_csv(whole, whole.columns if columns else whole.known))
     if html:
@@ -109,6 +109,7 @@ def _reported(job: Job, points: int) -> Metrics:
 
 def _print(whole: Report) -> None:
     """The table: as wide as the terminal, and elsewhere as wide as it takes, without colours."""
+    from ocicaliban import listing
     from ocicaliban import report as reports
 
     terminal = sys.stdout.isatty()
@@ -128,7 +129,7 @@ def _print(whole: Report) -> None:
             "note: no job has reported a result; it does by writing /out/metrics.json, for which `run` needs --out DIR"
         )
     if left_out:
-        names = ", ".join(reports.printable(column.name) for column in left_out)
+        names = ", ".join(listing.printable(column.name) for column in left_out)
         _say(f"note: too wide for this terminal: {names}; --columns chooses")
 
 

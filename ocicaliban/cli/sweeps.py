@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shlex
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, origin, podman, proc, schedule, session, store, sweep
+from ocicaliban import attend, gpu, groups, listing, origin, podman, proc, schedule, session, store, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.errors import UsageError, nearest
@@ -22,6 +22,9 @@ from ocicaliban.targets import local
 if TYPE_CHECKING:
     from ocicaliban.experiment import Sweep
     from ocicaliban.history import History
+
+_PATIENCE = 3.0
+"""Seconds for which somebody may have a submission who only looks after what became of its jobs."""
 
 _MEMORY = re.compile(r"(\d+)([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -56,7 +59,21 @@ def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
         raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
     if many or wanted.numbered:
         _check_given(podman.words(asked.podman_args))
+    _check_out(wanted.out)
     local.check_limits(limits(wanted), _controllers)
+
+
+def _check_out(out: str) -> None:
+    """Raise UsageError where no folder of results can be made."""
+    if not out:
+        return
+    there = Path(out)
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise UsageError(f"--out {out}: {there} is not a folder", "name a folder, or one that can be made")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: you cannot write in {there}", "name a folder that you can write in")
 
 
 def _check_given(given: tuple[str, ...]) -> None:
@@ -184,6 +201,7 @@ def resume(group: str) -> int:
     with history.open(say=say) as known:
         attend.catch_up(known)
         left: list[Submission] = []
+        elsewhere = False
         for one in _of_group(known, group):
             counts = known.counts(submission=one.id)
             if not counts["queued"] + counts["running"] or origin.alone(one):
@@ -191,14 +209,15 @@ def resume(group: str) -> int:
             if one.target == "vertex":
                 left.append(one)
             elif one.host != origin.host():
+                elsewhere = True
                 say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
-            elif sweep.is_run(one):
+            elif sweep.is_run(one, patience=_PATIENCE):
+                elsewhere = True
                 say(f"note: another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
             else:
                 left.append(one)
-        if not left:
+        if not left and not elsewhere:
             say(f"{group}: nothing is left to be done")
-            return 0
         codes = [_resumed(known, one) for one in left]
         return next((code for code in codes if code), 0)
 
@@ -244,9 +263,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         jobs = known.jobs(group=group, user=origin.user(), statuses=sorted(wanted))
         if dry_run:
             for job in jobs:
-                print(
-                    f"{job.id}  {job.status}, would run again: {job.submission.module} {shlex.join(job.args)}".rstrip()
-                )
+                print(f"{job.id}  {job.status}, would run again: {listing.typed(job)}")
         if not jobs:
             say(f"{group}: nothing has {'ended' if all_jobs else 'failed or was stopped'}")
         if dry_run or not jobs:
