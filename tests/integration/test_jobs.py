@@ -19,6 +19,7 @@ import pexpect
 import pytest
 from attrs import field, frozen
 
+from ocicaliban import history as histories
 from tests.integration import postgres
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
 
@@ -277,6 +278,8 @@ def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
         (("--podman-args", "-d --rm"), "-d cannot be given"),
         (("--podman-args", "-e NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE"),
         (("--cloud-key", "nowhere.json"), "there is no file"),
+        (("--out", "/proc/there"), "you cannot write in /proc"),
+        (("--out", "job.py/there"), "is not a folder"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
 )
@@ -507,6 +510,48 @@ def test_stopping_what_a_killed_process_left(world: World) -> None:
     assert "nothing is left" in world.ok("resume", "g").stderr
 
 
+def test_a_stop_that_is_killed_leaves_no_job_running(world: World) -> None:
+    # The shell ignores SIGTERM, and says when it does.
+    script = ("trap '' TERM; echo >>/out/ran; while :; do sleep 0.1; done",)
+    (world.folder / "deaf.sh").write_text(f"#!/bin/sh\n{script[0]}\n")
+    (world.folder / "deaf.sh").chmod(0o755)
+    sweep = world.begun(*world.sweep("g", {"x": [1, 2]}, "-j", "2")[:-1], "deaf.sh")
+    until(lambda: world.starts() == 2)
+    stop = world.begun("stop", "--group", "g")
+    until(lambda: "stopped" in world.statuses())
+    time.sleep(0.5)  # in the midst of the ten seconds
+    stop.kill()
+    again = world.ok("stop", "--group", "g")
+    assert "running" not in again.stdout
+    code, _ = ended(sweep)
+    assert (code, world.containers()) == (1, [])
+    assert world.statuses() == ["stopped"] * 2
+    assert "none of them runs" in world.ok("stop", "--group", "g").stderr
+
+
+def test_what_runs_though_it_was_stopped_is_found_by_the_next_stop(world: World) -> None:
+    sweep = world.begun(*world.sweep("g", {"x": [1, 2]}, "-j", "2", *waiting(world), script=("--go", "/go/all")))
+    until(lambda: world.starts() == 2)
+    sweep.kill()
+    sweep.wait()
+    with histories.open(str(world.own / "history.db")) as known:  # as a stop that is killed at once leaves it
+        for job in known.jobs():
+            known.end(job.id, 1, "stopped", ended=time.time())
+    numbers = [str(job["id"]) for job in world.jobs()]
+    would = world.ok("stop", *numbers, "--dry-run").stdout.splitlines()
+    assert would == [f"{number}  stopped, but it runs; would be stopped" for number in numbers]
+    assert len(world.containers()) == 2
+    assert "but it runs: stopped" in world.ok("stop", "--group", "g").stdout
+    assert world.containers() == []
+
+
+def test_numbers_that_no_job_can_have_are_told(world: World) -> None:
+    for number in ("0", "9" * 30):
+        assert f"there is no job {number}" in world.refused("stop", number)
+        assert f"there is no job {number}" in world.refused("logs", number)
+    assert world.ok("status", "--max-jobs", "9" * 30).stdout == "no jobs yet\n"
+
+
 # --- resubmit ---
 
 
@@ -548,6 +593,17 @@ def test_without_its_image_a_job_needs_a_rebuild(world: World) -> None:
     (world.folder / "job.py").write_text("print('mended')\n")
     world.ok("resubmit", "--group", "g", "--rebuild")
     assert world.statuses() == ["succeeded"]
+
+
+def test_an_image_that_has_lost_its_name_runs_again(world: World) -> None:
+    image = world.ok("build", "job.py").stdout.strip()
+    name = f"localhost/lost-{world.state.parent.name.replace('_', '-').lower()}:v1"
+    subprocess.run(["podman", "tag", image, name], check=True)
+    points = world.sweep("g", {"x": 1})
+    assert world.call(*points[:-1], "--image-id", name, "--", "false").returncode == 1
+    subprocess.run(["podman", "untag", image, name], check=True)
+    assert world.jobs()[0]["submission"]["image"] == image
+    assert "1 failed" in world.call("resubmit", "--group", "g").stderr
 
 
 def test_a_single_run_can_run_again(world: World) -> None:
@@ -593,6 +649,7 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World) -> None:
     until(lambda: world.starts() == 2)
     running = world.ok("resume", "g")
     assert "another ocicaliban runs 3 jobs of g" in running.stderr
+    assert "nothing is left" not in running.stderr
     os.killpg(sweep.pid, signal.SIGINT)
     code, said = ended(sweep)
     assert code == 130
