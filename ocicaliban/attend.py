@@ -43,7 +43,9 @@ def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> Non
 
         clouds.catch_up(known, far, say)
     near = [job for job in running if _here(job.submission)]
-    left = [job for job in near if job.key not in under_way and not sweep.is_run(job.submission)]
+    # Another look at the history may have put a run on record that had not begun when we read the files.
+    alone = {job.key for job in near if origin.alone(job.submission) and spool.kept(job.key)}
+    left = [job for job in near if job.key not in under_way | alone and not sweep.is_run(job.submission)]
     if not left:
         return
     for submission in {job.submission.id: job.submission for job in left}.values():
