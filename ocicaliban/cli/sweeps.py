@@ -204,9 +204,12 @@ def resume(group: str) -> int:
         elsewhere = False
         for one in _of_group(known, group):
             counts = known.counts(submission=one.id)
-            if not counts["queued"] + counts["running"] or origin.alone(one):
+            if not counts["queued"] + counts["running"]:
                 continue
-            if one.target == "vertex":
+            if origin.alone(one) and counts["running"]:
+                elsewhere = True
+                say(f"note: a job of {group} is run at a terminal of its own")
+            elif one.target == "vertex":
                 left.append(one)
             elif one.host != origin.host():
                 elsewhere = True
@@ -277,7 +280,11 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         plans = [_renewed(some[0].submission, rebuild) for some in before.values()]
         for (made, devices, given, how), some in zip(plans, before.values(), strict=True):
             made = known.resubmit(made, [job.id for job in some])
-            say(f"{group}: {len(some)} job{'s' if len(some) > 1 else ''} again")
+            count = known.counts(submission=made.id)["queued"]
+            if not count:
+                hint = f"ocicaliban status --group {group}"
+                raise UsageError(f"another ocicaliban has taken what was left of {group}", hint)
+            say(f"{group}: {count} job{'s' if count > 1 else ''} again")
             codes.append(_carry_out(known, made, places(devices, how), devices, given, how, sweep.run))
         return next((code for code in codes if code), 0)
 

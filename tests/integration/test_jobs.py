@@ -17,9 +17,10 @@ from typing import Any
 
 import pexpect
 import pytest
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban import history as histories
+from ocicaliban.model import JobSpec
 from tests.integration import postgres
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
 
@@ -346,6 +347,22 @@ def test_no_secret_is_kept(world: World, tmp_path: Path) -> None:
     assert set(world.statuses("--group", "g")) == {"succeeded"}
 
 
+def test_the_state_folder_may_have_any_name(world: World) -> None:
+    state = world.folder.parent / 'täte: a, "b"'
+    other = World(folder=world.folder, state=state, env={"XDG_STATE_HOME": str(state)})
+    other.ok(*other.sweep("g", {"x": [1, 2]}))
+    other.ok(*other.sweep("h", {"x": [1, 2]}, "--podman-args", "--env A=1"))
+    assert [len(other.ran(job)) for job in other.jobs()] == [1] * 4
+
+
+def test_a_projects_path_may_have_bytes_that_are_no_text(world: World) -> None:
+    folder = Path(os.fsdecode(os.fsencode(world.folder.parent) + b"/p\xff"))
+    shutil.copytree(world.folder, folder)
+    world.ok("run", "job.py", "--", "--x", "1", at=folder)
+    assert [job["status"] for job in world.jobs()] == ["succeeded"]
+    assert "job.py --x 1" in world.ok("status").stdout
+
+
 # --- status, and single runs ---
 
 
@@ -662,6 +679,34 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World) -> None:
     assert 0 in [code for code, _ in told], told
     assert world.statuses() == ["succeeded"] * 3
     assert [len(world.ran(job)) for job in world.jobs()] == [2, 2, 1]
+
+
+def test_a_single_run_that_was_killed_before_it_began_is_taken_up(world: World) -> None:
+    world.ok("run", "--group", "g", "job.py", "--", "--x", "1")
+    with histories.open(str(world.own / "history.db")) as known:  # as one leaves it that is killed at once
+        [made] = known.submissions()
+        known.submit(evolve(made, id=0, group="h", created=0.0), [JobSpec(args=("--x", "2"))])
+    assert "nobody runs what is queued of h" in world.ok("status").stdout
+    world.ok("resume", "h")
+    assert world.statuses("--group", "h") == ["succeeded"]
+
+
+def test_a_job_at_a_terminal_is_not_taken_up_while_it_runs(world: World) -> None:
+    run = world.begun("run", "--group", "g", *waiting(world), "job.py", "--", "--go", "/go/all")
+    until(lambda: world.starts() == 1)
+    said = world.ok("resume", "g").stderr
+    assert "a job of g is run at a terminal of its own" in said and "nothing is left" not in said
+    let_go(world)
+    assert ended(run)[0] == 0
+    assert world.statuses() == ["succeeded"]
+
+
+def test_of_two_who_run_the_same_again_one_does_it(world: World) -> None:
+    world.call(*world.sweep("g", {"x": [1, 2], "fail": 3, "fine-from": 2}))
+    both = [world.begun("resubmit", "--group", "g") for _ in range(2)]
+    codes = [ended(each)[0] for each in both]
+    assert 0 in codes
+    assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
 
 
 # --- a team's database ---
