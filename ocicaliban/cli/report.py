@@ -43,7 +43,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
-    from ocicaliban import bucket, page
+    from ocicaliban import bucket, listing, page
     from ocicaliban import report as reports
 
     if maximize and minimize:
@@ -53,7 +53,7 @@ def report(
     drawing = page.plotly() if html else ""
     jobs = _jobs(group, all_users)
     points = page.points(len(jobs)) if html else 0
-    brought = bucket.bring(jobs, lambda line: _say(reports.printable(line)))
+    brought = bucket.bring(jobs, lambda line: _say(listing.printable(line)))
     found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
     whole = reports.made(group, jobs, found, time.time())
     if maximize or minimize:
@@ -67,7 +67,7 @@ def report(
     if columns:
         whole = reports.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
     for note in whole.notes:
-        _say(f"note: {reports.printable(note)}")
+        _say(f"note: {listing.printable(note)}")
     if csv:
         _write(csv, reports.as_csv(whole, whole.columns if columns else whole.known))
     if html:
@@ -113,6 +113,7 @@ def _reported(job: Job, points: int, brought: Path | None) -> Metrics:
 
 def _print(whole: Report) -> None:
     """The table: as wide as the terminal, and elsewhere as wide as it takes, without colours."""
+    from ocicaliban import listing
     from ocicaliban import report as reports
 
     terminal = sys.stdout.isatty()
@@ -132,7 +133,7 @@ def _print(whole: Report) -> None:
             "note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)"
         )
     if left_out:
-        names = ", ".join(reports.printable(column.name) for column in left_out)
+        names = ", ".join(listing.printable(column.name) for column in left_out)
         _say(f"note: too wide for this terminal: {names}; --columns chooses")
 
 

@@ -137,7 +137,7 @@ class Ready:
     def image(self) -> Image:
         """The image that is asked for, or the plan's, of which what is missing is built."""
         if self.asked.image_id:
-            return Image(id=self.asked.image_id, digest="", key="")
+            return image_called(self.asked.image_id)  # its id: another image may have the name when it runs again
         return built(self.planned, self.asked.no_cache)
 
     def command(
@@ -181,8 +181,6 @@ class Ready:
             launch = evolve(launch, command=entry)
         given = shlex.join(podman.without_values(podman.words(asked.podman_args)))
         options = {**asdict(evolve(asked, podman_args=given, dry_run=False)), **asdict(wanted)}
-        if wanted.out:
-            options["out"] = os.path.abspath(wanted.out)
         return Submission(
             group=group,
             user=origin.user(),
