@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import importlib
 import json
 import os
@@ -177,13 +178,14 @@ def _first_line(exc: Exception) -> str:
     return (str(exc.args[0] if exc.args else exc).splitlines() or [type(exc).__name__])[0]
 
 
-def write_auth_file(login: Login, repository: Repository, folder: Path) -> Path:
-    """An auth file for a tool, which only we can read, in a `folder` that does not last."""
-    entry: dict[str, str] = {"auth": base64.b64encode(f"{login.user}:{login.secret}".encode()).decode()}
+@contextlib.contextmanager
+def auth_file(login: Login, repository: Repository) -> Iterator[str]:
+    """The path of an auth file for a tool that we start: in memory alone, so that a kill leaves nothing behind."""
+    entry = {"auth": base64.b64encode(f"{login.user}:{login.secret}".encode()).decode()}
     if login.identity:
         entry = {"auth": base64.b64encode(f"{login.user}:".encode()).decode(), "identitytoken": login.secret}
-    path = folder / "auth.json"
-    path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    with open(os.memfd_create("auth"), "w") as file:
         json.dump({"auths": {repository.host: entry}}, file)
-    return path
+        file.flush()
+        os.set_inheritable(file.fileno(), True)
+        yield f"/proc/self/fd/{file.fileno()}"

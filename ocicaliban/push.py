@@ -7,6 +7,7 @@ registry, and only the other layers are compressed. skopeo asks for each blob by
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
@@ -152,7 +153,8 @@ def _remembered(compression: Compression) -> list[Packed]:
     try:
         held = json.loads(_memory(compression).read_text())
         kind = f"{oci.LAYER}+{compression}"
-        return [Packed(diff_id=name, digest=str(of[0]), size=int(of[1]), kind=kind) for name, of in held.items()]
+        packed = [Packed(diff_id=name, digest=str(of[0]), size=int(of[1]), kind=kind) for name, of in held.items()]
+        return [each for each in packed if each.size]
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return []
 
@@ -196,7 +198,8 @@ def _lay_out(
         proc.run((*argv, "--compression-format", compression, image.id, "oci:image"), cwd=folder, doing=doing)
         manifest = _manifest(layout)
     config = json.loads((blobs / _hex(manifest["config"]["digest"])).read_text())
-    made = described(manifest, config, compression)
+    # An empty blob is described like any other.
+    made = [each for each in described(manifest, config, compression) if each.diff_id not in there]
     _remember(made, compression)
     for diff_id in there:
         (blobs / _hex(diff_id)).unlink()
@@ -277,10 +280,11 @@ def _send(folder: Path, target: Target, registry: Registry, say: Callable[[str],
         argv.append("--dest-tls-verify=false")
     # Anew each time: a token of Google's lives for an hour.
     login = credentials.find(target.repository, key_file=target.key_file)
-    if login and login.ours:
-        argv += ["--authfile", str(credentials.write_auth_file(login, target.repository, folder))]
     try:
-        proc.run((*argv, "oci:image", f"docker://{target.repository}:{target.tag}"), cwd=folder)
+        with contextlib.ExitStack() as stack:
+            if login and login.ours:
+                argv += ["--authfile", stack.enter_context(credentials.auth_file(login, target.repository))]
+            proc.run((*argv, "oci:image", f"docker://{target.repository}:{target.tag}"), cwd=folder)
     except ToolError as exc:
         words = said(exc.stderr, login.secret if login else "")
         message = f"{target.repository}: {words}"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-import sys
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import OcicalibanError, UsageError
 
 if TYPE_CHECKING:
     from ocicaliban.model import Image
@@ -32,10 +32,12 @@ def clean(
 ) -> None:
     """Remove images that ocicaliban made: all of them, the unused, or those not used for a while.
 
-    An image stays that you gave a name of your own, that a container was made from, or on which another image stands.
+    An image stays that you gave a name of your own, that a container was made from, that queued jobs are of, or on
+    which another image stands.
     """
     from ocicaliban import clean as images
     from ocicaliban import store, workplace
+    from ocicaliban.cli.start import say
 
     if not (older_than or unused or all_):
         raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
@@ -43,9 +45,29 @@ def clean(
     workplace.sweep()
     busy = store.in_containers()
     wanted = images.wanted() if unused else lambda _: False
+    awaited = _awaited()
 
     def stays(image: Image) -> bool:
         young = limit is not None and store.last_used(image.id) > limit
-        return image.id in busy or young or wanted(image)
+        return image.id in busy or image.id in awaited or young or wanted(image)
 
-    images.remove(stays, dry_run=dry_run, out=print, say=lambda line: print(line, file=sys.stderr))
+    images.remove(stays, dry_run=dry_run, out=print, say=say)
+
+
+def _awaited() -> Mapping[str, frozenset[str]]:
+    """The images (ids) that jobs wait for, with the names of their groups; each is told."""
+    from ocicaliban import history, origin
+    from ocicaliban.cli.start import say
+
+    try:
+        if not history.is_begun():
+            return {}
+        with history.open(say=say) as known:
+            found = known.unfinished_images(user=origin.user(), host=origin.host())
+    except OcicalibanError as fault:
+        say(f"note: {fault.message}, so that jobs that wait for an image are not known")
+        return {}
+    for group in sorted(set().union(*found.values())):
+        then = f"ocicaliban resume {group}, or stop --group {group}"
+        say(f"note: jobs of {group} wait for their image, which stays: {then}")
+    return found

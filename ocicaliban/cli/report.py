@@ -126,7 +126,7 @@ def _print(whole: Report) -> None:
         print(f"\n* {best}")
     if not whole.metrics:
         _say(
-            "note: no job has reported a result; it does by writing /out/metrics.json, for which `run` needs --out DIR"
+            "note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)"
         )
     if left_out:
         names = ", ".join(listing.printable(column.name) for column in left_out)

@@ -137,7 +137,7 @@ class Ready:
     def image(self) -> Image:
         """The image that is asked for, or the plan's, of which what is missing is built."""
         if self.asked.image_id:
-            return image_called(self.asked.image_id)  # its id: another image may have the name when it runs again
+            return Image(id=self.asked.image_id, digest="", key="")
         return built(self.planned, self.asked.no_cache)
 
     def command(
@@ -228,7 +228,9 @@ def ready(asked: Asked) -> Ready:
     """
     given = (*cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     if asked.image_id:
-        image_called(asked.image_id)
+        identity = image_called(asked.image_id).id
+        # A script is given the name; what is put on record must be the same image whatever becomes of the name.
+        asked = asked if asked.dry_run else evolve(asked, image_id=identity)
     if not asked.dry_run:
         require_user()
     with hot.recording() as found:

@@ -11,6 +11,7 @@ from attrs import frozen
 from ocicaliban.model import Status
 
 if TYPE_CHECKING:
+    from ocicaliban.history.place import Place
     from ocicaliban.history.store import History as History  # with it come peewee and the databases' drivers
 
 
@@ -40,8 +41,19 @@ def open(url: str = "", say: Callable[[str], None] = lambda _: None) -> History:
     `say` gets a warning where the file lies on a network file system. Raises UsageError for a URL that is none of a
     database, OcicalibanError for a database that cannot be used or was written by a newer ocicaliban.
     """
-    from ocicaliban import config
-    from ocicaliban.history import place, store
+    from ocicaliban.history import store
 
-    told = url or os.environ.get("OCICALIBAN_DB_URL", "") or config.read().db_url
-    return store.opened(place.of(told), say)
+    return store.opened(_place(url), say)
+
+
+def is_begun() -> bool:
+    """Whether there is a history to look into: one on a server, or a file. Raises UsageError as `open` does."""
+    found = _place()
+    return found.kind != "sqlite" or found.file.exists()
+
+
+def _place(url: str = "") -> Place:
+    from ocicaliban import config
+    from ocicaliban.history import place
+
+    return place.of(url or os.environ.get("OCICALIBAN_DB_URL", "") or config.read().db_url)

@@ -341,6 +341,17 @@ class History:
             rows = list(query.tuples().execute(self._database))
         return _counts(rows)
 
+    def unfinished_images(self, *, user: str, host: str) -> Mapping[str, frozenset[str]]:
+        """The images (ids) that unfinished jobs of a user on a machine are of, each with the names of their groups."""
+        query = submissions_table.select(_s.image, _s.group_name).distinct()
+        query = query.join(jobs_table, on=(_s.id == _j.submission)).where(_j.status.not_in(sorted(ENDED)))
+        query = query.where(_s.user_name == user, _s.host == host, _s.target == "local")
+        found: dict[str, frozenset[str]] = {}
+        with self._reading():
+            for image, group in query.tuples().execute(self._database):
+                found[image] = found.get(image, frozenset()) | {group}
+        return found
+
     def groups(self, *, user: str = "", newest: int = 0) -> tuple[Group, ...]:
         """The groups, with `user` as far as they are theirs: those with the newest submissions first, or only."""
         found = submissions_table.select(_s.group_name, fn.MAX(_s.id), fn.MIN(_s.created)).group_by(_s.group_name)

@@ -45,8 +45,10 @@ class Registry:
             f"storage: {{{maintenance}filesystem: {{rootdirectory: {self.data}}}, delete: {{enabled: true}}}}\n"
             f'http: {{addr: "{self.host}"{tls}}}\n{more}'
         )
+        # It would take variables such as REGISTRY_AUTH_FILE, which is podman's, for settings of its own.
+        env = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         self.child = subprocess.Popen(
-            ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["docker-registry", "serve", str(config)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         host, _, port = self.host.partition(":")
         for _ in range(100):

@@ -789,3 +789,19 @@ def test_parameters_can_be_asked_for_in_sql(store: History) -> None:
     sqlite = store.place.kind == "sqlite"
     shown = "json_extract(parameters, '$.lr')" if sqlite else "parameters::json ->> 'lr'"
     assert str(store._database.execute_sql(f"SELECT {shown} FROM job").fetchone()[0]) == "0.1"
+
+
+def test_the_images_that_unfinished_jobs_are_of(store: History) -> None:
+    for group, image in (("a", "i1"), ("b", "i1"), ("c", "i2")):
+        store.submit(submission(group=group, image=image), specs(2))
+    store.submit(submission(image="i3", host="other"), specs(1))
+    store.submit(submission(image="i4", user="grace"), specs(1))
+    store.submit(submission(image="i5", target="vertex"), specs(1))
+    assert store.unfinished_images(user="ada", host="zuse") == {"i1": {"a", "b"}, "i2": {"c"}}
+    running, queued = ids(store, group="c")
+    attempt = store.begin(running, started=1.0)
+    assert attempt
+    store.stop_queued([queued])
+    assert "i2" in store.unfinished_images(user="ada", host="zuse")
+    store.end(running, attempt.number, "failed", ended=2.0)
+    assert store.unfinished_images(user="ada", host="zuse") == {"i1": {"a", "b"}}

@@ -19,7 +19,7 @@ import pexpect
 import pytest
 from attrs import evolve, field, frozen
 
-from ocicaliban import history as histories
+from ocicaliban import history
 from ocicaliban.model import JobSpec
 from tests.integration import postgres
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
@@ -122,7 +122,8 @@ class World:
         return sum(len(path.read_text().splitlines()) for path in self.own.glob("jobs/*/*/out/ran"))
 
     def containers(self) -> list[str]:
-        keys = {job["key"] for job in self.jobs()}
+        with history.open(f"sqlite://{self.own}/history.db") as known:  # not by `status`, which would change it
+            keys = {job.key for job in known.jobs()}
         argv = ["podman", "ps", "--all", "--format", "json", "--filter", "label=ocicaliban.job"]
         found = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout or "[]")
         return [each["Names"][0] for each in found if each["Labels"]["ocicaliban.job"] in keys]
@@ -237,9 +238,9 @@ def test_a_job_that_fails_stops_no_other_and_is_tried_again(world: World) -> Non
 def test_fail_fast_leaves_the_rest(world: World) -> None:
     done = world.call(*world.sweep("g", {"fail": [3, 4, 5]}, "--fail-fast"))
     assert done.returncode == 1
-    statuses = world.statuses()
-    assert statuses[0] == "failed"
-    assert len([job for job in world.jobs() if world.ran(job)]) == 1
+    assert world.statuses() == ["failed", "queued", "queued"]
+    assert world.starts() == 1
+    assert "ocicaliban resume g" in done.stderr
 
 
 def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
@@ -279,18 +280,20 @@ def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
         (("--podman-args", "-d --rm"), "-d cannot be given"),
         (("--podman-args", "-e NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE"),
         (("--cloud-key", "nowhere.json"), "there is no file"),
-        (("--out", "/proc/there"), "you cannot write in /proc"),
-        (("--out", "job.py/there"), "is not a folder"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
 )
 def test_what_cannot_be_is_refused_before_anything_is_done(
     world: World, options: tuple[str, ...], said: str
 ) -> None:
-    for dry in ((), ("--dry-run",)):
-        assert said in world.refused(*world.sweep("g", {"x": [1, 2]}, *options, *dry))
-        # A group without jobs, or jobs that nobody runs, would be left.
-        assert not (world.own / "history.db").exists() or world.jobs() == []
+    assert said in world.refused(*world.sweep("g", {"x": [1, 2]}, *options))
+    # A group without jobs, or jobs that nobody runs, would be left.
+    assert not (world.own / "history.db").exists() or world.jobs() == []
+
+
+def test_a_dry_run_refuses_what_a_run_would(world: World) -> None:
+    for options in (("--jobs", "0"), ("--podman-args", "--rm"), ("--group", "a/b")):
+        assert options[1] in world.refused(*world.sweep("g", {"x": [1, 2]}, *options, "--dry-run"))
 
 
 @pytest.mark.parametrize(
@@ -303,6 +306,13 @@ def test_what_cannot_be_is_refused_before_anything_is_done(
 )
 def test_what_is_for_sweeps_is_refused_for_a_single_run(world: World, options: tuple[str, ...], said: str) -> None:
     assert said in world.refused("run", *options, "job.py")
+
+
+def test_a_folder_of_results_that_cannot_be_is_told_at_once(world: World) -> None:
+    for out, why in ((str(world.folder / "job.py"), "File exists"), ("/nowhere/out", "Permission denied"), ("/", "")):
+        for args in (world.sweep("g", {"x": 1}), ("run", "job.py")):
+            assert f"--out {out}: {why}" in world.refused(*args[:1], "--out", out, *args[1:])
+    assert not world.own.joinpath("history.db").exists()
 
 
 def test_a_wrong_sweep_file_is_told_with_its_place(world: World) -> None:
@@ -551,7 +561,7 @@ def test_what_runs_though_it_was_stopped_is_found_by_the_next_stop(world: World)
     until(lambda: world.starts() == 2)
     sweep.kill()
     sweep.wait()
-    with histories.open(str(world.own / "history.db")) as known:  # as a stop that is killed at once leaves it
+    with history.open(str(world.own / "history.db")) as known:  # as a stop that is killed at once leaves it
         for job in known.jobs():
             known.end(job.id, 1, "stopped", ended=time.time())
     numbers = [str(job["id"]) for job in world.jobs()]
@@ -567,6 +577,19 @@ def test_numbers_that_no_job_can_have_are_told(world: World) -> None:
         assert f"there is no job {number}" in world.refused("stop", number)
         assert f"there is no job {number}" in world.refused("logs", number)
     assert world.ok("status", "--max-jobs", "9" * 30).stdout == "no jobs yet\n"
+
+
+def test_a_single_run_can_be_stopped_from_elsewhere(world: World) -> None:
+    for options in ((), ("--group", "g")):
+        run = world.begun("run", *options, *waiting(world), "job.py", "--", "--go", "/go/all")
+        assert run.stdout
+        assert "arguments" in run.stdout.readline()
+        until(lambda: "running" in world.statuses())
+        number = str(world.jobs()[-1]["id"])
+        assert world.ok("stop", number).stdout == f"{number}  stopped\n"
+        assert ended(run)[0] == 143
+        assert world.jobs()[-1]["status"] == "stopped"
+    assert world.containers() == []
 
 
 # --- resubmit ---
@@ -612,15 +635,18 @@ def test_without_its_image_a_job_needs_a_rebuild(world: World) -> None:
     assert world.statuses() == ["succeeded"]
 
 
-def test_an_image_that_has_lost_its_name_runs_again(world: World) -> None:
+def test_the_image_that_was_named_is_kept_by_its_id(world: World) -> None:
+    """A name may be another image's by the time jobs run again."""
     image = world.ok("build", "job.py").stdout.strip()
-    name = f"localhost/lost-{world.state.parent.name.replace('_', '-').lower()}:v1"
+    name = f"localhost/named-{world.folder.parent.name.lower()}"
     subprocess.run(["podman", "tag", image, name], check=True)
-    points = world.sweep("g", {"x": 1})
-    assert world.call(*points[:-1], "--image-id", name, "--", "false").returncode == 1
+    assert world.call(*world.sweep("g", {"fail": 3}, "--image-id", name)).returncode == 1
     subprocess.run(["podman", "untag", image, name], check=True)
-    assert world.jobs()[0]["submission"]["image"] == image
-    assert "1 failed" in world.call("resubmit", "--group", "g").stderr
+    assert world.call("run", "--group", "g", "--image-id", image[:12], "job.py", "--", "--fail", "3").returncode == 3
+    assert [job["submission"]["image"] for job in world.jobs()] == [image, image]
+    assert world.call("resubmit", "--group", "g").returncode == 1
+    assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
+    assert "there is no image" in world.refused(*world.sweep("g", {"fail": 3}, "--image-id", name))
 
 
 def test_a_single_run_can_run_again(world: World) -> None:
@@ -681,14 +707,16 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World) -> None:
     assert [len(world.ran(job)) for job in world.jobs()] == [2, 2, 1]
 
 
-def test_a_single_run_that_was_killed_before_it_began_is_taken_up(world: World) -> None:
-    world.ok("run", "--group", "g", "job.py", "--", "--x", "1")
-    with histories.open(str(world.own / "history.db")) as known:  # as one leaves it that is killed at once
+def test_a_single_run_that_was_killed_before_it_began_can_be_taken_up(world: World) -> None:
+    assert world.ok("run", "--group", "g", "job.py").returncode == 0
+    database = f"sqlite://{world.own}/history.db"
+    with history.open(database) as known:
         [made] = known.submissions()
-        known.submit(evolve(made, id=0, group="h", created=0.0), [JobSpec(args=("--x", "2"))])
-    assert "nobody runs what is queued of h" in world.ok("status").stdout
-    world.ok("resume", "h")
-    assert world.statuses("--group", "h") == ["succeeded"]
+        known.submit(evolve(made, id=0, created=0.0), [JobSpec(args=("--x", "2"))])
+    assert "nobody runs what is queued of g: ocicaliban resume g" in world.ok("status").stdout
+    world.ok("resume", "g")
+    assert world.statuses() == ["succeeded", "succeeded"]
+    assert world.ran(world.jobs()[1])[0]["args"] == ["--x", "2"]
 
 
 def test_a_job_at_a_terminal_is_not_taken_up_while_it_runs(world: World) -> None:
@@ -707,6 +735,43 @@ def test_of_two_who_run_the_same_again_one_does_it(world: World) -> None:
     codes = [ended(each)[0] for each in both]
     assert 0 in codes
     assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
+
+
+# --- clean ---
+
+
+def test_an_image_stays_that_jobs_wait_for(world: World) -> None:
+    """By a dry run: what others have in the store is left alone."""
+    (world.folder / "job.py").write_text(f"import time\ntime.sleep(60)  # {random.random()}\n")
+    assert world.ok("clean", "--all", "--dry-run").stdout.endswith("would be freed\n")
+    assert not (world.own / "history.db").exists()  # nobody made one by looking for it
+    sweep = world.begun(*world.sweep("g", {"x": [1, 2]}))
+    until(world.containers)
+    sweep.kill()
+    sweep.wait()
+    [name] = world.containers()
+    subprocess.run(["podman", "rm", "--force", "--time", "0", name], check=True, capture_output=True)
+    image = world.jobs()[0]["submission"]["image"]
+    names = subprocess.run(
+        ["podman", "image", "inspect", "--format", "{{index .RepoTags 0}}", image], capture_output=True, text=True
+    ).stdout.strip()
+    cleaned = world.ok("clean", "--all", "--dry-run")
+    assert "note: jobs of g wait for their image, which stays: ocicaliban resume g, or stop --group g" in cleaned.stderr
+    assert names not in cleaned.stdout
+    world.ok("stop", "--group", "g")
+    cleaned = world.ok("clean", "--all", "--dry-run")
+    assert cleaned.stderr == ""
+    assert names in cleaned.stdout
+    subprocess.run(["podman", "image", "rm", image], check=True, capture_output=True)
+
+
+def test_cleaning_needs_no_history_that_can_be_read(world: World) -> None:
+    world.own.mkdir(parents=True)
+    (world.own / "history.db").write_text("no database, and long enough to be taken for one" * 100)
+    done = world.ok("clean", "--all", "--dry-run")
+    assert "note: " in done.stderr
+    assert "jobs that wait for an image are not known" in done.stderr
+    (world.own / "history.db").unlink()
 
 
 # --- a team's database ---

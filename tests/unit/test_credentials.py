@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import credentials
+from ocicaliban import credentials, proc
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.repository import Repository
 
@@ -113,11 +113,14 @@ def test_no_login_shows_its_secret() -> None:
     assert "hush" not in repr(credentials.Login(user="me", secret="hush", source="x"))
 
 
-def test_an_auth_file_of_ours_is_for_our_eyes_only(tmp_path: Path) -> None:
-    path = credentials.write_auth_file(credentials.Login(user="me", secret="s", source=""), HERE, tmp_path)
-    assert path.stat().st_mode & 0o777 == 0o600
-    found = credentials.find(HERE, environ={"REGISTRY_AUTH_FILE": str(path)})
-    assert found and (found.user, found.secret) == ("me", "s")
+@pytest.mark.parametrize("identity", [False, True])
+def test_a_tool_that_we_start_can_read_an_auth_file_that_lies_on_no_disk(identity: bool) -> None:
+    login = credentials.Login(user="me", secret="s", source="", identity=identity)
+    with credentials.auth_file(login, HERE) as path:
+        found = credentials.find(HERE, environ={"REGISTRY_AUTH_FILE": path})
+        assert found and (found.user, found.secret, found.identity) == ("me", "s", identity)
+        assert HERE.host in proc.run(("cat", path))
+    assert not Path(path).exists()
 
 
 # --- Google ---
