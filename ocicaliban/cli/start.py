@@ -137,7 +137,7 @@ class Ready:
     def image(self) -> Image:
         """The image that is asked for, or the plan's, of which what is missing is built."""
         if self.asked.image_id:
-            return image_called(self.asked.image_id)  # its id: another image may have the name when it runs again
+            return Image(id=self.asked.image_id, digest="", key="")
         return built(self.planned, self.asked.no_cache)
 
     def command(
