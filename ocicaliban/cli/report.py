@@ -18,6 +18,7 @@ from ocicaliban.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ocicaliban.metrics import Metrics
     from ocicaliban.model import Job
@@ -42,7 +43,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
-    from ocicaliban import listing, page
+    from ocicaliban import bucket, listing, page
     from ocicaliban import report as reports
 
     if maximize and minimize:
@@ -52,7 +53,8 @@ def report(
     drawing = page.plotly() if html else ""
     jobs = _jobs(group, all_users)
     points = page.points(len(jobs)) if html else 0
-    found = {job.id: _reported(job, points) for job in jobs}
+    brought = bucket.bring(jobs, lambda line: _say(listing.printable(line)))
+    found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
     whole = reports.made(group, jobs, found, time.time())
     if maximize or minimize:
         whole = reports.aimed(whole, maximize or minimize, "highest" if maximize else "lowest")
@@ -98,10 +100,12 @@ def _jobs(group: str, all_users: bool) -> Sequence[Job]:
         )
 
 
-def _reported(job: Job, points: int) -> Metrics:
-    """What a job has reported, as far as its folder of results is on this machine."""
+def _reported(job: Job, points: int, brought: Path | None) -> Metrics:
+    """What a job has reported, as far as its folder of results is on this machine, or was `brought` here."""
     from ocicaliban import metrics
 
+    if brought:
+        return metrics.read(str(brought), points)
     if job.out and not os.path.isdir(job.out):
         return metrics.Metrics(notes=(f"its results are not here; they are on {job.submission.host}",))
     return metrics.read(job.out, points)
