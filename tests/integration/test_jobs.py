@@ -311,7 +311,8 @@ def test_what_is_for_sweeps_is_refused_for_a_single_run(world: World, options: t
 
 
 def test_a_folder_of_results_that_cannot_be_is_told_at_once(world: World) -> None:
-    for out, why in ((str(world.folder / "job.py"), "File exists"), ("/nowhere/out", "Permission denied"), ("/", "")):
+    file = world.folder / "job.py"
+    for out, why in ((str(file), f"{file} is not a folder"), ("/nowhere/out", "you cannot write in /"), ("/", "")):
         for args in (world.sweep("g", {"x": 1}), ("run", "job.py")):
             assert f"--out {out}: {why}" in world.refused(*args[:1], "--out", out, *args[1:])
     assert not world.own.joinpath("history.db").exists()
