@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 _PATIENCE = 3.0
 """Seconds for which somebody may have a submission who only looks after what became of its jobs."""
 
-_OUT = "give a folder of your own, for example --out results"
 _MEMORY = re.compile(r"(\d+)([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -59,19 +59,21 @@ def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
         raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
     if many or wanted.numbered:
         _check_given(podman.words(asked.podman_args))
+    _check_out(wanted.out)
     local.check_limits(limits(wanted), _controllers)
-    if wanted.out and not asked.dry_run:
-        _make(wanted.out)
 
 
-def _make(out: str) -> None:
-    """Make the folder of the folders of results. Raises UsageError where nothing can be put into it."""
-    try:
-        os.makedirs(out, exist_ok=True)
-    except OSError as exc:
-        raise UsageError(f"--out {out}: {exc.strerror}", _OUT) from exc
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {out}: it cannot be written to", _OUT)
+def _check_out(out: str) -> None:
+    """Raise UsageError where no folder of results can be made."""
+    if not out:
+        return
+    there = Path(out)
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise UsageError(f"--out {out}: {there} is not a folder", "name a folder, or one that can be made")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: you cannot write in {there}", "name a folder that you can write in")
 
 
 def _check_given(given: tuple[str, ...]) -> None:
@@ -204,7 +206,6 @@ def resume(group: str) -> int:
             counts = known.counts(submission=one.id)
             if not counts["queued"] + counts["running"]:
                 continue
-            # What runs at somebody's terminal is left to it, but not what was killed before it began there.
             if origin.alone(one) and counts["running"]:
                 elsewhere = True
                 say(f"note: a job of {group} is run at a terminal of its own")

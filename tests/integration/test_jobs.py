@@ -280,6 +280,8 @@ def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
         (("--podman-args", "-d --rm"), "-d cannot be given"),
         (("--podman-args", "-e NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE"),
         (("--cloud-key", "nowhere.json"), "there is no file"),
+        (("--out", "/proc/there"), "you cannot write in /proc"),
+        (("--out", "job.py/there"), "is not a folder"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
 )
@@ -309,7 +311,8 @@ def test_what_is_for_sweeps_is_refused_for_a_single_run(world: World, options: t
 
 
 def test_a_folder_of_results_that_cannot_be_is_told_at_once(world: World) -> None:
-    for out, why in ((str(world.folder / "job.py"), "File exists"), ("/nowhere/out", "Permission denied"), ("/", "")):
+    file = world.folder / "job.py"
+    for out, why in ((str(file), f"{file} is not a folder"), ("/nowhere/out", "you cannot write in /"), ("/", "")):
         for args in (world.sweep("g", {"x": 1}), ("run", "job.py")):
             assert f"--out {out}: {why}" in world.refused(*args[:1], "--out", out, *args[1:])
     assert not world.own.joinpath("history.db").exists()
@@ -537,6 +540,19 @@ def test_stopping_what_a_killed_process_left(world: World) -> None:
     assert "nothing is left" in world.ok("resume", "g").stderr
 
 
+def test_a_single_run_can_be_stopped_from_elsewhere(world: World) -> None:
+    for options in ((), ("--group", "g")):
+        run = world.begun("run", *options, *waiting(world), "job.py", "--", "--go", "/go/all")
+        assert run.stdout
+        assert "arguments" in run.stdout.readline()
+        until(lambda: "running" in world.statuses())
+        number = str(world.jobs()[-1]["id"])
+        assert world.ok("stop", number).stdout == f"{number}  stopped\n"
+        assert ended(run)[0] == 143
+        assert world.jobs()[-1]["status"] == "stopped"
+    assert world.containers() == []
+
+
 def test_a_stop_that_is_killed_leaves_no_job_running(world: World) -> None:
     # The shell ignores SIGTERM, and says when it does.
     script = ("trap '' TERM; echo >>/out/ran; while :; do sleep 0.1; done",)
@@ -577,19 +593,6 @@ def test_numbers_that_no_job_can_have_are_told(world: World) -> None:
         assert f"there is no job {number}" in world.refused("stop", number)
         assert f"there is no job {number}" in world.refused("logs", number)
     assert world.ok("status", "--max-jobs", "9" * 30).stdout == "no jobs yet\n"
-
-
-def test_a_single_run_can_be_stopped_from_elsewhere(world: World) -> None:
-    for options in ((), ("--group", "g")):
-        run = world.begun("run", *options, *waiting(world), "job.py", "--", "--go", "/go/all")
-        assert run.stdout
-        assert "arguments" in run.stdout.readline()
-        until(lambda: "running" in world.statuses())
-        number = str(world.jobs()[-1]["id"])
-        assert world.ok("stop", number).stdout == f"{number}  stopped\n"
-        assert ended(run)[0] == 143
-        assert world.jobs()[-1]["status"] == "stopped"
-    assert world.containers() == []
 
 
 # --- resubmit ---
@@ -647,6 +650,17 @@ def test_the_image_that_was_named_is_kept_by_its_id(world: World) -> None:
     assert world.call("resubmit", "--group", "g").returncode == 1
     assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
     assert "there is no image" in world.refused(*world.sweep("g", {"fail": 3}, "--image-id", name))
+
+
+def test_an_image_that_has_lost_its_name_runs_again(world: World) -> None:
+    image = world.ok("build", "job.py").stdout.strip()
+    name = f"localhost/lost-{world.state.parent.name.replace('_', '-').lower()}:v1"
+    subprocess.run(["podman", "tag", image, name], check=True)
+    points = world.sweep("g", {"x": 1})
+    assert world.call(*points[:-1], "--image-id", name, "--", "false").returncode == 1
+    subprocess.run(["podman", "untag", image, name], check=True)
+    assert world.jobs()[0]["submission"]["image"] == image
+    assert "1 failed" in world.call("resubmit", "--group", "g").stderr
 
 
 def test_a_single_run_can_run_again(world: World) -> None:
@@ -719,24 +733,6 @@ def test_a_single_run_that_was_killed_before_it_began_can_be_taken_up(world: Wor
     assert world.ran(world.jobs()[1])[0]["args"] == ["--x", "2"]
 
 
-def test_a_job_at_a_terminal_is_not_taken_up_while_it_runs(world: World) -> None:
-    run = world.begun("run", "--group", "g", *waiting(world), "job.py", "--", "--go", "/go/all")
-    until(lambda: world.starts() == 1)
-    said = world.ok("resume", "g").stderr
-    assert "a job of g is run at a terminal of its own" in said and "nothing is left" not in said
-    let_go(world)
-    assert ended(run)[0] == 0
-    assert world.statuses() == ["succeeded"]
-
-
-def test_of_two_who_run_the_same_again_one_does_it(world: World) -> None:
-    world.call(*world.sweep("g", {"x": [1, 2], "fail": 3, "fine-from": 2}))
-    both = [world.begun("resubmit", "--group", "g") for _ in range(2)]
-    codes = [ended(each)[0] for each in both]
-    assert 0 in codes
-    assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
-
-
 # --- clean ---
 
 
@@ -772,6 +768,34 @@ def test_cleaning_needs_no_history_that_can_be_read(world: World) -> None:
     assert "note: " in done.stderr
     assert "jobs that wait for an image are not known" in done.stderr
     (world.own / "history.db").unlink()
+
+
+def test_a_single_run_that_was_killed_before_it_began_is_taken_up(world: World) -> None:
+    world.ok("run", "--group", "g", "job.py", "--", "--x", "1")
+    with history.open(str(world.own / "history.db")) as known:  # as one leaves it that is killed at once
+        [made] = known.submissions()
+        known.submit(evolve(made, id=0, group="h", created=0.0), [JobSpec(args=("--x", "2"))])
+    assert "nobody runs what is queued of h" in world.ok("status").stdout
+    world.ok("resume", "h")
+    assert world.statuses("--group", "h") == ["succeeded"]
+
+
+def test_a_job_at_a_terminal_is_not_taken_up_while_it_runs(world: World) -> None:
+    run = world.begun("run", "--group", "g", *waiting(world), "job.py", "--", "--go", "/go/all")
+    until(lambda: world.starts() == 1)
+    said = world.ok("resume", "g").stderr
+    assert "a job of g is run at a terminal of its own" in said and "nothing is left" not in said
+    let_go(world)
+    assert ended(run)[0] == 0
+    assert world.statuses() == ["succeeded"]
+
+
+def test_of_two_who_run_the_same_again_one_does_it(world: World) -> None:
+    world.call(*world.sweep("g", {"x": [1, 2], "fail": 3, "fine-from": 2}))
+    both = [world.begun("resubmit", "--group", "g") for _ in range(2)]
+    codes = [ended(each)[0] for each in both]
+    assert 0 in codes
+    assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
 
 
 # --- a team's database ---
