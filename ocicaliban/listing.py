@@ -10,6 +10,16 @@ from attrs import asdict
 from ocicaliban.model import ENDED, Job, Status
 
 
+def printable(text: str) -> str:
+    """A text in one line, in which what a terminal would take for a command is spelled out."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def typed(job: Job) -> str:
+    """What a job runs, as one would type it: its module and all arguments; in one line."""
+    return printable(" ".join((job.submission.module, shlex.join(job.args))).strip())
+
+
 def span(seconds: float) -> str:
     """A length of time, in seconds, as people say it: "8 s", "3 min 20 s", "2 h 5 min", "4 d 3 h"."""
     whole = max(0, round(seconds))
@@ -42,7 +52,7 @@ def status(job: Job, waiting: bool = False) -> str:
     if job.last and job.status == "failed" and job.last.exit_code:
         words += f" ({job.last.exit_code})"
     elif job.last and job.status == "running" and job.last.reason:
-        words += f" ({job.last.reason})"  # a cloud's own word for a job that waits there
+        words += f" ({printable(job.last.reason)})"  # a cloud's own word for a job that waits there
     if len(job.attempts) > 1:
         words += f", attempt {len(job.attempts)}"
     return words
@@ -82,7 +92,7 @@ def rows(jobs: Iterable[Job], now: float, unattended: frozenset[int] = frozenset
             status(job, job.submission.id in unattended),
             took(job, now),
             ago(job.last.started, now) if job.last else "",
-            " ".join((job.submission.module, shlex.join(job.args))).strip(),
+            typed(job),
         )
         for job in jobs
     ]

@@ -159,6 +159,12 @@ def terminal() -> tuple[bool, bool]:
     return attended or not os.isatty(0), attended and os.isatty(1)
 
 
+UTF8 = {"LC_ALL": "C.UTF-8"}
+"""The environment in which podman starts a container with a log: conmon takes no path beyond ASCII otherwise.
+
+Of ours podman hands LC_* on to it, and not LANG (libpod's configureConmonEnv).
+"""
+
 _MOUNT = re.compile(r"(.*):(/[^:]*)(?::([^/:]*))?", re.S)
 
 _QUOTED = {'"', ",", "\n", "\r"}
@@ -172,8 +178,12 @@ def bind(mount: str) -> tuple[str, ...]:
     words = ["type=bind", f"source={match[1]}", f"target={match[2]}"]
     if "ro" in (match[3] or "").split(","):
         words.append("readonly")
-    quoted = ['"' + word.replace('"', '""') + '"' if _QUOTED & {*word} else word for word in words]
-    return "--mount", ",".join(quoted)  # a record of CSV
+    return "--mount", record(*words)
+
+
+def record(*words: str) -> str:
+    """The words as a record of CSV, which is how podman reads some of its options."""
+    return ",".join('"' + word.replace('"', '""') + '"' if _QUOTED & {*word} else word for word in words)
 
 
 def parsed(mount: str) -> tuple[str, str, tuple[str, ...]] | None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from ocicaliban import logs
+from ocicaliban.listing import printable
 from ocicaliban.model import Attempt, Job
 
 if TYPE_CHECKING:
@@ -35,11 +36,6 @@ def own_arguments(job: Job) -> str:
     """The arguments that are the job's own, as one would type them: those of its parameters, or all."""
     count = sum(0 if value is False else 1 if value is True else 2 for _, value in job.parameters)
     return printable(shlex.join(job.args[-count:] if count else job.args))
-
-
-def printable(text: str) -> str:
-    """A text in one line, in which what a terminal would take for a command is spelled out."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def took(seconds: float) -> str:

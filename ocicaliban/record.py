@@ -44,7 +44,7 @@ def of(plan: Plan, trees: Mapping[str, Tree], root: str = "") -> Record:
 
 
 def _path(root: Path, mode: str) -> Path:
-    return paths.state() / "plans" / (hashlib.sha256(f"{root}\0{mode}".encode()).hexdigest()[:32] + ".json")
+    return paths.state() / "plans" / (hashlib.sha256(os.fsencode(f"{root}\0{mode}")).hexdigest()[:32] + ".json")
 
 
 def save(root: Path, plan: Plan, trees: Mapping[str, Tree]) -> None:

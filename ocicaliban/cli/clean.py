@@ -68,5 +68,6 @@ def _awaited() -> Mapping[str, frozenset[str]]:
         say(f"note: {fault.message}, so that jobs that wait for an image are not known")
         return {}
     for group in sorted(set().union(*found.values())):
-        say(f"note: jobs of {group} wait for their image, which stays: ocicaliban resume {group}, or stop -g {group}")
+        then = f"ocicaliban resume {group}, or stop --group {group}"
+        say(f"note: jobs of {group} wait for their image, which stays: {then}")
     return found

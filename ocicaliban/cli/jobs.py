@@ -40,11 +40,12 @@ def status(
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other")
     user = "" if all_users else origin.user()
+    newest = min(max(max_jobs, 0), 1 << 62)  # what a database can count
     with history.open(say=say) as known:
         if watch:
-            _watch(known, group, user, max(max_jobs, 0))
+            _watch(known, group, user, newest)
             return
-        jobs = _looked_at(known, group, user, max(max_jobs, 0))
+        jobs = _looked_at(known, group, user, newest)
         if as_json:
             from ocicaliban import listing
 
@@ -148,7 +149,8 @@ def logs(
 def _jobs(known: History, ids: Iterable[int]) -> tuple[Job, ...]:
     """The jobs with these numbers. Raises UsageError for one that is not there."""
     wanted = tuple(dict.fromkeys(ids))
-    found = {job.id: job for job in known.jobs(ids=wanted)} if wanted else {}
+    possible = [number for number in wanted if 0 < number < 1 << 63]
+    found = {job.id: job for job in known.jobs(ids=possible)} if possible else {}
     for number in wanted:
         if number not in found:
             raise UsageError(f"there is no job {number}", "`ocicaliban status --max-jobs 0` shows all")
@@ -179,7 +181,10 @@ def stop(
         else:
             for job in attend.stop(known, going, say):
                 print(f"{job.id}  stopped")
-        if not going:
+        rest = attend.stop_rest(found, dry_run=dry_run)
+        for job in rest:
+            print(f"{job.id}  {job.status}, but it runs{'; would be stopped' if dry_run else ': stopped'}")
+        if not going and not rest:
             say("none of them runs or waits")
 
 

@@ -18,6 +18,7 @@ from ocicaliban.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from ocicaliban.metrics import Metrics
     from ocicaliban.model import Job
@@ -42,7 +43,7 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
-    from ocicaliban import page
+    from ocicaliban import bucket, listing, page
     from ocicaliban import report as reports
 
     if maximize and minimize:
@@ -52,7 +53,8 @@ def report(
     drawing = page.plotly() if html else ""
     jobs = _jobs(group, all_users)
     points = page.points(len(jobs)) if html else 0
-    found = {job.id: _reported(job, points) for job in jobs}
+    brought = bucket.bring(jobs, lambda line: _say(listing.printable(line)))
+    found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
     whole = reports.made(group, jobs, found, time.time())
     if maximize or minimize:
         whole = reports.aimed(whole, maximize or minimize, "highest" if maximize else "lowest")
@@ -65,7 +67,7 @@ def report(
     if columns:
         whole = reports.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
     for note in whole.notes:
-        _say(f"note: {reports.printable(note)}")
+        _say(f"note: {listing.printable(note)}")
     if csv:
         _write(csv, reports.as_csv(whole, whole.columns if columns else whole.known))
     if html:
@@ -98,10 +100,12 @@ def _jobs(group: str, all_users: bool) -> Sequence[Job]:
         )
 
 
-def _reported(job: Job, points: int) -> Metrics:
-    """What a job has reported, as far as its folder of results is on this machine."""
+def _reported(job: Job, points: int, brought: Path | None) -> Metrics:
+    """What a job has reported, as far as its folder of results is on this machine, or was `brought` here."""
     from ocicaliban import metrics
 
+    if brought:
+        return metrics.read(str(brought), points)
     if job.out and not os.path.isdir(job.out):
         return metrics.Metrics(notes=(f"its results are not here; they are on {job.submission.host}",))
     return metrics.read(job.out, points)
@@ -109,6 +113,7 @@ def _reported(job: Job, points: int) -> Metrics:
 
 def _print(whole: Report) -> None:
     """The table: as wide as the terminal, and elsewhere as wide as it takes, without colours."""
+    from ocicaliban import listing
     from ocicaliban import report as reports
 
     terminal = sys.stdout.isatty()
@@ -125,10 +130,10 @@ def _print(whole: Report) -> None:
         print(f"\n* {best}")
     if not whole.metrics:
         _say(
-            "note: no job has reported a result; it does by writing /out/metrics.json, for which `run` needs --out DIR"
+            "note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)"
         )
     if left_out:
-        names = ", ".join(reports.printable(column.name) for column in left_out)
+        names = ", ".join(listing.printable(column.name) for column in left_out)
         _say(f"note: too wide for this terminal: {names}; --columns chooses")
 
 

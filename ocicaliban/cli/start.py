@@ -181,8 +181,6 @@ class Ready:
             launch = evolve(launch, command=entry)
         given = shlex.join(podman.without_values(podman.words(asked.podman_args)))
         options = {**asdict(evolve(asked, podman_args=given, dry_run=False)), **asdict(wanted)}
-        if wanted.out:
-            options["out"] = os.path.abspath(wanted.out)
         return Submission(
             group=group,
             user=origin.user(),
@@ -229,9 +227,10 @@ def ready(asked: Asked) -> Ready:
     Raises OcicalibanError where the project, the image or the GPU that it names is not there or cannot be used.
     """
     given = (*cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
-    if asked.image_id and not proc.ok(("podman", "image", "exists", asked.image_id)):
-        hint = "`podman images` lists them; `ocicaliban build` makes one"
-        raise UsageError(f"there is no image '{asked.image_id}'", hint)
+    if asked.image_id:
+        identity = image_called(asked.image_id).id
+        # A script is given the name; what is put on record must be the same image whatever becomes of the name.
+        asked = asked if asked.dry_run else evolve(asked, image_id=identity)
     if not asked.dry_run:
         require_user()
     with hot.recording() as found:

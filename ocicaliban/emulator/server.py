@@ -1,4 +1,4 @@
-"""The emulator's server: JobService over gRPC with TLS, and the token endpoint of its made-up account."""
+"""The emulator's server: JobService over gRPC with TLS, Cloud Storage, and its made-up account's token endpoint."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from ocicaliban import vertex
 from ocicaliban.emulator import filters, identity
 from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.jobs import Ledger, Runner
+from ocicaliban.emulator.storage import Storage
 from ocicaliban.errors import OcicalibanError
 
 _SERVICE = "google.cloud.aiplatform.v1.JobService"
@@ -77,14 +78,16 @@ class Emulator:
             raise OcicalibanError(
                 f"nothing can listen on port {port}", "is another emulator there? --port takes another"
             )
+        self._storage = Storage(gcs, self.order)
 
     def environment(self) -> dict[str, str]:
-        """The variables with which google-cloud-aiplatform, and so ocicaliban, talk to this emulator."""
+        """The variables with which Google's client libraries, and so ocicaliban, talk to this emulator."""
         return {
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": f"https://localhost:{self._port}/",
             "GOOGLE_APPLICATION_CREDENTIALS": str(self._key_file),
             "GOOGLE_CLOUD_PROJECT": self._project,
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self._identity.trusted),
+            "STORAGE_EMULATOR_HOST": self._storage.url,
             "no_grpc_proxy": "localhost",
         }
 
@@ -92,12 +95,14 @@ class Emulator:
         """Answer from now on."""
         self._server.start()
         threading.Thread(target=self._tokens.serve_forever, daemon=True).start()
+        self._storage.start()
 
     def stop(self) -> None:
         """End the jobs' containers, take no more requests, and forget the account."""
         self._server.stop(0).wait()
         self._tokens.shutdown()
         self._tokens.server_close()
+        self._storage.stop()
         self._runner.stop()
         self._key_file.unlink(missing_ok=True)
 

@@ -107,7 +107,7 @@ class LocalTarget(Target):
             raise _explained(fault, attempt.handle) from fault
         try:
             if hooks:
-                proc.run(proc.in_cgroup2(("podman", *hooks, "start", attempt.handle)))
+                proc.run(proc.in_cgroup2(("podman", *hooks, "start", attempt.handle)), env=podman.UTF8)
             else:
                 self._service.call("post", f"/containers/{attempt.handle}/start")
         except OcicalibanError as fault:
@@ -304,7 +304,7 @@ def _cli_options(attempt: Attempt, labels: Mapping[str, str], limits: Limits) ->
     """What `container_spec` says beside the launch, as options of `podman create`."""
     words = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
     log = logs.raw(os.path.abspath(attempt.log))
-    words += ["--log-driver", "k8s-file", "--log-opt", f"path={log}", "--log-opt", f"max-size={_UNLIMITED}"]
+    words += ["--log-driver", "k8s-file", "--log-opt", podman.record(f"path={log}", f"max-size={_UNLIMITED}")]
     if limits.cpus is not None:
         words += ["--cpus", f"{limits.cpus:g}"]
     if limits.memory is not None:

@@ -4,8 +4,12 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from ocicaliban.emulator.identity import Identity
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -24,3 +28,11 @@ def base_lock(tmp_path_factory: pytest.TempPathFactory) -> str:
     lock = (folder / "ocicaliban.lock").read_text()
     assert "[base.cpu]" in lock
     return lock
+
+
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> "Identity":
+    """What all emulators of this process are trusted by: gRPC reads it only once."""
+    from ocicaliban.emulator import identity
+
+    return identity.certificate(tmp_path_factory.mktemp("certificate"))

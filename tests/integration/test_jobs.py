@@ -122,7 +122,8 @@ class World:
         return sum(len(path.read_text().splitlines()) for path in self.own.glob("jobs/*/*/out/ran"))
 
     def containers(self) -> list[str]:
-        keys = {job["key"] for job in self.jobs()}
+        with history.open(f"sqlite://{self.own}/history.db") as known:  # not by `status`, which would change it
+            keys = {job.key for job in known.jobs()}
         argv = ["podman", "ps", "--all", "--format", "json", "--filter", "label=ocicaliban.job"]
         found = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout or "[]")
         return [each["Names"][0] for each in found if each["Labels"]["ocicaliban.job"] in keys]
@@ -285,10 +286,14 @@ def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
 def test_what_cannot_be_is_refused_before_anything_is_done(
     world: World, options: tuple[str, ...], said: str
 ) -> None:
-    for dry in ((), ("--dry-run",)):
-        assert said in world.refused(*world.sweep("g", {"x": [1, 2]}, *options, *dry))
-        # A group without jobs, or jobs that nobody runs, would be left.
-        assert not (world.own / "history.db").exists() or world.jobs() == []
+    assert said in world.refused(*world.sweep("g", {"x": [1, 2]}, *options))
+    # A group without jobs, or jobs that nobody runs, would be left.
+    assert not (world.own / "history.db").exists() or world.jobs() == []
+
+
+def test_a_dry_run_refuses_what_a_run_would(world: World) -> None:
+    for options in (("--jobs", "0"), ("--podman-args", "--rm"), ("--group", "a/b")):
+        assert options[1] in world.refused(*world.sweep("g", {"x": [1, 2]}, *options, "--dry-run"))
 
 
 @pytest.mark.parametrize(
@@ -301,6 +306,13 @@ def test_what_cannot_be_is_refused_before_anything_is_done(
 )
 def test_what_is_for_sweeps_is_refused_for_a_single_run(world: World, options: tuple[str, ...], said: str) -> None:
     assert said in world.refused("run", *options, "job.py")
+
+
+def test_a_folder_of_results_that_cannot_be_is_told_at_once(world: World) -> None:
+    for out, why in ((str(world.folder / "job.py"), "File exists"), ("/nowhere/out", "Permission denied"), ("/", "")):
+        for args in (world.sweep("g", {"x": 1}), ("run", "job.py")):
+            assert f"--out {out}: {why}" in world.refused(*args[:1], "--out", out, *args[1:])
+    assert not world.own.joinpath("history.db").exists()
 
 
 def test_a_wrong_sweep_file_is_told_with_its_place(world: World) -> None:
@@ -343,6 +355,22 @@ def test_no_secret_is_kept(world: World, tmp_path: Path) -> None:
     said = world.refused("resubmit", "--group", "g", "--all-jobs", env=env)
     assert "TOKEN, which is not set" in said
     assert set(world.statuses("--group", "g")) == {"succeeded"}
+
+
+def test_the_state_folder_may_have_any_name(world: World) -> None:
+    state = world.folder.parent / 'täte: a, "b"'
+    other = World(folder=world.folder, state=state, env={"XDG_STATE_HOME": str(state)})
+    other.ok(*other.sweep("g", {"x": [1, 2]}))
+    other.ok(*other.sweep("h", {"x": [1, 2]}, "--podman-args", "--env A=1"))
+    assert [len(other.ran(job)) for job in other.jobs()] == [1] * 4
+
+
+def test_a_projects_path_may_have_bytes_that_are_no_text(world: World) -> None:
+    folder = Path(os.fsdecode(os.fsencode(world.folder.parent) + b"/p\xff"))
+    shutil.copytree(world.folder, folder)
+    world.ok("run", "job.py", "--", "--x", "1", at=folder)
+    assert [job["status"] for job in world.jobs()] == ["succeeded"]
+    assert "job.py --x 1" in world.ok("status").stdout
 
 
 # --- status, and single runs ---
@@ -509,6 +537,48 @@ def test_stopping_what_a_killed_process_left(world: World) -> None:
     assert "nothing is left" in world.ok("resume", "g").stderr
 
 
+def test_a_stop_that_is_killed_leaves_no_job_running(world: World) -> None:
+    # The shell ignores SIGTERM, and says when it does.
+    script = ("trap '' TERM; echo >>/out/ran; while :; do sleep 0.1; done",)
+    (world.folder / "deaf.sh").write_text(f"#!/bin/sh\n{script[0]}\n")
+    (world.folder / "deaf.sh").chmod(0o755)
+    sweep = world.begun(*world.sweep("g", {"x": [1, 2]}, "-j", "2")[:-1], "deaf.sh")
+    until(lambda: world.starts() == 2)
+    stop = world.begun("stop", "--group", "g")
+    until(lambda: "stopped" in world.statuses())
+    time.sleep(0.5)  # in the midst of the ten seconds
+    stop.kill()
+    again = world.ok("stop", "--group", "g")
+    assert "running" not in again.stdout
+    code, _ = ended(sweep)
+    assert (code, world.containers()) == (1, [])
+    assert world.statuses() == ["stopped"] * 2
+    assert "none of them runs" in world.ok("stop", "--group", "g").stderr
+
+
+def test_what_runs_though_it_was_stopped_is_found_by_the_next_stop(world: World) -> None:
+    sweep = world.begun(*world.sweep("g", {"x": [1, 2]}, "-j", "2", *waiting(world), script=("--go", "/go/all")))
+    until(lambda: world.starts() == 2)
+    sweep.kill()
+    sweep.wait()
+    with history.open(str(world.own / "history.db")) as known:  # as a stop that is killed at once leaves it
+        for job in known.jobs():
+            known.end(job.id, 1, "stopped", ended=time.time())
+    numbers = [str(job["id"]) for job in world.jobs()]
+    would = world.ok("stop", *numbers, "--dry-run").stdout.splitlines()
+    assert would == [f"{number}  stopped, but it runs; would be stopped" for number in numbers]
+    assert len(world.containers()) == 2
+    assert "but it runs: stopped" in world.ok("stop", "--group", "g").stdout
+    assert world.containers() == []
+
+
+def test_numbers_that_no_job_can_have_are_told(world: World) -> None:
+    for number in ("0", "9" * 30):
+        assert f"there is no job {number}" in world.refused("stop", number)
+        assert f"there is no job {number}" in world.refused("logs", number)
+    assert world.ok("status", "--max-jobs", "9" * 30).stdout == "no jobs yet\n"
+
+
 def test_a_single_run_can_be_stopped_from_elsewhere(world: World) -> None:
     for options in ((), ("--group", "g")):
         run = world.begun("run", *options, *waiting(world), "job.py", "--", "--go", "/go/all")
@@ -565,6 +635,20 @@ def test_without_its_image_a_job_needs_a_rebuild(world: World) -> None:
     assert world.statuses() == ["succeeded"]
 
 
+def test_the_image_that_was_named_is_kept_by_its_id(world: World) -> None:
+    """A name may be another image's by the time jobs run again."""
+    image = world.ok("build", "job.py").stdout.strip()
+    name = f"localhost/named-{world.folder.parent.name.lower()}"
+    subprocess.run(["podman", "tag", image, name], check=True)
+    assert world.call(*world.sweep("g", {"fail": 3}, "--image-id", name)).returncode == 1
+    subprocess.run(["podman", "untag", image, name], check=True)
+    assert world.call("run", "--group", "g", "--image-id", image[:12], "job.py", "--", "--fail", "3").returncode == 3
+    assert [job["submission"]["image"] for job in world.jobs()] == [image, image]
+    assert world.call("resubmit", "--group", "g").returncode == 1
+    assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
+    assert "there is no image" in world.refused(*world.sweep("g", {"fail": 3}, "--image-id", name))
+
+
 def test_a_single_run_can_run_again(world: World) -> None:
     assert world.call("run", "job.py", "--", "--fail", "3").returncode == 3
     [job] = world.jobs()
@@ -608,6 +692,7 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World) -> None:
     until(lambda: world.starts() == 2)
     running = world.ok("resume", "g")
     assert "another ocicaliban runs 3 jobs of g" in running.stderr
+    assert "nothing is left" not in running.stderr
     os.killpg(sweep.pid, signal.SIGINT)
     code, said = ended(sweep)
     assert code == 130
@@ -632,6 +717,24 @@ def test_a_single_run_that_was_killed_before_it_began_can_be_taken_up(world: Wor
     world.ok("resume", "g")
     assert world.statuses() == ["succeeded", "succeeded"]
     assert world.ran(world.jobs()[1])[0]["args"] == ["--x", "2"]
+
+
+def test_a_job_at_a_terminal_is_not_taken_up_while_it_runs(world: World) -> None:
+    run = world.begun("run", "--group", "g", *waiting(world), "job.py", "--", "--go", "/go/all")
+    until(lambda: world.starts() == 1)
+    said = world.ok("resume", "g").stderr
+    assert "a job of g is run at a terminal of its own" in said and "nothing is left" not in said
+    let_go(world)
+    assert ended(run)[0] == 0
+    assert world.statuses() == ["succeeded"]
+
+
+def test_of_two_who_run_the_same_again_one_does_it(world: World) -> None:
+    world.call(*world.sweep("g", {"x": [1, 2], "fail": 3, "fine-from": 2}))
+    both = [world.begun("resubmit", "--group", "g") for _ in range(2)]
+    codes = [ended(each)[0] for each in both]
+    assert 0 in codes
+    assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
 
 
 # --- clean ---

@@ -93,11 +93,6 @@ def image(registry: str, base_lock: str, tmp_path_factory: pytest.TempPathFactor
     return f"{registry}/digits@{told.read_text().strip()}"
 
 
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> identity.Identity:
-    return identity.certificate(tmp_path_factory.mktemp("certificate"))
-
-
 Make = Callable[..., Emulator]
 
 
@@ -557,7 +552,7 @@ def test_the_command_prints_the_variables_and_ends_by_ctrl_c(tmp_path: Path) -> 
     argv = [sys.executable, "-m", "ocicaliban", "dev", "vertex-emulator", "--folder", str(tmp_path), "--jobs", "0"]
     child = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert child.stdout is not None
-    lines = [child.stdout.readline().removeprefix("export ").rstrip("\n") for _ in range(5)]
+    lines = [child.stdout.readline().removeprefix("export ").rstrip("\n") for _ in range(6)]
     settings = dict(line.split("=", 1) for line in lines)
     assert oct((tmp_path / "key.json").stat().st_mode) == "0o100600"
     code = "from ocicaliban.targets import vertex; s = vertex.connect('', 'us-central1'); s.check(); print(s.project)"

@@ -71,3 +71,8 @@ def test_json_has_the_job_and_neither_its_launch_nor_its_options() -> None:
 def test_counts_leave_out_what_none_has() -> None:
     assert listing.counted({"queued": 0, "succeeded": 2, "failed": 1}) == "2 succeeded, 1 failed"
     assert listing.counted({}) == "no jobs"
+
+
+def test_arguments_stay_in_one_line_and_give_a_terminal_no_commands() -> None:
+    [row] = listing.rows([job(args=("a\nb", "\x1b[31mred", "\udcff", "ü"))], 0)
+    assert row[-1] == r"train.py 'a\nb' '\x1b[31mred' '\udcff' 'ü'"

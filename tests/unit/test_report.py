@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping, Sequence
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,6 +56,20 @@ def test_parameters_that_all_share_are_said_once() -> None:
     assert LRS.shared == (("seed", 1),)
     assert [column.name for column in LRS.columns] == ["id", "status", "duration", "lr", "acc"]
     assert report.heading(LRS) == ["g: 3 jobs, 3 succeeded", "all with seed=1"]
+
+
+def test_a_table_looks_at_each_cell_a_few_times_however_many_jobs_there_are() -> None:
+    looks: list[str] = []
+
+    class Cells(dict[str, Scalar | None]):
+        def get(self, key: str, *default: object) -> Scalar | None:  # type: ignore[override]
+            looks.append(key)
+            return super().get(key)
+
+    made = _made(*(({"lr": number}, {"acc": 0.5}) for number in range(100)))
+    made = evolve(made, rows=tuple(evolve(row, cells=Cells(row.cells)) for row in made.rows))
+    report.table(made)
+    assert len(looks) <= 3 * len(made.rows) * len(made.columns)
 
 
 def test_values_of_other_types_and_missing_ones_differ() -> None:
