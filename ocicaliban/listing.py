@@ -21,7 +21,9 @@ def typed(job: Job) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time, in seconds, as people say it: "8 s", "3 min 20 s", "2 h 5 min", "4 d 3 h"."""
+    """A length of time, in seconds, as people say it: "0.4 s", "8 s", "3 min 20 s", "2 h 5 min", "4 d 3 h"."""
+    if 0.05 <= seconds < 0.95:
+        return f"{seconds:.1f} s"
     whole = max(0, round(seconds))
     for size, large, below, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:

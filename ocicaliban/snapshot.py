@@ -11,7 +11,6 @@ import os
 import posixpath
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from ocicaliban import paths
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import Entry, Tree
 
@@ -288,16 +288,9 @@ def _load_memo(path: Path) -> _Memo:
 def _save_memo(path: Path, memo: _Memo) -> None:
     """Replace a memo at once; it only saves time, so a folder that cannot be written to is no fault."""
     body = json.dumps({"files": memo.files, "dirs": memo.dirs}, separators=(",", ":")).encode()
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with open(handle, "wb") as file:
-            file.write(_MEMO_HEADER + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-        os.replace(temporary, path)
-    except OSError:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+    with contextlib.suppress(OSError):
+        head = _MEMO_HEADER + hashlib.sha256(body).hexdigest().encode()
+        paths.keep(path, head + b"\n" + body, mode=0o600)
 
 
 # --- reading ---

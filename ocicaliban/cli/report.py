@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import shutil
 import sys
 import time
@@ -12,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocicaliban import paths
 from ocicaliban.cli.jobs import GroupName
 from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
@@ -147,14 +146,5 @@ def _write(file: str, text: str) -> None:
         with open(file, "w", encoding="utf-8") as out:
             out.write(text)
         return
-    target = os.path.realpath(file)
-    half = f"{target}.{secrets.token_hex(4)}.part"
-    try:
-        with open(half, "x", encoding="utf-8") as out:
-            out.write(text)
-        os.replace(half, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(half)
-        raise
+    paths.replace(Path(os.path.realpath(file)), text)
     _say(f"written: {file}")
