@@ -81,7 +81,7 @@ def _lines(known: History, jobs: Sequence[Job], group: str, user: str) -> list[s
     shown = {job.submission.group for job in jobs}
     lines.append("")
     for each in reversed(known.groups(user=user)):
-        if each.name in shown:
+        if each.name in shown and (group or sum(each.counts.values()) > 1):  # the only job of a group says it itself
             lines.append(f"{each.name}: {listing.counted(each.counts)}")
     for name in sorted({job.submission.group for job in jobs if job.submission.id in unattended}):
         lines.append(f"nobody runs what is queued of {name}: ocicaliban resume {name}")

@@ -209,8 +209,9 @@ def resume(group: str) -> int:
             if origin.alone(one) and counts["running"]:
                 elsewhere = True
                 say(f"note: a job of {group} is run at a terminal of its own")
-            elif one.target == "vertex":
-                left.append(one)
+            elif one.target == "vertex" and not counts["queued"]:
+                elsewhere = True
+                say(f"note: all jobs of {group} are with Vertex AI: ocicaliban status --group {group}")
             elif one.host != origin.host():
                 elsewhere = True
                 say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
@@ -221,6 +222,10 @@ def resume(group: str) -> int:
                 left.append(one)
         if not left and not elsewhere:
             say(f"{group}: nothing is left to be done")
+            counts = known.counts(group)
+            if unwell := counts["failed"] + counts["stopped"] + counts["lost"]:
+                which = "failed or was stopped" if unwell == 1 else "failed or were stopped"
+                say(f"  {unwell} {which}; to run again: ocicaliban resubmit --group {group}")
         codes = [_resumed(known, one) for one in left]
         return next((code for code in codes if code), 0)
 
@@ -241,10 +246,11 @@ def _resumed_in_cloud(known: History, made: Submission) -> int:
     from ocicaliban import clouds
     from ocicaliban.cli import submitting
 
-    if not known.counts(submission=made.id)["queued"]:
-        say(f"note: {made.group}: all jobs are with Vertex AI: ocicaliban status --group {made.group}")
-        return 0
-    return submitting.send(known, made, submitting.again(made)[1], clouds.service(made))
+    asked, options = submitting.again(made)
+    at = clouds.service(made)
+    at.check()
+    submitting.check_image(made, asked)
+    return submitting.send(known, made, options, at, settle=True)
 
 
 def _check_image(made: Submission) -> None:
@@ -294,12 +300,17 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
     from ocicaliban.cli import submitting
 
     asked, options = submitting.again(old)
-    made, at = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host()), clouds.service(old)
     if rebuild:
         _enter(old)
-        fresh, at, options = submitting.prepared(asked, options)
+        fresh, at, options = submitting.prepared(asked, options, jobs[0])
         made = evolve(fresh, group=old.group)
+    else:
+        at = clouds.service(old)
+        at.check()
+        submitting.check_image(old, asked)
+        made = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host())
     made = known.resubmit(made, [job.id for job in jobs])
+    say(f"{made.group}: {len(jobs)} job{'s' if len(jobs) > 1 else ''} again")
     return submitting.send(known, made, options, at)
 
 

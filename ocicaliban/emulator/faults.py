@@ -34,6 +34,8 @@ class Faults:
     """So long after its answer was lost such a create is carried out."""
     denied: bool = False
     """All requests are PERMISSION_DENIED."""
+    expired: bool = False
+    """All requests are UNAUTHENTICATED, as with a key that has expired or was deleted."""
     no_quota: tuple[str, ...] = ()
     """Accelerators (by the service's names) of which there is a quota of 0; "CPU" for jobs without one."""
     refused_machines: tuple[str, ...] = ()

@@ -149,6 +149,9 @@ class _Service:
             if not str(credentials).startswith("Bearer "):
                 message = "Request is missing required authentication credential. Expected OAuth 2 access token."
                 _refuse(context, grpc.StatusCode.UNAUTHENTICATED, message)
+            if faults.expired:
+                message = "Request had invalid authentication credentials. Expected OAuth 2 access token."
+                _refuse(context, grpc.StatusCode.UNAUTHENTICATED, message)
             if faults.denied:
                 verb = method.__name__.strip("_")
                 message = f"Permission 'aiplatform.customJobs.{verb}' denied on resource (or it may not exist)."
