@@ -134,7 +134,7 @@ class _Sent:
 
     def submit(self) -> float:
         """The seconds until its one job is submitted."""
-        argv = (*self.project.workshop.command, "cloud", "--to", self.to, "--no-tls-verify", SCRIPT)
+        argv = (*self.project.workshop.command, "cloud", "--to", self.to, "--tls-verify=false", SCRIPT)
         return self.project.workshop.timed(argv, self.project.folder, self.variables).wall
 
 
