@@ -262,7 +262,7 @@ def number(value: Scalar | None) -> float | int | None:
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_CONDITION = re.compile(r"\s*(?P<name>.+?)\s*(?P<sign><=|>=|!=|==|=|<|>)\s*(?P<value>.*?)\s*", re.S)
+_CONDITION = re.compile(r"\s*(?P<name>.+?)\s*(?P<sign><=|>=|!=|==|=>|=<|=|<|>)\s*(?P<value>.*?)\s*", re.S)
 
 
 def where(report: Report, condition: str) -> Report:

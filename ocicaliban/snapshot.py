@@ -258,6 +258,15 @@ def _rules_of(root: str) -> _Docker | _Git:
     return _Git(_sha256(f"git\0{text}"), ((0, text),))
 
 
+def takes(root: Path, folder: str) -> bool:
+    """Whether what is put into `folder` (relative to `root`) would be part of the project's source."""
+    rules = _rules_of(str(root))
+    if isinstance(rules, _Git):
+        rules = rules.within("", _read_ignore_file(str(root / _GIT_FILE), _GIT_FILE))
+    names = folder.split("/")
+    return not any(rules.decide("/".join(names[:depth]), True) & _IGNORED for depth in range(1, len(names) + 1))
+
+
 _DATA = _anywhere(_CREDENTIALS)
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocicaliban import paths
-from ocicaliban.cli.jobs import GroupName
+from ocicaliban.cli.jobs import Group, GroupWord, one_group
 from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
 
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def report(
-    group: GroupName,
+    name: GroupWord = "",
+    group: Group = "",
     sort: Annotated[str, typer.Option("--sort", help="By this column; -NAME: from the largest.")] = "",
     descending: Annotated[bool, typer.Option("--descending", help="From the largest to the smallest.")] = False,
     where: Annotated[
@@ -45,6 +46,9 @@ def report(
     from ocicaliban import bucket, listing, page
     from ocicaliban import report as reports
 
+    group = one_group(name, group)
+    if not group:
+        raise UsageError("say which group to report", "ocicaliban report GROUP; `ocicaliban status` shows them")
     if maximize and minimize:
         raise UsageError("--maximize and --minimize exclude each other", "name the one column that counts")
     if as_json + (csv == "-") + (html == "-") > 1:
@@ -146,5 +150,8 @@ def _write(file: str, text: str) -> None:
         with open(file, "w", encoding="utf-8") as out:
             out.write(text)
         return
-    paths.replace(Path(os.path.realpath(file)), text)
+    whole = Path(os.path.realpath(file))
+    if not whole.parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {whole.parent}", "make it first, or name another file")
+    paths.replace(whole, text)
     _say(f"written: {file}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, listing, origin, podman, proc, schedule, session, store, sweep
+from ocicaliban import attend, gpu, groups, listing, origin, podman, proc, schedule, session, snapshot, store, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.errors import UsageError, nearest
@@ -111,8 +111,22 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
         count = experiment.count(points)
         at_once = min(len(slots), count)
         say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
+        _warn_of_out(ready, wanted)
         made = known.submit(made, experiment.specs(points, args))
         return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
+
+
+def _warn_of_out(ready: Ready, wanted: Recorded) -> None:
+    """Say so where the results would come into the next image."""
+    root, out = ready.planned.project.root, Path(os.path.abspath(wanted.out)) if wanted.out else None
+    if out is None or not out.is_relative_to(root) or ready.asked.image_id:
+        return
+    inside = str(out.relative_to(root))
+    if inside == "." or snapshot.takes(root, inside):
+        say(
+            f"note: {wanted.out} lies in the project, so that the next image holds these results; put it elsewhere, or "
+            f"a line /{'' if inside == '.' else inside} into {snapshot.ignore_file(root)}"
+        )
 
 
 def _carry_out(
@@ -166,6 +180,7 @@ def run_numbered(
             )
             say(ready.said)
             say(f"job {job.id} of {name}; its /out is {out}")
+            _warn_of_out(ready, wanted)
             code = podman.run(command.argv, command.name, lambda: start.record_built(ready.planned))
             reason = sweep.why(code)
             status: Status = "failed" if reason else "succeeded"

@@ -469,7 +469,7 @@ def test_a_job_whose_container_was_removed_by_hand_does_not_run(world: World) ->
     subprocess.run(["podman", "rm", "--force", "--time", "0", name], check=True, capture_output=True)
     assert world.statuses() == ["queued"]
     shown = world.ok("status").stdout
-    assert "queued, nobody runs it" in shown
+    assert "nobody runs what is queued of" in shown
     assert "nobody runs what is queued of g: ocicaliban resume g" in shown
     let_go(world)
     world.ok("resume", "g")
