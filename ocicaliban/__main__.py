@@ -16,8 +16,9 @@ _PIPE_CLOSED = 128 + signal.SIGPIPE  # what a shell makes of a tool that nobody 
 
 def main(argv: list[str]) -> int:
     """Run the command line `argv` (without the program's name); returns the exit code."""
-    # We live for a fraction of a second before a container runs: looking for rubbish only costs time.
-    gc.disable()
+    # We live for a fraction of a second before a container runs: looking for rubbish only costs time. But a sweep, or
+    # `status --watch`, may go on for days.
+    gc.set_threshold(200_000)
     code = _run(argv)
     try:
         sys.stderr.flush()

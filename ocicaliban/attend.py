@@ -11,7 +11,7 @@ from attrs import evolve
 
 from ocicaliban import groups, logs, origin, proc, spool, sweep
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.model import Attempt, Job, Status, Submission
+from ocicaliban.model import ENDED, Attempt, Job, Status, Submission
 from ocicaliban.targets import Found, local
 
 if TYPE_CHECKING:
@@ -45,7 +45,9 @@ def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> Non
         clouds.catch_up(known, far, say)
     near = known.jobs(target="local", statuses=("running",), user=origin.user())
     near = tuple(job for job in near if _here(job.submission))
-    left = [job for job in near if job.key not in under_way and not sweep.is_run(job.submission)]
+    # Another look at the history may have put a run on record that had not begun when we read the files.
+    alone = {job.key for job in near if origin.alone(job.submission) and spool.kept(job.key)}
+    left = [job for job in near if job.key not in under_way | alone and not sweep.is_run(job.submission)]
     if not left:
         return
     for submission in {job.submission.id: job.submission for job in left}.values():
@@ -192,16 +194,38 @@ def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Ite
     if handles:
         _stop(handles)
     for job in stopped:
-        if job.last and job.last.log and not sweep.is_run(job.submission):
-            logs.plain(job.last.log)
-            proc.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
+        _tidy(job)
         yield job
+
+
+def stop_rest(jobs: Iterable[Job], *, dry_run: bool = False) -> tuple[Job, ...]:
+    """Stop those of the jobs that have ended by the record while their containers run, and return them.
+
+    Whoever stopped them was killed before he could.
+    """
+    ended = {job.last.handle: job for job in jobs if job.status in ENDED and job.last and _here(job.submission)}
+    found = local.find(job="") if ended else {}
+    rest = {handle: job for handle, job in ended.items() if handle in found and found[handle].state == "running"}
+    if rest and not dry_run:
+        _stop([*rest])
+        for job in rest.values():
+            _tidy(job)
+    return tuple(rest.values())
+
+
+def _tidy(job: Job) -> None:
+    """What is left to do of a job that was stopped, where nobody runs it who will."""
+    if job.last and job.last.log and not sweep.is_run(job.submission):
+        logs.plain(job.last.log)
+        proc.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
 
 
 def _stop(handles: Sequence[str]) -> None:
     """SIGTERM, and after a while SIGKILL, all at once."""
     try:
-        proc.run(("podman", "stop", "--ignore", "--time", str(_GRACE), *handles), doing="podman cannot stop them all")
+        # It is let finish: they are on record as stopped, and one that does not end by itself would go on for ever.
+        argv = ("podman", "stop", "--ignore", "--time", str(_GRACE), *handles)
+        proc.run(argv, whole=True, doing="podman cannot stop them all")
     except OcicalibanError:
         left = set(local.find(job="")) & set(handles)  # whoever was removed meanwhile has ended
         if any(local.find(job="")[handle].state == "running" for handle in left):

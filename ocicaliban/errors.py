@@ -43,6 +43,9 @@ class SettingError(UsageError):
         self.keys = keys
 
 
+_NAMED = 50
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """A hint for a `name` that does not exist: the one of `names` that was probably meant, or else what there is."""
     import difflib  # only a fault needs it
@@ -51,7 +54,16 @@ def nearest(name: str, names: Iterable[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"did you mean '{close[0]}'?"
-    return f"there are: {', '.join(known)}" if known else "there are none"
+    more = f" and {len(known) - _NAMED} more" if len(known) > _NAMED else ""
+    return f"there are: {', '.join(known[:_NAMED])}{more}" if known else "there are none"
+
+
+def first_line(exc: BaseException) -> str:
+    """What an exception of another's code says, in one line: the system's words, else the first line of its own."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    said = exc if isinstance(exc, UnicodeError) or not exc.args else exc.args[0]  # what follows is for programs
+    return (str(said).splitlines() or [""])[0] or type(exc).__name__
 
 
 _ROOM = "make room: `podman system df` and `ocicaliban clean --all --dry-run` show what takes it"

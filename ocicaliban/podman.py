@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shlex
@@ -131,8 +132,23 @@ class _Signals:
         self._under_way.discard(number)
 
 
-JOB = "ocicaliban.job"
+@functools.cache
+def version() -> tuple[int, ...]:
+    """The release of podman that is installed: (4, 3, 1). Raises OcicalibanError where there is none."""
+    words = proc.run(("podman", "--version")).split()
+    return tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
+
+
+LABEL = "ocicaliban."
+"""What the labels of our containers begin with."""
+
+JOB = f"{LABEL}job"
 """The label with a job's key."""
+
+
+def labelled(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """podman's options that give a container these labels."""
+    return tuple(word for name, value in labels.items() for word in ("--label", f"{name}={value}"))
 
 
 def new_key() -> str:
@@ -159,6 +175,12 @@ def terminal() -> tuple[bool, bool]:
     return attended or not os.isatty(0), attended and os.isatty(1)
 
 
+UTF8 = {"LC_ALL": "C.UTF-8"}
+"""The environment in which podman starts a container with a log: conmon takes no path beyond ASCII otherwise.
+
+Of ours podman hands LC_* on to it, and not LANG (libpod's configureConmonEnv).
+"""
+
 _MOUNT = re.compile(r"(.*):(/[^:]*)(?::([^/:]*))?", re.S)
 
 _QUOTED = {'"', ",", "\n", "\r"}
@@ -172,8 +194,12 @@ def bind(mount: str) -> tuple[str, ...]:
     words = ["type=bind", f"source={match[1]}", f"target={match[2]}"]
     if "ro" in (match[3] or "").split(","):
         words.append("readonly")
-    quoted = ['"' + word.replace('"', '""') + '"' if _QUOTED & {*word} else word for word in words]
-    return "--mount", ",".join(quoted)  # a record of CSV
+    return "--mount", record(*words)
+
+
+def record(*words: str) -> str:
+    """The words as a record of CSV, which is how podman reads some of its options."""
+    return ",".join('"' + word.replace('"', '""') + '"' if _QUOTED & {*word} else word for word in words)
 
 
 def parsed(mount: str) -> tuple[str, str, tuple[str, ...]] | None:

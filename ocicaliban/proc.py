@@ -248,15 +248,18 @@ def waiting(argv: Sequence[str]) -> Iterator[Callable[[float | None], bool]]:
 class Background:
     """A tool that works for us until it is stopped; what it says on stderr goes to the file `words`.
 
+    `env` is put on top of our own environment.
+
     It has a session of its own, so that a Ctrl-C at the terminal does not reach it, and it is not ended with the
     thread that started it. One that outlives our sudden death has to end itself.
     """
 
-    def __init__(self, argv: Sequence[str], words: Path) -> None:
+    def __init__(self, argv: Sequence[str], words: Path, env: Mapping[str, str]) -> None:
         tool(argv[0])
         with open(words, "wb") as file:
             self._child = subprocess.Popen(
                 list(argv),
+                env={**os.environ, **env},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=file,

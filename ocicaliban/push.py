@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -192,11 +191,8 @@ def _remembered(compression: Compression) -> list[Packed]:
 
 def _remember(packed: Iterable[Packed], compression: Compression) -> None:
     known = {each.diff_id: each for each in (*_remembered(compression), *packed)}
-    path = _memory(compression)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps({name: [each.digest, each.size] for name, each in known.items()}))
-    temporary.replace(path)
+    held = {name: [each.digest, each.size] for name, each in known.items()}
+    paths.keep(_memory(compression), json.dumps(held))
 
 
 # --- the image that is pushed ---

@@ -15,7 +15,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.listing import counted, span
+from ocicaliban.listing import counted, printable, span
 from ocicaliban.metrics import Metrics
 from ocicaliban.model import ENDED, Job, Parameters, Scalar, Status
 
@@ -262,7 +262,7 @@ def number(value: Scalar | None) -> float | int | None:
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_CONDITION = re.compile(r"\s*(?P<name>.+?)\s*(?P<sign><=|>=|!=|==|=|<|>)\s*(?P<value>.*?)\s*", re.S)
+_CONDITION = re.compile(r"\s*(?P<name>.+?)\s*(?P<sign><=|>=|!=|==|=>|=<|=|<|>)\s*(?P<value>.*?)\s*", re.S)
 
 
 def where(report: Report, condition: str) -> Report:
@@ -274,6 +274,8 @@ def where(report: Report, condition: str) -> Report:
     match = _CONDITION.fullmatch(condition)
     if match is None:
         raise UsageError(f"'{condition}' is no condition", "for example lr=0.1, accuracy>0.9 or status!=failed")
+    if match["sign"] in ("=>", "=<"):
+        raise UsageError(f"'{condition}' is no condition", f"did you mean '{match['sign'][::-1]}'?")
     column, sign, value = _column(report, match["name"]).name, match["sign"].replace("==", "="), match["value"]
     if sign not in ("=", "!=") and number(value) is None:
         raise UsageError(f"'{condition}' compares with no number", f"{column}={value} looks for that text")
@@ -344,11 +346,6 @@ def short(value: Scalar | None, column: Column) -> str:
     return printable(full(value))
 
 
-def printable(text: str) -> str:
-    """A text of one line, in which control characters are spelled out."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
-
-
 def heading(report: Report) -> list[str]:
     """What is said above the table."""
     said = [f"{printable(report.group)}: {report.jobs} {_jobs(report.jobs)}, {counted(report.counts)}"]
@@ -409,13 +406,14 @@ def table(report: Report, width: int = 0) -> tuple[list[str], tuple[Column, ...]
             if not fits and column.kind == kind and not wanted:
                 shown.remove(column)
                 left.append(column)
+    right = {column.name for column in shown if _flush_right(report, column)}
     lines = []
     for place, mark in enumerate(marks):
         line = f"{mark:1}"
         for nth, column in enumerate(shown):
             word = words[column.name][place]
             pad = " " * (widths[column.name] - cell_len(word))
-            line += ("  " if nth else " ") + (pad + word if _flush_right(report, column) else word + pad)
+            line += ("  " if nth else " ") + (pad + word if column.name in right else word + pad)
         lines.append(line.rstrip())
     return lines, tuple(reversed(left))
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ocicaliban import proc
+from ocicaliban import podman, proc
 from ocicaliban.errors import OcicalibanError
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ class _Private:
         self.socket = self._folder / "s"
         argv = ("podman", "system", "service", f"--time={_IDLE}", f"unix://{self.socket}")
         self._words = self._folder / "words"
-        self._process = proc.Background(proc.in_cgroup2(argv), self._words)
+        self._process = proc.Background(proc.in_cgroup2(argv), self._words, podman.UTF8)
         try:
             self._held = _hold(self.socket, self._wait)
         except BaseException:

@@ -96,7 +96,7 @@ def choose_gpus(
 
 
 def _memo(root: Path, what: str) -> Path:
-    return paths.cache() / "trees" / hashlib.sha256(f"{root}\0{what}".encode()).hexdigest()[:32]
+    return paths.cache() / "trees" / hashlib.sha256(os.fsencode(f"{root}\0{what}")).hexdigest()[:32]
 
 
 def _base(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> Base:

@@ -87,6 +87,11 @@ def recorded(
     return code
 
 
+def kept(key: str) -> bool:
+    """Whether there is still a file of the run with this key: it goes on, or its end is yet to be taken up."""
+    return any(_folder().glob(f"*-{key}.json"))
+
+
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 

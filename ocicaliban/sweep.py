@@ -129,13 +129,19 @@ def resume(history: History, submission: Submission, connect: Connect, options: 
         return _Sweep(history, submission, connect, options, show).run(found=True)
 
 
-def is_run(submission: Submission) -> bool:
-    """Whether a process on this machine runs the submission."""
-    try:
-        with _lock_file(submission).open("rb") as file:
-            return not _locked(file, fcntl.LOCK_SH)
-    except FileNotFoundError:
-        return False
+def is_run(submission: Submission, patience: float = 0.0) -> bool:
+    """Whether a process on this machine runs the submission, and goes on with it for `patience` seconds."""
+    until = time.monotonic() + patience
+    while True:
+        try:
+            with _lock_file(submission).open("rb") as file:
+                if _locked(file, fcntl.LOCK_SH):
+                    return False
+        except FileNotFoundError:
+            return False
+        if time.monotonic() >= until:
+            return True
+        time.sleep(0.05)
 
 
 def why(exit_code: int | None, *, oom_killed: bool = False) -> str:

@@ -8,7 +8,9 @@ import pytest
 from hypothesis import configuration, settings
 
 # No test depends on the clock: a busy machine must not turn one red.
-settings.register_profile("ocicaliban", deadline=None)
+# A few examples each time, and others the next; `--hypothesis-profile thorough` is for who changes what they are about.
+settings.register_profile("ocicaliban", deadline=None, max_examples=30)
+settings.register_profile("thorough", deadline=None, max_examples=1000)
 settings.load_profile("ocicaliban")
 
 if not os.access(Path.cwd(), os.W_OK):

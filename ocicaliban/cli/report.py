@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.jobs import GroupName
+from ocicaliban import paths
+from ocicaliban.cli.jobs import Group, GroupWord, one_group
 from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ocicaliban.metrics import Metrics
     from ocicaliban.model import Job
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def report(
-    group: GroupName,
+    name: GroupWord = "",
+    group: Group = "",
     sort: Annotated[str, typer.Option("--sort", help="By this column; -NAME: from the largest.")] = "",
     descending: Annotated[bool, typer.Option("--descending", help="From the largest to the smallest.")] = False,
     where: Annotated[
@@ -43,9 +43,12 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
-    from ocicaliban import bucket, page
+    from ocicaliban import bucket, listing, page
     from ocicaliban import report as reports
 
+    group = one_group(name, group)
+    if not group:
+        raise UsageError("say which group to report", "ocicaliban report GROUP; `ocicaliban status` shows them")
     if maximize and minimize:
         raise UsageError("--maximize and --minimize exclude each other", "name the one column that counts")
     if as_json + (csv == "-") + (html == "-") > 1:
@@ -53,7 +56,7 @@ def report(
     drawing = page.plotly() if html else ""
     jobs = _jobs(group, all_users)
     points = page.points(len(jobs)) if html else 0
-    brought = bucket.bring(jobs, lambda line: _say(reports.printable(line)))
+    brought = bucket.bring(jobs, lambda line: _say(listing.printable(line)))
     found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
     whole = reports.made(group, jobs, found, time.time())
     if maximize or minimize:
@@ -67,7 +70,7 @@ def report(
     if columns:
         whole = reports.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
     for note in whole.notes:
-        _say(f"note: {reports.printable(note)}")
+        _say(f"note: {listing.printable(note)}")
     if csv:
         _write(csv, reports.as_csv(whole, whole.columns if columns else whole.known))
     if html:
@@ -113,6 +116,7 @@ def _reported(job: Job, points: int, brought: Path | None) -> Metrics:
 
 def _print(whole: Report) -> None:
     """The table: as wide as the terminal, and elsewhere as wide as it takes, without colours."""
+    from ocicaliban import listing
     from ocicaliban import report as reports
 
     terminal = sys.stdout.isatty()
@@ -132,7 +136,7 @@ def _print(whole: Report) -> None:
             "note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)"
         )
     if left_out:
-        names = ", ".join(reports.printable(column.name) for column in left_out)
+        names = ", ".join(listing.printable(column.name) for column in left_out)
         _say(f"note: too wide for this terminal: {names}; --columns chooses")
 
 
@@ -146,14 +150,8 @@ def _write(file: str, text: str) -> None:
         with open(file, "w", encoding="utf-8") as out:
             out.write(text)
         return
-    target = os.path.realpath(file)
-    half = f"{target}.{secrets.token_hex(4)}.part"
-    try:
-        with open(half, "x", encoding="utf-8") as out:
-            out.write(text)
-        os.replace(half, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(half)
-        raise
+    whole = Path(os.path.realpath(file))
+    if not whole.parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {whole.parent}", "make it first, or name another file")
+    paths.replace(whole, text)
     _say(f"written: {file}")

@@ -101,7 +101,7 @@ def run(
         memory=memory,
         fail_fast=fail_fast,
         retries=retries,
-        out=out,
+        out=os.path.abspath(os.path.expanduser(out)) if out else "",  # a shell leaves --out=~/results as it is
     )
     if points or recorded != Recorded():
         from ocicaliban.cli import sweeps

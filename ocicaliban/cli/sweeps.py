@@ -5,14 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import re
-import shlex
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, origin, podman, proc, schedule, session, store, sweep
+from ocicaliban import attend, gpu, groups, listing, origin, podman, proc, schedule, session, snapshot, store, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.errors import UsageError, nearest
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from ocicaliban.experiment import Sweep
     from ocicaliban.history import History
 
-_OUT = "give a folder of your own, for example --out results"
+_PATIENCE = 3.0
+"""Seconds for which somebody may have a submission who only looks after what became of its jobs."""
+
 _MEMORY = re.compile(r"(\d+)([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -57,19 +59,21 @@ def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
         raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
     if many or wanted.numbered:
         _check_given(podman.words(asked.podman_args))
+    _check_out(wanted.out)
     local.check_limits(limits(wanted), _controllers)
-    if wanted.out and not asked.dry_run:
-        _make(wanted.out)
 
 
-def _make(out: str) -> None:
-    """Make the folder of the folders of results. Raises UsageError where nothing can be put into it."""
-    try:
-        os.makedirs(out, exist_ok=True)
-    except OSError as exc:
-        raise UsageError(f"--out {out}: {exc.strerror}", _OUT) from exc
-    if not os.access(out, os.W_OK | os.X_OK):
-        raise UsageError(f"--out {out}: it cannot be written to", _OUT)
+def _check_out(out: str) -> None:
+    """Raise UsageError where no folder of results can be made."""
+    if not out:
+        return
+    there = Path(out)
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise UsageError(f"--out {out}: {there} is not a folder", "name a folder, or one that can be made")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise UsageError(f"--out {out}: you cannot write in {there}", "name a folder that you can write in")
 
 
 def _check_given(given: tuple[str, ...]) -> None:
@@ -107,8 +111,22 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
         count = experiment.count(points)
         at_once = min(len(slots), count)
         say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
+        _warn_of_out(ready, wanted)
         made = known.submit(made, experiment.specs(points, args))
         return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
+
+
+def _warn_of_out(ready: Ready, wanted: Recorded) -> None:
+    """Say so where the results would come into the next image."""
+    root, out = ready.planned.project.root, Path(os.path.abspath(wanted.out)) if wanted.out else None
+    if out is None or not out.is_relative_to(root) or ready.asked.image_id:
+        return
+    inside = str(out.relative_to(root))
+    if inside == "." or snapshot.takes(root, inside):
+        say(
+            f"note: {wanted.out} lies in the project, so that the next image holds these results; put it elsewhere, or "
+            f"a line /{'' if inside == '.' else inside} into {snapshot.ignore_file(root)}"
+        )
 
 
 def _carry_out(
@@ -162,6 +180,7 @@ def run_numbered(
             )
             say(ready.said)
             say(f"job {job.id} of {name}; its /out is {out}")
+            _warn_of_out(ready, wanted)
             code = podman.run(command.argv, command.name, lambda: start.record_built(ready.planned))
             reason = sweep.why(code)
             status: Status = "failed" if reason else "succeeded"
@@ -197,22 +216,31 @@ def resume(group: str) -> int:
     with history.open(say=say) as known:
         attend.catch_up(known)
         left: list[Submission] = []
+        elsewhere = False
         for one in _of_group(known, group):
             counts = known.counts(submission=one.id)
-            # What runs at somebody's terminal is left to it, but not what was killed before it began there.
-            if not counts["queued"] + (0 if origin.alone(one) else counts["running"]):
+            if not counts["queued"] + counts["running"]:
                 continue
-            if one.target == "vertex" and not counts["queued"]:
+            if origin.alone(one) and counts["running"]:
+                elsewhere = True
+                say(f"note: a job of {group} is run at a terminal of its own")
+            elif one.target == "vertex" and not counts["queued"]:
+                elsewhere = True
                 say(f"note: all jobs of {group} are with Vertex AI: ocicaliban status --group {group}")
             elif one.host != origin.host():
+                elsewhere = True
                 say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
-            elif sweep.is_run(one):
+            elif sweep.is_run(one, patience=_PATIENCE):
+                elsewhere = True
                 say(f"note: another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
             else:
                 left.append(one)
-        if not left:
+        if not left and not elsewhere:
             say(f"{group}: nothing is left to be done")
-            return 0
+            counts = known.counts(group)
+            if unwell := counts["failed"] + counts["stopped"] + counts["lost"]:
+                which = "failed or was stopped" if unwell == 1 else "failed or were stopped"
+                say(f"  {unwell} {which}; to run again: ocicaliban resubmit --group {group}")
         codes = [_resumed(known, one) for one in left]
         return next((code for code in codes if code), 0)
 
@@ -259,9 +287,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         jobs = known.jobs(group=group, user=origin.user(), statuses=sorted(wanted))
         if dry_run:
             for job in jobs:
-                print(
-                    f"{job.id}  {job.status}, would run again: {job.submission.module} {shlex.join(job.args)}".rstrip()
-                )
+                print(f"{job.id}  {job.status}, would run again: {listing.typed(job)}")
         if not jobs:
             say(f"{group}: nothing has {'ended' if all_jobs else 'failed or was stopped'}")
         if dry_run or not jobs:
@@ -275,7 +301,11 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         plans = [_renewed(some[0].submission, rebuild) for some in before.values()]
         for (made, devices, given, how), some in zip(plans, before.values(), strict=True):
             made = known.resubmit(made, [job.id for job in some])
-            say(f"{group}: {len(some)} job{'s' if len(some) > 1 else ''} again")
+            count = known.counts(submission=made.id)["queued"]
+            if not count:
+                hint = f"ocicaliban status --group {group}"
+                raise UsageError(f"another ocicaliban has taken what was left of {group}", hint)
+            say(f"{group}: {count} job{'s' if count > 1 else ''} again")
             codes.append(_carry_out(known, made, places(devices, how), devices, given, how, sweep.run))
         return next((code for code in codes if code), 0)
 

@@ -25,6 +25,7 @@ STATUSES: tuple[Status, ...] = get_args(Status)
 
 _AT_ONCE = 900
 """Values in one statement: versions of SQLite before 3.32 take 999."""
+_RECORDING = 0x6F63696362  # one number for all who record runs; PostgreSQL's advisory locks have no names
 _PAGE = 1000
 """Jobs that `queued` holds at a time."""
 
@@ -212,6 +213,9 @@ class History:
         """
         [tried] = job.attempts
         with self._writing():
+            if not isinstance(self._database, SqliteDatabase):
+                # Of two who find the same run one waits: there is no row yet that they could lock.
+                self._database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_RECORDING,))
             query = jobs_table.select(_j.id).where(_j.job_key == job.key)
             found = self._locked(query)
             if not found:

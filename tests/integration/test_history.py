@@ -424,6 +424,26 @@ def test_several_processes_write_at_once_and_each_job_runs_once(url: str) -> Non
         assert len(store.submissions()) == 1 + 4 * 15
 
 
+RECORDER = """
+runs = []
+for number in range(40):
+    run = Submission(group="g", user="u", host="h", project="/p", mode="run", created=1.0)
+    runs.append(Job(id=0, key=f"run{number}", submission=run, status="succeeded", attempts=(
+        Attempt(number=1, handle=f"c{number}", status="succeeded", started=1.0, ended=2.0, exit_code=0),)))
+with history.open() as store:
+    wait()
+    for run in runs:
+        store.record(run)
+"""
+
+
+def test_several_processes_record_the_same_runs_at_once(url: str) -> None:
+    with history.open(url) as store:
+        together([script(url, RECORDER) for _ in range(4)])
+        assert len(store.jobs()) == len(store.submissions()) == 40
+        assert all(len(job.attempts) == 1 for job in store.jobs())
+
+
 def test_threads_share_a_history(store: History) -> None:
     made = store.submit(submission(), specs(40))
     every = ids(store)

@@ -280,6 +280,8 @@ def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
         (("--podman-args", "-d --rm"), "-d cannot be given"),
         (("--podman-args", "-e NOT_SET_ANYWHERE"), "NOT_SET_ANYWHERE"),
         (("--cloud-key", "nowhere.json"), "there is no file"),
+        (("--out", "/proc/there"), "you cannot write in /proc"),
+        (("--out", "job.py/there"), "is not a folder"),
     ],
     ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
 )
@@ -309,7 +311,8 @@ def test_what_is_for_sweeps_is_refused_for_a_single_run(world: World, options: t
 
 
 def test_a_folder_of_results_that_cannot_be_is_told_at_once(world: World) -> None:
-    for out, why in ((str(world.folder / "job.py"), "File exists"), ("/nowhere/out", "Permission denied"), ("/", "")):
+    file = world.folder / "job.py"
+    for out, why in ((str(file), f"{file} is not a folder"), ("/nowhere/out", "you cannot write in /"), ("/", "")):
         for args in (world.sweep("g", {"x": 1}), ("run", "job.py")):
             assert f"--out {out}: {why}" in world.refused(*args[:1], "--out", out, *args[1:])
     assert not world.own.joinpath("history.db").exists()
@@ -355,6 +358,22 @@ def test_no_secret_is_kept(world: World, tmp_path: Path) -> None:
     said = world.refused("resubmit", "--group", "g", "--all-jobs", env=env)
     assert "TOKEN, which is not set" in said
     assert set(world.statuses("--group", "g")) == {"succeeded"}
+
+
+def test_the_state_folder_may_have_any_name(world: World) -> None:
+    state = world.folder.parent / 'täte: a, "b"'
+    other = World(folder=world.folder, state=state, env={"XDG_STATE_HOME": str(state)})
+    other.ok(*other.sweep("g", {"x": [1, 2]}))
+    other.ok(*other.sweep("h", {"x": [1, 2]}, "--podman-args", "--env A=1"))
+    assert [len(other.ran(job)) for job in other.jobs()] == [1] * 4
+
+
+def test_a_projects_path_may_have_bytes_that_are_no_text(world: World) -> None:
+    folder = Path(os.fsdecode(os.fsencode(world.folder.parent) + b"/p\xff"))
+    shutil.copytree(world.folder, folder)
+    world.ok("run", "job.py", "--", "--x", "1", at=folder)
+    assert [job["status"] for job in world.jobs()] == ["succeeded"]
+    assert "job.py --x 1" in world.ok("status").stdout
 
 
 # --- status, and single runs ---
@@ -450,7 +469,7 @@ def test_a_job_whose_container_was_removed_by_hand_does_not_run(world: World) ->
     subprocess.run(["podman", "rm", "--force", "--time", "0", name], check=True, capture_output=True)
     assert world.statuses() == ["queued"]
     shown = world.ok("status").stdout
-    assert "queued, nobody runs it" in shown
+    assert "nobody runs what is queued of" in shown
     assert "nobody runs what is queued of g: ocicaliban resume g" in shown
     let_go(world)
     world.ok("resume", "g")
@@ -534,6 +553,48 @@ def test_a_single_run_can_be_stopped_from_elsewhere(world: World) -> None:
     assert world.containers() == []
 
 
+def test_a_stop_that_is_killed_leaves_no_job_running(world: World) -> None:
+    # The shell ignores SIGTERM, and says when it does.
+    script = ("trap '' TERM; echo >>/out/ran; while :; do sleep 0.1; done",)
+    (world.folder / "deaf.sh").write_text(f"#!/bin/sh\n{script[0]}\n")
+    (world.folder / "deaf.sh").chmod(0o755)
+    sweep = world.begun(*world.sweep("g", {"x": [1, 2]}, "-j", "2")[:-1], "deaf.sh")
+    until(lambda: world.starts() == 2)
+    stop = world.begun("stop", "--group", "g")
+    until(lambda: "stopped" in world.statuses())
+    time.sleep(0.5)  # in the midst of the ten seconds
+    stop.kill()
+    again = world.ok("stop", "--group", "g")
+    assert "running" not in again.stdout
+    code, _ = ended(sweep)
+    assert (code, world.containers()) == (1, [])
+    assert world.statuses() == ["stopped"] * 2
+    assert "none of them runs" in world.ok("stop", "--group", "g").stderr
+
+
+def test_what_runs_though_it_was_stopped_is_found_by_the_next_stop(world: World) -> None:
+    sweep = world.begun(*world.sweep("g", {"x": [1, 2]}, "-j", "2", *waiting(world), script=("--go", "/go/all")))
+    until(lambda: world.starts() == 2)
+    sweep.kill()
+    sweep.wait()
+    with history.open(str(world.own / "history.db")) as known:  # as a stop that is killed at once leaves it
+        for job in known.jobs():
+            known.end(job.id, 1, "stopped", ended=time.time())
+    numbers = [str(job["id"]) for job in world.jobs()]
+    would = world.ok("stop", *numbers, "--dry-run").stdout.splitlines()
+    assert would == [f"{number}  stopped, but it runs; would be stopped" for number in numbers]
+    assert len(world.containers()) == 2
+    assert "but it runs: stopped" in world.ok("stop", "--group", "g").stdout
+    assert world.containers() == []
+
+
+def test_numbers_that_no_job_can_have_are_told(world: World) -> None:
+    for number in ("0", "9" * 30):
+        assert f"there is no job {number}" in world.refused("stop", number)
+        assert f"there is no job {number}" in world.refused("logs", number)
+    assert world.ok("status", "--max-jobs", "9" * 30).stdout == "no jobs yet\n"
+
+
 # --- resubmit ---
 
 
@@ -591,6 +652,17 @@ def test_the_image_that_was_named_is_kept_by_its_id(world: World) -> None:
     assert "there is no image" in world.refused(*world.sweep("g", {"fail": 3}, "--image-id", name))
 
 
+def test_an_image_that_has_lost_its_name_runs_again(world: World) -> None:
+    image = world.ok("build", "job.py").stdout.strip()
+    name = f"localhost/lost-{world.state.parent.name.replace('_', '-').lower()}:v1"
+    subprocess.run(["podman", "tag", image, name], check=True)
+    points = world.sweep("g", {"x": 1})
+    assert world.call(*points[:-1], "--image-id", name, "--", "false").returncode == 1
+    subprocess.run(["podman", "untag", image, name], check=True)
+    assert world.jobs()[0]["submission"]["image"] == image
+    assert "1 failed" in world.call("resubmit", "--group", "g").stderr
+
+
 def test_a_single_run_can_run_again(world: World) -> None:
     assert world.call("run", "job.py", "--", "--fail", "3").returncode == 3
     [job] = world.jobs()
@@ -634,6 +706,7 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World) -> None:
     until(lambda: world.starts() == 2)
     running = world.ok("resume", "g")
     assert "another ocicaliban runs 3 jobs of g" in running.stderr
+    assert "nothing is left" not in running.stderr
     os.killpg(sweep.pid, signal.SIGINT)
     code, said = ended(sweep)
     assert code == 130
@@ -695,6 +768,34 @@ def test_cleaning_needs_no_history_that_can_be_read(world: World) -> None:
     assert "note: " in done.stderr
     assert "jobs that wait for an image are not known" in done.stderr
     (world.own / "history.db").unlink()
+
+
+def test_a_single_run_that_was_killed_before_it_began_is_taken_up(world: World) -> None:
+    world.ok("run", "--group", "g", "job.py", "--", "--x", "1")
+    with history.open(str(world.own / "history.db")) as known:  # as one leaves it that is killed at once
+        [made] = known.submissions()
+        known.submit(evolve(made, id=0, group="h", created=0.0), [JobSpec(args=("--x", "2"))])
+    assert "nobody runs what is queued of h" in world.ok("status").stdout
+    world.ok("resume", "h")
+    assert world.statuses("--group", "h") == ["succeeded"]
+
+
+def test_a_job_at_a_terminal_is_not_taken_up_while_it_runs(world: World) -> None:
+    run = world.begun("run", "--group", "g", *waiting(world), "job.py", "--", "--go", "/go/all")
+    until(lambda: world.starts() == 1)
+    said = world.ok("resume", "g").stderr
+    assert "a job of g is run at a terminal of its own" in said and "nothing is left" not in said
+    let_go(world)
+    assert ended(run)[0] == 0
+    assert world.statuses() == ["succeeded"]
+
+
+def test_of_two_who_run_the_same_again_one_does_it(world: World) -> None:
+    world.call(*world.sweep("g", {"x": [1, 2], "fail": 3, "fine-from": 2}))
+    both = [world.begun("resubmit", "--group", "g") for _ in range(2)]
+    codes = [ended(each)[0] for each in both]
+    assert 0 in codes
+    assert [len(world.ran(job)) for job in world.jobs()] == [2, 2]
 
 
 # --- a team's database ---

@@ -126,12 +126,19 @@ def test_a_tool_that_we_start_can_read_an_auth_file_that_lies_on_no_disk(identit
 # --- Google ---
 
 
-@pytest.fixture
-def google(tmp_path: Path) -> Iterator[Callable[[int], str]]:
-    """A stand-in for Google's token service: the path of a key file that leads there."""
+@pytest.fixture(scope="module")
+def private_key() -> str:
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import rsa
 
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    form, locked = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    return key.private_bytes(serialization.Encoding.PEM, form, locked).decode()
+
+
+@pytest.fixture
+def google(tmp_path: Path, private_key: str) -> Iterator[Callable[[int], str]]:
+    """A stand-in for Google's token service: the path of a key file that leads there."""
     status = 200
 
     class Handler(BaseHTTPRequestHandler):
@@ -149,19 +156,15 @@ def google(tmp_path: Path) -> Iterator[Callable[[int], str]]:
             self.wfile.write(text)
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
 
     def make(answer: int) -> str:
         nonlocal status
         status = answer
-        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        pem = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
         path = tmp_path / "key.json"
         path.write_text(json.dumps({
             "type": "service_account", "client_email": "robot@p.iam.gserviceaccount.com", "private_key_id": "1",
-            "private_key": pem.decode(), "token_uri": f"http://127.0.0.1:{server.server_address[1]}/token",
+            "private_key": private_key, "token_uri": f"http://127.0.0.1:{server.server_address[1]}/token",
         }))  # fmt: skip
         return str(path)
 
@@ -200,3 +203,8 @@ def test_a_key_that_google_refuses_or_that_is_none_is_told(
     with pytest.raises(OcicalibanError) as caught:
         credentials.find(GOOGLE, key_file=str(tmp_path / "bad.json"), environ=home())
     assert "hush" not in caught.value.message
+
+
+def test_a_key_that_is_no_file_is_told_in_words(home: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+    with pytest.raises(OcicalibanError, match="cannot be used: Is a directory"):
+        credentials.find(GOOGLE, key_file=str(tmp_path), environ=home())

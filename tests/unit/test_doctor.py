@@ -204,10 +204,10 @@ def test_a_tool_that_hangs_is_a_finding(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "podman").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "podman").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(doctor, "PATIENCE", 0.3)
+    monkeypatch.setattr(doctor, "PATIENCE", 0.1)
     findings = {finding.name: finding for finding in doctor.examine()}
     for name in ("podman", "storage driver"):
-        assert findings[name].level == "error" and "no answer within 0.3 seconds" in findings[name].message
+        assert findings[name].level == "error" and "no answer within 0.1 seconds" in findings[name].message
         assert findings[name].remedy
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.__main__ import main
@@ -174,7 +174,6 @@ def by_hand(block: dict[str, Any]) -> list[dict[str, Any]]:
     return [choice | later for choice in choices for later in by_hand(dict(rest))]
 
 
-@settings(max_examples=50)
 @given(SWEEPS)
 def test_every_combination_is_there_in_the_order_written(sweep: list[dict[str, Any]]) -> None:
     parsed = parse(json.dumps(sweep), "json", "x")
@@ -185,7 +184,6 @@ def test_every_combination_is_there_in_the_order_written(sweep: list[dict[str, A
     assert all(len({key for key, _ in point}) == len(point) for point in made)
 
 
-@settings(max_examples=50)
 @given(SWEEPS)
 def test_what_is_made_of_each_choice_is_what_is_made_of_each_job(sweep: list[dict[str, Any]]) -> None:
     parsed = parse(json.dumps(sweep), "json", "x")
@@ -193,7 +191,6 @@ def test_what_is_made_of_each_choice_is_what_is_made_of_each_job(sweep: list[dic
     assert [spec.args for spec in specs(parsed, ["x"])] == [("x", *flags(point)) for point in points(parsed)]
 
 
-@settings(max_examples=50)
 @given(SWEEPS)
 def test_the_three_forms_say_the_same(sweep: list[dict[str, Any]]) -> None:
     plain = json.dumps(sweep)
@@ -205,7 +202,6 @@ def test_the_three_forms_say_the_same(sweep: list[dict[str, Any]]) -> None:
         assert repr(parse(tomli_w.dumps(sweep[0]), "toml", "x")) == expected
 
 
-@settings(max_examples=50)
 @given(SWEEPS, st.randoms(use_true_random=False))
 def test_comments_change_nothing(sweep: list[dict[str, Any]], random: Any) -> None:
     text = json.dumps(sweep, indent=1)

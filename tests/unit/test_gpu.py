@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban import gpu
@@ -357,7 +357,6 @@ def test_mount_options(options: tuple[str, ...], expected: str) -> None:
     assert gpu.podman_args(gpu.Injection(mounts=(mount,))) == ("-v", expected)
 
 
-@settings(max_examples=50, deadline=None)
 @given(st.lists(st.sampled_from(["ro", "rw", "nosuid", "suid", "shared", "rslave", "bind", "rbind", "weird"])))
 def test_mount_options_never_clash(options: list[str]) -> None:
     mount = gpu.Mount(host_path="/a", container_path="/b", options=tuple(options))

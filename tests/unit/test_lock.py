@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban import lock
@@ -17,7 +17,6 @@ from ocicaliban.model import Base
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 
 
-@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_written_is_read(requirements: str) -> None:
     given = lock.with_base(Lock(), "cpu", BASE)

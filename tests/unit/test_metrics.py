@@ -9,7 +9,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban import metrics
@@ -158,7 +158,6 @@ def test_a_job_that_makes_up_names_without_end_is_bounded(tmp_path: Path) -> Non
     assert read.notes == ("more than 500 names: the rest is left out",)
 
 
-@settings(max_examples=30)
 @given(whole=JSON, lines=st.lists(JSON, max_size=8), cut=st.integers(0, 200))
 def test_no_json_makes_it_raise(
     tmp_path_factory: pytest.TempPathFactory, whole: object, lines: list[object], cut: int
@@ -173,7 +172,6 @@ def test_no_json_makes_it_raise(
         f"{name}={value}".encode()
 
 
-@settings(max_examples=100)
 @given(
     points=st.lists(
         st.tuples(st.floats(allow_nan=False, allow_infinity=False), st.floats(allow_nan=False)), max_size=60

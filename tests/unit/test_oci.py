@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban import oci
@@ -43,7 +43,6 @@ def fill(root: Path, files: dict[str, tuple[bytes, bool]], umask: int, mtime: in
     return root
 
 
-@settings(deadline=None)
 @given(FILES)
 def test_the_same_tree_gives_the_same_bytes(files: dict[str, tuple[bytes, bool]]) -> None:
     with tempfile.TemporaryDirectory() as folder:

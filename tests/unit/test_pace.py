@@ -5,7 +5,7 @@ from __future__ import annotations
 import bisect
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban import pace
@@ -62,7 +62,6 @@ def _drive(quota: int, jobs: int, window: float, latency: float) -> tuple[list[f
     return taken, refusals
 
 
-@settings(max_examples=40)
 @given(st.integers(1, 500), st.integers(1, 150), st.floats(0, 2))
 def test_whatever_the_quota_all_go_out_with_few_refusals(quota: int, jobs: int, latency: float) -> None:
     taken, refusals = _drive(quota, jobs, 60.0, latency)

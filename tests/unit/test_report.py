@@ -7,12 +7,15 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban import report
+from ocicaliban.cli import report as command
 from ocicaliban.errors import UsageError
 from ocicaliban.metrics import Metrics
 from ocicaliban.model import Attempt, Job, Scalar, Status, Submission
@@ -55,6 +58,20 @@ def test_parameters_that_all_share_are_said_once() -> None:
     assert LRS.shared == (("seed", 1),)
     assert [column.name for column in LRS.columns] == ["id", "status", "duration", "lr", "acc"]
     assert report.heading(LRS) == ["g: 3 jobs, 3 succeeded", "all with seed=1"]
+
+
+def test_a_table_looks_at_each_cell_a_few_times_however_many_jobs_there_are() -> None:
+    looks: list[str] = []
+
+    class Cells(dict[str, Scalar | None]):
+        def get(self, key: str, *default: object) -> Scalar | None:  # type: ignore[override]
+            looks.append(key)
+            return super().get(key)
+
+    made = _made(*(({"lr": number}, {"acc": 0.5}) for number in range(100)))
+    made = evolve(made, rows=tuple(evolve(row, cells=Cells(row.cells)) for row in made.rows))
+    report.table(made)
+    assert len(looks) <= 3 * len(made.rows) * len(made.columns)
 
 
 def test_values_of_other_types_and_missing_ones_differ() -> None:
@@ -200,3 +217,9 @@ def test_notes_name_the_jobs_and_come_once() -> None:
     jobs = [_job(number, {}) for number in range(1, 9)]
     made = report.made("g", jobs, {number: Metrics(notes=("x is y",)) for number in range(1, 9)}, 0)
     assert made.notes == ("jobs 1, 2, 3, 4, 5 and 3 more: x is y",)
+
+
+def test_a_file_is_written_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to("there.csv")
+    command._write(str(tmp_path / "link.csv"), "a,b\n")
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "there.csv").read_text() == "a,b\n"

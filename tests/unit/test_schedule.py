@@ -201,7 +201,7 @@ def test_each_job_of_the_queue_is_looked_at_once() -> None:
             looked_at["iter"] += 1
             return super().__iter__()
 
-    number = 20_000
+    number = 2_000
     state, _ = schedule.begin(Queue(range(number)), slots((), 4))
     while not state.done:
         state, _ = step(state, Ended(job=state.running[0].job, outcome="succeeded"))
@@ -323,7 +323,7 @@ class Sweep(RuleBasedStateMachine):
             assert set(self.final) == {*self.queue, *self.adopted}, "all ended"
 
 
-Sweep.TestCase.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+Sweep.TestCase.settings = settings(max_examples=2 * settings().max_examples, stateful_step_count=30)
 TestSweep = Sweep.TestCase
 
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban import snapshot
@@ -89,7 +89,6 @@ def build(root: Path, content: dict[str, tuple[bytes, bool]]) -> None:
         path.chmod(0o755 if executable else 0o644)
 
 
-@settings(max_examples=40, deadline=None)
 @given(trees, st.data())
 def test_any_edit_changes_the_digest_and_a_copy_does_not(
     content: dict[str, tuple[bytes, bool]], data: st.DataObject

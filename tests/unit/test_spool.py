@@ -37,6 +37,15 @@ def test_a_run_that_was_killed_is_told_without_an_end(tmp_path: Path) -> None:
     assert not goes_on and value["key"] == "bb" and "ended" not in value
 
 
+def test_a_run_has_a_file_until_its_end_is_taken_up() -> None:
+    entry = spool.begin("ab", {})
+    assert spool.kept("ab") and not spool.kept("b")
+    entry.ended(0)
+    assert spool.kept("ab")
+    list(spool.taken())
+    assert not spool.kept("ab")
+
+
 def test_what_was_not_used_to_the_end_comes_again() -> None:
     spool.begin("cc", {}).ended(0)
     for _ in spool.taken():

@@ -290,7 +290,10 @@ def test_a_job_stopped_before_it_had_a_container_is_stopped(history: History, ma
     assert machine.signals == [("hangs", "KILL")]
 
 
-def test_a_submission_is_run_by_one_process_at_a_time(history: History, machine: Machine) -> None:
+def test_a_submission_is_run_by_one_process_at_a_time(
+    history: History, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweep, "_PATIENCE", 0.01)
     submission = _submitted(history, "ok", "ok")
     faults: list[str] = []
 

@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban import vertex
@@ -143,7 +143,6 @@ def test_labels_are_as_caliban_makes_them() -> None:
     assert left_out == ()
 
 
-@settings(max_examples=30)
 @given(PARAMETERS)
 def test_labels_are_always_what_the_service_takes(parameters: Parameters) -> None:
     made, left_out = vertex.labels("k1", "g", parameters=parameters)
