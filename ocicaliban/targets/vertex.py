@@ -10,6 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
@@ -195,6 +196,7 @@ class Service:
         at_once: int = 64,
         settle: bool = False,
         withdrawn: Callable[[], Collection[str]] = tuple,
+        together: Callable[[], AbstractContextManager[None]] = nullcontext,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Submit each of these jobs of a `group` once; returns when the service has them all.
@@ -204,7 +206,8 @@ class Service:
         most `at_once` requests are under way, at a rate that begins with `per_minute` (by default the documented
         quota) and follows what the service allows. With `settle` an earlier call was killed a moment ago, and what it
         sent last may be under way still: that is waited for. `withdrawn` tells the keys of jobs that are not to be sent
-        after all; the caller's thread asks it now and then.
+        after all; the caller's thread asks it now and then. What is accepted at the same time is told within one
+        context of `together`.
 
         Raises OcicalibanError when the service refuses a job for good, in its own words and with a remedy, or gives no
         answer for ten minutes; no more jobs are sent then, and those that were accepted have been told. The same for
@@ -214,14 +217,15 @@ class Service:
             time.sleep(pace.LOOK_AFTER[-1])
         there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
         left: deque[tuple[Request, Any]] = deque()
-        for request in requests:
-            if name := there.get((request.key, request.attempt)):
-                accepted(request, name)
-            else:
-                left.append((request, self.message(request.body)))
+        with together():
+            for request in requests:
+                if name := there.get((request.key, request.attempt)):
+                    accepted(request, name)
+                else:
+                    left.append((request, self.message(request.body)))
         if left:
             quota = per_minute or vertex.table().per_minute
-            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted, withdrawn)
+            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted, withdrawn, together)
 
     def look(self, group: str) -> tuple[Seen, ...]:
         """What the service tells of the jobs of a group, the newest first, in as few lists as it allows.
@@ -331,27 +335,39 @@ class _Submitting:
         self._done: queue.SimpleQueue[tuple[Request, str] | None] = queue.SimpleQueue()
 
     def run(
-        self, threads: int, accepted: Callable[[Request, str], None], withdrawn: Callable[[], Collection[str]]
+        self,
+        threads: int,
+        accepted: Callable[[Request, str], None],
+        withdrawn: Callable[[], Collection[str]],
+        together: Callable[[], AbstractContextManager[None]],
     ) -> None:
         for _ in range(threads):
             threading.Thread(target=self._work, daemon=True).start()
         told = 0
         working = threads
         asked = time.monotonic()
+        untold: deque[tuple[Request, str]] = deque()
+
+        def tell() -> None:
+            with together():
+                while untold:
+                    accepted(*untold.popleft())
+
         try:
             while working:
                 if time.monotonic() > asked + _ASK_EVERY:
                     self._withdrawn = withdrawn()
                     asked = time.monotonic()
                 try:
-                    item = self._done.get(timeout=_ASK_EVERY)
+                    items = [self._done.get(timeout=_ASK_EVERY)]
                 except queue.Empty:
                     continue
-                if item is None:
-                    working -= 1
-                else:
-                    accepted(*item)
-                    told += 1
+                # With what has come meanwhile: to write each by itself takes longer than to submit it.
+                items += (self._done.get() for _ in range(self._done.qsize()))
+                working -= items.count(None)
+                untold.extend(item for item in items if item is not None)
+                told += len(untold)
+                tell()
         except (KeyboardInterrupt, SystemExit):
             self._say("interrupted; the answers that are under way are waited for")
             raise
@@ -363,7 +379,8 @@ class _Submitting:
                 if item is None:
                     working -= 1
                 else:
-                    accepted(*item)
+                    untold.append(item)
+            tell()
         if self._refusal is not None:
             before = f" a job, after {told} of {self._total} were accepted" if told else " the job"
             raise self._service.error(self._refusal, before) from self._refusal
