@@ -388,7 +388,7 @@ def test_status_tells_what_there_is(world: World) -> None:
     assert lines[0].split() == ["JOB", "GROUP", "STATUS", "TIME", "STARTED", "ARGUMENTS"]
     assert [line.split()[1] for line in lines[1:5]] == ["digits-one"] * 3 + ["other"]
     assert lines[-2:] == ["", "digits-one: 3 succeeded"]
-    assert len(world.ok("status", "--max-jobs", "2").stdout.splitlines()) == 6
+    assert len(world.ok("status", "--max-jobs", "2").stdout.splitlines()) == 5
     assert [job["group"] for job in world.jobs("--group", "other")] == ["other"]
     assert len(world.jobs("--all-users")) == 4
     said = world.refused("status", "--group", "digits-on")
