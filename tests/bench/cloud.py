@@ -224,7 +224,7 @@ MEASURES: tuple[Measure[Workshop], ...] = (
     ),
     Measure(
         name="cloud-edited",
-        what="one file edited: `cloud`, against `buildah build`, `buildah push` and a script of Google's library that submits",
+        what="one file edited: `cloud`, against `buildah build`, `buildah push` and Google's library",
         limit=0.5,
         unit="times",
         runs=7,
