@@ -193,7 +193,7 @@ def test_the_tutorial_on_the_cloud(checkout: Path, installed: Path, tmp_path: Pa
         longer = _bash(variables + edited, folder, installed)
         assert re.search(r"sent [0-9.]+ kB, [0-9.]+ MB were there", longer.stderr)
         assert "longer: 1 job to us-central1" in longer.stderr
-        _, _, _, _, _, project, real = re.findall(r"^```text\n(.*?)^```$", document.read_text(), re.M | re.S)
+        *_, project, real = re.findall(r"^```text\n(.*?)^```$", document.read_text(), re.M | re.S)
         assert project.startswith("export GOOGLE_CLOUD_PROJECT=")
         # Whether Google would take them cannot be tried; that they are the same jobs can.
         again = _bash(project + real.replace(" train.py", " --dry-run train.py"), folder, installed).stdout
