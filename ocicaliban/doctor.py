@@ -5,6 +5,7 @@ The checks work on what they are handed; `examine` reads it from the machine.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import pwd
@@ -284,6 +285,52 @@ def bootstrap(mmdebstrap: str | None) -> Finding:
     return Finding(name="mmdebstrap", level="warning", message=message, remedy="sudo apt install mmdebstrap")
 
 
+def pushing(skopeo: str | None) -> Finding:
+    """Whether images can be pushed; takes the path of skopeo, None if not found."""
+    if skopeo:
+        return Finding(name="skopeo", level="ok", message=skopeo)
+    message = "not found: images cannot be pushed to a registry, by `push` or `cloud`"
+    return Finding(name="skopeo", level="warning", message=message, remedy="sudo apt install skopeo")
+
+
+def commits(git: str | None) -> Finding:
+    """Whether jobs are recorded with their commit; takes the path of git, None if not found."""
+    message = git or "not found; the history will not have the commits that jobs were at"
+    return Finding(name="git", level="ok", message=message)
+
+
+LIBRARY = "google.cloud.aiplatform_v1"
+
+
+def cloud(library: bool, environ: Mapping[str, str]) -> tuple[Finding, ...]:
+    """Whether there are credentials for Google; nothing where the `library` is not there, for who works here alone.
+
+    They are looked for where Google's library does it, save for the server that machines of Google's have.
+    """
+    if not library:
+        return ()
+    there = Finding(name="Google", level="ok", message="its library for Vertex AI is installed")
+    name = "GOOGLE_APPLICATION_CREDENTIALS"
+    home = environ.get("CLOUDSDK_CONFIG") or os.path.join(environ.get("HOME") or "/", ".config", "gcloud")
+    own = environ.get(name) or os.path.join(home, "application_default_credentials.json")
+    log_in = "gcloud auth application-default login, or `cloud --cloud-key FILE` with a service account's key"
+    if os.access(own, os.R_OK):
+        return there, Finding(name="Google", level="ok", message=f"credentials: {own}")
+    if environ.get(name):
+        message = f"{name} names {own}, which cannot be read"
+        return there, Finding(name="Google", level="warning", message=message, remedy=f"unset {name}, or: {log_in}")
+    message = "no credentials: `cloud` needs some, unless this machine is Google's"
+    return there, Finding(name="Google", level="warning", message=message, remedy=log_in)
+
+
+def _installed(module: str) -> bool:
+    """Whether a module is there; only the packages above it are imported, which in Google's case are empty."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:
+        return False
+
+
 def init(candidates: Iterable[Path] = INITS) -> Finding:
     """Whether podman finds the program that `--init` starts first."""
     for path in candidates:
@@ -318,6 +365,9 @@ def examine() -> tuple[Finding, ...]:
         *cdi(gpu.spec_dirs(os.environ, own.cdi_spec_dirs)),
         init(),
         bootstrap(shutil.which("mmdebstrap")),
+        pushing(shutil.which("skopeo")),
+        commits(shutil.which("git")),
+        *cloud(_installed(LIBRARY), os.environ),
     )
 
 

@@ -3,12 +3,16 @@
 import os
 import re
 import shutil
+import socket
 import subprocess
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from tests.integration.program import CONFIG, REPOSITORY, write
+from tests.integration.registries import free_port
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 TRAIN = "import sys\nprint(*sys.argv[1:])\n"
@@ -128,3 +132,73 @@ def test_the_commands_for_experiments(installed: Path, tmp_path: Path, own_histo
     assert "nothing is left" in resumed.stderr
     assert "--verbose --epochs 2 --batch_size 64 --name digits\n" in looked.stdout
     assert "none of them runs or waits" in again.stderr and "nothing has failed" in again.stderr
+
+
+def _serve(script: str, folder: Path, path: Path, ready: Callable[[], object]) -> "subprocess.Popen[str]":
+    """Start what runs until Ctrl-C in a terminal of its own, and wait until it is `ready`."""
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "VIRTUAL_ENV")}
+    # A variable such as REGISTRY_AUTH_FILE, which is podman's, would be a setting of the registry's.
+    env = {name: value for name, value in env.items() if not name.startswith("REGISTRY_")}
+    child = subprocess.Popen(
+        ["bash", "-c", f"exec {script}"], cwd=folder, env={**env, "PATH": f"{path}:{env['PATH']}"},
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    for _ in range(600):
+        if ready():
+            return child
+        assert child.poll() is None, script
+        time.sleep(0.1)
+    raise AssertionError(f"{script} does not become ready")
+
+
+def _listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def test_the_tutorial_on_the_cloud(checkout: Path, installed: Path, tmp_path: Path, own_history: None) -> None:
+    document = REPOSITORY / "docs" / "tutorial" / "cloud" / "README.md"
+    for name in ("cloud", "sweep"):
+        ignored = shutil.ignore_patterns("ocicaliban.lock")
+        shutil.copytree(REPOSITORY / "docs" / "tutorial" / name, tmp_path / name, ignore=ignored)
+    folder, port = tmp_path / "sweep", free_port()
+    settings = tmp_path / "cloud" / "registry.yml"
+    settings.write_text(settings.read_text().replace("5000", str(port)))
+
+    def here(text: str) -> str:
+        text = text.replace(HOME, str(installed.parent.parent)).replace("../../..[", f"{checkout}[")
+        return text.replace("localhost:5000", f"localhost:{port}")
+
+    library, registry, emulator, variables, dry, sweep, status, report, resume, edited = map(here, _blocks(document))
+    assert variables == ". ../vertex.env\n"
+    _bash(library, folder, installed)
+    started = []
+    try:
+        started.append(_serve(registry, folder, installed, lambda: _listens(port)))
+        told = tmp_path / "vertex.env"
+        started.append(_serve(emulator, folder, installed, lambda: told.exists() and "no_grpc" in told.read_text()))
+        _bash(dry, folder, installed)
+        assert (tmp_path / "jobs.txt").read_text().count('"--rate"') == 30
+        ran = _bash(variables + sweep, folder, installed)
+        assert "digits: submitted 30 of 30" in ran.stderr and ran.stdout == "digits\n"
+        while "30 succeeded" not in (shown := _bash(variables + status, folder, installed).stdout):
+            assert "failed" not in shown
+            time.sleep(2)
+        best = re.findall(r"^\* (\d+) .* (0\.\d+) +9610 ", _bash(variables + report, folder, installed).stdout, re.M)
+        assert len(best) == 1 and float(best[0][1]) > 0.95
+        assert "nothing is left" in _bash(variables + resume, folder, installed).stderr
+        longer = _bash(variables + edited, folder, installed)
+        assert re.search(r"sent [0-9.]+ kB, [0-9.]+ MB were there", longer.stderr)
+        assert "longer: 1 job to us-central1" in longer.stderr
+        *_, project, real = re.findall(r"^```text\n(.*?)^```$", document.read_text(), re.M | re.S)
+        assert project.startswith("export GOOGLE_CLOUD_PROJECT=")
+        # Whether Google would take them cannot be tried; that they are the same jobs can.
+        again = _bash(project + real.replace(" train.py", " --dry-run train.py"), folder, installed).stdout
+        assert again.count('"gs://my-bucket/results/digits/') == 30
+    finally:
+        for child in reversed(started):
+            child.terminate()
+            child.wait(30)

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -218,6 +220,48 @@ def test_programs(tmp_path: Path) -> None:
     assert doctor.init([program]).level == "warning"
     program.touch(mode=0o755)
     assert doctor.init([tmp_path / "gone", program]).message == str(program)
+
+
+def test_what_pushing_and_the_history_take() -> None:
+    assert doctor.pushing("/usr/bin/skopeo").level == "ok"
+    lacking = doctor.pushing(None)
+    assert lacking.level == "warning" and "cloud" in lacking.message and lacking.remedy
+    assert doctor.commits("/usr/bin/git").message == "/usr/bin/git"
+    assert doctor.commits(None).level == "ok", "nothing fails without it"
+
+
+def test_who_works_here_alone_is_told_nothing_of_google(tmp_path: Path) -> None:
+    assert doctor.cloud(False, {"HOME": str(tmp_path)}) == ()
+
+
+def test_credentials_are_looked_for_where_googles_library_does(tmp_path: Path) -> None:
+    def credentials(**environ: str) -> Finding:
+        there, found = doctor.cloud(True, {"HOME": str(tmp_path), **environ})
+        assert there.level == "ok"
+        return found
+
+    none = credentials()
+    assert none.level == "warning" and "gcloud auth application-default login" in none.remedy
+    key = tmp_path / "key.json"
+    lost = credentials(GOOGLE_APPLICATION_CREDENTIALS=str(key))
+    assert lost.level == "warning" and str(key) in lost.message and lost.remedy
+    key.touch()
+    assert credentials(GOOGLE_APPLICATION_CREDENTIALS=str(key)).level == "ok"
+    own = tmp_path / "elsewhere" / "application_default_credentials.json"
+    own.parent.mkdir()
+    own.touch()
+    assert credentials(CLOUDSDK_CONFIG=str(own.parent)).message == f"credentials: {own}"
+    usual = tmp_path / ".config" / "gcloud" / own.name
+    usual.parent.mkdir(parents=True)
+    usual.touch()
+    assert credentials().level == "ok"
+
+
+def test_googles_library_is_found_without_being_imported() -> None:
+    script = "import sys; from ocicaliban import doctor as d; print(d._installed(d.LIBRARY), d.LIBRARY in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"
+    assert not doctor._installed("nowhere.to.be.found")
 
 
 def _missing(name: str) -> str:
