@@ -141,7 +141,7 @@ def logs(
         if attempt and attempt not in tried:
             raise UsageError(f"job {job} has no attempt {attempt}", f"there are: {', '.join(map(str, tried))}")
         chosen = tried[attempt] if attempt else found.attempts[-1]
-        for block in attend.log(found, chosen, goes_on if follow else lambda: False):
+        for block in attend.log(found, chosen, goes_on if follow else None):
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
 
