@@ -37,12 +37,14 @@ def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> Non
         if goes_on:
             under_way.add(job.key)
         known.record(job)
-    running = known.jobs(statuses=("running",), user=origin.user())
-    if far := [job for job in running if job.submission.target == "vertex"]:
+    far = known.jobs(target="vertex", statuses=("running", "queued"), user=origin.user())
+    # What is queued is a matter of whoever submits it; where that was killed, the service may have it all the same.
+    if far := tuple(job for job in far if job.status == "running" or _left(job.submission)):
         from ocicaliban import clouds  # what it needs takes seconds to load
 
         clouds.catch_up(known, far, say)
-    near = [job for job in running if _here(job.submission)]
+    near = known.jobs(target="local", statuses=("running",), user=origin.user())
+    near = tuple(job for job in near if _here(job.submission))
     # Another look at the history may have put a run on record that had not begun when we read the files.
     alone = {job.key for job in near if origin.alone(job.submission) and spool.kept(job.key)}
     left = [job for job in near if job.key not in under_way | alone and not sweep.is_run(job.submission)]
@@ -62,6 +64,11 @@ def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> Non
 
 def _here(submission: Submission) -> bool:
     return submission.target == "local" and submission.host == origin.host()
+
+
+def _left(submission: Submission) -> bool:
+    """Whether a submission was begun on this machine, and nobody is at it any more."""
+    return submission.host == origin.host() and not sweep.is_run(submission)
 
 
 def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
@@ -125,8 +132,7 @@ def structured(raw: object, cls: type[T]) -> T:
 def unattended(jobs: Iterable[Job]) -> frozenset[int]:
     """The submissions of which jobs are queued here, and nobody is there to start them."""
     waiting = {job.submission.id: job.submission for job in jobs if job.status == "queued"}
-    ours = (one for one in waiting.values() if _here(one) or one.target == "vertex")
-    return frozenset(one.id for one in ours if not sweep.is_run(one))
+    return frozenset(one.id for one in waiting.values() if _left(one))
 
 
 def log(job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None = None) -> Iterator[bytes]:

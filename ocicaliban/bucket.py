@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ocicaliban import metrics, paths, submission
+from ocicaliban import metrics, pace, paths
 from ocicaliban.errors import OcicalibanError
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def _connected(project: str, key_file: str) -> Client:
         credentials = service_account.Credentials.from_service_account_file(key_file) if key_file else None
         return storage.Client(project=project or None, credentials=credentials)
     except (GoogleAuthError, ValueError, OSError) as exc:
-        raise OcicalibanError(f"there are no Google credentials: {_first_line(exc)}", submission.LOG_IN) from exc
+        raise OcicalibanError(f"there are no Google credentials: {_first_line(exc)}", pace.LOG_IN) from exc
 
 
 def _brought(client: Client, bucket: str, above: str, wanted: Mapping[str, Path]) -> None:
@@ -195,7 +195,7 @@ def _fault(exc: Exception) -> OcicalibanError:
 
     words = _first_line(exc)
     if isinstance(exc, GoogleAuthError | exceptions.Unauthorized):
-        return OcicalibanError(f"Google takes no login: {words}", submission.LOG_IN)
+        return OcicalibanError(f"Google takes no login: {words}", pace.LOG_IN)
     if isinstance(exc, exceptions.Forbidden):
         return OcicalibanError(words, "it takes the role roles/storage.objectViewer on the bucket")
     if isinstance(exc, exceptions.GoogleAPICallError):

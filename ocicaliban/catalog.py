@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Mapping
 from pathlib import Path
 
-from ocicaliban import params
+from ocicaliban import params, paths
 from ocicaliban.errors import SettingError, UsageError, nearest
 from ocicaliban.load import load_modes, load_recipe, place_of
 from ocicaliban.model import Project, Recipe
@@ -19,12 +17,11 @@ def builtin_layers() -> Path:
     return inside if inside.is_dir() else here.parent / "layers"
 
 
-def layer_folders(project: Project, environ: Mapping[str, str] = os.environ) -> tuple[tuple[str, Path], ...]:
+def layer_folders(project: Project) -> tuple[tuple[str, Path], ...]:
     """Where recipes may lie, first to last, each with the word for its origin."""
-    config = Path(environ.get("XDG_CONFIG_HOME") or Path(environ.get("HOME", "~")).expanduser() / ".config")
     return (
         ("project", project.root / "layers"),
-        ("user", config / "ocicaliban" / "layers"),
+        ("user", paths.config() / "layers"),
         ("built-in", builtin_layers()),
     )
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ocicaliban import gcp, submission, vertex
+from ocicaliban import gcp, pace, vertex
 from ocicaliban.errors import OcicalibanError, UsageError
 
 if TYPE_CHECKING:
@@ -143,10 +143,10 @@ class _Log:
         words = str(getattr(exc, "message", "") or exc)
         status = getattr(exc, "grpc_status_code", None)
         code = status.name if status is not None else "UNKNOWN"
-        if why := submission.no_login(words):
-            return OcicalibanError(f"Google takes no login: {why}", submission.LOG_IN)
+        if why := pace.no_login(words):
+            return OcicalibanError(f"Google takes no login: {why}", pace.LOG_IN)
         if code == "UNAUTHENTICATED":
-            return OcicalibanError(f"Cloud Logging refused: {words} ({code})", submission.LOG_IN)
+            return OcicalibanError(f"Cloud Logging refused: {words} ({code})", pace.LOG_IN)
         if code == "PERMISSION_DENIED" and "has not been used" in words:
             hint = f"gcloud services enable logging.googleapis.com --project={self.project}"
             return OcicalibanError(f"Cloud Logging refused: {words} ({code})", hint)
@@ -166,7 +166,7 @@ def _passes(exc: Exception) -> bool:
         exceptions.ServiceUnavailable,
         exceptions.TooManyRequests,
     )
-    return isinstance(exc, kinds) and not submission.no_login(str(exc))
+    return isinstance(exc, kinds) and not pace.no_login(str(exc))
 
 
 def _entry(raw: Any) -> Entry:

@@ -6,9 +6,11 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from ocicaliban import sweep, vertex
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.model import ENDED, Attempt, Job, Submission
+from ocicaliban.model import ENDED, Job, Submission
 from ocicaliban.vertex import Seen
 
 if TYPE_CHECKING:
@@ -24,15 +26,16 @@ REGION = "us-central1"
 _UNSEEN = 600.0
 """Seconds in which a job that was accepted may be missing from the service's lists, which lag behind."""
 
+_PATIENCE = 8.0
+"""Seconds for an answer to somebody who only wants to see what is going on."""
+
 
 def service(submission: Submission) -> Service:
     """A connection to where a submission went. Raises OcicalibanError where none can be had."""
     from ocicaliban.targets import vertex
 
-    options = submission.options
-    return vertex.connect(
-        str(options["project_id"]), str(options["region"]), key_file=str(options.get("cloud_key") or "")
-    )
+    project, region, key_file = _place(submission)
+    return vertex.connect(project, region, key_file=key_file)
 
 
 def submit(
@@ -42,12 +45,15 @@ def submit(
     at: Service,
     accepted: Callable[[Job, str], None],
     say: Callable[[str], None],
+    *,
+    settle: bool = False,
 ) -> None:
     """Submit the queued jobs of a submission, whose image is named by its digest; each that the service has is recorded
     at once, and handed to `accepted` with its resource name.
 
-    What an earlier try that was killed has submitted is found by its labels, and not sent again. Raises UsageError
-    where another process is at it, and OcicalibanError where the service refuses: the others stay queued.
+    What an earlier try that was killed has submitted is found by its labels, and not sent again; `settle` tells that
+    there may be one. A job that somebody stops meanwhile is not sent, or cancelled. Raises UsageError where another
+    process is at it, and OcicalibanError where the service refuses: the others stay queued.
     """
     from ocicaliban.targets.vertex import Request
 
@@ -65,35 +71,59 @@ def submit(
 
         def taken(request: Request, name: str) -> None:
             job = waiting[request.key]
-            out = vertex.output_folder(options, made.group, job.key)
-            known.begin(job.id, out=out, started=time.time(), named=name)
+            out = vertex.output_folder(options.output, made.group, job.key)
+            if known.begin(job.id, out=out, started=time.time(), named=name) is None:
+                [now] = known.jobs(ids=(job.id,))
+                if now.status == "stopped":  # when it was on its way
+                    at.cancel((name,))
+                    return
             accepted(job, name)
 
-        at.submit(requests, made.group, taken, say=say)
+        def stopped() -> frozenset[str]:
+            return frozenset(job.key for job in known.jobs(submission=made.id, statuses=("stopped",)))
+
+        at.submit(requests, made.group, taken, settle=settle, withdrawn=stopped, say=say)
 
 
 def catch_up(known: History, jobs: Iterable[Job], say: Callable[[str], None]) -> None:
     """Put on record what the service says of these jobs, those of a group by one look.
 
-    Where it gives no answer that is said, and what is on record stays.
+    A job that is queued, and that the service has, was submitted by a process that was killed before it could tell.
+    Where the service gives no answer that is said, and what is on record stays.
     """
-    groups: dict[tuple[str, object, object], list[Job]] = {}
+    places: dict[tuple[str, str, str], dict[str, list[Job]]] = {}
     for job in jobs:
-        options = job.submission.options
-        groups.setdefault((job.submission.group, options.get("project_id"), options.get("region")), []).append(job)
-    for (group, _, region), some in groups.items():
+        groups = places.setdefault(_place(job.submission), {})
+        groups.setdefault(job.submission.group, []).append(job)
+    for (_, region, _), groups in places.items():
+        some = next(iter(groups.values()))
         try:
-            seen = service(some[0].submission).look(group)
+            at = evolve(service(some[0].submission), timeout=_PATIENCE)
+            for group, of_group in groups.items():
+                found = {(each.key, each.attempt): each for each in at.look(group)}
+                for job in of_group:
+                    _record(known, job, found)
         except OcicalibanError as fault:
-            say(f"note: no news of {group} in {region}: {fault.message}")
-            continue
-        found = {(each.key, each.attempt): each for each in seen}
-        for job in some:
-            if job.last:
-                _record(known, job, job.last, found)
+            names = ", ".join(groups)
+            say(f"note: no news of {names} from {region}: {fault.message}; this is the last that is known")
 
 
-def _record(known: History, job: Job, attempt: Attempt, found: Mapping[tuple[str, int], Seen]) -> None:
+def _place(submission: Submission) -> tuple[str, str, str]:
+    options = submission.options
+    return str(options["project_id"]), str(options["region"]), str(options.get("cloud_key") or "")
+
+
+def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> None:
+    attempt = job.last
+    if job.status == "queued":
+        if (seen := found.get((job.key, len(job.attempts) + 1))) is None:
+            return
+        own = job.submission.options.get("vertex")
+        output = str(own.get("output") or "") if isinstance(own, dict) else ""
+        out = vertex.output_folder(output, job.submission.group, job.key)
+        attempt = known.begin(job.id, out=out, started=seen.created, named=seen.name)
+    if attempt is None:
+        return
     seen = found.get((job.key, attempt.number))
     if seen is None:
         if time.time() - attempt.started > _UNSEEN:
@@ -103,17 +133,15 @@ def _record(known: History, job: Job, attempt: Attempt, found: Mapping[tuple[str
         reason = seen.reason or ("" if seen.status == "succeeded" else seen.state.lower())
         ended = seen.ended or time.time()
         known.end(job.id, attempt.number, seen.status, reason=reason, ended=ended)
-    else:
-        known.note(job.id, attempt.number, "" if seen.state == "RUNNING" else seen.state.lower())
+    elif (words := "" if seen.state == "RUNNING" else seen.state.lower()) != attempt.reason:
+        known.note(job.id, attempt.number, words)
 
 
 def cancel(jobs: Sequence[Job], say: Callable[[str], None]) -> tuple[Job, ...]:
     """Ask the service to end these jobs, which have been accepted; those that it agreed to end."""
-    places: dict[tuple[object, object], list[Job]] = {}
+    places: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs:
-        places.setdefault((job.submission.options.get("project_id"), job.submission.options.get("region")), []).append(
-            job
-        )
+        places.setdefault(_place(job.submission), []).append(job)
     ended: list[Job] = []
     for some in places.values():
         names = {job.last.handle: job for job in some if job.last}

@@ -18,7 +18,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ocicaliban import proc
-from ocicaliban.errors import OcicalibanError, ToolError
+from ocicaliban.errors import OcicalibanError, ToolError, first_line
 from ocicaliban.repository import Repository
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -161,21 +161,17 @@ def _google(key_file: str) -> Login:
             held, _ = auth.default(scopes=[_SCOPE])
     except faults.GoogleAuthError as exc:
         hint = "gcloud auth application-default login, or --cloud-key FILE with a service account's key"
-        raise OcicalibanError(f"no Google credentials: {_first_line(exc)}", hint) from exc
+        raise OcicalibanError(f"no Google credentials: {first_line(exc)}", hint) from exc
     except (ValueError, OSError) as exc:  # a private key that is none, a file that cannot be read
-        raise OcicalibanError(f"{source} cannot be used: {_first_line(exc)}", "download the key anew") from exc
+        raise OcicalibanError(f"{source} cannot be used: {first_line(exc)}", "download the key anew") from exc
     try:
         held.refresh(transport.Request())
     except faults.TransportError as exc:
         raise OcicalibanError("Google's token service cannot be reached", "is there a way to the internet?") from exc
     except faults.GoogleAuthError as exc:
         hint = "log in anew: gcloud auth application-default login; or has the key been deleted?"
-        raise OcicalibanError(f"Google gives no token for {source}: {_first_line(exc)}", hint) from exc
+        raise OcicalibanError(f"Google gives no token for {source}: {first_line(exc)}", hint) from exc
     return Login(user="oauth2accesstoken", secret=str(held.token), source=source, ours=True)
-
-
-def _first_line(exc: Exception) -> str:
-    return (str(exc.args[0] if exc.args else exc).splitlines() or [type(exc).__name__])[0]
 
 
 @contextlib.contextmanager

@@ -58,6 +58,14 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f"there are: {', '.join(known[:_NAMED])}{more}" if known else "there are none"
 
 
+def first_line(exc: BaseException) -> str:
+    """What an exception of another's code says, in one line: the system's words, else the first line of its own."""
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    said = exc if isinstance(exc, UnicodeError) or not exc.args else exc.args[0]  # what follows is for programs
+    return (str(said).splitlines() or [""])[0] or type(exc).__name__
+
+
 _ROOM = "make room: `podman system df` and `ocicaliban clean --all --dry-run` show what takes it"
 _OS_HINTS = {
     errno.ENOSPC: _ROOM,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 from attrs import frozen
 
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import UsageError, first_line
 from ocicaliban.model import JobSpec, Parameters, Scalar
 from ocicaliban.written import Keys, json_key, line_of, read_json
 
@@ -253,7 +253,7 @@ def _yaml(text: str, place: str) -> _Written:
     except yaml.YAMLError as exc:
         mark = getattr(exc, "problem_mark", None)
         where = _positioned(place, mark.line + 1, mark.column + 1) if mark else place
-        why = getattr(exc, "problem", None) or str(exc).splitlines()[0]
+        why = getattr(exc, "problem", None) or first_line(exc)
         raise UsageError(f"{where}: not valid YAML: {why}", "mend the file at that place") from exc
     if node is None:
         raise UsageError(f"{place}: the file is empty", "lr: [0.1, 0.01]\nepochs: 5")

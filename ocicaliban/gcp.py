@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from ocicaliban import submission
+from ocicaliban import pace
 from ocicaliban.errors import OcicalibanError, UsageError
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
@@ -32,7 +32,7 @@ def credentials(key_file: str = "") -> tuple[Any, str]:
         if where:
             hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
             raise OcicalibanError(f"{where} gives no credentials: {_first_line(exc)}", hint) from exc
-        raise OcicalibanError("there are no Google credentials", submission.LOG_IN) from exc
+        raise OcicalibanError("there are no Google credentials", pace.LOG_IN) from exc
 
 
 def endpoint(api: str, usual: str, given: str = "", environ: Mapping[str, str] = os.environ) -> str:

@@ -21,6 +21,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from ocicaliban import paths
 from ocicaliban.errors import OcicalibanError, UsageError
 
 ETC = Path("/etc/cdi")
@@ -130,11 +131,8 @@ class _FormatError(Exception):
 def spec_dirs(environ: Mapping[str, str], configured: tuple[str, ...] = ()) -> tuple[Path, ...]:
     """The folders to look for specs in: those configured, the user's own, the system's."""
     home = Path(environ.get("HOME") or "~").expanduser()
-    # By the XDG specification a relative path is to be ignored.
-    xdg = environ.get("XDG_CONFIG_HOME", "")
-    config = Path(xdg) if os.path.isabs(xdg) else home / ".config"
     own = (home / name[2:] if name.startswith("~/") else Path(name) for name in configured)
-    return tuple(dict.fromkeys((*own, config / "cdi", ETC, VAR_RUN)))
+    return tuple(dict.fromkeys((*own, paths.settings(environ) / "cdi", ETC, VAR_RUN)))
 
 
 def discover(dirs: Iterable[Path]) -> Found:
@@ -358,6 +356,16 @@ def write_hooks(files: Mapping[str, str], folder: Path) -> Path:
             # Another process was faster; what it wrote is the same.
             shutil.rmtree(new)
     return place
+
+
+def options(selected: Sequence[Device], podman_version: tuple[int, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """podman's global options, and those of `run` and `create`, that give a container these devices.
+
+    There are global ones where their specs have hooks that podman does not read: hooks are per container, and a service
+    has one folder of them, so such a container is made by the command line. Writes the hooks to our cache.
+    """
+    own, hooks = arguments(selected, podman_version)
+    return (("--hooks-dir", str(write_hooks(hooks, paths.cache() / "hooks"))) if hooks else ()), own
 
 
 def missing_files(devices: Iterable[Device]) -> dict[Path, tuple[str, ...]]:

@@ -283,7 +283,4 @@ def remember(
         old = sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime)
         for path in old[: -_KEPT]:
             path.unlink(missing_ok=True)
-        temporary = place.with_suffix(f".{os.getpid()}")
-        temporary.touch(mode=0o600)
-        temporary.write_text(json.dumps(known), encoding="utf-8")
-        temporary.replace(place)
+        paths.replace(place, json.dumps(known), mode=0o600)

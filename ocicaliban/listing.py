@@ -21,7 +21,9 @@ def typed(job: Job) -> str:
 
 
 def span(seconds: float) -> str:
-    """A length of time, in seconds, as people say it: "8 s", "3 min 20 s", "2 h 5 min", "4 d 3 h"."""
+    """A length of time, in seconds, as people say it: "0.4 s", "8 s", "3 min 20 s", "2 h 5 min", "4 d 3 h"."""
+    if 0.05 <= seconds < 0.95:
+        return f"{seconds:.1f} s"
     whole = max(0, round(seconds))
     for size, large, below, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min"), (60, "min", 1, "s")):
         if whole >= size:
@@ -43,12 +45,9 @@ def took(job: Job, now: float) -> str:
     return span((job.last.ended if job.last.ended is not None else now) - job.last.started)
 
 
-def status(job: Job, waiting: bool = False) -> str:
-    """What became of a job, in a few words: with its exit code, and the attempts it took when there were several.
-
-    `waiting` tells that nobody is there to start it.
-    """
-    words = job.status + (", nobody runs it" if waiting and job.status == "queued" else "")
+def status(job: Job) -> str:
+    """What became of a job, in a few words: with its exit code, and the attempts it took when there were several."""
+    words: str = job.status
     if job.last and job.status == "failed" and job.last.exit_code:
         words += f" ({job.last.exit_code})"
     elif job.last and job.status == "running" and job.last.reason:
@@ -83,13 +82,13 @@ def as_json(job: Job) -> dict[str, object]:
 HEADINGS = ("JOB", "GROUP", "STATUS", "TIME", "STARTED", "ARGUMENTS")
 
 
-def rows(jobs: Iterable[Job], now: float, unattended: frozenset[int] = frozenset()) -> list[tuple[str, ...]]:
-    """The jobs as rows of words, under HEADINGS; `unattended` are the submissions that nobody runs."""
+def rows(jobs: Iterable[Job], now: float) -> list[tuple[str, ...]]:
+    """The jobs as rows of words, under HEADINGS."""
     return [
         (
             str(job.id),
             job.submission.group,
-            status(job, job.submission.id in unattended),
+            status(job),
             took(job, now),
             ago(job.last.started, now) if job.last else "",
             typed(job),

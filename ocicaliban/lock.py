@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 from pathlib import Path
 
 from attrs import asdict, evolve, field, frozen
 
+from ocicaliban import paths
 from ocicaliban.errors import UsageError
 from ocicaliban.load import read_toml, structure
 from ocicaliban.model import Base, Variant
@@ -57,15 +56,8 @@ def write(root: Path, lock: Lock) -> None:
 
     held = {name: value for name, value in asdict(lock).items() if value != {}}
     body = tomli_w.dumps(held, multiline_strings=True)
-    temporary = root / f".{NAME}.{os.getpid()}"
     head = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
-    try:
-        temporary.write_text(head + body, encoding="utf-8")
-        temporary.replace(root / NAME)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        raise
+    paths.replace(root / NAME, head + body, lasting=True)
 
 
 def with_base(lock: Lock, variant: Variant, base: Base) -> Lock:

@@ -44,13 +44,21 @@ def making(
 
 
 @contextlib.contextmanager
-def counting(what: str, total: int, *, say: Callable[[str], None]) -> Iterator[Callable[[str], None]]:
-    """Count up to `total`: what is given is called with a line for each one that is done.
+def counting(what: str, total: int, *, say: Callable[[str], None]) -> Iterator[Callable[[], None]]:
+    """Count up to `total`: what is given is called for each one that is done.
 
-    At a terminal a bar moves, with an estimate; elsewhere `say` gets the lines.
+    At a terminal a bar moves, with an estimate; elsewhere `say` gets a line for each tenth.
     """
     if not _live():
-        yield say
+        done = 0
+
+        def tell() -> None:
+            nonlocal done
+            done += 1
+            if done * 10 // total > (done - 1) * 10 // total:
+                say(f"{what} {done} of {total}")
+
+        yield tell
         return
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -58,7 +66,7 @@ def counting(what: str, total: int, *, say: Callable[[str], None]) -> Iterator[C
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task(what, total=total)
-        yield lambda _: progress.advance(task)
+        yield lambda: progress.advance(task)
 
 
 def _live() -> bool:

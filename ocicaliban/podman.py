@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shlex
@@ -131,8 +132,23 @@ class _Signals:
         self._under_way.discard(number)
 
 
-JOB = "ocicaliban.job"
+@functools.cache
+def version() -> tuple[int, ...]:
+    """The release of podman that is installed: (4, 3, 1). Raises OcicalibanError where there is none."""
+    words = proc.run(("podman", "--version")).split()
+    return tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
+
+
+LABEL = "ocicaliban."
+"""What the labels of our containers begin with."""
+
+JOB = f"{LABEL}job"
 """The label with a job's key."""
+
+
+def labelled(labels: Mapping[str, str]) -> tuple[str, ...]:
+    """podman's options that give a container these labels."""
+    return tuple(word for name, value in labels.items() for word in ("--label", f"{name}={value}"))
 
 
 def new_key() -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from ocicaliban import logs
-from ocicaliban.listing import printable
+from ocicaliban.listing import printable, span
 from ocicaliban.model import Attempt, Job
 
 if TYPE_CHECKING:
@@ -36,18 +36,6 @@ def own_arguments(job: Job) -> str:
     """The arguments that are the job's own, as one would type them: those of its parameters, or all."""
     count = sum(0 if value is False else 1 if value is True else 2 for _, value in job.parameters)
     return printable(shlex.join(job.args[-count:] if count else job.args))
-
-
-def took(seconds: float) -> str:
-    """A time that something took, in words."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f} s" if seconds < 1 else f"{whole} s"
-    minutes, rest = divmod(whole, 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"
 
 
 def remaining(mean: float, elapsed: Sequence[float], queued: int, places: int) -> float:
@@ -138,11 +126,11 @@ class Progress:
         of = f"({done}/{done + state.queued + len(state.running)})"
         if attempt.status == "succeeded":
             if not self._display:
-                self.say(f"[{job.id}] succeeded in {took(seconds)} {of}")
+                self.say(f"[{job.id}] succeeded in {span(seconds)} {of}")
             return
         if attempt.status == "stopped":
             what = f"{attempt.reason}; left queued" if again else f"stopped: {attempt.reason}".removesuffix(": ")
-            self.say(f"[{job.id}] {printable(what)} after {took(seconds)}" + ("" if again else f" {of}"))
+            self.say(f"[{job.id}] {printable(what)} after {span(seconds)}" + ("" if again else f" {of}"))
             return
         if not again:
             self.failed.append(job.id)
@@ -154,7 +142,7 @@ class Progress:
             if self._failures == _TOLD + 1:
                 self.say("more fail; they are counted below, and `ocicaliban status` names them")
             return
-        lines = [f"[{job.id}] failed after {took(seconds)}: {printable(attempt.reason)}{then}"]
+        lines = [f"[{job.id}] failed after {span(seconds)}: {printable(attempt.reason)}{then}"]
         if os.path.exists(attempt.log):
             lines.append(f"[{job.id}]   log: {printable(attempt.log)}")
             lines += [f"[{job.id}]   | {line}" for line in tail(attempt.log)]
@@ -188,7 +176,7 @@ def counts(state: State, left: float | None) -> str:
     words += [f"{state.failed} failed"] if state.failed else []
     words += [f"{state.stopped} stopped"] if state.stopped else []
     words += [f"{len(state.running)} running", f"{state.queued} queued"]
-    words += [f"about {took(left)} left"] if left is not None and left >= 1 else []
+    words += [f"about {span(left)} left"] if left is not None and left >= 1 else []
     words += ["ending"] if state.phase in ("stopping", "killing") else []
     return ", ".join(words)
 

@@ -11,7 +11,6 @@ import contextlib
 import functools
 import hashlib
 import json
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -80,13 +79,43 @@ def connect(target: Target, say: Callable[[str], None]) -> Registry:
     return registry
 
 
+@frozen(kw_only=True)
+class There:
+    """An image in a registry: its digest, and its entry point where it is of one platform."""
+
+    digest: str
+    entrypoint: tuple[str, ...] = ()
+
+
+def look(target: Target, name: str, say: Callable[[str], None]) -> There | None:
+    """The image that a tag or digest stands for in the repository of `target`; None where it has none.
+
+    No permission to push is needed. Raises OcicalibanError where the registry gives no answer, or does not let us read.
+    """
+    login = credentials.find(target.repository, key_file=target.key_file)
+    registry = Registry(target.repository, login, verify=target.tls_verify, say=say)
+    if not (digest := registry.find(name)):
+        return None
+    _, config = registry.image(digest)
+    own = config.get("config")
+    entry = own.get("Entrypoint") if isinstance(own, dict) else None
+    return There(digest=digest, entrypoint=tuple(map(str, entry or ())))
+
+
 def push(
-    image: Image, target: Target, registry: Registry, *, compression: Compression = "gzip", say: Callable[[str], None]
+    image: Image,
+    target: Target,
+    registry: Registry,
+    *,
+    compression: Compression = "gzip",
+    before: Callable[[], None] = lambda: None,
+    say: Callable[[str], None],
 ) -> Pushed:
     """Push `image` to `target`, which `registry` is a connection to (see `connect`).
 
-    A push that was interrupted goes on where it was. Raises OcicalibanError where the registry refuses for good, or is
-    still not well after some tries.
+    `before` is called when something is about to be sent; what it raises ends the push. A push that was interrupted
+    goes on where it was. Raises OcicalibanError where the registry refuses for good, or is still not well after some
+    tries.
     """
     with workplace.open_one() as folder:
         folder = folder / "push"
@@ -100,6 +129,7 @@ def push(
         missing -= _had(registry, missing)
         sent = sum(blobs[name] for name in missing)
         if missing or registry.digest(target.tag) != digest:
+            before()
             what = f"{target.repository}:{target.tag}"
             with output.making(what, "pushing", done="pushed", taken=sent, say=say):
                 _upload(folder, target, registry, say)
@@ -161,11 +191,8 @@ def _remembered(compression: Compression) -> list[Packed]:
 
 def _remember(packed: Iterable[Packed], compression: Compression) -> None:
     known = {each.diff_id: each for each in (*_remembered(compression), *packed)}
-    path = _memory(compression)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps({name: [each.digest, each.size] for name, each in known.items()}))
-    temporary.replace(path)
+    held = {name: [each.digest, each.size] for name, each in known.items()}
+    paths.keep(_memory(compression), json.dumps(held))
 
 
 # --- the image that is pushed ---

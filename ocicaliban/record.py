@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -49,40 +48,28 @@ def _path(root: Path, mode: str) -> Path:
 
 def save(root: Path, plan: Plan, trees: Mapping[str, Tree]) -> None:
     """Remember that `plan` was built for the project in `root`."""
-    path = _path(root, plan.mode)
     before, now = load(root, plan.mode), of(plan, trees, str(root))
     if before == now:
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(f".{os.getpid()}")
-    try:
-        temporary.write_text(json.dumps(asdict(now)))
-        temporary.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            temporary.unlink()  # of a full disk
-        raise
+    paths.keep(_path(root, plan.mode), json.dumps(asdict(now)))
 
 
-def load(root: Path, mode: str) -> Record | None:
-    """What was built last for the project in `root`; None when nothing was, or it cannot be read any more."""
+def _read(path: Path) -> Record | None:
     try:
-        return Record(**json.loads(_path(root, mode).read_text()))
+        return Record(**json.loads(path.read_text()))
     except (OSError, ValueError, TypeError):
         return None
 
 
+def load(root: Path, mode: str) -> Record | None:
+    """What was built last for the project in `root`; None when nothing was, or it cannot be read any more."""
+    return _read(_path(root, mode))
+
+
 def newest() -> tuple[Record, ...]:
     """What was built last of every project that is still there, and every mode."""
-    found = []
-    for path in (paths.state() / "plans").glob("*.json"):
-        try:
-            record = Record(**json.loads(path.read_text()))
-        except (OSError, ValueError, TypeError):
-            continue
-        if not record.root or Path(record.root).is_dir():
-            found.append(record)
-    return tuple(found)
+    found = map(_read, (paths.state() / "plans").glob("*.json"))
+    return tuple(record for record in found if record and (not record.root or Path(record.root).is_dir()))
 
 
 def _some(names: list[str]) -> str:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import requests
 
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
+_INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
 _TIMEOUT = (5.0, 30.0)  # seconds to connect, and for each answer
 _TRIES = 5
@@ -73,6 +74,15 @@ class Registry:
             with contextlib.suppress(OcicalibanError):
                 self._send("DELETE", _joined(self._base, place))
 
+    def find(self, name: str) -> str:
+        """The digest of what a tag or digest stands for, of one platform or several; "" for nothing.
+
+        Nothing else need be asked before, and no permission to push is needed.
+        """
+        self._ping()
+        answer = self._ask("HEAD", f"manifests/{name}", accept=", ".join((*MANIFESTS, *_INDEXES)), missing=True)
+        return answer.headers.get("Docker-Content-Digest", "") if answer.status_code == 200 else ""
+
     def has(self, digest: str) -> bool:
         """Whether it has this blob."""
         return self._ask("HEAD", f"blobs/{digest}", missing=True).status_code == 200
@@ -121,7 +131,7 @@ class Registry:
             answer = self._send(method, url, headers)
         if answer.status_code < 400 or (missing and answer.status_code == 404):
             return answer
-        raise self._refused(answer)
+        raise self._refused(answer, "push to" if method == "POST" else "read from")
 
     def _send(self, method: str, url: str, headers: Mapping[str, str] | None = None, **more: Any) -> requests.Response:
         """An answer, whatever it says but "later"."""
@@ -214,7 +224,7 @@ class Registry:
             f"{self.repository.host} refuses the login {who}from {self._login.source}", f"log in anew: {self._log_in()}"
         )
 
-    def _refused(self, answer: requests.Response) -> OcicalibanError:
+    def _refused(self, answer: requests.Response, doing: str) -> OcicalibanError:
         """The error for an answer of 4xx, with the registry's own words."""
         own = _own_words(answer)
         code = answer.status_code
@@ -231,12 +241,13 @@ class Registry:
             return OcicalibanError(f"there is no repository {name}{own}", hint)
         if code in (401, 403):
             who = f" as '{self._login.user}' ({self._login.source})" if self._login else " without a login"
-            hint = "ask its owner for the permission to write"
+            reading = doing == "read from"
+            hint = f"ask its owner for the permission to {'read' if reading else 'write'}"
             if name.google:
-                hint += ": roles/artifactregistry.writer on the repository"
+                hint += f": roles/artifactregistry.{'reader' if reading else 'writer'} on the repository"
             elif not self._login:
                 hint = self._log_in()
-            return OcicalibanError(f"no permission to push to {name}{who}{own}", hint)
+            return OcicalibanError(f"no permission to {doing} {name}{who}{own}", hint)
         if code == 405:
             return OcicalibanError(f"{name.host} takes no uploads{own}", "it may be a mirror, or read-only for now")
         return OcicalibanError(f"{name} refuses: {code} {answer.reason}{own}", "ask whoever runs the registry")

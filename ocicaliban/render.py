@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.listing import aligned
 from ocicaliban.model import Configure, Copy, Entry, Plan, Run, Tree
 
 
@@ -48,8 +49,7 @@ def difference(
         if name in others and others[name] != key:
             rows["in both"].remove(name)
             rows["in both, not the same"].append(name)
-    width = max(len(title) for title, names in rows.items() if names)
-    out = [f"{title:{width}}  {', '.join(names)}" for title, names in rows.items() if names]
+    out = aligned([(title, ", ".join(names)) for title, names in rows.items() if names])
     if left_out:
         copies = one.mode if mounts == other.mode else other.mode
         out += ["", f"seen in {mounts}, and left out of the image of {copies}:", *(f"  {path}" for path in left_out)]

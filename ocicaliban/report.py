@@ -262,7 +262,7 @@ def number(value: Scalar | None) -> float | int | None:
 
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
-_CONDITION = re.compile(r"\s*(?P<name>.+?)\s*(?P<sign><=|>=|!=|==|=|<|>)\s*(?P<value>.*?)\s*", re.S)
+_CONDITION = re.compile(r"\s*(?P<name>.+?)\s*(?P<sign><=|>=|!=|==|=>|=<|=|<|>)\s*(?P<value>.*?)\s*", re.S)
 
 
 def where(report: Report, condition: str) -> Report:
@@ -274,6 +274,8 @@ def where(report: Report, condition: str) -> Report:
     match = _CONDITION.fullmatch(condition)
     if match is None:
         raise UsageError(f"'{condition}' is no condition", "for example lr=0.1, accuracy>0.9 or status!=failed")
+    if match["sign"] in ("=>", "=<"):
+        raise UsageError(f"'{condition}' is no condition", f"did you mean '{match['sign'][::-1]}'?")
     column, sign, value = _column(report, match["name"]).name, match["sign"].replace("==", "="), match["value"]
     if sign not in ("=", "!=") and number(value) is None:
         raise UsageError(f"'{condition}' compares with no number", f"{column}={value} looks for that text")

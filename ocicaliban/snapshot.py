@@ -11,7 +11,6 @@ import os
 import posixpath
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from ocicaliban import paths
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import Entry, Tree
 
@@ -258,6 +258,15 @@ def _rules_of(root: str) -> _Docker | _Git:
     return _Git(_sha256(f"git\0{text}"), ((0, text),))
 
 
+def takes(root: Path, folder: str) -> bool:
+    """Whether what is put into `folder` (relative to `root`) would be part of the project's source."""
+    rules = _rules_of(str(root))
+    if isinstance(rules, _Git):
+        rules = rules.within("", _read_ignore_file(str(root / _GIT_FILE), _GIT_FILE))
+    names = folder.split("/")
+    return not any(rules.decide("/".join(names[:depth]), True) & _IGNORED for depth in range(1, len(names) + 1))
+
+
 _DATA = _anywhere(_CREDENTIALS)
 
 
@@ -288,16 +297,9 @@ def _load_memo(path: Path) -> _Memo:
 def _save_memo(path: Path, memo: _Memo) -> None:
     """Replace a memo at once; it only saves time, so a folder that cannot be written to is no fault."""
     body = json.dumps({"files": memo.files, "dirs": memo.dirs}, separators=(",", ":")).encode()
-    temporary = ""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".tmp", dir=path.parent)
-        with open(handle, "wb") as file:
-            file.write(_MEMO_HEADER + hashlib.sha256(body).hexdigest().encode() + b"\n" + body)
-        os.replace(temporary, path)
-    except OSError:
-        if temporary and os.path.exists(temporary):
-            os.unlink(temporary)
+    with contextlib.suppress(OSError):
+        head = _MEMO_HEADER + hashlib.sha256(body).hexdigest().encode()
+        paths.keep(path, head + b"\n" + body, mode=0o600)
 
 
 # --- reading ---

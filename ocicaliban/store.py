@@ -64,10 +64,7 @@ def location() -> tuple[Path, str]:
         ("podman", "info", "--format", "{{.Store.GraphRoot}}\n{{.Store.GraphDriverName}}"),
         doing="podman cannot open its image store",
     ).splitlines()
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    temporary = memo.with_suffix(f".{os.getpid()}")
-    temporary.write_text(json.dumps({"stamp": stamp, "root": root, "driver": driver}))
-    temporary.replace(memo)
+    paths.keep(memo, json.dumps({"stamp": stamp, "root": root, "driver": driver}))
     return Path(root), driver
 
 

@@ -269,9 +269,9 @@ class Options:
     name: str = ""
 
 
-def output_folder(options: Options, group: str, key: str) -> str:
-    """The job's own folder in the bucket, without a slash at its end; empty where no output is asked for."""
-    return f"{options.output.rstrip('/')}/{label_value(group)}/{key}" if options.output else ""
+def output_folder(output: str, group: str, key: str) -> str:
+    """The job's own folder in the bucket, without a slash at its end; empty where no `output` is asked for."""
+    return f"{output.rstrip('/')}/{label_value(group)}/{key}" if output else ""
 
 
 # The results of a job on this machine are what it writes to /out; there it is the bucket's folder below /gcs.
@@ -294,7 +294,7 @@ def custom_job(job: Job, image: str, options: Options, attempt: int = 1) -> tupl
         raise UsageError("a TPU goes with one replica", "ask for a larger slice by --tpu-spec")
     group = job.submission.group
     made, left_out = labels(job.key, group, attempt, options.labels, job.parameters)
-    out = output_folder(options, group, job.key)
+    out = output_folder(options.output, group, job.key)
     container: dict[str, object] = {
         "image_uri": image,
         "args": list(job.args),
@@ -320,7 +320,7 @@ def custom_job(job: Job, image: str, options: Options, attempt: int = 1) -> tupl
 
 def _environment(job: Job, out: str) -> tuple[tuple[str, str], ...]:
     own = {
-        "OCICALIBAN_JOB": job.key,
+        "OCICALIBAN_JOB": str(job.id),
         "OCICALIBAN_GROUP": job.submission.group,
         "OCICALIBAN_PARAMETERS": json.dumps(dict(job.parameters)),
     }

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Module, NoCache
+from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Module, NoCache, TlsVerify, truth
 from ocicaliban.errors import UsageError
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def cloud(
     region: Annotated[str, typer.Option("--region", envvar="CLOUDSDK_AI_REGION", help="Where the jobs run.")] = "",
     machine_type: Annotated[str, typer.Option("--machine-type", help="For example n1-standard-8, a2-highgpu-1g.")] = "",
     gpu_spec: Annotated[str, typer.Option("--gpu-spec", help="GPUs of each machine: 2xV100, 1xL4, 8xH100.")] = "",
+    nogpu: Annotated[bool, typer.Option("--nogpu", help="No GPU, which is so without --gpu-spec.")] = False,
     tpu_spec: Annotated[str, typer.Option("--tpu-spec", help="TPU chips: 8xV3.")] = "",
     service_account: Annotated[str, typer.Option("--service-account", help="Who the jobs are.")] = "",
     network: Annotated[str, typer.Option("--network", help="The VPC network that they are in.")] = "",
@@ -64,7 +65,7 @@ def cloud(
     dirs: Dirs = None,
     no_cache: NoCache = False,
     cloud_key: CloudKey = "",
-    tls_verify: Annotated[bool, typer.Option("--tls-verify/--no-tls-verify", help="As podman's.")] = True,
+    tls_verify: TlsVerify = "true",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs; build, push and submit nothing.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -77,6 +78,8 @@ def cloud(
     start.require_user()
     if not module and mode == "cloud" and not image_tag:
         raise UsageError("cloud needs a MODULE", "ocicaliban cloud trainer.train -- --lr 0.1")
+    if nogpu and gpu_spec:
+        raise UsageError("--nogpu and --gpu-spec exclude each other", "leave one of the two out")
     points = read(experiment_config) if experiment_config else None
     if group:
         groups.check(group)
@@ -99,17 +102,17 @@ def cloud(
         start.say(f"warning: {doubt}")
     asked = submitting.Submitting(
         mode=mode, module=module, project_id=project_id, region=region, repository=to, image_tag=image_tag, group=group,
-        extras=tuple(extras or ()), dirs=tuple(dirs or ()), no_cache=no_cache, cloud_key=cloud_key,
-        tls_verify=tls_verify, gpu=bool(gpu_spec),
+        extras=tuple(extras or ()), dirs=tuple(dirs or ()), no_cache=no_cache, cloud_key=start.key_file(cloud_key),
+        tls_verify=truth("--tls-verify", tls_verify), gpu=bool(gpu_spec),
     )  # fmt: skip
     args: tuple[str, ...] = context.obj.script
-    submitting.check(points, options, args, asked)
+    first = submitting.check(points, options, args, asked)
     if dry_run:
         submitting.dry_run(asked, options, points, args)
         return
-    service.preload()  # seconds, which are not felt while the image is built and pushed
     _ask(points, yes)
-    raise typer.Exit(submitting.submit(asked, options, points, args))
+    service.preload()  # seconds, which are not felt while the image is built and pushed
+    raise typer.Exit(submitting.submit(asked, options, points, args, first))
 
 
 _TIME = re.compile(r"(\d+)([dhms]?)")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ocicaliban.model import Job
 
 Group = Annotated[str, typer.Option("-g", "--group", "--xgroup", help="The jobs of this group.")]
-GroupName = Annotated[str, typer.Argument(metavar="GROUP", help="A group's name, as `ocicaliban status` shows it.")]
+GroupWord = Annotated[str, typer.Argument(metavar="[GROUP]", help="The same as --group GROUP.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 
 _SHOWN = 20
@@ -26,6 +26,7 @@ _EVERY = 2.0  # seconds
 
 
 def status(
+    name: GroupWord = "",
     group: Group = "",
     max_jobs: Annotated[int, typer.Option("--max-jobs", help="How many of the newest; 0 or less: all.")] = _SHOWN,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Show it again and again, until Ctrl-C.")] = False,
@@ -39,6 +40,7 @@ def status(
 
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other")
+    group = one_group(name, group)
     user = "" if all_users else origin.user()
     newest = min(max(max_jobs, 0), 1 << 62)  # what a database can count
     with history.open(say=say) as known:
@@ -53,6 +55,13 @@ def status(
             return
         lines = _lines(known, jobs, group, user)
         print("\n".join(lines))
+
+
+def one_group(word: str, option: str) -> str:
+    """The group that was named in one of two ways. Raises UsageError where they differ."""
+    if word and option and word != option:
+        raise UsageError(f"two groups are named: {word} and {option}", "name one")
+    return word or option
 
 
 def _looked_at(known: History, group: str, user: str, newest: int) -> tuple[Job, ...]:
@@ -77,11 +86,11 @@ def _lines(known: History, jobs: Sequence[Job], group: str, user: str) -> list[s
     if not jobs:
         return ["no jobs yet"]
     unattended = attend.unattended(jobs)
-    lines = listing.aligned([listing.HEADINGS, *listing.rows(jobs, time.time(), unattended)])
+    lines = listing.aligned([listing.HEADINGS, *listing.rows(jobs, time.time())])
     shown = {job.submission.group for job in jobs}
     lines.append("")
     for each in reversed(known.groups(user=user)):
-        if each.name in shown:
+        if each.name in shown and (group or sum(each.counts.values()) > 1):  # the only job of a group says it itself
             lines.append(f"{each.name}: {listing.counted(each.counts)}")
     for name in sorted({job.submission.group for job in jobs if job.submission.id in unattended}):
         lines.append(f"nobody runs what is queued of {name}: ocicaliban resume {name}")
@@ -141,9 +150,13 @@ def logs(
         if attempt and attempt not in tried:
             raise UsageError(f"job {job} has no attempt {attempt}", f"there are: {', '.join(map(str, tried))}")
         chosen = tried[attempt] if attempt else found.attempts[-1]
+        empty = True
         for block in attend.log(found, chosen, goes_on if follow else None):
+            empty = empty and not block
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
+        if empty:
+            say(f"job {job} has written nothing{'' if found.status in ENDED else ' yet'}")
 
 
 def _jobs(known: History, ids: Iterable[int]) -> tuple[Job, ...]:
@@ -189,17 +202,22 @@ def stop(
 
 
 def resume(
-    group: GroupName,
+    name: GroupWord = "",
+    group: Group = "",
     debug: Debug = False,
 ) -> None:
     """Take up what is left of a group after a crash or a Ctrl-C: nothing that has ended is run again."""
     from ocicaliban.cli import start, sweeps
 
+    group = one_group(name, group)
+    if not group:
+        raise UsageError("say which group to take up", "ocicaliban resume GROUP; `ocicaliban status` shows them")
     start.require_user()
     raise typer.Exit(sweeps.resume(group))
 
 
 def resubmit(
+    name: GroupWord = "",
     group: Group = "",
     all_jobs: Annotated[bool, typer.Option("--all-jobs", help="Those that succeeded too.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="With an image of the project as it is now.")] = False,
@@ -209,6 +227,7 @@ def resubmit(
     """Run a group's failed and stopped jobs again, with the image as it was."""
     from ocicaliban.cli import start, sweeps
 
+    group = one_group(name, group)
     if not group:
         raise UsageError("say which group to run again", "--group GROUP; `ocicaliban status` shows them")
     start.require_user()

@@ -23,13 +23,11 @@ def _project() -> Project:
 @app.command("list")
 def list_() -> None:
     """List the recipes and where they come from."""
-    from ocicaliban import catalog
+    from ocicaliban import catalog, listing
 
     project = _project()
-    found = [(catalog.find(project, name), origin) for name, origin, _ in catalog.names(project)]
-    width = max(len(recipe.name) for recipe, _ in found)
-    for recipe, origin in found:
-        print(f"{recipe.name:{width}}  {origin:8}  {recipe.summary}")
+    rows = [(name, origin, catalog.find(project, name).summary) for name, origin, _ in catalog.names(project)]
+    print(*listing.aligned(rows), sep="\n")
 
 
 @app.command()

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import shutil
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.jobs import GroupName
+from ocicaliban import paths
+from ocicaliban.cli.jobs import Group, GroupWord, one_group
 from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from ocicaliban.metrics import Metrics
     from ocicaliban.model import Job
@@ -26,7 +25,8 @@ if TYPE_CHECKING:
 
 
 def report(
-    group: GroupName,
+    name: GroupWord = "",
+    group: Group = "",
     sort: Annotated[str, typer.Option("--sort", help="By this column; -NAME: from the largest.")] = "",
     descending: Annotated[bool, typer.Option("--descending", help="From the largest to the smallest.")] = False,
     where: Annotated[
@@ -46,6 +46,9 @@ def report(
     from ocicaliban import bucket, listing, page
     from ocicaliban import report as reports
 
+    group = one_group(name, group)
+    if not group:
+        raise UsageError("say which group to report", "ocicaliban report GROUP; `ocicaliban status` shows them")
     if maximize and minimize:
         raise UsageError("--maximize and --minimize exclude each other", "name the one column that counts")
     if as_json + (csv == "-") + (html == "-") > 1:
@@ -147,14 +150,8 @@ def _write(file: str, text: str) -> None:
         with open(file, "w", encoding="utf-8") as out:
             out.write(text)
         return
-    target = os.path.realpath(file)
-    half = f"{target}.{secrets.token_hex(4)}.part"
-    try:
-        with open(half, "x", encoding="utf-8") as out:
-            out.write(text)
-        os.replace(half, target)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(half)
-        raise
+    whole = Path(os.path.realpath(file))
+    if not whole.parent.is_dir():
+        raise UsageError(f"{file}: there is no folder {whole.parent}", "make it first, or name another file")
+    paths.replace(whole, text)
     _say(f"written: {file}")

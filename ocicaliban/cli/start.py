@@ -11,7 +11,7 @@ from pathlib import Path
 
 from attrs import asdict, evolve, field, frozen
 
-from ocicaliban import builder, gpu, hot, origin, paths, podman, proc, record, session, snapshot, store
+from ocicaliban import builder, gpu, hot, origin, podman, proc, record, session, snapshot, store
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Image, Submission
 from ocicaliban.session import Planned
@@ -159,7 +159,7 @@ class Ready:
         options, devices, script = _gpu_arguments(self.devices, self.asked.dry_run)
         key = podman.new_key()
         name = name or podman.container_name(self.given, key)
-        labels = ("--label", f"{podman.JOB}={key}") if labelled else ()
+        labels = podman.labelled({podman.JOB: key}) if labelled else ()
         argv = podman.run_argv(
             image,
             self.planned.plan.launch,
@@ -291,11 +291,9 @@ def _gpu_arguments(devices: tuple[gpu.Device, ...], dry_run: bool) -> tuple[tupl
     """podman's global options, run's options, and for a dry run the lines of shell that come before them."""
     if not devices:
         return (), (), ""
-    words = proc.run(("podman", "--version")).split()
-    version = tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
-    options, hooks = gpu.arguments(devices, version)
+    if not dry_run:
+        return *gpu.options(devices, podman.version()), ""
+    options, hooks = gpu.arguments(devices, podman.version())
     if not hooks:
         return (), options, ""
-    if dry_run:
-        return ("--hooks-dir", '"$hooks"'), options, gpu.hooks_script(hooks)
-    return ("--hooks-dir", str(gpu.write_hooks(hooks, paths.cache() / "hooks"))), options, ""
+    return ("--hooks-dir", '"$hooks"'), options, gpu.hooks_script(hooks)

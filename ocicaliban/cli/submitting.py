@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from attrs import asdict, evolve, frozen
 
@@ -53,11 +57,13 @@ def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Jo
 _NO_DIGEST = f"image@sha256:{'0' * 64}"
 
 
-def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: Submitting) -> None:
-    """Raise UsageError for what no job can be, before anything slow."""
+def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: Submitting) -> Job:
+    """The first job as it would be. Raises UsageError for what no job can be, before anything slow."""
     from ocicaliban import vertex
 
-    vertex.custom_job(_first(points, args, asked), _NO_DIGEST, options)
+    first = _first(points, args, asked)
+    vertex.custom_job(first, _NO_DIGEST, options)
+    return first
 
 
 def _planned(asked: Submitting, *, resolve: bool) -> Planned:
@@ -109,14 +115,14 @@ def _is_slow(planned: Planned) -> bool:
     return any(layer.runs and store.find(layer.name, layer.key, known) is None for layer in planned.plan.layers)
 
 
-def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...]) -> int:
-    """Build, push, submit; returns the exit code."""
+def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
+    """Build, push, submit; returns the exit code. `first` is a job as all will be."""
     from ocicaliban import experiment, groups, history
     from ocicaliban.cli import start
     from ocicaliban.model import JobSpec
 
     with history.open(say=start.say) as known:
-        made, at, options = prepared(asked, options)
+        made, at, options = prepared(asked, options, first)
         count = experiment.count(points) if points else 1
         specs = experiment.specs(points, args) if points else iter([JobSpec(args=args)])
         made = known.submit(evolve(made, group=asked.group or groups.new(Path.cwd())), specs)
@@ -124,14 +130,13 @@ def submit(asked: Submitting, options: Options, points: Sweep | None, args: tupl
         return send(known, made, options, at)
 
 
-def prepared(asked: Submitting, options: Options) -> tuple[Submission, Service, Options]:
+def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submission, Service, Options]:
     """What the jobs have in common, with their image in the registry, and the connection to the service.
 
-    What can be refused is asked before anything slow. Raises OcicalibanError where it is.
+    What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
+    nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
     """
-    from concurrent.futures import ThreadPoolExecutor
-
-    from ocicaliban import clouds, git, origin
+    from ocicaliban import clouds, git, origin, vertex
     from ocicaliban import push as pushing
     from ocicaliban.cli import start
     from ocicaliban.cli.push import chosen
@@ -142,37 +147,36 @@ def prepared(asked: Submitting, options: Options) -> tuple[Submission, Service, 
         from ocicaliban.targets import vertex as service
 
         at = service.connect(asked.project_id, asked.region, key_file=asked.cloud_key)
-        at.check()
+        at.check(vertex.custom_job(first, _NO_DIGEST, options)[0])
         return at
 
     launch, key = Launch(), ""
-    with ThreadPoolExecutor(1) as beside:
-        connecting = beside.submit(connected)
-        if asked.image_tag:
-            reference = _resolved(asked)
-        else:
-            to = pushing.Target(
-                repository=chosen(Path.cwd(), asked.repository),
-                tls_verify=asked.tls_verify,
-                key_file=start.key_file(asked.cloud_key),
-            )
-            registry = pushing.connect(to, start.say)
-            planned = _planned(asked, resolve=True)
-            if _is_slow(planned):
-                connecting.result()
-            image = start.built(planned, asked.no_cache)
-            start.record_built(planned)
-            if connecting.done():
-                connecting.result()
-            pushed = pushing.push(image, to, registry, say=start.say)
-            start.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
-            reference = pushed.reference
-            launch, key = planned.plan.launch, planned.plan.key
-            steps = [step for layer in planned.plan.layers for step in layer.steps if isinstance(step, Configure)]
-            entry = next((step.entrypoint for step in reversed(steps) if step.entrypoint), ())
-            options = evolve(options, entrypoint=launch.command or entry)
-        at = connecting.result()
+    connecting = _beside(connected)
+    if asked.image_tag:
+        reference, entry = _found(asked)
+    else:
+        to = pushing.Target(
+            repository=chosen(Path.cwd(), asked.repository), tls_verify=asked.tls_verify, key_file=asked.cloud_key
+        )
+        registry = pushing.connect(to, start.say)
+        planned = _planned(asked, resolve=True)
+        if asked.no_cache or _is_slow(planned):
+            connecting.result()
+        image = start.built(planned, asked.no_cache)
+        start.record_built(planned)
+
+        def first_the_service() -> None:
+            connecting.result()
+
+        pushed = pushing.push(image, to, registry, before=first_the_service, say=start.say)
+        start.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
+        reference = pushed.reference
+        launch, key = planned.plan.launch, planned.plan.key
+        steps = [step for layer in planned.plan.layers for step in layer.steps if isinstance(step, Configure)]
+        entry = launch.command or next((step.entrypoint for step in reversed(steps) if step.entrypoint), ())
+    at = connecting.result()
     kept = evolve(asked, project_id=at.project)
+    options = evolve(options, entrypoint=entry)
     made = Submission(
         group=asked.group,
         user=origin.user(),
@@ -190,37 +194,93 @@ def prepared(asked: Submitting, options: Options) -> tuple[Submission, Service, 
     return evolve(made, commit=commit, dirty=dirty), at, options
 
 
-def _resolved(asked: Submitting) -> str:
-    """The image that `--image-tag` names, by its digest. Raises OcicalibanError where the registry has it not."""
+T = TypeVar("T")
+
+
+def _beside(work: Callable[[], T]) -> Future[T]:
+    """Do something beside, which nobody waits for who has found a fault meanwhile."""
+    done: Future[T] = Future()
+
+    def do() -> None:
+        try:
+            done.set_result(work())
+        except BaseException as fault:  # noqa: BLE001 it is raised where the result is asked for
+            done.set_exception(fault)
+
+    threading.Thread(target=do, daemon=True).start()
+    return done
+
+
+def _found(asked: Submitting) -> tuple[str, tuple[str, ...]]:
+    """The image that `--image-tag` names, by its digest, and its entry point.
+
+    Raises OcicalibanError where the registry has it not.
+    """
     from ocicaliban import push, repository
     from ocicaliban.cli import start
 
-    name, at, digest = asked.image_tag.partition("@")
-    if at:
-        return f"{repository.chosen(name, '')}@{digest}"
+    name, _, digest = asked.image_tag.partition("@")
     head, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
         head, tag = name, "latest"
+    if digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+        raise UsageError(f"--image-tag {asked.image_tag}: {digest} is no digest", "sha256: and 64 hexadecimal digits")
     target = push.Target(
         repository=repository.chosen(head, ""),
         tag=repository.checked_tag(tag),
         tls_verify=asked.tls_verify,
-        key_file=start.key_file(asked.cloud_key),
+        key_file=asked.cloud_key,
     )
-    found = push.connect(target, start.say).digest(target.tag)
+    found = push.look(target, digest or tag, start.say)
     if not found:
-        raise UsageError(f"{asked.image_tag}: the registry has no such image", "without --image-tag one is built")
-    return f"{target.repository}@{found}"
+        raise UsageError(
+            f"--image-tag {asked.image_tag}: the registry has no such image",
+            "is it deleted, or misspelt? without --image-tag one is built and pushed",
+        )
+    return f"{target.repository}@{found.digest}", found.entrypoint
 
 
-def send(known: History, made: Submission, options: Options, at: Service) -> int:
-    """Submit what is queued of a submission; returns the exit code."""
-    from ocicaliban import clouds, output
+def check_image(made: Submission, asked: Submitting) -> None:
+    """Raise UsageError where the image of jobs that shall be submitted again is in its registry no more."""
+    from ocicaliban import push, repository
+    from ocicaliban.cli import start
+
+    name, _, digest = made.image.partition("@")
+    target = push.Target(repository=repository.chosen(name, ""), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
+    if not push.look(target, digest, start.say):
+        hint = f"ocicaliban resubmit --group {made.group} --rebuild makes one of the project as it is now"
+        raise UsageError(f"the image of {made.group} is not in {name} any more", hint)
+
+
+def send(known: History, made: Submission, options: Options, at: Service, *, settle: bool = False) -> int:
+    """Submit what is queued of a submission; returns the exit code.
+
+    `settle` tells that somebody was at it before, and may have been killed.
+    """
+    from ocicaliban import clouds, output, vertex
     from ocicaliban.cli import start
 
     count = known.counts(submission=made.id)["queued"]
+    taken = 0
     with output.counting(f"{made.group}: submitted", count, say=start.say) as one:
-        clouds.submit(known, made, options, at, lambda job, name: one(f"job {job.id}: {name}"), start.say)
+
+        def accepted(job: Job, name: str) -> None:
+            nonlocal taken
+            taken += 1
+            one()
+            if count == 1:
+                start.say(f"job {job.id}: {vertex.console(name)}")
+
+        try:
+            clouds.submit(known, made, options, at, accepted, start.say, settle=settle)
+        except BaseException:
+            start.say(
+                f"{made.group}: {taken} of {count} jobs were submitted; the others wait:"
+                f" ocicaliban resume {made.group}, or stop --group {made.group}"
+            )
+            raise
+    if withdrawn := count - taken:
+        start.say(f"{made.group}: {withdrawn} of {count} were stopped before they were submitted")
     start.say(f"  to see them: ocicaliban status --group {made.group}")
     print(made.group)
     return 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, listing, origin, podman, proc, schedule, session, store, sweep
+from ocicaliban import attend, gpu, groups, listing, origin, podman, proc, schedule, session, snapshot, store, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.errors import UsageError, nearest
@@ -111,8 +111,22 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
         count = experiment.count(points)
         at_once = min(len(slots), count)
         say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
+        _warn_of_out(ready, wanted)
         made = known.submit(made, experiment.specs(points, args))
         return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
+
+
+def _warn_of_out(ready: Ready, wanted: Recorded) -> None:
+    """Say so where the results would come into the next image."""
+    root, out = ready.planned.project.root, Path(os.path.abspath(wanted.out)) if wanted.out else None
+    if out is None or not out.is_relative_to(root) or ready.asked.image_id:
+        return
+    inside = str(out.relative_to(root))
+    if inside == "." or snapshot.takes(root, inside):
+        say(
+            f"note: {wanted.out} lies in the project, so that the next image holds these results; put it elsewhere, or "
+            f"a line /{'' if inside == '.' else inside} into {snapshot.ignore_file(root)}"
+        )
 
 
 def _carry_out(
@@ -166,6 +180,7 @@ def run_numbered(
             )
             say(ready.said)
             say(f"job {job.id} of {name}; its /out is {out}")
+            _warn_of_out(ready, wanted)
             code = podman.run(command.argv, command.name, lambda: start.record_built(ready.planned))
             reason = sweep.why(code)
             status: Status = "failed" if reason else "succeeded"
@@ -209,8 +224,9 @@ def resume(group: str) -> int:
             if origin.alone(one) and counts["running"]:
                 elsewhere = True
                 say(f"note: a job of {group} is run at a terminal of its own")
-            elif one.target == "vertex":
-                left.append(one)
+            elif one.target == "vertex" and not counts["queued"]:
+                elsewhere = True
+                say(f"note: all jobs of {group} are with Vertex AI: ocicaliban status --group {group}")
             elif one.host != origin.host():
                 elsewhere = True
                 say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
@@ -221,6 +237,10 @@ def resume(group: str) -> int:
                 left.append(one)
         if not left and not elsewhere:
             say(f"{group}: nothing is left to be done")
+            counts = known.counts(group)
+            if unwell := counts["failed"] + counts["stopped"] + counts["lost"]:
+                which = "failed or was stopped" if unwell == 1 else "failed or were stopped"
+                say(f"  {unwell} {which}; to run again: ocicaliban resubmit --group {group}")
         codes = [_resumed(known, one) for one in left]
         return next((code for code in codes if code), 0)
 
@@ -241,10 +261,11 @@ def _resumed_in_cloud(known: History, made: Submission) -> int:
     from ocicaliban import clouds
     from ocicaliban.cli import submitting
 
-    if not known.counts(submission=made.id)["queued"]:
-        say(f"note: {made.group}: all jobs are with Vertex AI: ocicaliban status --group {made.group}")
-        return 0
-    return submitting.send(known, made, submitting.again(made)[1], clouds.service(made))
+    asked, options = submitting.again(made)
+    at = clouds.service(made)
+    at.check()
+    submitting.check_image(made, asked)
+    return submitting.send(known, made, options, at, settle=True)
 
 
 def _check_image(made: Submission) -> None:
@@ -294,12 +315,17 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
     from ocicaliban.cli import submitting
 
     asked, options = submitting.again(old)
-    made, at = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host()), clouds.service(old)
     if rebuild:
         _enter(old)
-        fresh, at, options = submitting.prepared(asked, options)
+        fresh, at, options = submitting.prepared(asked, options, jobs[0])
         made = evolve(fresh, group=old.group)
+    else:
+        at = clouds.service(old)
+        at.check()
+        submitting.check_image(old, asked)
+        made = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host())
     made = known.resubmit(made, [job.id for job in jobs])
+    say(f"{made.group}: {len(jobs)} job{'s' if len(jobs) > 1 else ''} again")
     return submitting.send(known, made, options, at)
 
 

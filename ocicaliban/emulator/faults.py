@@ -36,6 +36,8 @@ class Faults:
     """So long after a replica wrote it an entry is in the lists of its log."""
     denied: bool = False
     """All requests are PERMISSION_DENIED."""
+    expired: bool = False
+    """All requests are UNAUTHENTICATED, as with a key that has expired or was deleted."""
     no_quota: tuple[str, ...] = ()
     """Accelerators (by the service's names) of which there is a quota of 0; "CPU" for jobs without one."""
     refused_machines: tuple[str, ...] = ()

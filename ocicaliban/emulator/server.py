@@ -148,11 +148,9 @@ class _Door:
         def answer(request: Any, context: grpc.ServicerContext) -> bytes:
             faults = self._order.now()
             time.sleep(faults.latency)
-            if not self._account.knows(str(dict(context.invocation_metadata()).get("authorization", ""))):
-                message = (
-                    "Request had invalid authentication credentials. Expected OAuth 2 access token, login cookie or "
-                    "other valid authentication credential."
-                )
+            authorization = str(dict(context.invocation_metadata()).get("authorization", ""))
+            if faults.expired or not self._account.knows(authorization):
+                message = "Request had invalid authentication credentials. Expected OAuth 2 access token."
                 _refuse(context, grpc.StatusCode.UNAUTHENTICATED, message)
             if faults.denied:
                 message = f"Permission '{permission}' denied on resource (or it may not exist)."

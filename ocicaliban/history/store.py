@@ -245,6 +245,7 @@ class History:
         group: str = "",
         submission: int = 0,
         user: str = "",
+        target: str = "",
         statuses: Iterable[Status] = (),
         newest: int = 0,
     ) -> tuple[Job, ...]:
@@ -252,7 +253,7 @@ class History:
 
         What is empty or 0 is not given, also an empty `ids`. Each comes with its submission and its attempts.
         """
-        return tuple(self._jobs(tuple(ids), tuple(keys), group, submission, user, tuple(statuses), newest))
+        return tuple(self._jobs(tuple(ids), tuple(keys), group, submission, user, target, tuple(statuses), newest))
 
     def _jobs(
         self,
@@ -261,6 +262,7 @@ class History:
         group: str,
         submission: int,
         user: str,
+        target: str,
         statuses: Sequence[Status],
         newest: int,
     ) -> list[Job]:
@@ -269,6 +271,8 @@ class History:
             conditions.append(_s.group_name == group)
         if user:
             conditions.append(_s.user_name == user)
+        if target:
+            conditions.append(_s.target == target)
         if submission:
             conditions.append(_j.submission == submission)
         if statuses:

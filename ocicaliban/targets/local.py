@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import json
 import os
 import queue
@@ -17,7 +16,7 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import gpu, logs, paths, podman, proc
+from ocicaliban import gpu, logs, podman, proc
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model import Attempt, Job, Launch
 from ocicaliban.service import Service, ServiceError
@@ -26,7 +25,6 @@ from ocicaliban.targets import Ended, Found, NameTaken, State, Target
 OUT = "/out"
 """Where a job finds its results folder."""
 
-_LABEL = "ocicaliban."
 _UNLIMITED = 1 << 62
 """A log's size in bytes; a user's `log_size_max` would cut it."""
 
@@ -90,7 +88,7 @@ class LocalTarget(Target):
         if job.out:
             os.makedirs(job.out, exist_ok=True)
         os.makedirs(os.path.dirname(attempt.log), exist_ok=True)
-        options, hooks = _gpu_options(devices)
+        hooks, options = gpu.options(devices, podman.version()) if devices else ((), ())
         spec = None
         if not self._setup.given and not hooks:
             spec = container_spec(
@@ -191,18 +189,18 @@ def for_job(launch: Launch, job: Job) -> Launch:
 def labels_of(job: Job, attempt: Attempt, devices: tuple[gpu.Device, ...] = ()) -> dict[str, str]:
     """The labels by which an attempt's container is found again, and what tells which GPUs it has."""
     return {
-        **({f"{_LABEL}devices": ",".join(device.qualified for device in devices)} if devices else {}),
-        f"{_LABEL}job": job.key,
-        f"{_LABEL}attempt": str(attempt.number),
-        f"{_LABEL}group": job.submission.group,
-        f"{_LABEL}submission": str(job.submission.id),
+        **({f"{podman.LABEL}devices": ",".join(device.qualified for device in devices)} if devices else {}),
+        podman.JOB: job.key,
+        f"{podman.LABEL}attempt": str(attempt.number),
+        f"{podman.LABEL}group": job.submission.group,
+        f"{podman.LABEL}submission": str(job.submission.id),
     }
 
 
 def as_options(job: Job, attempt: Attempt) -> tuple[str, ...]:
     """podman's options for a job that is run at a terminal: its labels, its results folder, what it can know."""
     own = for_job(Launch(), job)
-    words = [word for name, value in labels_of(job, attempt).items() for word in ("--label", f"{name}={value}")]
+    words = [*podman.labelled(labels_of(job, attempt))]
     words += [word for name, value in own.env for word in ("--env", f"{name}={value}")]
     return *words, *(word for mount in own.mounts for word in podman.bind(mount))
 
@@ -302,7 +300,7 @@ _PROXIES = tuple(
 
 def _cli_options(attempt: Attempt, labels: Mapping[str, str], limits: Limits) -> tuple[str, ...]:
     """What `container_spec` says beside the launch, as options of `podman create`."""
-    words = [word for name, value in labels.items() for word in ("--label", f"{name}={value}")]
+    words = [*podman.labelled(labels)]
     log = logs.raw(os.path.abspath(attempt.log))
     words += ["--log-driver", "k8s-file", "--log-opt", podman.record(f"path={log}", f"max-size={_UNLIMITED}")]
     if limits.cpus is not None:
@@ -310,25 +308,6 @@ def _cli_options(attempt: Attempt, labels: Mapping[str, str], limits: Limits) ->
     if limits.memory is not None:
         words += ["--memory", str(limits.memory), "--memory-swap", str(limits.memory)]
     return tuple(words)
-
-
-def _gpu_options(devices: tuple[gpu.Device, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """podman's options for these GPUs, and its global ones where their specs have hooks that podman does not read.
-
-    Hooks are per container, and a service has one folder of them: such a container is made by the command line.
-    """
-    if not devices:
-        return (), ()
-    options, hooks = gpu.arguments(devices, _podman_version())
-    if not hooks:
-        return options, ()
-    return options, ("--hooks-dir", str(gpu.write_hooks(hooks, paths.cache() / "hooks")))
-
-
-@functools.cache
-def _podman_version() -> tuple[int, ...]:
-    words = proc.run(("podman", "--version")).split()
-    return tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
 
 
 _HINTS = {
@@ -354,7 +333,7 @@ def _explained(fault: OcicalibanError, handle: str) -> OcicalibanError:
 
 
 def _label_filters(labels: Mapping[str, str]) -> list[str]:
-    return [f"{_LABEL}{name}={value}" if value else f"{_LABEL}{name}" for name, value in labels.items()]
+    return [f"{podman.LABEL}{name}={value}" if value else f"{podman.LABEL}{name}" for name, value in labels.items()]
 
 
 def _found(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, Found]:
@@ -372,9 +351,9 @@ def _found(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, Found]:
             started=started,
             ended=ended if state == "exited" else None,
             labels={
-                name.removeprefix(_LABEL): value
+                name.removeprefix(podman.LABEL): value
                 for name, value in (entry["Labels"] or {}).items()
-                if name.startswith(_LABEL)
+                if name.startswith(podman.LABEL)
             },
         )
     return found

@@ -8,19 +8,20 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
 from types import ModuleType
 from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import gcp, submission, vertex
+from ocicaliban import gcp, pace, proc, vertex
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.vertex import Seen
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
 _MASK = "name,labels,state,error,createTime,startTime,endTime"
+_ASK_EVERY = 2.0  # seconds between two questions whether the jobs are still wanted
 
 
 # --- the library, whose import takes seconds ---
@@ -90,18 +91,27 @@ def endpoint(region: str, given: str = "", environ: Mapping[str, str] = os.envir
 def connect(project: str, region: str, *, key_file: str = "", address: str = "") -> Service:
     """A connection to the service in `region`, as the user's application-default credentials or a key file allow.
 
-    Without a `project` it is the credentials' own. Raises OcicalibanError where the library is missing, where there
-    are no credentials or they are none, and where no project is known; nothing is sent yet (see `Service.check`).
+    Without a `project` it is the credentials' own, or else gcloud's. Raises OcicalibanError where the library is
+    missing, where there are no credentials or they are none, and where no project is known; nothing is sent yet (see
+    `Service.check`).
     """
     host = endpoint(region, address)
     library = _library()
     credentials, own = gcp.credentials(key_file)
-    chosen = project or own
+    chosen = project or own or _configured_project()
     if not chosen:
         hint = "--project-id PROJECT, or GOOGLE_CLOUD_PROJECT, or: gcloud config set project PROJECT"
         raise UsageError("no Google Cloud project is named", hint)
     client = library.jobs.JobServiceClient(credentials=credentials, client_options={"api_endpoint": host})
     return Service(library=library, client=client, project=chosen, region=region, host=host)
+
+
+def _configured_project() -> str:
+    """gcloud's project: google-auth asks for it only where it has found the credentials in gcloud's own file."""
+    try:
+        return proc.output(("gcloud", "config", "get-value", "project")).strip()
+    except OcicalibanError:
+        return ""  # it is not installed
 
 
 @frozen(kw_only=True)
@@ -154,6 +164,7 @@ class Service:
         per_minute: float | None = None,
         at_once: int = 64,
         settle: bool = False,
+        withdrawn: Callable[[], Collection[str]] = tuple,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Submit each of these jobs of a `group` once; returns when the service has them all.
@@ -162,14 +173,15 @@ class Service:
         job and its resource name as soon as that is known, by the caller's thread alone: record it there at once. At
         most `at_once` requests are under way, at a rate that begins with `per_minute` (by default the documented
         quota) and follows what the service allows. With `settle` an earlier call was killed a moment ago, and what it
-        sent last may be under way still: that is waited for.
+        sent last may be under way still: that is waited for. `withdrawn` tells the keys of jobs that are not to be sent
+        after all; the caller's thread asks it now and then.
 
         Raises OcicalibanError when the service refuses a job for good, in its own words and with a remedy, or gives no
         answer for ten minutes; no more jobs are sent then, and those that were accepted have been told. The same for
         whatever `accepted` raises, and a Ctrl-C.
         """
         if settle:
-            time.sleep(submission.LOOK_AFTER[-1])
+            time.sleep(pace.LOOK_AFTER[-1])
         there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
         left: deque[tuple[Request, Any]] = deque()
         for request in requests:
@@ -179,7 +191,7 @@ class Service:
                 left.append((request, self.message(request.body)))
         if left:
             quota = per_minute or vertex.table().per_minute
-            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted)
+            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted, withdrawn)
 
     def look(self, group: str) -> tuple[Seen, ...]:
         """What the service tells of the jobs of a group, the newest first, in as few lists as it allows.
@@ -236,17 +248,17 @@ class Service:
         """What the service says, without the library's number before it."""
         return str(exc.message or exc)
 
-    def verdict(self, exc: Any) -> submission.Verdict:
+    def verdict(self, exc: Any) -> pace.Verdict:
         """What a fault means for a request."""
-        return submission.judge(self.code(exc), self.words(exc))
+        return pace.judge(self.code(exc), self.words(exc))
 
     def error(self, exc: Any, before: str = "") -> OcicalibanError:
         """A fault as an error of ours; what was done `before` it is told too."""
         code, words = self.code(exc), self.words(exc)
-        if why := submission.no_login(words):
-            return OcicalibanError(f"Google takes no login{before}: {why}", submission.LOG_IN)
+        if why := pace.no_login(words):
+            return OcicalibanError(f"Google takes no login{before}: {why}", pace.LOG_IN)
         if self.verdict(exc) == "refused":
-            hint = submission.remedy(code, words, self.project, self.region)
+            hint = pace.remedy(code, words, self.project, self.region)
             return OcicalibanError(f"Vertex AI refused{before}: {words} ({code})", hint)
         hint = f"is {self.host} within reach, and {self.region} a region? what was sent is found again: try once more"
         return OcicalibanError(f"Vertex AI gives no answer{before}: {words} ({code})", hint)
@@ -279,27 +291,40 @@ class _Submitting:
         self._total = len(left)
         self._say = say
         self._lock = threading.Lock()
-        self._pace = submission.Pace(per_minute=per_minute)
+        self._pace = pace.Pace(per_minute=per_minute)
         self._answered = time.monotonic()
         self._stopping = threading.Event()
         self._refusal: Any = None
         self._told_slow = False
+        self._withdrawn: Collection[str] = ()
         # A job's name, and None from each thread that ends.
         self._done: queue.SimpleQueue[tuple[Request, str] | None] = queue.SimpleQueue()
 
-    def run(self, threads: int, accepted: Callable[[Request, str], None]) -> None:
+    def run(
+        self, threads: int, accepted: Callable[[Request, str], None], withdrawn: Callable[[], Collection[str]]
+    ) -> None:
         for _ in range(threads):
             threading.Thread(target=self._work, daemon=True).start()
         told = 0
         working = threads
+        asked = time.monotonic()
         try:
             while working:
-                item = self._done.get()
+                if time.monotonic() > asked + _ASK_EVERY:
+                    self._withdrawn = withdrawn()
+                    asked = time.monotonic()
+                try:
+                    item = self._done.get(timeout=_ASK_EVERY)
+                except queue.Empty:
+                    continue
                 if item is None:
                     working -= 1
                 else:
                     accepted(*item)
                     told += 1
+        except (KeyboardInterrupt, SystemExit):
+            self._say("interrupted; the answers that are under way are waited for")
+            raise
         finally:
             # What is under way is waited for: the service may take it yet, and it shall be recorded.
             self._stopping.set()
@@ -327,7 +352,7 @@ class _Submitting:
 
     def _sent(self, request: Request, message: Any) -> str:
         """Send a job until its fate is known; its resource name, or nothing when the submission ends without it."""
-        while (at := self._may_send()) is not None:
+        while (at := self._may_send(request)) is not None:
             try:
                 job = self._service.client.create_custom_job(
                     parent=self._service.parent, custom_job=message, timeout=self._service.timeout
@@ -340,19 +365,19 @@ class _Submitting:
             else:
                 with self._lock:
                     self._answered = time.monotonic()
-                    self._pace = submission.accepted(self._pace, self._answered)
+                    self._pace = pace.accepted(self._pace, self._answered)
                 return str(job.name)
         return ""
 
-    def _may_send(self) -> float | None:
-        """Wait for leave to send one; the time at which it was given, None when the submission ends."""
-        while not self._stopping.is_set():
+    def _may_send(self, request: Request) -> float | None:
+        """Wait for leave to send one; the time at which it was given, None when the submission ends without it."""
+        while not self._stopping.is_set() and request.key not in self._withdrawn:
             with self._lock:
                 now = time.monotonic()
-                self._pace, pause = submission.take(self._pace, now)
+                self._pace, pause = pace.take(self._pace, now)
             if not pause:
                 return now
-            self._stopping.wait(pause)
+            self._stopping.wait(min(pause, _ASK_EVERY))
         return None
 
     def _goes_on(self, exc: Any, sent_at: float) -> bool:
@@ -363,11 +388,11 @@ class _Submitting:
             if verdict != "unclear":
                 self._answered = now
             if verdict == "throttled":
-                self._pace = submission.throttled(self._pace, now, sent_at)
+                self._pace = pace.throttled(self._pace, now, sent_at)
                 if not self._told_slow:
                     self._told_slow = True
                     self._say("note: the service's quota of submissions is reached; the rest goes out more slowly")
-            elif verdict == "refused" or now > self._answered + submission.PATIENCE:
+            elif verdict == "refused" or now > self._answered + pace.PATIENCE:
                 self._refusal = self._refusal or exc
                 self._stopping.set()
                 return False
@@ -379,7 +404,7 @@ class _Submitting:
         It is looked up even when the submission ends meanwhile: what the service has shall be recorded.
         """
         looks = 0
-        while (pause := submission.next_look(looks)) is not None:
+        while (pause := pace.next_look(looks)) is not None:
             time.sleep(pause)
             try:
                 seen = self._service.look_for(request.key)

@@ -12,14 +12,14 @@ from attrs import frozen
 from rich.table import Table
 
 Sample = Callable[[], float]
-"""Does the work once, what it needs beforehand not counted, and gives the seconds that it took."""
+"""Does the work once, what it needs beforehand not counted, and gives the seconds (or bytes) that it took."""
 
 Bench = TypeVar("Bench")
 
 
 @frozen(kw_only=True)
 class Measure(Generic[Bench]):
-    """Something measured, and how much it may be.
+    """Something measured (`of`: in what), and how much it may be.
 
     `prepare` sets up and gives the samples: ours, and for the unit "times" the one that it is divided by; leaving it
     removes what it made. `needs` are the tools without which it cannot be taken.
@@ -32,11 +32,15 @@ class Measure(Generic[Bench]):
     runs: int
     prepare: Callable[[Bench], AbstractContextManager[Sequence[Sample]]]
     needs: tuple[str, ...] = ()
+    of: Literal["seconds", "bytes"] = "seconds"
 
 
 @frozen(kw_only=True)
 class Result:
-    """What was measured: the seconds of every run, of ours and of what it is compared to (empty where with nothing)."""
+    """What was measured: the seconds (or bytes: `of`) of every run, ours and those that they are compared to.
+
+    `theirs` is empty where there is nothing to compare to.
+    """
 
     name: str
     what: str
@@ -44,15 +48,16 @@ class Result:
     unit: str
     ours: tuple[float, ...]
     theirs: tuple[float, ...] = ()
+    of: str = "seconds"
 
     @property
     def median(self) -> float:
-        """The median of our seconds."""
+        """The median of ours."""
         return statistics.median(self.ours)
 
     @property
     def their_median(self) -> float | None:
-        """The median of the seconds that ours are compared to."""
+        """The median of what ours are compared to."""
         return statistics.median(self.theirs) if self.theirs else None
 
     @property
@@ -78,18 +83,28 @@ def take(measure: Measure[Bench], bench: Bench, runs: int = 0) -> Result:
         seconds = alternate(samples, runs or measure.runs)
     ours, theirs = seconds if len(seconds) == 2 else (*seconds, ())
     return Result(
-        name=measure.name, what=measure.what, limit=measure.limit, unit=measure.unit, ours=ours, theirs=theirs
+        name=measure.name,
+        what=measure.what,
+        limit=measure.limit,
+        unit=measure.unit,
+        ours=ours,
+        theirs=theirs,
+        of=measure.of,
     )
 
 
 _HEADS = ("what", "limit", "measured", "median (s)", "compared to (s)", "runs")
 
 
+def _amount(value: float, of: str) -> str:
+    return f"{value / 1000:.1f} kB" if of == "bytes" else f"{value:.2f}"
+
+
 def _cells(result: Result) -> tuple[str, ...]:
-    theirs = "" if result.their_median is None else f"{result.their_median:.2f}"
+    theirs = "" if result.their_median is None else _amount(result.their_median, result.of)
     measured = f"{result.measured:.2f} {result.unit}"
     limit = f"{result.limit:g} {result.unit}"
-    return (result.what, limit, measured, f"{result.median:.2f}", theirs, str(len(result.ours)))
+    return (result.what, limit, measured, _amount(result.median, result.of), theirs, str(len(result.ours)))
 
 
 def table(results: Sequence[Result]) -> Table:
@@ -114,6 +129,7 @@ def as_json(results: Sequence[Result]) -> str:
             "what": result.what,
             "limit": result.limit,
             "unit": result.unit,
+            "of": result.of,
             "measured": result.measured,
             "met": result.met,
             "ours": result.ours,

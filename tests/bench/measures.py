@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from ocicaliban import host, proc
+from tests.bench import cloud
 from tests.bench.measure import Measure, Sample
 from tests.bench.workshop import REPOSITORY, SCRIPT, BenchError, Containerfile, Project, Workshop
 
@@ -428,4 +429,5 @@ MEASURES: tuple[Measure[Workshop], ...] = (
         prepare=_planning,
         needs=IMAGE_TOOLS,
     ),
+    *cloud.MEASURES,
 )

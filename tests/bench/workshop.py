@@ -178,9 +178,9 @@ class Project:
         layers = json.loads(self.ocicaliban("plan", mode, SCRIPT, "--json").out)["layers"]
         return [store.name_for(layer["name"], layer["key"]) for layer in layers]
 
-    def containerfile(self) -> str:
+    def containerfile(self, mode: str = "run") -> str:
         """What `plan --containerfile` writes."""
-        return self.ocicaliban("plan", "run", SCRIPT, "--containerfile").out + "\n"
+        return self.ocicaliban("plan", mode, SCRIPT, "--containerfile").out + "\n"
 
     def podman_run(self, image: str) -> tuple[str, ...]:
         """The very command by which `ocicaliban run` starts a container, but of `image`."""

@@ -136,7 +136,9 @@ class Proxy:
             self._reply(asked, order, {}, told.encode())
             return
         upstream = http.client.HTTPConnection(self.behind, timeout=60)
-        headers = {name: value for name, value in asked.headers.items() if name.lower() not in _HOPS}
+        # podman has a line for each kind that it accepts.
+        names = [name for name in asked.headers if name.lower() not in _HOPS]
+        headers = {name: ", ".join(asked.headers.get_all(name, ())) for name in names}
         upstream.request(asked.command, asked.path, body or None, {**headers, "Content-Length": str(len(body))})
         got = upstream.getresponse()
         text = got.read()

@@ -285,10 +285,11 @@ def test_each_job_has_its_gpus_alone(jobs: Jobs, target: local.LocalTarget) -> N
 def test_a_gpu_that_podman_does_not_find_is_told(
     jobs: Jobs, target: local.LocalTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_gpu_options", lambda devices: (("--device", "example.com/gpu=9"), ()))
+    monkeypatch.setattr(gpu, "options", lambda devices, version: ((), ("--device", devices[0].qualified)))
+    gone = gpu.Device(kind="example.com/gpu", name="9", spec=Path("/gone.json"), version="0.5.0")
     job = jobs.job("true")
     with pytest.raises(OcicalibanError, match=r"unresolvable CDI devices example\.com/gpu=9") as raised:
-        target.start(job, jobs.attempt(job))
+        target.start(job, jobs.attempt(job), (gone,))
     assert "doctor" in raised.value.hint and not target.find(group=jobs.tag)
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import attrs
 import pytest
 
-from ocicaliban import proc, submission, vertex
+from ocicaliban import pace, proc, vertex
 from ocicaliban.emulator import identity
 from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.server import Emulator
@@ -169,7 +169,7 @@ def test_a_job_sees_what_vertex_gives_it_and_nothing_of_this_machine(
     out = tmp_path / "gcs" / "bucket" / "results" / "brave-otter" / "k1"
     assert (out / "args").read_text() == "--lr 0.1\n"
     env = dict(pair.split("=", 1) for pair in (out / "env").read_text().rstrip("\0").split("\0"))
-    assert env["OCICALIBAN_JOB"] == "k1" and json.loads(env["OCICALIBAN_PARAMETERS"]) == {"lr": 0.1}
+    assert env["OCICALIBAN_JOB"] == "1" and json.loads(env["OCICALIBAN_PARAMETERS"]) == {"lr": 0.1}
     assert env["AIP_MODEL_DIR"] == "gs://bucket/results/brave-otter/k1/model/"
     assert name.endswith(f"/{env['CLOUD_ML_JOB_ID']}") and env["CLOUD_ML_PROJECT_ID"] == "rehearsal"
     cluster = json.loads(env["CLUSTER_SPEC"])
@@ -357,7 +357,7 @@ def test_killed_again_and_again_each_of_500_is_submitted_once(emulator: Make, tm
 
 
 def test_more_than_the_quota_goes_out_later(emulator: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(submission, "_MINUTE", 2.0)  # lest the test takes one
+    monkeypatch.setattr(pace, "_MINUTE", 2.0)  # lest the test takes one
     by = emulator(Faults(per_minute=10))
     notes: list[str] = []
 

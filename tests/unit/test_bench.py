@@ -13,6 +13,7 @@ from tests.bench.__main__ import main
 from tests.bench.measure import Measure, Result, Sample, alternate, as_json, markdown, table, take
 
 RATIO = Result(name="r", what="a run", limit=2.5, unit="times", ours=(0.2, 9.0, 0.4), theirs=(0.1, 0.2, 7.0))
+BYTES = Result(name="b", what="a push", limit=1.2, unit="times", ours=(1200.0,), theirs=(1000.0,), of="bytes")
 SECONDS = Result(name="s", what="a start", limit=0.25, unit="s CPU", ours=(0.3, 0.1, 0.5, 0.3))
 
 
@@ -56,11 +57,12 @@ def test_what_is_compared_to_nothing_is_held_against_the_limit_itself() -> None:
 
 
 def test_markdown() -> None:
-    assert markdown((RATIO, SECONDS)).splitlines() == [
+    assert markdown((RATIO, SECONDS, BYTES)).splitlines() == [
         "| what | limit | measured | median (s) | compared to (s) | runs |",
         "| --- | ---: | ---: | ---: | ---: | ---: |",
         "| a run | 2.5 times | 2.00 times | 0.40 | 0.20 | 3 |",
         "| a start | 0.25 s CPU | 0.30 s CPU | 0.30 |  | 4 |",
+        "| a push | 1.2 times | 1.20 times | 1.2 kB | 1.0 kB | 1 |",
     ]
 
 

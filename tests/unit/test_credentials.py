@@ -203,3 +203,8 @@ def test_a_key_that_google_refuses_or_that_is_none_is_told(
     with pytest.raises(OcicalibanError) as caught:
         credentials.find(GOOGLE, key_file=str(tmp_path / "bad.json"), environ=home())
     assert "hush" not in caught.value.message
+
+
+def test_a_key_that_is_no_file_is_told_in_words(home: Callable[..., dict[str, str]], tmp_path: Path) -> None:
+    with pytest.raises(OcicalibanError, match="cannot be used: Is a directory"):
+        credentials.find(GOOGLE, key_file=str(tmp_path), environ=home())

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.__main__ import main
-from ocicaliban.errors import nearest, of_system
+from ocicaliban.errors import first_line, nearest, of_system
 
 
 @pytest.mark.parametrize(
@@ -29,6 +29,21 @@ def test_what_the_system_refuses_is_told_with_the_file_and_a_hint() -> None:
     assert fault.message == "/a/\\xff: No space left on device"
     assert "make room" in fault.hint
     assert of_system(OSError("odd")).message == "odd"
+
+
+@pytest.mark.parametrize(
+    ("exc", "told"),
+    [
+        (PermissionError(errno.EACCES, "Permission denied", "/key"), "Permission denied"),
+        (OSError("odd"), "odd"),
+        (ValueError("no key\nand more", {"status": 400}), "no key"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), None),
+        (ValueError(), "ValueError"),
+        (ValueError("\nx"), "ValueError"),
+    ],
+)
+def test_what_anothers_exception_says_is_one_line(exc: Exception, told: str | None) -> None:
+    assert first_line(exc) == (told or str(exc))
 
 
 def test_a_folder_that_cannot_be_entered_gives_an_error_and_no_traceback(

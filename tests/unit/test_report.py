@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -14,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban import report
+from ocicaliban.cli import report as command
 from ocicaliban.errors import UsageError
 from ocicaliban.metrics import Metrics
 from ocicaliban.model import Attempt, Job, Scalar, Status, Submission
@@ -215,3 +217,9 @@ def test_notes_name_the_jobs_and_come_once() -> None:
     jobs = [_job(number, {}) for number in range(1, 9)]
     made = report.made("g", jobs, {number: Metrics(notes=("x is y",)) for number in range(1, 9)}, 0)
     assert made.notes == ("jobs 1, 2, 3, 4, 5 and 3 more: x is y",)
+
+
+def test_a_file_is_written_where_a_link_leads(tmp_path: Path) -> None:
+    (tmp_path / "link.csv").symlink_to("there.csv")
+    command._write(str(tmp_path / "link.csv"), "a,b\n")
+    assert (tmp_path / "link.csv").is_symlink() and (tmp_path / "there.csv").read_text() == "a,b\n"

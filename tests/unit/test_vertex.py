@@ -198,7 +198,7 @@ def test_a_plain_job() -> None:
                         "args": ["--lr", "0.1"],
                         "env": [
                             {"name": "SEED", "value": "1"},
-                            {"name": "OCICALIBAN_JOB", "value": "k7f3"},
+                            {"name": "OCICALIBAN_JOB", "value": "1"},
                             {"name": "OCICALIBAN_GROUP", "value": "brave-otter"},
                             {"name": "OCICALIBAN_PARAMETERS", "value": '{"lr": 0.1}'},
                         ],

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import submission
-from ocicaliban.submission import Pace
+from ocicaliban import pace
+from ocicaliban.pace import Pace
 
 
 @pytest.mark.parametrize(
@@ -28,7 +28,7 @@ from ocicaliban.submission import Pace
     ],
 )
 def test_what_a_failed_create_means(code: str, message: str, verdict: str) -> None:
-    assert submission.judge(code, message) == verdict
+    assert pace.judge(code, message) == verdict
 
 
 def test_a_refusal_has_a_remedy() -> None:
@@ -41,24 +41,24 @@ def test_a_refusal_has_a_remedy() -> None:
         ("INVALID_ARGUMENT", 'Machine type "x" is not supported.'): "--machine-type",
     }
     for (code, message), told in remedies.items():
-        assert told in submission.remedy(code, message, "p", "us-central1")
+        assert told in pace.remedy(code, message, "p", "us-central1")
 
 
 def _drive(quota: int, jobs: int, window: float, latency: float) -> tuple[list[float], int]:
     """Send `jobs` to a service with this quota per window, one at a time; when each was accepted, and the refusals."""
-    pace, now, taken, refusals = Pace(per_minute=60), 0.0, list[float](), 0
+    state, now, taken, refusals = Pace(per_minute=60), 0.0, list[float](), 0
     while len(taken) < jobs:
-        pace, pause = submission.take(pace, now)
+        state, pause = pace.take(state, now)
         if pause:
             now += pause
             continue
         sent, now = now, now + latency
         if len(taken) - bisect.bisect_right(taken, now - window) < quota:
             taken.append(now)
-            pace = submission.accepted(pace, now)
+            state = pace.accepted(state, now)
         else:
             refusals += 1
-            pace = submission.throttled(pace, now, sent)
+            state = pace.throttled(state, now, sent)
     return taken, refusals
 
 
@@ -77,10 +77,10 @@ def test_a_raised_quota_is_found_in_the_first_minute() -> None:
 
 @given(st.lists(st.floats(0, 5), min_size=1, max_size=80), st.integers(1, 30))
 def test_never_more_than_the_rate_in_any_minute(steps: list[float], per_minute: int) -> None:
-    pace, now, sent = Pace(per_minute=per_minute), 0.0, list[float]()
+    state, now, sent = Pace(per_minute=per_minute), 0.0, list[float]()
     for step in steps:
         now += step
-        pace, pause = submission.take(pace, now)
+        state, pause = pace.take(state, now)
         assert pause >= 0
         if not pause:
             sent.append(now)
@@ -89,33 +89,33 @@ def test_never_more_than_the_rate_in_any_minute(steps: list[float], per_minute: 
 
 @given(st.floats(1, 1000), st.lists(st.sampled_from(["accepted", "throttled"]), max_size=60))
 def test_a_wait_always_ends(per_minute: float, answers: list[str]) -> None:
-    pace, now = Pace(per_minute=per_minute), 0.0
+    state, now = Pace(per_minute=per_minute), 0.0
     for answer in answers:
-        pace, pause = submission.take(pace, now)
+        state, pause = pace.take(state, now)
         while pause:
             now += pause
             assert now < 1e6
-            pace, pause = submission.take(pace, now)
-        after = submission.accepted if answer == "accepted" else None
-        pace = after(pace, now) if after else submission.throttled(pace, now, now)
+            state, pause = pace.take(state, now)
+        after = pace.accepted if answer == "accepted" else None
+        state = after(state, now) if after else pace.throttled(state, now, now)
 
 
 def test_those_under_way_at_a_refusal_hold_the_rest_up_once() -> None:
-    pace = Pace(per_minute=60)
+    state = Pace(per_minute=60)
     for _ in range(10):
-        pace, _ = submission.take(pace, 0.0)
-    one = submission.throttled(pace, 1.0, 0.0)
-    both = submission.throttled(one, 1.1, 0.0)
+        state, _ = pace.take(state, 0.0)
+    one = pace.throttled(state, 1.0, 0.0)
+    both = pace.throttled(one, 1.1, 0.0)
     assert both.held_until == one.held_until and both.refusals == 1
 
 
 def test_credentials_that_have_expired_are_told_as_what_they_are() -> None:
-    assert submission.no_login("Getting metadata from plugin failed with error: invalid_grant") == "invalid_grant"
-    assert submission.no_login("Socket closed") == ""
+    assert pace.no_login("Getting metadata from plugin failed with error: invalid_grant") == "invalid_grant"
+    assert pace.no_login("Socket closed") == ""
 
 
 def test_a_job_is_looked_for_several_times_before_it_is_sent_again() -> None:
     pauses = []
-    while (pause := submission.next_look(len(pauses))) is not None:
+    while (pause := pace.next_look(len(pauses))) is not None:
         pauses.append(pause)
-    assert sum(pauses) == submission.LOOK_AFTER[-1] and len(pauses) >= 3
+    assert sum(pauses) == pace.LOOK_AFTER[-1] and len(pauses) >= 3

@@ -1,0 +1,244 @@
+"""What is measured of the cloud, against the emulator of Vertex AI and a registry on loopback."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import random
+import shlex
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import partial
+
+from attrs import frozen
+
+from tests.bench.measure import Measure, Sample
+from tests.bench.workshop import REPOSITORY, SCRIPT, BenchError, Project, Workshop
+from tests.integration.registries import Proxy, Registry
+
+TOOLS = ("podman", "buildah", "mmdebstrap", "skopeo", "docker-registry")
+
+
+# --- the service and the registry ---
+
+
+@contextmanager
+def _emulator(shop: Workshop, latency: float = 0.0) -> Iterator[Mapping[str, str]]:
+    """The variables of an emulator whose jobs stay queued, and whose answers take `latency` seconds longer."""
+    faults = shop.folder / "faults.toml"
+    faults.write_text(f"latency = {latency}\n")
+    place = shop.folder / "emulator"
+    argv = (*shop.command, "dev", "vertex-emulator", "--jobs", "0", "--folder", str(place), "--faults", str(faults))
+    child = subprocess.Popen(
+        argv, env=shop.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        assert child.stdout and child.stderr
+        told = child.stderr.readline()
+        if "is ready" not in told:
+            raise BenchError(f"{shlex.join(argv)} did not start\n{told}{child.stderr.read()}")
+        # More than that it does not print: five or six lines, one for each variable.
+        os.set_blocking(child.stdout.fileno(), False)
+        lines = (shlex.split(line.removeprefix("export "))[0] for line in child.stdout)
+        yield dict(line.split("=", 1) for line in lines)
+    finally:
+        child.terminate()
+        child.communicate()
+
+
+@contextmanager
+def _registry(shop: Workshop) -> Iterator[Registry]:
+    folder = shop.folder / "registry"
+    folder.mkdir()
+    started = Registry(folder)
+    try:
+        yield started
+    finally:
+        started.stop()
+
+
+# --- hundreds of jobs ---
+
+JOBS = 500
+AFTER_EACH_OTHER = 25  # which take so many seconds that the rest need not be waited for
+LATENCY = 0.1
+
+
+@contextmanager
+def _submit(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    image = f"127.0.0.1:9/bench@sha256:{'0' * 64}"
+    with _emulator(shop, LATENCY) as variables:
+        env = {**variables, "PYTHONPATH": str(REPOSITORY)}
+
+        def seconds(how: str, count: int) -> float:
+            took = shop.timed((sys.executable, "-m", "tests.bench.submitter", how, image, str(count)), env=env)
+            return float(took.out.splitlines()[-1])
+
+        seconds("beside", 1)
+        yield (
+            lambda: seconds("beside", JOBS),
+            lambda: seconds("after", AFTER_EACH_OTHER) * JOBS / AFTER_EACH_OTHER,
+        )
+
+
+# --- an edit ---
+
+# As little as it takes; google.cloud.aiplatform above it takes twice as long to import.
+_BY_HAND = """\
+import sys
+from google.cloud import aiplatform_v1
+host, project, region, image = sys.argv[1:]
+client = aiplatform_v1.JobServiceClient(client_options={"api_endpoint": host})
+pool = {"machine_spec": {"machine_type": "n1-standard-8"}, "replica_count": 1, "container_spec": {"image_uri": image}}
+job = {"display_name": "bench", "job_spec": {"worker_pool_specs": [pool]}}
+print(client.create_custom_job(parent=f"projects/{project}/locations/{region}", custom_job=job).name)
+"""
+
+
+def _code(seed: int, size: int) -> str:
+    """Text of about `size` bytes that gzip makes of what it makes of code: a quarter."""
+    chance = random.Random(seed)
+    names = ["".join(chance.choices("abcdefghijklmnop_", k=chance.randrange(3, 9))) for _ in range(300)]
+    lines = (
+        f"{chance.choice(names)} = {chance.choice(names)}({chance.choice(names)}, {chance.random():.3f})\n"
+        for _ in itertools.count()
+    )
+    text = ""
+    while len(text) < size:
+        text += next(lines)
+    return text
+
+
+def _files() -> dict[str, str | bytes]:
+    """What a project may hold: 5.6 MB in 200 files, and 0.6 MB of code that is worked on."""
+    still = {f"package/part{number:03}.py": _code(number, 28_000) for number in range(200)}
+    worked_on = {f"trainer/part{number:02}.py": _code(1000 + number, 30_000) for number in range(20)}
+    return {**still, **worked_on, SCRIPT: "from trainer import model\n", "trainer/model.py": "RATE = 0\n"}
+
+
+def _edit(project: Project, number: int) -> None:
+    project.write("trainer/model.py", f"RATE = {number}\n")
+
+
+@frozen(kw_only=True)
+class _Sent:
+    """A project whose image goes to a repository, by `ocicaliban cloud`."""
+
+    project: Project
+    to: str
+    variables: Mapping[str, str]
+
+    def submit(self) -> float:
+        """The seconds until its one job is submitted."""
+        argv = (*self.project.workshop.command, "cloud", "--to", self.to, "--tls-verify=false", SCRIPT)
+        return self.project.workshop.timed(argv, self.project.folder, self.variables).wall
+
+
+@contextmanager
+def _edited(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    numbers = itertools.count(1)
+
+    def edited(project: Project, submit: Callable[[], float]) -> float:
+        _edit(project, next(numbers))
+        return submit()
+
+    with _registry(shop) as registry, _emulator(shop) as variables:
+        mine = _Sent(project=shop.project("cloud", _files()), to=f"{registry.host}/mine", variables=variables)
+        mine.submit()
+        shop.made(mine.project.images("cloud"))
+        theirs = shop.project("cloud-plain", _files())
+        containerfile = shop.folder / "cloud.Containerfile"
+        containerfile.write_text(theirs.containerfile("cloud"))
+        script, told = shop.folder / "by_hand.py", shop.folder / "digest"
+        script.write_text(_BY_HAND)
+        host = variables["CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"].removeprefix("https://").rstrip("/")
+
+        def by_hand() -> float:
+            tag = f"localhost/{shop.folder.name}-cloud:{next(numbers)}".lower()
+            build = ("buildah", "build", "--layers", "--pull=never", "--tag", tag, "--file", str(containerfile), ".")
+            push = ("buildah", "push", "--tls-verify=false", "--digestfile", str(told), tag)
+            shop.made([tag])
+            took = shop.timed(build, theirs.folder).wall
+            took += shop.timed((*push, f"docker://{registry.host}/theirs:latest")).wall
+            image = f"{registry.host}/theirs@{told.read_text().strip()}"
+            words = (sys.executable, str(script), host, variables["GOOGLE_CLOUD_PROJECT"], "us-central1", image)
+            return took + shop.timed(words, env=variables).wall
+
+        by_hand()
+        yield partial(edited, mine.project, mine.submit), partial(edited, theirs, by_hand)
+
+
+@contextmanager
+def _pushed(shop: Workshop) -> Iterator[Sequence[Sample]]:
+    numbers = itertools.count(1)
+    with _registry(shop) as registry, _emulator(shop) as variables:
+        proxy = Proxy(registry.host)
+        mine = _Sent(project=shop.project("push", _files()), to=f"{proxy.host}/mine", variables=variables)
+        layers: dict[str, int] = {}
+        new: list[int] = []
+
+        def submit() -> None:
+            """After it `new` are the sizes of the layers, compressed, that the registry had not."""
+            mine.submit()
+            now = _layers(registry.host)
+            new[:] = [size for digest, size in now.items() if digest not in layers]
+            layers.update(now)
+
+        def sent() -> float:
+            _edit(mine.project, next(numbers))
+            proxy.forget()
+            submit()
+            if len(new) != 1 or not 100_000 < new[0] < 400_000:  # that of the folder trainer
+                raise BenchError(f"after an edit of one file, these layers were new: {new}")
+            return float(proxy.sent)
+
+        try:
+            submit()
+            shop.made(mine.project.images("cloud"))
+            yield sent, lambda: float(new[0])
+        finally:
+            proxy.stop()
+
+
+def _layers(host: str) -> dict[str, int]:
+    """The layers of the image that was pushed last, as the registry describes it: their sizes by digest."""
+    accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
+    asked = urllib.request.Request(f"http://{host}/v2/mine/manifests/latest", headers=accept)
+    with urllib.request.urlopen(asked, timeout=10) as answer:
+        return {layer["digest"]: layer["size"] for layer in json.load(answer)["layers"]}
+
+
+MEASURES: tuple[Measure[Workshop], ...] = (
+    Measure(
+        name="submit",
+        what=f"{JOBS} jobs to a service that takes 0.1 s for each answer: `cloud`, against one after the other "
+        f"({AFTER_EACH_OTHER} of them, the rest reckoned)",
+        limit=0.05,
+        unit="times",
+        runs=5,
+        prepare=_submit,
+    ),
+    Measure(
+        name="cloud-edited",
+        what="one file edited: `cloud`, against `buildah build`, `buildah push` and a script of six lines that submits",
+        limit=0.5,
+        unit="times",
+        runs=7,
+        prepare=_edited,
+        needs=TOOLS,
+    ),
+    Measure(
+        name="push-bytes",
+        what="one file edited: what `cloud` sends to the registry, against the layer of the source, compressed",
+        limit=1.2,
+        unit="times",
+        of="bytes",
+        runs=3,
+        prepare=_pushed,
+        needs=TOOLS,
+    ),
+)

@@ -1,0 +1,579 @@
+"""The command cloud and what comes after it, as users call them: against the emulator, a registry and podman."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import getpass
+import json
+import os
+import platform
+import random
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import frozen
+
+from ocicaliban import history, vertex
+from ocicaliban.emulator.faults import Faults
+from ocicaliban.emulator.server import Emulator
+from ocicaliban.model import JobSpec, Submission
+from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
+from tests.integration.registries import Proxy
+from tests.integration.test_vertex import Make, emulator, image, made, registry
+
+__all__ = ["emulator", "image", "registry"]
+
+TRAIN = """\
+import argparse, os, sys
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", default="0")
+parser.add_argument("--fail", default="0")
+given = parser.parse_args()
+print("version 1 learns at", given.lr)
+if os.path.isdir("/out"):
+    with open("/out/told", "w") as file:
+        file.write(" ".join([os.environ["OCICALIBAN_JOB"], os.environ["OCICALIBAN_GROUP"], *sys.argv[1:]]))
+sys.exit(int(given.fail))
+"""
+NO_GOOGLE = "import sys\nfor name in ('google.auth', 'google.cloud.aiplatform_v1', 'grpc'): sys.modules[name] = None\n"
+OPEN = "--tls-verify=false"
+
+
+@frozen(kw_only=True)
+class World:
+    """A project with a history of its own, and a registry that tells what it was sent."""
+
+    folder: Path
+    env: Mapping[str, str]
+    proxy: Proxy
+
+    @property
+    def to(self) -> tuple[str, ...]:
+        return "--to", f"{self.proxy.host}/me/digits", OPEN
+
+    def call(self, *args: str, env: Mapping[str, str] | None = None) -> Done:
+        return call(self.folder, *args, env={**self.env, **(env or {})})
+
+    def ok(self, *args: str, env: Mapping[str, str] | None = None) -> Done:
+        return ok(self.folder, *args, env={**self.env, **(env or {})})
+
+    def refused(self, *args: str, env: Mapping[str, str] | None = None) -> str:
+        """What is said of a command line that cannot be, when nothing was done."""
+        done = self.call(*args, env=env)
+        assert done.returncode in (1, 2) and not done.stdout, done.stderr
+        assert "Traceback" not in done.stderr and "error: " in done.stderr and " hint: " in done.stderr
+        assert not re.search("building|bootstrapping|pushing|submitted", done.stderr), done.stderr
+        assert not self.proxy.sent
+        with history.open(self.env["OCICALIBAN_DB_URL"]) as known:
+            assert not known.submissions()
+        return done.stderr
+
+    def begun(self, *args: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            command(*args), cwd=self.folder, env=environment(self.env), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+
+    def sweep(self, points: object) -> tuple[str, ...]:
+        file = self.folder.parent / "sweep.json"
+        file.write_text(json.dumps(points))
+        return "--experiment-config", str(file)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = json.loads(self.ok("status", "--json", "--max-jobs", "0").stdout)
+        return found
+
+    def recorded(self) -> collections.Counter[str]:
+        """The statuses as they are on record, without a look at the service."""
+        with history.open(self.env["OCICALIBAN_DB_URL"]) as known:
+            return collections.Counter(job.status for job in known.jobs())
+
+    def ended(self) -> list[dict[str, Any]]:
+        """The jobs, when they have all ended."""
+        for _ in range(60):
+            jobs = self.jobs()
+            if not {"running", "queued"} & {job["status"] for job in jobs}:
+                return jobs
+            time.sleep(0.3)
+        raise AssertionError(jobs)
+
+
+def until(holds: Callable[[], object], child: subprocess.Popen[str] | None = None) -> None:
+    for _ in range(6000):
+        if holds():
+            return
+        assert child is None or child.poll() is None, child.communicate()
+        time.sleep(0.005)
+    raise AssertionError("it never came to hold")
+
+
+def killed(child: subprocess.Popen[str]) -> None:
+    child.send_signal(signal.SIGKILL)
+    child.communicate()
+
+
+@pytest.fixture(scope="module")
+def project(base_lock: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("source") / "digits"
+    return write(folder, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, "train.py": TRAIN})
+
+
+@pytest.fixture
+def world(project: Path, registry: str, tmp_path: Path) -> Iterator[World]:
+    folder = tmp_path / "digits"
+    write(folder, {path.name: path.read_text() for path in project.iterdir() if path.is_file()})
+    (tmp_path / "auth.json").write_text("{}")
+    env = {
+        "OCICALIBAN_DB_URL": f"sqlite:///{tmp_path}/history.db",
+        "XDG_STATE_HOME": str(tmp_path / "state"),
+        "XDG_CACHE_HOME": str(tmp_path / "cache"),
+        "REGISTRY_AUTH_FILE": str(tmp_path / "auth.json"),
+    }
+    proxy = Proxy(registry)
+    yield World(folder=folder, env=env, proxy=proxy)
+    proxy.stop()
+
+
+def asked(by: Emulator) -> list[Any]:
+    """The jobs as the emulator got them, in their order."""
+    return [entry.job for entry in by.ledger._entries.values()]
+
+
+def _is_logged(logs: Path, words: str) -> bool:
+    return words in [path.read_text() for path in logs.glob("*-workerpool0-0.log")]
+
+
+# --- a job, a sweep ---
+
+
+def test_an_edit_sends_its_layer_alone_though_the_image_was_pulled_into_the_same_store(
+    world: World, tmp_path: Path
+) -> None:
+    argv = ["dev", "vertex-emulator", "--folder", str(tmp_path / "process")]
+    with world.begun(*argv) as emulator_process:
+        assert emulator_process.stdout is not None
+        try:
+            lines = [emulator_process.stdout.readline().removeprefix("export ").strip() for _ in range(6)]
+            env = dict(line.split("=", 1) for line in lines)
+            sent = []
+            for version in range(1, 4):
+                (world.folder / "train.py").write_text(TRAIN.replace("version 1", f"version {version}"))
+                done = world.ok("cloud", *world.to, "train.py", "--", "--lr", "0.1", env=env)
+                assert re.search(r"job \d: https://console\.cloud\.google\.com/vertex-ai/locations/us-c", done.stderr)
+                sent.append(world.proxy.sent)
+                world.proxy.forget()
+                until(functools.partial(_is_logged, tmp_path / "process/logs", f"version {version} learns at 0.1\n"))
+            again = world.ok("cloud", *world.to, "train.py", env=env)
+            assert not world.proxy.sent and "sent 0" in again.stderr
+            done = world.ok("status", "--json", env=env)
+            assert {job["status"] for job in json.loads(done.stdout)[:3]} == {"succeeded"}
+            assert sent[0] > 1_000_000 and max(sent[1:]) < 20_000
+        finally:
+            emulator_process.send_signal(signal.SIGINT)
+
+
+def test_a_sweep_leaves_the_results_of_each_job_in_its_folder(world: World, emulator: Make, tmp_path: Path) -> None:
+    by = emulator(parallel=2)
+    sweep = world.sweep({"lr": [0.1, 0.2]})
+    caliban = ("--project_id", "rehearsal", "--machine_type", "n1-standard-4", "--xgroup", "calm-otter", "--nogpu")
+    more = (
+        *("--network", "projects/1/global/networks/n", "--service-account", "me@p.iam.gserviceaccount.com"),
+        *("--boot-disk", "200", "--spot", "--max-restarts", "0", "--timeout", "90m", "-l", "Team=Vision"),
+        *("--name", "night", "--output-dir", "gs://bucket/results/"),
+    )
+    done = world.ok("cloud", *world.to, *caliban, *more, *sweep, "train.py")
+    assert done.stdout == "calm-otter\n" and "calm-otter: submitted 2 of 2" in done.stderr
+    jobs = world.ended()
+    for job, lr in zip(jobs, (0.1, 0.2), strict=True):
+        assert job["status"] == "succeeded" and job["parameters"] == {"lr": lr}
+        assert job["out"] == f"gs://bucket/results/calm-otter/{job['key']}"
+        told = tmp_path / "gcs" / job["out"].removeprefix("gs://") / "told"
+        assert told.read_text() == f"{job['id']} calm-otter --lr {lr}"
+    one = min(asked(by), key=lambda each: str(each.labels["lr"]))
+    assert dict(one.labels) == {
+        vertex.JOB_LABEL: jobs[0]["key"], vertex.ATTEMPT_LABEL: "1", vertex.GROUP_LABEL: "calm-otter",
+        "lr": "0_1", "team": "vision",
+    }  # fmt: skip
+    assert one.display_name == f"night-{jobs[0]['key']}"
+    spec, [pool] = one.job_spec, one.job_spec.worker_pool_specs
+    assert (spec.network, spec.service_account) == ("projects/1/global/networks/n", "me@p.iam.gserviceaccount.com")
+    assert spec.scheduling.timeout.total_seconds() == 5400 and spec.scheduling.disable_retries
+    assert spec.scheduling.strategy.name == "SPOT"
+    assert (pool.machine_spec.machine_type, pool.disk_spec.boot_disk_size_gb) == ("n1-standard-4", 200)
+    assert re.search(r"/me/digits@sha256:\w{64}$", pool.container_spec.image_uri)
+
+
+def test_what_runs_an_image_that_is_there_builds_and_pushes_nothing(world: World, emulator: Make, image: str) -> None:
+    by = emulator()
+    key = os.environ["GOOGLE_APPLICATION_CREDENTIALS"]
+    gpus = ("--gpu_spec", "2xV100", "--replicas", "2", "--max-restarts", "3")
+    done = world.ok(
+        "cloud", "--image_tag", image, OPEN, *gpus, "--cloud_key", os.path.relpath(key, world.folder),
+        "--output-dir", "gs://bucket/o", "--", "echo hi",
+        env={"GOOGLE_CLOUD_PROJECT": ""},
+    )  # fmt: skip
+    assert "building" not in done.stderr and not world.proxy.asked
+    [one] = asked(by)
+    chief, rest = one.job_spec.worker_pool_specs
+    assert (chief.replica_count, rest.replica_count, chief.container_spec.image_uri) == (1, 1, image)
+    assert (chief.machine_spec.accelerator_type.name, chief.machine_spec.accelerator_count) == ("NVIDIA_TESLA_V100", 2)
+    assert one.job_spec.scheduling.restart_job_on_worker_restart
+    # The image's own entry point goes on after /out has been led to the bucket.
+    assert list(chief.container_spec.args) == ["sh", "-c", "echo hi"]
+    # What was given as a path from here holds from anywhere.
+    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+        [job] = known.jobs()
+    kept = job.submission.options
+    assert os.path.isabs(str(kept["cloud_key"])) and os.path.samefile(str(kept["cloud_key"]), key)
+    assert kept["project_id"] == "rehearsal"
+
+
+def test_no_credential_is_kept_anywhere(world: World, emulator: Make, tmp_path: Path) -> None:
+    by = emulator()
+    secret = json.loads(Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"]).read_text())["private_key"].split("\n")[1]
+    done = world.ok("cloud", *world.to, "train.py")
+    left = [path for path in tmp_path.rglob("*") if path.is_file() and path.name != "key.json"]
+    for path in left:
+        assert secret.encode() not in path.read_bytes(), path
+    assert secret not in done.stdout + done.stderr and "PRIVATE KEY" not in str(asked(by))
+    assert not any("key.json" in str(path) for path in world.folder.rglob("*"))
+    [one] = asked(by)
+    names = {each.name for each in one.job_spec.worker_pool_specs[0].container_spec.env}
+    assert names == {"OCICALIBAN_JOB", "OCICALIBAN_GROUP", "OCICALIBAN_PARAMETERS"}
+
+
+# --- never twice, never lost ---
+
+
+def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
+    world: World, emulator: Make, image: str
+) -> None:
+    by = emulator(Faults(latency=0.2))
+    chance = random.Random()
+    sweep = world.sweep({"n": list(range(60))})
+    child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
+    db = Path(world.env["OCICALIBAN_DB_URL"].removeprefix("sqlite:///"))
+    # Between the history and the first create.
+    until(lambda: db.exists() and world.recorded()["queued"], child)
+    killed(child)
+    assert world.recorded() == {"queued": 60}
+    for goal in (chance.randrange(1, 20), chance.randrange(20, 40)):
+        # The quota's refusals spread the creates out, over the time of a kill.
+        by.order.set(Faults(latency=0.05, per_minute=goal + 3, lost_every=5))
+        child = world.begun("resume", "calm-otter")
+        until(lambda goal=goal: len(made(by)) >= goal, child)  # type: ignore[misc]
+        time.sleep(chance.random() * 0.2)
+        killed(child)
+    by.order.set(Faults(latency=0.05, lost_every=9))
+    done = world.ok("resume", "calm-otter")
+    assert set(made(by).values()) == {1} and len(made(by)) == 60
+    assert world.recorded() == {"running": 60}
+    assert "60 of 60" not in done.stderr  # what had been recorded is not counted again
+    again = world.ok("resume", "calm-otter")
+    assert "all jobs of calm-otter are with Vertex AI" in again.stderr and len(asked(by)) == 60
+    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+        names = {job.key: job.last.handle for job in known.jobs() if job.last}
+    assert names == {each.labels[vertex.JOB_LABEL]: each.name for each in asked(by)}
+
+
+def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World, emulator: Make, image: str) -> None:
+    by = emulator(Faults(latency=0.1, per_minute=20))
+    sweep = world.sweep({"n": list(range(40))})
+    child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
+    until(lambda: len(made(by)) == 20, child)
+    time.sleep(0.3)
+    child.send_signal(signal.SIGINT)
+    out, said = child.communicate(timeout=60)
+    assert child.returncode == 130 and not out and "Traceback" not in said
+    assert "20 of 40 jobs were submitted; the others wait: ocicaliban resume calm-otter" in said
+    assert world.recorded() == {"running": 20, "queued": 20}
+    by.order.set(Faults())
+    world.ok("resume", "calm-otter")
+    assert set(made(by).values()) == {1} and len(made(by)) == 40 and world.recorded() == {"running": 40}
+
+
+def test_what_a_killed_process_had_submitted_is_seen_and_can_be_stopped(
+    world: World, emulator: Make, image: str
+) -> None:
+    by = emulator(Faults(latency=0.5))
+    sweep = world.sweep({"n": list(range(5))})
+    child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
+    db = Path(world.env["OCICALIBAN_DB_URL"].removeprefix("sqlite:///"))
+    until(lambda: db.exists() and world.recorded()["queued"], child)
+    by.order.set(Faults(latency=1.0, per_minute=3))
+    until(lambda: len(made(by)) == 3, child)
+    killed(child)
+    by.order.set(Faults())
+    done = world.ok("stop", "--group", "calm-otter")
+    assert len(done.stdout.splitlines()) == 5
+    assert {each.state.name for each in asked(by)} == {"JOB_STATE_CANCELLED"}
+    assert [job["status"] for job in world.jobs()] == ["stopped"] * 5
+
+
+def test_what_is_stopped_while_another_process_submits_is_not_sent(world: World, emulator: Make, image: str) -> None:
+    by = emulator(Faults(per_minute=5))
+    sweep = world.sweep({"n": list(range(30))})
+    child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
+    until(lambda: len(made(by)) == 5, child)
+    until(lambda: world.recorded()["running"] == 5, child)
+    world.ok("stop", "--group", "calm-otter")
+    _, said = child.communicate(timeout=30)
+    assert child.returncode == 0 and "25 of 30 were stopped before they were submitted" in said
+    assert len(asked(by)) == 5 and [job["status"] for job in world.jobs()] == ["stopped"] * 30
+
+
+# --- what became of them ---
+
+
+def test_hundreds_are_seen_by_a_few_lists_and_without_the_service_what_is_known_stays(
+    world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = emulator(Faults(latency=0.1))
+    sweep = world.sweep({"n": list(range(500))})
+    began = time.monotonic()
+    done = world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
+    print("500 jobs took", time.monotonic() - began)
+    assert len(asked(by)) == 500 and set(made(by).values()) == {1}
+    assert len([line for line in done.stderr.splitlines() if "submitted" in line]) == 10
+    pages: list[object] = []
+    page = by.ledger.page
+    monkeypatch.setattr(by.ledger, "page", lambda *args: (pages.append(args), page(*args))[1])
+    shown = world.ok("status").stdout
+    assert len(pages) == 5 and "running (queued)" in shown and "calm-otter: 500 running" in shown
+    by.order.set(Faults(denied=True))
+    away = world.ok("status")
+    assert away.stdout.split("\n")[-2:] == shown.split("\n")[-2:]
+    assert "note: no news of calm-otter from us-central1" in away.stderr and "PERMISSION_DENIED" in away.stderr
+
+
+def test_a_service_out_of_reach_is_noted_and_what_is_known_is_shown(world: World, emulator: Make, image: str) -> None:
+    by = emulator()
+    world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", "--", "true")
+    by.stop()
+    env = {"CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": "https://localhost:9"}
+    began = time.monotonic()
+    done = world.ok("status", env=env)
+    assert "no news of calm-otter" in done.stderr and "running" in done.stdout
+    assert time.monotonic() - began < 40  # a minute of patience is for what must be known
+
+
+def test_what_failed_is_submitted_again_and_with_what_was_edited(world: World, emulator: Make) -> None:
+    by = emulator(parallel=2)
+    sweep = world.sweep({"fail": [0, 3]})
+    world.ok("cloud", *world.to, "--group", "calm-otter", *sweep, "train.py")
+    assert [job["status"] for job in world.ended()] == ["succeeded", "failed"]
+    assert "non-zero status of 3" in world.jobs()[1]["attempts"][0]["reason"]
+    told = world.call("logs", "2")
+    assert asked(by)[1].name.rpartition("/")[2] in told.stdout + told.stderr or told.returncode == 0
+    world.ok("resubmit", "--group", "calm-otter")
+    assert [job["status"] for job in world.ended()] == ["succeeded", "failed"]
+    one = asked(by)[2]
+    assert len(asked(by)) == 3 and (one.labels["fail"], one.labels[vertex.ATTEMPT_LABEL]) == ("3", "2")
+    write(world.folder, {"train.py": TRAIN.replace("sys.exit(int(given.fail))", "")})
+    world.ok("resubmit", "--group", "calm-otter", "--rebuild")
+    assert [job["status"] for job in world.ended()] == ["succeeded", "succeeded"]
+    images = [each.job_spec.worker_pool_specs[0].container_spec.image_uri for each in asked(by)]
+    assert len(images) == 4 and len({*images[:3]}) == 1 and images[3] != images[0]
+
+
+def test_an_image_that_was_deleted_is_told_before_jobs_are_submitted_again(
+    world: World, emulator: Make, image: str
+) -> None:
+    emulator()
+    proxied = f"{world.proxy.host}/{image.partition('/')[2]}"
+    world.ok("cloud", "--image-tag", proxied, OPEN, "--group", "calm-otter", "--", "true")
+    world.ok("stop", "--group", "calm-otter")
+    world.proxy.order = lambda method, path: 404 if "/manifests/" in path else None
+    done = world.call("resubmit", "--group", "calm-otter")
+    assert done.returncode == 2 and "the image of calm-otter is not in" in done.stderr and "--rebuild" in done.stderr
+    assert world.recorded() == {"stopped": 1}
+
+
+def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) -> None:
+    write(tmp_path / "without", {"sitecustomize.py": NO_GOOGLE})
+    env = {"PYTHONPATH": f"{tmp_path / 'without'}{os.pathsep}{environment()['PYTHONPATH']}"}
+    here = Submission(group="here", user=getpass.getuser(), host=platform.node(), project=str(world.folder), mode="run")
+    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+        known.submit(here, [JobSpec()])
+    assert "queued" in world.ok("status", env=env).stdout
+    points = world.sweep({"lr": [0.1, 0.2]})
+    dry = world.ok("cloud", "--dry-run", *points, "train.py", env=env)
+    lines = dry.stdout.splitlines()
+    assert [json.loads(line)["labels"]["lr"] for line in lines if not line.startswith("#")] == ["0_1", "0_2"]
+    assert "# source-copy" in dry.stdout.replace("  ", " ") or any("source-copy" in line for line in lines)
+    # But nothing is submitted without, and nothing built or pushed in vain.
+    said = world.call("cloud", *world.to, "train.py", env=env).stderr
+    assert "pip install 'ocicaliban[vertex]'" in said and not world.proxy.sent
+
+
+# --- what cannot be ---
+
+
+@pytest.mark.parametrize(
+    ("args", "words"),
+    [
+        (("--region", "us-centra1"), "no region 'us-centra1'"),
+        (("--gpu-spec", "V100"), "for example --gpu-spec 2xV100"),
+        (("--gpu-spec", "2xV100", "--nogpu"), "exclude each other"),
+        (("--machine-type", "a2-highgpu-1g", "--gpu-spec", "2xA100"), "2 of them go with a2-highgpu-2g"),
+        (("--label", "a"), "no KEY=VALUE"),
+        (("--label", "Team=a", "--label", "team=b"), "collides with --label Team"),
+        (("--label", "ocicaliban-job=a"), "collides with the job's key"),
+        (("--timeout", "soon"), "not a length of time"),
+        (("--output-dir", "results"), "no folder in Cloud Storage"),
+        (("--tls-verify=maybe",), "neither true nor false"),
+        (("--cloud-key", "nowhere.json"), "there is no file"),
+        (("--group", "a b"), "cannot be a group's name"),
+        (("--mode", "mounted"), "mounts folders of this machine"),
+    ],
+)
+def test_what_cannot_be_is_told_at_once(world: World, args: tuple[str, ...], words: str) -> None:
+    config = CONFIG + '[modes]\nmounted = ["base", "source-mount", "entrypoint"]\n'
+    write(world.folder, {"ocicaliban.toml": config})
+    assert words in world.refused("cloud", *world.to, *args, "train.py")
+
+
+def test_a_sweep_that_is_large_by_accident_wants_a_word(world: World) -> None:
+    points = world.sweep({"a": list(range(100)), "b": list(range(100))})
+    assert "10000 jobs" in world.refused("cloud", *world.to, *points, "train.py")
+
+
+def test_too_few_replicas_are_none(world: World) -> None:
+    done = world.call("cloud", *world.to, "--replicas", "0", "train.py")
+    assert done.returncode == 2 and "--replicas" in done.stderr
+
+
+SLOW = CONFIG + '[layers.apt]\npackages = ["there-is-no-such-package"]\n'
+
+
+def no_project(world: World) -> dict[str, str]:
+    account = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
+    file = world.folder.parent / "account.json"
+    file.write_text(json.dumps(account))
+    return {"GOOGLE_APPLICATION_CREDENTIALS": str(file), "GOOGLE_CLOUD_PROJECT": ""}
+
+
+def malformed(world: World) -> dict[str, str]:
+    file = world.folder.parent / "malformed.json"
+    file.write_text("{}")
+    return {"GOOGLE_APPLICATION_CREDENTIALS": str(file)}
+
+
+def without_library(world: World) -> dict[str, str]:
+    write(world.folder.parent / "without", {"sitecustomize.py": NO_GOOGLE})
+    path = world.folder.parent / "without"
+    return {"PYTHONPATH": f"{path}{os.pathsep}{environment()['PYTHONPATH']}"}
+
+
+@pytest.mark.parametrize(
+    ("faults", "setting", "slow", "words"),
+    [
+        (Faults(denied=True), None, True, ("PERMISSION_DENIED", "roles/aiplatform.user")),
+        (Faults(denied=True), None, False, ("PERMISSION_DENIED", "roles/aiplatform.user")),
+        (Faults(), no_project, True, ("no Google Cloud project", "--project-id")),
+        (Faults(), malformed, True, ("malformed.json gives no credentials", "--cloud-key")),
+        (Faults(expired=True), None, True, ("invalid authentication credentials", "--cloud-key")),
+        (Faults(), without_library, True, ("client library", "ocicaliban[vertex]")),
+    ],
+)
+def test_what_the_service_would_refuse_is_told_before_anything_is_built_or_sent(
+    world: World,
+    emulator: Make,
+    faults: Faults,
+    setting: Callable[[World], dict[str, str]] | None,
+    slow: bool,
+    words: tuple[str, ...],
+) -> None:
+    by = emulator(faults)
+    if slow:
+        write(world.folder, {"ocicaliban.toml": SLOW})
+    else:
+        world.ok("build", "--mode", "cloud", "train.py")
+    said = world.refused("cloud", *world.to, "train.py", env=setting(world) if setting else None)
+    assert all(word in said for word in words), said
+    assert not asked(by)
+
+
+def test_an_accelerator_that_the_library_does_not_know_is_told_before_anything_is_built(
+    world: World, emulator: Make
+) -> None:
+    emulator()
+    write(world.folder, {"ocicaliban.toml": SLOW})
+    assert "does not know 'NVIDIA_X900'" in world.refused("cloud", *world.to, "--gpu-spec", "1xNVIDIA_X900", "train.py")
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(404, "there is no repository"), (403, "no permission to push to"), (None, "cannot be reached")],
+)
+def test_what_the_registry_would_refuse_is_told_before_anything_is_built(
+    world: World, emulator: Make, status: int | None, words: str
+) -> None:
+    by = emulator()
+    write(world.folder, {"ocicaliban.toml": SLOW})
+    world.proxy.order = lambda method, path: status if method == "POST" else None
+    to = world.to if status else ("--to", "127.0.0.1:9/me/digits", OPEN)
+    assert words in world.refused("cloud", *to, "train.py") and not asked(by)
+
+
+def test_an_image_that_is_not_in_the_registry_is_told(world: World, emulator: Make, image: str) -> None:
+    by = emulator()
+    name = f"{world.proxy.host}/digits"
+    for gone in (f"{name}@sha256:{'0' * 64}", f"{name}:v9", f"{world.proxy.host}/nothing"):
+        assert "the registry has no such image" in world.refused("cloud", "--image-tag", gone, OPEN, "--", "true")
+    assert "is no digest" in world.refused("cloud", "--image-tag", f"{name}@sha256:12", OPEN, "--", "true")
+    world.proxy.order = lambda method, path: 403 if "/manifests/" in path else None
+    said = world.refused("cloud", "--image-tag", f"{name}:v9", OPEN, "--", "true")
+    assert "no permission to read from" in said
+    assert not asked(by)
+
+
+def test_a_quota_of_nothing_stops_early_and_says_what_to_do(world: World, emulator: Make, image: str) -> None:
+    by = emulator(Faults(no_quota=("NVIDIA_TESLA_V100",)))
+    sweep = world.sweep({"n": list(range(200))})
+    argv = ("--image-tag", image, OPEN, "--group", "calm-otter", "--gpu-spec", "1xV100", *sweep, "--", "true")
+    done = world.call("cloud", *argv)
+    assert done.returncode == 1 and not done.stdout and not asked(by)
+    assert "exceed quota limits" in done.stderr and "iam-admin/quotas?project=rehearsal" in done.stderr
+    assert "0 of 200 jobs were submitted; the others wait: ocicaliban resume calm-otter" in done.stderr
+    by.order.set(Faults())
+    world.ok("stop", "--group", "calm-otter")
+    assert world.recorded() == {"stopped": 200}
+
+
+def test_what_the_table_contradicts_can_be_forced(world: World, emulator: Make, image: str) -> None:
+    by = emulator()
+    forced = ("--machine-type", "n1-standard-4", "--gpu-spec", "3xV100", "--force")
+    done = world.call("cloud", "--image-tag", image, OPEN, *forced, "--", "true")
+    assert "warning: " in done.stderr
+    # It is the service's to say now.
+    assert done.returncode == 1 and 'not supported for machine type "n1-standard-4"' in done.stderr and not asked(by)
+
+
+def test_a_fault_that_is_found_while_the_library_is_imported_ends_it_cleanly(world: World, emulator: Make) -> None:
+    emulator()
+    for _ in range(5):
+        done = world.call("cloud", "--to", "127.0.0.1:9/me/digits", OPEN, "train.py")
+        assert done.returncode == 1 and "cannot be reached" in done.stderr
+        assert done.stderr.rstrip().splitlines()[-1].startswith(" hint: ")
+
+
+def test_the_project_may_be_gclouds(tmp_path: Path) -> None:
+    tool = tmp_path / "gcloud"
+    tool.write_text("#!/bin/sh\necho configured-there\n")
+    tool.chmod(0o755)
+    account = {"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}
+    named = tmp_path / "account.json"
+    named.write_text(json.dumps(account))
+    env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GOOGLE_APPLICATION_CREDENTIALS": str(named)}
+    code = "from ocicaliban.targets import vertex; print(vertex.connect('', 'us-central1').project)"
+    done = subprocess.run([sys.executable, "-c", code], env=environment(env), capture_output=True, text=True)
+    assert done.stdout == "configured-there\n", done.stderr

@@ -1,0 +1,54 @@
+"""Where our files lie, and how one is replaced."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from ocicaliban import catalog, gpu, paths
+from ocicaliban.model import Project
+
+
+def test_a_relative_folder_of_settings_is_ignored_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/h")
+    for given, folder in (("/x", "/x"), ("x", "/h/.config"), ("", "/h/.config")):
+        monkeypatch.setenv("XDG_CONFIG_HOME", given)
+        assert paths.config() == Path(folder, "ocicaliban")
+        assert dict(catalog.layer_folders(Project(root=Path("/p"))))["user"] == Path(folder, "ocicaliban/layers")
+        assert gpu.spec_dirs(os.environ)[0] == Path(folder, "cdi")
+
+
+@pytest.mark.parametrize("lasting", [False, True])
+def test_a_file_is_replaced_whole(lasting: bool, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    for content in (b"old", "n\u00e9w\r\n"):
+        paths.replace(path, content, mode=0o600, lasting=lasting)
+    assert path.read_bytes() == b"n\xc3\xa9w\r\n" and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_that_cannot_be_replaced_stays_and_is_the_one_that_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "file"
+    path.write_text("old")
+    full = OSError(28, "No space left on device")
+
+    def refused(*_: object) -> None:
+        raise full
+
+    for name in ("fsync", "replace"):
+        monkeypatch.setattr(os, name, refused)
+        with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
+            paths.replace(path, "new", lasting=True)
+        assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
+    with pytest.raises(FileNotFoundError, match=r"'.*/none/file'"):
+        paths.replace(tmp_path / "none" / "file", "")
+
+
+def test_a_file_of_ours_gets_its_folder(tmp_path: Path) -> None:
+    paths.keep(tmp_path / "a" / "b", "held")
+    assert (tmp_path / "a" / "b").read_text() == "held"
