@@ -16,13 +16,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import pace, proc, vertex
+from ocicaliban import gcp, pace, proc, vertex
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.vertex import Seen
-
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
-"""gcloud's own variable for another endpoint, as a private network needs it."""
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
 _MASK = "name,labels,state,error,createTime,startTime,endTime"
@@ -35,9 +31,6 @@ _ASK_EVERY = 2.0  # seconds between two questions whether the jobs are still wan
 @frozen(kw_only=True)
 class _Library:
     jobs: ModuleType
-    auth: ModuleType
-    accounts: ModuleType
-    auth_faults: ModuleType
     faults: ModuleType
 
 
@@ -58,9 +51,6 @@ def _load(future: futures.Future[_Library]) -> None:
     try:
         loaded = _Library(
             jobs=importlib.import_module("google.cloud.aiplatform_v1"),
-            auth=importlib.import_module("google.auth"),
-            accounts=importlib.import_module("google.oauth2.service_account"),
-            auth_faults=importlib.import_module("google.auth.exceptions"),
             faults=importlib.import_module("google.api_core.exceptions"),
         )
     except ImportError as exc:
@@ -96,10 +86,7 @@ def endpoint(region: str, given: str = "", environ: Mapping[str, str] = os.envir
 
     Raises UsageError for an address without TLS, over which no credential goes.
     """
-    address = given or environ.get(_OVERRIDE, "")
-    if address.startswith("http://"):
-        raise UsageError(f"{address}: no credential is sent without TLS", f"https://..., here or in {_OVERRIDE}")
-    return address.removeprefix("https://").rstrip("/") or f"{region}-aiplatform.googleapis.com"
+    return gcp.endpoint("aiplatform", f"{region}-aiplatform.googleapis.com", given, environ)
 
 
 def connect(project: str, region: str, *, key_file: str = "", address: str = "") -> Service:
@@ -111,18 +98,7 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
     """
     host = endpoint(region, address)
     library = _library()
-    try:
-        if key_file:
-            credentials = library.accounts.Credentials.from_service_account_file(key_file, scopes=[_SCOPE])
-            own = credentials.project_id
-        else:
-            credentials, own = library.auth.default(scopes=[_SCOPE])
-    except (library.auth_faults.GoogleAuthError, ValueError, OSError) as exc:
-        where = key_file or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
-        if where:
-            hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
-            raise OcicalibanError(f"{where} gives no credentials: {_first_line(exc)}", hint) from exc
-        raise OcicalibanError("there are no Google credentials", pace.LOG_IN) from exc
+    credentials, own = gcp.credentials(key_file)
     chosen = project or own or _configured_project()
     if not chosen:
         hint = "--project-id PROJECT, or GOOGLE_CLOUD_PROJECT, or: gcloud config set project PROJECT"
@@ -137,12 +113,6 @@ def _configured_project() -> str:
         return proc.output(("gcloud", "config", "get-value", "project")).strip()
     except OcicalibanError:
         return ""  # it is not installed
-
-
-def _first_line(exc: Exception) -> str:
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror
-    return (str(exc.args[0] if exc.args else exc).splitlines() or [type(exc).__name__])[0]
 
 
 @frozen(kw_only=True)
