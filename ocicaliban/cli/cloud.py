@@ -143,4 +143,5 @@ def _ask(points: Sweep | None, yes: bool) -> None:
         return
     if not sys.stdin.isatty():
         raise UsageError(f"{count} jobs are many", "--yes, if you mean it")
-    typer.confirm(f"submit {count} jobs?", abort=True, err=True)
+    if not typer.confirm(f"submit {count} jobs?", err=True):
+        raise typer.Exit(1)

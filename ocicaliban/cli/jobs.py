@@ -88,13 +88,13 @@ def _lines(known: History, jobs: Sequence[Job], group: str, user: str) -> list[s
     unattended = attend.unattended(jobs)
     lines = listing.aligned([listing.HEADINGS, *listing.rows(jobs, time.time())])
     shown = {job.submission.group for job in jobs}
-    lines.append("")
+    below = []
     for each in reversed(known.groups(user=user)):
         if each.name in shown and (group or sum(each.counts.values()) > 1):  # the only job of a group says it itself
-            lines.append(f"{each.name}: {listing.counted(each.counts)}")
+            below.append(f"{each.name}: {listing.counted(each.counts)}")
     for name in sorted({job.submission.group for job in jobs if job.submission.id in unattended}):
-        lines.append(f"nobody runs what is queued of {name}: ocicaliban resume {name}")
-    return lines
+        below.append(f"nobody runs what is queued of {name}: ocicaliban resume {name}")
+    return [*lines, "", *below] if below else lines
 
 
 def _watch(known: History, group: str, user: str, newest: int) -> None:

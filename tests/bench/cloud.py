@@ -87,15 +87,15 @@ def _submit(shop: Workshop) -> Iterator[Sequence[Sample]]:
 
 # --- an edit ---
 
-# As little as it takes; google.cloud.aiplatform above it takes twice as long to import.
+# As Google's documentation has it. `google.cloud.aiplatform_v1` alone, which ocicaliban takes, is imported in half the
+# time, by whoever knows of it.
 _BY_HAND = """\
 import sys
-from google.cloud import aiplatform_v1
-host, project, region, image = sys.argv[1:]
-client = aiplatform_v1.JobServiceClient(client_options={"api_endpoint": host})
+from google.cloud import aiplatform
+project, region, endpoint, image = sys.argv[1:]
+aiplatform.init(project=project, location=region, api_endpoint=endpoint, staging_bucket="gs://bench")
 pool = {"machine_spec": {"machine_type": "n1-standard-8"}, "replica_count": 1, "container_spec": {"image_uri": image}}
-job = {"display_name": "bench", "job_spec": {"worker_pool_specs": [pool]}}
-print(client.create_custom_job(parent=f"projects/{project}/locations/{region}", custom_job=job).name)
+aiplatform.CustomJob(display_name="bench", worker_pool_specs=[pool]).submit()
 """
 
 
@@ -158,14 +158,14 @@ def _edited(shop: Workshop) -> Iterator[Sequence[Sample]]:
         host = variables["CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"].removeprefix("https://").rstrip("/")
 
         def by_hand() -> float:
-            tag = f"localhost/{shop.folder.name}-cloud:{next(numbers)}".lower()
+            tag = shop.tag("cloud", next(numbers))
             build = ("buildah", "build", "--layers", "--pull=never", "--tag", tag, "--file", str(containerfile), ".")
             push = ("buildah", "push", "--tls-verify=false", "--digestfile", str(told), tag)
             shop.made([tag])
             took = shop.timed(build, theirs.folder).wall
             took += shop.timed((*push, f"docker://{registry.host}/theirs:latest")).wall
             image = f"{registry.host}/theirs@{told.read_text().strip()}"
-            words = (sys.executable, str(script), host, variables["GOOGLE_CLOUD_PROJECT"], "us-central1", image)
+            words = (sys.executable, str(script), variables["GOOGLE_CLOUD_PROJECT"], "us-central1", host, image)
             return took + shop.timed(words, env=variables).wall
 
         by_hand()
@@ -224,7 +224,7 @@ MEASURES: tuple[Measure[Workshop], ...] = (
     ),
     Measure(
         name="cloud-edited",
-        what="one file edited: `cloud`, against `buildah build`, `buildah push` and a script of six lines that submits",
+        what="one file edited: `cloud`, against `buildah build`, `buildah push` and Google's library",
         limit=0.5,
         unit="times",
         runs=7,

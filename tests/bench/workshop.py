@@ -134,6 +134,11 @@ class Workshop:
             project.write(path, content)
         return project
 
+    def tag(self, name: str, number: int) -> str:
+        """A name for an image made here without ocicaliban."""
+        own = self.folder.name.lower().replace("_", "")  # which may stand at no end of a part
+        return f"localhost/{own}-{name}:{number}"
+
     def _images(self) -> frozenset[str]:
         words = ("podman", "images", "--all", "--format", "{{.Repository}}:{{.Tag}}")
         return frozenset(self.timed(words).out.split())
@@ -210,7 +215,7 @@ class Containerfile:
     def run(self) -> float:
         """The seconds of `buildah build --layers` and `podman run`; the image is called `tag`, another every time."""
         self._count += 1
-        self.tag = f"localhost/{self.project.workshop.folder.name}-{self.project.folder.name}:{self._count}".lower()
+        self.tag = self.project.workshop.tag(self.project.folder.name, self._count)
         build = ("buildah", "build", "--layers", "--pull=never", "--network", "host", *self._flags)
         build = (*build, "--tag", self.tag, "--file", str(self._file), ".")
         podman = self.project.podman_run(self.tag)

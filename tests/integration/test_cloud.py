@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pexpect
 import pytest
 from attrs import frozen
 
@@ -408,7 +409,9 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
     dry = world.ok("cloud", "--dry-run", *points, "train.py", env=env)
     lines = dry.stdout.splitlines()
     assert [json.loads(line)["labels"]["lr"] for line in lines if not line.startswith("#")] == ["0_1", "0_2"]
-    assert "# source-copy" in dry.stdout.replace("  ", " ") or any("source-copy" in line for line in lines)
+    assert any("source-copy" in line for line in lines if line.startswith("#"))
+    tpu = world.ok("cloud", "--dry-run", "--tpu_spec", "8xV3", "train.py", env=env).stdout.splitlines()[-1]
+    assert json.loads(tpu)["job_spec"]["worker_pool_specs"][0]["machine_spec"]["accelerator_type"] == "TPU_V3"
     # But nothing is submitted without, and nothing built or pushed in vain.
     said = world.call("cloud", *world.to, "train.py", env=env).stderr
     assert "pip install 'ocicaliban[vertex]'" in said and not world.proxy.sent
@@ -443,7 +446,15 @@ def test_what_cannot_be_is_told_at_once(world: World, args: tuple[str, ...], wor
 
 def test_a_sweep_that_is_large_by_accident_wants_a_word(world: World) -> None:
     points = world.sweep({"a": list(range(100)), "b": list(range(100))})
-    assert "10000 jobs" in world.refused("cloud", *world.to, *points, "train.py")
+    argv = ("cloud", *world.to, *points, "train.py")
+    assert "10000 jobs" in world.refused(*argv)
+    words = command(*argv)
+    terminal = pexpect.spawn(words[0], words[1:], cwd=str(world.folder), env=environment(world.env), timeout=60)  # type: ignore[arg-type]
+    terminal.expect_exact("submit 10000 jobs?")
+    terminal.sendline("n")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert terminal.exitstatus == 1 and not world.proxy.asked
 
 
 def test_too_few_replicas_are_none(world: World) -> None:
