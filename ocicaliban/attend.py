@@ -135,35 +135,30 @@ def unattended(jobs: Iterable[Job]) -> frozenset[int]:
     return frozenset(one.id for one in waiting.values() if _left(one))
 
 
-def log(job: Job, attempt: Attempt, goes_on: Callable[[], bool]) -> Iterator[bytes]:
+def log(job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None = None) -> Iterator[bytes]:
     """What the job wrote in that attempt, and as long as it `goes_on` what it writes.
 
-    Raises UsageError where that is not kept here.
+    Raises UsageError where that is not kept here, and OcicalibanError where the cloud does not give it.
     """
     if job.submission.target == "vertex":
-        raise _log_in_cloud(job, attempt)
+        from ocicaliban import cloudlogs
+
+        return cloudlogs.read(job, attempt, goes_on)
     if not _here(job.submission):
         raise UsageError(f"job {job.id} was run on {job.submission.host}", "its log is there")
     if not attempt.log:
         raise UsageError(
             f"what job {job.id} wrote went to the terminal that it was started from", "jobs of a sweep have a log each"
         )
-    asked, answer = 0.0, True
+    asked, answer = 0.0, goes_on is not None
 
     def ended() -> bool:
         nonlocal asked, answer
-        if answer and time.monotonic() - asked > _EVERY:
+        if goes_on and answer and time.monotonic() - asked > _EVERY:
             asked, answer = time.monotonic(), goes_on()
         return not answer
 
     return logs.follow(attempt.log, ended)
-
-
-def _log_in_cloud(job: Job, attempt: Attempt) -> UsageError:
-    from ocicaliban import vertex
-
-    where = f"{vertex.log_command(attempt.handle)}, or {vertex.console(attempt.handle)}"
-    return UsageError(f"the log of job {job.id} is in the cloud", where)
 
 
 def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Iterator[Job]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -69,20 +70,41 @@ def submit(
         if left_out:
             say(f"note: no room among the labels for {', '.join(sorted(left_out))}; the jobs have them all the same")
 
-        def taken(request: Request, name: str) -> None:
-            job = waiting[request.key]
-            out = vertex.output_folder(options.output, made.group, job.key)
-            if known.begin(job.id, out=out, started=time.time(), named=name) is None:
-                [now] = known.jobs(ids=(job.id,))
-                if now.status == "stopped":  # when it was on its way
-                    at.cancel((name,))
-                    return
-            accepted(job, name)
+        news: list[tuple[Job, str]] = []
+        late: set[str] = set()
+
+        @contextlib.contextmanager
+        def recorded() -> Iterator[None]:
+            """Whatever is told meanwhile is on record when it ends; else it stays among the news, for the next time."""
+            yield
+            with known.together():
+                for job, name in news:
+                    out = vertex.output_folder(options.output, made.group, job.key)
+                    if known.begin(job.id, out=out, started=time.time(), named=name) is None:
+                        [now] = known.jobs(ids=(job.id,))
+                        if now.status == "stopped":  # when it was on its way
+                            late.add(name)
+            told = [each for each in news if each[1] not in late]
+            news.clear()
+            for job, name in told:
+                accepted(job, name)
 
         def stopped() -> frozenset[str]:
             return frozenset(job.key for job in known.jobs(submission=made.id, statuses=("stopped",)))
 
-        at.submit(requests, made.group, taken, settle=settle, withdrawn=stopped, say=say)
+        try:
+            at.submit(
+                requests,
+                made.group,
+                lambda request, name: news.append((waiting[request.key], name)),
+                settle=settle,
+                withdrawn=stopped,
+                together=recorded,
+                say=say,
+            )
+        finally:
+            if late:
+                at.cancel(tuple(late))
 
 
 def catch_up(known: History, jobs: Iterable[Job], say: Callable[[str], None]) -> None:

@@ -41,8 +41,10 @@ def vertex_emulator(
     Prints the environment variables to set in the shell that shall use it. Jobs run with podman. docs/vertex.md tells
     what the real service does otherwise.
     """
+    import os
     import shlex
     import signal
+    import stat
     import threading
 
     from ocicaliban import paths
@@ -79,6 +81,8 @@ def vertex_emulator(
     with emulator:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, lambda *_: over.set())
+        if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
+            os.fchmod(sys.stdout.fileno(), 0o600)  # the storage's address has a secret in it
         for name, value in emulator.environment().items():
             print(f"export {name}={shlex.quote(value)}")
         sys.stdout.flush()

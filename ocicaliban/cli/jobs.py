@@ -151,7 +151,7 @@ def logs(
             raise UsageError(f"job {job} has no attempt {attempt}", f"there are: {', '.join(map(str, tried))}")
         chosen = tried[attempt] if attempt else found.attempts[-1]
         empty = True
-        for block in attend.log(found, chosen, goes_on if follow else lambda: False):
+        for block in attend.log(found, chosen, goes_on if follow else None):
             empty = empty and not block
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()

@@ -32,6 +32,8 @@ class Faults:
     """What the client sees of a lost answer: UNAVAILABLE, as of a dropped connection, or nothing until its deadline."""
     lost_late: float = 0.0
     """So long after its answer was lost such a create is carried out."""
+    logs_late: float = 0.0
+    """So long after a replica wrote it an entry is in the lists of its log."""
     denied: bool = False
     """All requests are PERMISSION_DENIED."""
     expired: bool = False

@@ -1,4 +1,4 @@
-"""The filter of ListCustomJobs, as its reference describes it: a text becomes a test of a job (pure)."""
+"""Filters of ListCustomJobs and ListLogEntries, as their references have them: a text becomes a test (pure)."""
 
 from __future__ import annotations
 
@@ -6,10 +6,39 @@ import fnmatch
 import re
 from collections.abc import Callable, Mapping
 
+from attrs import frozen
+
 Fields = Mapping[str, str]
-"""What a filter can ask of a job: `display_name`, `state`, `create_time` (RFC 3339, in UTC), `labels.KEY` of each."""
+"""What a filter can ask of a thing, by name."""
 
 Test = Callable[[Fields], bool]
+
+
+@frozen(kw_only=True)
+class Kind:
+    """What filters of one kind of things can ask for: fields by name, `labels.KEY` below a prefix, and one time.
+
+    Times are compared as texts: RFC 3339, in UTC, all with as many digits.
+    """
+
+    things: str
+    fields: frozenset[str]
+    labels: str
+    time: str
+
+
+JOBS = Kind(
+    things="custom jobs",
+    fields=frozenset({"display_name", "state", "create_time"}),
+    labels="labels.",
+    time="create_time",
+)
+ENTRIES = Kind(
+    things="log entries",
+    fields=frozenset({"resource.type", "timestamp"}),
+    labels="resource.labels.",
+    time="timestamp",
+)
 
 _TOKEN = re.compile(
     r"""\s*(?: (?P<mark>[()])
@@ -24,8 +53,8 @@ class FilterError(Exception):
     """The filter is none; the message says why."""
 
 
-def parse(text: str) -> Test:
-    """The test that a filter means; an empty one lets every job through. Raises FilterError."""
+def parse(text: str, kind: Kind = JOBS) -> Test:
+    """The test that a filter means; an empty one lets everything through. Raises FilterError."""
     if not text.strip():
         return lambda _: True
     tokens: list[tuple[str, str]] = []
@@ -36,7 +65,7 @@ def parse(text: str) -> Test:
             raise FilterError(f"cannot parse the filter at {text[at:]!r}")
         tokens.append((str(match.lastgroup), match[str(match.lastgroup)]))
         at = match.end()
-    reader = _Reader(tokens)
+    reader = _Reader(tokens, kind)
     test = reader.either()
     if reader.peek() is not None:
         raise FilterError(f"unexpected {reader.peek()!r} in the filter")
@@ -44,8 +73,9 @@ def parse(text: str) -> Test:
 
 
 class _Reader:
-    def __init__(self, tokens: list[tuple[str, str]]) -> None:
+    def __init__(self, tokens: list[tuple[str, str]], kind: Kind) -> None:
         self._tokens = tokens
+        self._kind = kind
         self._at = 0
 
     def peek(self) -> str | None:
@@ -88,17 +118,17 @@ class _Reader:
                 raise FilterError("a parenthesis is not closed in the filter")
             return inner
         name = self._next("word")
-        if name not in ("display_name", "state", "create_time") and not name.startswith("labels."):
-            raise FilterError(f"{name!r} is no field that a filter of custom jobs takes")
-        return _comparison(name, self._next("op"), self._next("word", "quoted"))
+        if name not in self._kind.fields and not name.startswith(self._kind.labels):
+            raise FilterError(f"{name!r} is no field that a filter of {self._kind.things} takes")
+        return _comparison(self._kind, name, self._next("op"), self._next("word", "quoted"))
 
 
-def _comparison(name: str, op: str, value: str) -> Test:
+def _comparison(kind: Kind, name: str, op: str, value: str) -> Test:
     if op == ":":
         return lambda job: name in job and fnmatch.fnmatchcase(job[name], value)
     if op in ("=", "!="):
         return lambda job: (job.get(name) == value) is (op == "=")
-    if name != "create_time":
+    if name != kind.time:
         raise FilterError(f"{op!r} is not for {name}")
     tests: dict[str, Callable[[str], bool]] = {
         "<": lambda at: at < value,

@@ -1,17 +1,22 @@
-"""What a client needs to believe the emulator: a certificate for localhost, and the key of an account that is none."""
+"""Who is who: a certificate by which a client believes the emulator, and an account that exists nowhere for clients."""
 
 from __future__ import annotations
 
+import base64
 import datetime
+import hmac
 import ipaddress
 import json
 import os
+import secrets
+import time
 from pathlib import Path
 
 from attrs import frozen
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
 
@@ -53,29 +58,68 @@ def certificate(folder: Path) -> Identity:
     return Identity(key=_pem(key), certificate=public, trusted=trusted)
 
 
-def key_file(folder: Path, project: str, token_uri: str) -> Path:
-    """A service account's key in Google's format, of an account that exists nowhere; readable by the user alone.
+class Account:
+    """A service account that exists nowhere, and who can prove to be it: nobody who cannot read its key file.
 
-    A library that wants an access token for it asks `token_uri`, which is the emulator's: nothing leaves the machine.
+    Its key and its access token are made anew each time.
     """
-    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    account = f"rehearsal@{project}.iam.gserviceaccount.com"
-    data = {
-        "type": "service_account",
-        "project_id": project,
-        "private_key_id": os.urandom(20).hex(),
-        "private_key": _pem(key).decode(),
-        "client_email": account,
-        "client_id": "0",
-        "auth_uri": token_uri,
-        "token_uri": token_uri,
-        "universe_domain": "googleapis.com",
-    }
-    path = folder / "key.json"
-    path.unlink(missing_ok=True)
-    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
-        json.dump(data, file, indent=1)
-    return path
+
+    def __init__(self, project: str) -> None:
+        self._project = project
+        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._token = secrets.token_urlsafe(32)
+
+    def key_file(self, folder: Path, token_uri: str) -> Path:
+        """The account's key in Google's format, in a new file in `folder`, readable by the user alone.
+
+        A library that wants an access token for it asks `token_uri`, which is the emulator's: nothing leaves the
+        machine.
+        """
+        data = {
+            "type": "service_account",
+            "project_id": self._project,
+            "private_key_id": os.urandom(20).hex(),
+            "private_key": _pem(self._key).decode(),
+            "client_email": f"rehearsal@{self._project}.iam.gserviceaccount.com",
+            "client_id": "0",
+            "auth_uri": token_uri,
+            "token_uri": token_uri,
+            "universe_domain": "googleapis.com",
+        }
+        path = folder / "key.json"
+        path.unlink(missing_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+            json.dump(data, file, indent=1)
+        return path
+
+    def token(self, assertion: str) -> str:
+        """The access token, for an assertion that the account's key has signed (RFC 7523); "" for any other."""
+        return self._token if self._signed(assertion) else ""
+
+    def knows(self, authorization: str) -> bool:
+        """Whether that header has the access token, or what Google's libraries send in its place: a token of their own,
+        signed by the account's key (https://google.aip.dev/auth/4111)."""
+        scheme, _, token = authorization.partition(" ")
+        return scheme == "Bearer" and (same(token, self._token) or self._signed(token))
+
+    def _signed(self, token: str) -> bool:
+        """Whether the account's key has signed this JSON web token, and its time is not over."""
+        signed, _, signature = token.rpartition(".")
+        try:
+            self._key.public_key().verify(_decoded(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+        except (InvalidSignature, ValueError):
+            return False
+        # From here on it is the work of somebody who has the key.
+        return bool(json.loads(_decoded(signed.partition(".")[2]))["exp"] > time.time())
+
+
+def same(one: str, other: str) -> bool:
+    """Whether two texts are the same, by which no time tells how far they are."""
+    return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
+
+
+def _decoded(part: str) -> bytes:
+    return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 
 def _pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:

@@ -23,6 +23,7 @@ from google.rpc import code_pb2
 from ocicaliban import gpu, paths, podman, proc, session
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.filters import Fields, Test
+from ocicaliban.emulator.logs import Book
 from ocicaliban.errors import OcicalibanError
 
 LARGEST_PAGE = 100
@@ -255,7 +256,14 @@ class Runner:
     """Runs the jobs of a ledger, so many at once; those of `registries` and on loopback are pulled without TLS."""
 
     def __init__(
-        self, ledger: Ledger, order: Order, gcs: Path, logs: Path, parallel: int, registries: tuple[str, ...] = ()
+        self,
+        ledger: Ledger,
+        order: Order,
+        gcs: Path,
+        logs: Path,
+        parallel: int,
+        registries: tuple[str, ...] = (),
+        book: Book | None = None,
     ) -> None:
         if parallel:
             proc.tool("podman")
@@ -263,6 +271,7 @@ class Runner:
         self._order = order
         self._gcs = gcs
         self._logs = logs
+        self._book = book or Book()
         self._registries = registries
         self._waiting: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._gpus = _Gpus() if parallel else None
@@ -298,6 +307,8 @@ class Runner:
             if not self._ledger.move(entry, JobState.JOB_STATE_PENDING):
                 continue
             failure = self._run(entry)
+            if failure is not None:
+                self._book.write(entry.id, "service", failure.message)
             if entry.cancelled.is_set():
                 self._ledger.move(entry, JobState.JOB_STATE_CANCELLED)
             elif failure is None:
@@ -314,7 +325,7 @@ class Runner:
             return None
         again = True
         while again:
-            run = _Run(entry, self._order, self._gpus, self._gcs, self._logs, self._stopping)
+            run = _Run(entry, self._order, self._gpus, self._gcs, self._logs, self._stopping, self._book)
             self._ledger.move(entry, JobState.JOB_STATE_RUNNING)
             run.go()
             # All replicas again when one was restarted: only where the job asks for it.
@@ -340,7 +351,14 @@ class _Run:
     """One run of all replicas of a job."""
 
     def __init__(
-        self, entry: Entry, order: Order, gpus: _Gpus | None, gcs: Path, logs: Path, stopping: threading.Event
+        self,
+        entry: Entry,
+        order: Order,
+        gpus: _Gpus | None,
+        gcs: Path,
+        logs: Path,
+        stopping: threading.Event,
+        book: Book,
     ) -> None:
         self.failure: Failure | None = None
         self.start_over = False
@@ -351,6 +369,7 @@ class _Run:
         self._gcs = gcs
         self._logs = logs
         self._stopping = stopping
+        self._book = book
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._succeeded = 0
@@ -412,7 +431,8 @@ class _Run:
 
         def run() -> None:
             try:
-                codes.append(proc.logged(argv, log))
+                with self._book.follows(self._entry.id, one.name, log):
+                    codes.append(proc.logged(argv, log))
             finally:
                 ended.set()
 

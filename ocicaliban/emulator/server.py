@@ -1,13 +1,15 @@
-"""The emulator's server: JobService over gRPC with TLS, Cloud Storage, and its made-up account's token endpoint."""
+"""The emulator's server: JobService and Cloud Logging over gRPC with TLS, Cloud Storage, and access tokens."""
 
 from __future__ import annotations
 
+import functools
 import http.server
 import json
 import re
 import threading
 import time
-from collections.abc import Callable, Sequence
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,14 +23,22 @@ from ocicaliban import vertex
 from ocicaliban.emulator import filters, identity
 from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.jobs import Ledger, Runner
+from ocicaliban.emulator.logs import Book
 from ocicaliban.emulator.storage import Storage
 from ocicaliban.errors import OcicalibanError
 
-_SERVICE = "google.cloud.aiplatform.v1.JobService"
+try:
+    from google.cloud.logging_v2.types import logging
+except ImportError:  # an extra of its own: without it nobody asks for logs
+    logging = None
+
+_JOBS = "google.cloud.aiplatform.v1.JobService"
+_LOGS = "google.logging.v2.LoggingServiceV2"
 _PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
 _MACHINE = re.compile(r"([acegmnt]\d\w?|cloud|ct\d\w+|tpu\d\w+)-[a-z]+(-[\w-]+)?")
 _LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
 _LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_LONGEST = 1 << 16  # bytes of a request for a token
 _AT_ONCE = 256  # requests that wait out their latency at the same time
 
 
@@ -60,14 +70,20 @@ class Emulator:
         self.order = order or Order()
         self.ledger = Ledger(say)
         self._project = project
-        self._tokens = _token_server()
+        self.book = Book()
         self._identity = certificate or identity.certificate(folder)
-        self._key_file = identity.key_file(folder, project, f"http://127.0.0.1:{self._tokens.server_port}/token")
-        self._runner = Runner(self.ledger, self.order, gcs, logs, parallel, registries)
+        self._account = identity.Account(project)
+        self._tokens = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Tokens, self._account))
+        self._key_file = self._account.key_file(folder, f"http://127.0.0.1:{self._tokens.server_port}/token")
+        self._runner = Runner(self.ledger, self.order, gcs, logs, parallel, registries, self.book)
+        door = _Door(self._account, self.order)
         self._server = grpc.server(
             futures.ThreadPoolExecutor(_AT_ONCE),
             options=[("grpc.so_reuseport", 0)],
-            handlers=[_Service(self.ledger, self._runner, self.order, region).handler()],
+            handlers=[
+                _Service(self.ledger, self._runner, self.order, region).handler(door),
+                *([_Logs(self.book).handler(door)] if logging else []),
+            ],
         )
         pair = (self._identity.key, self._identity.certificate)
         try:
@@ -82,8 +98,10 @@ class Emulator:
 
     def environment(self) -> dict[str, str]:
         """The variables with which Google's client libraries, and so ocicaliban, talk to this emulator."""
+        address = f"https://localhost:{self._port}/"
         return {
-            "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": f"https://localhost:{self._port}/",
+            "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": address,
+            **({"CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": address} if logging else {}),
             "GOOGLE_APPLICATION_CREDENTIALS": str(self._key_file),
             "GOOGLE_CLOUD_PROJECT": self._project,
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self._identity.trusted),
@@ -114,6 +132,70 @@ class Emulator:
         self.stop()
 
 
+_Method = Callable[[Any, grpc.ServicerContext, Faults], bytes]
+
+
+class _Door:
+    """What each request passes: the faults that are ordered, and whether it comes from the emulator's account."""
+
+    def __init__(self, account: identity.Account, order: Order) -> None:
+        self._account = account
+        self._order = order
+
+    def leads_to(self, method: _Method, kind: type[Any], permission: str) -> grpc.RpcMethodHandler:
+        """A method for grpc's server, for requests of that kind; it returns bytes."""
+
+        def answer(request: Any, context: grpc.ServicerContext) -> bytes:
+            faults = self._order.now()
+            time.sleep(faults.latency)
+            authorization = str(dict(context.invocation_metadata()).get("authorization", ""))
+            if faults.expired or not self._account.knows(authorization):
+                message = "Request had invalid authentication credentials. Expected OAuth 2 access token."
+                _refuse(context, grpc.StatusCode.UNAUTHENTICATED, message)
+            if faults.denied:
+                message = f"Permission '{permission}' denied on resource (or it may not exist)."
+                _refuse(context, grpc.StatusCode.PERMISSION_DENIED, message)
+            if self._order.nth("request", faults.unavailable_every):
+                _refuse(context, grpc.StatusCode.UNAVAILABLE, "The service is currently unavailable.")
+            return method(request, context, faults)
+
+        return grpc.unary_unary_rpc_method_handler(
+            answer, request_deserializer=kind.deserialize, response_serializer=bytes
+        )
+
+
+class _Logs:
+    """The one method of LoggingServiceV2 that is there."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+
+    def handler(self, door: _Door) -> grpc.GenericRpcHandler:
+        """The service for grpc's server."""
+        method = door.leads_to(self._list, logging.ListLogEntriesRequest, "logging.logEntries.list")
+        return grpc.method_handlers_generic_handler(_LOGS, {"ListLogEntries": method})
+
+    def _list(self, request: Any, context: grpc.ServicerContext, faults: Faults) -> bytes:
+        names = [*request.resource_names]
+        if len(names) != 1 or not names[0].startswith("projects/"):
+            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "resource_names: the emulator takes one project")
+        if request.order_by not in ("", "timestamp asc"):
+            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "order_by: the emulator takes 'timestamp asc' alone")
+        try:
+            test = filters.parse(request.filter, filters.ENTRIES)
+            found, token = self._book.page(test, request.page_size, request.page_token, faults.logs_late)
+        except (filters.FilterError, ValueError) as exc:
+            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid filter or page token: {exc}")
+        raw = logging.ListLogEntriesResponse.pb(logging.ListLogEntriesResponse(next_page_token=token))
+        for each in found:
+            entry = raw.entries.add(log_name=f"{names[0]}/logs/{each.task}", insert_id=f"{each.time:016x}")
+            entry.resource.type = "ml_job"
+            entry.resource.labels.update({"job_id": each.job, "task_name": each.task})
+            entry.timestamp.FromNanoseconds(each.time)
+            entry.json_payload.update({"message": each.text})
+        return bytes(raw.SerializeToString())
+
+
 class _Service:
     """The methods of JobService that are there; others are UNIMPLEMENTED by themselves."""
 
@@ -123,44 +205,21 @@ class _Service:
         self._order = order
         self._region = region
 
-    def handler(self) -> grpc.GenericRpcHandler:
+    def handler(self, door: _Door) -> grpc.GenericRpcHandler:
         """The service for grpc's server; answers are serialized by whoever makes them, under the ledger's lock."""
-        methods: dict[str, tuple[Callable[..., bytes], type[Any]]] = {
-            "CreateCustomJob": (self._create, types.CreateCustomJobRequest),
-            "GetCustomJob": (self._get, types.GetCustomJobRequest),
-            "ListCustomJobs": (self._list, types.ListCustomJobsRequest),
-            "CancelCustomJob": (self._cancel, types.CancelCustomJobRequest),
+        methods: dict[str, tuple[_Method, type[Any], str]] = {
+            "CreateCustomJob": (self._create, types.CreateCustomJobRequest, "create"),
+            "GetCustomJob": (self._get, types.GetCustomJobRequest, "get"),
+            "ListCustomJobs": (self._list, types.ListCustomJobsRequest, "list"),
+            "CancelCustomJob": (self._cancel, types.CancelCustomJobRequest, "cancel"),
         }
         return grpc.method_handlers_generic_handler(
-            _SERVICE,
+            _JOBS,
             {
-                name: grpc.unary_unary_rpc_method_handler(
-                    self._faulty(method), request_deserializer=kind.deserialize, response_serializer=bytes
-                )
-                for name, (method, kind) in methods.items()
+                name: door.leads_to(method, kind, f"aiplatform.customJobs.{verb}")
+                for name, (method, kind, verb) in methods.items()
             },
         )
-
-    def _faulty(self, method: Callable[..., bytes]) -> Callable[[Any, grpc.ServicerContext], bytes]:
-        def answer(request: Any, context: grpc.ServicerContext) -> bytes:
-            faults = self._order.now()
-            time.sleep(faults.latency)
-            credentials = dict(context.invocation_metadata()).get("authorization", "")
-            if not str(credentials).startswith("Bearer "):
-                message = "Request is missing required authentication credential. Expected OAuth 2 access token."
-                _refuse(context, grpc.StatusCode.UNAUTHENTICATED, message)
-            if faults.expired:
-                message = "Request had invalid authentication credentials. Expected OAuth 2 access token."
-                _refuse(context, grpc.StatusCode.UNAUTHENTICATED, message)
-            if faults.denied:
-                verb = method.__name__.strip("_")
-                message = f"Permission 'aiplatform.customJobs.{verb}' denied on resource (or it may not exist)."
-                _refuse(context, grpc.StatusCode.PERMISSION_DENIED, message)
-            if self._order.nth("request", faults.unavailable_every):
-                _refuse(context, grpc.StatusCode.UNAVAILABLE, "The service is currently unavailable.")
-            return method(request, context, faults)
-
-        return answer
 
     def _create(self, request: types.CreateCustomJobRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
         self._check_parent(request.parent, context)
@@ -283,13 +342,27 @@ def _exceeded(job: CustomJob, faults: Faults) -> Sequence[str]:
 
 
 class _Tokens(http.server.BaseHTTPRequestHandler):
-    """Gives an access token to whoever asks: it opens nothing but the emulator."""
+    """Gives the access token to whoever has the account's key."""
+
+    timeout = 10
+
+    def __init__(self, account: identity.Account, *request: Any) -> None:
+        self._account = account
+        super().__init__(*request)
 
     def do_POST(self) -> None:
-        """Answer as Google's token endpoint does (RFC 6749, 5.1)."""
-        self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        body = json.dumps({"access_token": "rehearsal", "expires_in": 3600, "token_type": "Bearer"}).encode()
-        self.send_response(200)
+        """Answer as Google's token endpoint does (RFC 6749, 5.1 and 5.2; RFC 7523)."""
+        length = self.headers.get("Content-Length", "")
+        body = self.rfile.read(min(int(length), _LONGEST) if length.isdecimal() else 0)
+        asked = dict(urllib.parse.parse_qsl(body.decode("utf-8", "replace")))
+        if token := self._account.token(asked.get("assertion", "")):
+            self._answer(200, {"access_token": token, "expires_in": 3600, "token_type": "Bearer"})
+        else:
+            self._answer(400, {"error": "invalid_grant", "error_description": "Invalid JWT Signature."})
+
+    def _answer(self, status: int, answer: Mapping[str, object]) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -297,7 +370,3 @@ class _Tokens(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:
         """Say nothing."""
-
-
-def _token_server() -> http.server.ThreadingHTTPServer:
-    return http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Tokens)

@@ -10,6 +10,7 @@ import itertools
 import json
 import os
 import re
+import secrets
 import stat
 import sys
 import threading
@@ -21,6 +22,7 @@ from typing import BinaryIO
 
 from attrs import frozen
 
+from ocicaliban.emulator import identity
 from ocicaliban.emulator.faults import Order
 
 LARGEST_PAGE = 1000
@@ -203,7 +205,11 @@ class _Refused(Exception):
 
 
 class Storage(http.server.ThreadingHTTPServer):
-    """The API on a free port of loopback, from `start` to `stop`; `folder` has a folder for each bucket."""
+    """The API on a free port of loopback, from `start` to `stop`; `folder` has a folder for each bucket.
+
+    Google's library sends no credentials to an emulator. So the address has a secret in it, and who does not know it
+    is refused.
+    """
 
     daemon_threads = True
     request_queue_size = 128
@@ -212,11 +218,12 @@ class Storage(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Requests)
         self.folder = folder
         self.order = order
+        self.secret = secrets.token_urlsafe(32)
 
     @property
     def url(self) -> str:
         """Where it is, as STORAGE_EMULATOR_HOST has it."""
-        return f"http://127.0.0.1:{self.server_port}"
+        return f"http://127.0.0.1:{self.server_port}/{self.secret}"
 
     def start(self) -> None:
         """Answer from now on."""
@@ -246,15 +253,18 @@ class _Requests(http.server.BaseHTTPRequestHandler):
             self._json(refused.status, {"error": {"code": refused.status, "message": str(refused), "errors": [error]}})
 
     def _go(self) -> None:
+        url = urllib.parse.urlsplit(self.path)
+        _, given, path = [*url.path.split("/", 2), "", ""][:3]
+        if not identity.same(given, self.server.secret):
+            raise _Refused(401, "required", "The address is not the one that the emulator has printed.")
         faults = self.server.order.now()
         time.sleep(faults.latency)
         if faults.denied:
             raise _Refused(403, "forbidden", "The caller does not have storage.objects access to the bucket.")
         if self.server.order.nth("storage", faults.unavailable_every):
             raise _Refused(503, "backendError", "We encountered an internal error. Please try again.")
-        url = urllib.parse.urlsplit(self.path)
         asked = dict(urllib.parse.parse_qsl(url.query, keep_blank_values=True))
-        match = _OBJECTS.fullmatch(url.path)
+        match = _OBJECTS.fullmatch(f"/{path}")
         if match is None:
             raise _Refused(404, "notFound", "The emulator lists objects and reads them, and nothing else.")
         try:

@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import secrets
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
@@ -57,6 +58,7 @@ class History:
         self._database = connection
         self._say = say
         self.place = place
+        self._together = threading.local()
 
     def __enter__(self) -> History:
         return self
@@ -77,8 +79,22 @@ class History:
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
+        if getattr(self._together, "begun", False):
+            with database.told(self.place):
+                yield
+            return
         with self._reading(), database.transaction(self._database):
             yield
+
+    @contextlib.contextmanager
+    def together(self) -> Iterator[None]:
+        """What this thread writes meanwhile is one transaction: written when it ends, or not at all."""
+        with self._writing():
+            self._together.begun = True
+            try:
+                yield
+            finally:
+                self._together.begun = False
 
     def _locked(self, query: Select) -> list[Any]:
         """The rows of a query, which nobody else changes until the transaction ends."""

@@ -10,18 +10,15 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent import futures
+from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
 from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import pace, proc, vertex
+from ocicaliban import gcp, pace, proc, vertex
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.vertex import Seen
-
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_OVERRIDE = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
-"""gcloud's own variable for another endpoint, as a private network needs it."""
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
 _MASK = "name,labels,state,error,createTime,startTime,endTime"
@@ -34,9 +31,6 @@ _ASK_EVERY = 2.0  # seconds between two questions whether the jobs are still wan
 @frozen(kw_only=True)
 class _Library:
     jobs: ModuleType
-    auth: ModuleType
-    accounts: ModuleType
-    auth_faults: ModuleType
     faults: ModuleType
 
 
@@ -57,9 +51,6 @@ def _load(future: futures.Future[_Library]) -> None:
     try:
         loaded = _Library(
             jobs=importlib.import_module("google.cloud.aiplatform_v1"),
-            auth=importlib.import_module("google.auth"),
-            accounts=importlib.import_module("google.oauth2.service_account"),
-            auth_faults=importlib.import_module("google.auth.exceptions"),
             faults=importlib.import_module("google.api_core.exceptions"),
         )
     except ImportError as exc:
@@ -95,10 +86,7 @@ def endpoint(region: str, given: str = "", environ: Mapping[str, str] = os.envir
 
     Raises UsageError for an address without TLS, over which no credential goes.
     """
-    address = given or environ.get(_OVERRIDE, "")
-    if address.startswith("http://"):
-        raise UsageError(f"{address}: no credential is sent without TLS", f"https://..., here or in {_OVERRIDE}")
-    return address.removeprefix("https://").rstrip("/") or f"{region}-aiplatform.googleapis.com"
+    return gcp.endpoint("aiplatform", f"{region}-aiplatform.googleapis.com", given, environ)
 
 
 def connect(project: str, region: str, *, key_file: str = "", address: str = "") -> Service:
@@ -110,18 +98,7 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
     """
     host = endpoint(region, address)
     library = _library()
-    try:
-        if key_file:
-            credentials = library.accounts.Credentials.from_service_account_file(key_file, scopes=[_SCOPE])
-            own = credentials.project_id
-        else:
-            credentials, own = library.auth.default(scopes=[_SCOPE])
-    except (library.auth_faults.GoogleAuthError, ValueError, OSError) as exc:
-        where = key_file or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
-        if where:
-            hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
-            raise OcicalibanError(f"{where} gives no credentials: {_first_line(exc)}", hint) from exc
-        raise OcicalibanError("there are no Google credentials", pace.LOG_IN) from exc
+    credentials, own = gcp.credentials(key_file)
     chosen = project or own or _configured_project()
     if not chosen:
         hint = "--project-id PROJECT, or GOOGLE_CLOUD_PROJECT, or: gcloud config set project PROJECT"
@@ -136,12 +113,6 @@ def _configured_project() -> str:
         return proc.output(("gcloud", "config", "get-value", "project")).strip()
     except OcicalibanError:
         return ""  # it is not installed
-
-
-def _first_line(exc: Exception) -> str:
-    if isinstance(exc, OSError) and exc.strerror:
-        return exc.strerror
-    return (str(exc.args[0] if exc.args else exc).splitlines() or [type(exc).__name__])[0]
 
 
 @frozen(kw_only=True)
@@ -195,6 +166,7 @@ class Service:
         at_once: int = 64,
         settle: bool = False,
         withdrawn: Callable[[], Collection[str]] = tuple,
+        together: Callable[[], AbstractContextManager[None]] = nullcontext,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Submit each of these jobs of a `group` once; returns when the service has them all.
@@ -204,7 +176,8 @@ class Service:
         most `at_once` requests are under way, at a rate that begins with `per_minute` (by default the documented
         quota) and follows what the service allows. With `settle` an earlier call was killed a moment ago, and what it
         sent last may be under way still: that is waited for. `withdrawn` tells the keys of jobs that are not to be sent
-        after all; the caller's thread asks it now and then.
+        after all; the caller's thread asks it now and then. What is accepted at the same time is told within one
+        context of `together`.
 
         Raises OcicalibanError when the service refuses a job for good, in its own words and with a remedy, or gives no
         answer for ten minutes; no more jobs are sent then, and those that were accepted have been told. The same for
@@ -214,14 +187,15 @@ class Service:
             time.sleep(pace.LOOK_AFTER[-1])
         there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
         left: deque[tuple[Request, Any]] = deque()
-        for request in requests:
-            if name := there.get((request.key, request.attempt)):
-                accepted(request, name)
-            else:
-                left.append((request, self.message(request.body)))
+        with together():
+            for request in requests:
+                if name := there.get((request.key, request.attempt)):
+                    accepted(request, name)
+                else:
+                    left.append((request, self.message(request.body)))
         if left:
             quota = per_minute or vertex.table().per_minute
-            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted, withdrawn)
+            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted, withdrawn, together)
 
     def look(self, group: str) -> tuple[Seen, ...]:
         """What the service tells of the jobs of a group, the newest first, in as few lists as it allows.
@@ -333,27 +307,39 @@ class _Submitting:
         self._done: queue.SimpleQueue[tuple[Request, str] | None] = queue.SimpleQueue()
 
     def run(
-        self, threads: int, accepted: Callable[[Request, str], None], withdrawn: Callable[[], Collection[str]]
+        self,
+        threads: int,
+        accepted: Callable[[Request, str], None],
+        withdrawn: Callable[[], Collection[str]],
+        together: Callable[[], AbstractContextManager[None]],
     ) -> None:
         for _ in range(threads):
             threading.Thread(target=self._work, daemon=True).start()
         told = 0
         working = threads
         asked = time.monotonic()
+        untold: deque[tuple[Request, str]] = deque()
+
+        def tell() -> None:
+            with together():
+                while untold:
+                    accepted(*untold.popleft())
+
         try:
             while working:
                 if time.monotonic() > asked + _ASK_EVERY:
                     self._withdrawn = withdrawn()
                     asked = time.monotonic()
                 try:
-                    item = self._done.get(timeout=_ASK_EVERY)
+                    items = [self._done.get(timeout=_ASK_EVERY)]
                 except queue.Empty:
                     continue
-                if item is None:
-                    working -= 1
-                else:
-                    accepted(*item)
-                    told += 1
+                # With what has come meanwhile: to write each by itself takes longer than to submit it.
+                items += (self._done.get() for _ in range(self._done.qsize()))
+                working -= items.count(None)
+                untold.extend(item for item in items if item is not None)
+                told += len(untold)
+                tell()
         except (KeyboardInterrupt, SystemExit):
             self._say("interrupted; the answers that are under way are waited for")
             raise
@@ -365,7 +351,8 @@ class _Submitting:
                 if item is None:
                     working -= 1
                 else:
-                    accepted(*item)
+                    untold.append(item)
+            tell()
         if self._refusal is not None:
             before = f" a job, after {told} of {self._total} were accepted" if told else " the job"
             raise self._service.error(self._refusal, before) from self._refusal

@@ -356,7 +356,22 @@ def test_a_request_by_hand_gets_no_file_of_the_machine(emulator: Make, sweep: Sw
     (sweep.gcs / "data").mkdir(parents=True)
     store: Storage = by._storage
     connection = http.client.HTTPConnection("127.0.0.1", store.server_port, timeout=10)
-    connection.request("GET", path)
+    connection.request("GET", f"/{store.secret}{path}")
     answer = connection.getresponse()
     assert answer.status in (400, 404) and json.loads(answer.read())["error"]["code"] == answer.status
     connection.close()
+
+
+@pytest.mark.parametrize("secret", ["", "/", "/x", "/%00", "/\u00fc"])
+def test_who_does_not_know_the_address_gets_nothing(emulator: Make, sweep: Sweep, secret: str) -> None:
+    import urllib.error
+    import urllib.parse
+    import urllib.request
+
+    by = emulator()
+    (sweep.gcs / "data").mkdir(parents=True)
+    url = f"http://127.0.0.1:{by._storage.server_port}{urllib.parse.quote(secret, safe='/%')}/storage/v1/b/data/o"
+    with pytest.raises(urllib.error.HTTPError) as told:
+        urllib.request.urlopen(url, timeout=10)
+    assert told.value.code == 401
+    urllib.request.urlopen(f"{by._storage.url}/storage/v1/b/data/o", timeout=10).close()

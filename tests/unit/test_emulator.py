@@ -1,15 +1,21 @@
-"""The emulator's pure parts: the list's filter, and the faults to order."""
+"""The emulator's parts by themselves: filters, logs, who may come in, and the faults to order."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
+import time
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban.emulator import faults, filters
+from ocicaliban import cloudlogs
+from ocicaliban.emulator import faults, filters, identity, logs
 from ocicaliban.errors import UsageError
 
 JOB = {
@@ -46,6 +52,90 @@ def test_a_filter_means_what_the_reference_says(text: str, lets_through: bool) -
 def test_a_filter_that_is_none_says_so(text: str) -> None:
     with pytest.raises(filters.FilterError):
         filters.parse(text)
+
+
+ENTRY = {
+    "resource.type": "ml_job", "resource.labels.job_id": "7", "resource.labels.task_name": "workerpool0-0",
+    "timestamp": "2026-11-24T10:00:00.000000500Z",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("number", "since", "lets_through"),
+    [("7", 500, True), ("7", 501, False), ("7", 0, True), ("8", 0, False)],
+)
+def test_the_filter_of_a_jobs_log_is_understood(number: str, since: int, lets_through: bool) -> None:
+    text = cloudlogs.entries_filter(number, 1_795_514_400_000_000_000 + since)
+    assert filters.parse(text, filters.ENTRIES)(ENTRY) is lets_through
+
+
+def test_a_filter_of_jobs_is_none_of_entries() -> None:
+    with pytest.raises(filters.FilterError):
+        filters.parse('display_name="x"', filters.ENTRIES)
+
+
+def test_pages_of_a_log_are_whole_and_in_order() -> None:
+    book = logs.Book()
+    for n in range(25):
+        book.write("7" if n % 2 else "8", "workerpool0-0", str(n))
+    test = filters.parse(cloudlogs.entries_filter("7", 0), filters.ENTRIES)
+    got: list[str] = []
+    token = ""
+    while True:
+        some, token = book.page(test, 5, token)
+        got += [each.text for each in some]
+        if not token:
+            break
+    assert got == [str(n) for n in range(25) if n % 2]
+    assert book.page(test, 5, "", late=3600) == ([], "")
+
+
+def test_a_log_is_followed_from_where_it_stands(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    log.write_text("of an earlier run\n")
+    book = logs.Book()
+    with book.follows("7", "t", log), log.open("a") as file:
+        file.write("one\n\nü\nno end")
+    assert [each.text for each in book._entries] == ["one", "", "ü", "no end"]
+
+
+# --- the account ---
+
+
+@pytest.fixture(scope="module")
+def account() -> identity.Account:
+    return identity.Account("rehearsal")
+
+
+def signed(account: identity.Account, **claims: object) -> str:
+    def part(value: bytes) -> str:
+        return base64.urlsafe_b64encode(value).decode().rstrip("=")
+
+    text = f"{part(json.dumps({'alg': 'RS256'}).encode())}.{part(json.dumps(claims).encode())}"
+    return f"{text}.{part(account._key.sign(text.encode(), padding.PKCS1v15(), hashes.SHA256()))}"
+
+
+def test_the_token_is_for_who_has_the_key_alone(account: identity.Account) -> None:
+    claims = {"exp": time.time() + 60}
+    token = account.token(signed(account, **claims))
+    assert len(token) > 30 and account.knows(f"Bearer {token}") and account.knows(f"Bearer {signed(account, **claims)}")
+    other = identity.Account("rehearsal")
+    for bad in (signed(other, **claims), signed(account, **{**claims, "exp": time.time() - 60})):
+        assert not account.token(bad) and not account.knows(f"Bearer {bad}")
+    assert not account.knows(token) and not account.knows("Bearer ") and not other.knows(f"Bearer {token}")
+
+
+@given(st.text())
+def test_no_text_opens_the_door(account: identity.Account, text: str) -> None:
+    assert not account.token(text) and not account.knows(text) and not account.knows(f"Bearer {text}")
+
+
+def test_a_token_that_was_changed_is_none(account: identity.Account) -> None:
+    head, _, rest = signed(account, exp=time.time() + 60).partition(".")
+    payload, _, signature = rest.partition(".")
+    later = base64.urlsafe_b64encode(json.dumps({"exp": time.time() + 9999}).encode()).decode().rstrip("=")
+    for text in (f"{head}.{later}.{signature}", f"{head}.{payload}.", f"{head}.{payload}", f"{payload}.{signature}"):
+        assert not account.knows(f"Bearer {text}")
 
 
 @given(st.text())

@@ -1,0 +1,54 @@
+"""How Google's services are reached: with whose credentials, and at which address."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from ocicaliban import pace
+from ocicaliban.errors import OcicalibanError, UsageError
+
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+
+
+def credentials(key_file: str = "") -> tuple[Any, str]:
+    """The user's application-default credentials, or those of a key file, and the project that they are of ("": none).
+
+    Raises OcicalibanError where there are no credentials or they are none, and ImportError without Google's library.
+    """
+    import google.auth
+    from google.auth.exceptions import GoogleAuthError
+    from google.oauth2 import service_account
+
+    try:
+        if key_file:
+            own = service_account.Credentials.from_service_account_file(key_file, scopes=[_SCOPE])
+            return own, own.project_id or ""
+        found, project = google.auth.default(scopes=[_SCOPE])
+        return found, project or ""
+    except (GoogleAuthError, ValueError, OSError) as exc:
+        where = key_file or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")
+        if where:
+            hint = "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
+            raise OcicalibanError(f"{where} gives no credentials: {_first_line(exc)}", hint) from exc
+        raise OcicalibanError("there are no Google credentials", pace.LOG_IN) from exc
+
+
+def endpoint(api: str, usual: str, given: str = "", environ: Mapping[str, str] = os.environ) -> str:
+    """The host and port of a service: what is `given`, else gcloud's own override for that `api`, else the usual one.
+
+    Raises UsageError for an address without TLS, over which no credential goes.
+    """
+    # A private network needs another endpoint.
+    override = f"CLOUDSDK_API_ENDPOINT_OVERRIDES_{api.upper()}"
+    address = given or environ.get(override, "")
+    if address.startswith("http://"):
+        raise UsageError(f"{address}: no credential is sent without TLS", f"https://..., here or in {override}")
+    return address.removeprefix("https://").rstrip("/") or usual
+
+
+def _first_line(exc: Exception) -> str:
+    if isinstance(exc, OSError) and exc.strerror:
+        return exc.strerror
+    return (str(exc.args[0] if exc.args else exc).splitlines() or [type(exc).__name__])[0]
