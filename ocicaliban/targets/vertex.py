@@ -294,10 +294,12 @@ class _Submitting:
         self._left = left
         self._total = len(left)
         self._say = say
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        # Told when more may go out than was thought, and when nothing shall any more.
+        self._changed = threading.Condition(self._lock)
         self._pace = pace.Pace(per_minute=per_minute)
         self._answered = time.monotonic()
-        self._stopping = threading.Event()
+        self._stopping = False
         self._refusal: Any = None
         self._told_slow = False
         self._withdrawn: Collection[str] = ()
@@ -343,7 +345,7 @@ class _Submitting:
             raise
         finally:
             # What is under way is waited for: the service may take it yet, and it shall be recorded.
-            self._stopping.set()
+            self._stop()
             while working:
                 item = self._done.get()
                 if item is None:
@@ -357,7 +359,7 @@ class _Submitting:
 
     def _work(self) -> None:
         try:
-            while not self._stopping.is_set():
+            while not self._stopping:
                 with self._lock:
                     if not self._left:
                         return
@@ -382,20 +384,29 @@ class _Submitting:
             else:
                 with self._lock:
                     self._answered = time.monotonic()
+                    before = self._pace.per_minute
                     self._pace = pace.accepted(self._pace, self._answered)
+                    if self._pace.per_minute > before:
+                        self._changed.notify_all()
                 return str(job.name)
         return ""
 
     def _may_send(self, request: Request) -> float | None:
         """Wait for leave to send one; the time at which it was given, None when the submission ends without it."""
-        while not self._stopping.is_set() and request.key not in self._withdrawn:
-            with self._lock:
+        with self._lock:
+            while not self._stopping and request.key not in self._withdrawn:
                 now = time.monotonic()
                 self._pace, pause = pace.take(self._pace, now)
-            if not pause:
-                return now
-            self._stopping.wait(min(pause, _ASK_EVERY))
+                if not pause:
+                    return now
+                self._changed.wait(min(pause, _ASK_EVERY))
         return None
+
+    def _stop(self) -> None:
+        """Send no more."""
+        with self._lock:
+            self._stopping = True
+            self._changed.notify_all()
 
     def _goes_on(self, exc: Any, sent_at: float) -> bool:
         """What a create that failed means for all others; False when it ends the submission."""
@@ -411,7 +422,7 @@ class _Submitting:
                     self._say("note: the service's quota of submissions is reached; the rest goes out more slowly")
             elif verdict == "refused" or now > self._answered + pace.PATIENCE:
                 self._refusal = self._refusal or exc
-                self._stopping.set()
+                self._stop()
                 return False
         return True
 

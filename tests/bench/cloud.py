@@ -9,10 +9,12 @@ import random
 import shlex
 import subprocess
 import sys
+import tempfile
 import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 
 from attrs import frozen
 
@@ -52,8 +54,7 @@ def _emulator(shop: Workshop, latency: float = 0.0) -> Iterator[Mapping[str, str
 
 @contextmanager
 def _registry(shop: Workshop) -> Iterator[Registry]:
-    folder = shop.folder / "registry"
-    folder.mkdir()
+    folder = Path(tempfile.mkdtemp(prefix="registry-", dir=shop.folder))
     started = Registry(folder)
     try:
         yield started

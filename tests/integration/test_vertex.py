@@ -293,6 +293,16 @@ def test_hundreds_go_out_side_by_side(emulator: Make) -> None:
     assert took < 25
 
 
+def test_what_waits_for_leave_goes_out_when_the_service_takes_more_than_its_quota(
+    emulator: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pace, "_MINUTE", 3600.0)  # for which it would wait otherwise
+    monkeypatch.setattr(target, "_ASK_EVERY", 3600.0)
+    by = emulator()
+    service().submit(requests(200), SUBMISSION.group, lambda request, name: None, per_minute=10)
+    assert len(made(by)) == 200
+
+
 @pytest.mark.parametrize("lost_as", ["unavailable", "deadline"])
 def test_a_job_whose_answer_is_lost_is_there_once(emulator: Make, lost_as: str) -> None:
     by = emulator(Faults(lost_every=5, lost_as=lost_as, latency=0.02))  # type: ignore[arg-type]
