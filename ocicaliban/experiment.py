@@ -254,6 +254,8 @@ def _yaml(text: str, place: str) -> _Written:
         mark = getattr(exc, "problem_mark", None)
         where = _positioned(place, mark.line + 1, mark.column + 1) if mark else place
         why = getattr(exc, "problem", None) or first_line(exc)
+        if "nesting depth" in why:  # what newer versions of libyaml say before we do
+            raise RecursionError from exc
         raise UsageError(f"{where}: not valid YAML: {why}", "mend the file at that place") from exc
     if node is None:
         raise UsageError(f"{place}: the file is empty", "lr: [0.1, 0.01]\nepochs: 5")

@@ -56,6 +56,9 @@ def in_cgroup2(argv: Sequence[str]) -> tuple[str, ...]:
     if not hybrid_cgroups():
         return tuple(argv)
     script = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
+    if "XDG_CONFIG_HOME" not in os.environ:
+        # podman sets it to the usual folder, and with it buildah 1.28 wants a runroot in storage.conf.
+        script = f"unset XDG_CONFIG_HOME; {script}"
     return ("podman", "unshare", "unshare", "-mC", "sh", "-c", script, "_", *argv)
 
 

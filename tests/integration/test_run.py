@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban import proc
 from tests.integration.program import CONFIG, Done, built, call, command, environment, ok, write
 
 
@@ -360,3 +361,13 @@ def test_a_config_folder_that_is_named_and_the_usual_one_makes_no_difference(mak
     folder = make({"say.py": "print('said')\n", "mark.txt": uuid.uuid4().hex})
     usual = str(Path.home() / ".config") + "/"
     assert ok(folder, "run", "--no-cache", "say.py", env={"XDG_CONFIG_HOME": usual}).stdout == "said\n"
+
+
+def test_a_tool_on_hybrid_cgroups_sees_the_config_folder_that_we_see(monkeypatch: pytest.MonkeyPatch) -> None:
+    # buildah 1.28 stops at a storage.conf without a runroot when `podman unshare` names the usual folder.
+    monkeypatch.setattr(proc, "hybrid_cgroups", lambda: True)
+    asked = ("sh", "-c", "echo ${XDG_CONFIG_HOME-none}; buildah images -q >&2")
+    monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
+    assert proc.run(proc.in_cgroup2(asked)) == "none"
+    monkeypatch.setenv("XDG_CONFIG_HOME", "/elsewhere")
+    assert proc.run(proc.in_cgroup2(("sh", "-c", "echo $XDG_CONFIG_HOME"))) == "/elsewhere"
