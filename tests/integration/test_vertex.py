@@ -509,7 +509,7 @@ def test_credentials_that_have_expired_are_told_at_once(emulator: Make) -> None:
 
     to = service()
     expired = Expired(None, refresh_token="r", token_uri="t", client_id="c", client_secret="s")
-    client = to.library.jobs.JobServiceClient(credentials=expired, client_options={"api_endpoint": to.host})
+    client = to.library.JobServiceClient(credentials=expired, client_options={"api_endpoint": to.host})
     for ask in (Service.check, lambda to: submit(to, request("k1"))):
         with pytest.raises(OcicalibanError, match="expired or revoked") as fault:
             ask(attrs.evolve(to, client=client))
@@ -547,11 +547,25 @@ def test_tools_run_while_the_library_is_imported() -> None:
         "from ocicaliban import proc\nfrom ocicaliban.targets import vertex\nimport sys\n"
         "assert 'grpc' not in sys.modules\nvertex.preload()\n"
         "for _ in range(40): proc.run(('true',))\n"
-        "print(vertex._library().jobs.__name__)"
+        "print(vertex._library().JobServiceClient.__name__)"
     )
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
-    assert done.stdout == "google.cloud.aiplatform_v1\n", done.stderr
+    assert done.stdout == "JobServiceClient\n", done.stderr
+
+
+def test_of_the_library_no_more_is_imported_than_is_used_and_all_of_it_can_be_afterwards() -> None:
+    code = (
+        "from ocicaliban.targets import vertex\nimport sys\n"
+        "library = vertex._library()\n"
+        "others = [name for name in sys.modules if 'aiplatform_v1.services.' in name and 'job_service' not in name]\n"
+        "from google.cloud import aiplatform_v1 as whole\n"
+        "print(others, whole.CustomJob is library.CustomJob, whole.JobServiceClient is library.JobServiceClient)\n"
+        "print(whole.DatasetServiceClient.__name__, whole.types.CustomJob is library.CustomJob)"
+    )
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[] True True\nDatasetServiceClient True\n", done.stderr
 
 
 # --- the command ---
