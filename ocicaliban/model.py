@@ -246,6 +246,12 @@ class Plan:
         """The key of the whole image: its topmost layer's, or the base's."""
         return self.layers[-1].key if self.layers else self.base_key
 
+    @property
+    def entrypoint(self) -> tuple[str, ...]:
+        """What a container starts before its arguments, by its launch or a layer; nothing where the base says it."""
+        steps = [step for layer in self.layers for step in layer.steps if isinstance(step, Configure)]
+        return self.launch.command or next((step.entrypoint for step in reversed(steps) if step.entrypoint), ())
+
 
 @frozen(kw_only=True)
 class Image:

@@ -9,7 +9,7 @@ import re
 import shlex
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -290,6 +290,16 @@ def entry_command(root: Path, module: str) -> tuple[str, ...]:
     if os.path.isdir(path) and os.path.isfile(os.path.join(path, "__main__.py")):
         return ("python3", _no_option(name))
     raise _no_module(root, module, name)
+
+
+# What images for others to build upon have as their command.
+_BARE = {"sh", "bash", "dash", "python", "python3"}
+
+
+def starts(entrypoint: Sequence[str], command: Sequence[str]) -> bool:
+    """Whether a container with this entry point and command starts anything but a bare shell."""
+    words = (*entrypoint, *command)
+    return bool(words) and not words[0].startswith("-") and (len(words) > 1 or os.path.basename(words[0]) not in _BARE)
 
 
 APP = "/usr/app"

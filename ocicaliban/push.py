@@ -81,10 +81,12 @@ def connect(target: Target, say: Callable[[str], None]) -> Registry:
 
 @frozen(kw_only=True)
 class There:
-    """An image in a registry: its digest, and its entry point where it is of one platform."""
+    """An image in a registry: its digest, and what a container of it starts where that is `known`."""
 
     digest: str
+    known: bool = False
     entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
 
 
 def look(target: Target, name: str, say: Callable[[str], None]) -> There | None:
@@ -98,8 +100,10 @@ def look(target: Target, name: str, say: Callable[[str], None]) -> There | None:
         return None
     _, config = registry.image(digest)
     own = config.get("config")
-    entry = own.get("Entrypoint") if isinstance(own, dict) else None
-    return There(digest=digest, entrypoint=tuple(map(str, entry or ())))
+    entry, command = (own.get(name) or () if isinstance(own, dict) else () for name in ("Entrypoint", "Cmd"))
+    return There(
+        digest=digest, known=bool(config), entrypoint=tuple(map(str, entry)), command=tuple(map(str, command))
+    )
 
 
 def push(

@@ -93,9 +93,16 @@ class Registry:
         return answer.headers.get("Docker-Content-Digest", "") if answer.status_code == 200 else ""
 
     def image(self, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The manifest and config of the image that a tag stands for; empty ones where there is none."""
-        answer = self._ask("GET", f"manifests/{tag}", accept=", ".join(MANIFESTS), missing=True)
+        """The manifest and config of the image that a tag or digest stands for; empty ones where there is none.
+
+        Of one for several platforms it is that for linux/amd64, which the machines of the cloud are.
+        """
+        answer = self._ask("GET", f"manifests/{tag}", accept=", ".join((*MANIFESTS, *_INDEXES)), missing=True)
         manifest = _table(answer) if answer.status_code == 200 else {}
+        for each in manifest.get("manifests") or ():
+            platform = each.get("platform") or {}
+            if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
+                return self.image(each["digest"])
         described = manifest.get("config")
         if not isinstance(described, dict) or int(described.get("size") or 0) > _LARGEST:
             return {}, {}

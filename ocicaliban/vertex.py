@@ -251,7 +251,8 @@ class Options:
     """What the jobs of a submission have in common on Vertex AI.
 
     `boot_disk` is in GB; `timeout` in seconds; `restarts` is None for the service's own way, 0 for none; `output` a
-    `gs://` folder in which each job gets one of its own; `entrypoint` the image's, which is needed for /out.
+    `gs://` folder in which each job gets one of its own; `entrypoint` what is started before a job's arguments, where
+    that is known.
     """
 
     machine: Machine
@@ -300,9 +301,10 @@ def custom_job(job: Job, image: str, options: Options, attempt: int = 1) -> tupl
         "args": list(job.args),
         "env": [{"name": name, "value": value} for name, value in _environment(job, out)],
     }
-    if out and options.entrypoint:
-        container["command"] = ["sh", "-c", _LINK_OUT, "sh"]
-        container["args"] = [*options.entrypoint, *job.args]
+    if out and (words := [*options.entrypoint, *job.args]):
+        container |= {"command": ["sh", "-c", _LINK_OUT, "sh"], "args": words}
+    elif options.entrypoint:
+        container["command"] = list(options.entrypoint)
     spec: dict[str, object] = {
         "worker_pool_specs": [_pool(options, container, count) for count in _pools(options.replicas)]
     }

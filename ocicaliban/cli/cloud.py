@@ -108,7 +108,7 @@ def cloud(
     args: tuple[str, ...] = context.obj.script
     first = submitting.check(points, options, args, asked)
     if dry_run:
-        submitting.dry_run(asked, options, points, args)
+        submitting.dry_run(asked, options, points, args, first)
         return
     _ask(points, yes)
     service.preload()  # seconds, which are not felt while the image is built and pushed

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ocicaliban.cli.start import Ready
     from ocicaliban.experiment import Sweep
     from ocicaliban.model import Image
-    from ocicaliban.session import Planned
 
 
 def run(
@@ -111,9 +110,8 @@ def run(
     if points:
         sweeps.places(ready.devices, recorded)  # a wrong number is told before anything is built
     args = context.obj.script
-    if not (image_id or args or _starts(ready.planned)):
-        hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
-        raise UsageError(f"the mode '{mode}' has nothing to start", hint)
+    if not (image_id or args):
+        start.check_starts(ready.planned, module)
     entrypoint = podman.entry_command(Path.cwd(), module) if image_id else ()
     limits = sweeps.limit_options(recorded) if recorded.limited else ()
     if dry_run:
@@ -161,27 +159,6 @@ def _run(
         lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
         lambda: ready.keep(argv, image, command, told),
     )
-
-
-# What images for others to build upon have as their command.
-_BARE = {"sh", "bash", "dash", "python", "python3"}
-
-
-def _starts(planned: Planned) -> bool:
-    """Whether a container of the plan would start anything but a bare shell."""
-    from ocicaliban import base as bases
-    from ocicaliban import store
-    from ocicaliban.model import Configure
-
-    steps = [step for layer in planned.plan.layers for step in layer.steps]
-    if planned.plan.launch.command or any(isinstance(step, Configure) and step.entrypoint for step in steps):
-        return True
-    base = bases.present(planned.plan.base)
-    if base is None:
-        return True  # nobody knows yet: a dry run
-    config = store.config(base).get("config") or {}
-    words = [*(config.get("Entrypoint") or []), *(config.get("Cmd") or [])]
-    return len(words) > 1 or (len(words) == 1 and os.path.basename(words[0]) not in _BARE)
 
 
 def _dry_run(

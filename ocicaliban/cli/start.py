@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import asdict, evolve, field, frozen
 
+from ocicaliban import base as bases
 from ocicaliban import builder, gpu, hot, origin, podman, proc, record, session, snapshot, store
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Image, Submission
@@ -257,6 +258,19 @@ def ready(asked: Asked) -> Ready:
             raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", 'add "cuda" to its list')
         devices = ()
     return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found, left_out=left_out)
+
+
+def check_starts(planned: Planned, module: str) -> None:
+    """Raise UsageError where a container of the plan, without arguments, would start nothing but a bare shell."""
+    if planned.plan.entrypoint:
+        return
+    base = bases.present(planned.plan.base)
+    if base is None:
+        return  # nobody knows yet: a dry run
+    config = store.config(base).get("config") or {}
+    if not podman.starts(config.get("Entrypoint") or (), config.get("Cmd") or ()):
+        hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
+        raise UsageError(f"the mode '{planned.plan.mode}' has nothing to start", hint)
 
 
 def key_file(path: str) -> str:

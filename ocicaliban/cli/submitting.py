@@ -66,7 +66,7 @@ def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: 
     return first
 
 
-def _planned(asked: Submitting, *, resolve: bool) -> Planned:
+def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
     from ocicaliban import session
     from ocicaliban.cli import start
 
@@ -84,19 +84,23 @@ def _planned(asked: Submitting, *, resolve: bool) -> Planned:
     if planned.plan.launch.mounts:
         hint = 'take "source-copy" into its list instead of "source-mount"'
         raise UsageError(f"the mode '{asked.mode}' mounts folders of this machine, which the cloud has not", hint)
+    if not first.args:
+        start.check_starts(planned, asked.module)
     return planned
 
 
-def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...]) -> None:
-    """Print the layers of the image, and each job as the service would get it."""
-    from ocicaliban import experiment, render, vertex
+def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> None:
+    """Print the layers of the image, and each job as the service would get it; `first` is a job as all will be."""
+    from ocicaliban import experiment, podman, render, vertex
     from ocicaliban.cli.image import state
 
+    entry = podman.entry_command(Path.cwd(), asked.module)
     if not asked.image_tag:
-        planned = _planned(asked, resolve=False)
+        planned = _planned(asked, first, resolve=False)
+        entry = planned.plan.entrypoint
         for line in render.lines(planned.plan, *state(planned)):
             print(f"# {line}")
-    first = _first(points, args, asked)
+    options = evolve(options, entrypoint=entry)
     for spec in experiment.specs(points, args) if points else ():
         body, _ = vertex.custom_job(evolve(first, parameters=spec.parameters, args=spec.args), _NO_DIGEST, options)
         print(json.dumps(body))
@@ -140,7 +144,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     from ocicaliban import push as pushing
     from ocicaliban.cli import start
     from ocicaliban.cli.push import chosen
-    from ocicaliban.model import Configure, Launch, Submission
+    from ocicaliban.model import Launch, Submission
     from ocicaliban.render import amount
 
     def connected() -> Service:
@@ -153,13 +157,13 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     launch, key = Launch(), ""
     connecting = _beside(connected)
     if asked.image_tag:
-        reference, entry = _found(asked)
+        reference, entry = _found(asked, first)
     else:
         to = pushing.Target(
             repository=chosen(Path.cwd(), asked.repository), tls_verify=asked.tls_verify, key_file=asked.cloud_key
         )
         registry = pushing.connect(to, start.say)
-        planned = _planned(asked, resolve=True)
+        planned = _planned(asked, first, resolve=True)
         if asked.no_cache or _is_slow(planned):
             connecting.result()
         image = start.built(planned, asked.no_cache)
@@ -171,9 +175,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         pushed = pushing.push(image, to, registry, before=first_the_service, say=start.say)
         start.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
         reference = pushed.reference
-        launch, key = planned.plan.launch, planned.plan.key
-        steps = [step for layer in planned.plan.layers for step in layer.steps if isinstance(step, Configure)]
-        entry = launch.command or next((step.entrypoint for step in reversed(steps) if step.entrypoint), ())
+        launch, key, entry = planned.plan.launch, planned.plan.key, planned.plan.entrypoint
     at = connecting.result()
     kept = evolve(asked, project_id=at.project)
     options = evolve(options, entrypoint=entry)
@@ -211,14 +213,15 @@ def _beside(work: Callable[[], T]) -> Future[T]:
     return done
 
 
-def _found(asked: Submitting) -> tuple[str, tuple[str, ...]]:
-    """The image that `--image-tag` names, by its digest, and its entry point.
+def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...]]:
+    """The image that `--image-tag` names, by its digest, and what is started in it: the module, or its entry point.
 
-    Raises OcicalibanError where the registry has it not.
+    Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
-    from ocicaliban import push, repository
+    from ocicaliban import podman, push, repository
     from ocicaliban.cli import start
 
+    entry = podman.entry_command(Path.cwd(), asked.module)
     name, _, digest = asked.image_tag.partition("@")
     head, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
@@ -237,7 +240,10 @@ def _found(asked: Submitting) -> tuple[str, tuple[str, ...]]:
             f"--image-tag {asked.image_tag}: the registry has no such image",
             "is it deleted, or misspelt? without --image-tag one is built and pushed",
         )
-    return f"{target.repository}@{found.digest}", found.entrypoint
+    if not entry and found.known and not podman.starts(found.entrypoint, first.args or found.command):
+        hint = "give the MODULE that it shall start"
+        raise UsageError(f"--image-tag {asked.image_tag}: the image has no entry point", hint)
+    return f"{target.repository}@{found.digest}", entry or found.entrypoint
 
 
 def check_image(made: Submission, asked: Submitting) -> None:

@@ -148,6 +148,10 @@ def asked(by: Emulator) -> list[Any]:
     return [entry.job for entry in by.ledger._entries.values()]
 
 
+def container(job: Any) -> Any:
+    return job.job_spec.worker_pool_specs[0].container_spec
+
+
 def _is_logged(logs: Path, words: str) -> bool:
     return words in [path.read_text() for path in logs.glob("*-workerpool0-0.log")]
 
@@ -235,6 +239,26 @@ def test_what_runs_an_image_that_is_there_builds_and_pushes_nothing(world: World
     kept = job.submission.options
     assert os.path.isabs(str(kept["cloud_key"])) and os.path.samefile(str(kept["cloud_key"]), key)
     assert kept["project_id"] == "rehearsal"
+
+
+def test_the_image_of_run_is_the_image_of_the_cloud_and_what_it_starts_goes_with_the_job(
+    world: World, emulator: Make
+) -> None:
+    by = emulator()
+    world.ok("run", "train.py", env={"PYTHONDONTWRITEBYTECODE": "1"})
+    done = world.ok("cloud", *world.to, "train.py")
+    assert "building" not in done.stderr
+    write(world.folder, {"other.py": "print('hi')\n"})
+    there = asked(by)[0].job_spec.worker_pool_specs[0].container_spec.image_uri
+    # By its digest, and what is started is another module, or nothing at all.
+    world.ok("cloud", "--image-tag", there, OPEN, "other.py", "--", "--n", "1")
+    commands = [(list(spec.command), list(spec.args)) for spec in map(container, asked(by))]
+    assert commands == [(["python3", "train.py"], []), (["python3", "other.py"], ["--n", "1"])]
+    for args in ((), ("--", "--lr", "0.1")):
+        done = world.call("cloud", "--image-tag", there, OPEN, *args)
+        assert done.returncode == 2 and "the image has no entry point" in done.stderr and "MODULE" in done.stderr
+    assert "no module" in world.call("cloud", "--image-tag", there, OPEN, "absent").stderr
+    assert len(asked(by)) == 2
 
 
 def test_no_credential_is_kept_anywhere(world: World, emulator: Make, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import pytest
 from ocicaliban import catalog
 from ocicaliban.errors import UsageError
 from ocicaliban.load import load_project
+from ocicaliban.model import Project
 
 
 def told(root: Path, toml: str, mode: str = "run") -> UsageError:
@@ -33,6 +34,11 @@ def test_a_fault_is_told_with_file_line_and_key(tmp_path: Path, toml: str, messa
     fault = told(tmp_path, toml)
     assert fault.message.startswith(f"{tmp_path}/ocicaliban.toml{message}")
     assert hint in fault.hint
+
+
+def test_the_cloud_runs_the_image_that_run_does() -> None:
+    modes = catalog.modes(Project(root=Path("/nowhere")))
+    assert modes["cloud"] == modes["run"]
 
 
 def test_a_recipe_that_the_mode_does_not_list_is_checked_as_well(tmp_path: Path) -> None:

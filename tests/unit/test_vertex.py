@@ -237,6 +237,18 @@ def test_out_is_the_jobs_own_folder_in_the_bucket() -> None:
     assert container["command"][:2] == ["sh", "-c"] and container["args"] == ["python3", "-m", "train"]
 
 
+def test_what_is_started_goes_with_the_job() -> None:
+    def container(**options: object) -> dict[str, object]:
+        made = vertex.custom_job(job(args=("--lr", "1")), IMAGE, plain(**options))[0]["job_spec"]
+        return made["worker_pool_specs"][0]["container_spec"]  # type: ignore[index,no-any-return]
+
+    made = container(entrypoint=("python3", "-m", "train"))
+    assert (made["command"], made["args"]) == (["python3", "-m", "train"], ["--lr", "1"])
+    assert "command" not in container()  # the image starts what it will
+    # An image without an entry point starts the arguments themselves.
+    assert container(output="gs://bucket/o")["args"] == ["--lr", "1"] and "command" in container(output="gs://bucket/o")
+
+
 @pytest.mark.parametrize("image", ["digits:v1", "digits@sha256:abc", "a b@sha256:" + "a" * 64])
 def test_an_image_that_is_not_named_by_its_digest_is_refused(image: str) -> None:
     with pytest.raises(UsageError, match="digest"):
