@@ -328,13 +328,15 @@ _COMPILE = (
 )
 _CLEAN = (
     'rm -rf "$1"/var/log/* "$1"/var/cache/ldconfig/aux-cache "$1"/var/lib/apt/lists/* '
-    '"$1"/var/cache/apt/*.bin "$1"/etc/resolv.conf "$1"/etc/hostname'
+    '"$1"/var/cache/apt/* "$1"/etc/resolv.conf "$1"/etc/hostname'
 )
 _ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
 _MMDEBSTRAP = (
     "mmdebstrap",
     "--variant=minbase",
     "--include=python3,ca-certificates",
+    # It would make apt's folders again, of which the owner depends on what the user _apt may read on this machine.
+    "--skip=cleanup/apt",
     f"--customize-hook={_COMPILE}",
     f"--customize-hook={_CLEAN}",
 )

@@ -319,6 +319,16 @@ def test_a_bootstrapped_base_is_reused_by_other_projects(bottom: str, project: M
     assert _locked(folder)["digest"] == f"sha256:{bottom}"
 
 
+def test_a_bootstrapped_base_has_nothing_of_apt_that_depends_on_the_machine(bottom: str) -> None:
+    # The folders `partial` belong to _apt where that user can read the place of the bootstrap, and to root elsewhere.
+    container = _tool("buildah", "from", "--quiet", "--pull-never", bottom)
+    find = ("find", "/var/lib/apt/lists", "/var/cache/apt", "-mindepth", "1")
+    try:
+        assert _tool("buildah", "run", "--isolation", "chroot", container, "--", *find) == ""
+    finally:
+        _tool("buildah", "rm", container)
+
+
 def test_two_that_want_a_base_at_once_make_it_once_and_a_lock_it_does_not_fit_is_told(project: Make) -> None:
     folders = [project('bootstrap = "debian:trixie"', name) for name in ("one", "two")]
     base = {"kind": "bootstrap", "reference": "debian:trixie", "digest": f"sha256:{'0' * 64}", "python": "3.13.5"}

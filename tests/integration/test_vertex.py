@@ -38,7 +38,7 @@ def request(
     key: str, image: str = NOWHERE, args: tuple[str, ...] = (), parameters: Parameters = (), **options: object
 ) -> Request:
     job = Job(id=1, key=key, submission=SUBMISSION, parameters=parameters, args=args)
-    chosen = vertex.Options(machine=MACHINE, **options)  # type: ignore[arg-type]
+    chosen = vertex.Options(machine=MACHINE, **{"entrypoint": ("sh", "-c"), **options})  # type: ignore[arg-type]
     return Request(key=key, body=vertex.custom_job(job, image, chosen)[0])
 
 
@@ -161,9 +161,8 @@ def test_a_job_sees_what_vertex_gives_it_and_nothing_of_this_machine(
     emulator(parallel=1)
     script = 'env -0 > /out/env; cp /proc/mounts /out/mounts; echo "$0 $*" > /out/args; ls /home > /out/home'
     one = request(
-        "k1", image, args=(script, "--lr", "0.1"), parameters=(("lr", 0.1),), output="gs://bucket/results",
-        entrypoint=("sh", "-c"),
-    )  # fmt: skip
+        "k1", image, args=(script, "--lr", "0.1"), parameters=(("lr", 0.1),), output="gs://bucket/results"
+    )
     name = submit(service(), one)["k1"]
     assert ended(service())["k1"].status == "succeeded"
     out = tmp_path / "gcs" / "bucket" / "results" / "brave-otter" / "k1"
@@ -273,7 +272,7 @@ def test_a_job_has_the_gpus_that_it_asks_for(
     machine, _ = vertex.machine("", "1xT4", "", "us-central1", False)
     script = "mkdir -p $OCICALIBAN_OUT; env | grep -c ^STAND_IN > $OCICALIBAN_OUT/gpus"
     job = Job(id=1, key="k1", submission=SUBMISSION, args=(script,))
-    body, _ = vertex.custom_job(job, image, vertex.Options(machine=machine, output="gs://bucket"))
+    body, _ = vertex.custom_job(job, image, vertex.Options(machine=machine, output="gs://bucket", entrypoint=("sh", "-c")))
     submit(service(), Request(key="k1", body=body))
     assert ended(service())["k1"].status == "succeeded"
     assert (tmp_path / "gcs/bucket/brave-otter/k1/gpus").read_text() == "1\n"
