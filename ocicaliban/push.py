@@ -73,10 +73,14 @@ def connect(target: Target, say: Callable[[str], None]) -> Registry:
     Raises OcicalibanError with the remedy where it will not, or where a tool is missing.
     """
     proc.tool("skopeo")
-    login = credentials.find(target.repository, key_file=target.key_file)
-    registry = Registry(target.repository, login, verify=target.tls_verify, say=say)
+    registry = _registry(target, say)
     registry.check()
     return registry
+
+
+def _registry(target: Target, say: Callable[[str], None]) -> Registry:
+    find = functools.partial(credentials.find, target.repository, key_file=target.key_file)
+    return Registry(target.repository, find, verify=target.tls_verify, say=say)
 
 
 @frozen(kw_only=True)
@@ -94,8 +98,7 @@ def look(target: Target, name: str, say: Callable[[str], None]) -> There | None:
 
     No permission to push is needed. Raises OcicalibanError where the registry gives no answer, or does not let us read.
     """
-    login = credentials.find(target.repository, key_file=target.key_file)
-    registry = Registry(target.repository, login, verify=target.tls_verify, say=say)
+    registry = _registry(target, say)
     if not (digest := registry.find(name)):
         return None
     _, config = registry.image(digest)
@@ -151,7 +154,10 @@ def _there(registry: Registry, tag: str, diff_ids: tuple[str, ...], compression:
     if len(there) < len({*diff_ids}):
         # What somebody else pushed, or we from another machine. Who pulls compares the layers with their diff ids, so
         # a manifest that lies here makes no image that is another than it says.
-        for each in described(*registry.image(tag), compression):
+        image: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
+        with contextlib.suppress(OcicalibanError):  # a strange image there is none that spares us anything
+            image = registry.image(tag)
+        for each in described(*image, compression):
             if each.diff_id in diff_ids and each.diff_id not in there and registry.has(each.digest):
                 there[each.diff_id] = each
     return there
@@ -164,16 +170,23 @@ def _had(registry: Registry, digests: Iterable[str]) -> set[str]:
 
 
 def described(manifest: Mapping[str, Any], config: Mapping[str, Any], compression: Compression) -> list[Packed]:
-    """The layers of an image that are compressed in the way that is wanted (pure)."""
-    diff_ids = (config.get("rootfs") or {}).get("diff_ids") or []
-    layers = manifest.get("layers") or []
-    if len(diff_ids) != len(layers):
+    """The layers of an image that are compressed in the way that is wanted; none of one that is none (pure)."""
+    rootfs, layers = config.get("rootfs"), manifest.get("layers")
+    diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
+    if not isinstance(diff_ids, list) or not isinstance(layers, list) or len(diff_ids) != len(layers):
         return []
     return [
         Packed(diff_id=diff_id, digest=layer["digest"], size=layer["size"], kind=layer["mediaType"])
         for diff_id, layer in zip(diff_ids, layers, strict=True)
-        if layer.get("mediaType") == f"{oci.LAYER}+{compression}"
+        if isinstance(layer, dict)
+        and layer.get("mediaType") == f"{oci.LAYER}+{compression}"
+        and _DIGEST.fullmatch(str(diff_id))
+        and _DIGEST.fullmatch(str(layer.get("digest")))
+        and isinstance(layer.get("size"), int)
     ]
+
+
+_DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
 # --- what is remembered ---
@@ -349,7 +362,9 @@ _LATER = re.compile(
     r"|(?:status ?(?:code)?:?|HTTP status:?|code) \"?(?:429|5\d\d))\b",
     re.I,
 )
-_LOGIN = re.compile(r"\b(?:unauthorized|authentication required|401|invalid token|token (?:has )?expired)\b", re.I)
+_LOGIN = re.compile(
+    r"\b(?:unauthorized|(?<!proxy )authentication required|401|invalid token|token (?:has )?expired)\b", re.I
+)
 
 
 def passes(stderr: str) -> Literal["", "later", "login"]:

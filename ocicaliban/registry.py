@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -24,30 +25,51 @@ _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.d
 
 _TIMEOUT = (5.0, 30.0)  # seconds to connect, and for each answer
 _TRIES = 5
+_PATIENT_TRIES = 8
+_LONGEST_WAIT = 30.0  # seconds between two tries, unless the registry itself says a longer time
+_LONGEST_ASKED = 120.0  # seconds that it may say
 _LARGEST = 8 << 20  # bytes of a config or manifest; the spec lets registries refuse manifests beyond 4 MiB
 
 
 class _Passing(OcicalibanError):
-    """A refusal that a later try may not meet."""
+    """A refusal that a later try may not meet, which the registry wants after so many seconds."""
+
+    def __init__(self, message: str, hint: str = "", *, after: float = 0.0) -> None:
+        super().__init__(message, hint)
+        self.after = after
+
+
+class _BadLogin(OcicalibanError):
+    """Who we say that we are is not believed."""
 
 
 class Registry:
-    """One repository in a registry, as `login` sees it; `verified` tells whether TLS is demanded.
+    """One repository in a registry, as who `find` says that we are; `verified` tells whether TLS is demanded.
 
-    What can pass (5xx, 429, a connection that is dropped) is asked again a few times, which `say` hears of. Every
-    method raises OcicalibanError where there is no answer, or the answer is no.
+    `find` is called again where a login that was good is refused: an access token may live for less than a build takes.
+    What can pass (5xx, 429, a connection that is dropped) is asked again a few times, which `say` hears of; after a
+    `check` that went well with more patience, and a registry that does not answer at all may pass too. Every method
+    raises OcicalibanError where there is no answer, or the answer is no.
     """
 
     def __init__(
-        self, repository: Repository, login: Login | None, *, verify: bool = True, say: Callable[[str], None]
+        self,
+        repository: Repository,
+        find: Callable[[], Login | None],
+        *,
+        verify: bool = True,
+        say: Callable[[str], None],
     ) -> None:
         import requests
         from requests.adapters import HTTPAdapter
         from requests.utils import get_environ_proxies
 
-        self.repository, self._login, self._say = repository, login, say
+        self.repository, self._find, self._say = repository, find, say
         self.verified = verify and not trust.insecure(repository)
+        self._login = find()
         self._authorization = ""
+        self._logging_in = threading.Lock()
+        self._checked = False
         self._base = f"https://{repository.api}"
         tls = trust.context(repository.host, verify=self.verified)
 
@@ -72,7 +94,9 @@ class Registry:
         place = answer.headers.get("Location", "")
         if place:
             with contextlib.suppress(OcicalibanError):
-                self._send("DELETE", _joined(self._base, place))
+                place = _joined(self._base, place)
+                self._send("DELETE", place, self._authorized(place))
+        self._checked = True
 
     def find(self, name: str) -> str:
         """The digest of what a tag or digest stands for, of one platform or several; "" for nothing.
@@ -97,20 +121,25 @@ class Registry:
 
         Of one for several platforms it is that for linux/amd64, which the machines of the cloud are.
         """
-        answer = self._ask("GET", f"manifests/{tag}", accept=", ".join((*MANIFESTS, *_INDEXES)), missing=True)
-        manifest = _table(answer) if answer.status_code == 200 else {}
+        manifest = self._manifest(tag)
         for each in manifest.get("manifests") or ():
-            platform = each.get("platform") or {}
-            if (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
-                return self.image(each["digest"])
+            platform = each.get("platform") if isinstance(each, dict) else None
+            if isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
+                manifest = self._manifest(str(each.get("digest")))
+                break
         described = manifest.get("config")
-        if not isinstance(described, dict) or int(described.get("size") or 0) > _LARGEST:
+        size = described.get("size") if isinstance(described, dict) else None
+        if not isinstance(described, dict) or not isinstance(size, int) or size > _LARGEST:
             return {}, {}
         config = self._ask("GET", f"blobs/{described.get('digest')}", missing=True)
         return (manifest, _table(config)) if config.status_code == 200 else ({}, {})
 
+    def _manifest(self, name: str) -> dict[str, Any]:
+        answer = self._ask("GET", f"manifests/{name}", accept=", ".join((*MANIFESTS, *_INDEXES)), missing=True)
+        return _table(answer) if answer.status_code == 200 else {}
+
     def _ping(self) -> None:
-        """Ask for the API, and find out by which scheme."""
+        """Ask for the API, and find out by which scheme. The spec's "Determining Support" has 200 for yes."""
         import requests
 
         try:
@@ -120,35 +149,54 @@ class Registry:
                 raise
             self._base = f"http://{self.repository.api}"
             answer = self._send("GET", f"{self._base}/v2/")
-        if answer.status_code == 404 or (
-            answer.status_code == 200 and "html" in answer.headers.get("Content-Type", "")
-        ):
-            raise OcicalibanError(f"{self.repository.host} answers, but is no registry", "is the host and port right?")
-        if answer.status_code == 401:
+        host, code = self.repository.host, answer.status_code
+        if code == 401:
             self._authorize(answer)
+        elif code == 404 or (code == 200 and "html" in answer.headers.get("Content-Type", "")):
+            raise OcicalibanError(f"{host} answers, but is no registry", "is the host and port right?")
+        elif code != 200:
+            hint = "is it a registry that we may reach, or a proxy before it that does not let us?"
+            raise OcicalibanError(f"{host} answers {code} {answer.reason}{_own_words(answer)}", hint)
 
     def _ask(self, method: str, path: str, *, accept: str = "", missing: bool = False) -> requests.Response:
         """The answer of the repository; one that is not there is no fault where it may be `missing`."""
         url = f"{self._base}/v2/{self.repository.path}/{path}"
         headers = {"Accept": accept} if accept else {}
-        answer = self._send(method, url, headers)
+        answer = self._send(method, url, headers | self._authorized(url))
         if answer.status_code == 401:
             # The token has had its time, or none was asked for yet.
             self._authorize(answer)
-            answer = self._send(method, url, headers)
+            answer = self._send(method, url, headers | self._authorized(url))
         if answer.status_code < 400 or (missing and answer.status_code == 404):
             return answer
         raise self._refused(answer, "push to" if method == "POST" else "read from")
+
+    def _authorized(self, url: str) -> dict[str, str]:
+        """The header that says who we are, to the registry alone."""
+        ours = self._authorization and url.startswith(f"{self._base}/")
+        return {"Authorization": self._authorization} if ours else {}
 
     def _send(self, method: str, url: str, headers: Mapping[str, str] | None = None, **more: Any) -> requests.Response:
         """An answer, whatever it says but "later"."""
         import tenacity
 
+        backoff = tenacity.wait_exponential_jitter(initial=0.2, max=_LONGEST_WAIT)
+
+        def wait(state: tenacity.RetryCallState) -> float:
+            fault = state.outcome.exception() if state.outcome else None
+            return max(backoff(state), fault.after if isinstance(fault, _Passing) else 0.0)
+
+        def told(state: tenacity.RetryCallState) -> None:
+            fault = state.outcome.exception() if state.outcome else None
+            assert isinstance(fault, _Passing) and state.next_action
+            later = state.next_action.sleep
+            self._say(f"{fault.message}; trying again{f' in {later:.0f} s' if later >= 1 else ''}")
+
         loop = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Passing),
-            stop=tenacity.stop_after_attempt(_TRIES),
-            wait=tenacity.wait_exponential_jitter(initial=0.2, max=5),
-            before_sleep=lambda state: self._say(f"{_words(state)}; trying again"),
+            stop=tenacity.stop_after_attempt(_PATIENT_TRIES if self._checked else _TRIES),
+            wait=wait,
+            before_sleep=told,
             reraise=True,
         )
         result: requests.Response = loop(self._send_once, method, url, dict(headers or {}), more)
@@ -157,9 +205,6 @@ class Registry:
     def _send_once(self, method: str, url: str, headers: dict[str, str], more: dict[str, Any]) -> requests.Response:
         import requests
 
-        ours = url.startswith(f"{self._base}/")
-        if ours and self._authorization:
-            headers["Authorization"] = self._authorization
         try:
             answer = self._session.request(
                 method, url, headers=headers, timeout=_TIMEOUT, verify=self.verified, stream=False, **more
@@ -167,27 +212,39 @@ class Registry:
         except requests.RequestException as exc:
             raise self._unreachable(url, exc) from exc
         if answer.status_code == 429 or answer.status_code >= 500:
-            raise _Passing(f"{_host(url)} answers {answer.status_code} {answer.reason}", "try again later")
+            after = _seconds(answer.headers.get("Retry-After", ""))
+            raise _Passing(f"{_host(url)} answers {answer.status_code} {answer.reason}", "try again later", after=after)
         return answer
 
     # --- who we are ---
 
     def _authorize(self, answer: requests.Response) -> None:
         """Log in as a 401's challenge asks for; raises OcicalibanError where that cannot be."""
-        challenges = dict(_challenges(answer.headers.get("WWW-Authenticate", "")))
+        with self._logging_in:
+            before = self._authorization
+            if answer.request.headers.get("Authorization", "") != before:
+                return  # another thread has done it meanwhile
+            challenges = dict(_challenges(answer.headers.get("WWW-Authenticate", "")))
+            try:
+                self._authorization = self._answered(challenges)
+            except _BadLogin:
+                if not before:
+                    raise
+                self._login = self._find()
+                self._authorization = self._answered(challenges)
+
+    def _answered(self, challenges: Mapping[str, Mapping[str, str]]) -> str:
+        """The header that answers one of these challenges, by scheme."""
         if "bearer" in challenges:
-            self._authorization = f"Bearer {self._token(challenges['bearer'])}"
-        elif self._login is None:
+            return f"Bearer {self._token(challenges['bearer'])}"
+        if self._login is None:
             raise self._no_login()
-        elif "basic" in challenges:
-            basic = _basic(self._login)
-            if self._authorization == basic:
-                raise self._wrong_login()
-            self._authorization = basic
-            if self._send("GET", f"{self._base}/v2/").status_code == 401:
-                raise self._wrong_login()
-        else:
+        if "basic" not in challenges:
             raise OcicalibanError(f"{self.repository.host} wants a login of an unknown kind", "is it a registry?")
+        basic = _basic(self._login)
+        if self._send("GET", f"{self._base}/v2/", {"Authorization": basic}).status_code == 401:
+            raise self._wrong_login()
+        return basic
 
     def _token(self, challenge: Mapping[str, str]) -> str:
         """A token for this repository from where the challenge sends us."""
@@ -222,12 +279,12 @@ class Registry:
         return f"podman login {self.repository.host}"
 
     def _no_login(self) -> OcicalibanError:
-        return OcicalibanError(f"{self.repository.host} wants a login, and there is none", self._log_in())
+        return _BadLogin(f"{self.repository.host} wants a login, and there is none", self._log_in())
 
     def _wrong_login(self) -> OcicalibanError:
         assert self._login is not None
         who = f"of '{self._login.user}' " if self._login.user and not self._login.identity else ""
-        return OcicalibanError(
+        return _BadLogin(
             f"{self.repository.host} refuses the login {who}from {self._login.source}", f"log in anew: {self._log_in()}"
         )
 
@@ -279,7 +336,8 @@ class Registry:
             return OcicalibanError(f"{host} cannot be reached through the proxy", "are HTTPS_PROXY and NO_PROXY right?")
         if "Connection refused" in words or isinstance(exc, requests.exceptions.ConnectTimeout):
             silent = "refused" if "refused" in words else "no answer"
-            return OcicalibanError(f"{host} cannot be reached: {silent}", "is the registry up, and the port right?")
+            fault = _Passing if self._checked else OcicalibanError
+            return fault(f"{host} cannot be reached: {silent}", "is the registry up, and the port right?")
         if "NameResolution" in words or "Name or service not known" in words:
             return OcicalibanError(
                 f"there is no host {host.partition(':')[0]}", "is the name right, is the network up?"
@@ -287,9 +345,16 @@ class Registry:
         return _Passing(f"{host} broke the connection off", "is the registry well, and the network?")
 
 
-def _words(state: Any) -> str:
-    fault = state.outcome.exception()
-    return str(fault.message)
+def _seconds(text: str) -> float:
+    """What a Retry-After header says (RFC 9110, 10.2.3), in seconds; 0 for nothing that one could wait for."""
+    from urllib3.exceptions import InvalidHeader
+    from urllib3.util import Retry
+
+    try:
+        after = Retry().parse_retry_after(text) if text else 0.0
+    except InvalidHeader:
+        return 0.0
+    return min(after, _LONGEST_ASKED)
 
 
 def _basic(login: Login) -> str:

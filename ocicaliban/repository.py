@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 
 from attrs import frozen
 
 from ocicaliban.errors import UsageError
 
 # The grammar of the OCI distribution spec, "Pulling manifests", and of a host with a port.
-_HOST = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?(?::[0-9]{1,5})?|\[[0-9a-fA-F:.]+\](?::[0-9]{1,5})?")
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_HOST = re.compile(rf"({_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:.]+\])(?::([0-9]{{1,5}}))?")
 _COMPONENT = re.compile(r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}")
 _LONGEST = 255  # characters, by the same
@@ -44,23 +46,29 @@ class Repository:
         return name in ("localhost", "[::1]") or name.startswith("127.")
 
 
-def chosen(text: str, name: str, *, prefix: bool = False) -> Repository:
-    """The repository that `text` names for the image called `name`.
+def chosen(text: str, folder: str | None = None, *, prefix: bool = False) -> Repository:
+    """The repository that `text` names, for the image of the project in a folder called `folder`.
 
-    The name is put behind what is only the place of many images: with `prefix`, where `text` ends with a slash, where
-    it is a registry alone, and where it is REGION-docker.pkg.dev/PROJECT/REPOSITORY, which in Artifact Registry holds
-    images but is none. Raises UsageError for what is no repository.
+    The folder's name is put behind what is only the place of many images: with `prefix`, where `text` ends with a
+    slash, where it is a registry alone, and where it is REGION-docker.pkg.dev/PROJECT/REPOSITORY, which in Artifact
+    Registry holds images but is none. Without a folder `text` has to name the image. Raises UsageError for what is no
+    repository.
     """
     plain = text.removeprefix("docker://")
     host, _, path = plain.partition("/")
-    if not _HOST.fullmatch(host) or not ({".", ":"} & {*host} or host == "localhost"):
+    if "://" in plain or "@" in host:
+        raise UsageError("a repository is named without https:// and without a login", f"{_EXAMPLE}; podman login HOST")
+    found = _HOST.fullmatch(host)
+    if not found or int(found[2] or 0) > 65535 or not ({".", ":"} & {*host} or host == "localhost"):
         raise UsageError(f"'{text}' does not begin with a registry", _EXAMPLE)
     within = [*filter(None, path.split("/"))]
     artifacts = host.endswith("-docker.pkg.dev")
     if artifacts and len(within) < 2:
         raise UsageError(f"'{text}' lacks Google's project or repository", f"{host}/PROJECT/REPOSITORY")
     if prefix or path.endswith("/") or not within or (artifacts and len(within) == 2):
-        within.append(name)
+        if folder is None:
+            raise UsageError(f"'{text}' names a place for images, and no image", _EXAMPLE)
+        within.append(name_of(folder))
     if host == "docker.io" and len(within) == 1:
         within.insert(0, "library")
     last = within[-1]
@@ -74,20 +82,22 @@ def chosen(text: str, name: str, *, prefix: bool = False) -> Repository:
                 f"'{part}' in '{text}' cannot be part of a repository's name",
                 f"lower case letters and digits, with . _ or - between them; {_EXAMPLE}",
             )
-    found = Repository(host=host, path="/".join(within))
-    if len(found.path) > _LONGEST:
+    made = Repository(host=host, path="/".join(within))
+    if len(made.path) > _LONGEST:
         raise UsageError(f"the repository's name is longer than {_LONGEST} characters", "choose a shorter one")
-    return found
+    return made
 
 
 def name_of(folder: str) -> str:
     """The name of the image of the project in a folder called `folder`.
 
-    Raises UsageError where no letter or digit is left of it.
+    An accent goes and leaves its letter. Raises UsageError where no letter or digit is left of it.
     """
-    name = re.sub(r"[^a-z0-9]+", "-", folder.lower()).strip("-")[:100].strip("-")
+    plain = "".join(each for each in unicodedata.normalize("NFKD", folder) if not unicodedata.combining(each))
+    name = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")[:100].strip("-")
     if not name:
-        raise UsageError(f"the folder's name '{folder}' gives no name for an image", f"--to REPOSITORY; {_EXAMPLE}")
+        hint = f"name the image in the repository: {_EXAMPLE}"
+        raise UsageError(f"the folder's name '{folder}' gives no name for an image", hint)
     return name
 
 

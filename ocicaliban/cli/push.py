@@ -86,11 +86,10 @@ def chosen(root: Path, to: str) -> Repository:
     from ocicaliban import config, load, repository
     from ocicaliban.errors import UsageError
 
-    name = repository.name_of(root.name)
     if given := to or load.load_project(root).push.repository:
-        return repository.chosen(given, name)
+        return repository.chosen(given, root.name)
     if given := config.read().push.repository:
         # It holds for all projects, each of which needs an image of its own.
-        return repository.chosen(given, name, prefix=True)
+        return repository.chosen(given, root.name, prefix=True)
     hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"
     raise UsageError("no repository to push to is named", hint)

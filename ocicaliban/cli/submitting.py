@@ -229,7 +229,7 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...]]:
     if digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise UsageError(f"--image-tag {asked.image_tag}: {digest} is no digest", "sha256: and 64 hexadecimal digits")
     target = push.Target(
-        repository=repository.chosen(head, ""),
+        repository=repository.chosen(head),
         tag=repository.checked_tag(tag),
         tls_verify=asked.tls_verify,
         key_file=asked.cloud_key,
@@ -252,7 +252,7 @@ def check_image(made: Submission, asked: Submitting) -> None:
     from ocicaliban.cli import start
 
     name, _, digest = made.image.partition("@")
-    target = push.Target(repository=repository.chosen(name, ""), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
+    target = push.Target(repository=repository.chosen(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
     if not push.look(target, digest, start.say):
         hint = f"ocicaliban resubmit --group {made.group} --rebuild makes one of the project as it is now"
         raise UsageError(f"the image of {made.group} is not in {name} any more", hint)

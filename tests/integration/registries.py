@@ -1,6 +1,8 @@
 """A registry on loopback, and a proxy before it that counts, drops, delays and refuses to order."""
 
+import base64
 import http.client
+import itertools
 import os
 import re
 import socket
@@ -45,10 +47,17 @@ class Registry:
             f"storage: {{{maintenance}filesystem: {{rootdirectory: {self.data}}}, delete: {{enabled: true}}}}\n"
             f'http: {{addr: "{self.host}"{tls}}}\n{more}'
         )
+        self.config = config
+        self.start()
+
+    def start(self) -> None:
         # It would take variables such as REGISTRY_AUTH_FILE, which is podman's, for settings of its own.
         env = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         self.child = subprocess.Popen(
-            ["docker-registry", "serve", str(config)], env=env, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            ["docker-registry", "serve", str(self.config)],
+            env=env,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
         )
         host, _, port = self.host.partition(":")
         for _ in range(100):
@@ -65,7 +74,8 @@ class Registry:
 
 
 Order = Callable[[str, str], object]
-"""What a proxy does with a request, by method and path: a status, "drop" (in the body's midst), seconds, or None."""
+"""What a proxy does with a request, by method and path: a status, a status with headers, an answer's bytes, "drop" (in
+the body's midst), seconds to wait, or None."""
 
 
 class Proxy:
@@ -76,7 +86,6 @@ class Proxy:
         self.order: Order = lambda method, path: None
         self.asked: list[tuple[str, str]] = []
         self.sent = 0
-        self.answers: dict[str, bytes] = {}
         self._lock = threading.Lock()
         proxy = self
 
@@ -130,10 +139,14 @@ class Proxy:
         if asked.command in ("PATCH", "PUT") and "/blobs/" in asked.path:
             with self._lock:
                 self.sent += len(body)
+        if isinstance(order, bytes):
+            self._reply(asked, 200, {"Content-Type": "application/vnd.oci.image.manifest.v1+json"}, order)
+            return
+        order, more = order if isinstance(order, tuple) else (order, {})
         if isinstance(order, int):
             code = {401: "UNAUTHORIZED", 403: "DENIED", 404: "NAME_UNKNOWN"}.get(order, "UNKNOWN")
             told = f'{{"errors":[{{"code":"{code}","message":"to order"}}]}}'
-            self._reply(asked, order, {}, told.encode())
+            self._reply(asked, order, more, told.encode())
             return
         upstream = http.client.HTTPConnection(self.behind, timeout=60)
         # podman has a line for each kind that it accepts.
@@ -166,6 +179,45 @@ class Proxy:
         asked.end_headers()
         if asked.command != "HEAD":
             asked.wfile.write(text)
+
+
+class Tokens(Proxy):
+    """Wants a token, which it gives itself to whom `user` and `password` are, as ghcr.io, quay.io and Google's do.
+
+    Who clears `alive` ends the time of the tokens; who sets `basic` has it take the login without a token.
+    """
+
+    def __init__(self, behind: str, user: str, password: str, *, basic: bool = False) -> None:
+        super().__init__(behind)
+        self.login, self.basic = _basic(user, password), basic
+        self.alive: set[str] = set()
+        self.numbers = itertools.count()
+        self.tokens: list[str] = []
+        """The address of each question for a token."""
+
+    def handle(self, asked: BaseHTTPRequestHandler) -> None:
+        given = asked.headers.get("Authorization", "")
+        denied = b'{"errors":[{"code":"UNAUTHORIZED","message":"authentication required"}]}'
+        if asked.path.startswith("/token"):
+            self.tokens.append(asked.path)
+            token = f"token-{next(self.numbers)}"
+            if given != self.login:
+                self._reply(asked, 401, {}, denied)
+                return
+            self.alive.add(f"Bearer {token}")
+            self._reply(asked, 200, {}, f'{{"token": "{token}"}}'.encode())
+        elif given not in (self.alive if not self.basic else {self.login}):
+            self._body(asked)
+            challenge = (
+                'Basic realm="test"' if self.basic else f'Bearer realm="http://{self.host}/token",service="test"'
+            )
+            self._reply(asked, 401, {"WWW-Authenticate": challenge}, denied)
+        else:
+            super().handle(asked)
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 _HOPS = {"connection", "transfer-encoding", "date", "server", "expect"}

@@ -7,15 +7,21 @@ import shutil
 import signal
 import ssl
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import count
 from pathlib import Path
 
 import pytest
 
+from ocicaliban import push as pushing
+from ocicaliban import registry, repository
+from ocicaliban.cli import start
+from ocicaliban.errors import OcicalibanError
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
-from tests.integration.registries import Proxy, Registry, Tunnel, authority, htpasswd
+from tests.integration.registries import Proxy, Registry, Tokens, Tunnel, authority, htpasswd
 
 OPEN = "--tls-verify=false"
 Project = Callable[..., Path]
@@ -357,6 +363,136 @@ def test_the_token_of_a_registry_is_asked_for_with_the_right_to_push(folder: Pat
     log_in(folder, server.host, "me", "wrong")
     assert "refuses the login" in call(folder, *args).stderr
     server.stop()
+
+
+@pytest.fixture
+def tokens(plain: Registry) -> Iterator[Tokens]:
+    made = Tokens(plain.host, "me", "correct horse")
+    yield made
+    made.stop()
+
+
+def connected(to: str) -> tuple[pushing.Target, registry.Registry]:
+    target = pushing.Target(repository=repository.chosen(to), tls_verify=False)
+    return target, pushing.connect(target, print)
+
+
+def test_a_token_that_has_had_its_time_is_renewed(folder: Path, tokens: Tokens, images: Callable[..., str]) -> None:
+    log_in(folder, tokens.host, "me", "correct horse")
+    image = start.image_called(images(folder, ("renewed", 1_000)))
+    target, at = connected(f"{tokens.host}/me/renewed")
+    tokens.alive.clear()  # while the image was built
+    assert pushing.push(image, target, at, say=print).sent
+    tokens.alive.clear()
+    assert pushing.push(image, target, at, say=print).sent == 0
+
+
+@pytest.mark.parametrize("basic", [False, True])
+def test_a_login_that_was_good_is_found_anew_when_it_is_refused(basic: bool, folder: Path, tokens: Tokens) -> None:
+    tokens.basic = basic
+    log_in(folder, tokens.host, "me", "correct horse")
+    _, at = connected(f"{tokens.host}/me/anew")
+    log_in(folder, tokens.host, "me", "battery")
+    tokens.login, _ = "Basic " + base64.b64encode(b"me:battery").decode(), tokens.alive.clear()
+    assert at.digest("nothing") == ""
+    tokens.login, _ = "Basic " + base64.b64encode(b"me:staple").decode(), tokens.alive.clear()
+    with pytest.raises(OcicalibanError, match="refuses the login of 'me'"):
+        at.digest("nothing")
+
+
+def test_who_asks_side_by_side_logs_in_once(folder: Path, tokens: Tokens) -> None:
+    log_in(folder, tokens.host, "me", "correct horse")
+    _, at = connected(f"{tokens.host}/me/once")
+    tokens.alive.clear()
+    tokens.tokens.clear()
+    with ThreadPoolExecutor(8) as pool:
+        assert not any(pool.map(at.has, [f"sha256:{n:064}" for n in range(40)]))
+    assert len(tokens.tokens) == 1
+
+
+_CONFIG = '"config": {"digest": "sha256:%s", "size": 2}' % ("0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("manifest", "config"),
+    [
+        (b'{"config": {"digest": "sha256:x", "size": "zz"}}', b"{}"),
+        (b'{"config": {"digest": "../../x", "size": 2}}', b"{}"),
+        (b'{"manifests": ["x", {"platform": "y"}]}', b"{}"),
+        (f"{{{_CONFIG}}}".encode(), b'{"rootfs": "x"}'),
+        (f'{{{_CONFIG}, "layers": ["x"]}}'.encode(), b'{"rootfs": {"diff_ids": [1]}}'),
+        (b"[]", b"{}"),
+    ],
+)
+def test_a_strange_image_under_the_tag_is_replaced(
+    manifest: bytes, config: bytes, folder: Path, proxy: Proxy, images: Callable[..., str]
+) -> None:
+    def order(method: str, path: str) -> bytes | None:
+        if method != "GET" or proxy.uploads():
+            return None
+        return manifest if "/manifests/" in path else config if "/blobs/" in path else None
+
+    proxy.order = order
+    image = images(folder, (f"strange{len(manifest)}{len(config)}", 1_000))
+    assert push(folder, image, f"{proxy.host}/me/strange{len(manifest)}{len(config)}", OPEN)["sent"]
+
+
+@pytest.mark.parametrize("status", [204, 403, 407, 418])
+def test_what_answers_as_no_registry_does_is_refused_before_anything_is_built(
+    status: int, folder: Path, proxy: Proxy
+) -> None:
+    write(folder, {"ocicaliban.toml": CONFIG + f'[push]\nrepository = "{proxy.host}/me/no"\n'})
+    proxy.order = lambda method, path: status
+    done = call(folder, "push", OPEN)
+    assert done.returncode == 1 and f"answers {status}" in done.stderr and " hint: " in done.stderr
+    assert "building" not in done.stderr and len(proxy.asked) == 1
+
+
+def test_a_registry_that_says_when_to_come_again_is_asked_then(folder: Path, proxy: Proxy) -> None:
+    numbers, said = count(), list[str]()
+    proxy.order = lambda method, path: (429, {"Retry-After": "2"}) if next(numbers) < 1 else None
+    target = pushing.Target(repository=repository.chosen(f"{proxy.host}/me/again"), tls_verify=False)
+    pushing.connect(target, said.append)
+    assert [line.partition("; ")[2] for line in said] == ["trying again in 2 s"]
+
+
+def test_a_registry_that_is_started_again_after_the_build_is_waited_for(
+    folder: Path, tmp_path: Path, images: Callable[..., str]
+) -> None:
+    own = Registry(tmp_path)
+    image = start.image_called(images(folder, ("restarted", 1_000)))
+    target, at = connected(f"{own.host}/me/restarted")
+    own.stop()
+    again = threading.Timer(1.5, own.start)
+    again.start()
+    assert pushing.push(image, target, at, say=print).sent
+    again.join()
+    own.stop()
+
+
+def test_of_an_image_for_several_platforms_the_one_for_the_cloud_is_looked_at(
+    folder: Path, plain: Registry, images: Callable[..., str]
+) -> None:
+    to = f"{plain.host}/me/several"
+    name = "localhost/oc-test-several"
+    image = images(folder, ("several", 100))
+    for machine in ("arm64", "amd64"):
+        container = subprocess.run(
+            ["buildah", "from", "--quiet", image], capture_output=True, text=True, check=True
+        ).stdout.strip()
+        words = ["--arch", machine, "--entrypoint", f'["for-{machine}"]']
+        for argv in (
+            ["config", *words, container],
+            ["commit", "--quiet", "--rm", "--manifest", name, container],
+        ):
+            subprocess.run(["buildah", *argv], capture_output=True, check=True)
+    subprocess.run(
+        ["buildah", "manifest", "push", "--all", OPEN, name, f"docker://{to}"], capture_output=True, check=True
+    )
+    subprocess.run(["buildah", "manifest", "rm", name], capture_output=True, check=True)
+    target = pushing.Target(repository=repository.chosen(to), tls_verify=False)
+    found = pushing.look(target, "latest", print)
+    assert found and found.known and found.entrypoint == ("for-amd64",)
 
 
 def test_a_proxy_with_tls_of_its_own_is_trusted_by_ssl_cert_file(

@@ -272,7 +272,8 @@ def test_a_job_has_the_gpus_that_it_asks_for(
     machine, _ = vertex.machine("", "1xT4", "", "us-central1", False)
     script = "mkdir -p $OCICALIBAN_OUT; env | grep -c ^STAND_IN > $OCICALIBAN_OUT/gpus"
     job = Job(id=1, key="k1", submission=SUBMISSION, args=(script,))
-    body, _ = vertex.custom_job(job, image, vertex.Options(machine=machine, output="gs://bucket", entrypoint=("sh", "-c")))
+    options = vertex.Options(machine=machine, output="gs://bucket", entrypoint=("sh", "-c"))
+    body, _ = vertex.custom_job(job, image, options)
     submit(service(), Request(key="k1", body=body))
     assert ended(service())["k1"].status == "succeeded"
     assert (tmp_path / "gcs/bucket/brave-otter/k1/gpus").read_text() == "1\n"

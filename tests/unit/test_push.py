@@ -7,7 +7,7 @@ import pytest
 from ocicaliban import oci, trust
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.push import Packed, described, finished, passes, said
-from ocicaliban.registry import _challenges
+from ocicaliban.registry import _challenges, _seconds
 from ocicaliban.repository import Repository
 
 HERE = Repository(host="reg.example:5000", path="team/digits")
@@ -25,6 +25,7 @@ HERE = Repository(host="reg.example:5000", path="team/digits")
         ("unauthorized: authentication required", "login"),
         ("denied: requested access to the resource is denied", ""),
         ("name unknown: repository name not known to registry", ""),
+        ("proxyconnect tcp: Proxy Authentication Required", ""),
         ("x509: certificate signed by unknown authority", ""),
         ("writing manifest: sha256:5005000 manifest invalid", ""),
     ],
@@ -38,27 +39,50 @@ def test_the_tools_words_are_shown_without_its_form_its_states_and_secrets() -> 
     assert said(f"other\n{line}\n", "hush") == 'Patch "http://h/v2/x/blobs/uploads/1": EOF with ****'
 
 
-CONFIG = {"rootfs": {"diff_ids": ["sha256:a", "sha256:b"]}}
-PLAIN = {"mediaType": oci.LAYER, "digest": "sha256:a", "size": 0}
-GZIP = {"mediaType": f"{oci.LAYER}+gzip", "digest": "sha256:2", "size": 20}
+def digest(digit: str) -> str:
+    return f"sha256:{digit * 64}"
+
+
+CONFIG = {"rootfs": {"diff_ids": [digest("a"), digest("b")]}}
+PLAIN = {"mediaType": oci.LAYER, "digest": digest("a"), "size": 0}
+GZIP = {"mediaType": f"{oci.LAYER}+gzip", "digest": digest("2"), "size": 20}
 
 
 def test_a_manifest_tells_the_compressed_layers_of_the_kind_that_is_wanted() -> None:
     made = described({"layers": [PLAIN, GZIP]}, CONFIG, "gzip")
-    assert made == [Packed(diff_id="sha256:b", digest="sha256:2", size=20, kind=f"{oci.LAYER}+gzip")]
+    assert made == [Packed(diff_id=digest("b"), digest=digest("2"), size=20, kind=f"{oci.LAYER}+gzip")]
     assert described({"layers": [PLAIN, GZIP]}, CONFIG, "zstd") == []
     assert described({"layers": [GZIP]}, CONFIG, "gzip") == []
 
 
+@pytest.mark.parametrize(
+    ("manifest", "config"),
+    [
+        ({"layers": "x"}, CONFIG),
+        ({"layers": [GZIP, GZIP]}, {"rootfs": "x"}),
+        ({"layers": ["x", 1]}, CONFIG),
+        ({"layers": [{**GZIP, "digest": "../x"}, {**GZIP, "size": "zz"}]}, CONFIG),
+        ({"layers": [GZIP]}, {"rootfs": {"diff_ids": [7]}}),
+    ],
+)
+def test_an_image_that_is_none_has_no_layers(manifest: dict[str, object], config: dict[str, object]) -> None:
+    assert described(manifest, config, "gzip") == []
+
+
+@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("", 0), ("soon", 0), ("99999", 120)])
+def test_the_time_that_a_registry_asks_for_is_read(header: str, seconds: float) -> None:
+    assert _seconds(header) == seconds
+
+
 def test_the_manifest_is_finished_with_what_the_registry_has_and_names_no_base_of_ours() -> None:
-    there = Packed(diff_id="sha256:a", digest="sha256:1", size=10, kind=f"{oci.LAYER}+gzip")
+    there = Packed(diff_id=digest("a"), digest=digest("1"), size=10, kind=f"{oci.LAYER}+gzip")
     manifest = {
         "layers": [PLAIN, GZIP],
         "annotations": {"org.opencontainers.image.base.name": "localhost/x", "mine": "1"},
     }
-    whole = finished(manifest, CONFIG, {"sha256:a": there})
+    whole = finished(manifest, CONFIG, {digest("a"): there})
     assert whole["annotations"] == {"mine": "1"}
-    assert [(layer["digest"], layer["size"]) for layer in whole["layers"]] == [("sha256:1", 10), ("sha256:2", 20)]
+    assert [(layer["digest"], layer["size"]) for layer in whole["layers"]] == [(digest("1"), 10), (digest("2"), 20)]
 
 
 @pytest.mark.parametrize(

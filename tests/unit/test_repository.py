@@ -36,7 +36,7 @@ def test_the_users_own_repository_holds_for_all_projects() -> None:
 @pytest.mark.parametrize(
     "text",
     ["me/digits", "", "/x", "ghcr.io/Me/x", "ghcr.io/me/x:v1", "ghcr.io/me/x@sha256:00", "ghcr.io/a//../b", "a b.c/x",
-     "us-docker.pkg.dev/project", "ghcr.io/" + "a/" * 140],
+     "us-docker.pkg.dev/project", "a..b/x", "x" * 64 + ".com/y", "localhost:99999/x", "ghcr.io/" + "a/" * 140],
 )  # fmt: skip
 def test_what_is_no_repository_is_told_with_a_remedy(text: str) -> None:
     with pytest.raises(UsageError) as caught:
@@ -44,9 +44,27 @@ def test_what_is_no_repository_is_told_with_a_remedy(text: str) -> None:
     assert caught.value.hint
 
 
+@pytest.mark.parametrize("text", ["https://me:hush@ghcr.io/x", "me:hush@ghcr.io/x"])
+def test_a_password_in_a_name_is_not_printed(text: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        chosen(text, "name")
+    assert "hush" not in caught.value.message + caught.value.hint
+
+
+def test_a_folder_without_letters_is_no_fault_where_the_image_has_a_name() -> None:
+    assert str(chosen("ghcr.io/me/x", "проект")) == "ghcr.io/me/x"
+    with pytest.raises(UsageError, match="проект"):
+        chosen("ghcr.io", "проект")
+
+
+def test_an_image_that_must_have_a_name_has_one() -> None:
+    with pytest.raises(UsageError, match="no image"):
+        chosen("ghcr.io/me/")
+
+
 def test_googles_registries_are_known() -> None:
-    assert chosen("us-docker.pkg.dev/p/r/n", "").google and chosen("eu.gcr.io/p/n", "").google
-    assert not chosen("docker.pkg.dev.example.com/p/r/n", "").google
+    assert chosen("us-docker.pkg.dev/p/r/n").google and chosen("eu.gcr.io/p/n").google
+    assert not chosen("docker.pkg.dev.example.com/p/r/n").google
 
 
 @given(st.text(max_size=200))
@@ -55,10 +73,12 @@ def test_any_folders_name_gives_a_repository_or_an_error(folder: str) -> None:
         name = name_of(folder)
     except UsageError:
         return
-    assert chosen(f"ghcr.io/{name}", "").path == name
+    assert chosen(f"ghcr.io/{name}").path == name
 
 
-@pytest.mark.parametrize(("folder", "name"), [("My Project", "my-project"), ("digits_2", "digits-2"), ("-x-", "x")])
+@pytest.mark.parametrize(
+    ("folder", "name"), [("My Project", "my-project"), ("digits_2", "digits-2"), ("-x-", "x"), ("Übung 1", "ubung-1")]
+)
 def test_the_image_is_called_as_the_projects_folder(folder: str, name: str) -> None:
     assert name_of(folder) == name
 
