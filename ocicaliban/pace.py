@@ -19,6 +19,9 @@ _REFUSED = (
 # accelerators that the job exceeds, which no waiting helps. Only the words tell them apart.
 _NO_QUOTA = "exceed quota limits"
 
+_TOO_LARGE = "larger than max"
+"""How gRPC says, with the same code, that a message is more than it sends."""
+
 _NO_LOGIN = "Getting metadata from plugin failed"
 """How gRPC says that google-auth could make no token of the credentials."""
 
@@ -41,13 +44,15 @@ def judge(code: str, message: str) -> Verdict:
     if _NO_LOGIN in message:
         return "refused"  # the request never left this machine, though gRPC says UNAVAILABLE
     if code in _THROTTLED:
-        return "refused" if _NO_QUOTA in message else "throttled"
+        return "refused" if _NO_QUOTA in message or _TOO_LARGE in message else "throttled"
     return "refused" if code in _REFUSED else "unclear"
 
 
 def remedy(code: str, message: str, project: str, region: str) -> str:
     """What to do about a refusal."""
     low = message.lower()
+    if _TOO_LARGE in message:
+        return "a job's arguments and parameters are at most some megabytes: put the rest into a file of the project"
     if code == "RESOURCE_EXHAUSTED":
         quotas = f"https://console.cloud.google.com/iam-admin/quotas?project={project}"
         return f"ask for the quota in {region} at {quotas}, or take another machine, accelerator or --region"

@@ -6,7 +6,7 @@ import functools
 import json
 import re
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -95,7 +95,7 @@ class Machine:
 DEFAULT_MACHINE = "n1-standard-8"
 """Where neither a machine nor an accelerator is asked for, as in Caliban."""
 
-_SPEC = re.compile(r"(\d+)[xX](\w[\w-]*)")
+_SPEC = re.compile(r"(\d{1,9})[xX](\w[\w-]*)")
 
 
 def machine(machine_type: str, gpu: str, tpu: str, region: str, force: bool) -> tuple[Machine, tuple[str, ...]]:
@@ -132,7 +132,7 @@ def machine(machine_type: str, gpu: str, tpu: str, region: str, force: bool) -> 
         other = "--gpu-spec" if tpu else "--tpu-spec"
         raise UsageError(f"{option} takes no {name}", f"write {other} {count}x{name}")
     if name in known.tpus:
-        return _slice(count, name, machine_type, known), tuple(warnings)
+        return _slice(count, name, machine_type, known, doubt), tuple(warnings)
     if name not in known.accelerators:
         warnings.append(_unknown("accelerator", name, known.accelerators, known))
         return Machine(type=machine_type or DEFAULT_MACHINE, accelerator=name, count=count), tuple(warnings)
@@ -166,11 +166,14 @@ def _spec(option: str, text: str, known: Table) -> tuple[int, str]:
     return int(match[1]), known.short(name) if name not in known.tpus else name
 
 
-def _slice(count: int, name: str, machine_type: str, known: Table) -> Machine:
+def _slice(count: int, name: str, machine_type: str, known: Table, doubt: Callable[[str, str], None]) -> Machine:
     sizes = known.tpus[name]
     if count not in sizes:
-        raise UsageError(f"there is no slice of {count} {name}", f"there are: {', '.join(map(str, sizes))}")
-    usual, topology = sizes[count]
+        doubt(f"there is no slice of {count} {name}", f"there are: {', '.join(map(str, sizes))}")
+    largest, _ = sizes[max(sizes)]
+    usual, topology = sizes.get(count, (largest, ""))
+    if machine_type and machine_type != usual:
+        doubt(f"the machine {machine_type} is not that of {count} {name}", f"it is {usual}, and need not be named")
     return Machine(type=machine_type or usual, topology=topology)
 
 
@@ -258,7 +261,6 @@ class Options:
     machine: Machine
     replicas: int = 1
     boot_disk: int | None = None
-    boot_disk_type: str = "pd-ssd"
     spot: bool = False
     timeout: int | None = None
     restarts: int | None = None
@@ -283,12 +285,18 @@ def custom_job(job: Job, image: str, options: Options, attempt: int = 1) -> tupl
     """The CustomJob (with the field names of the service's v1 API) of a `job` in this `image`, named by its digest.
 
     Returned with it are the parameters that had no room among its labels. Raises UsageError where the labels, the
-    output folder or the number of replicas are not what the service takes.
+    output folder, the network, the account or the number of replicas are not what the service takes.
     """
     if not re.fullmatch(r"\S+@sha256:[0-9a-f]{64}", image):
         raise UsageError(f"{image} is not named by its digest", "a tag can move while jobs wait: push it first")
     if options.output and not re.fullmatch(r"gs://[a-z0-9][a-z0-9._-]+(/.*)?", options.output):
         raise UsageError(f"--output-dir {options.output} is no folder in Cloud Storage", "such as gs://BUCKET/results")
+    if options.network and not re.fullmatch(r"projects/[^/]+/global/networks/[^/]+", options.network):
+        hint = "projects/PROJECT_NUMBER/global/networks/NAME"
+        raise UsageError(f"--network {options.network} is not a network's full name", hint)
+    if options.service_account and not re.fullmatch(r"[^@\s]+@[^@\s]+", options.service_account):
+        hint = "such as trainer@PROJECT.iam.gserviceaccount.com"
+        raise UsageError(f"--service-account {options.service_account} is no account's address", hint)
     if options.replicas < 1:
         raise UsageError("--replicas is at least 1")
     if options.replicas > 1 and (options.machine.topology or options.machine.accelerator.startswith("TPU")):
@@ -316,8 +324,9 @@ def custom_job(job: Job, image: str, options: Options, attempt: int = 1) -> tupl
         spec["network"] = options.network
     if out:
         spec["base_output_directory"] = {"output_uri_prefix": out}
-    name = f"{options.name or group}-{job.key}"
-    return {"display_name": name[:_LONGEST_NAME], "job_spec": spec, "labels": made}, left_out
+    key = f"-{job.key}"
+    name = (options.name or group)[: _LONGEST_NAME - len(key)] + key
+    return {"display_name": name, "job_spec": spec, "labels": made}, left_out
 
 
 def _environment(job: Job, out: str) -> tuple[tuple[str, str], ...]:
@@ -344,7 +353,7 @@ def _pool(options: Options, container: dict[str, object], replicas: int) -> dict
         machine["tpu_topology"] = options.machine.topology
     pool: dict[str, object] = {"machine_spec": machine, "replica_count": replicas, "container_spec": container}
     if options.boot_disk is not None:
-        pool["disk_spec"] = {"boot_disk_type": options.boot_disk_type, "boot_disk_size_gb": options.boot_disk}
+        pool["disk_spec"] = {"boot_disk_size_gb": options.boot_disk}  # the service knows each machine's type of disk
     return pool
 
 

@@ -32,13 +32,15 @@ def cloud(
     tpu_spec: Annotated[str, typer.Option("--tpu-spec", help="TPU chips: 8xV3.")] = "",
     service_account: Annotated[str, typer.Option("--service-account", help="Who the jobs are.")] = "",
     network: Annotated[str, typer.Option("--network", help="The VPC network that they are in.")] = "",
-    boot_disk: Annotated[int | None, typer.Option("--boot-disk", help="Gigabytes of the boot disk.")] = None,
+    boot_disk: Annotated[
+        int | None, typer.Option("--boot-disk", min=100, max=64000, help="Gigabytes of the boot disk.")
+    ] = None,
     spot: Annotated[bool, typer.Option("--spot", help="Machines that are cheaper, and may be taken away.")] = False,
     timeout: Annotated[str, typer.Option("--timeout", help="The longest that a job may run: 12h, 90m, 3600.")] = "",
     max_restarts: Annotated[
         int | None, typer.Option("--max-restarts", min=0, help="0: a job that fails is not started again.")
     ] = None,
-    replicas: Annotated[int, typer.Option("--replicas", min=1, help="Machines for each job.")] = 1,
+    replicas: Annotated[int, typer.Option("--replicas", min=1, max=100_000, help="Machines for each job.")] = 1,
     label: Annotated[
         list[str] | None, typer.Option("-l", "--label", metavar="KEY=VALUE", help="A label; may be repeated.")
     ] = None,
@@ -116,6 +118,7 @@ def cloud(
 
 
 _TIME = re.compile(r"(\d+)([dhms]?)")
+_LONGEST = 315_576_000_000  # seconds, 10,000 years: the most that protobuf's Duration takes
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
@@ -123,9 +126,10 @@ def _seconds(text: str) -> int | None:
     if not text:
         return None
     match = _TIME.fullmatch(text)
-    if match is None or not int(match[1]):
+    seconds = int(match[1]) * _SECONDS[match[2]] if match and len(match[1]) < 20 else 0
+    if not 0 < seconds <= _LONGEST:
         raise UsageError(f"--timeout {text}: not a length of time", "for example 12h, 90m or 3600")
-    return int(match[1]) * _SECONDS[match[2]]
+    return seconds
 
 
 def _label(text: str) -> tuple[str, str]:

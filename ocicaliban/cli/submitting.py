@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import threading
@@ -90,22 +91,36 @@ def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
 
 
 def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> None:
-    """Print the layers of the image, and each job as the service would get it; `first` is a job as all will be."""
-    from ocicaliban import experiment, podman, render, vertex
-    from ocicaliban.cli.image import state
+    """Print the layers of the image, and each job as the service would get it; `first` is a job as all will be.
 
-    entry = podman.entry_command(Path.cwd(), asked.module)
-    if not asked.image_tag:
+    What is not known yet is made up: the image's digest (unless it is there), and the jobs' numbers and keys.
+    """
+    from ocicaliban import experiment, render, vertex
+    from ocicaliban.cli.image import state
+    from ocicaliban.cli.push import chosen
+    from ocicaliban.model import JobSpec
+
+    if asked.image_tag:
+        image, entry = _found(asked, first)
+    else:
         planned = _planned(asked, first, resolve=False)
-        entry = planned.plan.entrypoint
+        image, entry = _NO_DIGEST, planned.plan.entrypoint
+        with contextlib.suppress(UsageError):  # nothing goes there yet
+            image = f"{chosen(Path.cwd(), asked.repository)}@{_NO_DIGEST.partition('@')[2]}"
         for line in render.lines(planned.plan, *state(planned)):
             print(f"# {line}")
     options = evolve(options, entrypoint=entry)
-    for spec in experiment.specs(points, args) if points else ():
-        body, _ = vertex.custom_job(evolve(first, parameters=spec.parameters, args=spec.args), _NO_DIGEST, options)
-        print(json.dumps(body))
-    if not points:
-        print(json.dumps(vertex.custom_job(first, _NO_DIGEST, options)[0]))
+    for number, spec in enumerate(experiment.specs(points, args) if points else [JobSpec(args=args)], start=1):
+        # The key is made when it is submitted; here only that each job has one of its own shall be seen.
+        job = evolve(first, id=number, key=f"{number:012}", parameters=spec.parameters, args=spec.args)
+        print(json.dumps(vertex.custom_job(job, image, options)[0]))
+
+
+def _accelerators() -> set[str]:
+    """Those of the table, and none: any other one the library may not know."""
+    from ocicaliban import vertex
+
+    return {"", *vertex.table().accelerators.values()}
 
 
 def _is_slow(planned: Planned) -> bool:
@@ -164,7 +179,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         )
         registry = pushing.connect(to, start.say)
         planned = _planned(asked, first, resolve=True)
-        if asked.no_cache or _is_slow(planned):
+        if asked.no_cache or _is_slow(planned) or options.machine.accelerator not in _accelerators():
             connecting.result()
         image = start.built(planned, asked.no_cache)
         start.record_built(planned)

@@ -19,7 +19,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ocicaliban import gcp, pace, proc, vertex
-from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.errors import OcicalibanError, UsageError, nearest
 from ocicaliban.vertex import Seen
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
@@ -179,12 +179,14 @@ class Service:
             raise self.error(exc) from exc
 
     def message(self, body: Mapping[str, object]) -> Any:
-        """A CustomJob as the library sends it; raises OcicalibanError for an accelerator that it does not know."""
+        """A CustomJob as the library sends it; raises UsageError for an accelerator that it does not know."""
         try:
             return self.library.CustomJob(body)
         except KeyError as exc:
-            hint = "pip install --upgrade google-cloud-aiplatform; or a name that it knows"
-            raise OcicalibanError(f"the client library that is installed does not know {exc}", hint) from exc
+            newer = "pip install --upgrade google-cloud-aiplatform, if it is a new one"
+            close = nearest(str(exc.args[0]), vertex.table().accelerators)
+            hint = f"{close} else {newer}" if close.startswith("did you mean") else newer
+            raise UsageError(f"the client library that is installed knows no accelerator {exc}", hint) from exc
 
     def submit(
         self,

@@ -432,7 +432,10 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
     points = world.sweep({"lr": [0.1, 0.2]})
     dry = world.ok("cloud", "--dry-run", *points, "train.py", env=env)
     lines = dry.stdout.splitlines()
-    assert [json.loads(line)["labels"]["lr"] for line in lines if not line.startswith("#")] == ["0_1", "0_2"]
+    jobs = [json.loads(line) for line in lines if not line.startswith("#")]
+    assert [job["labels"]["lr"] for job in jobs] == ["0_1", "0_2"] and len({job["display_name"] for job in jobs}) == 2
+    [container, _] = [job["job_spec"]["worker_pool_specs"][0]["container_spec"] for job in jobs]
+    assert container["command"] == ["python3", "train.py"] and container["args"] == ["--lr", "0.1"]
     assert any("source-copy" in line for line in lines if line.startswith("#"))
     tpu = world.ok("cloud", "--dry-run", "--tpu_spec", "8xV3", "train.py", env=env).stdout.splitlines()[-1]
     assert json.loads(tpu)["job_spec"]["worker_pool_specs"][0]["machine_spec"]["accelerator_type"] == "TPU_V3"
@@ -455,6 +458,11 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
         (("--label", "Team=a", "--label", "team=b"), "collides with --label Team"),
         (("--label", "ocicaliban-job=a"), "collides with the job's key"),
         (("--timeout", "soon"), "not a length of time"),
+        (("--timeout", "9999999999d"), "not a length of time"),
+        (("--timeout", "9" * 5000), "not a length of time"),
+        (("--network", "mynet"), "not a network's full name"),
+        (("--service-account", "nobody"), "no account's address"),
+        (("--gpu-spec", f"{'9' * 20}xT4", "--force"), "not a number"),
         (("--output-dir", "results"), "no folder in Cloud Storage"),
         (("--tls-verify=maybe",), "neither true nor false"),
         (("--cloud-key", "nowhere.json"), "there is no file"),
@@ -466,6 +474,23 @@ def test_what_cannot_be_is_told_at_once(world: World, args: tuple[str, ...], wor
     config = CONFIG + '[modes]\nmounted = ["base", "source-mount", "entrypoint"]\n'
     write(world.folder, {"ocicaliban.toml": config})
     assert words in world.refused("cloud", *world.to, *args, "train.py")
+
+
+@pytest.mark.parametrize("option", ["--boot-disk=-5", f"--replicas={'9' * 20}"])
+def test_a_number_that_the_service_has_no_room_for_is_wrong_usage(world: World, option: str) -> None:
+    done = world.call("cloud", *world.to, option, "train.py")
+    assert done.returncode == 2 and "is not in the range" in done.stderr and not world.proxy.asked
+
+
+def test_an_accelerator_that_nobody_knows_is_told_before_anything_is_built(world: World, emulator: Make) -> None:
+    emulator()
+    assert "did you mean 'V100'?" in world.refused("cloud", *world.to, "--gpu-spec", "2xV1000", "train.py")
+
+
+def test_a_job_that_is_larger_than_a_message_is_told(world: World, emulator: Make) -> None:
+    emulator()
+    said = world.call("cloud", *world.to, *world.sweep({"a": "x" * 6_000_000}), "train.py").stderr
+    assert "larger than max" in said and "into a file" in said
 
 
 def test_a_sweep_that_is_large_by_accident_wants_a_word(world: World) -> None:

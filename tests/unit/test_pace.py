@@ -21,6 +21,7 @@ from ocicaliban.pace import Pace
         ("UNKNOWN", "", "unclear"),
         ("CANCELLED", "", "unclear"),
         ("RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Job or LRO submission requests'", "throttled"),
+        ("RESOURCE_EXHAUSTED", "CLIENT: Sent message larger than max (6000000 vs. 4194304)", "refused"),
         ("RESOURCE_EXHAUSTED", "The following quota metrics exceed quota limits: aiplatform...v100_gpus", "refused"),
         ("PERMISSION_DENIED", "Permission 'aiplatform.customJobs.create' denied", "refused"),
         ("INVALID_ARGUMENT", 'Machine type "x" is not supported.', "refused"),

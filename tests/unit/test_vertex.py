@@ -115,6 +115,10 @@ def test_tpus_are_cores_of_a_cloud_tpu_or_a_topology() -> None:
     )
     with pytest.raises(UsageError, match="no slice of 3 V5E"):
         machine(tpu="3xV5E")
+    with pytest.raises(UsageError, match="n1-standard-4 is not that of 4 V5E"):
+        machine("n1-standard-4", tpu="4xV5E")
+    forced = vertex.machine("ct9-new", "", "7xV5E", "us-central1", True)
+    assert forced[0] == vertex.Machine(type="ct9-new") and len(forced[1]) == 2
     for wrong in ({"gpu": "8xV3"}, {"gpu": "8xV5E"}, {"tpu": "1xT4"}):
         with pytest.raises(UsageError, match="takes no"):
             machine(**wrong)
@@ -219,7 +223,16 @@ def test_every_option_is_one_field_of_the_service() -> None:
     assert (made["service_account"], made["network"]) == ("a@b", "projects/1/global/networks/n")
     assert spec(restarts=3)["scheduling"] == {"restart_job_on_worker_restart": True}
     disk = spec(boot_disk=200)["worker_pool_specs"][0]["disk_spec"]  # type: ignore[index]
-    assert disk == {"boot_disk_type": "pd-ssd", "boot_disk_size_gb": 200}
+    assert disk == {"boot_disk_size_gb": 200}  # the type of disk is the service's own for the machine
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("network", "mynet"), ("network", "projects/1/networks/n"), ("service_account", "nobody")]
+)
+def test_a_name_that_the_service_cannot_take_is_told(option: str, value: str) -> None:
+    with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} {value}") as caught:
+        spec(**{option: value})
+    assert caught.value.hint
 
 
 def test_replicas_are_a_primary_one_and_a_pool_of_the_rest() -> None:
