@@ -6,7 +6,7 @@ import functools
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -201,6 +201,26 @@ def label_value(value: Scalar) -> str:
     return _clean(str(value).lower() if isinstance(value, bool) else str(value))[:_LONGEST]
 
 
+_NUMBER = re.compile(r"-\.?\d.*")
+
+
+def argued(args: Sequence[str]) -> Parameters:
+    """The parameters that a script's arguments look like: `--lr 0.1`, `--lr=0.1`, and `--fast`, whose value is empty.
+
+    Caliban makes labels of these too. A negative number is a value.
+    """
+    found: list[tuple[str, Scalar]] = []
+    for number, word in enumerate(args):
+        name, equals, value = word.partition("=")
+        if not re.match("--?[^-]", name) or _NUMBER.fullmatch(name):
+            continue
+        after = args[number + 1] if number + 1 < len(args) else "-"
+        if not equals and (not after.startswith("-") or _NUMBER.fullmatch(after)):
+            value = after
+        found.append((name.lstrip("-"), value))
+    return tuple(found)
+
+
 def _clean(text: str) -> str:
     return re.sub(r"[^a-z0-9_-]", "", text.replace(".", "_").lower()).lstrip("-")
 
@@ -302,7 +322,9 @@ def custom_job(job: Job, image: str, options: Options, attempt: int = 1) -> tupl
     if options.replicas > 1 and (options.machine.topology or options.machine.accelerator.startswith("TPU")):
         raise UsageError("a TPU goes with one replica", "ask for a larger slice by --tpu-spec")
     group = job.submission.group
-    made, left_out = labels(job.key, group, attempt, options.labels, job.parameters)
+    known = {label_key(name) for name, _ in job.parameters} | {label_key(name) for name, _ in options.labels}
+    more = {name: value for name, value in argued(job.args) if label_key(name) not in known}
+    made, left_out = labels(job.key, group, attempt, options.labels, (*job.parameters, *more.items()))
     out = output_folder(options.output, group, job.key)
     container: dict[str, object] = {
         "image_uri": image,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -14,7 +15,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent import futures
 from contextlib import AbstractContextManager, nullcontext
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 
@@ -24,6 +25,7 @@ from ocicaliban.vertex import Seen
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
 _MASK = "name,labels,state,error,createTime,startTime,endTime"
+_CHECK_PATIENCE = 5.0  # seconds in which a service that is away for a moment may come back, before anything is done
 _ASK_EVERY = 2.0  # seconds between two questions whether the jobs are still wanted
 
 
@@ -99,6 +101,9 @@ def _library() -> _Library:
         raise OcicalibanError(f"Vertex AI's client library cannot be imported: {exc}", hint) from exc
 
 
+T = TypeVar("T")
+
+
 # --- a connection ---
 
 
@@ -172,11 +177,9 @@ class Service:
         """
         if body is not None:
             self.message(body)
-        try:
-            request = {"parent": self.parent, "page_size": 1}
-            next(iter(self.client.list_custom_jobs(request=request, timeout=self.timeout)), None)
-        except self.library.faults.GoogleAPICallError as exc:
-            raise self.error(exc) from exc
+        request = {"parent": self.parent, "page_size": 1}
+        ask = functools.partial(self.client.list_custom_jobs, request=request, timeout=self.timeout)
+        self._asked(lambda: next(iter(ask()), None), _CHECK_PATIENCE)
 
     def message(self, body: Mapping[str, object]) -> Any:
         """A CustomJob as the library sends it; raises UsageError for an accelerator that it does not know."""
@@ -242,20 +245,23 @@ class Service:
 
     def _listed(self, filter_: str) -> Iterator[Seen]:
         request = {"parent": self.parent, "filter": filter_, "page_size": _PAGE, "read_mask": _MASK}
-        patience = time.monotonic() + self.timeout
+        # Whole, before the first is used: a page that fails in the middle must not give some of them twice.
+        ask = functools.partial(self.client.list_custom_jobs, request=request, timeout=self.timeout)
+        found = self._asked(lambda: list(ask()), self.timeout)
+        return map(_seen, found)
+
+    def _asked(self, question: Callable[[], T], seconds: float) -> T:
+        """The answer to a question that changes nothing, so that it can be asked again whatever became of it."""
+        patience = time.monotonic() + seconds
         pause = 0.5
         while True:
             try:
-                # Whole, before the first is used: a page that fails in the middle must not give some of them twice.
-                found = list(self.client.list_custom_jobs(request=request, timeout=self.timeout))
-                break
+                return question()
             except self.library.faults.GoogleAPICallError as exc:
-                # A list changes nothing, so that it can be asked again whatever became of it.
                 if self.verdict(exc) == "refused" or time.monotonic() > patience:
                     raise self.error(exc) from exc
                 time.sleep(pause)
                 pause = min(pause * 2, 10)
-        return map(_seen, found)
 
     def cancel(self, names: Sequence[str]) -> dict[str, str]:
         """Ask the service to end these jobs, by resource name; what it says against it, by name.

@@ -10,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import tomllib
 import urllib.request
@@ -316,6 +317,12 @@ def test_a_job_that_is_made_after_its_answer_was_lost_is_there_once(emulator: Ma
     by = emulator(Faults(lost_every=4, lost_late=1.5))
     told = submit(service(), *requests(20))
     assert len(told) == 20 and set(made(by).values()) == {1}
+
+
+def test_a_service_that_is_away_for_a_moment_is_checked_again(emulator: Make) -> None:
+    by = emulator(Faults(unavailable_every=1))
+    threading.Timer(1.0, by.order.set, [Faults()]).start()
+    service().check()
 
 
 def test_a_service_that_is_away_now_and_then_gets_them_all(emulator: Make) -> None:

@@ -226,6 +226,34 @@ def test_every_option_is_one_field_of_the_service() -> None:
     assert disk == {"boot_disk_size_gb": 200}  # the type of disk is the service's own for the machine
 
 
+def test_a_long_name_is_cut_before_the_jobs_key() -> None:
+    made, _ = vertex.custom_job(job(), IMAGE, plain(name="n" * 200))
+    assert len(str(made["display_name"])) == 128 and str(made["display_name"]).endswith("n-k7f3")
+
+
+@pytest.mark.parametrize(
+    ("args", "found"),
+    [
+        (("--lr", "0.1"), (("lr", "0.1"),)),
+        (("--lr=0.1", "-n", "3"), (("lr", "0.1"), ("n", "3"))),
+        (("--fast", "--lr", "-0.1", "file"), (("fast", ""), ("lr", "-0.1"))),
+        (("--fast",), (("fast", ""),)),
+        (("train", "-", "--"), ()),
+    ],
+)
+def test_what_looks_like_a_parameter_among_the_arguments(
+    args: tuple[str, ...], found: tuple[tuple[str, str], ...]
+) -> None:
+    assert vertex.argued(args) == found
+
+
+def test_arguments_are_labels_as_in_caliban_and_no_parameter_twice() -> None:
+    one = job(args=("--lr", "0.1", "--Epochs", "3", "--team", "x"), parameters=(("lr", 0.1),))
+    made, _ = vertex.custom_job(one, IMAGE, plain(labels=(("team", "vision"),)))
+    labels = {name: value for name, value in made["labels"].items() if "-" not in name}  # type: ignore[attr-defined]
+    assert labels == {"lr": "0_1", "epochs": "3", "team": "vision"}
+
+
 @pytest.mark.parametrize(
     ("option", "value"), [("network", "mynet"), ("network", "projects/1/networks/n"), ("service_account", "nobody")]
 )
