@@ -9,21 +9,21 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
 from google.cloud.aiplatform_v1 import types
-from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob
+from google.cloud.aiplatform_v1.types import CustomJob
 from google.protobuf import empty_pb2, field_mask_pb2
 
-from ocicaliban import vertex
-from ocicaliban.emulator import filters, identity
+from ocicaliban.emulator import filters, identity, refusals
 from ocicaliban.emulator.faults import Faults, Order
-from ocicaliban.emulator.jobs import Ledger, Runner
+from ocicaliban.emulator.jobs import Ledger
 from ocicaliban.emulator.logs import Book
+from ocicaliban.emulator.running import Runner
 from ocicaliban.emulator.storage import Storage
 from ocicaliban.errors import OcicalibanError
 
@@ -35,9 +35,6 @@ except ImportError:  # an extra of its own: without it nobody asks for logs
 _JOBS = "google.cloud.aiplatform.v1.JobService"
 _LOGS = "google.logging.v2.LoggingServiceV2"
 _PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
-_MACHINE = re.compile(r"([acegmnt]\d\w?|cloud|ct\d\w+|tpu\d\w+)-[a-z]+(-[\w-]+)?")
-_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
 _LONGEST = 1 << 16  # bytes of a request for a token
 _AT_ONCE = 256  # requests that wait out their latency at the same time
 
@@ -224,9 +221,9 @@ class _Service:
     def _create(self, request: types.CreateCustomJobRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
         self._check_parent(request.parent, context)
         job: CustomJob = request.custom_job
-        if fault := _fault_of(job, faults):
+        if fault := refusals.fault_of(job, faults):
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, fault)
-        for metric in _exceeded(job, faults):
+        for metric in refusals.exceeded(job, faults):
             message = f"The following quota metrics exceed quota limits: aiplatform.googleapis.com/{metric}"
             _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         if not self._order.within_quota(faults.per_minute, time.monotonic()):
@@ -290,55 +287,6 @@ class _Service:
 def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:
     context.abort(code, message)
     raise AssertionError  # abort() raises; its stub does not say so
-
-
-def _fault_of(job: CustomJob, faults: Faults) -> str:
-    """What the service would refuse of a job; empty where it takes it."""
-    pools = job.job_spec.worker_pool_specs
-    if not job.display_name or len(job.display_name) > 128:
-        return "display_name is required and at most 128 characters long."
-    if not pools:
-        return "worker_pool_specs is required."
-    if pools[0].replica_count != 1:
-        return "replica_count of the first worker pool must be 1."
-    for pool in pools:
-        machine = pool.machine_spec.machine_type
-        if not _MACHINE.fullmatch(machine) or machine in faults.refused_machines:
-            return f'Machine type "{machine}" is not supported.'
-        accelerator = AcceleratorType(pool.machine_spec.accelerator_type).name
-        takes = vertex.table().machines.get(machine)
-        name = vertex.table().short(accelerator)
-        if (
-            pool.machine_spec.accelerator_count
-            and takes
-            and pool.machine_spec.accelerator_count not in takes.get(name, ())
-        ):
-            return f'Accelerator "{accelerator}" with this count is not supported for machine type "{machine}".'
-        if not pool.container_spec.image_uri:
-            return "container_spec.image_uri is required."
-        if len(pool.container_spec.env) > 100:
-            return "At most 100 environment variables are supported."
-    if len(job.labels) > vertex.MOST_LABELS:
-        return f"At most {vertex.MOST_LABELS} labels are supported."
-    for key, value in job.labels.items():
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            return f"Invalid label '{key}: {value}'."
-    prefix = job.job_spec.base_output_directory.output_uri_prefix
-    return "" if not prefix or prefix.startswith("gs://") else f"'{prefix}' is not a Cloud Storage URI."
-
-
-def _exceeded(job: CustomJob, faults: Faults) -> Sequence[str]:
-    """The metrics whose quota the job exceeds."""
-    used = {AcceleratorType(pool.machine_spec.accelerator_type).name for pool in job.job_spec.worker_pool_specs}
-    short = {"NVIDIA_TESLA_": "nvidia_", "NVIDIA_": "nvidia_", "TPU_": "tpu_"}
-    exceeded = []
-    for name in sorted(used):
-        if name in faults.no_quota:
-            prefix = next(start for start in short if name.startswith(start))
-            exceeded.append(f"custom_model_training_{short[prefix]}{name.removeprefix(prefix).lower()}_gpus")
-        elif name == "ACCELERATOR_TYPE_UNSPECIFIED" and "CPU" in faults.no_quota:
-            exceeded.append("custom_model_training_cpus")
-    return exceeded
 
 
 class _Tokens(http.server.BaseHTTPRequestHandler):
