@@ -131,11 +131,22 @@ def _gpus_here() -> tuple[gpu.Device, ...]:
 
 
 @frozen(kw_only=True)
-class Failure:
-    """Why a job failed, as the service tells it: a google.rpc code and words."""
+class End:
+    """What became of a job: its state, and the google.rpc code and words of its error where it has one."""
 
-    code: int
-    message: str
+    state: JobState
+    code: int = code_pb2.OK
+    message: str = ""
+
+
+def _failed(code: int, message: str) -> End:
+    return End(state=JobState.JOB_STATE_FAILED, code=code, message=message)
+
+
+_SUCCEEDED = End(state=JobState.JOB_STATE_SUCCEEDED)
+# By the reference of CancelCustomJob such a job has an error.
+_CANCELLED = End(state=JobState.JOB_STATE_CANCELLED, code=code_pb2.CANCELLED)
+_STOPPED = End(state=JobState.JOB_STATE_CANCELLED, code=code_pb2.CANCELLED, message="The emulator has ended.")
 
 
 class Runner:
@@ -176,7 +187,7 @@ class Runner:
         """End a job; one that waits ends at once, one that runs when its containers have."""
         entry.cancelled.set()
         if self._ledger.state(entry) == JobState.JOB_STATE_QUEUED:
-            self._ledger.move(entry, JobState.JOB_STATE_CANCELLED)
+            self._ledger.move(entry, JobState.JOB_STATE_CANCELLED, code_pb2.CANCELLED)
         else:
             self._ledger.move(entry, JobState.JOB_STATE_CANCELLING)
 
@@ -192,33 +203,31 @@ class Runner:
         while (entry := self._waiting.get()) is not None and not self._stopping.is_set():
             if not self._ledger.move(entry, JobState.JOB_STATE_PENDING):
                 continue
-            failure = self._run(entry)
-            if failure is not None:
-                self._book.write(entry.id, "service", failure.message)
-            if entry.cancelled.is_set():
-                self._ledger.move(entry, JobState.JOB_STATE_CANCELLED)
-            elif failure is None:
-                self._ledger.move(entry, JobState.JOB_STATE_SUCCEEDED)
-            else:
-                self._ledger.move(entry, JobState.JOB_STATE_FAILED, failure.code, failure.message)
+            end = self._run(entry)
+            if end.state == JobState.JOB_STATE_FAILED:
+                self._book.write(entry.id, "service", end.message)
+            self._ledger.move(entry, end.state, end.code, end.message)
 
-    def _run(self, entry: Entry) -> Failure | None:
-        spec = entry.job.job_spec
-        for image in {pool.container_spec.image_uri for pool in spec.worker_pool_specs}:
+    def _run(self, entry: Entry) -> End:
+        for image in {pool.container_spec.image_uri for pool in entry.job.job_spec.worker_pool_specs}:
             if failure := self._pull(image):
                 return failure
-        if entry.cancelled.is_set():
-            return None
-        again = True
-        while again:
-            run = _Run(entry, self._order, self._gpus, self._gcs, self._logs, self._stopping, self._book)
+        while not (end := self._ended(entry)):
+            run = _Run(entry, self._order, self._gpus, self._gcs, self._logs, self._ended, self._book)
             self._ledger.move(entry, JobState.JOB_STATE_RUNNING)
             run.go()
             # All replicas again when one was restarted: only where the job asks for it.
-            again = run.start_over and not entry.cancelled.is_set() and not self._stopping.is_set()
-        return run.failure
+            if not run.start_over:
+                return run.end
+        return end
 
-    def _pull(self, image: str) -> Failure | None:
+    def _ended(self, entry: Entry) -> End | None:
+        """How a job ends that is cancelled, or that the emulator's own end takes with it."""
+        if entry.cancelled.is_set():
+            return _CANCELLED
+        return _STOPPED if self._stopping.is_set() else None
+
+    def _pull(self, image: str) -> End | None:
         """Have an image, once in the emulator's life; with a digest it cannot be another one later."""
         with self._pulled.setdefault(image, threading.Lock()):
             if image in self._there:
@@ -228,7 +237,7 @@ class Runner:
             log = self._logs / f"pull-{hashlib.sha256(image.encode()).hexdigest()[:12]}.log"
             if proc.logged(("podman", "pull", "--quiet", *(("--tls-verify=false",) if bare else ()), image), log):
                 why = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
-                return Failure(code=code_pb2.NOT_FOUND, message=f"Failed to pull the image {image}: {why}")
+                return _failed(code_pb2.NOT_FOUND, f"Failed to pull the image {image}: {why}")
             self._there.add(image)
         return None
 
@@ -243,10 +252,10 @@ class _Run:
         gpus: _Gpus | None,
         gcs: Path,
         logs: Path,
-        stopping: threading.Event,
+        ended: Callable[[Entry], End | None],
         book: Book,
     ) -> None:
-        self.failure: Failure | None = None
+        self.end = _SUCCEEDED
         self.start_over = False
         self._entry = entry
         self._spec = entry.job.job_spec
@@ -254,16 +263,16 @@ class _Run:
         self._gpus = gpus
         self._gcs = gcs
         self._logs = logs
-        self._stopping = stopping
+        self._ended = ended
         self._book = book
         self._over = threading.Event()
         self._lock = threading.Lock()
-        self._succeeded = 0
+        self._completed = 0
+        self._all = replicas([pool.replica_count for pool in self._spec.worker_pool_specs], _free_ports)
 
     def go(self) -> None:
         """Start them all and return when all have ended; the first that fails, a timeout or a cancel ends the rest."""
-        all_ = replicas([pool.replica_count for pool in self._spec.worker_pool_specs], _free_ports)
-        threads = [threading.Thread(target=self._replica, args=(one, all_), daemon=True) for one in all_]
+        threads = [threading.Thread(target=self._replica, args=(one,), daemon=True) for one in self._all]
         for thread in threads:
             thread.start()
         limit = CustomJobSpec.pb(self._spec).scheduling.timeout.seconds
@@ -271,28 +280,29 @@ class _Run:
         for thread in threads:
             while thread.is_alive():
                 thread.join(0.1)
-                if self._stopping.is_set() or self._entry.cancelled.is_set():
-                    self._over.set()
+                if end := self._ended(self._entry):
+                    self._finish(end)
                 elif deadline is not None and time.monotonic() > deadline:
                     message = f"The job was stopped because it ran longer than its timeout of {limit} seconds."
-                    self._fail(code_pb2.DEADLINE_EXCEEDED, message)
-        if self._succeeded < len(all_):
-            self._fail(code_pb2.INTERNAL, "The emulator could not run all replicas.")
+                    self._finish(_failed(code_pb2.DEADLINE_EXCEEDED, message))
+        if self._completed < len(self._all):
+            self._finish(_failed(code_pb2.INTERNAL, "The emulator could not run all replicas."))
 
-    def _fail(self, code: int, message: str) -> None:
+    def _finish(self, end: End) -> None:
+        """End the replicas, unless something else has done so; what comes after they have all completed is too late."""
         with self._lock:
-            if not self._over.is_set():
-                self.failure = Failure(code=code, message=message)
+            if not self._over.is_set() and self._completed < len(self._all):
+                self.end = end
                 self._over.set()
 
-    def _replica(self, one: Replica, all_: Sequence[Replica]) -> None:
+    def _replica(self, one: Replica) -> None:
         pool = self._spec.worker_pool_specs[one.pool]
         wants = pool.machine_spec.accelerator_count if _is_gpu(pool) else 0
         name = f"vertex-{self._entry.id}-{one.name}"
         devices = self._gpus.take(wants, self._over.is_set) if self._gpus and wants else ()
         try:
             before, options = _gpu_options(devices)
-            argv = run_argv(name, pool, environment(self._entry.job, one, all_), self._gcs, options)
+            argv = run_argv(name, pool, environment(self._entry.job, one, self._all), self._gcs, options)
             argv = proc.in_cgroup2((argv[0], *before, *argv[1:]))
             while not self._over.is_set():
                 taken_away = self._once(name, argv, one)
@@ -302,7 +312,7 @@ class _Run:
                     self.start_over = True
                     self._over.set()
         except OcicalibanError as fault:
-            self._fail(code_pb2.INTERNAL, fault.message)
+            self._finish(_failed(code_pb2.INTERNAL, fault.message))
         finally:
             if devices and self._gpus:
                 self._gpus.give(devices)
@@ -329,13 +339,14 @@ class _Run:
         while not ended.wait(0.1):
             if self._over.is_set():
                 self._end(name, ended, "TERM")
+                return False  # whatever it made of it, it has not completed
         code = codes[0] if codes else 125
         if code:
             words = f"The replica {one.name} exited with a non-zero status of {code}. Its log: {log}"
-            self._fail(code_pb2.INTERNAL if code == 125 else code_pb2.INVALID_ARGUMENT, words)
+            self._finish(_failed(code_pb2.INTERNAL if code == 125 else code_pb2.INVALID_ARGUMENT, words))
         else:
             with self._lock:
-                self._succeeded += 1
+                self._completed += 1
         return False
 
     @staticmethod
