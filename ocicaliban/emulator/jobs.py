@@ -72,9 +72,11 @@ class Ledger:
             return entry.job.state
 
     def move(self, entry: Entry, state: JobState, code: int = 0, message: str = "") -> bool:
-        """Put a job into another state, with an error where there is one; False where it has ended already."""
+        """Put a job into another state, with an error where there is one; False where it has ended already, or ends."""
         with self._lock:
-            if entry.job.state in _ENDED:
+            # Who is about to run a job may not have seen that it is cancelled.
+            now = entry.job.state
+            if now in _ENDED or (now == JobState.JOB_STATE_CANCELLING and state not in _ENDED):
                 return False
             raw = CustomJob.pb(entry.job)
             raw.state = state

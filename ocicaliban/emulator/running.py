@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import queue
 import socket
 import threading
@@ -19,12 +18,11 @@ from google.protobuf import json_format
 from google.rpc import code_pb2
 
 from ocicaliban import gpu, paths, podman, proc, session
+from ocicaliban.emulator import place
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.jobs import Entry, Ledger
 from ocicaliban.emulator.logs import Book
 from ocicaliban.errors import OcicalibanError
-
-_LABEL = "ocicaliban.emulator"
 
 # --- what a replica sees ---
 
@@ -84,11 +82,14 @@ def environment(job: CustomJob, one: Replica, all_: Sequence[Replica]) -> dict[s
 
 
 def run_argv(
-    name: str, pool: WorkerPoolSpec, env: Mapping[str, str], gcs: Path, devices: tuple[str, ...] = ()
+    name: str, mark: str, pool: WorkerPoolSpec, env: Mapping[str, str], gcs: Path, devices: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """podman's command for a replica: nothing of this machine is in it but the buckets' folder at /gcs."""
+    """podman's command for a replica, which has its emulator's mark.
+
+    Nothing of this machine is in it but the buckets' folder at /gcs.
+    """
     container = pool.container_spec
-    argv = ["podman", "run", "--rm", "--pull=never", "--name", name, "--label", f"{_LABEL}={os.getpid()}"]
+    argv = ["podman", "run", "--rm", "--pull=never", "--name", name, "--label", f"{place.LABEL}={mark}"]
     argv += ["--network", "host", "--http-proxy=false", *podman.bind(f"{gcs}:/gcs"), *devices]
     for key, value in env.items():
         argv += ["--env", f"{key}={value}"]
@@ -149,27 +150,29 @@ _CANCELLED = End(state=JobState.JOB_STATE_CANCELLED, code=code_pb2.CANCELLED)
 _STOPPED = End(state=JobState.JOB_STATE_CANCELLED, code=code_pb2.CANCELLED, message="The emulator has ended.")
 
 
-class Runner:
-    """Runs the jobs of a ledger, so many at once; those of `registries` and on loopback are pulled without TLS."""
+@frozen(kw_only=True)
+class Ground:
+    """What all jobs stand on: the faults, the buckets' folder and that of the logs, the entries of Cloud Logging.
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        order: Order,
-        gcs: Path,
-        logs: Path,
-        parallel: int,
-        registries: tuple[str, ...] = (),
-        book: Book | None = None,
-    ) -> None:
+    The images of `registries`, and of those on loopback, are pulled without TLS. `mark` is that of the containers.
+    """
+
+    order: Order
+    gcs: Path
+    logs: Path
+    book: Book
+    mark: str
+    registries: tuple[str, ...] = ()
+
+
+class Runner:
+    """Runs the jobs of a ledger, so many at once."""
+
+    def __init__(self, ledger: Ledger, ground: Ground, parallel: int) -> None:
         if parallel:
             proc.tool("podman")
         self._ledger = ledger
-        self._order = order
-        self._gcs = gcs
-        self._logs = logs
-        self._book = book or Book()
-        self._registries = registries
+        self._ground = ground
         self._waiting: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._gpus = _Gpus() if parallel else None
         self._pulled: dict[str, threading.Lock] = {}
@@ -205,7 +208,7 @@ class Runner:
                 continue
             end = self._run(entry)
             if end.state == JobState.JOB_STATE_FAILED:
-                self._book.write(entry.id, "service", end.message)
+                self._ground.book.write(entry.id, "service", end.message)
             self._ledger.move(entry, end.state, end.code, end.message)
 
     def _run(self, entry: Entry) -> End:
@@ -213,7 +216,7 @@ class Runner:
             if failure := self._pull(image):
                 return failure
         while not (end := self._ended(entry)):
-            run = _Run(entry, self._order, self._gpus, self._gcs, self._logs, self._ended, self._book)
+            run = _Run(entry, self._ground, self._gpus, self._ended)
             self._ledger.move(entry, JobState.JOB_STATE_RUNNING)
             run.go()
             # All replicas again when one was restarted: only where the job asks for it.
@@ -233,8 +236,8 @@ class Runner:
             if image in self._there:
                 return None
             host = image.partition("/")[0]
-            bare = host.partition(":")[0] in ("localhost", "127.0.0.1") or host in self._registries
-            log = self._logs / f"pull-{hashlib.sha256(image.encode()).hexdigest()[:12]}.log"
+            bare = host.partition(":")[0] in ("localhost", "127.0.0.1") or host in self._ground.registries
+            log = self._ground.logs / f"pull-{hashlib.sha256(image.encode()).hexdigest()[:12]}.log"
             if proc.logged(("podman", "pull", "--quiet", *(("--tls-verify=false",) if bare else ()), image), log):
                 why = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
                 return _failed(code_pb2.NOT_FOUND, f"Failed to pull the image {image}: {why}")
@@ -245,26 +248,14 @@ class Runner:
 class _Run:
     """One run of all replicas of a job."""
 
-    def __init__(
-        self,
-        entry: Entry,
-        order: Order,
-        gpus: _Gpus | None,
-        gcs: Path,
-        logs: Path,
-        ended: Callable[[Entry], End | None],
-        book: Book,
-    ) -> None:
+    def __init__(self, entry: Entry, ground: Ground, gpus: _Gpus | None, ended: Callable[[Entry], End | None]) -> None:
         self.end = _SUCCEEDED
         self.start_over = False
         self._entry = entry
         self._spec = entry.job.job_spec
-        self._order = order
+        self._ground = ground
         self._gpus = gpus
-        self._gcs = gcs
-        self._logs = logs
         self._ended = ended
-        self._book = book
         self._over = threading.Event()
         self._lock = threading.Lock()
         self._completed = 0
@@ -302,7 +293,8 @@ class _Run:
         devices = self._gpus.take(wants, self._over.is_set) if self._gpus and wants else ()
         try:
             before, options = _gpu_options(devices)
-            argv = run_argv(name, pool, environment(self._entry.job, one, self._all), self._gcs, options)
+            env = environment(self._entry.job, one, self._all)
+            argv = run_argv(name, self._ground.mark, pool, env, self._ground.gcs, options)
             argv = proc.in_cgroup2((argv[0], *before, *argv[1:]))
             while not self._over.is_set():
                 taken_away = self._once(name, argv, one)
@@ -319,15 +311,15 @@ class _Run:
 
     def _once(self, name: str, argv: tuple[str, ...], one: Replica) -> bool:
         """Run the container once; whether it was taken away, as a spot machine is."""
-        faults = self._order.now()
-        takes = faults.preempted and self._order.first("replica", faults.preempted)
+        faults = self._ground.order.now()
+        takes = faults.preempted and self._ground.order.first("replica", faults.preempted)
         ended = threading.Event()
         codes: list[int] = []
-        log = self._logs / f"{self._entry.id}-{one.name}.log"
+        log = self._ground.logs / f"{self._entry.id}-{one.name}.log"
 
         def run() -> None:
             try:
-                with self._book.follows(self._entry.id, one.name, log):
+                with self._ground.book.follows(self._entry.id, one.name, log):
                     codes.append(proc.logged(argv, log))
             finally:
                 ended.set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import json
@@ -19,11 +20,11 @@ from google.cloud.aiplatform_v1 import types
 from google.cloud.aiplatform_v1.types import CustomJob
 from google.protobuf import empty_pb2, field_mask_pb2
 
-from ocicaliban.emulator import filters, identity, refusals
+from ocicaliban.emulator import filters, identity, place, refusals
 from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.jobs import Ledger
 from ocicaliban.emulator.logs import Book
-from ocicaliban.emulator.running import Runner
+from ocicaliban.emulator.running import Ground, Runner
 from ocicaliban.emulator.storage import Storage
 from ocicaliban.errors import OcicalibanError
 
@@ -61,37 +62,48 @@ class Emulator:
         certificate: identity.Identity | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        logs = folder / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        gcs.mkdir(parents=True, exist_ok=True)
         self.order = order or Order()
         self.ledger = Ledger(say)
-        self._project = project
         self.book = Book()
-        self._identity = certificate or identity.certificate(folder)
+        self._project = project
         self._account = identity.Account(project)
-        self._tokens = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Tokens, self._account))
-        self._key_file = self._account.key_file(folder, f"http://127.0.0.1:{self._tokens.server_port}/token")
-        self._runner = Runner(self.ledger, self.order, gcs, logs, parallel, registries, self.book)
+        with contextlib.ExitStack() as stack:
+            mark = stack.enter_context(place.held(folder, runs=parallel > 0))
+            gcs.mkdir(parents=True, exist_ok=True)
+            logs = folder / "logs"
+            logs.mkdir(exist_ok=True)
+            logs.chmod(0o700)
+            self._identity = certificate or identity.certificate(folder)
+            self._tokens = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Tokens, self._account))
+            stack.callback(self._tokens.server_close)
+            self._storage = Storage(gcs, self.order)
+            stack.callback(self._storage.server_close)
+            self._key_file = self._account.key_file(folder, f"http://127.0.0.1:{self._tokens.server_port}/token")
+            stack.callback(self._key_file.unlink, missing_ok=True)
+            ground = Ground(order=self.order, gcs=gcs, logs=logs, book=self.book, mark=mark, registries=registries)
+            runner = Runner(self.ledger, ground, parallel)
+            stack.callback(runner.stop)
+            self._server = self._bound(port, _Service(self.ledger, runner, self.order, region))
+            self._held = stack.pop_all()
+
+    def _bound(self, port: int, service: _Service) -> grpc.Server:
+        """The server, which has its port, and answers nobody yet."""
         door = _Door(self._account, self.order)
-        self._server = grpc.server(
+        server = grpc.server(
             futures.ThreadPoolExecutor(_AT_ONCE),
             options=[("grpc.so_reuseport", 0)],
-            handlers=[
-                _Service(self.ledger, self._runner, self.order, region).handler(door),
-                *([_Logs(self.book).handler(door)] if logging else []),
-            ],
+            handlers=[service.handler(door), *([_Logs(self.book).handler(door)] if logging else [])],
         )
         pair = (self._identity.key, self._identity.certificate)
         try:
-            self._port = self._server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([pair]))
+            self._port = server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([pair]))
         except RuntimeError:
             self._port = 0
         if not self._port:
             raise OcicalibanError(
                 f"nothing can listen on port {port}", "is another emulator there? --port takes another"
             )
-        self._storage = Storage(gcs, self.order)
+        return server
 
     def environment(self) -> dict[str, str]:
         """The variables with which Google's client libraries, and so ocicaliban, talk to this emulator."""
@@ -108,18 +120,16 @@ class Emulator:
 
     def start(self) -> None:
         """Answer from now on."""
-        self._server.start()
-        threading.Thread(target=self._tokens.serve_forever, daemon=True).start()
         self._storage.start()
+        self._held.callback(self._storage.shutdown)
+        threading.Thread(target=self._tokens.serve_forever, daemon=True).start()
+        self._held.callback(self._tokens.shutdown)
+        self._server.start()
+        self._held.callback(lambda: self._server.stop(0).wait())
 
     def stop(self) -> None:
-        """End the jobs' containers, take no more requests, and forget the account."""
-        self._server.stop(0).wait()
-        self._tokens.shutdown()
-        self._tokens.server_close()
-        self._storage.stop()
-        self._runner.stop()
-        self._key_file.unlink(missing_ok=True)
+        """Take no more requests, end the jobs' containers, and forget the account."""
+        self._held.close()
 
     def __enter__(self) -> Emulator:
         self.start()

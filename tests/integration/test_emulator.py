@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 
+import pytest
+from attrs import frozen
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 
+from ocicaliban import proc
 from ocicaliban.emulator.server import Emulator
+from tests.integration.program import command, environment
 from tests.integration.test_vertex import NOWHERE, Make, emulator, image, registry, service
 
 __all__ = ["emulator", "image", "registry"]
@@ -55,7 +64,118 @@ def said(by: Emulator) -> list[str]:
     return [entry.text for entry in by.book.page(lambda _: True, 1000, "")[0]]
 
 
+@frozen(kw_only=True)
+class Command:
+    """`ocicaliban dev vertex-emulator` as a user has it, and what it has told to set."""
+
+    child: subprocess.Popen[str]
+    settings: Mapping[str, str]
+
+    def submit(self, *jobs: Mapping[str, object]) -> list[str]:
+        """Submit jobs; their numbers. gRPC reads what it trusts only once, so that a new process does it."""
+        code = (
+            "import json, sys\nfrom ocicaliban.targets import vertex\nto = vertex.connect('', 'us-central1')\n"
+            "for job in json.load(sys.stdin):\n"
+            "    print(to.client.create_custom_job(parent=to.parent, custom_job=job).name.rpartition('/')[2])"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", code], env=environment(self.settings), input=json.dumps(jobs), capture_output=True,
+            text=True, check=True,
+        )  # fmt: skip
+        return done.stdout.split()
+
+    def ended(self, how: signal.Signals) -> str:
+        """End it so; what it has said on stderr."""
+        self.child.send_signal(how)
+        return self.child.communicate(timeout=60)[1]
+
+
+Begin = Callable[..., Command]
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> Iterator[Begin]:
+    """Starts the command, and leaves nothing of it."""
+    children: list[subprocess.Popen[str]] = []
+
+    def begin(*args: str, folder: str = "emulator") -> Command:
+        argv = command("dev", "vertex-emulator", "--folder", str(tmp_path / folder), *args)
+        child = subprocess.Popen(
+            argv, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        children.append(child)
+        assert child.stdout is not None
+        lines = iter(child.stdout.readline, "")
+        settings = {}
+        for line in lines:
+            name, _, value = line.removeprefix("export ").rstrip().partition("=")
+            settings[name] = value
+            if name == "no_grpc_proxy":
+                break
+        return Command(child=child, settings=settings)
+
+    yield begin
+    for child in children:
+        child.kill()
+        child.wait()
+    if left := containers():
+        proc.run(("podman", "rm", "--force", "--time", "0", *left))
+
+
+def containers() -> set[str]:
+    """The names of the containers of all emulators."""
+    listed = proc.output(("podman", "ps", "--all", "--filter", "label=ocicaliban.emulator", "--format", "{{.Names}}"))
+    return set(listed.split())
+
+
+# --- its folder ---
+
+
+def test_the_next_one_removes_what_a_killed_one_has_left_and_nothing_else(begun: Begin, image: str) -> None:
+    killed, other = begun("--jobs", "2"), begun(folder="other")
+    sleeps = job(pool(image, "trap '' TERM; sleep 1000"))
+    left = {f"vertex-{number}-workerpool0-0" for number in killed.submit(sleeps, sleeps)}
+    stays = {f"vertex-{number}-workerpool0-0" for number in other.submit(sleeps)}
+    until(lambda: containers() == left | stays)
+    killed.ended(signal.SIGKILL)
+    assert containers() == left | stays
+    begun()
+    assert containers() == stays
+
+
+def test_of_two_in_one_folder_the_second_is_refused_and_the_first_goes_on(begun: Begin) -> None:
+    first = begun("--jobs", "0")
+    second = begun("--jobs", "0")
+    assert not second.settings and second.child.wait() == 2
+    _, told = second.child.communicate()
+    assert "an emulator runs in" in told and "--folder DIR takes another" in told and "Traceback" not in told
+    assert first.submit(job(pool()))
+    first.ended(signal.SIGINT)
+    assert begun("--jobs", "0").submit(job(pool()))
+
+
+def test_what_holds_secrets_is_the_users_alone_in_a_folder_that_all_can_read(begun: Begin, tmp_path: Path) -> None:
+    folder = tmp_path / "emulator"
+    (folder / "logs").mkdir(parents=True, mode=0o755)
+    folder.chmod(0o755)
+    begun("--jobs", "0")
+    modes = {name: oct((folder / name).stat().st_mode & 0o777) for name in ("logs", "key.json", "lock")}
+    assert modes == {"logs": "0o700", "key.json": "0o600", "lock": "0o600"}
+
+
 # --- its end ---
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_ends_its_jobs_and_says_so(begun: Begin, image: str, how: signal.Signals) -> None:
+    one = begun("--jobs", "2")
+    scripts = ("sleep 1000", "trap 'exit 0' TERM; sleep 1000 & wait")
+    numbers = one.submit(*[job(pool(image, script)) for script in scripts])
+    until(lambda: len(containers()) == 2)
+    told = one.ended(how)
+    assert one.child.returncode == 0 and not containers()
+    assert all(f"{number}: cancelled" in told for number in numbers)
+    assert "succeeded" not in told and "Traceback" not in told
 
 
 def test_what_its_end_kills_has_not_succeeded(emulator: Make, image: str) -> None:
