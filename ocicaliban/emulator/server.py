@@ -22,7 +22,7 @@ from google.protobuf import empty_pb2, field_mask_pb2
 
 from ocicaliban.emulator import filters, identity, place, refusals
 from ocicaliban.emulator.faults import Faults, Order
-from ocicaliban.emulator.jobs import Ledger
+from ocicaliban.emulator.jobs import Entry, Ledger
 from ocicaliban.emulator.logs import Book
 from ocicaliban.emulator.running import Ground, Runner
 from ocicaliban.emulator.storage import Storage
@@ -35,7 +35,8 @@ except ImportError:  # an extra of its own: without it nobody asks for logs
 
 _JOBS = "google.cloud.aiplatform.v1.JobService"
 _LOGS = "google.logging.v2.LoggingServiceV2"
-_PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
+_LIST_LOGS = "logging.logEntries.list"
+_NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)(?:/customJobs/([^/]+))?")
 _LONGEST = 1 << 16  # bytes of a request for a token
 _AT_ONCE = 256  # requests that wait out their latency at the same time
 
@@ -65,7 +66,7 @@ class Emulator:
         self.order = order or Order()
         self.ledger = Ledger(say)
         self.book = Book()
-        self._project = project
+        self._project = identity.Project(id=project)
         self._account = identity.Account(project)
         with contextlib.ExitStack() as stack:
             mark = stack.enter_context(place.held(folder, runs=parallel > 0))
@@ -83,7 +84,7 @@ class Emulator:
             ground = Ground(order=self.order, gcs=gcs, logs=logs, book=self.book, mark=mark, registries=registries)
             runner = Runner(self.ledger, ground, parallel)
             stack.callback(runner.stop)
-            self._server = self._bound(port, _Service(self.ledger, runner, self.order, region))
+            self._server = self._bound(port, _Service(self.ledger, runner, self.order, self._project, region))
             self._held = stack.pop_all()
 
     def _bound(self, port: int, service: _Service) -> grpc.Server:
@@ -92,7 +93,7 @@ class Emulator:
         server = grpc.server(
             futures.ThreadPoolExecutor(_AT_ONCE),
             options=[("grpc.so_reuseport", 0)],
-            handlers=[service.handler(door), *([_Logs(self.book).handler(door)] if logging else [])],
+            handlers=[service.handler(door), *([_Logs(self.book, self._project).handler(door)] if logging else [])],
         )
         pair = (self._identity.key, self._identity.certificate)
         try:
@@ -112,7 +113,7 @@ class Emulator:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": address,
             **({"CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": address} if logging else {}),
             "GOOGLE_APPLICATION_CREDENTIALS": str(self._key_file),
-            "GOOGLE_CLOUD_PROJECT": self._project,
+            "GOOGLE_CLOUD_PROJECT": self._project.id,
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self._identity.trusted),
             "STORAGE_EMULATOR_HOST": self._storage.url,
             "no_grpc_proxy": "localhost",
@@ -160,8 +161,7 @@ class _Door:
                 message = "Request had invalid authentication credentials. Expected OAuth 2 access token."
                 _refuse(context, grpc.StatusCode.UNAUTHENTICATED, message)
             if faults.denied:
-                message = f"Permission '{permission}' denied on resource (or it may not exist)."
-                _refuse(context, grpc.StatusCode.PERMISSION_DENIED, message)
+                _deny(context, permission)
             if self._order.nth("request", faults.unavailable_every):
                 _refuse(context, grpc.StatusCode.UNAVAILABLE, "The service is currently unavailable.")
             return method(request, context, faults)
@@ -174,18 +174,21 @@ class _Door:
 class _Logs:
     """The one method of LoggingServiceV2 that is there."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, project: identity.Project) -> None:
         self._book = book
+        self._project = project
 
     def handler(self, door: _Door) -> grpc.GenericRpcHandler:
         """The service for grpc's server."""
-        method = door.leads_to(self._list, logging.ListLogEntriesRequest, "logging.logEntries.list")
+        method = door.leads_to(self._list, logging.ListLogEntriesRequest, _LIST_LOGS)
         return grpc.method_handlers_generic_handler(_LOGS, {"ListLogEntries": method})
 
     def _list(self, request: Any, context: grpc.ServicerContext, faults: Faults) -> bytes:
         names = [*request.resource_names]
         if len(names) != 1 or not names[0].startswith("projects/"):
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "resource_names: the emulator takes one project")
+        if not self._project.called(names[0].removeprefix("projects/")):
+            _deny(context, _LIST_LOGS)
         if request.order_by not in ("", "timestamp asc"):
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "order_by: the emulator takes 'timestamp asc' alone")
         try:
@@ -206,10 +209,11 @@ class _Logs:
 class _Service:
     """The methods of JobService that are there; others are UNIMPLEMENTED by themselves."""
 
-    def __init__(self, ledger: Ledger, runner: Runner, order: Order, region: str) -> None:
+    def __init__(self, ledger: Ledger, runner: Runner, order: Order, project: identity.Project, region: str) -> None:
         self._ledger = ledger
         self._runner = runner
         self._order = order
+        self._project = project
         self._region = region
 
     def handler(self, door: _Door) -> grpc.GenericRpcHandler:
@@ -222,14 +226,11 @@ class _Service:
         }
         return grpc.method_handlers_generic_handler(
             _JOBS,
-            {
-                name: door.leads_to(method, kind, f"aiplatform.customJobs.{verb}")
-                for name, (method, kind, verb) in methods.items()
-            },
+            {name: door.leads_to(method, kind, _permission(verb)) for name, (method, kind, verb) in methods.items()},
         )
 
     def _create(self, request: types.CreateCustomJobRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
-        self._check_parent(request.parent, context)
+        parent = self._own(request.parent, "create", context)
         job: CustomJob = request.custom_job
         if fault := refusals.fault_of(job, faults):
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, fault)
@@ -243,13 +244,13 @@ class _Service:
             )
             _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         if not self._order.nth("create", faults.lost_every):
-            entry = self._ledger.add(request.parent, job)
+            entry = self._ledger.add(parent, job)
             self._runner.submit(entry)
             return self._ledger.answer(entry)
         if faults.lost_late:
-            threading.Timer(faults.lost_late, self._carry_out, (request.parent, job)).start()
+            threading.Timer(faults.lost_late, self._carry_out, (parent, job)).start()
         else:
-            self._carry_out(request.parent, job)
+            self._carry_out(parent, job)
         while faults.lost_as == "deadline" and context.is_active():
             time.sleep(0.02)
         _refuse(context, grpc.StatusCode.UNAVAILABLE, "Socket closed")
@@ -258,18 +259,16 @@ class _Service:
         self._runner.submit(self._ledger.add(parent, job))
 
     def _get(self, request: types.GetCustomJobRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
-        entry = self._ledger.find(request.name)
-        if entry is None:
-            _refuse(context, grpc.StatusCode.NOT_FOUND, f"CustomJob {request.name} is not found.")
+        entry = self._found(request.name, "get", context)
         return self._ledger.answer(entry)
 
     def _list(self, request: types.ListCustomJobsRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
-        self._check_parent(request.parent, context)
+        parent = self._own(request.parent, "list", context)
         mask = types.ListCustomJobsRequest.pb(request).read_mask
         try:
             test = filters.parse(request.filter)
             found, token = self._ledger.page(
-                request.parent, test, request.page_size, request.page_token, field_mask_pb2.FieldMask(paths=mask.paths)
+                parent, test, request.page_size, request.page_token, field_mask_pb2.FieldMask(paths=mask.paths)
             )
         except (filters.FilterError, ValueError) as exc:
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid filter or page token: {exc}")
@@ -279,19 +278,37 @@ class _Service:
         return bytes(raw.SerializeToString())
 
     def _cancel(self, request: types.CancelCustomJobRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
-        entry = self._ledger.find(request.name)
-        if entry is None:
-            _refuse(context, grpc.StatusCode.NOT_FOUND, f"CustomJob {request.name} is not found.")
+        entry = self._found(request.name, "cancel", context)
         self._runner.cancel(entry)
         return bytes(empty_pb2.Empty().SerializeToString())
 
-    def _check_parent(self, parent: str, context: grpc.ServicerContext) -> None:
-        match = _PARENT.fullmatch(parent)
-        if match is None:
-            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid resource name '{parent}'.")
+    def _found(self, name: str, verb: str, context: grpc.ServicerContext) -> Entry:
+        """The job of that name."""
+        entry = self._ledger.find(self._own(name, verb, context))
+        if entry is None:
+            _refuse(context, grpc.StatusCode.NOT_FOUND, f"CustomJob {name} is not found.")
+        return entry
+
+    def _own(self, name: str, verb: str, context: grpc.ServicerContext) -> str:
+        """The name of a resource with the project's number, by which it is known; others than its own are refused."""
+        match = _NAME.fullmatch(name)
+        if match is None or (match[3] is None) is not (verb in ("create", "list")):
+            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid resource name '{name}'.")
+        if not self._project.called(match[1]):
+            _deny(context, _permission(verb))
         if match[2] != self._region:
             message = f"The endpoint of {self._region} does not serve the location '{match[2]}'."
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, message)
+        return f"projects/{self._project.number}{name[match.end(1) :]}"
+
+
+def _permission(verb: str) -> str:
+    return f"aiplatform.customJobs.{verb}"
+
+
+def _deny(context: grpc.ServicerContext, permission: str) -> NoReturn:
+    message = f"Permission '{permission}' denied on resource (or it may not exist)."
+    _refuse(context, grpc.StatusCode.PERMISSION_DENIED, message)
 
 
 def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 from attrs import frozen
+from google.api_core import exceptions
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 
 from ocicaliban import proc
+from ocicaliban.emulator import identity
 from ocicaliban.emulator.server import Emulator
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.targets import vertex as target
 from tests.integration.program import command, environment
 from tests.integration.test_vertex import NOWHERE, Make, emulator, image, registry, service
 
@@ -161,6 +165,46 @@ def test_what_holds_secrets_is_the_users_alone_in_a_folder_that_all_can_read(beg
     begun("--jobs", "0")
     modes = {name: oct((folder / name).stat().st_mode & 0o777) for name in ("logs", "key.json", "lock")}
     assert modes == {"logs": "0o700", "key.json": "0o600", "lock": "0o600"}
+
+
+# --- its own project ---
+
+
+def test_a_job_is_named_by_the_projects_number_and_answers_to_its_id_too(emulator: Make) -> None:
+    emulator(parallel=0)
+    client = service().client
+    made = [created(pool()) for _ in range(2)]
+    _, number, *_ = made[0].name.split("/")
+    assert number.isdecimal()
+    for project in (number, "rehearsal"):
+        parent = f"projects/{project}/locations/us-central1"
+        assert {each.name for each in client.list_custom_jobs(parent=parent)} == {each.name for each in made}
+        name = f"{parent}/customJobs/{made[0].name.rpartition('/')[2]}"
+        assert client.get_custom_job(name=name).name == made[0].name
+        client.cancel_custom_job(name=name)
+        assert state(name) == "CANCELLED"
+
+
+def test_a_number_stays_the_same_and_is_that_of_one_project() -> None:
+    numbers = [identity.Project(id=name).number for name in ("rehearsal", "rehearsal", "rehearsal2")]
+    assert numbers[0] == numbers[1] != numbers[2] and {len(number) for number in numbers} == {12}
+
+
+def test_another_project_is_not_served(emulator: Make) -> None:
+    emulator(parallel=0)
+    client = service().client
+    parent = PARENT.replace("rehearsal", "another-one")
+    asks: tuple[Callable[[], object], ...] = (
+        lambda: client.create_custom_job(parent=parent, custom_job=job(pool())),
+        lambda: client.list_custom_jobs(parent=parent),
+        lambda: client.get_custom_job(name=f"{parent}/customJobs/1"),
+        lambda: client.cancel_custom_job(name=f"{parent}/customJobs/1"),
+    )
+    for ask in asks:
+        with pytest.raises(exceptions.PermissionDenied, match="denied on resource"):
+            ask()
+    with pytest.raises(OcicalibanError, match="PERMISSION_DENIED"):
+        target.connect("another-one", "us-central1").check()
 
 
 # --- its end ---
