@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import itertools
 import json
 import queue
 import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import frozen
@@ -102,25 +103,34 @@ def run_argv(
 
 
 class _Gpus:
-    """The GPUs of this machine, handed out to one replica at a time; where there are too few a replica has all."""
+    """GPUs, handed out to whole jobs: two jobs that have a part of theirs each would wait for ever."""
 
-    def __init__(self) -> None:
-        self._free = list(_gpus_here())
-        self._all = len(self._free)
+    def __init__(self, devices: tuple[gpu.Device, ...]) -> None:
+        self._free = list(devices)
+        self._all = len(devices)
         self._changed = threading.Condition()
 
-    def take(self, wanted: int, given_up: Callable[[], bool]) -> tuple[gpu.Device, ...]:
+    @contextlib.contextmanager
+    def held(self, wanted: int, given_up: Callable[[], object]) -> Iterator[tuple[gpu.Device, ...]]:
+        """Hold so many, or all where there are fewer; none where the job is given up before they are free."""
         count = min(wanted, self._all)
         with self._changed:
             while len(self._free) < count and not given_up():
-                self._changed.wait(0.5)
-            taken, self._free = tuple(self._free[:count]), self._free[count:]
-        return taken
+                self._changed.wait(0.1)
+            taken = tuple(self._free[:count]) if len(self._free) >= count else ()
+            del self._free[: len(taken)]
+        try:
+            yield taken
+        finally:
+            with self._changed:
+                self._free += taken
+                self._changed.notify_all()
 
-    def give(self, devices: tuple[gpu.Device, ...]) -> None:
-        with self._changed:
-            self._free += devices
-            self._changed.notify_all()
+
+def shares(devices: tuple[gpu.Device, ...], wants: Sequence[int]) -> list[tuple[gpu.Device, ...]]:
+    """Which of a job's devices each replica has: another one each, and round again where there are too few."""
+    turn = itertools.cycle(devices)
+    return [tuple(itertools.islice(turn, min(want, len(devices)))) for want in wants]
 
 
 def _gpus_here() -> tuple[gpu.Device, ...]:
@@ -174,7 +184,7 @@ class Runner:
         self._ledger = ledger
         self._ground = ground
         self._waiting: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
-        self._gpus = _Gpus() if parallel else None
+        self._gpus = _Gpus(_gpus_here() if parallel else ())
         self._pulled: dict[str, threading.Lock] = {}
         self._there: set[str] = set()
         self._stopping = threading.Event()
@@ -212,16 +222,20 @@ class Runner:
             self._ledger.move(entry, end.state, end.code, end.message)
 
     def _run(self, entry: Entry) -> End:
-        for image in {pool.container_spec.image_uri for pool in entry.job.job_spec.worker_pool_specs}:
+        pools = entry.job.job_spec.worker_pool_specs
+        for image in {pool.container_spec.image_uri for pool in pools}:
             if failure := self._pull(image):
                 return failure
-        while not (end := self._ended(entry)):
-            run = _Run(entry, self._ground, self._gpus, self._ended)
-            self._ledger.move(entry, JobState.JOB_STATE_RUNNING)
-            run.go()
-            # All replicas again when one was restarted: only where the job asks for it.
-            if not run.start_over:
-                return run.end
+        wants = [_gpus_of(pool) for pool in pools for _ in range(pool.replica_count)]
+        with self._gpus.held(sum(wants), lambda: self._ended(entry)) as devices:
+            began = time.monotonic()
+            while not (end := self._ended(entry)):
+                run = _Run(entry, self._ground, shares(devices, wants), began, self._ended)
+                self._ledger.move(entry, JobState.JOB_STATE_RUNNING)
+                run.go()
+                # All replicas again when one was restarted: only where the job asks for it.
+                if not run.start_over:
+                    return run.end
         return end
 
     def _ended(self, entry: Entry) -> End | None:
@@ -246,15 +260,23 @@ class Runner:
 
 
 class _Run:
-    """One run of all replicas of a job."""
+    """One run of all replicas of a job that `began` to run then (by the monotonic clock); each has its GPUs."""
 
-    def __init__(self, entry: Entry, ground: Ground, gpus: _Gpus | None, ended: Callable[[Entry], End | None]) -> None:
+    def __init__(
+        self,
+        entry: Entry,
+        ground: Ground,
+        gpus: Sequence[tuple[gpu.Device, ...]],
+        began: float,
+        ended: Callable[[Entry], End | None],
+    ) -> None:
         self.end = _SUCCEEDED
         self.start_over = False
         self._entry = entry
         self._spec = entry.job.job_spec
         self._ground = ground
         self._gpus = gpus
+        self._began = began
         self._ended = ended
         self._over = threading.Event()
         self._lock = threading.Lock()
@@ -263,11 +285,14 @@ class _Run:
 
     def go(self) -> None:
         """Start them all and return when all have ended; the first that fails, a timeout or a cancel ends the rest."""
-        threads = [threading.Thread(target=self._replica, args=(one,), daemon=True) for one in self._all]
+        threads = [
+            threading.Thread(target=self._replica, args=pair, daemon=True)
+            for pair in zip(self._all, self._gpus, strict=True)
+        ]
         for thread in threads:
             thread.start()
         limit = CustomJobSpec.pb(self._spec).scheduling.timeout.seconds
-        deadline = time.monotonic() + limit if limit else None
+        deadline = self._began + limit if limit else None
         for thread in threads:
             while thread.is_alive():
                 thread.join(0.1)
@@ -286,11 +311,9 @@ class _Run:
                 self.end = end
                 self._over.set()
 
-    def _replica(self, one: Replica) -> None:
+    def _replica(self, one: Replica, devices: tuple[gpu.Device, ...]) -> None:
         pool = self._spec.worker_pool_specs[one.pool]
-        wants = pool.machine_spec.accelerator_count if _is_gpu(pool) else 0
         name = f"vertex-{self._entry.id}-{one.name}"
-        devices = self._gpus.take(wants, self._over.is_set) if self._gpus and wants else ()
         try:
             before, options = _gpu_options(devices)
             env = environment(self._entry.job, one, self._all)
@@ -305,9 +328,6 @@ class _Run:
                     self._over.set()
         except OcicalibanError as fault:
             self._finish(_failed(code_pb2.INTERNAL, fault.message))
-        finally:
-            if devices and self._gpus:
-                self._gpus.give(devices)
 
     def _once(self, name: str, argv: tuple[str, ...], one: Replica) -> bool:
         """Run the container once; whether it was taken away, as a spot machine is."""
@@ -350,8 +370,10 @@ class _Run:
             ended.wait(0.3)
 
 
-def _is_gpu(pool: WorkerPoolSpec) -> bool:
-    return str(AcceleratorType(pool.machine_spec.accelerator_type).name).startswith("NVIDIA")
+def _gpus_of(pool: WorkerPoolSpec) -> int:
+    """How many GPUs each replica of a pool wants; TPUs are none."""
+    is_gpu = AcceleratorType(pool.machine_spec.accelerator_type).name.startswith("NVIDIA")
+    return int(pool.machine_spec.accelerator_count) if is_gpu else 0
 
 
 def _gpu_options(devices: tuple[gpu.Device, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:

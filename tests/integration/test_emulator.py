@@ -15,12 +15,12 @@ from attrs import frozen
 from google.api_core import exceptions
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 
-from ocicaliban import proc
-from ocicaliban.emulator import identity
+from ocicaliban import gpu, proc
+from ocicaliban.emulator import identity, running
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.targets import vertex as target
-from tests.integration.program import command, environment
+from tests.integration.program import command, environment, write
 from tests.integration.test_vertex import NOWHERE, Make, emulator, image, registry, service
 
 __all__ = ["emulator", "image", "registry"]
@@ -205,6 +205,86 @@ def test_another_project_is_not_served(emulator: Make) -> None:
             ask()
     with pytest.raises(OcicalibanError, match="PERMISSION_DENIED"):
         target.connect("another-one", "us-central1").check()
+
+
+# --- GPUs ---
+
+
+@pytest.fixture
+def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two devices that tell by a variable that they are there."""
+    devices = [{"name": str(number), "containerEdits": {"env": [f"STAND_IN_{number}=there"]}} for number in range(2)]
+    spec = {"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}
+    write(tmp_path / "config" / "cdi", {"gpus.json": json.dumps(spec)})
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+
+
+def on_gpus(count: int, image: str, script: str, **more: object) -> dict[str, object]:
+    machine = {"machine_type": "n1-standard-4", "accelerator_type": "NVIDIA_TESLA_T4", "accelerator_count": count}
+    return pool(image, script, machine_spec=machine, **more)
+
+
+def meets(replicas: int, name: str) -> str:
+    """A script that tells its GPUs, and waits for so many replicas of its job, for which a bucket is used."""
+    told = "echo $(env | grep -o ^STAND_IN_. | sort)"
+    here = f"mkdir -p /gcs/bucket/{name}; {told} > $(mktemp /gcs/bucket/{name}/XXXXXX)"
+    return f"{here}; while [ $(ls /gcs/bucket/{name} | wc -l) -lt {replicas} ]; do sleep 0.1; done; {told}"
+
+
+def had(by: Emulator) -> list[str]:
+    """The GPUs that replicas have told of; podman has words of its own in their logs."""
+    return sorted(line for line in said(by) if line.startswith("STAND_IN"))
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_job_that_waits_for_gpus_is_pending_and_its_timeout_has_not_begun(
+    emulator: Make, image: str, tmp_path: Path
+) -> None:
+    emulator(parallel=2)
+    first = created(on_gpus(2, image, "while ! [ -e /gcs/go ]; do sleep 0.1; done"))
+    until(lambda: state(first.name) == "RUNNING")
+    second = created(on_gpus(1, image, "true"), scheduling={"timeout": {"seconds": 3}})
+    until(lambda: state(second.name) == "PENDING")
+    time.sleep(4)
+    assert state(second.name) == "PENDING"
+    (tmp_path / "gcs" / "go").touch()
+    until(lambda: [state(each.name) for each in (first, second)] == ["SUCCEEDED", "SUCCEEDED"])
+
+
+@pytest.mark.usefixtures("gpus")
+def test_a_job_that_waits_for_gpus_can_be_cancelled(emulator: Make, image: str) -> None:
+    emulator(parallel=2)
+    first, second = (created(on_gpus(2, image, "sleep 1000")) for _ in range(2))
+    until(lambda: sorted(state(each.name) for each in (first, second)) == ["PENDING", "RUNNING"])
+    waits = first if state(first.name) == "PENDING" else second
+    service().client.cancel_custom_job(name=waits.name)
+    until(lambda: state(waits.name) == "CANCELLED")
+    assert not service().client.get_custom_job(name=waits.name).start_time
+
+
+@pytest.mark.usefixtures("gpus")
+def test_jobs_whose_replicas_wait_for_each_other_come_through(emulator: Make, image: str) -> None:
+    by = emulator(parallel=2)
+    made = [created(*[on_gpus(1, image, meets(2, name)) for _ in range(2)]) for name in ("one", "two")]
+    until(lambda: [state(each.name) for each in made] == ["SUCCEEDED", "SUCCEEDED"])
+    assert had(by) == ["STAND_IN_0", "STAND_IN_0", "STAND_IN_1", "STAND_IN_1"]
+
+
+@pytest.mark.usefixtures("gpus")
+def test_replicas_that_want_more_gpus_than_there_are_share_all(emulator: Make, image: str) -> None:
+    by = emulator(parallel=1)
+    made = created(*[on_gpus(4, image, meets(2, "job")) for _ in range(2)])
+    until(lambda: state(made.name) == "SUCCEEDED")
+    assert had(by) == ["STAND_IN_0 STAND_IN_1"] * 2
+
+
+def test_each_replica_has_gpus_of_its_own_where_there_are_enough() -> None:
+    some = tuple(
+        gpu.Device(kind="nvidia.com/gpu", name=name, spec=Path("gpus.json"), version="0.5.0") for name in "abc"
+    )
+    assert running.shares(some, [1, 2]) == [some[:1], some[1:]]
+    assert running.shares(some, [2, 2, 8]) == [some[:2], (some[2], some[0]), (some[1], some[2], some[0])]
+    assert running.shares((), [1, 0]) == [(), ()]
 
 
 # --- its end ---
