@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import random
 import threading
+import time
 from collections.abc import Callable
 
 from attrs import define, field
@@ -20,10 +21,11 @@ _ENDED = (JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_
 
 @define(kw_only=True)
 class Entry:
-    """A job, its place in the order of creation, and whether it shall end."""
+    """A job, its place in the order of creation and when that was, and whether it shall end."""
 
     number: int
     job: CustomJob
+    created: float = field(factory=time.monotonic)
     cancelled: threading.Event = field(factory=threading.Event)
 
     @property
@@ -66,6 +68,10 @@ class Ledger:
         with self._lock:
             return bytes(CustomJob.pb(entry.job).SerializeToString())
 
+    def over(self, entry: Entry) -> bool:
+        """Whether the job has ended."""
+        return self.state(entry) in _ENDED
+
     def state(self, entry: Entry) -> JobState:
         """The job's state as it is now."""
         with self._lock:
@@ -92,16 +98,19 @@ class Ledger:
         return True
 
     def page(
-        self, parent: str, test: Test, size: int, token: str, mask: field_mask_pb2.FieldMask
+        self, parent: str, test: Test, size: int, token: str, mask: field_mask_pb2.FieldMask, late: float = 0.0
     ) -> tuple[list[bytes], str]:
-        """A page of a region's jobs that pass a test, the newest first, and the token of the next page.
+        """A page of a region's jobs that pass a test and are `late` seconds old, the newest first, and the token of the
+        next page.
 
         Raises ValueError for a token that is none.
         """
         size = min(size, LARGEST_PAGE) if size > 0 else LARGEST_PAGE
         below = int(base64.urlsafe_b64decode(token)) if token else None
+        until = time.monotonic() - late
         with self._lock:
             known = [entry for entry in reversed(self._entries.values()) if entry.job.name.startswith(f"{parent}/")]
+            known = [entry for entry in known if entry.created <= until]
             fitting = (entry for entry in known if (below is None or entry.number < below) and test(_fields(entry.job)))
             found = [entry for entry, _ in zip(fitting, range(size + 1), strict=False)]
             more = len(found) > size

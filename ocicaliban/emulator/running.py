@@ -226,6 +226,9 @@ class Runner:
         for image in {pool.container_spec.image_uri for pool in pools}:
             if failure := self._pull(image):
                 return failure
+        until = time.monotonic() + self._ground.order.now().waits
+        while time.monotonic() < until and not self._ended(entry):
+            time.sleep(0.05)
         wants = [_gpus_of(pool) for pool in pools for _ in range(pool.replica_count)]
         with self._gpus.held(sum(wants), lambda: self._ended(entry)) as devices:
             began = time.monotonic()

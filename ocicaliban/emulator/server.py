@@ -262,13 +262,18 @@ class _Service:
         entry = self._found(request.name, "get", context)
         return self._ledger.answer(entry)
 
-    def _list(self, request: types.ListCustomJobsRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
+    def _list(self, request: types.ListCustomJobsRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
         parent = self._own(request.parent, "list", context)
         mask = types.ListCustomJobsRequest.pb(request).read_mask
         try:
             test = filters.parse(request.filter)
             found, token = self._ledger.page(
-                parent, test, request.page_size, request.page_token, field_mask_pb2.FieldMask(paths=mask.paths)
+                parent,
+                test,
+                request.page_size,
+                request.page_token,
+                field_mask_pb2.FieldMask(paths=mask.paths),
+                faults.lists_late,
             )
         except (filters.FilterError, ValueError) as exc:
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid filter or page token: {exc}")
@@ -277,8 +282,12 @@ class _Service:
             raw.custom_jobs.add().ParseFromString(each)
         return bytes(raw.SerializeToString())
 
-    def _cancel(self, request: types.CancelCustomJobRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
+    def _cancel(self, request: types.CancelCustomJobRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
         entry = self._found(request.name, "cancel", context)
+        if faults.ended_refuses and self._ledger.over(entry):
+            state = self._ledger.state(entry).name
+            message = f"CustomJob {request.name} is in the state {state} and cannot be cancelled."
+            _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, message)
         self._runner.cancel(entry)
         return bytes(empty_pb2.Empty().SerializeToString())
 

@@ -17,6 +17,7 @@ from google.cloud.aiplatform_v1.types import CustomJob, JobState
 
 from ocicaliban import gpu, proc
 from ocicaliban.emulator import identity, running
+from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.targets import vertex as target
@@ -285,6 +286,47 @@ def test_each_replica_has_gpus_of_its_own_where_there_are_enough() -> None:
     assert running.shares(some, [1, 2]) == [some[:1], some[1:]]
     assert running.shares(some, [2, 2, 8]) == [some[:2], (some[2], some[0]), (some[1], some[2], some[0])]
     assert running.shares((), [1, 0]) == [(), ()]
+
+
+# --- faults to order ---
+
+
+def test_a_job_that_waits_is_pending_and_can_be_cancelled(emulator: Make, image: str) -> None:
+    by = emulator(Faults(waits=1000), parallel=2)
+    made = [created(pool(image)) for _ in range(2)]
+    until(lambda: [state(each.name) for each in made] == ["PENDING", "PENDING"])
+    service().client.cancel_custom_job(name=made[0].name)
+    until(lambda: state(made[0].name) == "CANCELLED")
+    assert not service().client.get_custom_job(name=made[0].name).start_time
+    by.stop()
+    assert kept(by, made[1].name).state == JobState.JOB_STATE_CANCELLED
+
+
+def test_a_job_that_has_waited_runs(emulator: Make, image: str) -> None:
+    emulator(Faults(waits=0.5), parallel=1)
+    made = created(pool(image))
+    until(lambda: state(made.name) == "SUCCEEDED")
+
+
+def test_lists_may_be_behind_what_was_created(emulator: Make) -> None:
+    by = emulator(Faults(lists_late=1000), parallel=0)
+    made = created(pool())
+    client = service().client
+    assert not [*client.list_custom_jobs(parent=PARENT)] and client.get_custom_job(name=made.name).name == made.name
+    by.order.set(Faults())
+    assert [each.name for each in client.list_custom_jobs(parent=PARENT)] == [made.name]
+
+
+def test_a_cancel_of_what_has_ended_may_be_refused(emulator: Make) -> None:
+    by = emulator(Faults(ended_refuses=True), parallel=0)
+    made = created(pool())
+    client = service().client
+    client.cancel_custom_job(name=made.name)
+    with pytest.raises(exceptions.FailedPrecondition, match="JOB_STATE_CANCELLED"):
+        client.cancel_custom_job(name=made.name)
+    assert service().cancel([made.name]) == {}
+    by.order.set(Faults())
+    client.cancel_custom_job(name=made.name)
 
 
 # --- its end ---
