@@ -264,7 +264,10 @@ class _Service:
 
     def _list(self, request: types.ListCustomJobsRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
         parent = self._own(request.parent, "list", context)
-        mask = types.ListCustomJobsRequest.pb(request).read_mask
+        mask = field_mask_pb2.FieldMask(paths=types.ListCustomJobsRequest.pb(request).read_mask.paths)
+        for path in mask.paths:
+            if not field_mask_pb2.FieldMask(paths=[path]).IsValidForDescriptor(CustomJob.pb(CustomJob()).DESCRIPTOR):
+                _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid read_mask: there is no field '{path}'.")
         try:
             test = filters.parse(request.filter)
             found, token = self._ledger.page(
@@ -272,7 +275,7 @@ class _Service:
                 test,
                 request.page_size,
                 request.page_token,
-                field_mask_pb2.FieldMask(paths=mask.paths),
+                mask,
                 faults.lists_late,
             )
         except (filters.FilterError, ValueError) as exc:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -286,6 +287,37 @@ def test_each_replica_has_gpus_of_its_own_where_there_are_enough() -> None:
     assert running.shares(some, [1, 2]) == [some[:1], some[1:]]
     assert running.shares(some, [2, 2, 8]) == [some[:2], (some[2], some[0]), (some[1], some[2], some[0])]
     assert running.shares((), [1, 0]) == [(), ()]
+
+
+# --- what it refuses ---
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"filter": 'state="FOO"'}, "'FOO' is none of the values of state"),
+        ({"filter": 'labels.n:"1*"'}, "labels.n"),
+        ({"page_token": "~"}, "page token"),
+        ({"page_token": "bm8="}, "page token"),
+        ({"read_mask": "nonsense"}, "there is no field 'nonsense'"),
+        ({"read_mask": "name,jobSpec.nonsense"}, "there is no field 'job_spec.nonsense'"),
+        ({"parent": "projects/rehearsal"}, "Invalid resource name"),
+        ({"parent": f"{PARENT}/customJobs/1"}, "Invalid resource name"),
+        ({"parent": "projects/rehearsal/locations/europe-west4"}, "does not serve the location"),
+    ],
+)
+def test_a_list_that_the_service_would_refuse_is_refused(emulator: Make, asked: Mapping[str, str], told: str) -> None:
+    emulator(parallel=0)
+    created(pool())
+    with pytest.raises(exceptions.InvalidArgument, match=re.escape(told)):
+        service().client.list_custom_jobs(request={"parent": PARENT, **asked})
+
+
+def test_a_list_has_the_fields_that_are_asked_for(emulator: Make) -> None:
+    emulator(parallel=0)
+    made = created(pool())
+    (one,) = service().client.list_custom_jobs(request={"parent": PARENT, "read_mask": "name,jobSpec.scheduling"})
+    assert one.name == made.name and not one.display_name
 
 
 # --- faults to order ---
