@@ -223,7 +223,7 @@ class Runner:
 
     def _run(self, entry: Entry) -> End:
         pools = entry.job.job_spec.worker_pool_specs
-        for image in {pool.container_spec.image_uri for pool in pools}:
+        for image in {pool.container_spec.image_uri for pool in pools if pool.replica_count}:
             if failure := self._pull(image):
                 return failure
         until = time.monotonic() + self._ground.order.now().waits

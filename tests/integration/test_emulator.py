@@ -292,25 +292,111 @@ def test_each_replica_has_gpus_of_its_own_where_there_are_enough() -> None:
 # --- what it refuses ---
 
 
-@pytest.mark.parametrize(
-    ("asked", "told"),
-    [
-        ({"filter": 'state="FOO"'}, "'FOO' is none of the values of state"),
-        ({"filter": 'labels.n:"1*"'}, "labels.n"),
-        ({"page_token": "~"}, "page token"),
-        ({"page_token": "bm8="}, "page token"),
-        ({"read_mask": "nonsense"}, "there is no field 'nonsense'"),
-        ({"read_mask": "name,jobSpec.nonsense"}, "there is no field 'job_spec.nonsense'"),
-        ({"parent": "projects/rehearsal"}, "Invalid resource name"),
-        ({"parent": f"{PARENT}/customJobs/1"}, "Invalid resource name"),
-        ({"parent": "projects/rehearsal/locations/europe-west4"}, "does not serve the location"),
-    ],
+NO_LISTS: tuple[tuple[Mapping[str, object], str], ...] = (
+    ({"filter": 'state="FOO"'}, "'FOO' is none of the values of state"),
+    ({"filter": 'labels.n:"1*"'}, "labels.n"),
+    ({"page_token": "~"}, "page token"),
+    ({"page_token": "bm8="}, "page token"),
+    ({"read_mask": "nonsense"}, "there is no field 'nonsense'"),
+    ({"read_mask": "name,jobSpec.nonsense"}, "there is no field 'job_spec.nonsense'"),
+    ({"parent": "projects/rehearsal"}, "Invalid resource name"),
+    ({"parent": f"{PARENT}/customJobs/1"}, "Invalid resource name"),
+    ({"parent": "projects/rehearsal/locations/europe-west4"}, "does not serve the location"),
 )
-def test_a_list_that_the_service_would_refuse_is_refused(emulator: Make, asked: Mapping[str, str], told: str) -> None:
+
+
+def test_a_list_that_the_service_would_refuse_is_refused(emulator: Make) -> None:
     emulator(parallel=0)
+    client = service().client
     created(pool())
-    with pytest.raises(exceptions.InvalidArgument, match=re.escape(told)):
-        service().client.list_custom_jobs(request={"parent": PARENT, **asked})
+    for asked, told in NO_LISTS:
+        with pytest.raises(exceptions.InvalidArgument, match=re.escape(told)):
+            client.list_custom_jobs(request={"parent": PARENT, **asked})
+
+
+N1 = {"machine_type": "n1-standard-4"}
+
+
+NO_JOBS: tuple[tuple[Mapping[str, object], str], ...] = (
+    ({**job(pool()), "display_name": ""}, "display_name"),
+    ({**job(pool()), "display_name": "x" * 129}, "display_name"),
+    ({**job(pool()), "labels": {"Key": "x"}}, "Invalid label 'Key: x'"),
+    ({**job(pool()), "labels": {"key": "X"}}, "Invalid label 'key: X'"),
+    ({**job(pool()), "labels": {"key": "x" * 64}}, "Invalid label"),
+    ({**job(pool()), "labels": {f"key{number}": "x" for number in range(65)}}, "At most 64 labels"),
+    (job(), "worker_pool_specs is required"),
+    (job(*[pool()] * 5), "at most 4 worker pools"),
+    (job(pool(replica_count=2)), "first worker pool must be 1"),
+    (job(pool(), pool(replica_count=0)), "replica_count must be at least 1"),
+    (job(pool(), pool(replica_count=-1)), "replica_count must be at least 1"),
+    (job(pool(image="")), "image_uri is required"),
+    (job(pool(machine_spec={"machine_type": "my-machine"})), '"my-machine" is not supported'),
+    (
+        job(pool(machine_spec={**N1, "accelerator_type": "NVIDIA_TESLA_T4", "accelerator_count": 3})),
+        '"NVIDIA_TESLA_T4" with this count',
+    ),
+    (job(pool(machine_spec={"machine_type": "ct5lp-hightpu-4t"})), "tpu_topology is required"),
+    (job(pool(disk_spec={"boot_disk_size_gb": 99})), "between 100 and 64000"),
+    (job(pool(disk_spec={"boot_disk_size_gb": -5})), "between 100 and 64000"),
+    (job(pool(disk_spec={"boot_disk_size_gb": 64001})), "between 100 and 64000"),
+    (
+        job(pool(container_spec={"image_uri": NOWHERE, "env": [{"name": "A", "value": "1"}] * 101})),
+        "At most 100 environment variables",
+    ),
+    (job(pool(), scheduling={"timeout": {"seconds": -5}}), "timeout must not be negative"),
+    (job(pool(), network="x"), "Invalid network 'x'"),
+    (job(pool(), service_account="nobody"), "Invalid service account 'nobody'"),
+    (job(pool(), base_output_directory={"output_uri_prefix": "/tmp"}), "'/tmp' is not a Cloud Storage URI"),
+)
+
+
+def test_a_job_that_the_service_would_refuse_is_refused(emulator: Make) -> None:
+    emulator(parallel=0)
+    client = service().client
+    for asked, told in NO_JOBS:
+        with pytest.raises(exceptions.InvalidArgument, match=re.escape(told)):
+            client.create_custom_job(parent=PARENT, custom_job=asked)
+    assert not [*client.list_custom_jobs(parent=PARENT)]
+
+
+def test_a_job_at_the_limits_is_taken(emulator: Make) -> None:
+    emulator(parallel=0)
+    env = [{"name": f"A{number}", "value": "1"} for number in range(100)]
+    tpu = {"machine_type": "ct5lp-hightpu-4t", "tpu_topology": "2x2"}
+    pools = [
+        pool(container_spec={"image_uri": NOWHERE, "env": env}, disk_spec={"boot_disk_size_gb": 64000}),
+        {},
+        pool(machine_spec=tpu, replica_count=3, disk_spec={"boot_disk_size_gb": 100}),
+        pool(),
+    ]
+    more = {
+        "scheduling": {"timeout": {"seconds": 0}},
+        "network": "projects/12345/global/networks/mine",
+        "service_account": "me@rehearsal.iam.gserviceaccount.com",
+        "base_output_directory": {"output_uri_prefix": "gs://bucket/x"},
+    }
+    labels = {f"key{number}": "x" * 63 for number in range(64)}
+    whole = {**job(*pools, **more), "labels": labels, "display_name": "x" * 128}
+    made = service().client.create_custom_job(parent=PARENT, custom_job=whole)
+    assert state(made.name) == "QUEUED"
+
+
+def test_a_worker_pool_may_be_left_out(emulator: Make, image: str) -> None:
+    by = emulator(parallel=1)
+    made = created(pool(image, "echo $CLUSTER_SPEC"), {}, pool(image, "true"))
+    until(lambda: state(made.name) == "SUCCEEDED")
+    (told,) = said(by)
+    assert set(json.loads(told)["cluster"]) == {"workerpool0", "workerpool2"}
+
+
+def test_a_name_that_no_job_has_is_not_found(emulator: Make) -> None:
+    emulator(parallel=0)
+    client = service().client
+    for ask in (client.get_custom_job, client.cancel_custom_job):
+        with pytest.raises(exceptions.NotFound, match="customJobs/1 is not found"):
+            ask(name=f"{PARENT}/customJobs/1")
+        with pytest.raises(exceptions.InvalidArgument, match="Invalid resource name"):
+            ask(name=PARENT)
 
 
 def test_a_list_has_the_fields_that_are_asked_for(emulator: Make) -> None:
