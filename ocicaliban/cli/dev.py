@@ -60,7 +60,6 @@ def vertex_emulator(
     if faults and not Path(faults).is_file():
         raise UsageError(f"--faults: there is no file {faults}", "make it first, empty if nothing shall go wrong yet")
     place = Path(folder).expanduser().absolute() if folder else paths.state() / "vertex-emulator"
-    place.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

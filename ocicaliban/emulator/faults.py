@@ -32,6 +32,12 @@ class Faults:
     """What the client sees of a lost answer: UNAVAILABLE, as of a dropped connection, or nothing until its deadline."""
     lost_late: float = 0.0
     """So long after its answer was lost such a create is carried out."""
+    waits: float = 0.0
+    """So long a job is PENDING, as one is that waits for its machines."""
+    lists_late: float = 0.0
+    """So long after its create a job is in lists; a get finds it at once."""
+    ended_refuses: bool = False
+    """The cancel of a job that has ended is FAILED_PRECONDITION."""
     logs_late: float = 0.0
     """So long after a replica wrote it an entry is in the lists of its log."""
     denied: bool = False

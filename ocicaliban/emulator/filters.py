@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import fnmatch
+import datetime
+import operator
 import re
 from collections.abc import Callable, Mapping
 
@@ -14,29 +15,47 @@ Fields = Mapping[str, str]
 Test = Callable[[Fields], bool]
 
 
+_EQUAL = frozenset({"=", "!="})
+_ORDER = frozenset({"=", "!=", "<", "<=", ">", ">="})
+
+
 @frozen(kw_only=True)
 class Kind:
-    """What filters of one kind of things can ask for: fields by name, `labels.KEY` below a prefix, and one time.
+    """What filters of one kind of things can ask for: fields with their comparisons, and labels below a prefix.
 
-    Times are compared as texts: RFC 3339, in UTC, all with as many digits.
+    Of the fields `time` is one, by RFC 3339; `values` are those that others can have, where they are known. A label
+    can be equal to a value, and `exists` tells whether `:*` can ask if it is there.
     """
 
     things: str
-    fields: frozenset[str]
+    fields: Mapping[str, frozenset[str]]
     labels: str
+    exists: bool
     time: str
+    values: Mapping[str, frozenset[str]] = {}
 
 
 JOBS = Kind(
     things="custom jobs",
-    fields=frozenset({"display_name", "state", "create_time"}),
+    fields={"display_name": _EQUAL | {":"}, "state": _EQUAL, "create_time": _ORDER},
     labels="labels.",
+    exists=True,
     time="create_time",
-)
+    values={
+        "state": frozenset(
+            f"JOB_STATE_{name}"
+            for name in (
+                "UNSPECIFIED", "QUEUED", "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED",
+                "PAUSED", "EXPIRED", "UPDATING", "PARTIALLY_SUCCEEDED",
+            )
+        )
+    },
+)  # fmt: skip
 ENTRIES = Kind(
     things="log entries",
-    fields=frozenset({"resource.type", "timestamp"}),
+    fields={"resource.type": _EQUAL, "timestamp": _ORDER},
     labels="resource.labels.",
+    exists=False,
     time="timestamp",
 )
 
@@ -124,16 +143,46 @@ class _Reader:
 
 
 def _comparison(kind: Kind, name: str, op: str, value: str) -> Test:
-    if op == ":":
-        return lambda job: name in job and fnmatch.fnmatchcase(job[name], value)
-    if op in ("=", "!="):
-        return lambda job: (job.get(name) == value) is (op == "=")
-    if name != kind.time:
+    is_label = name not in kind.fields
+    takes = (frozenset("=:") if kind.exists else frozenset("=")) if is_label else kind.fields[name]
+    if op not in takes:
         raise FilterError(f"{op!r} is not for {name}")
-    tests: dict[str, Callable[[str], bool]] = {
-        "<": lambda at: at < value,
-        "<=": lambda at: at <= value,
-        ">": lambda at: at > value,
-        ">=": lambda at: at >= value,
-    }
-    return lambda job: tests[op](job[name])
+    if name == kind.time:
+        when, compare = nanoseconds(value), _COMPARISONS[op]
+        return lambda thing: compare(nanoseconds(thing[name]), when)
+    if op == ":" and is_label:
+        if value != "*":
+            raise FilterError(f"{name}:{value} is none: a label can be equal to a value, or there at all ({name}:*)")
+        return lambda thing: name in thing
+    if op == ":":
+        pattern = re.compile(".*".join(map(re.escape, value.split("*"))), re.DOTALL)
+        return lambda thing: pattern.fullmatch(thing[name]) is not None
+    if value not in kind.values.get(name, (value,)):
+        raise FilterError(f"{value!r} is none of the values of {name}")
+    return lambda thing: (thing.get(name) == value) is (op == "=")
+
+
+_COMPARISONS: dict[str, Callable[[int, int], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def nanoseconds(text: str) -> int:
+    """A time by RFC 3339 as nanoseconds since 1970. Raises FilterError."""
+    match = _TIME.fullmatch(text)
+    try:
+        if match is None:
+            raise ValueError
+        whole = datetime.datetime.fromisoformat(f"{match[1]}{match[3].upper().replace('Z', '+00:00')}")
+    except ValueError:
+        raise FilterError(f"{text!r} is no time as RFC 3339 has it") from None
+    since = whole - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+    return (since.days * 86400 + since.seconds) * 10**9 + int((match[2] or "").ljust(9, "0"))
+
+
+_TIME = re.compile(r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9:]{8})(?:\.([0-9]{1,9}))?([Zz]|[+-][0-9]{2}:[0-9]{2})")

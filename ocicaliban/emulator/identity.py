@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime
+import hashlib
 import hmac
 import ipaddress
 import json
@@ -56,6 +57,22 @@ def certificate(folder: Path) -> Identity:
     trusted = folder / "ca.pem"
     trusted.write_bytes(public)
     return Identity(key=_pem(key), certificate=public, trusted=trusted)
+
+
+@frozen(kw_only=True)
+class Project:
+    """A project by its ID; its number is made of that, so that it stays the same from one emulator to the next."""
+
+    id: str
+
+    @property
+    def number(self) -> str:
+        """What the service's own resource names have in place of the ID."""
+        return str(10**11 + int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8]) % (9 * 10**11))
+
+    def called(self, name: str) -> bool:
+        """Whether a request that says so means this project."""
+        return name in (self.id, self.number)
 
 
 class Account:

@@ -1,43 +1,31 @@
-"""The emulator's jobs: what is known of each, and podman running them as Vertex AI would run their containers."""
+"""The emulator's jobs: what is known of each."""
 
 from __future__ import annotations
 
 import base64
-import contextlib
-import hashlib
-import json
-import os
-import queue
 import random
-import socket
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable
 
-from attrs import define, field, frozen
-from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJobSpec, JobState, WorkerPoolSpec
-from google.protobuf import field_mask_pb2, json_format
-from google.rpc import code_pb2
+from attrs import define, field
+from google.cloud.aiplatform_v1.types import CustomJob, JobState
+from google.protobuf import field_mask_pb2
 
-from ocicaliban import gpu, paths, podman, proc, session
-from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.filters import Fields, Test
-from ocicaliban.emulator.logs import Book
-from ocicaliban.errors import OcicalibanError
 
 LARGEST_PAGE = 100
 
 _ENDED = (JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED)
-_LABEL = "ocicaliban.emulator"
 
 
 @define(kw_only=True)
 class Entry:
-    """A job, its place in the order of creation, and whether it shall end."""
+    """A job, its place in the order of creation and when that was, and whether it shall end."""
 
     number: int
     job: CustomJob
+    created: float = field(factory=time.monotonic)
     cancelled: threading.Event = field(factory=threading.Event)
 
     @property
@@ -80,15 +68,21 @@ class Ledger:
         with self._lock:
             return bytes(CustomJob.pb(entry.job).SerializeToString())
 
+    def over(self, entry: Entry) -> bool:
+        """Whether the job has ended."""
+        return self.state(entry) in _ENDED
+
     def state(self, entry: Entry) -> JobState:
         """The job's state as it is now."""
         with self._lock:
             return entry.job.state
 
     def move(self, entry: Entry, state: JobState, code: int = 0, message: str = "") -> bool:
-        """Put a job into another state, with an error where there is one; False where it has ended already."""
+        """Put a job into another state, with an error where there is one; False where it has ended already, or ends."""
         with self._lock:
-            if entry.job.state in _ENDED:
+            # Who is about to run a job may not have seen that it is cancelled.
+            now = entry.job.state
+            if now in _ENDED or (now == JobState.JOB_STATE_CANCELLING and state not in _ENDED):
                 return False
             raw = CustomJob.pb(entry.job)
             raw.state = state
@@ -104,16 +98,19 @@ class Ledger:
         return True
 
     def page(
-        self, parent: str, test: Test, size: int, token: str, mask: field_mask_pb2.FieldMask
+        self, parent: str, test: Test, size: int, token: str, mask: field_mask_pb2.FieldMask, late: float = 0.0
     ) -> tuple[list[bytes], str]:
-        """A page of a region's jobs that pass a test, the newest first, and the token of the next page.
+        """A page of a region's jobs that pass a test and are `late` seconds old, the newest first, and the token of the
+        next page.
 
         Raises ValueError for a token that is none.
         """
         size = min(size, LARGEST_PAGE) if size > 0 else LARGEST_PAGE
         below = int(base64.urlsafe_b64decode(token)) if token else None
+        until = time.monotonic() - late
         with self._lock:
             known = [entry for entry in reversed(self._entries.values()) if entry.job.name.startswith(f"{parent}/")]
+            known = [entry for entry in known if entry.created <= until]
             fitting = (entry for entry in known if (below is None or entry.number < below) and test(_fields(entry.job)))
             found = [entry for entry, _ in zip(fitting, range(size + 1), strict=False)]
             more = len(found) > size
@@ -138,344 +135,3 @@ def _masked(job: CustomJob, mask: field_mask_pb2.FieldMask) -> bytes:
     part = CustomJob.pb(CustomJob())
     mask.MergeMessage(CustomJob.pb(job), part)
     return bytes(part.SerializeToString())
-
-
-# --- what a replica sees ---
-
-
-@frozen(kw_only=True)
-class Replica:
-    """One container of a job: its worker pool, its index there, and where it can be reached."""
-
-    pool: int
-    index: int
-    address: str
-
-    @property
-    def name(self) -> str:
-        """As the service's logs and errors call it."""
-        return f"workerpool{self.pool}-{self.index}"
-
-
-def replicas(sizes: Sequence[int], free_ports: Callable[[int], Sequence[int]]) -> tuple[Replica, ...]:
-    """The replicas of worker pools of these sizes; they share this machine, so each has a port of its own."""
-    places = [(pool, index) for pool, size in enumerate(sizes) for index in range(size)]
-    return tuple(
-        Replica(pool=pool, index=index, address=f"127.0.0.1:{port}")
-        for (pool, index), port in zip(places, free_ports(len(places)), strict=True)
-    )
-
-
-_ROLES = ("chief", "worker", "ps", "evaluator")
-
-
-def environment(job: CustomJob, one: Replica, all_: Sequence[Replica]) -> dict[str, str]:
-    """The variables that the service sets in a replica, and those of its worker pool's own, which come last."""
-    spec = job.job_spec
-    _, project, _, _, _, number = job.name.split("/")
-    described = json_format.MessageToDict(CustomJobSpec.pb(spec), preserving_proto_field_name=True)
-    common = {"environment": "cloud", "job": described}
-    pools: dict[str, list[str]] = {}
-    roles: dict[str, list[str]] = {}
-    for each in all_:
-        pools.setdefault(f"workerpool{each.pool}", []).append(each.address)
-        if each.pool < 3:
-            roles.setdefault(_ROLES[each.pool], []).append(each.address)
-    task = {"type": f"workerpool{one.pool}", "index": one.index}
-    env = {
-        "CLOUD_ML_PROJECT_ID": project,
-        "CLOUD_ML_JOB_ID": number,
-        "CLUSTER_SPEC": json.dumps({"cluster": pools, "task": task, **common}),
-    }
-    if len(all_) > 1:
-        role = {"type": _ROLES[one.pool], "index": one.index}
-        env["TF_CONFIG"] = json.dumps({"cluster": roles, "task": role, **common})
-    if base := spec.base_output_directory.output_uri_prefix.rstrip("/"):
-        env["AIP_MODEL_DIR"] = f"{base}/model/"
-        env["AIP_CHECKPOINT_DIR"] = f"{base}/checkpoints/"
-        env["AIP_TENSORBOARD_LOG_DIR"] = f"{base}/logs/"
-    return env | {each.name: each.value for each in spec.worker_pool_specs[one.pool].container_spec.env}
-
-
-def run_argv(
-    name: str, pool: WorkerPoolSpec, env: Mapping[str, str], gcs: Path, devices: tuple[str, ...] = ()
-) -> tuple[str, ...]:
-    """podman's command for a replica: nothing of this machine is in it but the buckets' folder at /gcs."""
-    container = pool.container_spec
-    argv = ["podman", "run", "--rm", "--pull=never", "--name", name, "--label", f"{_LABEL}={os.getpid()}"]
-    argv += ["--network", "host", "--http-proxy=false", *podman.bind(f"{gcs}:/gcs"), *devices]
-    for key, value in env.items():
-        argv += ["--env", f"{key}={value}"]
-    if container.command:
-        argv += ["--entrypoint", json.dumps(list(container.command))]
-    return (*argv, container.image_uri, *container.args)
-
-
-# --- running them ---
-
-
-class _Gpus:
-    """The GPUs of this machine, handed out to one replica at a time; where there are too few a replica has all."""
-
-    def __init__(self) -> None:
-        self._free = list(_gpus_here())
-        self._all = len(self._free)
-        self._changed = threading.Condition()
-
-    def take(self, wanted: int, given_up: Callable[[], bool]) -> tuple[gpu.Device, ...]:
-        count = min(wanted, self._all)
-        with self._changed:
-            while len(self._free) < count and not given_up():
-                self._changed.wait(0.5)
-            taken, self._free = tuple(self._free[:count]), self._free[count:]
-        return taken
-
-    def give(self, devices: tuple[gpu.Device, ...]) -> None:
-        with self._changed:
-            self._free += devices
-            self._changed.notify_all()
-
-
-def _gpus_here() -> tuple[gpu.Device, ...]:
-    """The GPUs that CDI offers; a spec that is of no use offers none, as for a job without."""
-    try:
-        return session.choose_gpus(None, None)
-    except OcicalibanError:
-        return ()
-
-
-@frozen(kw_only=True)
-class Failure:
-    """Why a job failed, as the service tells it: a google.rpc code and words."""
-
-    code: int
-    message: str
-
-
-class Runner:
-    """Runs the jobs of a ledger, so many at once; those of `registries` and on loopback are pulled without TLS."""
-
-    def __init__(
-        self,
-        ledger: Ledger,
-        order: Order,
-        gcs: Path,
-        logs: Path,
-        parallel: int,
-        registries: tuple[str, ...] = (),
-        book: Book | None = None,
-    ) -> None:
-        if parallel:
-            proc.tool("podman")
-        self._ledger = ledger
-        self._order = order
-        self._gcs = gcs
-        self._logs = logs
-        self._book = book or Book()
-        self._registries = registries
-        self._waiting: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
-        self._gpus = _Gpus() if parallel else None
-        self._pulled: dict[str, threading.Lock] = {}
-        self._there: set[str] = set()
-        self._stopping = threading.Event()
-        self._threads = [threading.Thread(target=self._work, daemon=True) for _ in range(parallel)]
-        for thread in self._threads:
-            thread.start()
-
-    def submit(self, entry: Entry) -> None:
-        """Put a job at the end of the queue."""
-        self._waiting.put(entry)
-
-    def cancel(self, entry: Entry) -> None:
-        """End a job; one that waits ends at once, one that runs when its containers have."""
-        entry.cancelled.set()
-        if self._ledger.state(entry) == JobState.JOB_STATE_QUEUED:
-            self._ledger.move(entry, JobState.JOB_STATE_CANCELLED)
-        else:
-            self._ledger.move(entry, JobState.JOB_STATE_CANCELLING)
-
-    def stop(self) -> None:
-        """End all containers and wait for them."""
-        self._stopping.set()
-        for _ in self._threads:
-            self._waiting.put(None)
-        for thread in self._threads:
-            thread.join()
-
-    def _work(self) -> None:
-        while (entry := self._waiting.get()) is not None and not self._stopping.is_set():
-            if not self._ledger.move(entry, JobState.JOB_STATE_PENDING):
-                continue
-            failure = self._run(entry)
-            if failure is not None:
-                self._book.write(entry.id, "service", failure.message)
-            if entry.cancelled.is_set():
-                self._ledger.move(entry, JobState.JOB_STATE_CANCELLED)
-            elif failure is None:
-                self._ledger.move(entry, JobState.JOB_STATE_SUCCEEDED)
-            else:
-                self._ledger.move(entry, JobState.JOB_STATE_FAILED, failure.code, failure.message)
-
-    def _run(self, entry: Entry) -> Failure | None:
-        spec = entry.job.job_spec
-        for image in {pool.container_spec.image_uri for pool in spec.worker_pool_specs}:
-            if failure := self._pull(image):
-                return failure
-        if entry.cancelled.is_set():
-            return None
-        again = True
-        while again:
-            run = _Run(entry, self._order, self._gpus, self._gcs, self._logs, self._stopping, self._book)
-            self._ledger.move(entry, JobState.JOB_STATE_RUNNING)
-            run.go()
-            # All replicas again when one was restarted: only where the job asks for it.
-            again = run.start_over and not entry.cancelled.is_set() and not self._stopping.is_set()
-        return run.failure
-
-    def _pull(self, image: str) -> Failure | None:
-        """Have an image, once in the emulator's life; with a digest it cannot be another one later."""
-        with self._pulled.setdefault(image, threading.Lock()):
-            if image in self._there:
-                return None
-            host = image.partition("/")[0]
-            bare = host.partition(":")[0] in ("localhost", "127.0.0.1") or host in self._registries
-            log = self._logs / f"pull-{hashlib.sha256(image.encode()).hexdigest()[:12]}.log"
-            if proc.logged(("podman", "pull", "--quiet", *(("--tls-verify=false",) if bare else ()), image), log):
-                why = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
-                return Failure(code=code_pb2.NOT_FOUND, message=f"Failed to pull the image {image}: {why}")
-            self._there.add(image)
-        return None
-
-
-class _Run:
-    """One run of all replicas of a job."""
-
-    def __init__(
-        self,
-        entry: Entry,
-        order: Order,
-        gpus: _Gpus | None,
-        gcs: Path,
-        logs: Path,
-        stopping: threading.Event,
-        book: Book,
-    ) -> None:
-        self.failure: Failure | None = None
-        self.start_over = False
-        self._entry = entry
-        self._spec = entry.job.job_spec
-        self._order = order
-        self._gpus = gpus
-        self._gcs = gcs
-        self._logs = logs
-        self._stopping = stopping
-        self._book = book
-        self._over = threading.Event()
-        self._lock = threading.Lock()
-        self._succeeded = 0
-
-    def go(self) -> None:
-        """Start them all and return when all have ended; the first that fails, a timeout or a cancel ends the rest."""
-        all_ = replicas([pool.replica_count for pool in self._spec.worker_pool_specs], _free_ports)
-        threads = [threading.Thread(target=self._replica, args=(one, all_), daemon=True) for one in all_]
-        for thread in threads:
-            thread.start()
-        limit = CustomJobSpec.pb(self._spec).scheduling.timeout.seconds
-        deadline = time.monotonic() + limit if limit else None
-        for thread in threads:
-            while thread.is_alive():
-                thread.join(0.1)
-                if self._stopping.is_set() or self._entry.cancelled.is_set():
-                    self._over.set()
-                elif deadline is not None and time.monotonic() > deadline:
-                    message = f"The job was stopped because it ran longer than its timeout of {limit} seconds."
-                    self._fail(code_pb2.DEADLINE_EXCEEDED, message)
-        if self._succeeded < len(all_):
-            self._fail(code_pb2.INTERNAL, "The emulator could not run all replicas.")
-
-    def _fail(self, code: int, message: str) -> None:
-        with self._lock:
-            if not self._over.is_set():
-                self.failure = Failure(code=code, message=message)
-                self._over.set()
-
-    def _replica(self, one: Replica, all_: Sequence[Replica]) -> None:
-        pool = self._spec.worker_pool_specs[one.pool]
-        wants = pool.machine_spec.accelerator_count if _is_gpu(pool) else 0
-        name = f"vertex-{self._entry.id}-{one.name}"
-        devices = self._gpus.take(wants, self._over.is_set) if self._gpus and wants else ()
-        try:
-            before, options = _gpu_options(devices)
-            argv = run_argv(name, pool, environment(self._entry.job, one, all_), self._gcs, options)
-            argv = proc.in_cgroup2((argv[0], *before, *argv[1:]))
-            while not self._over.is_set():
-                taken_away = self._once(name, argv, one)
-                if not taken_away:
-                    return
-                if self._spec.scheduling.restart_job_on_worker_restart and not self._spec.scheduling.disable_retries:
-                    self.start_over = True
-                    self._over.set()
-        except OcicalibanError as fault:
-            self._fail(code_pb2.INTERNAL, fault.message)
-        finally:
-            if devices and self._gpus:
-                self._gpus.give(devices)
-
-    def _once(self, name: str, argv: tuple[str, ...], one: Replica) -> bool:
-        """Run the container once; whether it was taken away, as a spot machine is."""
-        faults = self._order.now()
-        takes = faults.preempted and self._order.first("replica", faults.preempted)
-        ended = threading.Event()
-        codes: list[int] = []
-        log = self._logs / f"{self._entry.id}-{one.name}.log"
-
-        def run() -> None:
-            try:
-                with self._book.follows(self._entry.id, one.name, log):
-                    codes.append(proc.logged(argv, log))
-            finally:
-                ended.set()
-
-        threading.Thread(target=run, daemon=True).start()
-        if takes and not ended.wait(faults.preempted_after):
-            self._end(name, ended, "KILL")
-            return True
-        while not ended.wait(0.1):
-            if self._over.is_set():
-                self._end(name, ended, "TERM")
-        code = codes[0] if codes else 125
-        if code:
-            words = f"The replica {one.name} exited with a non-zero status of {code}. Its log: {log}"
-            self._fail(code_pb2.INTERNAL if code == 125 else code_pb2.INVALID_ARGUMENT, words)
-        else:
-            with self._lock:
-                self._succeeded += 1
-        return False
-
-    @staticmethod
-    def _end(name: str, ended: threading.Event, signal: str) -> None:
-        """End a container, which may not be there yet; who does not heed SIGTERM is killed."""
-        patience = time.monotonic() + 5
-        while not ended.is_set():
-            proc.ok(("podman", "kill", "--signal", signal if time.monotonic() < patience else "KILL", name))
-            ended.wait(0.3)
-
-
-def _is_gpu(pool: WorkerPoolSpec) -> bool:
-    return str(AcceleratorType(pool.machine_spec.accelerator_type).name).startswith("NVIDIA")
-
-
-def _gpu_options(devices: tuple[gpu.Device, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """podman's own options and those of `run` that give a container these devices."""
-    if not devices:
-        return (), ()
-    words = proc.output(("podman", "--version")).split()
-    options, hooks = gpu.arguments(devices, tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit()))
-    return (("--hooks-dir", str(gpu.write_hooks(hooks, paths.cache() / "hooks"))) if hooks else ()), options
-
-
-def _free_ports(count: int) -> tuple[int, ...]:
-    """So many ports that nobody listens on; they are held until all are found, so that none comes twice."""
-    with contextlib.ExitStack() as held:
-        sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return tuple(int(each.getsockname()[1]) for each in sockets)

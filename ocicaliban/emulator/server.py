@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import http.server
 import json
@@ -9,21 +10,21 @@ import re
 import threading
 import time
 import urllib.parse
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from concurrent import futures
 from pathlib import Path
 from typing import Any, NoReturn
 
 import grpc
 from google.cloud.aiplatform_v1 import types
-from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob
+from google.cloud.aiplatform_v1.types import CustomJob
 from google.protobuf import empty_pb2, field_mask_pb2
 
-from ocicaliban import vertex
-from ocicaliban.emulator import filters, identity
+from ocicaliban.emulator import filters, identity, place, refusals
 from ocicaliban.emulator.faults import Faults, Order
-from ocicaliban.emulator.jobs import Ledger, Runner
+from ocicaliban.emulator.jobs import Entry, Ledger
 from ocicaliban.emulator.logs import Book
+from ocicaliban.emulator.running import Ground, Runner
 from ocicaliban.emulator.storage import Storage
 from ocicaliban.errors import OcicalibanError
 
@@ -34,10 +35,8 @@ except ImportError:  # an extra of its own: without it nobody asks for logs
 
 _JOBS = "google.cloud.aiplatform.v1.JobService"
 _LOGS = "google.logging.v2.LoggingServiceV2"
-_PARENT = re.compile(r"projects/([^/]+)/locations/([^/]+)")
-_MACHINE = re.compile(r"([acegmnt]\d\w?|cloud|ct\d\w+|tpu\d\w+)-[a-z]+(-[\w-]+)?")
-_LABEL_KEY = re.compile(r"[a-z][a-z0-9_-]{0,62}")
-_LABEL_VALUE = re.compile(r"[a-z0-9_-]{0,63}")
+_LIST_LOGS = "logging.logEntries.list"
+_NAME = re.compile(r"projects/([^/]+)/locations/([^/]+)(?:/customJobs/([^/]+))?")
 _LONGEST = 1 << 16  # bytes of a request for a token
 _AT_ONCE = 256  # requests that wait out their latency at the same time
 
@@ -64,37 +63,48 @@ class Emulator:
         certificate: identity.Identity | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
-        logs = folder / "logs"
-        logs.mkdir(parents=True, exist_ok=True)
-        gcs.mkdir(parents=True, exist_ok=True)
         self.order = order or Order()
         self.ledger = Ledger(say)
-        self._project = project
         self.book = Book()
-        self._identity = certificate or identity.certificate(folder)
+        self._project = identity.Project(id=project)
         self._account = identity.Account(project)
-        self._tokens = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Tokens, self._account))
-        self._key_file = self._account.key_file(folder, f"http://127.0.0.1:{self._tokens.server_port}/token")
-        self._runner = Runner(self.ledger, self.order, gcs, logs, parallel, registries, self.book)
+        with contextlib.ExitStack() as stack:
+            mark = stack.enter_context(place.held(folder, runs=parallel > 0))
+            gcs.mkdir(parents=True, exist_ok=True)
+            logs = folder / "logs"
+            logs.mkdir(exist_ok=True)
+            logs.chmod(0o700)
+            self._identity = certificate or identity.certificate(folder)
+            self._tokens = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Tokens, self._account))
+            stack.callback(self._tokens.server_close)
+            self._storage = Storage(gcs, self.order)
+            stack.callback(self._storage.server_close)
+            self._key_file = self._account.key_file(folder, f"http://127.0.0.1:{self._tokens.server_port}/token")
+            stack.callback(self._key_file.unlink, missing_ok=True)
+            ground = Ground(order=self.order, gcs=gcs, logs=logs, book=self.book, mark=mark, registries=registries)
+            runner = Runner(self.ledger, ground, parallel)
+            stack.callback(runner.stop)
+            self._server = self._bound(port, _Service(self.ledger, runner, self.order, self._project, region))
+            self._held = stack.pop_all()
+
+    def _bound(self, port: int, service: _Service) -> grpc.Server:
+        """The server, which has its port, and answers nobody yet."""
         door = _Door(self._account, self.order)
-        self._server = grpc.server(
+        server = grpc.server(
             futures.ThreadPoolExecutor(_AT_ONCE),
             options=[("grpc.so_reuseport", 0)],
-            handlers=[
-                _Service(self.ledger, self._runner, self.order, region).handler(door),
-                *([_Logs(self.book).handler(door)] if logging else []),
-            ],
+            handlers=[service.handler(door), *([_Logs(self.book, self._project).handler(door)] if logging else [])],
         )
         pair = (self._identity.key, self._identity.certificate)
         try:
-            self._port = self._server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([pair]))
+            self._port = server.add_secure_port(f"127.0.0.1:{port}", grpc.ssl_server_credentials([pair]))
         except RuntimeError:
             self._port = 0
         if not self._port:
             raise OcicalibanError(
                 f"nothing can listen on port {port}", "is another emulator there? --port takes another"
             )
-        self._storage = Storage(gcs, self.order)
+        return server
 
     def environment(self) -> dict[str, str]:
         """The variables with which Google's client libraries, and so ocicaliban, talk to this emulator."""
@@ -103,7 +113,7 @@ class Emulator:
             "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": address,
             **({"CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING": address} if logging else {}),
             "GOOGLE_APPLICATION_CREDENTIALS": str(self._key_file),
-            "GOOGLE_CLOUD_PROJECT": self._project,
+            "GOOGLE_CLOUD_PROJECT": self._project.id,
             "GRPC_DEFAULT_SSL_ROOTS_FILE_PATH": str(self._identity.trusted),
             "STORAGE_EMULATOR_HOST": self._storage.url,
             "no_grpc_proxy": "localhost",
@@ -111,18 +121,16 @@ class Emulator:
 
     def start(self) -> None:
         """Answer from now on."""
-        self._server.start()
-        threading.Thread(target=self._tokens.serve_forever, daemon=True).start()
         self._storage.start()
+        self._held.callback(self._storage.shutdown)
+        threading.Thread(target=self._tokens.serve_forever, daemon=True).start()
+        self._held.callback(self._tokens.shutdown)
+        self._server.start()
+        self._held.callback(lambda: self._server.stop(0).wait())
 
     def stop(self) -> None:
-        """End the jobs' containers, take no more requests, and forget the account."""
-        self._server.stop(0).wait()
-        self._tokens.shutdown()
-        self._tokens.server_close()
-        self._storage.stop()
-        self._runner.stop()
-        self._key_file.unlink(missing_ok=True)
+        """Take no more requests, end the jobs' containers, and forget the account."""
+        self._held.close()
 
     def __enter__(self) -> Emulator:
         self.start()
@@ -153,8 +161,7 @@ class _Door:
                 message = "Request had invalid authentication credentials. Expected OAuth 2 access token."
                 _refuse(context, grpc.StatusCode.UNAUTHENTICATED, message)
             if faults.denied:
-                message = f"Permission '{permission}' denied on resource (or it may not exist)."
-                _refuse(context, grpc.StatusCode.PERMISSION_DENIED, message)
+                _deny(context, permission)
             if self._order.nth("request", faults.unavailable_every):
                 _refuse(context, grpc.StatusCode.UNAVAILABLE, "The service is currently unavailable.")
             return method(request, context, faults)
@@ -167,18 +174,21 @@ class _Door:
 class _Logs:
     """The one method of LoggingServiceV2 that is there."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, book: Book, project: identity.Project) -> None:
         self._book = book
+        self._project = project
 
     def handler(self, door: _Door) -> grpc.GenericRpcHandler:
         """The service for grpc's server."""
-        method = door.leads_to(self._list, logging.ListLogEntriesRequest, "logging.logEntries.list")
+        method = door.leads_to(self._list, logging.ListLogEntriesRequest, _LIST_LOGS)
         return grpc.method_handlers_generic_handler(_LOGS, {"ListLogEntries": method})
 
     def _list(self, request: Any, context: grpc.ServicerContext, faults: Faults) -> bytes:
         names = [*request.resource_names]
         if len(names) != 1 or not names[0].startswith("projects/"):
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "resource_names: the emulator takes one project")
+        if not self._project.called(names[0].removeprefix("projects/")):
+            _deny(context, _LIST_LOGS)
         if request.order_by not in ("", "timestamp asc"):
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, "order_by: the emulator takes 'timestamp asc' alone")
         try:
@@ -199,10 +209,11 @@ class _Logs:
 class _Service:
     """The methods of JobService that are there; others are UNIMPLEMENTED by themselves."""
 
-    def __init__(self, ledger: Ledger, runner: Runner, order: Order, region: str) -> None:
+    def __init__(self, ledger: Ledger, runner: Runner, order: Order, project: identity.Project, region: str) -> None:
         self._ledger = ledger
         self._runner = runner
         self._order = order
+        self._project = project
         self._region = region
 
     def handler(self, door: _Door) -> grpc.GenericRpcHandler:
@@ -215,18 +226,15 @@ class _Service:
         }
         return grpc.method_handlers_generic_handler(
             _JOBS,
-            {
-                name: door.leads_to(method, kind, f"aiplatform.customJobs.{verb}")
-                for name, (method, kind, verb) in methods.items()
-            },
+            {name: door.leads_to(method, kind, _permission(verb)) for name, (method, kind, verb) in methods.items()},
         )
 
     def _create(self, request: types.CreateCustomJobRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
-        self._check_parent(request.parent, context)
+        parent = self._own(request.parent, "create", context)
         job: CustomJob = request.custom_job
-        if fault := _fault_of(job, faults):
+        if fault := refusals.fault_of(job, faults):
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, fault)
-        for metric in _exceeded(job, faults):
+        for metric in refusals.exceeded(job, faults):
             message = f"The following quota metrics exceed quota limits: aiplatform.googleapis.com/{metric}"
             _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         if not self._order.within_quota(faults.per_minute, time.monotonic()):
@@ -236,13 +244,13 @@ class _Service:
             )
             _refuse(context, grpc.StatusCode.RESOURCE_EXHAUSTED, message)
         if not self._order.nth("create", faults.lost_every):
-            entry = self._ledger.add(request.parent, job)
+            entry = self._ledger.add(parent, job)
             self._runner.submit(entry)
             return self._ledger.answer(entry)
         if faults.lost_late:
-            threading.Timer(faults.lost_late, self._carry_out, (request.parent, job)).start()
+            threading.Timer(faults.lost_late, self._carry_out, (parent, job)).start()
         else:
-            self._carry_out(request.parent, job)
+            self._carry_out(parent, job)
         while faults.lost_as == "deadline" and context.is_active():
             time.sleep(0.02)
         _refuse(context, grpc.StatusCode.UNAVAILABLE, "Socket closed")
@@ -251,18 +259,24 @@ class _Service:
         self._runner.submit(self._ledger.add(parent, job))
 
     def _get(self, request: types.GetCustomJobRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
-        entry = self._ledger.find(request.name)
-        if entry is None:
-            _refuse(context, grpc.StatusCode.NOT_FOUND, f"CustomJob {request.name} is not found.")
+        entry = self._found(request.name, "get", context)
         return self._ledger.answer(entry)
 
-    def _list(self, request: types.ListCustomJobsRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
-        self._check_parent(request.parent, context)
-        mask = types.ListCustomJobsRequest.pb(request).read_mask
+    def _list(self, request: types.ListCustomJobsRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
+        parent = self._own(request.parent, "list", context)
+        mask = field_mask_pb2.FieldMask(paths=types.ListCustomJobsRequest.pb(request).read_mask.paths)
+        for path in mask.paths:
+            if not field_mask_pb2.FieldMask(paths=[path]).IsValidForDescriptor(CustomJob.pb(CustomJob()).DESCRIPTOR):
+                _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid read_mask: there is no field '{path}'.")
         try:
             test = filters.parse(request.filter)
             found, token = self._ledger.page(
-                request.parent, test, request.page_size, request.page_token, field_mask_pb2.FieldMask(paths=mask.paths)
+                parent,
+                test,
+                request.page_size,
+                request.page_token,
+                mask,
+                faults.lists_late,
             )
         except (filters.FilterError, ValueError) as exc:
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid filter or page token: {exc}")
@@ -271,74 +285,47 @@ class _Service:
             raw.custom_jobs.add().ParseFromString(each)
         return bytes(raw.SerializeToString())
 
-    def _cancel(self, request: types.CancelCustomJobRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
-        entry = self._ledger.find(request.name)
-        if entry is None:
-            _refuse(context, grpc.StatusCode.NOT_FOUND, f"CustomJob {request.name} is not found.")
+    def _cancel(self, request: types.CancelCustomJobRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
+        entry = self._found(request.name, "cancel", context)
+        if faults.ended_refuses and self._ledger.over(entry):
+            state = self._ledger.state(entry).name
+            message = f"CustomJob {request.name} is in the state {state} and cannot be cancelled."
+            _refuse(context, grpc.StatusCode.FAILED_PRECONDITION, message)
         self._runner.cancel(entry)
         return bytes(empty_pb2.Empty().SerializeToString())
 
-    def _check_parent(self, parent: str, context: grpc.ServicerContext) -> None:
-        match = _PARENT.fullmatch(parent)
-        if match is None:
-            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid resource name '{parent}'.")
+    def _found(self, name: str, verb: str, context: grpc.ServicerContext) -> Entry:
+        """The job of that name."""
+        entry = self._ledger.find(self._own(name, verb, context))
+        if entry is None:
+            _refuse(context, grpc.StatusCode.NOT_FOUND, f"CustomJob {name} is not found.")
+        return entry
+
+    def _own(self, name: str, verb: str, context: grpc.ServicerContext) -> str:
+        """The name of a resource with the project's number, by which it is known; others than its own are refused."""
+        match = _NAME.fullmatch(name)
+        if match is None or (match[3] is None) is not (verb in ("create", "list")):
+            _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, f"Invalid resource name '{name}'.")
+        if not self._project.called(match[1]):
+            _deny(context, _permission(verb))
         if match[2] != self._region:
             message = f"The endpoint of {self._region} does not serve the location '{match[2]}'."
             _refuse(context, grpc.StatusCode.INVALID_ARGUMENT, message)
+        return f"projects/{self._project.number}{name[match.end(1) :]}"
+
+
+def _permission(verb: str) -> str:
+    return f"aiplatform.customJobs.{verb}"
+
+
+def _deny(context: grpc.ServicerContext, permission: str) -> NoReturn:
+    message = f"Permission '{permission}' denied on resource (or it may not exist)."
+    _refuse(context, grpc.StatusCode.PERMISSION_DENIED, message)
 
 
 def _refuse(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:
     context.abort(code, message)
     raise AssertionError  # abort() raises; its stub does not say so
-
-
-def _fault_of(job: CustomJob, faults: Faults) -> str:
-    """What the service would refuse of a job; empty where it takes it."""
-    pools = job.job_spec.worker_pool_specs
-    if not job.display_name or len(job.display_name) > 128:
-        return "display_name is required and at most 128 characters long."
-    if not pools:
-        return "worker_pool_specs is required."
-    if pools[0].replica_count != 1:
-        return "replica_count of the first worker pool must be 1."
-    for pool in pools:
-        machine = pool.machine_spec.machine_type
-        if not _MACHINE.fullmatch(machine) or machine in faults.refused_machines:
-            return f'Machine type "{machine}" is not supported.'
-        accelerator = AcceleratorType(pool.machine_spec.accelerator_type).name
-        takes = vertex.table().machines.get(machine)
-        name = vertex.table().short(accelerator)
-        if (
-            pool.machine_spec.accelerator_count
-            and takes
-            and pool.machine_spec.accelerator_count not in takes.get(name, ())
-        ):
-            return f'Accelerator "{accelerator}" with this count is not supported for machine type "{machine}".'
-        if not pool.container_spec.image_uri:
-            return "container_spec.image_uri is required."
-        if len(pool.container_spec.env) > 100:
-            return "At most 100 environment variables are supported."
-    if len(job.labels) > vertex.MOST_LABELS:
-        return f"At most {vertex.MOST_LABELS} labels are supported."
-    for key, value in job.labels.items():
-        if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
-            return f"Invalid label '{key}: {value}'."
-    prefix = job.job_spec.base_output_directory.output_uri_prefix
-    return "" if not prefix or prefix.startswith("gs://") else f"'{prefix}' is not a Cloud Storage URI."
-
-
-def _exceeded(job: CustomJob, faults: Faults) -> Sequence[str]:
-    """The metrics whose quota the job exceeds."""
-    used = {AcceleratorType(pool.machine_spec.accelerator_type).name for pool in job.job_spec.worker_pool_specs}
-    short = {"NVIDIA_TESLA_": "nvidia_", "NVIDIA_": "nvidia_", "TPU_": "tpu_"}
-    exceeded = []
-    for name in sorted(used):
-        if name in faults.no_quota:
-            prefix = next(start for start in short if name.startswith(start))
-            exceeded.append(f"custom_model_training_{short[prefix]}{name.removeprefix(prefix).lower()}_gpus")
-        elif name == "ACCELERATOR_TYPE_UNSPECIFIED" and "CPU" in faults.no_quota:
-            exceeded.append("custom_model_training_cpus")
-    return exceeded
 
 
 class _Tokens(http.server.BaseHTTPRequestHandler):

@@ -205,7 +205,7 @@ class _Refused(Exception):
 
 
 class Storage(http.server.ThreadingHTTPServer):
-    """The API on a free port of loopback, from `start` to `stop`; `folder` has a folder for each bucket.
+    """The API on a free port of loopback, from `start` to `shutdown`; `folder` has a folder for each bucket.
 
     Google's library sends no credentials to an emulator. So the address has a secret in it, and who does not know it
     is refused.
@@ -228,11 +228,6 @@ class Storage(http.server.ThreadingHTTPServer):
     def start(self) -> None:
         """Answer from now on."""
         threading.Thread(target=self.serve_forever, daemon=True).start()
-
-    def stop(self) -> None:
-        """Answer no more."""
-        self.shutdown()
-        self.server_close()
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing of a client that is gone, as one is that was ended."""

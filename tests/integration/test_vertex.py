@@ -171,7 +171,8 @@ def test_a_job_sees_what_vertex_gives_it_and_nothing_of_this_machine(
     env = dict(pair.split("=", 1) for pair in (out / "env").read_text().rstrip("\0").split("\0"))
     assert env["OCICALIBAN_JOB"] == "1" and json.loads(env["OCICALIBAN_PARAMETERS"]) == {"lr": 0.1}
     assert env["AIP_MODEL_DIR"] == "gs://bucket/results/brave-otter/k1/model/"
-    assert name.endswith(f"/{env['CLOUD_ML_JOB_ID']}") and env["CLOUD_ML_PROJECT_ID"] == "rehearsal"
+    assert name.endswith(f"/{env['CLOUD_ML_JOB_ID']}") and name.split("/")[1] == env["CLOUD_ML_PROJECT_ID"]
+    assert env["CLOUD_ML_PROJECT_ID"].isdecimal()
     cluster = json.loads(env["CLUSTER_SPEC"])
     assert cluster["task"] == {"type": "workerpool0", "index": 0} and cluster["environment"] == "cloud"
     assert len(cluster["cluster"]["workerpool0"]) == 1

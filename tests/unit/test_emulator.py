@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import datetime
 import json
 import time
 from pathlib import Path
@@ -19,7 +20,7 @@ from ocicaliban.emulator import faults, filters, identity, logs
 from ocicaliban.errors import UsageError
 
 JOB = {
-    "display_name": "digits-k1", "state": "JOB_STATE_FAILED", "create_time": "2026-11-24T10:00:00Z",
+    "display_name": "digits-k1", "state": "JOB_STATE_FAILED", "create_time": "2026-11-24T10:00:00.140308Z",
     "labels.ocicaliban-job": "k1", "labels.lr": "0_1",
 }  # fmt: skip
 
@@ -33,14 +34,20 @@ JOB = {
         ('labels.ocicaliban-job="k2" OR labels.ocicaliban-job="k1"', True),
         ("labels.lr:*", True),
         ("labels.gone:*", False),
-        ("labels.gone!=x", True),
+        ("NOT labels.gone=x", True),
         ('state="JOB_STATE_FAILED" AND display_name:"digits*"', True),
         ('state!="JOB_STATE_FAILED" OR display_name="digits-k1"', True),
         ('NOT display_name="digits-k1"', False),
         ('create_time>"2026-05-18T00:00:00Z"', True),
         ('create_time<="2026-05-18T00:00:00Z"', False),
-        ('(state="X" OR state="JOB_STATE_FAILED") AND NOT (labels.lr="1")', True),
-        ('state="X" AND state="Y" OR state="JOB_STATE_FAILED"', False),
+        ('create_time>"2026-11-24T10:00:00Z"', True),
+        ('create_time<"2026-11-24T10:00:00Z"', False),
+        ('create_time="2026-11-24T11:00:00.1403080+01:00"', True),
+        ('create_time!="2026-11-24t10:00:00.140308001z"', True),
+        ('display_name:"*-k1"', True),
+        ('display_name:"digits-?1"', False),
+        ('(state="JOB_STATE_QUEUED" OR state="JOB_STATE_FAILED") AND NOT (labels.lr="1")', True),
+        ('state="JOB_STATE_QUEUED" AND state="JOB_STATE_PAUSED" OR state="JOB_STATE_FAILED"', False),
         ('labels.lr="0_1" labels.ocicaliban-job="k1"', True),
     ],
 )
@@ -48,7 +55,15 @@ def test_a_filter_means_what_the_reference_says(text: str, lets_through: bool) -
     assert filters.parse(text)(JOB) is lets_through
 
 
-@pytest.mark.parametrize("text", ["name=x", "state", "state=", "(state=x", "state=x)", 'state="x', "state<x", "AND"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "name=x", "state", "state=", "(state=JOB_STATE_FAILED", "state=JOB_STATE_FAILED)", 'state="x',
+        "state<JOB_STATE_FAILED", "AND", 'state:"JOB*"', 'state="FOO"', 'labels.n:"1*"', "labels.n!=1", "labels.n<1",
+        'create_time>"rubbish"', 'create_time>"2026-11-24"', 'create_time>"2026-13-24T10:00:00Z"',
+        'create_time>"2026-11-24T10:00:00"', 'create_time:"2026*"', 'display_name<"x"',
+    ],
+)  # fmt: skip
 def test_a_filter_that_is_none_says_so(text: str) -> None:
     with pytest.raises(filters.FilterError):
         filters.parse(text)
@@ -72,6 +87,8 @@ def test_the_filter_of_a_jobs_log_is_understood(number: str, since: int, lets_th
 def test_a_filter_of_jobs_is_none_of_entries() -> None:
     with pytest.raises(filters.FilterError):
         filters.parse('display_name="x"', filters.ENTRIES)
+    with pytest.raises(filters.FilterError):
+        filters.parse("resource.labels.job_id:*", filters.ENTRIES)
 
 
 def test_pages_of_a_log_are_whole_and_in_order() -> None:
@@ -140,8 +157,15 @@ def test_a_token_that_was_changed_is_none(account: identity.Account) -> None:
 
 @given(st.text())
 def test_no_text_breaks_the_filter(text: str) -> None:
-    with contextlib.suppress(filters.FilterError):
-        filters.parse(text)(JOB)
+    for each in (text, f'create_time>"{text}"', f'labels.lr:"{text}"', f'display_name:"{text}"'):
+        with contextlib.suppress(filters.FilterError):
+            filters.parse(each)(JOB)
+
+
+@given(st.datetimes(timezones=st.just(datetime.UTC)), st.datetimes(timezones=st.just(datetime.UTC)))
+def test_times_compare_as_times(one: datetime.datetime, other: datetime.datetime) -> None:
+    test = filters.parse(f'create_time<"{other.isoformat()}"')
+    assert test({"create_time": one.isoformat().replace("+00:00", "Z")}) is (one < other)
 
 
 def test_faults_are_read_from_toml() -> None:
