@@ -135,15 +135,21 @@ def unattended(jobs: Iterable[Job]) -> frozenset[int]:
     return frozenset(one.id for one in waiting.values() if _left(one))
 
 
-def log(job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None = None) -> Iterator[bytes]:
+def log(
+    job: Job,
+    attempt: Attempt,
+    goes_on: Callable[[], bool] | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Iterator[bytes]:
     """What the job wrote in that attempt, and as long as it `goes_on` what it writes.
 
-    Raises UsageError where that is not kept here, and OcicalibanError where the cloud does not give it.
+    `say` hears of a cloud that gives no answer yet. Raises UsageError where that is not kept here, and OcicalibanError
+    where the cloud does not give it.
     """
     if job.submission.target == "vertex":
         from ocicaliban import cloudlogs
 
-        return cloudlogs.read(job, attempt, goes_on)
+        return cloudlogs.read(job, attempt, goes_on, say)
     if not _here(job.submission):
         raise UsageError(f"job {job.id} was run on {job.submission.host}", "its log is there")
     if not attempt.log:

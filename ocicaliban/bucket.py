@@ -190,6 +190,7 @@ def is_same(path: Path, generation: int, size: int) -> bool:
 
 def _fault(exc: Exception) -> OcicalibanError:
     """What the library raised as an error of ours, in the service's own words."""
+    import requests
     from google.api_core import exceptions
     from google.auth.exceptions import GoogleAuthError
 
@@ -200,7 +201,10 @@ def _fault(exc: Exception) -> OcicalibanError:
         return OcicalibanError(words, "it takes the role roles/storage.objectViewer on the bucket")
     if isinstance(exc, exceptions.GoogleAPICallError):
         return OcicalibanError(words)
-    return OcicalibanError(f"Cloud Storage gives no answer: {words}")
+    cause = getattr(exc, "cause", None) or exc  # why it was tried again, until there was no patience left
+    # What a library says of connections has the whole address in it.
+    why = "it cannot be reached" if isinstance(cause, requests.ConnectionError) else type(cause).__name__
+    return OcicalibanError(f"Cloud Storage gives no answer: {why}", "is the network up?")
 
 
 def _first_line(exc: Exception) -> str:

@@ -51,14 +51,14 @@ def line(entry: Entry, *, alone: bool) -> bytes:
     return b"".join(f"{prefix}{each}\n".encode("utf-8", "replace") for each in entry.text.rstrip("\n").split("\n"))
 
 
-def read(job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None) -> Iterator[bytes]:
+def read(job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None, say: Callable[[str], None]) -> Iterator[bytes]:
     """What the job has written in that attempt, in the order of time; with `goes_on` as long as that is true.
 
     Entries come to the service some seconds late and not always in order, so that it is asked again for the last
-    seconds, and after the end until nothing new has come for a while. Raises UsageError where the library is not
-    installed, and OcicalibanError where the service gives nothing.
+    seconds, and after the end until nothing new has come for a while. `say` hears of a service that gives no answer
+    yet. Raises UsageError where the library is not installed, and OcicalibanError where the service gives nothing.
     """
-    log = _connected(job, attempt)
+    log = _connected(job, attempt, say)
     alone = _replicas(job) == 1
     since = int((attempt.started - _SKEW) * 1e9)
     newest = since
@@ -90,7 +90,7 @@ def _replicas(job: Job) -> int:
     return int(asked.get("replicas") or 1) if isinstance(asked, dict) else 1
 
 
-def _connected(job: Job, attempt: Attempt) -> _Log:
+def _connected(job: Job, attempt: Attempt, say: Callable[[str], None]) -> _Log:
     # gRPC writes what it notices of connections to stderr, beside what it raises.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     elsewhere = f"{vertex.log_command(attempt.handle)}, or {vertex.console(attempt.handle)}"
@@ -108,6 +108,7 @@ def _connected(job: Job, attempt: Attempt) -> _Log:
         project=str(options.get("project_id") or project),
         number=number,
         elsewhere=elsewhere,
+        say=say,
     )
 
 
@@ -119,6 +120,7 @@ class _Log:
     project: str
     number: str
     elsewhere: str
+    say: Callable[[str], None]
 
     def pages(self, since: int) -> Iterator[list[Entry]]:
         """The entries from a time on (nanoseconds since 1970), in their order, by pages of the service."""
@@ -131,7 +133,14 @@ class _Log:
             "order_by": "timestamp asc",
             "page_size": _PAGE,
         }
-        retry = Retry(predicate=_passes, initial=0.5, maximum=10, timeout=_PATIENCE)
+        told: list[str] = []
+
+        def no_answer(exc: Exception) -> None:
+            if not told:
+                told.append(self._error(exc).message)
+                self.say(f"note: {told[0]}; trying again for {_PATIENCE:.0f} s")
+
+        retry = Retry(predicate=_passes, initial=0.5, maximum=10, timeout=_PATIENCE, on_error=no_answer)
         try:
             for page in self.client.list_log_entries(request=request, retry=retry, timeout=_PATIENCE).pages:
                 yield [_entry(type(each).pb(each)) for each in page.entries]

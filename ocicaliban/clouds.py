@@ -27,6 +27,8 @@ REGION = "us-central1"
 _UNSEEN = 600.0
 """Seconds in which a job that was accepted may be missing from the service's lists, which lag behind."""
 
+_UNLISTED = "not listed by Vertex AI"
+
 _PATIENCE = 8.0
 """Seconds for an answer to somebody who only wants to see what is going on."""
 
@@ -151,12 +153,14 @@ def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> 
         if time.time() - attempt.started > _UNSEEN:
             reason = "Vertex AI does not know it any more"
             known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time())
+        elif attempt.reason != _UNLISTED:
+            known.note(job.id, attempt.number, _UNLISTED)
     elif seen.status in ENDED:
         reason = seen.reason or ("" if seen.status == "succeeded" else seen.state.lower())
         ended = seen.ended or time.time()
-        known.end(job.id, attempt.number, seen.status, reason=reason, ended=ended)
+        known.end(job.id, attempt.number, seen.status, reason=reason, ended=ended, started=seen.started)
     elif (words := "" if seen.state == "RUNNING" else seen.state.lower()) != attempt.reason:
-        known.note(job.id, attempt.number, words)
+        known.note(job.id, attempt.number, words, seen.started)
 
 
 def cancel(jobs: Sequence[Job], say: Callable[[str], None]) -> tuple[Job, ...]:

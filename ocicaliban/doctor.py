@@ -303,12 +303,15 @@ LIBRARY = "google.cloud.aiplatform_v1"
 
 
 def cloud(library: bool, environ: Mapping[str, str]) -> tuple[Finding, ...]:
-    """Whether there are credentials for Google; nothing where the `library` is not there, for who works here alone.
+    """Whether there are credentials for Google, where its `library` is there: who works here alone needs neither.
 
     They are looked for where Google's library does it, save for the server that machines of Google's have.
     """
     if not library:
-        return ()
+        message = (
+            "its library for Vertex AI is not installed, which `cloud` alone needs: pip install 'ocicaliban[vertex]'"
+        )
+        return (Finding(name="Google", level="ok", message=message),)
     there = Finding(name="Google", level="ok", message="its library for Vertex AI is installed")
     name = "GOOGLE_APPLICATION_CREDENTIALS"
     home = environ.get("CLOUDSDK_CONFIG") or os.path.join(environ.get("HOME") or "/", ".config", "gcloud")

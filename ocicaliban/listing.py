@@ -40,18 +40,23 @@ def ago(then: float, now: float) -> str:
 
 def took(job: Job, now: float) -> str:
     """How long the last attempt at a job has taken, or takes until `now`; "" before the first."""
-    if job.last is None or job.status == "queued":
+    if job.last is None or job.status == "queued" or waits(job):
         return ""
     return span((job.last.ended if job.last.ended is not None else now) - job.last.started)
 
 
+def waits(job: Job) -> bool:
+    """Whether a job that a cloud has accepted waits there."""
+    return job.status == "running" and job.last is not None and job.last.reason not in ("", "cancelling")
+
+
 def status(job: Job) -> str:
     """What became of a job, in a few words: with its exit code, and the attempts it took when there were several."""
-    words: str = job.status
+    words: str = "waiting" if waits(job) else job.status
     if job.last and job.status == "failed" and job.last.exit_code:
         words += f" ({job.last.exit_code})"
     elif job.last and job.status == "running" and job.last.reason:
-        words += f" ({printable(job.last.reason)})"  # a cloud's own word for a job that waits there
+        words += f" ({printable(job.last.reason)})"  # a cloud's own word
     if len(job.attempts) > 1:
         words += f", attempt {len(job.attempts)}"
     return words
@@ -111,6 +116,12 @@ def unfinished(jobs: Iterable[Job]) -> tuple[Job, ...]:
     return tuple(job for job in jobs if job.status not in ENDED)
 
 
-def counted(counts: Mapping[Status, int]) -> str:
-    """How many jobs have which status: "28 succeeded, 2 failed"; those that none has are left out."""
-    return ", ".join(f"{number} {status}" for status, number in counts.items() if number) or "no jobs"
+def counted(counts: Mapping[Status, int], waiting: int = 0) -> str:
+    """How many jobs have which status: "28 succeeded, 2 failed"; those that none has are left out.
+
+    Of those that run, so many are `waiting` in a cloud.
+    """
+    all_: dict[str, int] = {name: number for name, number in counts.items()}
+    if waiting:
+        all_ |= {"running": all_["running"] - waiting, "waiting": waiting}
+    return ", ".join(f"{number} {status}" for status, number in all_.items() if number) or "no jobs"

@@ -91,7 +91,8 @@ def _lines(known: History, jobs: Sequence[Job], group: str, user: str) -> list[s
     below = []
     for each in reversed(known.groups(user=user)):
         if each.name in shown and (group or sum(each.counts.values()) > 1):  # the only job of a group says it itself
-            below.append(f"{each.name}: {listing.counted(each.counts)}")
+            going = known.jobs(group=each.name, user=user, statuses=("running",)) if each.counts["running"] else ()
+            below.append(f"{each.name}: {listing.counted(each.counts, sum(map(listing.waits, going)))}")
     for name in sorted({job.submission.group for job in jobs if job.submission.id in unattended}):
         below.append(f"nobody runs what is queued of {name}: ocicaliban resume {name}")
     return [*lines, "", *below] if below else lines
@@ -127,7 +128,7 @@ def logs(
     debug: Debug = False,
 ) -> None:
     """Print what a job has written."""
-    from ocicaliban import attend, history
+    from ocicaliban import attend, history, listing
     from ocicaliban.cli.start import say
     from ocicaliban.model import ENDED
 
@@ -151,12 +152,13 @@ def logs(
             raise UsageError(f"job {job} has no attempt {attempt}", f"there are: {', '.join(map(str, tried))}")
         chosen = tried[attempt] if attempt else found.attempts[-1]
         empty = True
-        for block in attend.log(found, chosen, goes_on if follow else None):
+        for block in attend.log(found, chosen, goes_on if follow else None, say):
             empty = empty and not block
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
         if empty:
-            say(f"job {job} has written nothing{'' if found.status in ENDED else ' yet'}")
+            why = f" ({chosen.reason})" if listing.waits(found) else ""
+            say(f"job {job} has written nothing{'' if found.status in ENDED else ' yet'}{why}")
 
 
 def _jobs(known: History, ids: Iterable[int]) -> tuple[Job, ...]:

@@ -56,7 +56,13 @@ def report(
     drawing = page.plotly() if html else ""
     jobs = _jobs(group, all_users)
     points = page.points(len(jobs)) if html else 0
-    brought = bucket.bring(jobs, lambda line: _say(listing.printable(line)))
+    missed: list[str] = []
+
+    def miss(line: str) -> None:
+        missed.append(line)
+        _say(listing.printable(line))
+
+    brought = bucket.bring(jobs, miss)
     found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
     whole = reports.made(group, jobs, found, time.time())
     if maximize or minimize:
@@ -80,7 +86,7 @@ def report(
 
         print(json.dumps(reports.as_json(whole), indent=2, allow_nan=False))
     elif not (csv or html):
-        _print(whole)
+        _print(whole, all_here=not missed)
 
 
 def _say(line: str) -> None:
@@ -114,8 +120,11 @@ def _reported(job: Job, points: int, brought: Path | None) -> Metrics:
     return metrics.read(job.out, points)
 
 
-def _print(whole: Report) -> None:
-    """The table: as wide as the terminal, and elsewhere as wide as it takes, without colours."""
+def _print(whole: Report, *, all_here: bool) -> None:
+    """The table: as wide as the terminal, and elsewhere as wide as it takes, without colours.
+
+    Only where the results are `all_here` it can be said that there are none.
+    """
     from ocicaliban import listing
     from ocicaliban import report as reports
 
@@ -131,7 +140,7 @@ def _print(whole: Report) -> None:
         print("(no job is like that)")
     if best := reports.summary(whole):
         print(f"\n* {best}")
-    if not whole.metrics:
+    if not whole.metrics and all_here:
         _say(
             "note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)"
         )

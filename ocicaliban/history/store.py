@@ -199,16 +199,18 @@ class History:
         exit_code: int | None = None,
         reason: str = "",
         ended: float,
+        started: float | None = None,
         again: bool = False,
     ) -> bool:
         """Record what became of an attempt, once: False, and nothing is changed, when that is on record already.
 
-        The job gets the attempt's status, or with `again` is queued for another one. `ended` is in seconds since 1970.
-        Raises ValueError for a status that is no end.
+        The job gets the attempt's status, or with `again` is queued for another one. `ended` is in seconds since 1970,
+        and `started`, where that is known better than it was. Raises ValueError for a status that is no end.
         """
         if status not in ENDED:
             raise ValueError(f"an attempt does not end {status}")
         change = {_a.status: status, _a.ended: float(ended), _a.exit_code: exit_code, _a.reason: _text(reason)}
+        change |= {} if started is None else {_a.started: float(started)}
         with self._writing():
             here = (_a.job == job) & (_a.number == attempt) & (_a.status == "running")
             if not attempts.update(change).where(here).execute(self._database):
@@ -216,11 +218,12 @@ class History:
             jobs_table.update({_j.status: "queued" if again else status}).where(_j.id == job).execute(self._database)
             return True
 
-    def note(self, job: int, attempt: int, words: str) -> None:
-        """Put a word about an attempt that is under way on record, in the place of its reason."""
+    def note(self, job: int, attempt: int, words: str, started: float | None = None) -> None:
+        """Put a word about an attempt that is under way on record, as its reason, and when it `started` if known."""
+        change = {_a.reason: _text(words)} | ({} if started is None else {_a.started: float(started)})
         here = (_a.job == job) & (_a.number == attempt) & (_a.status == "running") & (_a.reason != _text(words))
         with self._writing():
-            attempts.update({_a.reason: _text(words)}).where(here).execute(self._database)
+            attempts.update(change).where(here).execute(self._database)
 
     def record(self, job: Job) -> None:
         """Put on record a job that was run without this history, with its submission and one attempt at it.

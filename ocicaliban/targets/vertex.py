@@ -189,7 +189,7 @@ class Service:
             newer = "pip install --upgrade google-cloud-aiplatform, if it is a new one"
             close = nearest(str(exc.args[0]), vertex.table().accelerators)
             hint = f"{close} else {newer}" if close.startswith("did you mean") else newer
-            raise UsageError(f"the client library that is installed knows no accelerator {exc}", hint) from exc
+            raise UsageError(f"the client library that is installed does not know {exc}", hint) from exc
 
     def submit(
         self,
@@ -266,14 +266,16 @@ class Service:
     def cancel(self, names: Sequence[str]) -> dict[str, str]:
         """Ask the service to end these jobs, by resource name; what it says against it, by name.
 
-        One that has ended already, or is gone, is no fault.
+        One that has ended already is no fault.
         """
 
         def one(name: str) -> str:
             try:
                 self.client.cancel_custom_job(name=name, timeout=self.timeout)
             except self.library.faults.GoogleAPICallError as exc:
-                return "" if self.code(exc) in ("FAILED_PRECONDITION", "NOT_FOUND") else self.words(exc)
+                if self.code(exc) == "NOT_FOUND":
+                    return "Vertex AI does not know it"
+                return "" if self.code(exc) == "FAILED_PRECONDITION" else self.words(exc)
             return ""
 
         with futures.ThreadPoolExecutor(16) as pool:

@@ -282,7 +282,9 @@ def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
     world: World, emulator: Make, image: str
 ) -> None:
     by = emulator(Faults(latency=0.2))
-    chance = random.Random()
+    seed = random.randrange(1000)
+    print("seed", seed)
+    chance = random.Random(seed)
     sweep = world.sweep({"n": list(range(60))})
     child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
     db = Path(world.env["OCICALIBAN_DB_URL"].removeprefix("sqlite:///"))
@@ -363,16 +365,14 @@ def test_hundreds_are_seen_by_a_few_lists_and_without_the_service_what_is_known_
 ) -> None:
     by = emulator(Faults(latency=0.1))
     sweep = world.sweep({"n": list(range(500))})
-    began = time.monotonic()
     done = world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
-    print("500 jobs took", time.monotonic() - began)
     assert len(asked(by)) == 500 and set(made(by).values()) == {1}
     assert len([line for line in done.stderr.splitlines() if "submitted" in line]) == 10
     pages: list[object] = []
     page = by.ledger.page
     monkeypatch.setattr(by.ledger, "page", lambda *args: (pages.append(args), page(*args))[1])
     shown = world.ok("status").stdout
-    assert len(pages) == 5 and "running (queued)" in shown and "calm-otter: 500 running" in shown
+    assert len(pages) == 5 and "waiting (queued)" in shown and "calm-otter: 500 waiting" in shown
     by.order.set(Faults(denied=True))
     away = world.ok("status")
     assert away.stdout.split("\n")[-2:] == shown.split("\n")[-2:]
@@ -384,10 +384,8 @@ def test_a_service_out_of_reach_is_noted_and_what_is_known_is_shown(world: World
     world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", "--", "true")
     by.stop()
     env = {"CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": "https://localhost:9"}
-    began = time.monotonic()
     done = world.ok("status", env=env)
     assert "no news of calm-otter" in done.stderr and "running" in done.stdout
-    assert time.monotonic() - began < 40  # a minute of patience is for what must be known
 
 
 def test_what_failed_is_submitted_again_and_with_what_was_edited(world: World, emulator: Make) -> None:
@@ -396,8 +394,7 @@ def test_what_failed_is_submitted_again_and_with_what_was_edited(world: World, e
     world.ok("cloud", *world.to, "--group", "calm-otter", *sweep, "train.py")
     assert [job["status"] for job in world.ended()] == ["succeeded", "failed"]
     assert "non-zero status of 3" in world.jobs()[1]["attempts"][0]["reason"]
-    told = world.call("logs", "2")
-    assert asked(by)[1].name.rpartition("/")[2] in told.stdout + told.stderr or told.returncode == 0
+    assert world.ok("logs", "2").stdout.startswith("version 1 learns at 0\n")
     world.ok("resubmit", "--group", "calm-otter")
     assert [job["status"] for job in world.ended()] == ["succeeded", "failed"]
     one = asked(by)[2]

@@ -141,7 +141,7 @@ def test_no_entry_is_lost_or_told_twice_while_it_is_asked_again(emulator: Make, 
         return True
 
     assert job.last
-    text = b"".join(cloudlogs.read(job, job.last, goes_on)).decode()
+    text = b"".join(cloudlogs.read(job, job.last, goes_on, print)).decode()
     assert text.split() == [f"{number}{each}" for number in range(6) for each in "ab"]
 
 

@@ -167,11 +167,11 @@ def test_the_tutorial_on_the_cloud(checkout: Path, installed: Path, tmp_path: Pa
         shutil.copytree(REPOSITORY / "docs" / "tutorial" / name, tmp_path / name, ignore=ignored)
     folder, port = tmp_path / "sweep", free_port()
     settings = tmp_path / "cloud" / "registry.yml"
-    settings.write_text(settings.read_text().replace("5000", str(port)))
+    settings.write_text(settings.read_text().replace("5055", str(port)))
 
     def here(text: str) -> str:
         text = text.replace(HOME, str(installed.parent.parent)).replace("../../..[", f"{checkout}[")
-        return text.replace("localhost:5000", f"localhost:{port}")
+        return text.replace("localhost:5055", f"localhost:{port}")
 
     library, registry, emulator, variables, dry, sweep, status, report, resume, edited = map(here, _blocks(document))
     assert variables == ". ../vertex.env\n"

@@ -231,7 +231,7 @@ def test_what_waits_is_cancelled_at_once_and_what_ended_is_no_fault(emulator: Ma
     assert service().cancel(list(names.values())) == {}
     assert {each.status for each in service().look(SUBMISSION.group)} == {"stopped"}
     gone = f"{service().parent}/customJobs/1"
-    assert service().cancel([*names.values(), gone]) == {}
+    assert service().cancel([*names.values(), gone]) == {gone: "Vertex AI does not know it"}
 
 
 def test_replicas_find_each_other(emulator: Make, image: str, tmp_path: Path) -> None:
@@ -287,12 +287,23 @@ def test_a_job_has_the_gpus_that_it_asks_for(
 def test_hundreds_go_out_side_by_side(emulator: Make) -> None:
     by = emulator(Faults(latency=0.1))
     to = service()
-    began = time.monotonic()
+    under_way, most, lock = 0, 0, threading.Lock()
+    create = to.client.create_custom_job
+
+    def counted(**asked: object) -> object:
+        nonlocal under_way, most
+        with lock:
+            under_way += 1
+            most = max(most, under_way)
+        try:
+            return create(**asked)
+        finally:
+            with lock:
+                under_way -= 1
+
+    to.client.create_custom_job = counted
     told = submit(to, *requests(500))
-    took = time.monotonic() - began
-    assert len(told) == 500 and set(made(by).values()) == {1}
-    # One after the other they cost 50 seconds of latency alone; a busy machine may need far more than the one here.
-    assert took < 25
+    assert len(told) == 500 and set(made(by).values()) == {1} and most > 20
 
 
 def test_what_waits_for_leave_goes_out_when_the_service_takes_more_than_its_quota(

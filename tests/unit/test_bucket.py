@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 
 import pytest
+import requests
+from google.api_core.exceptions import RetryError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,3 +59,10 @@ def test_jobs_of_this_machine_need_no_library() -> None:
     made = Submission(group="g", user="u", host="h", project="p", mode="run")
     said: list[str] = []
     assert bucket.bring([Job(id=1, key="k", submission=made, out="/tmp/out")], said.append) == {} and not said
+
+
+def test_a_bucket_that_cannot_be_reached_is_told_without_the_address() -> None:
+    fault = bucket._fault(requests.ConnectionError("Max retries exceeded with url: /hush/storage/v1/b/x"))
+    assert "cannot be reached" in fault.message and "hush" not in fault.message + fault.hint
+    timeout = RetryError("Timeout of 20 s", cause=requests.Timeout("host hush timed out"))
+    assert "Timeout" in bucket._fault(timeout).message and "hush" not in bucket._fault(timeout).message

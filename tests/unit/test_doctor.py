@@ -231,7 +231,8 @@ def test_what_pushing_and_the_history_take() -> None:
 
 
 def test_who_works_here_alone_is_told_nothing_of_google(tmp_path: Path) -> None:
-    assert doctor.cloud(False, {"HOME": str(tmp_path)}) == ()
+    [lacking] = doctor.cloud(False, {"HOME": str(tmp_path)})
+    assert lacking.level == "ok" and "pip install 'ocicaliban[vertex]'" in lacking.message
 
 
 def test_credentials_are_looked_for_where_googles_library_does(tmp_path: Path) -> None:

@@ -40,6 +40,15 @@ def test_a_failed_job_tells_its_exit_code_and_its_attempts() -> None:
     assert listing.took(job("failed", first, second), 100) == "4 s"
 
 
+def test_a_job_that_waits_in_a_cloud_is_told_from_one_that_runs() -> None:
+    waiting = job("running", Attempt(number=1, handle="a", started=40, reason="queued"))
+    ending = job("running", Attempt(number=1, handle="a", started=40, reason="cancelling"))
+    assert (listing.status(waiting), listing.took(waiting, 100)) == ("waiting (queued)", "")
+    assert (listing.status(ending), listing.took(ending, 100)) == ("running (cancelling)", "1 min")
+    assert listing.counted({"running": 18, "succeeded": 12}, 16) == "2 running, 12 succeeded, 16 waiting"
+    assert listing.counted({"running": 16}, 16) == "16 waiting"
+
+
 def test_a_running_job_is_as_old_as_its_last_attempt() -> None:
     running = job("running", Attempt(number=1, handle="a", started=40))
     assert listing.took(running, 100) == "1 min"
