@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+_PROJECT = r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
+_REGION = r"[a-z]+(-[a-z]+[0-9]+)?"
 
 app = typer.Typer(no_args_is_help=True, help="Tools for trying things out.")
 
@@ -18,7 +22,9 @@ def dev() -> None:
 
 @app.command("vertex-emulator")
 def vertex_emulator(
-    port: Annotated[int, typer.Option("--port", "-p", help="The port to listen on; 0 takes a free one.")] = 0,
+    port: Annotated[
+        int, typer.Option("--port", "-p", min=0, max=65535, help="The port to listen on; 0 takes a free one.")
+    ] = 0,
     region: Annotated[str, typer.Option("--region", help="The region that it is.")] = "us-central1",
     project: Annotated[str, typer.Option("--project-id", help="The project that it has.")] = "rehearsal",
     gcs: Annotated[str, typer.Option("--gcs", metavar="DIR", help="A folder for the buckets, seen at /gcs.")] = "",
@@ -42,28 +48,39 @@ def vertex_emulator(
     what the real service does otherwise.
     """
     import os
+    import re
     import shlex
     import signal
-    import stat
     import threading
 
     from ocicaliban import paths
     from ocicaliban.emulator import faults as ordered
     from ocicaliban.errors import OcicalibanError, UsageError
 
+    for option, value, pattern, like in (
+        ("--project-id", project, _PROJECT, "6 to 30 small letters, digits and hyphens, such as rehearsal"),
+        ("--region", region, _REGION, "such as us-central1"),
+    ):
+        if not re.fullmatch(pattern, value):
+            raise UsageError(f"{option} {value!r} is none that the service could have", like)
+    # gRPC writes what it notices to stderr, beside what it raises; it looks at this when it is imported.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     try:
         from ocicaliban.emulator.server import Emulator
     except ImportError as exc:
         hint = "pip install 'ocicaliban[vertex]' (300 MB)"
         raise OcicalibanError(f"the emulator needs Vertex AI's client library: {exc}", hint) from exc
 
-    if faults and not Path(faults).is_file():
+    if faults and not Path(faults).exists():
         raise UsageError(f"--faults: there is no file {faults}", "make it first, empty if nothing shall go wrong yet")
     place = Path(folder).expanduser().absolute() if folder else paths.state() / "vertex-emulator"
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)
 
+    over = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda *_: over.set())
     order = ordered.Order(file=Path(faults) if faults else None, say=say)
     emulator = Emulator(
         folder=place,
@@ -76,15 +93,32 @@ def vertex_emulator(
         order=order,
         say=say,
     )
-    over = threading.Event()
     with emulator:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, lambda *_: over.set())
-        if stat.S_ISREG(os.fstat(sys.stdout.fileno()).st_mode):
-            os.fchmod(sys.stdout.fileno(), 0o600)  # the storage's address has a secret in it
+        _keep_secret(sys.stdout.fileno(), say)
         for name, value in emulator.environment().items():
             print(f"export {name}={shlex.quote(value)}")
         sys.stdout.flush()
         say(f"# {region} is ready; Ctrl-C ends it, and its jobs")
         over.wait()
         say("# ending")
+
+
+def _keep_secret(descriptor: int, say: Callable[[str], None]) -> None:
+    """Make the file that the addresses go to the user's alone: that of the storage has a secret in it."""
+    import os
+    import pwd
+    import stat
+
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        return
+    try:
+        os.fchmod(descriptor, 0o600)
+    except PermissionError:
+        try:
+            owner = pwd.getpwuid(status.st_uid).pw_name
+        except KeyError:
+            owner = f"user {status.st_uid}"
+        who = [owner, *(["its group"] if status.st_mode & stat.S_IRGRP else [])]
+        who += ["everybody else"] if status.st_mode & stat.S_IROTH else []
+        say(f"warning: the addresses hold a secret, and go to a file of another user: {', '.join(who)} can read it")

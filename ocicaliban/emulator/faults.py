@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import stat
 import threading
 import tomllib
 from collections import deque
@@ -11,6 +13,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from ocicaliban import vertex
 from ocicaliban.errors import UsageError, nearest
 
 Lost = Literal["unavailable", "deadline"]
@@ -45,7 +48,8 @@ class Faults:
     expired: bool = False
     """All requests are UNAUTHENTICATED, as with a key that has expired or was deleted."""
     no_quota: tuple[str, ...] = ()
-    """Accelerators (by the service's names) of which there is a quota of 0; "CPU" for jobs without one."""
+    """Accelerators of which there is a quota of 0, by the service's names; "CPU" for jobs without one. A file may have
+    the short names of --gpu-spec too."""
     refused_machines: tuple[str, ...] = ()
     """Machine types that are INVALID_ARGUMENT, beside those that are none."""
     preempted: int = 0
@@ -66,18 +70,34 @@ def parse(text: str, place: str) -> Faults:
             raise UsageError(f"{place}: there is no fault '{key}'", nearest(key, _NAMES))
         kind = type(getattr(plain, key))
         fits = isinstance(value, list) and all(isinstance(one, str) for one in value)
+        number = isinstance(value, int | float) and not isinstance(value, bool)
         if kind is tuple and fits:
             data[key] = tuple(value)
-        elif kind is float and type(value) is int:
-            data[key] = float(value)
-        elif type(value) is not kind:
+        elif not number if kind is float else type(value) is not kind:
             raise UsageError(
                 f"{place}: {key} = {value!r} is no {_WORDS[kind]}", f"for example {key} = {_EXAMPLES[kind]}"
             )
+        if number and not 0 <= value <= _MOST:
+            raise UsageError(f"{place}: {key} = {value!r} is not between 0 and {_MOST}", f"{key} = 0 is none")
+        if kind is float:
+            data[key] = float(value)
     if data.get("lost_as", "unavailable") not in ("unavailable", "deadline"):
         raise UsageError(f"{place}: lost_as = {data['lost_as']!r}", 'there are: "unavailable", "deadline"')
+    data["no_quota"] = tuple(_accelerator(name, place) for name in data.get("no_quota", ()))
     return Faults(**data)
 
+
+def _accelerator(name: str, place: str) -> str:
+    """The service's name for an accelerator."""
+    known = vertex.table().accelerators
+    if name in ("CPU", *known.values()):
+        return name
+    if name not in known:
+        raise UsageError(f"{place}: no_quota: there is no accelerator '{name}'", nearest(name, ("CPU", *known)))
+    return known[name]
+
+
+_MOST = 1_000_000  # seconds, or requests: what threads can wait for has a limit
 
 _NAMES = tuple(name for name in vars(Faults)["__annotations__"])
 _WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text", tuple: "list of texts"}
@@ -96,32 +116,45 @@ class Order:
         self._file = file
         self._say = say
         self._stamp: tuple[int, int] | None = None
+        self._told = ""
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._creates: deque[float] = deque()
         self._faults = faults or Faults()
-        if file is not None and file.exists():
-            self._faults = self._read(file)
+        if file is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self._faults = self._read(file)
 
     def now(self) -> Faults:
         """The faults of this moment; a file that is gone or wrong leaves them as they are."""
         if self._file is not None:
             with self._lock:
                 try:
-                    self._faults = self._read(self._file)
+                    self._faults, self._told = self._read(self._file), ""
                 except FileNotFoundError:
                     pass
                 except UsageError as fault:
-                    self._say(f"error: {fault.message}; the faults stay as they were")
+                    if fault.message != self._told:
+                        self._say(f"error: {fault.message}; the faults stay as they were")
+                    self._told = fault.message
         return self._faults
 
     def _read(self, file: Path) -> Faults:
-        stat = file.stat()
-        stamp = (stat.st_mtime_ns, stat.st_size)
-        if stamp == self._stamp:
-            return self._faults
-        self._stamp = stamp
-        return parse(file.read_text(encoding="utf-8"), str(file))
+        try:
+            status = file.stat()
+            if not stat.S_ISREG(status.st_mode):  # to read a pipe would be to wait
+                raise UsageError(f"{file} is not a plain file", "the faults stand in one, which may be empty")
+            stamp = (status.st_mtime_ns, status.st_size)
+            if stamp == self._stamp:
+                return self._faults
+            self._stamp = stamp
+            return parse(file.read_text(encoding="utf-8"), str(file))
+        except FileNotFoundError:
+            raise
+        except OSError as exc:
+            raise UsageError(f"{file}: {exc.strerror}", "the faults stand there; make it readable to you") from exc
+        except UnicodeDecodeError as exc:
+            raise UsageError(f"{file} is not UTF-8 text", "it is TOML: latency = 0.1") from exc
 
     def set(self, faults: Faults) -> None:
         """Order other faults, from the next request on."""

@@ -19,6 +19,14 @@ LABEL = "ocicaliban.emulator"
 _LONGEST = 100  # characters of a mark, whatever else may be in the file
 
 
+def made(folder: Path, option: str, mode: int = 0o777) -> None:
+    """Make a folder where there is none. Raises UsageError, with the option that names it, where that cannot be."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=mode)
+    except (FileExistsError, NotADirectoryError) as exc:
+        raise UsageError(f"{folder} is not a folder", f"{option} names one; it is made where there is none") from exc
+
+
 @contextlib.contextmanager
 def held(folder: Path, *, runs: bool) -> Iterator[str]:
     """Hold the folder, which is made where there is none; gives the mark of an emulator that `runs` containers.
@@ -27,10 +35,7 @@ def held(folder: Path, *, runs: bool) -> Iterator[str]:
     was killed, whose containers are removed. The number of a process, which comes again, would not tell. Raises
     UsageError where another emulator holds the folder, or it is none.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except (FileExistsError, NotADirectoryError) as exc:
-        raise UsageError(f"{folder} is not a folder", "--folder names one; it is made where there is none") from exc
+    made(folder, "--folder", mode=0o700)
     with open(os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+", encoding="ascii") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -101,6 +101,8 @@ def run_argv(
 
 # --- running them ---
 
+_PODMANS_OWN = 125  # the exit code of `podman run` where it has failed itself
+
 
 class _Gpus:
     """GPUs, handed out to whole jobs: two jobs that have a part of theirs each would wait for ever."""
@@ -248,9 +250,9 @@ class Runner:
         return _STOPPED if self._stopping.is_set() else None
 
     def _pull(self, image: str) -> End | None:
-        """Have an image, once in the emulator's life; with a digest it cannot be another one later."""
+        """Have an image; with a digest it cannot be another one later, but somebody may remove it."""
         with self._pulled.setdefault(image, threading.Lock()):
-            if image in self._there:
+            if image in self._there and proc.ok(("podman", "image", "exists", image)):
                 return None
             host = image.partition("/")[0]
             bare = host.partition(":")[0] in ("localhost", "127.0.0.1") or host in self._ground.registries
@@ -355,10 +357,12 @@ class _Run:
             if self._over.is_set():
                 self._end(name, ended, "TERM")
                 return False  # whatever it made of it, it has not completed
-        code = codes[0] if codes else 125
-        if code:
+        code = codes[0] if codes else _PODMANS_OWN
+        if code == _PODMANS_OWN:
+            self._finish(_failed(code_pb2.INTERNAL, f"The replica {one.name} could not be started. Its log: {log}"))
+        elif code:
             words = f"The replica {one.name} exited with a non-zero status of {code}. Its log: {log}"
-            self._finish(_failed(code_pb2.INTERNAL if code == 125 else code_pb2.INVALID_ARGUMENT, words))
+            self._finish(_failed(code_pb2.INVALID_ARGUMENT, words))
         else:
             with self._lock:
                 self._completed += 1

@@ -7,6 +7,7 @@ import functools
 import http.server
 import json
 import re
+import socket
 import threading
 import time
 import urllib.parse
@@ -70,7 +71,7 @@ class Emulator:
         self._account = identity.Account(project)
         with contextlib.ExitStack() as stack:
             mark = stack.enter_context(place.held(folder, runs=parallel > 0))
-            gcs.mkdir(parents=True, exist_ok=True)
+            place.made(gcs, "--gcs")
             logs = folder / "logs"
             logs.mkdir(exist_ok=True)
             logs.chmod(0o700)
@@ -89,6 +90,8 @@ class Emulator:
 
     def _bound(self, port: int, service: _Service) -> grpc.Server:
         """The server, which has its port, and answers nobody yet."""
+        if fault := _fault_of_port(port):
+            raise OcicalibanError(f"nothing can listen on port {port}: {fault}", "--port takes another, 0 a free one")
         door = _Door(self._account, self.order)
         server = grpc.server(
             futures.ThreadPoolExecutor(_AT_ONCE),
@@ -101,9 +104,7 @@ class Emulator:
         except RuntimeError:
             self._port = 0
         if not self._port:
-            raise OcicalibanError(
-                f"nothing can listen on port {port}", "is another emulator there? --port takes another"
-            )
+            raise OcicalibanError(f"nothing can listen on port {port}", "--port takes another, 0 a free one")
         return server
 
     def environment(self) -> dict[str, str]:
@@ -138,6 +139,15 @@ class Emulator:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def _fault_of_port(port: int) -> str:
+    """Why nobody can listen there, in the system's words: gRPC does not tell. Empty where it can be."""
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as exc:
+        return exc.strerror or str(exc)
+    return ""
 
 
 _Method = Callable[[Any, grpc.ServicerContext, Faults], bytes]

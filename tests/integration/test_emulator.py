@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import IO
 
 import pytest
 from attrs import frozen
@@ -22,7 +24,7 @@ from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.targets import vertex as target
-from tests.integration.program import command, environment, write
+from tests.integration.program import call, command, environment, write
 from tests.integration.test_vertex import NOWHERE, Make, emulator, image, registry, service
 
 __all__ = ["emulator", "image", "registry"]
@@ -46,7 +48,7 @@ def created(*pools: Mapping[str, object], **more: object) -> CustomJob:
 
 
 def until(holds: Callable[[], object]) -> None:
-    for _ in range(1200):
+    for _ in range(6000):
         if holds():
             return
         time.sleep(0.05)
@@ -104,16 +106,14 @@ def begun(tmp_path: Path) -> Iterator[Begin]:
     """Starts the command, and leaves nothing of it."""
     children: list[subprocess.Popen[str]] = []
 
-    def begin(*args: str, folder: str = "emulator") -> Command:
+    def begin(*args: str, folder: str = "emulator", stdout: IO[str] | int = subprocess.PIPE) -> Command:
         argv = command("dev", "vertex-emulator", "--folder", str(tmp_path / folder), *args)
         child = subprocess.Popen(
-            argv, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            argv, env=environment(), stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True
         )
         children.append(child)
-        assert child.stdout is not None
-        lines = iter(child.stdout.readline, "")
-        settings = {}
-        for line in lines:
+        settings: dict[str, str] = {}
+        for line in iter(child.stdout.readline, "") if child.stdout else ():
             name, _, value = line.removeprefix("export ").rstrip().partition("=")
             settings[name] = value
             if name == "no_grpc_proxy":
@@ -445,6 +445,76 @@ def test_a_cancel_of_what_has_ended_may_be_refused(emulator: Make) -> None:
     assert service().cancel([made.name]) == {}
     by.order.set(Faults())
     client.cancel_custom_job(name=made.name)
+
+
+# --- the command line, and what is given to it ---
+
+
+@pytest.mark.parametrize(
+    ("args", "told"),
+    [
+        (("--port", "99999"), "--port"),
+        (("--port", "-1"), "--port"),
+        (("--region", "xx/yy"), "--region 'xx/yy'"),
+        (("--region", "US-CENTRAL1"), "--region 'US-CENTRAL1'"),
+        (("--project-id", "a b;c"), "--project-id 'a b;c'"),
+        (("--project-id", ""), "--project-id ''"),
+        (("--faults", "/dev/null"), "/dev/null is not a plain file"),
+        (("--faults", "/nowhere/faults"), "there is no file /nowhere/faults"),
+        (("--gcs", "/dev/null"), "/dev/null is not a folder"),
+        (("--folder", "/dev/null"), "/dev/null is not a folder"),
+    ],
+)
+def test_what_cannot_be_is_told_in_clear_words(tmp_path: Path, args: tuple[str, ...], told: str) -> None:
+    done = call(tmp_path, "dev", "vertex-emulator", "--folder", str(tmp_path / "emulator"), "--jobs", "0", *args)
+    assert done.returncode in (1, 2) and not done.stdout
+    assert told in done.stderr and "Traceback" not in done.stderr and "add_port" not in done.stderr
+
+
+def test_a_port_that_is_taken_is_told_apart_from_one_that_is_forbidden(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        done = call(tmp_path, "dev", "vertex-emulator", "--folder", str(tmp_path), "--jobs", "0", "--port", port)
+        assert f"nothing can listen on port {port}: Address already in use" in done.stderr
+        first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
+        if first > 80:  # else none is forbidden here
+            done = call(tmp_path, "dev", "vertex-emulator", "--folder", str(tmp_path), "--jobs", "0", "--port", "80")
+            assert "nothing can listen on port 80: Permission denied" in done.stderr
+
+
+def test_what_it_prints_may_go_to_a_file_of_another_user_with_a_warning(begun: Begin, tmp_path: Path) -> None:
+    path = tmp_path / "vertex.env"
+    with path.open("w") as file:
+        path.chmod(0o644)
+        proc.run(("podman", "unshare", "chown", "1:1", str(path)))
+        one = begun("--jobs", "0", stdout=file)
+    until(lambda: "no_grpc_proxy" in path.read_text())
+    told = one.ended(signal.SIGTERM)
+    assert "warning: the addresses hold a secret" in told and "everybody else can read it" in told
+    assert one.child.returncode == 0
+
+
+# --- images ---
+
+
+def test_an_image_that_was_removed_is_pulled_again(emulator: Make, image: str) -> None:
+    emulator(parallel=1)
+    first = created(pool(image)).name
+    until(lambda: state(first) == "SUCCEEDED")
+    proc.run(("podman", "rmi", "--force", image))
+    second = created(pool(image)).name
+    until(lambda: state(second) == "SUCCEEDED")
+
+
+def test_a_container_that_podman_cannot_start_has_not_exited(emulator: Make, image: str, tmp_path: Path) -> None:
+    emulator(parallel=1)
+    exits = created(pool(container_spec={"image_uri": image, "command": ["/no/such/program"]})).name
+    until(lambda: state(exits) == "FAILED")
+    (tmp_path / "gcs").rmdir()  # which it would mount
+    fails = created(pool(image)).name
+    until(lambda: state(fails) == "FAILED")
+    words = [service().client.get_custom_job(name=name).error.message for name in (exits, fails)]
+    assert "exited with a non-zero status of 127" in words[0] and "could not be started" in words[1]
 
 
 # --- its end ---

@@ -6,7 +6,9 @@ import base64
 import contextlib
 import datetime
 import json
+import os
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -184,6 +186,13 @@ def test_faults_are_read_from_toml() -> None:
         ("denied = 1", "no true or false"),
         ('lost_as = "x"', "lost_as"),
         ("no_quota = [1]", "no list of texts"),
+        ('no_quota = ["FOO"]', "no accelerator 'FOO'"),
+        ("latency = -1", "not between 0"),
+        ("latency = nan", "not between 0"),
+        ("preempted_after = inf", "not between 0"),
+        ("waits = true", "no number"),
+        ("unavailable_every = -2", "not between 0"),
+        (f"lost_every = {10**30}", "not between 0"),
         ("x", "f: "),
     ],
 )
@@ -211,6 +220,48 @@ def test_a_file_of_faults_that_becomes_wrong_is_told_and_changes_nothing(tmp_pat
     assert order.now() == order.now() == faults.Faults(latency=0.5)
     assert len(told) == 1 and "no number" in told[0]
     with pytest.raises(UsageError):
+        faults.Order(file=file)
+
+
+def test_accelerators_may_have_their_short_names() -> None:
+    known = faults.parse('no_quota = ["V100", "NVIDIA_L4", "CPU"]', "f")
+    assert known.no_quota == ("NVIDIA_TESLA_V100", "NVIDIA_L4", "CPU")
+
+
+def not_utf_8(file: Path) -> None:
+    file.write_bytes(b"\xff\xfe")
+
+
+def folder(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.mkdir()
+
+
+def pipe(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    os.mkfifo(file)
+
+
+def to_itself(file: Path) -> None:
+    file.unlink(missing_ok=True)
+    file.symlink_to(file)
+
+
+@pytest.mark.parametrize(
+    ("become", "words"),
+    [(not_utf_8, "not UTF-8"), (folder, "not a plain file"), (pipe, "not a plain file"), (to_itself, "symbolic links")],
+)
+def test_a_file_of_faults_that_cannot_be_read_is_told_once(
+    tmp_path: Path, become: Callable[[Path], None], words: str
+) -> None:
+    file = tmp_path / "faults.toml"
+    file.write_text("latency = 0.5\n")
+    told: list[str] = []
+    order = faults.Order(file=file, say=told.append)
+    become(file)
+    assert order.now() == order.now() == faults.Faults(latency=0.5)
+    assert len(told) == 1 and words in told[0]
+    with pytest.raises(UsageError, match=words):
         faults.Order(file=file)
 
 
