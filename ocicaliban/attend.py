@@ -23,11 +23,13 @@ _EVERY = 1.0  # seconds
 _GRACE = 10  # seconds, as `podman stop` gives
 
 
-def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> None:
+def catch_up(
+    known: History, say: Callable[[str], None] = lambda _: None, *, group: str = "", ids: Sequence[int] = ()
+) -> None:
     """Put on record what has happened to our jobs on this machine, and in the cloud, while nobody looked.
 
     Jobs whose container is gone are queued again, for `resume` to take up, or lost where that cannot be. `say` gets a
-    line where the cloud gives no answer.
+    line where the cloud gives no answer, which is asked only of the jobs of the `group`, or with the `ids`, if given.
     """
     under_way = set()
     for value, goes_on in spool.taken():
@@ -37,7 +39,8 @@ def catch_up(known: History, say: Callable[[str], None] = lambda _: None) -> Non
         if goes_on:
             under_way.add(job.key)
         known.record(job)
-    far = known.jobs(target="vertex", statuses=("running", "queued"), user=origin.user())
+    unfinished: tuple[Status, ...] = ("running", "queued")
+    far = known.jobs(target="vertex", statuses=unfinished, user=origin.user(), group=group, ids=ids)
     # What is queued is a matter of whoever submits it; where that was killed, the service may have it all the same.
     if far := tuple(job for job in far if job.status == "running" or _left(job.submission)):
         from ocicaliban import clouds  # what it needs takes seconds to load
@@ -168,7 +171,9 @@ def log(
 
 
 def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Iterator[Job]:
-    """Stop those of the jobs that run here or are queued, and tell each; `say` gets a line for each that cannot be."""
+    """Stop those of the jobs that run or are queued, and tell each; `say` gets a line for each that cannot be."""
+    unsent = [job for job in jobs if job.status == "queued" and job.submission.target == "vertex"]
+    left = {job.id for job in unsent if _left(job.submission)}
     withdrawn = set(known.stop_queued(job.id for job in jobs))
     yield from (job for job in jobs if job.id in withdrawn)
     handles: list[str] = []
@@ -188,15 +193,19 @@ def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Ite
         if known.end(job.id, job.last.number, "stopped", reason=f"stopped by {origin.user()}", ended=time.time()):
             handles.append(job.last.handle)
             stopped.append(job)
-    if far:
-        from ocicaliban import clouds
-
-        yield from clouds.cancel(far, say)
     if handles:
         _stop(handles)
     for job in stopped:
         _tidy(job)
         yield job
+    if far:
+        from ocicaliban import clouds
+
+        yield from clouds.cancel(known, far, say)
+    if late := [job for job in unsent if job.id in withdrawn & left]:
+        from ocicaliban import clouds
+
+        clouds.cancel_late(late, say)
 
 
 def stop_rest(jobs: Iterable[Job], *, dry_run: bool = False) -> tuple[Job, ...]:

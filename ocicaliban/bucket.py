@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ocicaliban import metrics, pace, paths
+from ocicaliban import gcp, metrics, pace, paths
 from ocicaliban.errors import OcicalibanError
 
 if TYPE_CHECKING:
@@ -96,6 +96,8 @@ def _connected(project: str, key_file: str) -> Client:
         hint = "pip install 'ocicaliban[vertex]' brings it"
         raise OcicalibanError(f"Cloud Storage's client library cannot be imported: {exc}", hint) from exc
     try:
+        if given := key_file or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", ""):
+            gcp.check_file(given)
         # By default the library's own: credentials of the user, or an emulator's that it is pointed to.
         credentials = service_account.Credentials.from_service_account_file(key_file) if key_file else None
         return storage.Client(project=project or None, credentials=credentials)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -91,8 +90,7 @@ def _replicas(job: Job) -> int:
 
 
 def _connected(job: Job, attempt: Attempt, say: Callable[[str], None]) -> _Log:
-    # gRPC writes what it notices of connections to stderr, beside what it raises.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    gcp.quieten()
     elsewhere = f"{vertex.log_command(attempt.handle)}, or {vertex.console(attempt.handle)}"
     try:
         from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import sweep, vertex
+from ocicaliban import pace, sweep, vertex
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import ENDED, Job, Submission
 from ocicaliban.vertex import Seen
@@ -29,7 +29,7 @@ _UNSEEN = 600.0
 
 _UNLISTED = "not listed by Vertex AI"
 
-_PATIENCE = 8.0
+_PATIENCE = 5.0
 """Seconds for an answer to somebody who only wants to see what is going on."""
 
 
@@ -129,7 +129,8 @@ def catch_up(known: History, jobs: Iterable[Job], say: Callable[[str], None]) ->
                     _record(known, job, found)
         except OcicalibanError as fault:
             names = ", ".join(groups)
-            say(f"note: no news of {names} from {region}: {fault.message}; this is the last that is known")
+            hint = f" ({fault.hint})" if fault.hint else ""
+            say(f"note: no news of {names} from {region}: {fault.message}{hint}; this is the last that is known")
 
 
 def _place(submission: Submission) -> tuple[str, str, str]:
@@ -163,16 +164,48 @@ def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> 
         known.note(job.id, attempt.number, words, seen.started)
 
 
-def cancel(jobs: Sequence[Job], say: Callable[[str], None]) -> tuple[Job, ...]:
-    """Ask the service to end these jobs, which have been accepted; those that it agreed to end."""
+def cancel(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> tuple[Job, ...]:
+    """Ask the service to end these jobs, which have been accepted; those that it agreed to end.
+
+    `say` gets a line for each other one. What the service does not know is on record as lost then.
+    """
     places: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs:
         places.setdefault(_place(job.submission), []).append(job)
     ended: list[Job] = []
     for some in places.values():
         names = {job.last.handle: job for job in some if job.last}
-        faults = service(some[0].submission).cancel(tuple(names))
+        try:
+            faults = service(some[0].submission).cancel(tuple(names))
+        except OcicalibanError as fault:
+            faults = dict.fromkeys(names, f"{fault.message} ({fault.hint})" if fault.hint else fault.message)
         for name, words in faults.items():
-            say(f"job {names[name].id} cannot be stopped: {words}")
+            job = names[name]
+            say(f"job {job.id} cannot be stopped: {words}")
+            if words == vertex.UNKNOWN and job.last:
+                known.end(job.id, job.last.number, "lost", reason=words, ended=time.time())
         ended += [job for name, job in names.items() if name not in faults]
     return tuple(ended)
+
+
+def cancel_late(jobs: Sequence[Job], say: Callable[[str], None]) -> None:
+    """Ask the service to end what it has of jobs that were withdrawn, whose submission was killed.
+
+    A request that was on its way then may still take effect, which is waited for.
+    """
+    time.sleep(pace.LOOK_AFTER[-1])
+    places: dict[tuple[str, str, str], list[Job]] = {}
+    for job in jobs:
+        places.setdefault(_place(job.submission), []).append(job)
+    for some in places.values():
+        ours = {job.key for job in some}
+        try:
+            at = service(some[0].submission)
+            found = [seen for group in {job.submission.group for job in some} for seen in at.look(group)]
+            late = [seen.name for seen in found if seen.key in ours and seen.status not in ENDED]
+            faults = at.cancel(late)
+        except OcicalibanError as fault:
+            say(f"note: whether some were submitted before cannot be asked: {fault.message}")
+            continue
+        for name, words in faults.items():
+            say(f"{name} cannot be stopped: {words}")

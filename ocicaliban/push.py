@@ -101,7 +101,10 @@ def look(target: Target, name: str, say: Callable[[str], None]) -> There | None:
     registry = _registry(target, say)
     if not (digest := registry.find(name)):
         return None
-    _, config = registry.image(digest)
+    manifest, config = registry.image(digest)
+    if "manifests" in manifest or (config and (config.get("os"), config.get("architecture")) != ("linux", "amd64")):
+        hint = "the machines of the cloud take no other: build one there with --platform linux/amd64"
+        raise OcicalibanError(f"{target.repository}@{digest} has no image for linux/amd64", hint)
     own = config.get("config")
     entry, command = (own.get(name) or () if isinstance(own, dict) else () for name in ("Entrypoint", "Cmd"))
     return There(

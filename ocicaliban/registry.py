@@ -119,7 +119,8 @@ class Registry:
     def image(self, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The manifest and config of the image that a tag or digest stands for; empty ones where there is none.
 
-        Of one for several platforms it is that for linux/amd64, which the machines of the cloud are.
+        Of one for several platforms it is that for linux/amd64, which the machines of the cloud are; where it has none
+        of these, its index, and no config.
         """
         manifest = self._manifest(tag)
         for each in manifest.get("manifests") or ():
@@ -127,6 +128,9 @@ class Registry:
             if isinstance(platform, dict) and (platform.get("os"), platform.get("architecture")) == ("linux", "amd64"):
                 manifest = self._manifest(str(each.get("digest")))
                 break
+        else:
+            if "manifests" in manifest:
+                return manifest, {}
         described = manifest.get("config")
         size = described.get("size") if isinstance(described, dict) else None
         if not isinstance(described, dict) or not isinstance(size, int) or size > _LARGEST:

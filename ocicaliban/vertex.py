@@ -428,6 +428,10 @@ class Seen:
         return _STATUS.get(self.state, "queued")
 
 
+UNKNOWN = "Vertex AI does not know it"
+"""Why a job cannot be cancelled that is not there."""
+
+
 def group_filter(group: str) -> str:
     """The filter of a list that has the jobs of a group."""
     return f'labels.{GROUP_LABEL}="{label_value(group)}"'

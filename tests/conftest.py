@@ -17,6 +17,9 @@ if not os.access(Path.cwd(), os.W_OK):
     # Without a folder hypothesis makes its table of all characters anew in each process, which takes a second.
     configuration.set_hypothesis_home_dir(Path(tempfile.gettempdir()) / f"hypothesis-{os.getuid()}")
 
+# Before anything imports it: its fork support makes a child hang at times (see gcp.quieten).
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 INTEGRATION = Path(__file__).parent / "integration"
 
 

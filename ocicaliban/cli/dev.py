@@ -47,13 +47,12 @@ def vertex_emulator(
     Prints the environment variables to set in the shell that shall use it. Jobs run with podman. docs/vertex.md tells
     what the real service does otherwise.
     """
-    import os
     import re
     import shlex
     import signal
     import threading
 
-    from ocicaliban import paths
+    from ocicaliban import gcp, paths
     from ocicaliban.emulator import faults as ordered
     from ocicaliban.errors import OcicalibanError, UsageError
 
@@ -63,8 +62,7 @@ def vertex_emulator(
     ):
         if not re.fullmatch(pattern, value):
             raise UsageError(f"{option} {value!r} is none that the service could have", like)
-    # gRPC writes what it notices to stderr, beside what it raises; it looks at this when it is imported.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    gcp.quieten()
     try:
         from ocicaliban.emulator.server import Emulator
     except ImportError as exc:

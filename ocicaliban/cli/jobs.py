@@ -69,7 +69,7 @@ def _looked_at(known: History, group: str, user: str, newest: int) -> tuple[Job,
     from ocicaliban import attend
     from ocicaliban.cli.start import say
 
-    attend.catch_up(known, say)
+    attend.catch_up(known, say, group=group)
     jobs = known.jobs(group=group, user=user, newest=newest)
     if group and not jobs:
         raise _no_group(known, group, user)
@@ -133,14 +133,15 @@ def logs(
     from ocicaliban.model import ENDED
 
     with history.open(say=say) as known:
-        attend.catch_up(known, say)
+        [found] = _jobs(known, [job])
+        attend.catch_up(known, say, ids=[found.id])
         [found] = _jobs(known, [job])
         while follow and not found.attempts and found.status not in ENDED:
             time.sleep(_EVERY)
             [found] = _jobs(known, [job])
 
         def goes_on() -> bool:
-            attend.catch_up(known, say)
+            attend.catch_up(known, say, ids=[job])
             [now] = _jobs(known, [job])
             return any(each.number == chosen.number and each.status == "running" for each in now.attempts)
 
@@ -182,10 +183,16 @@ def stop(
     from ocicaliban import attend, history, listing, origin
     from ocicaliban.cli.start import say
 
+    refused: list[str] = []
+
+    def cannot(line: str) -> None:
+        refused.append(line)
+        say(line)
+
     if bool(jobs) == bool(group):
         raise UsageError("say which jobs to stop", "their numbers, or --group GROUP")
     with history.open(say=say) as known:
-        attend.catch_up(known, say)
+        attend.catch_up(known, say, group=group, ids=[each.id for each in _jobs(known, jobs or ())])
         found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=origin.user())
         if not found:
             raise _no_group(known, group, origin.user())
@@ -194,13 +201,15 @@ def stop(
             for job in going:
                 print(f"{job.id}  {job.status}, would be stopped")
         else:
-            for job in attend.stop(known, going, say):
-                print(f"{job.id}  stopped")
+            for job in attend.stop(known, going, cannot):
+                print(f"{job.id}  stopped", flush=True)
         rest = attend.stop_rest(found, dry_run=dry_run)
         for job in rest:
             print(f"{job.id}  {job.status}, but it runs{'; would be stopped' if dry_run else ': stopped'}")
         if not going and not rest:
             say("none of them runs or waits")
+        if refused:
+            raise typer.Exit(1)
 
 
 def resume(

@@ -101,7 +101,7 @@ def _jobs(group: str, all_users: bool) -> Sequence[Job]:
 
     user = "" if all_users else origin.user()
     with history.open(say=_say) as known:
-        attend.catch_up(known)
+        attend.catch_up(known, group=group)
         if jobs := known.jobs(group=group, user=user):
             return jobs
         raise UsageError(

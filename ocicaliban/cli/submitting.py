@@ -237,11 +237,11 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...]]:
     from ocicaliban.cli import start
 
     entry = podman.entry_command(Path.cwd(), asked.module)
-    name, _, digest = asked.image_tag.partition("@")
+    name, at, digest = asked.image_tag.partition("@")
     head, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
         head, tag = name, "latest"
-    if digest and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
+    if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise UsageError(f"--image-tag {asked.image_tag}: {digest} is no digest", "sha256: and 64 hexadecimal digits")
     target = push.Target(
         repository=repository.chosen(head),
@@ -270,6 +270,8 @@ def check_image(made: Submission, asked: Submitting) -> None:
     target = push.Target(repository=repository.chosen(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
     if not push.look(target, digest, start.say):
         hint = f"ocicaliban resubmit --group {made.group} --rebuild makes one of the project as it is now"
+        if asked.image_tag:
+            hint = "push it again, or submit anew with another --image-tag"
         raise UsageError(f"the image of {made.group} is not in {name} any more", hint)
 
 
@@ -280,6 +282,7 @@ def send(known: History, made: Submission, options: Options, at: Service, *, set
     """
     from ocicaliban import clouds, output, vertex
     from ocicaliban.cli import start
+    from ocicaliban.targets.vertex import Refused
 
     count = known.counts(submission=made.id)["queued"]
     taken = 0
@@ -294,17 +297,33 @@ def send(known: History, made: Submission, options: Options, at: Service, *, set
 
         try:
             clouds.submit(known, made, options, at, accepted, start.say, settle=settle)
+        except Refused as fault:
+            waiting = known.jobs(submission=made.id)
+            if any(job.attempts or job.status != "queued" for job in waiting):
+                _say_left(made, taken, count)
+                raise
+            known.stop_queued(job.id for job in waiting)
+            again = f"ocicaliban resubmit --group {made.group} asks for the same again"
+            raise Refused(
+                f"{fault.message}\nnothing of {made.group} was submitted", f"{fault.hint}; {again}"
+            ) from fault
         except BaseException:
-            start.say(
-                f"{made.group}: {taken} of {count} jobs were submitted; the others wait:"
-                f" ocicaliban resume {made.group}, or stop --group {made.group}"
-            )
+            _say_left(made, taken, count)
             raise
     if withdrawn := count - taken:
-        start.say(f"{made.group}: {withdrawn} of {count} were stopped before they were submitted")
+        start.say(f"{made.group}: {withdrawn} of {count} were stopped meanwhile")
     start.say(f"  to see them: ocicaliban status --group {made.group}")
     print(made.group)
     return 0
+
+
+def _say_left(made: Submission, taken: int, count: int) -> None:
+    from ocicaliban.cli import start
+
+    start.say(
+        f"{made.group}: {taken} of {count} jobs were submitted; the others wait:"
+        f" ocicaliban resume {made.group}, or stop --group {made.group}"
+    )
 
 
 def again(made: Submission) -> tuple[Submitting, Options]:

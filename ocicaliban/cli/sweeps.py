@@ -214,7 +214,7 @@ def resume(group: str) -> int:
     from ocicaliban import history
 
     with history.open(say=say) as known:
-        attend.catch_up(known)
+        attend.catch_up(known, group=group)
         left: list[Submission] = []
         elsewhere = False
         for one in _of_group(known, group):
@@ -282,7 +282,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
 
     wanted: frozenset[Status] = ENDED if all_jobs else ENDED - {"succeeded"}
     with history.open(say=say) as known:
-        attend.catch_up(known)
+        attend.catch_up(known, group=group)
         _of_group(known, group)
         jobs = known.jobs(group=group, user=origin.user(), statuses=sorted(wanted))
         if dry_run:

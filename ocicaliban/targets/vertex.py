@@ -51,8 +51,7 @@ def preload() -> None:
 
 
 def _load(future: futures.Future[_Library]) -> None:
-    # gRPC writes what it notices of connections to stderr, beside what it raises.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    gcp.quieten()
     try:
         service, job = _parts("services.job_service", "types.custom_job")
         faults = importlib.import_module("google.api_core.exceptions")
@@ -105,6 +104,10 @@ T = TypeVar("T")
 
 
 # --- a connection ---
+
+
+class Refused(OcicalibanError):
+    """The service will not, and no waiting helps."""
 
 
 @frozen(kw_only=True)
@@ -258,7 +261,7 @@ class Service:
             try:
                 return question()
             except self.library.faults.GoogleAPICallError as exc:
-                if self.verdict(exc) == "refused" or time.monotonic() > patience:
+                if self.verdict(exc) == "refused" or time.monotonic() + pause > patience:
                     raise self.error(exc) from exc
                 time.sleep(pause)
                 pause = min(pause * 2, 10)
@@ -274,7 +277,7 @@ class Service:
                 self.client.cancel_custom_job(name=name, timeout=self.timeout)
             except self.library.faults.GoogleAPICallError as exc:
                 if self.code(exc) == "NOT_FOUND":
-                    return "Vertex AI does not know it"
+                    return vertex.UNKNOWN
                 return "" if self.code(exc) == "FAILED_PRECONDITION" else self.words(exc)
             return ""
 
@@ -303,7 +306,7 @@ class Service:
             return OcicalibanError(f"Google takes no login{before}: {why}", pace.LOG_IN)
         if self.verdict(exc) == "refused":
             hint = pace.remedy(code, words, self.project, self.region)
-            return OcicalibanError(f"Vertex AI refused{before}: {words} ({code})", hint)
+            return Refused(f"Vertex AI refused{before}: {words} ({code})", hint)
         hint = f"is {self.host} within reach, and {self.region} a region? what was sent is found again: try once more"
         return OcicalibanError(f"Vertex AI gives no answer{before}: {words} ({code})", hint)
 

@@ -345,6 +345,66 @@ def test_what_a_killed_process_had_submitted_is_seen_and_can_be_stopped(
     assert [job["status"] for job in world.jobs()] == ["stopped"] * 5
 
 
+def test_what_takes_effect_after_its_process_was_killed_is_stopped_too(
+    world: World, emulator: Make, image: str
+) -> None:
+    by = emulator(Faults(latency=0.3, lost_every=2, lost_late=2.5))
+    sweep = world.sweep({"n": list(range(10))})
+    child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
+    until(lambda: len(made(by)) > 2, child)
+    killed(child)
+    world.ok("stop", "--group", "calm-otter")
+    assert {job["status"] for job in world.jobs()} == {"stopped"}
+    assert len(asked(by)) > 5 and {each.state.name for each in asked(by)} == {"JOB_STATE_CANCELLED"}
+
+
+def test_stopping_a_group_here_and_there_ends_what_is_here_though_the_cloud_is_away(
+    world: World, emulator: Make, image: str
+) -> None:
+    by = emulator()
+    (world.folder / "wait.py").write_text("import time\ntime.sleep(300)\n")
+    world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *world.sweep({"n": [1, 2]}), "--", "true")
+    child = world.begun("run", "--nogpu", "--group", "calm-otter", *world.sweep({"n": [1]}), "wait.py")
+    until(lambda: world.recorded()["running"] == 3, child)
+    away = {"GOOGLE_APPLICATION_CREDENTIALS": str(world.folder / "nowhere.json")}
+    done = world.call("stop", "--group", "calm-otter", env=away)
+    assert done.returncode == 1 and done.stdout == "3  stopped\n" and "Traceback" not in done.stderr
+    assert done.stderr.count("cannot be stopped: ") == 2 and "nowhere.json" in done.stderr
+    child.communicate(timeout=60)
+    assert world.recorded() == {"running": 2, "stopped": 1}
+    for entry in by.ledger._entries.copy():
+        del by.ledger._entries[entry]  # as if it had been started anew
+    assert world.call("stop", "--group", "calm-otter").returncode == 1
+    assert world.recorded() == {"lost": 2, "stopped": 1}
+
+
+_TOOLS = """
+from ocicaliban import proc
+from ocicaliban.targets import vertex
+for _ in range(30):
+    vertex.connect("", "us-central1").look("calm-otter")
+    proc.run(("true",))
+"""
+
+
+def test_tools_start_after_the_service_was_asked(emulator: Make) -> None:
+    # gRPC's own support of forks made a child hang for ever, about every twentieth time.
+    emulator()
+    env = {name: value for name, value in os.environ.items() if not name.startswith("GRPC_ENABLE")}
+    env["PYTHONPATH"] = environment()["PYTHONPATH"]
+    subprocess.run([sys.executable, "-c", _TOOLS], env=env, check=True, timeout=100)
+
+
+def test_local_jobs_are_looked_at_without_a_question_to_the_cloud(world: World, emulator: Make, image: str) -> None:
+    emulator()
+    world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", "--", "true")
+    world.ok("run", "--nogpu", "--group", "shy-heron", *world.sweep({"lr": [1]}), "train.py")
+    env = without_library(world)
+    for argv in (("status", "--group", "shy-heron"), ("logs", "2"), ("report", "shy-heron"), ("resume", "shy-heron")):
+        assert "Vertex" not in world.ok(*argv, env=env).stderr
+    assert "pip install 'ocicaliban[vertex]'" in world.ok("status", "calm-otter", env=env).stderr
+
+
 def test_what_is_stopped_while_another_process_submits_is_not_sent(world: World, emulator: Make, image: str) -> None:
     by = emulator(Faults(per_minute=5))
     sweep = world.sweep({"n": list(range(30))})
@@ -353,7 +413,7 @@ def test_what_is_stopped_while_another_process_submits_is_not_sent(world: World,
     until(lambda: world.recorded()["running"] == 5, child)
     world.ok("stop", "--group", "calm-otter")
     _, said = child.communicate(timeout=30)
-    assert child.returncode == 0 and "25 of 30 were stopped before they were submitted" in said
+    assert child.returncode == 0 and "25 of 30 were stopped meanwhile" in said
     assert len(asked(by)) == 5 and [job["status"] for job in world.jobs()] == ["stopped"] * 30
 
 
@@ -415,7 +475,8 @@ def test_an_image_that_was_deleted_is_told_before_jobs_are_submitted_again(
     world.ok("stop", "--group", "calm-otter")
     world.proxy.order = lambda method, path: 404 if "/manifests/" in path else None
     done = world.call("resubmit", "--group", "calm-otter")
-    assert done.returncode == 2 and "the image of calm-otter is not in" in done.stderr and "--rebuild" in done.stderr
+    assert done.returncode == 2 and "the image of calm-otter is not in" in done.stderr
+    assert "another --image-tag" in done.stderr
     assert world.recorded() == {"stopped": 1}
 
 
@@ -520,7 +581,7 @@ def no_project(world: World) -> dict[str, str]:
 
 def malformed(world: World) -> dict[str, str]:
     file = world.folder.parent / "malformed.json"
-    file.write_text("{}")
+    file.write_text("[1]")
     return {"GOOGLE_APPLICATION_CREDENTIALS": str(file)}
 
 
@@ -586,7 +647,8 @@ def test_an_image_that_is_not_in_the_registry_is_told(world: World, emulator: Ma
     name = f"{world.proxy.host}/digits"
     for gone in (f"{name}@sha256:{'0' * 64}", f"{name}:v9", f"{world.proxy.host}/nothing"):
         assert "the registry has no such image" in world.refused("cloud", "--image-tag", gone, OPEN, "--", "true")
-    assert "is no digest" in world.refused("cloud", "--image-tag", f"{name}@sha256:12", OPEN, "--", "true")
+    for digest in ("sha256:12", ""):
+        assert "is no digest" in world.refused("cloud", "--image-tag", f"{name}@{digest}", OPEN, "--", "true")
     world.proxy.order = lambda method, path: 403 if "/manifests/" in path else None
     said = world.refused("cloud", "--image-tag", f"{name}:v9", OPEN, "--", "true")
     assert "no permission to read from" in said
@@ -600,10 +662,10 @@ def test_a_quota_of_nothing_stops_early_and_says_what_to_do(world: World, emulat
     done = world.call("cloud", *argv)
     assert done.returncode == 1 and not done.stdout and not asked(by)
     assert "exceed quota limits" in done.stderr and "iam-admin/quotas?project=rehearsal" in done.stderr
-    assert "0 of 200 jobs were submitted; the others wait: ocicaliban resume calm-otter" in done.stderr
+    assert "nothing of calm-otter was submitted" in done.stderr and world.recorded() == {"stopped": 200}
     by.order.set(Faults())
-    world.ok("stop", "--group", "calm-otter")
-    assert world.recorded() == {"stopped": 200}
+    world.ok("resubmit", "--group", "calm-otter")
+    assert len(made(by)) == 200
 
 
 def test_what_the_table_contradicts_can_be_forced(world: World, emulator: Make, image: str) -> None:

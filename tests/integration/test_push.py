@@ -470,29 +470,33 @@ def test_a_registry_that_is_started_again_after_the_build_is_waited_for(
     own.stop()
 
 
+def _index(to: str, image: str, *machines: str) -> None:
+    """Push an index with an image for each of these machines, which starts what tells them apart."""
+    name = "localhost/oc-test-index"
+
+    def buildah(*argv: str) -> str:
+        done = subprocess.run(["buildah", *argv], capture_output=True, text=True, check=True, timeout=120)
+        return done.stdout.strip()
+
+    for machine in machines:
+        container = buildah("from", "--quiet", image)
+        buildah("config", "--arch", machine, "--entrypoint", f'["for-{machine}"]', container)
+        buildah("commit", "--quiet", "--rm", "--manifest", name, container)
+    buildah("manifest", "push", "--all", OPEN, name, f"docker://{to}")
+    buildah("manifest", "rm", name)
+
+
 def test_of_an_image_for_several_platforms_the_one_for_the_cloud_is_looked_at(
     folder: Path, plain: Registry, images: Callable[..., str]
 ) -> None:
-    to = f"{plain.host}/me/several"
-    name = "localhost/oc-test-several"
-    image = images(folder, ("several", 100))
-    for machine in ("arm64", "amd64"):
-        container = subprocess.run(
-            ["buildah", "from", "--quiet", image], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        words = ["--arch", machine, "--entrypoint", f'["for-{machine}"]']
-        for argv in (
-            ["config", *words, container],
-            ["commit", "--quiet", "--rm", "--manifest", name, container],
-        ):
-            subprocess.run(["buildah", *argv], capture_output=True, check=True)
-    subprocess.run(
-        ["buildah", "manifest", "push", "--all", OPEN, name, f"docker://{to}"], capture_output=True, check=True
-    )
-    subprocess.run(["buildah", "manifest", "rm", name], capture_output=True, check=True)
+    image, to = images(folder, ("several", 100)), f"{plain.host}/me/several"
     target = pushing.Target(repository=repository.chosen(to), tls_verify=False)
+    _index(to, image, "arm64", "amd64")
     found = pushing.look(target, "latest", print)
     assert found and found.known and found.entrypoint == ("for-amd64",)
+    _index(to, image, "arm64")
+    with pytest.raises(OcicalibanError, match="has no image for linux/amd64"):
+        pushing.look(target, "latest", print)
 
 
 def test_a_proxy_with_tls_of_its_own_is_trusted_by_ssl_cert_file(
