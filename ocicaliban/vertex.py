@@ -292,6 +292,13 @@ class Options:
     name: str = ""
 
 
+def check_platform(platform: str) -> None:
+    """Raise UsageError for an image that the machines of the service do not run; "" is one that is not known yet."""
+    if platform not in ("", "linux/amd64"):
+        hint = "build it on such a machine, or name one that is in a registry: --image-tag"
+        raise UsageError(f"the image would be for {platform}; Vertex AI's machines are linux/amd64", hint)
+
+
 def output_folder(output: str, group: str, key: str) -> str:
     """The job's own folder in the bucket, without a slash at its end; empty where no `output` is asked for."""
     return f"{output.rstrip('/')}/{label_value(group)}/{key}" if output else ""

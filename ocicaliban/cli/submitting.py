@@ -68,7 +68,7 @@ def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: 
 
 
 def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
-    from ocicaliban import session
+    from ocicaliban import session, vertex
     from ocicaliban.cli import start
 
     planned = session.read(
@@ -82,6 +82,7 @@ def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
         fresh=asked.no_cache,
         say=start.say,
     )
+    vertex.check_platform(planned.plan.base.platform)
     if planned.plan.launch.mounts:
         hint = 'take "source-copy" into its list instead of "source-mount"'
         raise UsageError(f"the mode '{asked.mode}' mounts folders of this machine, which the cloud has not", hint)

@@ -462,7 +462,7 @@ class _Submitting:
                 self._pace = pace.throttled(self._pace, now, sent_at)
                 if not self._told_slow:
                     self._told_slow = True
-                    self._say("note: the service's quota of submissions is reached; the rest goes out more slowly")
+                    self._say(f"note: the rest goes out more slowly: {self._service.words(exc)}")
             elif verdict == "refused" or now > self._answered + pace.PATIENCE:
                 self._refusal = self._refusal or exc
                 self._stop()

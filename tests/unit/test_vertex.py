@@ -226,6 +226,13 @@ def test_every_option_is_one_field_of_the_service() -> None:
     assert disk == {"boot_disk_size_gb": 200}  # the type of disk is the service's own for the machine
 
 
+def test_an_image_for_other_machines_is_refused_before_it_is_built() -> None:
+    vertex.check_platform("linux/amd64")
+    vertex.check_platform("")
+    with pytest.raises(UsageError, match="for linux/arm64"):
+        vertex.check_platform("linux/arm64")
+
+
 def test_a_long_name_is_cut_before_the_jobs_key() -> None:
     made, _ = vertex.custom_job(job(), IMAGE, plain(name="n" * 200))
     assert len(str(made["display_name"])) == 128 and str(made["display_name"]).endswith("n-k7f3")
