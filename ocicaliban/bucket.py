@@ -204,9 +204,11 @@ def _fault(exc: Exception) -> OcicalibanError:
     if isinstance(exc, exceptions.GoogleAPICallError):
         return OcicalibanError(words)
     cause = getattr(exc, "cause", None) or exc  # why it was tried again, until there was no patience left
-    # What a library says of connections has the whole address in it.
-    why = "it cannot be reached" if isinstance(cause, requests.ConnectionError) else type(cause).__name__
-    return OcicalibanError(f"Cloud Storage gives no answer: {why}", "is the network up?")
+    if isinstance(cause, requests.RequestException):
+        # What it says of connections has the whole address in it, and an emulator's has a secret.
+        why = "it cannot be reached" if isinstance(cause, requests.ConnectionError) else type(cause).__name__
+        return OcicalibanError(f"Cloud Storage gives no answer: {why}", "is the network up?")
+    return OcicalibanError(f"Cloud Storage gives no answer: {_first_line(cause)}")
 
 
 def _first_line(exc: Exception) -> str:
