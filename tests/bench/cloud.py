@@ -216,8 +216,8 @@ def _layers(host: str) -> dict[str, int]:
 MEASURES: tuple[Measure[Workshop], ...] = (
     Measure(
         name="submit",
-        what=f"{JOBS} jobs to a service that takes 0.1 s for each answer: `cloud`, against one after the other "
-        f"({AFTER_EACH_OTHER} of them, the rest reckoned)",
+        what=f"{JOBS} jobs to a service that takes 0.1 s for each answer: as `cloud` submits them, against one "
+        f"after the other ({AFTER_EACH_OTHER} of them, the rest reckoned)",
         limit=0.05,
         unit="times",
         runs=5,
