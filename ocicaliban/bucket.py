@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from ocicaliban import gcp, metrics, pace, paths
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, first_line
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -102,7 +102,7 @@ def _connected(project: str, key_file: str) -> Client:
         credentials = service_account.Credentials.from_service_account_file(key_file) if key_file else None
         return storage.Client(project=project or None, credentials=credentials)
     except (GoogleAuthError, ValueError, OSError) as exc:
-        raise OcicalibanError(f"there are no Google credentials: {_first_line(exc)}", pace.LOG_IN) from exc
+        raise OcicalibanError(f"there are no Google credentials: {first_line(exc)}", pace.LOG_IN) from exc
 
 
 def _brought(client: Client, bucket: str, above: str, wanted: Mapping[str, Path]) -> None:

@@ -178,7 +178,9 @@ def cancel(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> t
         try:
             faults = service(some[0].submission).cancel(tuple(names))
         except OcicalibanError as fault:
-            faults = dict.fromkeys(names, f"{fault.message} ({fault.hint})" if fault.hint else fault.message)
+            numbers = ", ".join(str(job.id) for job in names.values())
+            say(f"cannot be stopped: {numbers}: {fault.message}{f' ({fault.hint})' if fault.hint else ''}")
+            continue
         for name, words in faults.items():
             job = names[name]
             say(f"job {job.id} cannot be stopped: {words}")
