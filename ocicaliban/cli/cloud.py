@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Module, NoCache, TlsVerify, truth
+from ocicaliban.cli.options import Debug, Dirs, Extras, Module, NoCache, TlsVerify, truth
 from ocicaliban.errors import UsageError
 
 if TYPE_CHECKING:
@@ -66,7 +66,10 @@ def cloud(
     extras: Extras = None,
     dirs: Dirs = None,
     no_cache: NoCache = False,
-    cloud_key: CloudKey = "",
+    cloud_key: Annotated[
+        str,
+        typer.Option("--cloud-key", help="A service account's key file, to log in at Google; the jobs do not see it."),
+    ] = "",
     tls_verify: TlsVerify = "true",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs; build, push and submit nothing.")] = False,
     debug: Debug = False,
@@ -82,6 +85,11 @@ def cloud(
         raise UsageError("cloud needs a MODULE", "ocicaliban cloud trainer.train -- --lr 0.1")
     if nogpu and gpu_spec:
         raise UsageError("--nogpu and --gpu-spec exclude each other", "leave one of the two out")
+    if image_tag:
+        for option, given in (("--to", to), ("--extras", extras), ("--dir", dirs), ("--no-cache", no_cache)):
+            if given:
+                hint = "the one names an image that is in a registry, the other tells how one is made: leave it out"
+                raise UsageError(f"--image-tag and {option} exclude each other", hint)
     points = read(experiment_config) if experiment_config else None
     if group:
         groups.check(group)

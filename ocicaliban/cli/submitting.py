@@ -189,6 +189,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
             connecting.result()
 
         pushed = pushing.push(image, to, registry, before=first_the_service, say=start.say)
+        connecting.result()  # who is refused shall not read of a success first
         start.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
         reference = pushed.reference
         launch, key, entry = planned.plan.launch, planned.plan.key, planned.plan.entrypoint

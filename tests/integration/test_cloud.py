@@ -526,6 +526,7 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
         (("--cloud-key", "nowhere.json"), "there is no file"),
         (("--group", "a b"), "cannot be a group's name"),
         (("--mode", "mounted"), "mounts folders of this machine"),
+        (("--image-tag", "registry.example.org/me/digits"), "--image-tag and --to exclude each other"),
     ],
 )
 def test_what_cannot_be_is_told_at_once(world: World, args: tuple[str, ...], words: str) -> None:
@@ -617,7 +618,21 @@ def test_what_the_service_would_refuse_is_told_before_anything_is_built_or_sent(
         world.ok("build", "--mode", "cloud", "train.py")
     said = world.refused("cloud", *world.to, "train.py", env=setting(world) if setting else None)
     assert all(word in said for word in words), said
-    assert not asked(by)
+    assert "pushed" not in said and not asked(by)
+
+
+def test_who_is_refused_reads_of_no_push_though_the_image_is_there(world: World, emulator: Make) -> None:
+    by = emulator()
+    world.ok("cloud", *world.to, "train.py")
+    by.order.set(Faults(denied=True))
+    said = world.call("cloud", *world.to, "train.py").stderr
+    assert "PERMISSION_DENIED" in said and "pushed" not in said
+
+
+@pytest.mark.parametrize("option", [("-e", "dev"), ("-d", "data"), ("--no-cache",)])
+def test_how_an_image_is_made_is_no_matter_of_one_that_is_there(world: World, option: tuple[str, ...]) -> None:
+    said = world.refused("cloud", "--image-tag", "registry.example.org/me/digits", *option, "train.py")
+    assert "--image-tag and --" in said and "exclude each other" in said
 
 
 def test_an_accelerator_that_the_library_does_not_know_is_told_before_anything_is_built(
