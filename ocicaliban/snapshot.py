@@ -40,7 +40,7 @@ _BUILT_IN = re.compile("|".join(map(fnmatch.translate, DEFAULT_IGNORES)))
 _DOCKER_FILES = (".containerignore", ".dockerignore")
 _GIT_FILE = ".gitignore"
 _GIT_EXCLUDE = ".git/info/exclude"
-_MEMO_HEADER = b"ocicaliban-tree-memo 1 "
+_MEMO_HEADER = b"ocicaliban-tree-memo 2 "  # since 2 no file of it is a credential
 _RACY_NS = 2_000_000_000
 _CHUNK = 1 << 20
 _END = "\x01"  # ends a pattern and the path it is held against, so that it cannot match a mere prefix of the path
@@ -328,6 +328,34 @@ def _unreadable(path: str, fault: OSError) -> _Refused:
     return _Refused(path, f"cannot be read: {fault.strerror}", "make it readable")
 
 
+_LARGEST_CREDENTIAL = 16384  # bytes: no login, and no key of an account, has more
+
+
+def _credential(data: bytes) -> str:
+    """What a file's contents give away to whoever reads them; "" where they are no such thing.
+
+    Known by their form are the key and login files of Google (AIP-4110 has their types), and the auth files of
+    containers-auth.json(5), of Docker's too.
+    """
+    if not re.search(rb'"(?:private_key|refresh_token|auths)"', data):
+        return ""
+    try:
+        held = json.loads(data)
+    except (ValueError, RecursionError):
+        return ""
+    if not isinstance(held, dict):
+        return ""
+    if held.get("private_key") and held.get("type") in ("service_account", "gdch_service_account"):
+        return "the private key of a service account"
+    if held.get("refresh_token") and held.get("type") in ("authorized_user", "external_account_authorized_user"):
+        return "somebody's login at Google"
+    auths = held.get("auths")
+    entries = auths.values() if isinstance(auths, dict) else ()
+    if any(isinstance(entry, dict) and (entry.get("auth") or entry.get("identitytoken")) for entry in entries):
+        return "a login at a registry"
+    return ""
+
+
 def _special(path: str) -> _Refused:
     return _Refused(path, "is a socket, FIFO or device, which an image cannot hold", "remove it")
 
@@ -366,10 +394,14 @@ def _signature(status: os.stat_result) -> list[Any]:
 
 
 def _hash_file(absolute: str, path: str) -> tuple[Entry, list[Any] | None]:
-    """Read a file; also what to remember of it, or None if it changed too lately to be trusted."""
+    """Read a file; also what to remember of it, or None if it changed too lately to be trusted.
+
+    Raises _Refused for what cannot be read, and for a credential: no image holds one.
+    """
     now = time.time_ns()
     hasher = hashlib.sha256()
     size = 0
+    last = b""
     try:
         handle = os.open(absolute, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -379,11 +411,15 @@ def _hash_file(absolute: str, path: str) -> tuple[Entry, list[Any] | None]:
             while chunk := os.read(handle, _CHUNK):
                 hasher.update(chunk)
                 size += len(chunk)
+                last = chunk
             after = os.fstat(handle)
         finally:
             os.close(handle)
     except OSError as fault:
         raise _unreadable(path, fault) from fault
+    if size == len(last) <= _LARGEST_CREDENTIAL and (what := _credential(last)):
+        fix = "move it elsewhere (--cloud-key lets a container have a key of Google's, and no image)"
+        raise _Refused(path, f"holds {what}, which must not get into an image", fix)
     digest = hasher.hexdigest()
     entry = Entry(path=path, kind="file", digest=digest, size=size, executable=bool(after.st_mode & stat.S_IXUSR))
     settled = now - max(after.st_mtime_ns, after.st_ctime_ns) > _RACY_NS
@@ -556,7 +592,8 @@ def read_tree(
     owner's executable bit alone.
 
     Raises OcicalibanError, never because of an ignored path: `root` is no folder; a link leaves it; a name is
-    not UTF-8, or begins with .wh.; a socket, FIFO or device; something that cannot be read.
+    not UTF-8, or begins with .wh.; a socket, FIFO or device; something that cannot be read; a file that is a credential
+    by its contents.
     """
     if not root.is_dir():
         raise OcicalibanError(f"{_shown(str(root))}: no such folder", "Name the folder that holds the project.")

@@ -229,6 +229,41 @@ def test_a_file_that_must_never_enter_stays_out_by_whatever_name(tmp_path: Path,
     assert files(tree) == ["a", "folder", "name"]
 
 
+KEY = '{"type": "service_account", "private_key": "-----BEGIN PRIVATE KEY-----", "client_email": "a@b"}'
+LOGIN = '{"type": "authorized_user", "client_id": "c", "client_secret": "s", "refresh_token": "r"}'
+AUTHS = '{"auths": {"ghcr.io": {"auth": "bWU6c2VjcmV0"}}}'
+
+
+@pytest.mark.parametrize("ignore", [True, False])
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [(KEY, "the private key of a service account"), (LOGIN, "somebody's login at Google"), (AUTHS, "a login at a reg")],
+)
+def test_a_credential_by_whatever_name_is_refused_unless_ignored(
+    tmp_path: Path, text: str, what: str, ignore: bool
+) -> None:
+    root, memo = tmp_path / "project", tmp_path / "memo"
+    write(root, {"conf/trainer": text, "a.py": ""})
+    for _ in range(2):  # whatever was read before
+        with pytest.raises(OcicalibanError) as fault:
+            read_tree(root, memo=memo, ignore=ignore)
+        assert fault.value.message.startswith(f"conf/trainer: holds {what}") and "--cloud-key" in fault.value.hint
+        assert ("Add conf/trainer to .gitignore, or" in fault.value.hint) == ignore
+    write(root, {".gitignore": "/conf/trainer\n"})
+    assert "conf/trainer" not in files(read_tree(root, memo=memo))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", '{"private_key": 1}', '{"type": "service_account", "private_key": ""}', '["private_key"]'),
+        *('{"auths": {"ghcr.io": {}}}', '{"auths": []}', '"private_key" {', "[" * 9000 + '"auths"', KEY + " " * 16384),
+    ],
+)
+def test_what_only_looks_like_a_credential_is_a_file_like_any_other(tmp_path: Path, text: str) -> None:
+    assert files(read_tree(write(tmp_path, {"a.json": text}))) == ["a.json"]
+
+
 def test_without_ignore_rules_everything_but_credentials_is_read(tmp_path: Path) -> None:
     write(tmp_path, {".gitignore": "*", "d/.gitignore": "!.env", "a": "", **dict.fromkeys((*CACHES, "d/b"), "")})
     write(tmp_path, {f"{at}{name}": "" for at in ("", "d/") for name in CREDENTIALS})
