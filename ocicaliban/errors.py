@@ -66,6 +66,11 @@ def first_line(exc: BaseException) -> str:
     return (str(said).splitlines() or [""])[0] or type(exc).__name__
 
 
+def printable(text: str) -> str:
+    """`text` of somebody else's without what a terminal would obey: control characters, and those that hide."""
+    return "".join(each if each.isprintable() else " " for each in text)
+
+
 _ROOM = "make room: `podman system df` and `ocicaliban clean --all --dry-run` show what takes it"
 _OS_HINTS = {
     errno.ENOSPC: _ROOM,

@@ -1,8 +1,9 @@
 """Pushes an image to a registry, of its layers only those that are not there.
 
 A registry knows a layer by the digest of its compressed bytes, the store by that of the plain ones. So the image is
-laid out beforehand: the compressed digest of a layer is remembered, or learned from the image that the tag names in the
-registry, and only the other layers are compressed. skopeo asks for each blob by its digest before it sends it.
+laid out beforehand: the compressed digest of a layer that was packed before is remembered, and only the other layers
+are compressed. It is not learned from what others have pushed: who pulls by podman believes a manifest that a layer is
+what its config says. skopeo asks for each blob by its digest before it sends it.
 """
 
 from __future__ import annotations
@@ -12,15 +13,14 @@ import functools
 import hashlib
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ocicaliban import credentials, oci, output, paths, proc, store, workplace
-from ocicaliban.errors import OcicalibanError, ToolError
+from ocicaliban import beside, credentials, oci, output, paths, proc, store, workplace
+from ocicaliban.errors import OcicalibanError, ToolError, printable
 from ocicaliban.model import Image
 from ocicaliban.registry import Registry
 from ocicaliban.repository import Repository
@@ -28,8 +28,10 @@ from ocicaliban.repository import Repository
 Compression = Literal["gzip", "zstd"]
 
 _TRIES = 8
+_UNCLEAR_TRIES = 3  # of what nobody knows whether it can pass
 _LONGEST_WAIT = 30.0  # seconds between two tries
 _AT_ONCE = 8  # questions to the registry
+_REMEMBERED = 2000  # layers; the oldest go
 
 
 @frozen(kw_only=True)
@@ -44,12 +46,16 @@ class Target:
 
 @frozen(kw_only=True)
 class Packed:
-    """A compressed layer, as a manifest describes it; `diff_id` is the digest of the plain one."""
+    """A compressed layer, as a manifest describes it; `diff_id` is the digest of the plain one.
+
+    `place` is the repository that it was pushed to last, as far as that is known.
+    """
 
     diff_id: str
     digest: str
     size: int
     kind: str
+    place: str = ""
 
 
 @frozen(kw_only=True)
@@ -73,14 +79,14 @@ def connect(target: Target, say: Callable[[str], None]) -> Registry:
     Raises OcicalibanError with the remedy where it will not, or where a tool is missing.
     """
     proc.tool("skopeo")
-    registry = _registry(target, say)
+    registry = _registry(target, "pull,push", say)
     registry.check()
     return registry
 
 
-def _registry(target: Target, say: Callable[[str], None]) -> Registry:
+def _registry(target: Target, actions: str, say: Callable[[str], None]) -> Registry:
     find = functools.partial(credentials.find, target.repository, key_file=target.key_file)
-    return Registry(target.repository, find, verify=target.tls_verify, say=say)
+    return Registry(target.repository, find, actions=actions, verify=target.tls_verify, say=say)
 
 
 @frozen(kw_only=True)
@@ -98,7 +104,7 @@ def look(target: Target, name: str, say: Callable[[str], None]) -> There | None:
 
     No permission to push is needed. Raises OcicalibanError where the registry gives no answer, or does not let us read.
     """
-    registry = _registry(target, say)
+    registry = _registry(target, "pull", say)
     if not (digest := registry.find(name)):
         return None
     manifest, config = registry.image(digest)
@@ -123,15 +129,17 @@ def push(
 ) -> Pushed:
     """Push `image` to `target`, which `registry` is a connection to (see `connect`).
 
-    `before` is called when something is about to be sent; what it raises ends the push. A push that was interrupted
-    goes on where it was. Raises OcicalibanError where the registry refuses for good, or is still not well after some
-    tries.
+    `before` is called before what takes long: before a layer is packed, and before anything is sent. What it raises
+    ends the push. One that was interrupted goes on where it was. Raises OcicalibanError where the registry refuses for
+    good, or is still not well after some tries.
     """
     with workplace.open_one() as folder:
         folder = folder / "push"
         folder.mkdir(mode=0o700)
         diff_ids = tuple((store.config(image).get("rootfs") or {}).get("diff_ids") or ())
-        there = _there(registry, target.tag, diff_ids, compression)
+        there = _there(registry, diff_ids, compression)
+        if len(there) < len({*diff_ids}):
+            before()
         with output.making("layers to push", "packing", done="packed", say=say):
             digest, blobs = _lay_out(image, folder, there, compression)
         known = {packed.digest for packed in there.values()}
@@ -143,33 +151,29 @@ def push(
             what = f"{target.repository}:{target.tag}"
             with output.making(what, "pushing", done="pushed", taken=sent, say=say):
                 _upload(folder, target, registry, say)
+        _placed(blobs, target.repository, compression)
         return Pushed(repository=target.repository, digest=digest, sent=sent, saved=sum(blobs.values()) - sent)
 
 
 # --- what is there already ---
 
 
-def _there(registry: Registry, tag: str, diff_ids: tuple[str, ...], compression: Compression) -> dict[str, Packed]:
-    """The layers that the registry is known to have, by diff id."""
-    known = {each.diff_id: each for each in _remembered(compression) if each.diff_id in diff_ids}
-    found = _had(registry, {each.digest for each in known.values()})
-    there = {name: each for name, each in known.items() if each.digest in found}
-    if len(there) < len({*diff_ids}):
-        # What somebody else pushed, or we from another machine. Who pulls compares the layers with their diff ids, so
-        # a manifest that lies here makes no image that is another than it says.
-        image: tuple[dict[str, Any], dict[str, Any]] = ({}, {})
-        with contextlib.suppress(OcicalibanError):  # a strange image there is none that spares us anything
-            image = registry.image(tag)
-        for each in described(*image, compression):
-            if each.diff_id in diff_ids and each.diff_id not in there and registry.has(each.digest):
-                there[each.diff_id] = each
-    return there
+def _there(registry: Registry, diff_ids: tuple[str, ...], compression: Compression) -> dict[str, Packed]:
+    """The layers that the registry is known to have, by diff id; what it has in another repository it takes over."""
+    known = [each for each in _remembered(compression) if each.diff_id in diff_ids]
+
+    def has(packed: Packed) -> bool:
+        if registry.has(packed.digest):
+            return True
+        host, _, path = packed.place.partition("/")
+        here = registry.repository
+        return host == here.host and path != here.path and registry.mount(packed.digest, path)
+
+    return {packed.diff_id: packed for packed, found in beside.each(has, known, at_once=_AT_ONCE) if found}
 
 
 def _had(registry: Registry, digests: Iterable[str]) -> set[str]:
-    wanted = sorted({*digests})
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
-        return {digest for digest, has in zip(wanted, pool.map(registry.has, wanted), strict=True) if has}
+    return {digest for digest, has in beside.each(registry.has, sorted({*digests}), at_once=_AT_ONCE) if has}
 
 
 def described(manifest: Mapping[str, Any], config: Mapping[str, Any], compression: Compression) -> list[Packed]:
@@ -203,16 +207,29 @@ def _remembered(compression: Compression) -> list[Packed]:
     try:
         held = json.loads(_memory(compression).read_text())
         kind = f"{oci.LAYER}+{compression}"
-        packed = [Packed(diff_id=name, digest=str(of[0]), size=int(of[1]), kind=kind) for name, of in held.items()]
+        packed = [
+            Packed(diff_id=name, digest=str(of[0]), size=int(of[1]), kind=kind, place=str(of[2]) if of[2:] else "")
+            for name, of in held.items()
+        ]
         return [each for each in packed if each.size]
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return []
 
 
 def _remember(packed: Iterable[Packed], compression: Compression) -> None:
-    known = {each.diff_id: each for each in (*_remembered(compression), *packed)}
-    held = {name: [each.digest, each.size] for name, each in known.items()}
+    known = {each.diff_id: each for each in _remembered(compression)}
+    for each in packed:
+        known.pop(each.diff_id, None)  # so that it is the newest
+        known[each.diff_id] = each
+    held = {each.diff_id: [each.digest, each.size, each.place] for each in [*known.values()][-_REMEMBERED:]}
     paths.keep(_memory(compression), json.dumps(held))
+
+
+def _placed(digests: Collection[str], repository: Repository, compression: Compression) -> None:
+    """Remember that these layers are in the repository now."""
+    there = [each for each in _remembered(compression) if each.digest in digests and each.place != str(repository)]
+    if there:
+        _remember([evolve(each, place=str(repository)) for each in there], compression)
 
 
 # --- the image that is pushed ---
@@ -297,7 +314,11 @@ def finished(manifest: Mapping[str, Any], config: Mapping[str, Any], packed: Map
 
 
 class _Passing(ToolError):
-    """A failure that a later try may not meet."""
+    """A failure that one of the next `tries` may not meet."""
+
+    def __init__(self, message: str, hint: str = "", *, stderr: str = "", tries: int = _TRIES) -> None:
+        super().__init__(message, hint, stderr=stderr)
+        self.tries = tries
 
 
 def _upload(folder: Path, target: Target, registry: Registry, say: Callable[[str], None]) -> None:
@@ -309,9 +330,13 @@ def _upload(folder: Path, target: Target, registry: Registry, say: Callable[[str
         assert isinstance(fault, ToolError) and state.next_action
         say(f"{fault.message}; again in {state.next_action.sleep:.0f} s")
 
+    def is_over(state: tenacity.RetryCallState) -> bool:
+        fault = state.outcome.exception() if state.outcome else None
+        return not isinstance(fault, _Passing) or state.attempt_number >= fault.tries
+
     loop = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type(_Passing),
-        stop=tenacity.stop_after_attempt(_TRIES),
+        stop=is_over,
         wait=tenacity.wait_exponential_jitter(initial=1, max=_LONGEST_WAIT),
         before_sleep=told,
         reraise=True,
@@ -335,13 +360,14 @@ def _send(folder: Path, target: Target, registry: Registry, say: Callable[[str],
     except ToolError as exc:
         words = said(exc.stderr, login.secret if login else "")
         message = f"{target.repository}: {words}"
-        fate = passes(exc.stderr)
+        fate = passes(exc.stderr, target)
         if fate == "login":
             # Our own question tells whether it is refused for good, and why.
             connect(target, say)
-        if fate:
+        if fate != "never":
             hint = "run it again: what has been sent is not sent anew"
-            raise _Passing(message, hint, stderr=exc.stderr) from exc
+            tries = _UNCLEAR_TRIES if fate == "unclear" else _TRIES
+            raise _Passing(message, hint, stderr=exc.stderr, tries=tries) from exc
         raise OcicalibanError(
             f"the push failed: {message}", "is there room in the registry, and may we write?"
         ) from exc
@@ -355,23 +381,38 @@ def said(stderr: str, secret: str) -> str:
     words = quoted[1].replace('\\"', '"') if quoted else last
     # What follows in an address is the state of an upload, or a signature.
     words = re.sub(r"(https?://[^\s?\"]+)\?[^\s\"]*[^\s\":,]", r"\1", words)
-    return words.replace(secret, "****") if secret else words
+    return printable(words.replace(secret, "****") if secret else words)
 
 
 _LATER = re.compile(
     r"\b(?:EOF|broken pipe|connection reset|connection refused|connection timed out|i/o timeout|handshake timeout"
     r"|use of closed network connection|server closed idle|deadline exceeded|client connection lost|GOAWAY"
-    r"|toomanyrequests|too many requests|unavailable|blob upload (?:invalid|unknown)"
+    r"|stream error|Client\.Timeout|no such host|server misbehaving|temporary failure in name resolution"
+    r"|network is unreachable|no route to host"
+    r"|toomanyrequests|too many requests|quota exceeded|unavailable|blob upload (?:invalid|unknown)"
     r"|(?:status ?(?:code)?:?|HTTP status:?|code) \"?(?:429|5\d\d))\b",
     re.I,
 )
 _LOGIN = re.compile(
     r"\b(?:unauthorized|(?<!proxy )authentication required|401|invalid token|token (?:has )?expired)\b", re.I
 )
+_NEVER = re.compile(
+    r"\b(?:denied|forbidden|proxy authentication required|name unknown|not known to registry|manifest invalid"
+    r"|digest did not match|too large|no space left on device|unsupported|not allowed|certificate|not found"
+    r"|(?:status ?(?:code)?:?|HTTP status:?|code) \"?(?:40[0345]|41[0-9]))\b",
+    re.I,
+)
 
 
-def passes(stderr: str) -> Literal["", "later", "login"]:
-    """Whether what skopeo says may pass by itself: `later`, or with a new `login`; "" for never (pure)."""
+def passes(stderr: str, target: Target) -> Literal["never", "later", "login", "unclear"]:
+    """Whether what skopeo says may pass by itself: `later`, with a new `login`, or perhaps (pure).
+
+    The names of `target` in it count for nothing, even if they look like a fault.
+    """
+    for name in (f"{target.repository}:{target.tag}", str(target.repository), target.repository.path):
+        stderr = stderr.replace(name, "")
     if _LOGIN.search(stderr):
         return "login"
-    return "later" if _LATER.search(stderr) else ""
+    if _LATER.search(stderr):
+        return "later"
+    return "never" if _NEVER.search(stderr) else "unclear"

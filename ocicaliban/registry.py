@@ -7,6 +7,7 @@ It uploads nothing itself; the endpoints are those of the OCI distribution spec 
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import re
 import threading
 from collections.abc import Callable, Iterator, Mapping
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from ocicaliban import trust
 from ocicaliban.credentials import Login
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, printable
 from ocicaliban.repository import Repository
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 MANIFESTS = ("application/vnd.oci.image.manifest.v1+json", "application/vnd.docker.distribution.manifest.v2+json")
 _INDEXES = ("application/vnd.oci.image.index.v1+json", "application/vnd.docker.distribution.manifest.list.v2+json")
 
-_TIMEOUT = (5.0, 30.0)  # seconds to connect, and for each answer
+_TIMEOUT = (5.0, 10.0)  # seconds to connect, and for each answer
+_PATIENT_TIMEOUT = (5.0, 30.0)
 _TRIES = 5
 _PATIENT_TRIES = 8
 _LONGEST_WAIT = 30.0  # seconds between two tries, unless the registry itself says a longer time
@@ -44,7 +46,8 @@ class _BadLogin(OcicalibanError):
 
 
 class Registry:
-    """One repository in a registry, as who `find` says that we are; `verified` tells whether TLS is demanded.
+    """One repository in a registry, as who `find` says that we are, to do these `actions` of the token specification
+    there; `verified` tells whether TLS is demanded.
 
     `find` is called again where a login that was good is refused: an access token may live for less than a build takes.
     What can pass (5xx, 429, a connection that is dropped) is asked again a few times, which `say` hears of; after a
@@ -57,10 +60,12 @@ class Registry:
         repository: Repository,
         find: Callable[[], Login | None],
         *,
+        actions: str = "pull,push",
         verify: bool = True,
         say: Callable[[str], None],
     ) -> None:
         import requests
+        import urllib3
         from requests.adapters import HTTPAdapter
         from requests.utils import get_environ_proxies
 
@@ -68,6 +73,8 @@ class Registry:
         self.verified = verify and not trust.insecure(repository)
         self._login = find()
         self._authorization = ""
+        self._challenges: Mapping[str, Mapping[str, str]] = {}
+        self._scopes = [f"repository:{repository.path}:{actions}"]
         self._logging_in = threading.Lock()
         self._checked = False
         self._base = f"https://{repository.api}"
@@ -80,6 +87,8 @@ class Registry:
             def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
                 return super().proxy_manager_for(*args, **options, ssl_context=tls)
 
+        if not self.verified:
+            urllib3.disable_warnings(urllib3.exceptions.InsecureRequestWarning)  # whoever asked for it knows
         self._session = requests.Session()
         # With it requests would take logins from ~/.netrc, which no tool that pushes knows.
         self._session.trust_env = False
@@ -90,13 +99,15 @@ class Registry:
     def check(self) -> None:
         """Find out whether an upload would be let in, by beginning one and giving it up."""
         self._ping()
-        answer = self._ask("POST", "blobs/uploads/")
-        place = answer.headers.get("Location", "")
-        if place:
-            with contextlib.suppress(OcicalibanError):
-                place = _joined(self._base, place)
-                self._send("DELETE", place, self._authorized(place))
+        self._give_up(self._ask("POST", "blobs/uploads/"))
         self._checked = True
+
+    def _give_up(self, begun: requests.Response) -> None:
+        """End an upload that was begun, if the registry can do that; else it forgets it by itself some day."""
+        if place := begun.headers.get("Location", ""):
+            place = _joined(self._base, place)
+            with contextlib.suppress(OcicalibanError):
+                self._send_once("DELETE", place, self._authorized(place), {})
 
     def find(self, name: str) -> str:
         """The digest of what a tag or digest stands for, of one platform or several; "" for nothing.
@@ -104,17 +115,48 @@ class Registry:
         Nothing else need be asked before, and no permission to push is needed.
         """
         self._ping()
-        answer = self._ask("HEAD", f"manifests/{name}", accept=", ".join((*MANIFESTS, *_INDEXES)), missing=True)
-        return answer.headers.get("Docker-Content-Digest", "") if answer.status_code == 200 else ""
+        return self._digest(name, (*MANIFESTS, *_INDEXES))
 
     def has(self, digest: str) -> bool:
         """Whether it has this blob."""
         return self._ask("HEAD", f"blobs/{digest}", missing=True).status_code == 200
 
+    def mount(self, digest: str, source: str) -> bool:
+        """Let it take over a blob from its repository with the path `source`; whether it has.
+
+        See "Mounting a blob from another repository" in the spec; no byte of the blob is sent.
+        """
+        self._may_read(source)
+        answer = self._ask("POST", f"blobs/uploads/?mount={digest}&from={source}", missing=True)
+        if answer.status_code == 202:
+            self._give_up(answer)
+        return answer.status_code == 201
+
+    def _may_read(self, source: str) -> None:
+        """Have a token, where there are any, that holds for another repository too."""
+        scope = f"repository:{source}:pull"
+        with self._logging_in:
+            if "bearer" not in self._challenges or scope in self._scopes:
+                return
+            self._scopes.append(scope)
+            try:
+                self._authorization = self._answered(self._challenges)
+            except OcicalibanError:  # no right to read there: nothing is taken over then
+                self._scopes.remove(scope)
+
     def digest(self, tag: str) -> str:
         """The digest of the manifest that a tag stands for; "" for none."""
-        answer = self._ask("HEAD", f"manifests/{tag}", accept=", ".join(MANIFESTS), missing=True)
-        return answer.headers.get("Docker-Content-Digest", "") if answer.status_code == 200 else ""
+        return self._digest(tag, MANIFESTS)
+
+    def _digest(self, name: str, kinds: tuple[str, ...]) -> str:
+        answer = self._ask("HEAD", f"manifests/{name}", accept=", ".join(kinds), missing=True)
+        if answer.status_code != 200:
+            return ""
+        if digest := answer.headers.get("Docker-Content-Digest", ""):
+            return digest
+        # The spec does not oblige a registry to say it.
+        answer = self._ask("GET", f"manifests/{name}", accept=", ".join(kinds), missing=True)
+        return f"sha256:{hashlib.sha256(answer.content).hexdigest()}" if answer.status_code == 200 else ""
 
     def image(self, tag: str) -> tuple[dict[str, Any], dict[str, Any]]:
         """The manifest and config of the image that a tag or digest stands for; empty ones where there is none.
@@ -160,7 +202,7 @@ class Registry:
             raise OcicalibanError(f"{host} answers, but is no registry", "is the host and port right?")
         elif code != 200:
             hint = "is it a registry that we may reach, or a proxy before it that does not let us?"
-            raise OcicalibanError(f"{host} answers {code} {answer.reason}{_own_words(answer)}", hint)
+            raise OcicalibanError(f"{host} answers {_status(answer)}{_own_words(answer)}", hint)
 
     def _ask(self, method: str, path: str, *, accept: str = "", missing: bool = False) -> requests.Response:
         """The answer of the repository; one that is not there is no fault where it may be `missing`."""
@@ -209,15 +251,16 @@ class Registry:
     def _send_once(self, method: str, url: str, headers: dict[str, str], more: dict[str, Any]) -> requests.Response:
         import requests
 
+        timeout = _PATIENT_TIMEOUT if self._checked else _TIMEOUT
         try:
             answer = self._session.request(
-                method, url, headers=headers, timeout=_TIMEOUT, verify=self.verified, stream=False, **more
+                method, url, headers=headers, timeout=timeout, verify=self.verified, stream=False, **more
             )
         except requests.RequestException as exc:
             raise self._unreachable(url, exc) from exc
         if answer.status_code == 429 or answer.status_code >= 500:
             after = _seconds(answer.headers.get("Retry-After", ""))
-            raise _Passing(f"{_host(url)} answers {answer.status_code} {answer.reason}", "try again later", after=after)
+            raise _Passing(f"{_host(url)} answers {_status(answer)}", "try again later", after=after)
         return answer
 
     # --- who we are ---
@@ -228,7 +271,7 @@ class Registry:
             before = self._authorization
             if answer.request.headers.get("Authorization", "") != before:
                 return  # another thread has done it meanwhile
-            challenges = dict(_challenges(answer.headers.get("WWW-Authenticate", "")))
+            self._challenges = challenges = dict(_challenges(answer.headers.get("WWW-Authenticate", "")))
             try:
                 self._authorization = self._answered(challenges)
             except _BadLogin:
@@ -255,10 +298,11 @@ class Registry:
         realm = challenge.get("realm", "")
         if not realm.startswith(("https://", "http://")):
             raise OcicalibanError(f"{self.repository.host} does not say where tokens are given", "is it a registry?")
-        asked = {"scope": f"repository:{self.repository.path}:pull,push"}
+        asked: dict[str, object] = {"scope": self._scopes}
         if "service" in challenge:
             asked["service"] = challenge["service"]
         if self._login and self._login.identity:
+            asked |= {"scope": " ".join(self._scopes)}  # as OAuth 2 has several
             asked |= {"grant_type": "refresh_token", "refresh_token": self._login.secret, "client_id": "ocicaliban"}
             answer = self._send("POST", realm, data=asked)
         else:
@@ -316,9 +360,9 @@ class Registry:
             elif not self._login:
                 hint = self._log_in()
             return OcicalibanError(f"no permission to {doing} {name}{who}{own}", hint)
-        if code == 405:
+        if code == 405 and doing == "push to":
             return OcicalibanError(f"{name.host} takes no uploads{own}", "it may be a mirror, or read-only for now")
-        return OcicalibanError(f"{name} refuses: {code} {answer.reason}{own}", "ask whoever runs the registry")
+        return OcicalibanError(f"{name} refuses: {_status(answer)}{own}", "ask whoever runs the registry")
 
     def _unreachable(self, url: str, exc: requests.RequestException) -> OcicalibanError:
         import requests
@@ -338,14 +382,14 @@ class Registry:
             )
         if isinstance(exc, requests.exceptions.ProxyError):
             return OcicalibanError(f"{host} cannot be reached through the proxy", "are HTTPS_PROXY and NO_PROXY right?")
+        fault = _Passing if self._checked else OcicalibanError
         if "Connection refused" in words or isinstance(exc, requests.exceptions.ConnectTimeout):
             silent = "refused" if "refused" in words else "no answer"
-            fault = _Passing if self._checked else OcicalibanError
             return fault(f"{host} cannot be reached: {silent}", "is the registry up, and the port right?")
+        if isinstance(exc, requests.exceptions.ReadTimeout):
+            return fault(f"{host} lets us in, and then gives no answer", "is it a registry, and is it well?")
         if "NameResolution" in words or "Name or service not known" in words:
-            return OcicalibanError(
-                f"there is no host {host.partition(':')[0]}", "is the name right, is the network up?"
-            )
+            return fault(f"there is no host {host.partition(':')[0]}", "is the name right, is the network up?")
         return _Passing(f"{host} broke the connection off", "is the registry well, and the network?")
 
 
@@ -398,9 +442,13 @@ def _table(answer: requests.Response) -> dict[str, Any]:
     return value if isinstance(value, dict) else {}
 
 
+def _status(answer: requests.Response) -> str:
+    return printable(f"{answer.status_code} {answer.reason}")
+
+
 def _own_words(answer: requests.Response) -> str:
     """What the registry says of a fault, by the spec's "Error Codes"."""
     errors = _table(answer).get("errors")
     first = errors[0] if isinstance(errors, list) and errors and isinstance(errors[0], dict) else {}
     words = str(first.get("message") or first.get("code") or "").split("\n")[0]
-    return f": {words[:300]}" if words else ""
+    return f": {printable(words)[:300]}" if words else ""

@@ -5,11 +5,8 @@ from __future__ import annotations
 import contextlib
 import json
 import re
-import threading
-from collections.abc import Callable
-from concurrent.futures import Future
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from attrs import asdict, evolve, frozen
 
@@ -124,15 +121,20 @@ def _accelerators() -> set[str]:
     return {"", *vertex.table().accelerators.values()}
 
 
+_MUCH = 50_000_000  # bytes
+
+
 def _is_slow(planned: Planned) -> bool:
-    """Whether more than files are to be put into the image: then what can fail is looked at before."""
+    """Whether more than a few files are to be put into the image: then what can fail is looked at before."""
     from ocicaliban import base as bases
     from ocicaliban import store
 
     known = store.images()
     if bases.present(planned.plan.base) is None:
         return True
-    return any(layer.runs and store.find(layer.name, layer.key, known) is None for layer in planned.plan.layers)
+    missing = [layer for layer in planned.plan.layers if store.find(layer.name, layer.key, known) is None]
+    much = sum(entry.size for tree in planned.trees.values() for entry in tree.entries) > _MUCH
+    return any(layer.runs or much for layer in missing)
 
 
 def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
@@ -156,7 +158,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
     nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
     """
-    from ocicaliban import clouds, git, origin, vertex
+    from ocicaliban import beside, clouds, git, origin, vertex
     from ocicaliban import push as pushing
     from ocicaliban.cli import start
     from ocicaliban.cli.push import chosen
@@ -171,7 +173,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         return at
 
     launch, key = Launch(), ""
-    connecting = _beside(connected)
+    connecting = beside.beside(connected)
     if asked.image_tag:
         reference, entry = _found(asked, first)
     else:
@@ -211,23 +213,6 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     )
     commit, dirty = git.head(Path.cwd())
     return evolve(made, commit=commit, dirty=dirty), at, options
-
-
-T = TypeVar("T")
-
-
-def _beside(work: Callable[[], T]) -> Future[T]:
-    """Do something beside, which nobody waits for who has found a fault meanwhile."""
-    done: Future[T] = Future()
-
-    def do() -> None:
-        try:
-            done.set_result(work())
-        except BaseException as fault:  # noqa: BLE001 it is raised where the result is asked for
-            done.set_exception(fault)
-
-    threading.Thread(target=do, daemon=True).start()
-    return done
 
 
 def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...]]:

@@ -618,7 +618,7 @@ def test_what_the_service_would_refuse_is_told_before_anything_is_built_or_sent(
         world.ok("build", "--mode", "cloud", "train.py")
     said = world.refused("cloud", *world.to, "train.py", env=setting(world) if setting else None)
     assert all(word in said for word in words), said
-    assert "pushed" not in said and not asked(by)
+    assert "pushed" not in said and "packing" not in said and not asked(by)
 
 
 def test_who_is_refused_reads_of_no_push_though_the_image_is_there(world: World, emulator: Make) -> None:

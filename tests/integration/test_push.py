@@ -16,8 +16,8 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban import oci, registry, repository, store
 from ocicaliban import push as pushing
-from ocicaliban import registry, repository
 from ocicaliban.cli import start
 from ocicaliban.errors import OcicalibanError
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
@@ -424,17 +424,100 @@ _CONFIG = '"config": {"digest": "sha256:%s", "size": 2}' % ("0" * 64)
         (b"[]", b"{}"),
     ],
 )
-def test_a_strange_image_under_the_tag_is_replaced(
+def test_a_strange_image_in_a_registry_is_one_of_which_nothing_is_known(
     manifest: bytes, config: bytes, folder: Path, proxy: Proxy, images: Callable[..., str]
 ) -> None:
+    to = f"{proxy.host}/me/strange"
+    push(folder, images(folder, ("strange", 1_000)), to, OPEN)
+
     def order(method: str, path: str) -> bytes | None:
-        if method != "GET" or proxy.uploads():
+        if method != "GET":
             return None
         return manifest if "/manifests/" in path else config if "/blobs/" in path else None
 
     proxy.order = order
-    image = images(folder, (f"strange{len(manifest)}{len(config)}", 1_000))
-    assert push(folder, image, f"{proxy.host}/me/strange{len(manifest)}{len(config)}", OPEN)["sent"]
+    try:
+        found = pushing.look(pushing.Target(repository=repository.chosen(to), tls_verify=False), "latest", print)
+    except OcicalibanError as fault:
+        assert "has no image for linux/amd64" in fault.message
+    else:
+        assert found and not found.entrypoint and not found.command
+
+
+def test_what_others_say_of_a_layer_is_not_believed(folder: Path, proxy: Proxy, images: Callable[..., str]) -> None:
+    theirs, ours = images(folder, ("theirs", 50_000)), images(folder, ("ours", 50_000))
+    to = f"{proxy.host}/me/believed"
+    layer = {"mediaType": f"{oci.LAYER}+gzip", "digest": _layers(push(folder, theirs, to, OPEN))[0], "size": 50_000}
+    diff_ids = store.config(start.image_called(ours))["rootfs"]["diff_ids"]
+    config = json.dumps({"rootfs": {"diff_ids": diff_ids}}).encode()
+    described = {"digest": f"sha256:{hashlib.sha256(config).hexdigest()}", "size": len(config)}
+    manifest = json.dumps({"config": described, "layers": [layer]}).encode()
+    proxy.order = lambda method, path: (
+        None if method != "GET" else manifest if "/manifests/" in path else config if "/blobs/" in path else None
+    )
+    forget_everything(folder)
+    done = push(folder, ours, to, OPEN)
+    proxy.order = lambda method, path: None
+    assert _layers(done) != [layer["digest"]] and int(str(done["sent"])) > 50_000
+
+
+def _layers(done: dict[str, object]) -> list[str]:
+    """The digests of the layers of an image that was pushed, as the registry has them."""
+    raw = subprocess.run(
+        ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{done['reference']}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    return [layer["digest"] for layer in json.loads(raw.stdout)["layers"]]
+
+
+def test_what_is_in_another_repository_of_the_registry_is_not_sent_again(
+    folder: Path, tokens: Tokens, images: Callable[..., str]
+) -> None:
+    log_in(folder, tokens.host, "me", "correct horse")
+    image = images(folder, ("mounted", 300_000))
+    push(folder, image, f"{tokens.host}/me/one", OPEN)
+    tokens.forget()
+    done = call(folder, "push", OPEN, "--image-id", image, "--to", f"{tokens.host}/me/two", "--json")
+    assert pushed(done)["sent"] == tokens.sent < 5_000 and int(str(pushed(done)["saved"])) > 300_000
+    assert any("scope=repository%3Ame%2Fone%3Apull" in asked for asked in tokens.tokens)
+    # One that is not there, though we remember it, is sent.
+    tokens.order = lambda method, path: 404 if "mount=" in path else None
+    third = push(folder, image, f"{tokens.host}/me/three", OPEN)
+    assert int(str(third["sent"])) > 300_000
+
+
+def test_a_ctrl_c_ends_a_push_that_waits_for_the_registry(
+    folder: Path, proxy: Proxy, images: Callable[..., str]
+) -> None:
+    image = images(folder, ("waits", 1_000))
+    proxy.order = lambda method, path: (429, {"Retry-After": "100"}) if method == "HEAD" else None
+    child = subprocess.Popen(
+        command("push", OPEN, "--image-id", image, "--to", f"{proxy.host}/me/waits"), cwd=folder, env=environment(),
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    end = time.monotonic() + 60
+    while not any(method == "HEAD" for method, _ in proxy.asked) and time.monotonic() < end:
+        time.sleep(0.02)
+    child.send_signal(signal.SIGINT)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 130 and "Traceback" not in said
+
+
+def test_a_refusal_whose_words_tell_nothing_is_tried_again(
+    folder: Path, proxy: Proxy, images: Callable[..., str]
+) -> None:
+    patches = count()
+    proxy.order = lambda method, path: 429 if method == "PATCH" and next(patches) < 2 else None
+    assert push(folder, images(folder, ("words", 10_000)), f"{proxy.host}/me/words", OPEN)["sent"]
+
+
+def test_a_registry_that_says_nothing_is_told(
+    folder: Path, plain: Registry, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "_TIMEOUT", (5.0, 0.5))
+    proxy.order = lambda method, path: 3.0
+    with pytest.raises(OcicalibanError, match="gives no answer"):
+        connected(f"{proxy.host}/me/silent")
 
 
 @pytest.mark.parametrize("status", [204, 403, 407, 418])

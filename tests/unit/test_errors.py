@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.__main__ import main
-from ocicaliban.errors import first_line, nearest, of_system
+from ocicaliban.errors import first_line, nearest, of_system, printable
 
 
 @pytest.mark.parametrize(
@@ -66,3 +66,7 @@ def test_a_current_folder_that_was_removed(
     (tmp_path / "gone").rmdir()
     assert main(["layers", "list"]) == 1
     assert capsys.readouterr().err.startswith("error: the current folder does not exist any more\n hint: ")
+
+
+def test_somebody_elses_words_cannot_lead_a_terminal() -> None:
+    assert printable("\x1b]0;title\x07ä\rb\u202e") == " ]0;title ä b "

@@ -6,7 +6,7 @@ import pytest
 
 from ocicaliban import oci, trust
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.push import Packed, described, finished, passes, said
+from ocicaliban.push import Packed, Target, described, finished, passes, said
 from ocicaliban.registry import _challenges, _seconds
 from ocicaliban.repository import Repository
 
@@ -22,16 +22,25 @@ HERE = Repository(host="reg.example:5000", path="team/digits")
         ("received unexpected HTTP status: 503 Service Unavailable", "later"),
         ("uploading layer chunked: StatusCode: 500, \"\"", "later"),
         ("toomanyrequests: slow down", "later"),
+        ("dial tcp: lookup h: no such host", "later"),
+        ("dial tcp 10.0.0.1:443: connect: network is unreachable", "later"),
+        ("stream error: stream ID 5; INTERNAL_ERROR; received from peer", "later"),
+        ("denied: Quota exceeded for quota metric 'Requests per project per user'", "later"),
         ("unauthorized: authentication required", "login"),
-        ("denied: requested access to the resource is denied", ""),
-        ("name unknown: repository name not known to registry", ""),
-        ("proxyconnect tcp: Proxy Authentication Required", ""),
-        ("x509: certificate signed by unknown authority", ""),
-        ("writing manifest: sha256:5005000 manifest invalid", ""),
+        ("denied: requested access to the resource is denied", "never"),
+        ("name unknown: repository name not known to registry", "never"),
+        ("proxyconnect tcp: Proxy Authentication Required", "never"),
+        ("x509: certificate signed by unknown authority", "never"),
+        ("writing manifest: sha256:5005000 manifest invalid", "never"),
+        ("received unexpected HTTP status: 413 Request Entity Too Large", "never"),
+        ("writing blob: uploading layer chunked: unknown: to order", "unclear"),
+        # Names are no faults.
+        ("docker://reg.example:5000/me/unavailable:401: denied: no", "never"),
+        ("Get http://reg.example:5000/v2/me/unavailable/blobs/x: denied: no", "never"),
     ],
 )  # fmt: skip
 def test_what_can_pass_is_told_from_what_cannot(words: str, fate: str) -> None:
-    assert passes(words) == fate
+    assert passes(words, Target(repository=Repository(host=HERE.host, path="me/unavailable"), tag="401")) == fate
 
 
 def test_the_tools_words_are_shown_without_its_form_its_states_and_secrets() -> None:
