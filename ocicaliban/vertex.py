@@ -275,7 +275,7 @@ class Options:
 
     `boot_disk` is in GB; `timeout` in seconds; `restarts` is None for the service's own way, 0 for none; `output` a
     `gs://` folder in which each job gets one of its own; `entrypoint` what is started before a job's arguments, where
-    that is known.
+    that is known, and `command` what goes for the arguments of a job that has none, as an image's CMD does.
     """
 
     machine: Machine
@@ -288,6 +288,7 @@ class Options:
     network: str = ""
     output: str = ""
     entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     name: str = ""
 
@@ -333,12 +334,14 @@ def custom_job(job: Job, image: str, options: Options, attempt: int = 1) -> tupl
     more = {name: value for name, value in argued(job.args) if label_key(name) not in known}
     made, left_out = labels(job.key, group, attempt, options.labels, (*job.parameters, *more.items()))
     out = output_folder(options.output, group, job.key)
+    # Who names a command loses the image's CMD.
+    args = job.args or options.command
     container: dict[str, object] = {
         "image_uri": image,
-        "args": list(job.args),
+        "args": list(args),
         "env": [{"name": name, "value": value} for name, value in _environment(job, out)],
     }
-    if out and (words := [*options.entrypoint, *job.args]):
+    if out and (words := [*options.entrypoint, *args]):
         container |= {"command": ["sh", "-c", _LINK_OUT, "sh"], "args": words}
     elif options.entrypoint:
         container["command"] = list(options.entrypoint)

@@ -283,6 +283,12 @@ def key_file(path: str) -> str:
     return str(file)
 
 
+def rebuilding(group: str, *, waiting: bool = False) -> str:
+    """How jobs get another image when theirs is gone; those that are `waiting` have to be withdrawn before."""
+    first = f"ocicaliban stop --group {group}, and then " if waiting else ""
+    return f"{first}ocicaliban resubmit --group {group} --rebuild makes one of the project as it is now"
+
+
 def image_called(image: str) -> Image:
     """The image in the store that has this id or name. Raises UsageError where there is none."""
     identity = proc.output(("podman", "image", "inspect", "--format", "{{.Id}}", image)).strip()

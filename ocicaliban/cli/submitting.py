@@ -98,8 +98,9 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
     from ocicaliban.cli.push import chosen
     from ocicaliban.model import JobSpec
 
+    command: tuple[str, ...] = ()
     if asked.image_tag:
-        image, entry = _found(asked, first)
+        image, entry, command = _found(asked, first)
     else:
         planned = _planned(asked, first, resolve=False)
         image, entry = _NO_DIGEST, planned.plan.entrypoint
@@ -107,7 +108,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
             image = f"{chosen(Path.cwd(), asked.repository)}@{_NO_DIGEST.partition('@')[2]}"
         for line in render.lines(planned.plan, *state(planned)):
             print(f"# {line}")
-    options = evolve(options, entrypoint=entry)
+    options = evolve(options, entrypoint=entry, command=command)
     for number, spec in enumerate(experiment.specs(points, args) if points else [JobSpec(args=args)], start=1):
         # The key is made when it is submitted; here only that each job has one of its own shall be seen.
         job = evolve(first, id=number, key=f"{number:012}", parameters=spec.parameters, args=spec.args)
@@ -172,10 +173,10 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         at.check(vertex.custom_job(first, _NO_DIGEST, options)[0])
         return at
 
-    launch, key = Launch(), ""
+    launch, key, command = Launch(), "", tuple[str, ...]()
     connecting = beside.beside(connected)
     if asked.image_tag:
-        reference, entry = _found(asked, first)
+        reference, entry, command = _found(asked, first)
     else:
         to = pushing.Target(
             repository=chosen(Path.cwd(), asked.repository), tls_verify=asked.tls_verify, key_file=asked.cloud_key
@@ -197,7 +198,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         launch, key, entry = planned.plan.launch, planned.plan.key, planned.plan.entrypoint
     at = connecting.result()
     kept = evolve(asked, project_id=at.project)
-    options = evolve(options, entrypoint=entry)
+    options = evolve(options, entrypoint=entry, command=command)
     made = Submission(
         group=asked.group,
         user=origin.user(),
@@ -215,8 +216,9 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     return evolve(made, commit=commit, dirty=dirty), at, options
 
 
-def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...]]:
-    """The image that `--image-tag` names, by its digest, and what is started in it: the module, or its entry point.
+def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
+    """The image that `--image-tag` names, by its digest, and what is started in it: the module, or its entry point; and
+    the command that it has for a job without arguments.
 
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
@@ -245,18 +247,22 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...]]:
     if not entry and found.known and not podman.starts(found.entrypoint, first.args or found.command):
         hint = "give the MODULE that it shall start"
         raise UsageError(f"--image-tag {asked.image_tag}: the image has no entry point", hint)
-    return f"{target.repository}@{found.digest}", entry or found.entrypoint
+    reference = f"{target.repository}@{found.digest}"
+    return (reference, entry, ()) if entry else (reference, found.entrypoint, found.command)
 
 
-def check_image(made: Submission, asked: Submitting) -> None:
-    """Raise UsageError where the image of jobs that shall be submitted again is in its registry no more."""
+def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -> None:
+    """Raise UsageError where the image of jobs that shall be submitted again is in its registry no more.
+
+    `waiting` tells that these jobs were never submitted.
+    """
     from ocicaliban import push, repository
     from ocicaliban.cli import start
 
     name, _, digest = made.image.partition("@")
     target = push.Target(repository=repository.chosen(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
     if not push.look(target, digest, start.say):
-        hint = f"ocicaliban resubmit --group {made.group} --rebuild makes one of the project as it is now"
+        hint = start.rebuilding(made.group, waiting=waiting)
         if asked.image_tag:
             hint = "push it again, or submit anew with another --image-tag"
         raise UsageError(f"the image of {made.group} is not in {name} any more", hint)

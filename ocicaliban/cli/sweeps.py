@@ -250,7 +250,7 @@ def _resumed(known: History, made: Submission) -> int:
         return _resumed_in_cloud(known, made)
     asked, wanted = _again(made.options)
     devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if made.launch.devices else ()
-    _check_image(made)
+    _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
     say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
     given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
@@ -264,16 +264,14 @@ def _resumed_in_cloud(known: History, made: Submission) -> int:
     asked, options = submitting.again(made)
     at = clouds.service(made)
     at.check()
-    submitting.check_image(made, asked)
+    submitting.check_image(made, asked, waiting=True)
     return submitting.send(known, made, options, at, settle=True)
 
 
-def _check_image(made: Submission) -> None:
+def _check_image(made: Submission, *, waiting: bool = False) -> None:
     if made.image not in {image.id for image in store.images()}:
-        raise UsageError(
-            f"the image {made.image[:12]} of {made.group} is gone",
-            f"ocicaliban resubmit --group {made.group} --rebuild makes one of the project as it is now",
-        )
+        hint = start.rebuilding(made.group, waiting=waiting)
+        raise UsageError(f"the image {made.image[:12]} of {made.group} is gone", hint)
 
 
 def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int:

@@ -480,6 +480,27 @@ def test_an_image_that_was_deleted_is_told_before_jobs_are_submitted_again(
     assert world.recorded() == {"stopped": 1}
 
 
+def test_of_jobs_that_wait_for_an_image_that_was_deleted_the_way_out_is_told_and_leads_out(
+    world: World, emulator: Make
+) -> None:
+    by = emulator(Faults(latency=0.1, per_minute=3))
+    argv = ("cloud", *world.to, "--group", "calm-otter", *world.sweep({"n": list(range(6))}), "train.py")
+    child = world.begun(*argv)
+    until(lambda: world.recorded() == {"running": 3, "queued": 3}, child)
+    child.send_signal(signal.SIGINT)
+    child.communicate(timeout=60)
+    by.order.set(Faults())
+    world.proxy.order = lambda method, path: 404 if "/manifests/" in path else None
+    done = world.call("resume", "calm-otter")
+    assert done.returncode == 2 and "is not in" in done.stderr
+    way = re.search("ocicaliban (stop --group calm-otter), and then ocicaliban (resubmit .*--rebuild)", done.stderr)
+    assert way, done.stderr
+    world.proxy.order = lambda method, path: None
+    assert world.call(*way[1].split()).returncode == 0
+    world.ok(*way[2].split())
+    assert sorted(made(by).values()) == [1, 1, 1, 2, 2, 2]
+
+
 def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) -> None:
     write(tmp_path / "without", {"sitecustomize.py": NO_GOOGLE})
     env = {"PYTHONPATH": f"{tmp_path / 'without'}{os.pathsep}{environment()['PYTHONPATH']}"}

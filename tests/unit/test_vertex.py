@@ -297,6 +297,20 @@ def test_what_is_started_goes_with_the_job() -> None:
     assert container(output="gs://bucket/o")["args"] == ["--lr", "1"] and "command" in container(output="gs://bucket/o")
 
 
+def test_a_job_without_arguments_has_the_images_own() -> None:
+    def container(*args: str, **options: object) -> dict[str, object]:
+        made = vertex.custom_job(job(args=args), IMAGE, plain(command=("--lr", "2"), **options))[0]["job_spec"]
+        return made["worker_pool_specs"][0]["container_spec"]  # type: ignore[index,no-any-return]
+
+    entry = ("python3", "-m", "train")
+    assert container(entrypoint=entry)["args"] == ["--lr", "2"]
+    assert container("--lr", "1", entrypoint=entry)["args"] == ["--lr", "1"]
+    assert container(entrypoint=entry, output="gs://bucket/o")["args"] == [*entry, "--lr", "2"]
+    # Of an image that has a command alone the results are kept too.
+    alone = container(output="gs://bucket/o")
+    assert "command" in alone and alone["args"] == ["--lr", "2"]
+
+
 @pytest.mark.parametrize("image", ["digits:v1", "digits@sha256:abc", "a b@sha256:" + "a" * 64])
 def test_an_image_that_is_not_named_by_its_digest_is_refused(image: str) -> None:
     with pytest.raises(UsageError, match="digest"):
