@@ -52,14 +52,18 @@ def hybrid_cgroups(root: Path = Path("/sys/fs/cgroup")) -> bool:
 
 
 def in_cgroup2(argv: Sequence[str]) -> tuple[str, ...]:
-    """`argv`, on a hybrid machine inside a private mount namespace in which only cgroup v2 is seen (no root needed)."""
+    """`argv`, on a hybrid machine inside a private mount namespace in which only cgroup v2 is seen (no root needed).
+
+    podman, asked by root, has no namespace of users to enter.
+    """
     if not hybrid_cgroups():
         return tuple(argv)
     script = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
     if "XDG_CONFIG_HOME" not in os.environ:
         # podman sets it to the usual folder, and with it buildah 1.28 wants a runroot in storage.conf.
         script = f"unset XDG_CONFIG_HOME; {script}"
-    return ("podman", "unshare", "unshare", "-mC", "sh", "-c", script, "_", *argv)
+    ours = ("podman", "unshare") if os.geteuid() else ()
+    return (*ours, "unshare", "-mC", "sh", "-c", script, "_", *argv)
 
 
 def _dying_with_us() -> Callable[[], None]:

@@ -71,6 +71,7 @@ def cloud(
         typer.Option("--cloud-key", help="A service account's key file, to log in at Google; the jobs do not see it."),
     ] = "",
     tls_verify: TlsVerify = "true",
+    mount: Annotated[bool, typer.Option("--mount", hidden=True)] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs; build, push and submit nothing.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -83,6 +84,8 @@ def cloud(
     start.require_user()
     if not module and mode == "cloud" and not image_tag:
         raise UsageError("cloud needs a MODULE", "ocicaliban cloud trainer.train -- --lr 0.1")
+    if mount:
+        raise UsageError("--mount: the cloud has no folder of this machine", "leave it out: the source is copied")
     if nogpu and gpu_spec:
         raise UsageError("--nogpu and --gpu-spec exclude each other", "leave one of the two out")
     if image_tag:
@@ -154,6 +157,6 @@ def _ask(points: Sweep | None, yes: bool) -> None:
     if count <= _MANY or yes:
         return
     if not sys.stdin.isatty():
-        raise UsageError(f"{count} jobs are many", "--yes, if you mean it")
+        raise UsageError(f"this would submit {count} jobs", "--yes, if you mean it")
     if not typer.confirm(f"submit {count} jobs?", err=True):
         raise typer.Exit(1)

@@ -124,7 +124,9 @@ def _watch(known: History, group: str, user: str, newest: int) -> None:
 def logs(
     job: Annotated[int, typer.Argument(metavar="JOB", help="A job's number, as `ocicaliban status` shows it.")],
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
-    attempt: Annotated[int, typer.Option("--attempt", help="Which attempt (default: the last).")] = 0,
+    attempt: Annotated[
+        int, typer.Option("--attempt", show_default=False, help="Which attempt (default: the last).")
+    ] = 0,
     debug: Debug = False,
 ) -> None:
     """Print what a job has written."""

@@ -63,9 +63,10 @@ class Scripted(TyperCommand):
             first = next((n for n, word in enumerate(dashed) if word.startswith(option.replace("_", "-"))), 0)
             module = self._module(ctx, whole[:first])
             ours = [name for param in self.params for name in param.opts if name.startswith("--")]
+            # Whoever knows the beginning of an option means that one, and not one that is only written alike.
+            close = nearest(option, [name for name in ours if name.startswith(option)] or ours)
             if not module:
-                raise UsageError(f"no such option: {option}", nearest(option, ours)) from exc
-            close = nearest(option, ours)
+                raise UsageError(f"no such option: {option}", close) from exc
             meant = f" ({close})" if close.startswith("did") else ""
             raise UsageError(f"no such option: {option}{meant}", _behind(ctx, module, whole[first:])) from exc
         if ctx.args and not ctx.resilient_parsing:

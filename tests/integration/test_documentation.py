@@ -184,7 +184,7 @@ def test_the_tutorial_on_the_cloud(checkout: Path, installed: Path, tmp_path: Pa
         _bash(dry, folder, installed)
         assert (tmp_path / "jobs.txt").read_text().count('"--rate"') == 30
         ran = _bash(variables + sweep, folder, installed)
-        assert "digits: submitted 30 of 30" in ran.stderr and ran.stdout == "digits\n"
+        assert "rehearsal: submitted 30 of 30" in ran.stderr and ran.stdout == "rehearsal\n"
         while "30 succeeded" not in (shown := _bash(variables + status, folder, installed).stdout):
             assert "failed" not in shown
             time.sleep(2)
@@ -198,7 +198,7 @@ def test_the_tutorial_on_the_cloud(checkout: Path, installed: Path, tmp_path: Pa
         assert project.startswith("export GOOGLE_CLOUD_PROJECT=")
         # Whether Google would take them cannot be tried; that they are the same jobs can.
         again = _bash(project + real.replace(" train.py", " --dry-run train.py"), folder, installed).stdout
-        assert again.count('"gs://my-bucket/results/digits/') == 30
+        assert again.count('"gs://my-bucket/results/real/') == 30
     finally:
         for child in reversed(started):
             child.terminate()

@@ -31,6 +31,7 @@ def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str])
         ("run trainer.train --lr 0.1", "after --: ocicaliban run trainer.train -- --lr 0.1"),
         ("run --nogpu trainer.train foo --mount", "after --: ocicaliban run trainer.train -- foo"),
         ("run trainer.train --no-cahce", "no such option: --no-cahce (did you mean '--no-cache'?)"),
+        ("cloud --gpu trainer.train", "no such option: --gpu\n hint: did you mean '--gpu-spec'?"),
         ("run --no-cahce trainer.train", "no such option: --no-cahce\n hint: did you mean '--no-cache'?"),
         ("run trainer.train --weight_decay=0.1", "after --: ocicaliban run trainer.train -- --weight_decay=0.1"),
         ("build t.py -- --lr 1", "build starts no script"),
