@@ -172,8 +172,7 @@ def log(
 
 def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Iterator[Job]:
     """Stop those of the jobs that run or are queued, and tell each; `say` gets a line for each that cannot be."""
-    unsent = [job for job in jobs if job.status == "queued" and job.submission.target == "vertex"]
-    left = {job.id for job in unsent if _left(job.submission)}
+    unsent = {job.id for job in jobs if job.status == "queued" and job.submission.target == "vertex"}
     withdrawn = set(known.stop_queued(job.id for job in jobs))
     yield from (job for job in jobs if job.id in withdrawn)
     handles: list[str] = []
@@ -202,17 +201,35 @@ def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Ite
         from ocicaliban import clouds
 
         yield from clouds.cancel(known, far, say)
-    if late := [job for job in unsent if job.id in withdrawn & left]:
+    if late := [job for job in jobs if job.id in withdrawn & unsent]:
         from ocicaliban import clouds
 
-        clouds.cancel_late(late, say)
+        # Whoever submits them does the same, if he is not killed meanwhile.
+        clouds.cancel_late(known, late, say)
 
 
-def stop_rest(jobs: Iterable[Job], *, dry_run: bool = False) -> tuple[Job, ...]:
-    """Stop those of the jobs that have ended by the record while their containers run, and return them.
+def stop_rest(
+    known: History, jobs: Iterable[Job], say: Callable[[str], None], *, dry_run: bool = False
+) -> tuple[Job, ...]:
+    """Stop those of the jobs that are stopped by the record while they run, and return them.
 
-    Whoever stopped them was killed before he could.
+    Whoever stopped them was killed before he could. `say` gets a line for each that cannot be stopped. In a dry run the
+    cloud is not asked.
     """
+    jobs = tuple(jobs)
+    # Of one that was stopped when it ran there is an attempt that says so.
+    far = [
+        job
+        for job in jobs
+        if job.submission.target == "vertex"
+        and job.status == "stopped"
+        and not (job.last and job.last.status == "stopped")
+    ]
+    late: tuple[Job, ...] = ()
+    if far and not dry_run:
+        from ocicaliban import clouds
+
+        late = clouds.cancel_late(known, far, say, wait=False)
     ended = {job.last.handle: job for job in jobs if job.status in ENDED and job.last and _here(job.submission)}
     found = local.find(job="") if ended else {}
     rest = {handle: job for handle, job in ended.items() if handle in found and found[handle].state == "running"}
@@ -220,7 +237,7 @@ def stop_rest(jobs: Iterable[Job], *, dry_run: bool = False) -> tuple[Job, ...]:
         _stop([*rest])
         for job in rest.values():
             _tidy(job)
-    return tuple(rest.values())
+    return *rest.values(), *late
 
 
 def _tidy(job: Job) -> None:

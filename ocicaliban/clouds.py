@@ -55,8 +55,9 @@ def submit(
     at once, and handed to `accepted` with its resource name.
 
     What an earlier try that was killed has submitted is found by its labels, and not sent again; `settle` tells that
-    there may be one. A job that somebody stops meanwhile is not sent, or cancelled. Raises UsageError where another
-    process is at it, and OcicalibanError where the service refuses: the others stay queued.
+    there may be one. A job that somebody stops meanwhile is not sent; where the service has it already, it is put on
+    record as running, so that it is seen and its next attempt is another one, and cancelled. Raises UsageError where
+    another process is at it, and OcicalibanError where the service refuses: the others stay queued.
     """
     from ocicaliban.targets.vertex import Request
 
@@ -73,7 +74,7 @@ def submit(
             say(f"note: no room among the labels for {', '.join(sorted(left_out))}; the jobs have them all the same")
 
         news: list[tuple[Job, str]] = []
-        late: set[str] = set()
+        late: dict[str, Job] = {}
 
         @contextlib.contextmanager
         def recorded() -> Iterator[None]:
@@ -83,9 +84,9 @@ def submit(
                 for job, name in news:
                     out = vertex.output_folder(options.output, made.group, job.key)
                     if known.begin(job.id, out=out, started=time.time(), named=name) is None:
-                        [now] = known.jobs(ids=(job.id,))
-                        if now.status == "stopped":  # when it was on its way
-                            late.add(name)
+                        # Somebody stopped it when it was on its way, and may have put it on record himself.
+                        known.begin(job.id, out=out, started=time.time(), named=name, late=True)
+                        late[name] = job
             told = [each for each in news if each[1] not in late]
             news.clear()
             for job, name in told:
@@ -105,8 +106,9 @@ def submit(
                 say=say,
             )
         finally:
-            if late:
-                at.cancel(tuple(late))
+            for name, words in at.cancel(tuple(late)).items():
+                job = late[name]
+                say(f"job {job.id} was stopped when it was on its way, and goes on: {words}; ocicaliban stop {job.id}")
 
 
 def catch_up(known: History, jobs: Iterable[Job], say: Callable[[str], None]) -> None:
@@ -140,13 +142,13 @@ def _place(submission: Submission) -> tuple[str, str, str]:
 
 def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> None:
     attempt = job.last
-    if job.status == "queued":
+    if job.status != "running":
         if (seen := found.get((job.key, len(job.attempts) + 1))) is None:
             return
         own = job.submission.options.get("vertex")
         output = str(own.get("output") or "") if isinstance(own, dict) else ""
         out = vertex.output_folder(output, job.submission.group, job.key)
-        attempt = known.begin(job.id, out=out, started=seen.created, named=seen.name)
+        attempt = known.begin(job.id, out=out, started=seen.created, named=seen.name, late=job.status == "stopped")
     if attempt is None:
         return
     seen = found.get((job.key, attempt.number))
@@ -181,33 +183,44 @@ def cancel(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> t
             numbers = ", ".join(str(job.id) for job in names.values())
             say(f"cannot be stopped: {numbers}: {fault.message}{f' ({fault.hint})' if fault.hint else ''}")
             continue
+        lost = [names[name] for name, words in faults.items() if words == vertex.UNKNOWN]
+        for job in lost:
+            if job.last:
+                known.end(job.id, job.last.number, "lost", reason=vertex.UNKNOWN, ended=time.time())
+        if lost:
+            say(f"nothing is there to be stopped: {', '.join(str(job.id) for job in lost)}: {vertex.UNKNOWN}")
         for name, words in faults.items():
-            job = names[name]
-            say(f"job {job.id} cannot be stopped: {words}")
-            if words == vertex.UNKNOWN and job.last:
-                known.end(job.id, job.last.number, "lost", reason=words, ended=time.time())
+            if words != vertex.UNKNOWN:
+                say(f"job {names[name].id} cannot be stopped: {words}")
         ended += [job for name, job in names.items() if name not in faults]
     return tuple(ended)
 
 
-def cancel_late(jobs: Sequence[Job], say: Callable[[str], None]) -> None:
-    """Ask the service to end what it has of jobs that were withdrawn, whose submission was killed.
+def cancel_late(
+    known: History, jobs: Sequence[Job], say: Callable[[str], None], *, wait: bool = True
+) -> tuple[Job, ...]:
+    """Put on record, and end, what the service has of jobs that were stopped before anybody knew that it has them.
 
-    A request that was on its way then may still take effect, which is waited for.
+    Returns those that it agreed to end; `say` gets a line for each other one. A request that was on its way when they
+    were stopped may still take effect, for which it can `wait`.
     """
-    time.sleep(pace.LOOK_AFTER[-1])
+    if wait:
+        time.sleep(pace.LOOK_AFTER[-1])
     places: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs:
         places.setdefault(_place(job.submission), []).append(job)
+    late: list[Job] = []
     for some in places.values():
-        ours = {job.key for job in some}
+        ours = {job.id: job for job in some}
         try:
             at = service(some[0].submission)
-            found = [seen for group in {job.submission.group for job in some} for seen in at.look(group)]
-            late = [seen.name for seen in found if seen.key in ours and seen.status not in ENDED]
-            faults = at.cancel(late)
+            seen = [seen for group in {job.submission.group for job in some} for seen in at.look(group)]
         except OcicalibanError as fault:
-            say(f"note: whether some were submitted before cannot be asked: {fault.message}")
+            say(f"whether some were submitted before cannot be asked: {fault.message}")
             continue
-        for name, words in faults.items():
-            say(f"{name} cannot be stopped: {words}")
+        found = {(each.key, each.attempt): each for each in seen}
+        for job in known.jobs(ids=tuple(ours)):
+            if job.status == "stopped":
+                _record(known, job, found)
+        late += [job for job in known.jobs(ids=tuple(ours), statuses=("running",)) if job.last]
+    return cancel(known, late, say)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 from attrs import evolve, frozen
@@ -30,9 +31,20 @@ LOG_IN = "gcloud auth application-default login, or --cloud-key FILE with a serv
 """What to do where the credentials are none."""
 
 
+_NO_WAY = re.compile(
+    "ConnectionPool|Connection aborted|Max retries|timed out|RemoteDisconnected|Temporary failure", re.I
+)
+"""How requests, by which google-auth asks for tokens, says that it did not reach the token service."""
+
+
 def no_login(message: str) -> str:
-    """Why no token could be made of the credentials, where that is what a message of gRPC says; else nothing."""
-    return message.partition("with error: ")[2] or message if _NO_LOGIN in message else ""
+    """Why no token is made of the credentials, where that is what a message of gRPC says; else nothing.
+
+    That the token service was not reached is no reason: it may be the next time.
+    """
+    if _NO_LOGIN not in message or _NO_WAY.search(message):
+        return ""
+    return message.partition("with error: ")[2] or message
 
 
 def judge(code: str, message: str) -> Verdict:
@@ -41,7 +53,7 @@ def judge(code: str, message: str) -> Verdict:
     UNAVAILABLE, DEADLINE_EXCEEDED and what else is not a plain refusal may come after the job was made: create is not
     idempotent, so it must be looked up before it is sent again.
     """
-    if _NO_LOGIN in message:
+    if no_login(message):
         return "refused"  # the request never left this machine, though gRPC says UNAVAILABLE
     if code in _THROTTLED:
         return "refused" if _NO_QUOTA in message or _TOO_LARGE in message else "throttled"

@@ -205,7 +205,7 @@ def stop(
         else:
             for job in attend.stop(known, going, cannot):
                 print(f"{job.id}  stopped", flush=True)
-        rest = attend.stop_rest(found, dry_run=dry_run)
+        rest = attend.stop_rest(known, found, cannot, dry_run=dry_run)
         for job in rest:
             print(f"{job.id}  {job.status}, but it runs{'; would be stopped' if dry_run else ': stopped'}")
         if not going and not rest:

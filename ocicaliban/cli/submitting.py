@@ -292,7 +292,7 @@ def send(known: History, made: Submission, options: Options, at: Service, *, set
             clouds.submit(known, made, options, at, accepted, start.say, settle=settle)
         except Refused as fault:
             waiting = known.jobs(submission=made.id)
-            if any(job.attempts or job.status != "queued" for job in waiting):
+            if settle or taken or any(job.status != "queued" for job in waiting):
                 _say_left(made, taken, count)
                 raise
             known.stop_queued(job.id for job in waiting)

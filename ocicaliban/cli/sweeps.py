@@ -313,17 +313,24 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
     from ocicaliban.cli import submitting
 
     asked, options = submitting.again(old)
-    if rebuild:
-        _enter(old)
-        fresh, at, options = submitting.prepared(asked, options, jobs[0])
-        made = evolve(fresh, group=old.group)
-    else:
-        at = clouds.service(old)
-        at.check()
-        submitting.check_image(old, asked)
-        made = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host())
-    made = known.resubmit(made, [job.id for job in jobs])
-    say(f"{made.group}: {len(jobs)} job{'s' if len(jobs) > 1 else ''} again")
+    # While another process still submits, what was stopped may be on its way.
+    with sweep.owned(old):
+        if rebuild:
+            _enter(old)
+            fresh, at, options = submitting.prepared(asked, options, jobs[0])
+            made = evolve(fresh, group=old.group)
+        else:
+            at = clouds.service(old)
+            at.check()
+            submitting.check_image(old, asked)
+            made = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host())
+        made = known.resubmit(made, [job.id for job in jobs])
+    count = known.counts(submission=made.id)["queued"]
+    if not count:
+        raise UsageError(
+            f"another ocicaliban has taken what was left of {old.group}", f"ocicaliban status --group {old.group}"
+        )
+    say(f"{made.group}: {count} job{'s' if count > 1 else ''} again")
     return submitting.send(known, made, options, at)
 
 

@@ -39,6 +39,8 @@ class Faults:
     """So long a job is PENDING, as one is that waits for its machines."""
     lists_late: float = 0.0
     """So long after its create a job is in lists; a get finds it at once."""
+    lists_denied: bool = False
+    """Lists of jobs are PERMISSION_DENIED, as with a role that may create jobs alone."""
     ended_refuses: bool = False
     """The cancel of a job that has ended is FAILED_PRECONDITION."""
     logs_late: float = 0.0

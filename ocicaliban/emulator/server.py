@@ -65,6 +65,7 @@ class Emulator:
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.order = order or Order()
+        self._over = threading.Event()
         self.ledger = Ledger(say)
         self.book = Book()
         self._project = identity.Project(id=project)
@@ -85,14 +86,15 @@ class Emulator:
             ground = Ground(order=self.order, gcs=gcs, logs=logs, book=self.book, mark=mark, registries=registries)
             runner = Runner(self.ledger, ground, parallel)
             stack.callback(runner.stop)
-            self._server = self._bound(port, _Service(self.ledger, runner, self.order, self._project, region))
+            service = _Service(self.ledger, runner, self.order, self._project, region, self._over)
+            self._server = self._bound(port, service)
             self._held = stack.pop_all()
 
     def _bound(self, port: int, service: _Service) -> grpc.Server:
         """The server, which has its port, and answers nobody yet."""
         if fault := _fault_of_port(port):
             raise OcicalibanError(f"nothing can listen on port {port}: {fault}", "--port takes another, 0 a free one")
-        door = _Door(self._account, self.order)
+        door = _Door(self._account, self.order, self._over)
         server = grpc.server(
             futures.ThreadPoolExecutor(_AT_ONCE),
             options=[("grpc.so_reuseport", 0)],
@@ -128,6 +130,8 @@ class Emulator:
         self._held.callback(self._tokens.shutdown)
         self._server.start()
         self._held.callback(lambda: self._server.stop(0).wait())
+        # First of all: requests that wait keep gRPC's threads, for which Python waits when it ends.
+        self._held.callback(self._over.set)
 
     def stop(self) -> None:
         """Take no more requests, end the jobs' containers, and forget the account."""
@@ -156,16 +160,18 @@ _Method = Callable[[Any, grpc.ServicerContext, Faults], bytes]
 class _Door:
     """What each request passes: the faults that are ordered, and whether it comes from the emulator's account."""
 
-    def __init__(self, account: identity.Account, order: Order) -> None:
+    def __init__(self, account: identity.Account, order: Order, over: threading.Event) -> None:
         self._account = account
         self._order = order
+        self._over = over
 
     def leads_to(self, method: _Method, kind: type[Any], permission: str) -> grpc.RpcMethodHandler:
         """A method for grpc's server, for requests of that kind; it returns bytes."""
 
         def answer(request: Any, context: grpc.ServicerContext) -> bytes:
             faults = self._order.now()
-            time.sleep(faults.latency)
+            if self._over.wait(faults.latency):
+                _refuse(context, grpc.StatusCode.UNAVAILABLE, "The emulator has ended.")
             authorization = str(dict(context.invocation_metadata()).get("authorization", ""))
             if faults.expired or not self._account.knows(authorization):
                 message = "Request had invalid authentication credentials. Expected OAuth 2 access token."
@@ -219,12 +225,21 @@ class _Logs:
 class _Service:
     """The methods of JobService that are there; others are UNIMPLEMENTED by themselves."""
 
-    def __init__(self, ledger: Ledger, runner: Runner, order: Order, project: identity.Project, region: str) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        runner: Runner,
+        order: Order,
+        project: identity.Project,
+        region: str,
+        over: threading.Event,
+    ) -> None:
         self._ledger = ledger
         self._runner = runner
         self._order = order
         self._project = project
         self._region = region
+        self._over = over
 
     def handler(self, door: _Door) -> grpc.GenericRpcHandler:
         """The service for grpc's server; answers are serialized by whoever makes them, under the ledger's lock."""
@@ -258,15 +273,19 @@ class _Service:
             self._runner.submit(entry)
             return self._ledger.answer(entry)
         if faults.lost_late:
-            threading.Timer(faults.lost_late, self._carry_out, (parent, job)).start()
+            threading.Thread(target=self._carry_out_late, args=(parent, job, faults.lost_late), daemon=True).start()
         else:
             self._carry_out(parent, job)
-        while faults.lost_as == "deadline" and context.is_active():
-            time.sleep(0.02)
+        while faults.lost_as == "deadline" and context.is_active() and not self._over.wait(0.02):
+            pass
         _refuse(context, grpc.StatusCode.UNAVAILABLE, "Socket closed")
 
     def _carry_out(self, parent: str, job: CustomJob) -> None:
         self._runner.submit(self._ledger.add(parent, job))
+
+    def _carry_out_late(self, parent: str, job: CustomJob, seconds: float) -> None:
+        if not self._over.wait(seconds):
+            self._carry_out(parent, job)
 
     def _get(self, request: types.GetCustomJobRequest, context: grpc.ServicerContext, _: Faults) -> bytes:
         entry = self._found(request.name, "get", context)
@@ -274,6 +293,8 @@ class _Service:
 
     def _list(self, request: types.ListCustomJobsRequest, context: grpc.ServicerContext, faults: Faults) -> bytes:
         parent = self._own(request.parent, "list", context)
+        if faults.lists_denied:
+            _deny(context, _permission("list"))
         mask = field_mask_pb2.FieldMask(paths=types.ListCustomJobsRequest.pb(request).read_mask.paths)
         for path in mask.paths:
             if not field_mask_pb2.FieldMask(paths=[path]).IsValidForDescriptor(CustomJob.pb(CustomJob()).DESCRIPTOR):

@@ -168,17 +168,22 @@ class History:
         out: str = "",
         started: float,
         named: str = "",
+        late: bool = False,
     ) -> Attempt | None:
         """Take a queued job: it is running from now on, and its new attempt, which is returned, is on record.
 
         The attempt's number is one more than the last one's; its handle is as `named` by its target, or else
         `history.handle(key, number)`; `log` tells the path of its log from that number. `out` is the job's folder of
         results ("": as it was), `started` in seconds since 1970. None when the job is not queued (any more): somebody
-        else took or stopped it.
+        else took or stopped it. One that was stopped before it was known to run is taken too where it is `late`, once:
+        not where an attempt has that name already.
         """
         with self._writing():
-            query = jobs_table.select(_j.job_key).where(_j.id == job, _j.status == "queued")
+            before = ["queued", "stopped"] if late else ["queued"]
+            query = jobs_table.select(_j.job_key).where(_j.id == job, _j.status.in_(before))
             if not (found := self._locked(query)):
+                return None
+            if late and attempts.select().where(_a.job == job, _a.handle == named).exists(self._database):
                 return None
             last = attempts.select(fn.MAX(_a.number)).where(_a.job == job).tuples().execute(self._database)
             number = (next(iter(last))[0] or 0) + 1

@@ -19,13 +19,15 @@ from typing import Any, TypeVar
 
 from attrs import field, frozen
 
-from ocicaliban import gcp, pace, proc, vertex
-from ocicaliban.errors import OcicalibanError, UsageError, nearest
+from ocicaliban import beside, gcp, pace, proc, vertex
+from ocicaliban.errors import OcicalibanError, UsageError, first_line, nearest
 from ocicaliban.vertex import Seen
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
 _MASK = "name,labels,state,error,createTime,startTime,endTime"
 _CHECK_PATIENCE = 5.0  # seconds in which a service that is away for a moment may come back, before anything is done
+_CHECK_LIMIT = 10.0  # seconds for the answer to it
+_CANCEL_PATIENCE = 30.0
 _ASK_EVERY = 2.0  # seconds between two questions whether the jobs are still wanted
 
 
@@ -46,20 +48,14 @@ def preload() -> None:
     """Begin to import the library in the background, while something else goes on; a second call does nothing."""
     global _loading
     if _loading is None:
-        _loading = futures.Future()
-        threading.Thread(target=_load, args=(_loading,), daemon=True).start()
+        _loading = beside.beside(_load)
 
 
-def _load(future: futures.Future[_Library]) -> None:
+def _load() -> _Library:
     gcp.quieten()
-    try:
-        service, job = _parts("services.job_service", "types.custom_job")
-        faults = importlib.import_module("google.api_core.exceptions")
-        loaded = _Library(JobServiceClient=service.JobServiceClient, CustomJob=job.CustomJob, faults=faults)
-    except ImportError as exc:
-        future.set_exception(exc)
-    else:
-        future.set_result(loaded)
+    service, job = _parts("services.job_service", "types.custom_job")
+    faults = importlib.import_module("google.api_core.exceptions")
+    return _Library(JobServiceClient=service.JobServiceClient, CustomJob=job.CustomJob, faults=faults)
 
 
 _PACKAGE = "google.cloud.aiplatform_v1"
@@ -93,11 +89,16 @@ def _parts(*names: str) -> tuple[ModuleType, ...]:
 def _library() -> _Library:
     preload()
     assert _loading is not None
-    try:
+    fault = _loading.exception()
+    if fault is None:
         return _loading.result()
-    except ImportError as exc:
+    words = "Vertex AI's client library cannot be imported"
+    if isinstance(fault, ImportError):
         hint = "pip install 'ocicaliban[vertex]' (300 MB); the emulator needs it as well"
-        raise OcicalibanError(f"Vertex AI's client library cannot be imported: {exc}", hint) from exc
+        raise OcicalibanError(f"{words}: {fault}", hint) from fault
+    # Versions that do not go together: protobuf and gRPC raise whatever comes first.
+    hint = "pip install --upgrade 'ocicaliban[vertex]'"
+    raise OcicalibanError(f"{words}: {type(fault).__name__}: {first_line(fault)}", hint) from fault
 
 
 T = TypeVar("T")
@@ -181,7 +182,8 @@ class Service:
         if body is not None:
             self.message(body)
         request = {"parent": self.parent, "page_size": 1}
-        ask = functools.partial(self.client.list_custom_jobs, request=request, timeout=self.timeout)
+        limit = min(self.timeout, _CHECK_LIMIT)
+        ask = functools.partial(self.client.list_custom_jobs, request=request, timeout=limit)
         self._asked(lambda: next(iter(ask()), None), _CHECK_PATIENCE)
 
     def message(self, body: Mapping[str, object]) -> Any:
@@ -217,8 +219,9 @@ class Service:
         after all; the caller's thread asks it now and then. What is accepted at the same time is told within one
         context of `together`.
 
-        Raises OcicalibanError when the service refuses a job for good, in its own words and with a remedy, or gives no
-        answer for ten minutes; no more jobs are sent then, and those that were accepted have been told. The same for
+        Raises Refused when the service refuses a job for good, in its own words and with a remedy, and it is known of
+        every job whether it is there; OcicalibanError where that is not known of some, or when the service gives no
+        answer for ten minutes. No more jobs are sent then, and those that were accepted have been told. The same for
         whatever `accepted` raises, and a Ctrl-C.
         """
         if settle:
@@ -269,20 +272,22 @@ class Service:
     def cancel(self, names: Sequence[str]) -> dict[str, str]:
         """Ask the service to end these jobs, by resource name; what it says against it, by name.
 
-        One that has ended already is no fault.
+        One that has ended already is no fault. What can pass is asked again for a while: to cancel twice is as good as
+        once.
         """
 
         def one(name: str) -> str:
+            ask = functools.partial(self.client.cancel_custom_job, name=name, timeout=self.timeout)
             try:
-                self.client.cancel_custom_job(name=name, timeout=self.timeout)
-            except self.library.faults.GoogleAPICallError as exc:
-                if self.code(exc) == "NOT_FOUND":
+                self._asked(ask, _CANCEL_PATIENCE)
+            except OcicalibanError as fault:
+                said = fault.__cause__
+                if self.code(said) == "NOT_FOUND":
                     return vertex.UNKNOWN
-                return "" if self.code(exc) == "FAILED_PRECONDITION" else self.words(exc)
+                return "" if self.code(said) == "FAILED_PRECONDITION" else self.words(said)
             return ""
 
-        with futures.ThreadPoolExecutor(16) as pool:
-            return {name: fault for name, fault in zip(names, pool.map(one, names), strict=True) if fault}
+        return {name: fault for name, fault in beside.each(one, names, at_once=16) if fault}
 
     # --- its words ---
 
@@ -344,6 +349,8 @@ class _Submitting:
         self._answered = time.monotonic()
         self._stopping = False
         self._refusal: Any = None
+        self._broken: Exception | None = None
+        self._open = 0  # jobs of which nobody knows whether they are there
         self._told_slow = False
         self._withdrawn: Collection[str] = ()
         # A job's name, and None from each thread that ends.
@@ -396,9 +403,16 @@ class _Submitting:
                 else:
                     untold.append(item)
             tell()
+        if self._broken is not None:
+            fault, hint = self._broken, "what was sent is found again; --debug shows where it comes from"
+            raise OcicalibanError(f"unexpected: {type(fault).__name__}: {first_line(fault)}", hint) from fault
         if self._refusal is not None:
             before = f" a job, after {told} of {self._total} were accepted" if told else " the job"
-            raise self._service.error(self._refusal, before) from self._refusal
+            error = self._service.error(self._refusal, before)
+            if self._open:
+                open_ = f"of {self._open} nobody knows whether they are there" if self._open > 1 else "it may be there"
+                error = OcicalibanError(f"{error.message}; {open_}", error.hint)
+            raise error from self._refusal
 
     def _work(self) -> None:
         try:
@@ -409,6 +423,10 @@ class _Submitting:
                     request, message = self._left.popleft()
                 if name := self._sent(request, message):
                     self._done.put((request, name))
+        except Exception as fault:  # noqa: BLE001 it is raised by `run`: what else would be lost is this job
+            with self._lock:
+                self._broken = self._broken or fault
+                self._stop()
         finally:
             self._done.put(None)
 
@@ -420,10 +438,12 @@ class _Submitting:
                     parent=self._service.parent, custom_job=message, timeout=self._service.timeout
                 )
             except self._service.library.faults.GoogleAPICallError as exc:
-                if not self._goes_on(exc, at):
-                    return ""
-                if self._service.verdict(exc) == "unclear" and (name := self._looked_up(request)):
+                unclear = self._service.verdict(exc) == "unclear"
+                goes_on = self._goes_on(exc, at)
+                if unclear and (name := self._looked_up(request)):
                     return name
+                if not goes_on:
+                    return ""
             else:
                 with self._lock:
                     self._answered = time.monotonic()
@@ -472,17 +492,26 @@ class _Submitting:
     def _looked_up(self, request: Request) -> str:
         """The resource name of a job that may have been made though its answer was lost; empty when it was not.
 
-        It is looked up even when the submission ends meanwhile: what the service has shall be recorded.
+        It is looked up even when the submission ends meanwhile: what the service has shall be recorded. Only a look
+        that was answered counts. Where none is for as long as a submission waits, or none will be, or when the
+        submission ends, the job counts as `_open`, and the submission ends with it.
         """
-        looks = 0
-        while (pause := pace.next_look(looks)) is not None:
+        looks, pause, until = 0, pace.next_look(0), time.monotonic() + pace.PATIENCE
+        while pause is not None:
             time.sleep(pause)
             try:
                 seen = self._service.look_for(request.key)
-            except OcicalibanError:
-                continue  # it had a minute of patience of its own; whether to go on, the next create tells
-            finally:
-                looks += 1
+            except OcicalibanError as fault:  # it had a minute of patience of its own
+                if isinstance(fault, Refused) or self._stopping or time.monotonic() > until:
+                    with self._lock:
+                        self._open += 1
+                        self._refusal = self._refusal or fault.__cause__
+                        self._stop()
+                    return ""
+                pause = pace.LOOK_AFTER[-1]
+                continue
             if name := next((each.name for each in seen if each.attempt == request.attempt), ""):
                 return name
+            looks += 1
+            pause = pace.next_look(looks)
         return ""

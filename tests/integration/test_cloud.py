@@ -417,6 +417,98 @@ def test_what_is_stopped_while_another_process_submits_is_not_sent(world: World,
     assert len(asked(by)) == 5 and [job["status"] for job in world.jobs()] == ["stopped"] * 30
 
 
+def _under_way(
+    world: World, by: Emulator, image: str, count: int, monkeypatch: pytest.MonkeyPatch
+) -> subprocess.Popen[str]:
+    """A submission of so many jobs, of which the creates are with the service, which waits out its latency."""
+    requests: list[Faults] = []
+    now = by.order.now
+    monkeypatch.setattr(by.order, "now", lambda: (requests.append(now()), now())[1])
+    sweep = world.sweep({"n": list(range(count))})
+    child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
+    until(lambda: len(requests) == 2 + count, child)  # two lists before: the check, and what is there
+    return child
+
+
+def _states(by: Emulator) -> collections.Counter[str]:
+    return collections.Counter(each.state.name.removeprefix("JOB_STATE_") for each in asked(by))
+
+
+def test_what_was_stopped_on_its_way_is_ended_and_can_be_submitted_again(
+    world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = emulator(Faults(latency=1.5))
+    child = _under_way(world, by, image, 8, monkeypatch)
+    world.ok("stop", "--group", "calm-otter")
+    child.communicate(timeout=60)
+    assert child.returncode == 0 and _states(by) == {"CANCELLED": 8}
+    by.order.set(Faults())
+    world.ok("resubmit", "--group", "calm-otter")
+    assert _states(by) == {"CANCELLED": 8, "QUEUED": 8} and world.recorded() == {"running": 8}
+    assert {each.labels[vertex.ATTEMPT_LABEL] for each in asked(by)} == {"1", "2"}
+    assert all(len(job["attempts"]) == 2 for job in world.jobs())
+
+
+def test_what_was_stopped_on_its_way_is_ended_though_who_submits_it_is_killed(
+    world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = emulator(Faults(latency=1.5))
+    child = _under_way(world, by, image, 8, monkeypatch)
+    stopping = world.begun("stop", "--group", "calm-otter")
+    until(lambda: world.recorded()["stopped"] == 8, child)
+    killed(child)
+    stopping.communicate(timeout=60)
+    assert stopping.returncode == 0 and _states(by)["CANCELLED"] == len(asked(by))
+    assert [job["status"] for job in world.jobs()] == ["stopped"] * 8
+
+
+def test_what_was_stopped_on_its_way_is_ended_by_the_next_stop_where_all_were_killed(
+    world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = emulator(Faults(latency=1.5))
+    child = _under_way(world, by, image, 8, monkeypatch)
+    stopping = world.begun("stop", "--group", "calm-otter")
+    until(lambda: world.recorded()["stopped"] == 8, child)
+    killed(child)
+    killed(stopping)
+    until(lambda: len(asked(by)) == 8)
+    assert _states(by) == {"QUEUED": 8}
+    by.order.set(Faults())
+    done = world.ok("stop", "--group", "calm-otter")
+    assert len(done.stdout.splitlines()) == 8 and _states(by) == {"CANCELLED": 8}
+    assert "none of them runs" in world.call("stop", "--group", "calm-otter").stderr
+
+
+def test_nothing_is_submitted_again_while_its_submission_is_under_way(world: World, emulator: Make, image: str) -> None:
+    by = emulator(Faults(per_minute=5))
+    sweep = world.sweep({"n": list(range(20))})
+    child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
+    until(lambda: world.recorded()["running"] == 5, child)
+    child.send_signal(signal.SIGSTOP)
+    world.ok("stop", "--group", "calm-otter")
+    again = world.call("resubmit", "--group", "calm-otter")
+    assert again.returncode == 2 and "another ocicaliban" in again.stderr and not again.stdout
+    child.send_signal(signal.SIGCONT)
+    child.communicate(timeout=60)
+    by.order.set(Faults())
+    world.ok("resubmit", "--group", "calm-otter")
+    assert _states(by) == {"CANCELLED": 5, "QUEUED": 20} and len(made(by)) == 20
+
+
+def test_a_job_of_which_nobody_can_tell_whether_it_is_there_waits_until_it_is_known(
+    world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = emulator(Faults(lost_every=1, latency=0.5))
+    child = _under_way(world, by, image, 1, monkeypatch)
+    by.order.set(Faults(lists_denied=True))
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 1 and "it may be there" in said and "PERMISSION_DENIED" in said
+    assert "nothing of calm-otter" not in said and world.recorded() == {"queued": 1}
+    by.order.set(Faults())
+    world.ok("resume", "calm-otter")
+    assert made(by).total() == 1 and world.recorded() == {"running": 1}
+
+
 # --- what became of them ---
 
 

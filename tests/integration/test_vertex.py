@@ -234,6 +234,15 @@ def test_what_waits_is_cancelled_at_once_and_what_ended_is_no_fault(emulator: Ma
     assert service().cancel([*names.values(), gone]) == {gone: "Vertex AI does not know it"}
 
 
+def test_what_can_pass_keeps_no_job_from_being_cancelled(emulator: Make) -> None:
+    by = emulator()
+    to = service()
+    names = submit(to, *requests(20))
+    by.order.set(Faults(unavailable_every=3))
+    assert not to.cancel((*names.values(),))
+    assert {entry.job.state.name for entry in by.ledger._entries.values()} == {"JOB_STATE_CANCELLED"}
+
+
 def test_replicas_find_each_other(emulator: Make, image: str, tmp_path: Path) -> None:
     emulator(parallel=1)
     script = 'printf %s "$TF_CONFIG" > "$OCICALIBAN_OUT/$(printf %s "$CLUSTER_SPEC" | md5sum | cut -c1-8)"'
@@ -329,6 +338,14 @@ def test_a_job_that_is_made_after_its_answer_was_lost_is_there_once(emulator: Ma
     by = emulator(Faults(lost_every=4, lost_late=1.5))
     told = submit(service(), *requests(20))
     assert len(told) == 20 and set(made(by).values()) == {1}
+
+
+def test_nothing_is_sent_again_before_a_look_was_answered(emulator: Make) -> None:
+    by = emulator(Faults(lost_every=1, latency=0.5))
+    threading.Timer(0.7, by.order.set, (Faults(lists_denied=True),)).start()  # after the first look, before the second
+    with pytest.raises(OcicalibanError, match="it may be there") as fault:
+        submit(service(), request("k1"))
+    assert not isinstance(fault.value, target.Refused) and made(by).total() == 1
 
 
 def test_a_service_that_is_away_for_a_moment_is_checked_again(emulator: Make) -> None:
@@ -454,6 +471,27 @@ def test_a_fault_of_the_caller_ends_it_with_all_that_was_accepted_told(emulator:
     assert collections.Counter(told) == made(by) and len(told) < 200
 
 
+def test_what_nobody_expects_in_a_thread_ends_it_with_all_that_was_accepted_told(emulator: Make) -> None:
+    by = emulator(Faults(latency=0.05))
+    to = service()
+
+    class Broken:
+        def __getattr__(self, name: str) -> object:
+            return getattr(to.client, name)
+
+        def create_custom_job(self, **asked: object) -> object:
+            if len(made(by)) >= 3:
+                raise ValueError("Cannot invoke RPC on closed channel!")
+            return to.client.create_custom_job(**asked)
+
+    told: list[str] = []
+    with pytest.raises(OcicalibanError, match="ValueError: Cannot invoke RPC"):
+        attrs.evolve(to, client=Broken()).submit(
+            requests(50), SUBMISSION.group, lambda one, name: told.append(one.key), at_once=2
+        )
+    assert sorted(told) == sorted(made(by))
+
+
 def test_a_thousand_states_come_in_a_few_lists(emulator: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     by = emulator()
     submit(service(), *requests(1000))
@@ -562,6 +600,28 @@ def test_a_missing_library_is_told_with_its_extra() -> None:
     assert done.stdout.startswith("OcicalibanError pip install 'ocicaliban[vertex]'"), done.stderr
 
 
+def test_a_library_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    broken = tmp_path / "google/cloud/aiplatform_v1"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise TypeError('Descriptors cannot be created directly.\\nMore')\n")
+    code = (
+        "import google.cloud; google.cloud.__path__ = [sys.argv[1] + '/google/cloud']\n"
+        "from ocicaliban.targets import vertex\n"
+        "vertex.preload()\n"
+        "try: vertex.connect('p', 'us-central1')\n"
+        "except Exception as exc: print(exc.message, exc.hint)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{code}", str(tmp_path)],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    words = "Vertex AI's client library cannot be imported: TypeError: Descriptors cannot be created directly."
+    assert (done.stdout, done.stderr) == (f"{words} pip install --upgrade 'ocicaliban[vertex]'\n", "")
+
+
 def test_tools_run_while_the_library_is_imported() -> None:
     code = (
         "from ocicaliban import proc\nfrom ocicaliban.targets import vertex\nimport sys\n"
@@ -589,6 +649,37 @@ def test_of_the_library_no_more_is_imported_than_is_used_and_all_of_it_can_be_af
 
 
 # --- the command ---
+
+
+@pytest.mark.parametrize("faults", ['latency = 600', 'lost_every = 1\nlost_as = "deadline"\nlost_late = 600'])
+def test_the_command_ends_by_ctrl_c_though_requests_wait(tmp_path: Path, faults: str) -> None:
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
+    (tmp_path / "faults.toml").write_text(faults)
+    argv = [sys.executable, "-m", "ocicaliban", "dev", "vertex-emulator", "--folder", str(tmp_path / "emulator")]
+    argv += ["--jobs", "0", "--faults", str(tmp_path / "faults.toml")]
+    child = subprocess.Popen(argv, env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert child.stdout is not None
+    lines = [child.stdout.readline().removeprefix("export ").rstrip("\n") for _ in range(6)]
+    code = (
+        "import threading, time\nfrom ocicaliban.targets import vertex\ns = vertex.connect('', 'us-central1')\n"
+        "job = s.message({'display_name': 'x', 'job_spec': {'worker_pool_specs': [{'replica_count': 1, 'machine_spec':"
+        " {'machine_type': 'n1-standard-4'}, 'container_spec': {'image_uri': '127.0.0.1:9/x'}}]}})\n"
+        "ask = lambda: s.client.create_custom_job(parent=s.parent, custom_job=job, timeout=500)\n"
+        "threading.Thread(target=ask, daemon=True).start()\ntime.sleep(2)\nprint('asked', flush=True)\ntime.sleep(60)"
+    )
+    asking = subprocess.Popen(
+        [sys.executable, "-c", code],
+        env={**env, **dict(line.split("=", 1) for line in lines)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert asking.stdout is not None and asking.stdout.readline() == "asked\n"
+    child.send_signal(signal.SIGINT)
+    _, stderr = child.communicate(timeout=20)
+    asking.kill()
+    asking.communicate()
+    assert child.returncode == 0 and "Traceback" not in stderr, stderr
 
 
 def test_the_command_prints_the_variables_and_ends_by_ctrl_c(tmp_path: Path) -> None:

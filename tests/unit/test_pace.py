@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from ocicaliban import pace
 from ocicaliban.pace import Pace
 
+_PLUGIN = "Getting metadata from plugin failed with error: "
+
 
 @pytest.mark.parametrize(
     ("code", "message", "verdict"),
@@ -26,6 +28,12 @@ from ocicaliban.pace import Pace
         ("PERMISSION_DENIED", "Permission 'aiplatform.customJobs.create' denied", "refused"),
         ("INVALID_ARGUMENT", 'Machine type "x" is not supported.', "refused"),
         ("UNAVAILABLE", "Getting metadata from plugin failed with error: invalid_grant", "refused"),
+        (
+            "UNAVAILABLE",
+            f"{_PLUGIN}HTTPSConnectionPool(host='oauth2'): Max retries exceeded with url: /token",
+            "unclear",
+        ),
+        ("UNAVAILABLE", f"{_PLUGIN}('Connection aborted.', ConnectionResetError(104))", "unclear"),
     ],
 )
 def test_what_a_failed_create_means(code: str, message: str, verdict: str) -> None:
