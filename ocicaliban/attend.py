@@ -132,6 +132,23 @@ def structured(raw: object, cls: type[T]) -> T:
         raise ValueError(str(exc)) from exc
 
 
+def told(made: Submission, cls: type[T], part: str = "") -> T:
+    """What a submission was told, from its options or a `part` of them, as an attrs class; others' fields are left out.
+
+    Raises UsageError where that is none any more: another version has written it.
+    """
+    held = made.options.get(part) if part else made.options
+    try:
+        if not isinstance(held, Mapping):
+            raise ValueError(f"there is no {part}")
+        return structured({name: value for name, value in held.items() if name in cls.__annotations__}, cls)
+    except ValueError as exc:
+        raise UsageError(
+            f"{made.group} was begun by another version of ocicaliban, which wrote down other options",
+            "go on with that version, or begin it anew",
+        ) from exc
+
+
 def unattended(jobs: Iterable[Job]) -> frozenset[int]:
     """The submissions of which jobs are queued here, and nobody is there to start them."""
     waiting = {job.submission.id: job.submission for job in jobs if job.status == "queued"}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import frozen
 
 from ocicaliban import gcp, metrics, pace, paths
-from ocicaliban.errors import OcicalibanError, first_line
+from ocicaliban.errors import OcicalibanError
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -68,7 +68,7 @@ def bring(jobs: Iterable[Job], say: Callable[[str], None]) -> Mapping[int, Path]
             continue
         folders[job.id] = copy_of(job.out)
         options = job.submission.options
-        account = str(options.get("project_id") or ""), str(options.get("cloud_key") or "")
+        account = str(options.get("project_id") or ""), gcp.recorded(options.get("cloud_key"))
         wanted = shelves.setdefault((*account, place.bucket, place.above), {})
         wanted |= {f"{place.folder}/{name}": folders[job.id] / name for name in _FILES}
     clients: dict[tuple[str, str], Client] = {}
@@ -96,13 +96,12 @@ def _connected(project: str, key_file: str) -> Client:
         hint = "pip install 'ocicaliban[vertex]' brings it"
         raise OcicalibanError(f"Cloud Storage's client library cannot be imported: {exc}", hint) from exc
     try:
-        if given := key_file or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS", ""):
-            gcp.check_file(given)
+        gcp.check_form(key_file)
         # By default the library's own: credentials of the user, or an emulator's that it is pointed to.
         credentials = service_account.Credentials.from_service_account_file(key_file) if key_file else None
         return storage.Client(project=project or None, credentials=credentials)
     except (GoogleAuthError, ValueError, OSError) as exc:
-        raise OcicalibanError(f"there are no Google credentials: {first_line(exc)}", pace.LOG_IN) from exc
+        raise gcp.unusable(exc, key_file) from exc
 
 
 def _brought(client: Client, bucket: str, above: str, wanted: Mapping[str, Path]) -> None:

@@ -99,7 +99,7 @@ def _connected(job: Job, attempt: Attempt, say: Callable[[str], None]) -> _Log:
         raise UsageError(f"the log of job {job.id} is in the cloud", hint) from exc
     options = job.submission.options
     host = gcp.endpoint("logging", "logging.googleapis.com")
-    credentials, _ = gcp.credentials(str(options.get("cloud_key") or ""))
+    credentials, _ = gcp.credentials(gcp.recorded(options.get("cloud_key")))
     _, project, _, _, _, number = attempt.handle.split("/")
     return _Log(
         client=LoggingServiceV2Client(credentials=credentials, client_options={"api_endpoint": host}),

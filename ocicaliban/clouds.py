@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import pace, sweep, vertex
+from ocicaliban import gcp, pace, sweep, vertex
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import ENDED, Job, Submission
 from ocicaliban.vertex import Seen
@@ -137,7 +137,11 @@ def catch_up(known: History, jobs: Iterable[Job], say: Callable[[str], None]) ->
 
 def _place(submission: Submission) -> tuple[str, str, str]:
     options = submission.options
-    return str(options["project_id"]), str(options["region"]), str(options.get("cloud_key") or "")
+    return (
+        str(options.get("project_id") or ""),
+        str(options.get("region") or REGION),
+        gcp.recorded(options.get("cloud_key")),
+    )
 
 
 def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> None:

@@ -8,20 +8,19 @@ from __future__ import annotations
 import base64
 import binascii
 import contextlib
-import importlib
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import proc
+from ocicaliban import gcp, proc, trust
 from ocicaliban.errors import OcicalibanError, ToolError, first_line
 from ocicaliban.repository import Repository
 
-_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 _HELPER_PATIENCE = 30.0  # seconds; some ask a service
 
 
@@ -48,10 +47,15 @@ def find(repository: Repository, *, key_file: str = "", environ: Mapping[str, st
     """
     if repository.google and key_file:
         return _google(key_file)
-    for path in auth_files(environ):
-        if found := _in_file(path, repository):
-            return found
-    return _google(environ.get("GOOGLE_APPLICATION_CREDENTIALS", "")) if repository.google else None
+    for helper in trust.credential_helpers(environ):
+        if helper.file is not None:
+            if found := _ask_helper(helper.name, repository.host, helper.file, ours=False):
+                return found
+            continue
+        for path in auth_files(environ):
+            if found := _in_file(path, repository):
+                return found
+    return _google("") if repository.google else None
 
 
 def auth_files(environ: Mapping[str, str]) -> Iterator[Path]:
@@ -74,10 +78,10 @@ def _in_file(path: Path, repository: Repository) -> Login | None:
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else "it is not JSON"
         raise OcicalibanError(f"the auth file {path} cannot be read: {why}", "mend it, or log in anew") from exc
-    if not isinstance(held, dict):
-        return None
+    if not isinstance(held, dict) or not isinstance(held.get("auths", {}), dict):
+        raise OcicalibanError(f"{path} is JSON, but no auth file", "mend it, or log in anew")
     if helper := _table(held, "credHelpers").get(repository.host):
-        return _ask_helper(str(helper), repository.host, ours=False)
+        return _ask_helper(helper, repository.host, path, ours=False)
     auths = _table(held, "auths")
     for key in namespaces(repository):
         if found := _decoded(auths.get(key), path):
@@ -87,7 +91,7 @@ def _in_file(path: Path, repository: Repository) -> Login | None:
         if _host(key) == _host(repository.host) and (found := _decoded(entry, path)):
             return found
     if helper := held.get("credsStore"):
-        return _ask_helper(str(helper), repository.host, ours=True)
+        return _ask_helper(helper, repository.host, path, ours=True)
     return None
 
 
@@ -121,13 +125,24 @@ def _decoded(entry: object, path: Path) -> Login | None:
         ) from exc
     if token:
         return Login(user=user, secret=str(token), source=str(path), identity=True)
+    if user and not colon:
+        raise OcicalibanError(f"the auth file {path} has a login without a password", "log in anew: podman login")
     # Docker ends a password with zeros at times, as podman knows.
     return Login(user=user, secret=secret.strip("\0"), source=str(path)) if colon else None
 
 
-def _ask_helper(helper: str, host: str, *, ours: bool) -> Login | None:
-    """What docker-credential-HELPER has for a registry; the protocol is that of docker-credential-helpers."""
+def _ask_helper(helper: object, host: str, file: Path | None, *, ours: bool) -> Login | None:
+    """What docker-credential-HELPER, which a `file` names, has for a registry.
+
+    The protocol is that of docker-credential-helpers.
+    """
     name = f"docker-credential-{helper}"
+    if not isinstance(helper, str) or shutil.which(name) is None:
+        hint = "gcloud brings it: install Google Cloud's SDK" if helper == "gcloud" else "install it"
+        raise OcicalibanError(
+            f"{file} names the credential helper {helper!r}, and there is no {name}",
+            f"{hint}, or take it out of the file",
+        )
     address = "https://index.docker.io/v1/" if host == "docker.io" else host
     try:
         held = json.loads(proc.answer((name, "get"), address, limit=_HELPER_PATIENCE))
@@ -144,10 +159,9 @@ def _ask_helper(helper: str, host: str, *, ours: bool) -> Login | None:
 def _google(key_file: str) -> Login:
     """A login with an access token, which lives for an hour."""
     try:
-        auth, faults, transport = (
-            importlib.import_module(name)
-            for name in ("google.auth", "google.auth.exceptions", "google.auth.transport.requests")
-        )
+        held, _ = gcp.credentials(key_file)
+        from google.auth import exceptions
+        from google.auth.transport.requests import Request
     except ImportError as exc:
         hint = "pip install 'ocicaliban[vertex]', or log in: gcloud auth configure-docker REGION-docker.pkg.dev"
         raise OcicalibanError(
@@ -155,21 +169,15 @@ def _google(key_file: str) -> Login:
         ) from exc
     source = f"the key file {key_file}" if key_file else "the application-default credentials"
     try:
-        if key_file:
-            held, _ = auth.load_credentials_from_file(key_file, scopes=[_SCOPE])
-        else:
-            held, _ = auth.default(scopes=[_SCOPE])
-    except faults.GoogleAuthError as exc:
-        hint = "gcloud auth application-default login, or --cloud-key FILE with a service account's key"
-        raise OcicalibanError(f"no Google credentials: {first_line(exc)}", hint) from exc
-    except (ValueError, OSError) as exc:  # a private key that is none, a file that cannot be read
-        raise OcicalibanError(f"{source} cannot be used: {first_line(exc)}", "download the key anew") from exc
-    try:
-        held.refresh(transport.Request())
-    except faults.TransportError as exc:
+        held.refresh(Request())
+    except exceptions.TransportError as exc:
         raise OcicalibanError("Google's token service cannot be reached", "is there a way to the internet?") from exc
-    except faults.GoogleAuthError as exc:
+    except exceptions.GoogleAuthError as exc:
         hint = "log in anew: gcloud auth application-default login; or has the key been deleted?"
+        if key_file:
+            hint = "has the key been deleted? download a new one"
+        if getattr(exc, "retryable", False):
+            hint = "it may pass: try again in a moment"
         raise OcicalibanError(f"Google gives no token for {source}: {first_line(exc)}", hint) from exc
     return Login(user="oauth2accesstoken", secret=str(held.token), source=source, ours=True)
 

@@ -11,9 +11,13 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from attrs import frozen
+
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.load import read_toml
 from ocicaliban.repository import Repository
+
+_FILES = "containers-auth.json"
 
 
 def insecure(repository: Repository, environ: Mapping[str, str] = os.environ) -> bool:
@@ -34,6 +38,26 @@ def insecure(repository: Repository, environ: Mapping[str, str] = os.environ) ->
                 raise OcicalibanError(f"registries.conf blocks {place}", "choose another repository: --to")
             return tables[place].get("insecure") is True
     return False
+
+
+@frozen(kw_only=True)
+class CredentialHelper:
+    """Who is asked for logins: the program docker-credential-NAME that a `file` names, without one the auth files."""
+
+    name: str
+    file: Path | None = None
+
+
+def credential_helpers(environ: Mapping[str, str] = os.environ) -> tuple[CredentialHelper, ...]:
+    """Who is asked for logins, in this order, as registries.conf says, and the auth files alone where it says nothing.
+
+    Raises UsageError for a file that is not TOML.
+    """
+    found: tuple[CredentialHelper, ...] = ()
+    for path in _registries_files(environ):
+        if isinstance(names := read_toml(path)[1].get("credential-helpers"), list):
+            found = tuple(CredentialHelper(name=str(name), file=None if name == _FILES else path) for name in names)
+    return found or (CredentialHelper(name=_FILES),)
 
 
 def _within(name: str, place: str) -> bool:

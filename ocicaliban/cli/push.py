@@ -57,6 +57,11 @@ def push(
     )
     if image_id:
         image = start.image_called(image_id)
+    if cloud_key and not target.repository.google:
+        raise UsageError(
+            f"--cloud-key is for Google's registries, and {target.repository.host} is none",
+            f"podman login {target.repository.host}",
+        )
     registry = pushing.connect(target, start.say)
     if not image_id:
         planned = session.read(

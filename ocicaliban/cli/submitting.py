@@ -30,14 +30,14 @@ class Submitting:
     project_id: str
     region: str
     repository: str
-    image_tag: str
-    group: str
-    extras: tuple[str, ...]
-    dirs: tuple[str, ...]
-    no_cache: bool
-    cloud_key: str
-    tls_verify: bool
-    gpu: bool
+    image_tag: str = ""
+    group: str = ""
+    extras: tuple[str, ...] = ()
+    dirs: tuple[str, ...] = ()
+    no_cache: bool = False
+    cloud_key: str = ""
+    tls_verify: bool = True
+    gpu: bool = True
 
 
 def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
@@ -320,8 +320,8 @@ def _say_left(made: Submission, taken: int, count: int) -> None:
 
 
 def again(made: Submission) -> tuple[Submitting, Options]:
-    """What `cloud` was told, from the history."""
-    from ocicaliban import attend, vertex
+    """What `cloud` was told, from the history. Raises UsageError where another version wrote that otherwise."""
+    from ocicaliban import attend, gcp, vertex
 
-    own = {name: value for name, value in made.options.items() if name in Submitting.__annotations__}
-    return attend.structured(own, Submitting), attend.structured(made.options["vertex"], vertex.Options)
+    asked = attend.told(made, Submitting)
+    return evolve(asked, cloud_key=gcp.recorded(asked.cloud_key)), attend.told(made, vertex.Options, "vertex")

@@ -6,9 +6,9 @@ import functools
 import os
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
@@ -200,13 +200,9 @@ def _of_group(known: History, group: str) -> tuple[Submission, ...]:
     return found
 
 
-def _again(options: Mapping[str, object]) -> tuple[Asked, Recorded]:
+def _again(made: Submission) -> tuple[Asked, Recorded]:
     """What `run` was told, from the history."""
-
-    def only(cls: Any) -> dict[str, object]:
-        return {name: value for name, value in options.items() if name in cls.__annotations__}
-
-    return attend.structured(only(Asked), Asked), attend.structured(only(Recorded), Recorded)
+    return attend.told(made, Asked), attend.told(made, Recorded)
 
 
 def resume(group: str) -> int:
@@ -248,7 +244,7 @@ def resume(group: str) -> int:
 def _resumed(known: History, made: Submission) -> int:
     if made.target == "vertex":
         return _resumed_in_cloud(known, made)
-    asked, wanted = _again(made.options)
+    asked, wanted = _again(made)
     devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if made.launch.devices else ()
     _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
@@ -342,7 +338,7 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
 
     Raises OcicalibanError where that image or project is not there any more.
     """
-    asked, wanted = _again(old.options)
+    asked, wanted = _again(old)
     options = {name: value for name, value in old.options.items() if name != origin.ALONE}
     renewed = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host(), options=options)
     given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))

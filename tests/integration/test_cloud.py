@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import contextlib
 import functools
 import getpass
 import json
@@ -11,6 +12,7 @@ import platform
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
@@ -273,6 +275,35 @@ def test_no_credential_is_kept_anywhere(world: World, emulator: Make, tmp_path: 
     [one] = asked(by)
     names = {each.name for each in one.job_spec.worker_pool_specs[0].container_spec.env}
     assert names == {"OCICALIBAN_JOB", "OCICALIBAN_GROUP", "OCICALIBAN_PARAMETERS"}
+
+
+def test_without_the_key_that_a_job_was_submitted_with_the_users_own_credentials_count(
+    world: World, emulator: Make, image: str
+) -> None:
+    by = emulator()
+    own = Path(os.environ["GOOGLE_APPLICATION_CREDENTIALS"])
+    key = world.folder / "robot.json"
+    key.write_text(own.read_text())
+    world.ok("cloud", "--image-tag", image, OPEN, "--cloud-key", str(key), "--group", "calm-otter", "--", "true")
+    key.unlink()
+    done = world.ok("status", "--group", "calm-otter")
+    assert "no news" not in done.stderr
+    world.ok("stop", "--group", "calm-otter")
+    world.ok("resubmit", "--group", "calm-otter")
+    assert sorted(_states(by)) == ["CANCELLED", "QUEUED"]
+
+
+def test_a_group_that_another_version_wrote_down_is_told(world: World, emulator: Make, image: str) -> None:
+    emulator()
+    world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", "--", "true")
+    world.ok("stop", "--group", "calm-otter")
+    with contextlib.closing(sqlite3.connect(world.env["OCICALIBAN_DB_URL"].removeprefix("sqlite:///"))) as database:
+        for broken in ("json_remove(options, '$.vertex')", "json_set(options, '$.mode', json('[1]'))"):
+            with database:
+                database.execute(f"update submission set options = {broken}")
+            done = world.call("resubmit", "--group", "calm-otter")
+            assert done.returncode == 2 and "another version of ocicaliban" in done.stderr, done.stderr
+            assert "Traceback" not in done.stderr
 
 
 # --- never twice, never lost ---

@@ -629,3 +629,10 @@ def test_googles_registry_gets_a_token_made_of_a_key_file_which_is_written_nowhe
     assert not any(b"ya29" in path.read_bytes() for path in left if not path.is_relative_to(place))
     for server in (tokens, tunnel, registry):
         server.stop()
+
+
+def test_a_key_of_googles_is_no_login_for_another_registry(folder: Path) -> None:
+    (folder / "robot.json").write_text('{"type": "service_account"}')
+    done = call(folder, "push", "--to", "registry.example.org/me/digits", "--cloud-key", "robot.json")
+    assert done.returncode == 2 and "registry.example.org is none" in done.stderr
+    assert "podman login registry.example.org" in done.stderr

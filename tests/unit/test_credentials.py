@@ -101,7 +101,40 @@ def test_a_helper_that_has_nothing_is_no_fault_and_a_broken_one_is(
         credentials.find(HERE, environ=environ)
 
 
-@pytest.mark.parametrize("text", ["{", '{"auths": {"reg.example:5000": {"auth": "%%%"}}}'])
+@pytest.mark.parametrize("names", ['["test"]', '["test", "containers-auth.json"]', '["containers-auth.json", "test"]'])
+def test_a_helper_of_registries_conf_is_asked_in_its_turn(
+    names: str, home: Callable[..., dict[str, str]], helper: Callable[[str], None], tmp_path: Path
+) -> None:
+    helper("""printf '{"Username": "me", "Secret": "helped"}'""")
+    (tmp_path / "registries.conf").write_text(f"credential-helpers = {names}")
+    environ = home(config={"auths": {HERE.host: auth("me", "filed")}})
+    found = credentials.find(HERE, environ=environ | {"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf")})
+    assert found and found.secret == ("filed" if names.startswith('["containers') else "helped") and not found.ours
+
+
+@pytest.mark.parametrize("name", ["gcloud", "nothing", ["a"]])
+def test_a_helper_that_is_not_there_is_told_with_who_names_it(
+    name: object, home: Callable[..., dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    environ = home(docker={"credHelpers": {HERE.host: name}})
+    with pytest.raises(OcicalibanError, match="names the credential helper") as caught:
+        credentials.find(HERE, environ=environ)
+    assert (
+        "config.json" in caught.value.message and "take it out" in caught.value.hint and "apt" not in caught.value.hint
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[]",
+        '{"auths": []}',
+        '{"auths": {"reg.example:5000": {"auth": "bWU="}}}',
+        "{",
+        '{"auths": {"reg.example:5000": {"auth": "%%%"}}}',
+    ],
+)
 def test_a_broken_auth_file_is_told(text: str, tmp_path: Path) -> None:
     path = tmp_path / "auth.json"
     path.write_text(text)
@@ -174,12 +207,13 @@ def google(tmp_path: Path, private_key: str) -> Iterator[Callable[[int], str]]:
 
 
 def test_a_service_accounts_key_gives_a_token(
-    google: Callable[[int], str], home: Callable[..., dict[str, str]]
+    google: Callable[[int], str], home: Callable[..., dict[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     key = google(200)
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", key)
     for found in (
         credentials.find(GOOGLE, key_file=key, environ=home()),
-        credentials.find(GOOGLE, environ=home() | {"GOOGLE_APPLICATION_CREDENTIALS": key}),
+        credentials.find(GOOGLE, environ=home()),
     ):
         assert found and (found.user, found.secret, found.ours) == ("oauth2accesstoken", "ya29.stand-in", True)
 
@@ -206,5 +240,43 @@ def test_a_key_that_google_refuses_or_that_is_none_is_told(
 
 
 def test_a_key_that_is_no_file_is_told_in_words(home: Callable[..., dict[str, str]], tmp_path: Path) -> None:
-    with pytest.raises(OcicalibanError, match="cannot be used: Is a directory"):
+    with pytest.raises(OcicalibanError, match="gives no credentials: Is a directory"):
         credentials.find(GOOGLE, key_file=str(tmp_path), environ=home())
+
+
+@pytest.mark.parametrize("text", ["[]", "{}", '"type"', "null", "{", "\xff"])
+@pytest.mark.parametrize("place", ["key", "environment", "gcloud"])
+def test_what_is_no_key_and_no_login_is_told_with_its_file(
+    text: str, place: str, home: Callable[..., dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "application_default_credentials.json"
+    file.write_text(text, encoding="latin-1")
+    monkeypatch.delenv("GOOGLE_APPLICATION_CREDENTIALS", raising=False)
+    if place != "key":
+        name, value = {
+            "environment": ("GOOGLE_APPLICATION_CREDENTIALS", file),
+            "gcloud": ("CLOUDSDK_CONFIG", tmp_path),
+        }[place]
+        monkeypatch.setenv(name, str(value))
+    with pytest.raises(OcicalibanError, match=f"{file} gives no credentials: it is ") as caught:
+        credentials.find(GOOGLE, key_file=str(file) if place == "key" else "", environ=home())
+    assert ("gcloud auth" if place == "gcloud" else "download the key anew") in caught.value.hint
+
+
+def test_the_remedy_is_that_of_what_is_wrong(
+    google: Callable[[int], str], home: Callable[..., dict[str, str]], tmp_path: Path
+) -> None:
+    with pytest.raises(OcicalibanError, match="gives no credentials: No such file") as caught:
+        credentials.find(GOOGLE, key_file=str(tmp_path / "gone.json"), environ=home())
+    assert "a file that is there" in caught.value.hint
+    with pytest.raises(OcicalibanError, match="gives no token") as caught:
+        credentials.find(GOOGLE, key_file=google(400), environ=home())
+    assert "has the key been deleted?" in caught.value.hint and "gcloud" not in caught.value.hint
+    with pytest.raises(OcicalibanError, match="gives no token") as caught:
+        credentials.find(GOOGLE, key_file=google(503), environ=home())
+    assert "try again" in caught.value.hint
+    key = Path(google(200))
+    key.chmod(0)
+    with pytest.raises(OcicalibanError, match="Permission denied") as caught:
+        credentials.find(GOOGLE, key_file=str(key), environ=home())
+    assert "chmod u+r" in caught.value.hint
