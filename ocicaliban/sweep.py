@@ -144,6 +144,11 @@ def is_run(submission: Submission, patience: float = 0.0) -> bool:
         time.sleep(0.05)
 
 
+def was_killed(submission: Submission) -> bool:
+    """Whether the process that had the submission last was killed, so that it could not even let go of it."""
+    return _lock_file(submission).exists() and not is_run(submission)
+
+
 def why(exit_code: int | None, *, oom_killed: bool = False) -> str:
     """Why an attempt counts as failed, for the user; "" for one that succeeded."""
     if exit_code is None:

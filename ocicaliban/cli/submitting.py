@@ -13,9 +13,11 @@ from attrs import asdict, evolve, frozen
 from ocicaliban.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
     from ocicaliban.experiment import Sweep
     from ocicaliban.history import History
-    from ocicaliban.model import Job, Submission
+    from ocicaliban.model import Job, JobSpec, Submission
     from ocicaliban.session import Planned
     from ocicaliban.targets.vertex import Service
     from ocicaliban.vertex import Options
@@ -147,10 +149,64 @@ def submit(asked: Submitting, options: Options, points: Sweep | None, args: tupl
     with history.open(say=start.say) as known:
         made, at, options = prepared(asked, options, first)
         count = experiment.count(points) if points else 1
-        specs = experiment.specs(points, args) if points else iter([JobSpec(args=args)])
-        made = known.submit(evolve(made, group=asked.group or groups.new(Path.cwd())), specs)
+
+        def specs() -> Iterator[JobSpec]:
+            return iter(experiment.specs(points, args) if points else [JobSpec(args=args)])
+
+        if begun := _broken_off(known, made, count, specs):
+            return _go_on(known, begun, options, at)
+        made = known.submit(evolve(made, group=asked.group or groups.new(Path.cwd())), specs())
         start.say(f"{made.group}: {count} job{'s' if count > 1 else ''} to {asked.region}")
         return send(known, made, options, at)
+
+
+def _broken_off(
+    known: History, made: Submission, count: int, specs: Callable[[], Iterable[JobSpec]]
+) -> Submission | None:
+    """The submission that this very command has begun before, with the same image, where it did not come to its end.
+
+    Jobs wait of which the service has some perhaps, or it has all, and the command was killed before it could tell. Who
+    has stopped jobs of it since wants them anew.
+    """
+    from ocicaliban import sweep
+
+    def alike(one: Submission) -> bool:
+        kept = ("target", "host", "project", "mode", "module", "image")
+        same = all(getattr(one, name) == getattr(made, name) for name in kept)
+        return same and json.dumps(one.options, sort_keys=True) == json.dumps(made.options, sort_keys=True)
+
+    for one in filter(alike, known.submissions(group=made.group, user=made.user)):
+        counts = known.counts(submission=one.id)
+        unfinished = counts["queued"] or (counts["running"] and sweep.was_killed(one))
+        if not unfinished or counts["stopped"] or sum(counts.values()) != count or sweep.is_run(one):
+            continue
+        jobs = sorted(known.jobs(submission=one.id), key=lambda job: job.id)
+        if all(
+            (job.parameters, job.args) == (spec.parameters, spec.args) for job, spec in zip(jobs, specs(), strict=True)
+        ):
+            return one
+    return None
+
+
+def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
+    """Submit what is left of what this command has begun before; returns the exit code."""
+    from ocicaliban import sweep
+    from ocicaliban.cli import start
+
+    counts = known.counts(submission=begun.id)
+    if counts["queued"]:
+        start.say(
+            f"{begun.group}: this command has begun it before; the {counts['queued']} jobs that are left go out now"
+            f" (to begin anew instead: ocicaliban stop --group {begun.group})"
+        )
+        return send(known, begun, options, at, settle=True)
+    with sweep.owned(begun):  # from now on it is not one that was killed
+        start.say(
+            f"{begun.group}: this command has submitted all of it before it was killed, and nothing is sent twice; run again"
+            " it submits them once more"
+        )
+    print(begun.group)
+    return 0
 
 
 def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submission, Service, Options]:

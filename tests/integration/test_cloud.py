@@ -342,6 +342,50 @@ def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
     assert names == {each.labels[vertex.JOB_LABEL]: each.name for each in asked(by)}
 
 
+@pytest.mark.parametrize("group", [("--group", "calm-otter"), ()])
+def test_the_same_command_again_goes_on_where_it_was_killed(
+    world: World, emulator: Make, image: str, group: tuple[str, ...]
+) -> None:
+    by = emulator(Faults(per_minute=8))
+    argv = ("cloud", "--image-tag", image, OPEN, *group, *world.sweep({"n": list(range(20))}), "--", "true")
+    child = world.begun(*argv)
+    until(lambda: world.recorded() == {"running": 8, "queued": 12}, child)
+    killed(child)
+    by.order.set(Faults())
+    done = world.ok(*argv)
+    assert "the 12 jobs that are left go out now" in done.stderr
+    assert made(by).total() == len(made(by)) == 20 and world.recorded() == {"running": 20}
+    # Killed when it had submitted the last, and not yet told.
+    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+        [one] = known.submissions()
+    assert done.stdout == f"{one.group}\n"
+    (world.folder.parent / f"state/ocicaliban/submissions/{one.id}-{int(one.created * 1000)}.lock").touch()
+    done = world.ok(*argv)
+    assert done.stdout == f"{one.group}\n" and "nothing is sent twice" in done.stderr and made(by).total() == 20
+    # What came to its end is begun anew, and so is what is another sweep.
+    world.ok(*argv)
+    assert made(by).total() == len(made(by)) == 40
+
+
+def test_another_sweep_image_or_a_stop_is_not_what_was_killed(world: World, emulator: Make, image: str) -> None:
+    by = emulator(Faults(per_minute=2))
+    group = ("--group", "calm-otter")
+    argv = ("cloud", "--image-tag", image, OPEN, *group, *world.sweep({"n": [1, 2, 3]}), "--", "true")
+    child = world.begun(*argv)
+    until(lambda: world.recorded() == {"running": 2, "queued": 1}, child)
+    killed(child)
+    by.order.set(Faults())
+    world.sweep({"n": [1, 2, 4]})
+    world.ok(*argv)
+    world.sweep({"n": [1, 2, 3]})
+    world.ok(*argv[:-1], "false")
+    world.ok(*argv[:4], "--label", "a=b", *argv[4:])
+    assert made(by).total() == 11 and world.recorded() == {"running": 11, "queued": 1}
+    world.ok("stop", *group)
+    world.ok(*argv)
+    assert made(by).total() == 14
+
+
 def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World, emulator: Make, image: str) -> None:
     by = emulator(Faults(latency=0.1, per_minute=20))
     sweep = world.sweep({"n": list(range(40))})
