@@ -27,6 +27,9 @@ REGION = "us-central1"
 _UNSEEN = 600.0
 """Seconds in which a job that was accepted may be missing from the service's lists, which lag behind."""
 
+_FEW = 3
+"""So many jobs of a group are asked for by themselves."""
+
 _UNLISTED = "not listed by Vertex AI"
 
 _PATIENCE = 5.0
@@ -112,27 +115,35 @@ def submit(
 
 
 def catch_up(known: History, jobs: Iterable[Job], say: Callable[[str], None]) -> None:
-    """Put on record what the service says of these jobs, those of a group by one look.
+    """Put on record what the service says of these jobs, in few lists: by their groups, or by themselves if few.
 
     A job that is queued, and that the service has, was submitted by a process that was killed before it could tell.
     Where the service gives no answer that is said, and what is on record stays.
     """
-    places: dict[tuple[str, str, str], dict[str, list[Job]]] = {}
+    places: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs:
-        groups = places.setdefault(_place(job.submission), {})
-        groups.setdefault(job.submission.group, []).append(job)
-    for (_, region, _), groups in places.items():
-        some = next(iter(groups.values()))
+        places.setdefault(_place(job.submission), []).append(job)
+    for (_, region, _), here in places.items():
         try:
-            at = evolve(service(some[0].submission), timeout=_PATIENCE)
-            for group, of_group in groups.items():
-                found = {(each.key, each.attempt): each for each in at.look(group)}
-                for job in of_group:
-                    _record(known, job, found)
+            found = _seen(evolve(service(here[0].submission), timeout=_PATIENCE), here)
         except OcicalibanError as fault:
-            names = ", ".join(groups)
+            names = ", ".join(dict.fromkeys(job.submission.group for job in here))
             hint = f" ({fault.hint})" if fault.hint else ""
             say(f"note: no news of {names} from {region}: {fault.message}{hint}; this is the last that is known")
+            continue
+        for job in here:
+            _record(known, job, found)
+
+
+def _seen(at: Service, jobs: Iterable[Job]) -> dict[tuple[str, int], Seen]:
+    """What the service tells of these jobs, and perhaps of others, by key and attempt."""
+    groups: dict[str, list[Job]] = {}
+    for job in jobs:
+        groups.setdefault(job.submission.group, []).append(job)
+    # A group may have a thousand jobs, in pages of a hundred, of which one is asked for.
+    few = [job.key for some in groups.values() if len(some) <= _FEW for job in some]
+    many = [group for group, some in groups.items() if len(some) > _FEW]
+    return {(each.key, each.attempt): each for each in (*at.look_for(*few), *at.look(*many))}
 
 
 def _place(submission: Submission) -> tuple[str, str, str]:
@@ -215,16 +226,14 @@ def cancel_late(
         places.setdefault(_place(job.submission), []).append(job)
     late: list[Job] = []
     for some in places.values():
-        ours = {job.id: job for job in some}
+        ids = tuple(job.id for job in some)
         try:
             at = service(some[0].submission)
-            seen = [seen for group in {job.submission.group for job in some} for seen in at.look(group)]
+            found = _seen(at, some)
         except OcicalibanError as fault:
             say(f"whether some were submitted before cannot be asked: {fault.message}")
             continue
-        found = {(each.key, each.attempt): each for each in seen}
-        for job in known.jobs(ids=tuple(ours)):
-            if job.status == "stopped":
-                _record(known, job, found)
-        late += [job for job in known.jobs(ids=tuple(ours), statuses=("running",)) if job.last]
+        for job in known.jobs(ids=ids, statuses=("stopped",)):
+            _record(known, job, found)
+        late += [job for job in known.jobs(ids=ids, statuses=("running",)) if job.last]
     return cancel(known, late, say)

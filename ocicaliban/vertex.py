@@ -8,7 +8,6 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Literal
 
 from attrs import frozen
 
@@ -25,9 +24,9 @@ GROUP_LABEL = "ocicaliban-group"
 """The label that holds a job's group: by it hundreds of states come in a few lists."""
 
 MOST_LABELS = 64
-"""How many labels the service takes for one job (its reference of CustomJob.labels)."""
+"""How many labels the service takes for one job (Google Cloud's "Requirements for labels")."""
 
-_LONGEST = 63  # characters in a label's key or value, by the same reference
+_LONGEST = 63  # characters in a label's key or value, by the same page
 _LONGEST_NAME = 128  # of CustomJob.display_name
 
 
@@ -54,8 +53,12 @@ class Table:
     tpus: Mapping[str, Mapping[int, tuple[str, str]]]
 
     def short(self, type_: str) -> str:
-        """The short name of an accelerator by the service's name; what the table does not know stays as it is."""
-        return next((name for name, known in self.accelerators.items() if known == type_), type_)
+        """The short name of an accelerator by the service's name, which may lack its maker and line; else as it is."""
+        return next((name for name, known in self.accelerators.items() if _bare(known) == _bare(type_)), type_)
+
+
+def _bare(accelerator: str) -> str:
+    return accelerator.removeprefix("NVIDIA_").removeprefix("TESLA_")
 
 
 @functools.cache
@@ -405,8 +408,6 @@ def _scheduling(options: Options) -> dict[str, object]:
 
 # --- what the service says ---
 
-State = Literal["QUEUED", "PENDING", "RUNNING", "SUCCEEDED", "FAILED", "CANCELLING", "CANCELLED"]
-
 _STATUS: dict[str, Status] = {
     "RUNNING": "running",
     "UPDATING": "running",
@@ -442,14 +443,14 @@ UNKNOWN = "Vertex AI does not know it"
 """Why a job cannot be cancelled that is not there."""
 
 
-def group_filter(group: str) -> str:
-    """The filter of a list that has the jobs of a group."""
-    return f'labels.{GROUP_LABEL}="{label_value(group)}"'
+def group_filter(*groups: str) -> str:
+    """The filter of a list that has the jobs of these groups."""
+    return " OR ".join(f'labels.{GROUP_LABEL}="{label_value(group)}"' for group in groups)
 
 
-def key_filter(key: str) -> str:
-    """The filter of a list that has every attempt at the job with this key."""
-    return f'labels.{JOB_LABEL}="{key}"'
+def key_filter(*keys: str) -> str:
+    """The filter of a list that has every attempt at the jobs with these keys."""
+    return " OR ".join(f'labels.{JOB_LABEL}="{key}"' for key in keys)
 
 
 def console(name: str) -> str:

@@ -36,7 +36,7 @@ def cloud(
         int | None, typer.Option("--boot-disk", min=100, max=64000, help="Gigabytes of the boot disk.")
     ] = None,
     spot: Annotated[bool, typer.Option("--spot", help="Machines that are cheaper, and may be taken away.")] = False,
-    timeout: Annotated[str, typer.Option("--timeout", help="The longest that a job may run: 12h, 90m, 3600.")] = "",
+    timeout: Annotated[str, typer.Option("--timeout", help="The longest that a job may run: 12h, 1h30m, 3600.")] = "",
     max_restarts: Annotated[
         int | None, typer.Option("--max-restarts", min=0, help="0: a job that fails is not started again.")
     ] = None,
@@ -128,7 +128,7 @@ def cloud(
     raise typer.Exit(submitting.submit(asked, options, points, args, first))
 
 
-_TIME = re.compile(r"(\d+)([dhms]?)")
+_TIME = re.compile(r"\d+|(?:\d+[dhms])+")
 _LONGEST = 315_576_000_000  # seconds, 10,000 years: the most that protobuf's Duration takes
 _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -136,10 +136,11 @@ _SECONDS = {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}
 def _seconds(text: str) -> int | None:
     if not text:
         return None
-    match = _TIME.fullmatch(text)
-    seconds = int(match[1]) * _SECONDS[match[2]] if match and len(match[1]) < 20 else 0
+    seconds = 0
+    if _TIME.fullmatch(told := text.lower()) and len(told) < 60:
+        seconds = sum(int(number) * _SECONDS[unit] for number, unit in re.findall(r"(\d+)([dhms]?)", told))
     if not 0 < seconds <= _LONGEST:
-        raise UsageError(f"--timeout {text}: not a length of time", "for example 12h, 90m or 3600")
+        raise UsageError(f"--timeout {text}: not a length of time", "for example 12h, 1h30m or 3600")
     return seconds
 
 

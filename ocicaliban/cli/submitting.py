@@ -202,8 +202,8 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
         return send(known, begun, options, at, settle=True)
     with sweep.owned(begun):  # from now on it is not one that was killed
         start.say(
-            f"{begun.group}: this command has submitted all of it before it was killed, and nothing is sent twice; run again"
-            " it submits them once more"
+            f"{begun.group}: this command had submitted all of it before it was killed, and nothing is sent twice;"
+            " run once more it begins anew"
         )
     print(begun.group)
     return 0

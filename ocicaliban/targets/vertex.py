@@ -24,6 +24,7 @@ from ocicaliban.errors import OcicalibanError, UsageError, first_line, nearest
 from ocicaliban.vertex import Seen
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
+_NAMES = 20  # in one filter, of which no longest is documented
 _MASK = "name,labels,state,error,createTime,startTime,endTime"
 _CHECK_PATIENCE = 5.0  # seconds in which a service that is away for a moment may come back, before anything is done
 _CHECK_LIMIT = 10.0  # seconds for the answer to it
@@ -238,23 +239,25 @@ class Service:
             quota = per_minute or vertex.table().per_minute
             _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted, withdrawn, together)
 
-    def look(self, group: str) -> tuple[Seen, ...]:
-        """What the service tells of the jobs of a group, the newest first, in as few lists as it allows.
+    def look(self, *groups: str) -> tuple[Seen, ...]:
+        """What the service tells of the jobs of these groups, in as few lists as it allows.
 
         Raises OcicalibanError where the service gives no answer.
         """
-        return tuple(self._listed(vertex.group_filter(group)))
+        return tuple(self._listed(vertex.group_filter, groups))
 
-    def look_for(self, key: str) -> tuple[Seen, ...]:
-        """What the service tells of all attempts at the job with this key, the newest first."""
-        return tuple(self._listed(vertex.key_filter(key)))
+    def look_for(self, *keys: str) -> tuple[Seen, ...]:
+        """What the service tells of all attempts at the jobs with these keys. Raises as `look`."""
+        return tuple(self._listed(vertex.key_filter, keys))
 
-    def _listed(self, filter_: str) -> Iterator[Seen]:
-        request = {"parent": self.parent, "filter": filter_, "page_size": _PAGE, "read_mask": _MASK}
-        # Whole, before the first is used: a page that fails in the middle must not give some of them twice.
-        ask = functools.partial(self.client.list_custom_jobs, request=request, timeout=self.timeout)
-        found = self._asked(lambda: list(ask()), self.timeout)
-        return map(_seen, found)
+    def _listed(self, filter_: Callable[..., str], names: Sequence[str]) -> Iterator[Seen]:
+        for start in range(0, len(names), _NAMES):
+            some = filter_(*names[start : start + _NAMES])
+            request = {"parent": self.parent, "filter": some, "page_size": _PAGE, "read_mask": _MASK}
+            # Whole, before the first is used: a page that fails in the middle must not give some of them twice.
+            ask = functools.partial(self.client.list_custom_jobs, request=request, timeout=self.timeout)
+            found = self._asked(lambda ask=ask: list(ask()), self.timeout)  # type: ignore[misc]
+            yield from map(_seen, found)
 
     def _asked(self, question: Callable[[], T], seconds: float) -> T:
         """The answer to a question that changes nothing, so that it can be asked again whatever became of it."""

@@ -20,12 +20,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from ocicaliban import pace, proc, vertex
+from ocicaliban import clouds, history, pace, proc, vertex
 from ocicaliban.emulator import identity
 from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.model import Job, Parameters, Submission
+from ocicaliban.model import Job, JobSpec, Parameters, Submission
 from ocicaliban.targets import vertex as target
 from ocicaliban.targets.vertex import Request, Service
 
@@ -504,6 +504,29 @@ def test_a_thousand_states_come_in_a_few_lists(emulator: Make, monkeypatch: pyte
 
 
 # --- connections ---
+
+
+def test_of_many_groups_with_a_job_each_the_states_come_in_a_few_lists(
+    emulator: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = emulator()
+    made = attrs.evolve(SUBMISSION, target="vertex", options={"project_id": "rehearsal", "region": "us-central1"})
+    options = vertex.Options(machine=MACHINE)
+    with history.open(f"sqlite:///{tmp_path}/history.db") as known:
+        for number in range(50):
+            known.submit(attrs.evolve(made, group=f"otter-{number}"), [JobSpec()] * (20 if number == 7 else 1))
+        jobs = known.jobs()
+        asked = [Request(key=job.key, body=vertex.custom_job(job, NOWHERE, options)[0]) for job in jobs]
+        submit(service(), *asked)
+        lists: list[object] = []
+        page = by.ledger.page
+        monkeypatch.setattr(by.ledger, "page", lambda *args: (lists.append(args), page(*args))[1])
+        clouds.catch_up(known, jobs, print)
+        assert len(jobs) == 69 and {job.status for job in known.jobs()} == {"running"}
+        assert len(lists) == 4  # 49 jobs by themselves, twenty in a list, and a group
+        lists.clear()
+        clouds.catch_up(known, [next(job for job in known.jobs() if job.submission.group == "otter-7")], print)
+        assert len(lists) == 1
 
 
 def test_a_check_shows_what_is_wrong_before_anything_slow(emulator: Make, tmp_path: Path) -> None:

@@ -49,6 +49,9 @@ def test_calibans_gpu_spec_gets_a_machine_that_takes_it() -> None:
         ("8xH100", "a3-highgpu-8g", "NVIDIA_H100_80GB"),
         ("8xH200", "a3-ultragpu-8g", "NVIDIA_H200_141GB"),
         ("2xNVIDIA_TESLA_V100", "n1-standard-4", "NVIDIA_TESLA_V100"),
+        ("2xTESLA_V100", "n1-standard-4", "NVIDIA_TESLA_V100"),
+        ("1xH100_80GB", "a3-highgpu-1g", "NVIDIA_H100_80GB"),
+        ("8xnvidia-h200-141gb", "a3-ultragpu-8g", "NVIDIA_H200_141GB"),
     ],
 )
 def test_todays_accelerators_come_with_their_machines(spec: str, type_: str, accelerator: str) -> None:
