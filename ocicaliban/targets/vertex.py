@@ -150,9 +150,9 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
 def _configured_project() -> str:
     """gcloud's project: google-auth asks for it only where it has found the credentials in gcloud's own file."""
     try:
-        return proc.output(("gcloud", "config", "get-value", "project")).strip()
+        return proc.answer(("gcloud", "config", "get-value", "project"), "", limit=_CHECK_LIMIT).strip()
     except OcicalibanError:
-        return ""  # it is not installed
+        return ""  # it is not installed, or has none
 
 
 @frozen(kw_only=True)

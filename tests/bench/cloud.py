@@ -37,13 +37,13 @@ def _emulator(shop: Workshop, latency: float = 0.0) -> Iterator[Mapping[str, str
     argv = (*shop.command, "dev", "vertex-emulator", "--jobs", "0", "--folder", str(place), "--faults", str(faults))
     child = subprocess.Popen(
         argv, env=shop.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    )  # with --jobs 0 it tells nothing more than that it is ready
     try:
         assert child.stdout and child.stderr
         told = child.stderr.readline()
         if "is ready" not in told:
             raise BenchError(f"{shlex.join(argv)} did not start\n{told}{child.stderr.read()}")
-        # More than that it does not print: five or six lines, one for each variable.
+        # More than that it does not print: a line for each variable.
         os.set_blocking(child.stdout.fileno(), False)
         lines = (shlex.split(line.removeprefix("export "))[0] for line in child.stdout)
         yield dict(line.split("=", 1) for line in lines)

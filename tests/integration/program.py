@@ -3,7 +3,8 @@
 import os
 import subprocess
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
@@ -51,3 +52,14 @@ def write(folder: Path, files: Mapping[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
     return folder
+
+
+def until(holds: Callable[[], object], child: subprocess.Popen[str] | None = None) -> None:
+    """Wait until it holds, for a minute at most, and while the child runs."""
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        if holds():
+            return
+        assert child is None or child.poll() is None, child.communicate()
+        time.sleep(0.005)
+    raise AssertionError("it never came to hold")

@@ -1,6 +1,7 @@
 """A registry on loopback, and a proxy before it that counts, drops, delays and refuses to order."""
 
 import base64
+import contextlib
 import http.client
 import itertools
 import os
@@ -34,21 +35,28 @@ def authority(folder: Path, name: str = "localhost") -> None:
         subprocess.run(["openssl", *words], cwd=folder, check=True, capture_output=True)
 
 
+class _Ended(Exception):
+    """The registry ended by itself."""
+
+
 class Registry:
     """Debian's docker-registry on a port of its own; `more` are lines of its configuration."""
 
     def __init__(self, folder: Path, *, tls: str = "", more: str = "", read_only: bool = False) -> None:
-        self.host = f"127.0.0.1:{free_port()}"
         self.data = folder / "data"
-        config = folder / "registry.yml"
+        self.config = folder / "registry.yml"
         maintenance = "maintenance: {readonly: {enabled: true}}, " if read_only else ""
-        config.write_text(
-            "version: 0.1\nlog: {level: error}\n"
-            f"storage: {{{maintenance}filesystem: {{rootdirectory: {self.data}}}, delete: {{enabled: true}}}}\n"
-            f'http: {{addr: "{self.host}"{tls}}}\n{more}'
-        )
-        self.config = config
-        self.start()
+        for _ in range(5):
+            self.host = f"127.0.0.1:{free_port()}"
+            self.config.write_text(
+                "version: 0.1\nlog: {level: error}\n"
+                f"storage: {{{maintenance}filesystem: {{rootdirectory: {self.data}}}, delete: {{enabled: true}}}}\n"
+                f'http: {{addr: "{self.host}"{tls}}}\n{more}'
+            )
+            with contextlib.suppress(_Ended):  # somebody else has taken the port meanwhile
+                self.start()
+                return
+        raise AssertionError("docker-registry does not start")
 
     def start(self) -> None:
         # It would take variables such as REGISTRY_AUTH_FILE, which is podman's, for settings of its own.
@@ -61,6 +69,8 @@ class Registry:
         )
         host, _, port = self.host.partition(":")
         for _ in range(100):
+            if self.child.poll() is not None:
+                raise _Ended("docker-registry ended")
             try:
                 socket.create_connection((host, int(port)), 1).close()
                 return

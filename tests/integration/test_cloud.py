@@ -28,7 +28,7 @@ from ocicaliban import history, vertex
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.model import JobSpec, Submission
-from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
+from tests.integration.program import CONFIG, Done, call, command, environment, ok, until, write
 from tests.integration.registries import Proxy
 from tests.integration.test_vertex import Make, emulator, image, made, registry
 
@@ -107,15 +107,6 @@ class World:
                 return jobs
             time.sleep(0.3)
         raise AssertionError(jobs)
-
-
-def until(holds: Callable[[], object], child: subprocess.Popen[str] | None = None) -> None:
-    for _ in range(6000):
-        if holds():
-            return
-        assert child is None or child.poll() is None, child.communicate()
-        time.sleep(0.005)
-    raise AssertionError("it never came to hold")
 
 
 def killed(child: subprocess.Popen[str]) -> None:

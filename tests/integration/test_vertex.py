@@ -13,7 +13,6 @@ import sys
 import threading
 import time
 import tomllib
-import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +27,8 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Job, JobSpec, Parameters, Submission
 from ocicaliban.targets import vertex as target
 from ocicaliban.targets.vertex import Request, Service
+from tests.integration.program import until
+from tests.integration.registries import Registry
 
 REPOSITORY = Path(__file__).parents[2]
 NOWHERE = "127.0.0.1:9/digits@sha256:" + "0" * 64
@@ -53,25 +54,10 @@ def requests(count: int) -> list[Request]:
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """docker-registry on loopback, without TLS: its host and port."""
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        host = f"127.0.0.1:{free.getsockname()[1]}"
-    config = folder / "registry.yml"
-    config.write_text(
-        "version: 0.1\nlog: {level: error}\n"
-        f'storage: {{filesystem: {{rootdirectory: {folder / "data"}}}}}\nhttp: {{addr: "{host}"}}\n'
-    )
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    child = subprocess.Popen(["docker-registry", "serve", str(config)], **quiet)
-    for _ in range(100):
-        try:
-            urllib.request.urlopen(f"http://{host}/v2/", timeout=5).close()
-            break
-        except OSError:
-            time.sleep(0.1)
+    started = Registry(tmp_path_factory.mktemp("registry"))
+    host = started.host
     yield host
-    child.kill()
-    child.wait()
+    started.stop()
     used = proc.output(("podman", "images", "--format", "{{.ID}} {{.Repository}}"))
     for line in used.splitlines():
         if host in line:
@@ -207,8 +193,7 @@ def test_a_timeout_and_a_cancel_end_the_container(emulator: Make, image: str) ->
     names = submit(
         service(), request("long", image, args=forever), request("short", image, args=("sleep 1000",), timeout=2)
     )
-    while {each.key: each for each in service().look(SUBMISSION.group)}["long"].state != "RUNNING":
-        time.sleep(0.1)
+    until(lambda: {each.key: each for each in service().look(SUBMISSION.group)}["long"].state == "RUNNING")
     assert service().cancel([names["long"]]) == {}
     seen = ended(service(), 2)
     assert seen["long"].status == "stopped"
@@ -219,8 +204,7 @@ def test_a_timeout_and_a_cancel_end_the_container(emulator: Make, image: str) ->
 def test_the_emulators_end_is_that_of_its_containers(emulator: Make, image: str) -> None:
     by = emulator(parallel=1)
     submit(service(), request("k1", image, args=("sleep 1000",)))
-    while "vertex-" not in proc.output(("podman", "ps", "--format", "{{.Names}}")):
-        time.sleep(0.1)
+    until(lambda: "vertex-" in proc.output(("podman", "ps", "--format", "{{.Names}}")))
     by.stop()
     assert "vertex-" not in proc.output(("podman", "ps", "--all", "--format", "{{.Names}}"))
 
