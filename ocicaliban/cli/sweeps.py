@@ -287,13 +287,14 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         if dry_run or not jobs:
             return 0
         before: dict[int, list[Job]] = {}
-        codes = []
         for job in jobs:
             before.setdefault(job.submission.id, []).append(job)
-        for old in [some[0].submission for some in before.values() if some[0].submission.target == "vertex"]:
-            codes.append(_resubmitted_to_cloud(known, old, before.pop(old.id), rebuild))
-        plans = [_renewed(some[0].submission, rebuild) for some in before.values()]
-        for (made, devices, given, how), some in zip(plans, before.values(), strict=True):
+        far = [some for some in before.values() if some[0].submission.target == "vertex"]
+        here = [some for some in before.values() if some[0].submission.target != "vertex"]
+        # What cannot be here is told before anything goes out.
+        plans = [_renewed(some[0].submission, rebuild) for some in here]
+        codes = [_resubmitted_to_cloud(known, some[0].submission, some, rebuild) for some in far]
+        for (made, devices, given, how), some in zip(plans, here, strict=True):
             made = known.resubmit(made, [job.id for job in some])
             count = known.counts(submission=made.id)["queued"]
             if not count:

@@ -225,7 +225,7 @@ MEASURES: tuple[Measure[Workshop], ...] = (
     ),
     Measure(
         name="cloud-edited",
-        what="one file edited: `cloud`, against `buildah build`, `buildah push` and Google's library",
+        what="one file edited: `cloud`, against `buildah build`, `buildah push` and Google's `google.cloud.aiplatform`",
         limit=0.5,
         unit="times",
         runs=7,
