@@ -138,9 +138,11 @@ def push(
         folder.mkdir(mode=0o700)
         diff_ids = tuple((store.config(image).get("rootfs") or {}).get("diff_ids") or ())
         there = _there(registry, diff_ids, compression)
+        packing: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if len(there) < len({*diff_ids}):
             before()
-        with output.making("layers to push", "packing", done="packed", say=say):
+            packing = output.making("layers to push", "packing", done="packed", say=say)
+        with packing:
             digest, blobs = _lay_out(image, folder, there, compression)
         known = {packed.digest for packed in there.values()}
         missing = {name for name in blobs if name not in known}

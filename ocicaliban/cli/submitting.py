@@ -193,10 +193,10 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
     from ocicaliban import sweep
     from ocicaliban.cli import start
 
-    counts = known.counts(submission=begun.id)
-    if counts["queued"]:
+    if count := known.counts(submission=begun.id)["queued"]:
+        left = f"the {count} jobs that are left go out now" if count > 1 else "the job that is left goes out now"
         start.say(
-            f"{begun.group}: this command has begun it before; the {counts['queued']} jobs that are left go out now"
+            f"{begun.group}: this command has begun it before; {left}"
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
         return send(known, begun, options, at, settle=True)
