@@ -3,6 +3,7 @@
 import base64
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -264,8 +265,9 @@ def test_what_is_no_key_and_no_login_is_told_with_its_file(
 
 
 def test_the_remedy_is_that_of_what_is_wrong(
-    google: Callable[[int], str], home: Callable[..., dict[str, str]], tmp_path: Path
+    google: Callable[[int], str], home: Callable[..., dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(time, "sleep", lambda _: None)  # google-auth asks a service that is not well three times
     with pytest.raises(OcicalibanError, match="gives no credentials: No such file") as caught:
         credentials.find(GOOGLE, key_file=str(tmp_path / "gone.json"), environ=home())
     assert "a file that is there" in caught.value.hint

@@ -1,6 +1,7 @@
 """Imports point one way, the late ones inside of functions as well (docs/architecture.md)."""
 
 import ast
+import functools
 from collections.abc import Iterator, Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -30,6 +31,7 @@ def _imported(tree: ast.AST) -> Iterator[str]:
         yield from _imported(node)
 
 
+@functools.cache
 def _graph() -> Mapping[str, set[str]]:
     modules = {_name(path): path for path in ROOT.rglob("*.py")}
 
