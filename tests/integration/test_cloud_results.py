@@ -277,12 +277,16 @@ def test_no_credentials_and_a_key_that_is_none_are_named(sweep: Sweep) -> None:
     sweep.add([accuracy(1)])
     (sweep.folder / "key.json").write_text("{")
     sweep.add([accuracy(1)], group="keyed", cloud_key=str(sweep.folder / "key.json"))
+    # What it was submitted with is gone: the user's own credentials count, and there are none.
+    sweep.add([accuracy(1)], group="moved", cloud_key=str(sweep.folder / "gone.json"))
     # Without a metadata server to ask, as on Google's own machines.
     env = {**sweep.env, "HOME": str(sweep.folder), "NO_GCE_CHECK": "true", "PATH": "/usr/bin:/bin"}
-    for group in ("brave-otter", "keyed"):
+    none = ("there are no Google credentials", "gcloud auth application-default login")
+    broken = (f"{sweep.folder / 'key.json'} gives no credentials: it is no JSON", "download the key anew")
+    for group, told in {"brave-otter": none, "keyed": broken, "moved": none}.items():
         done = call(sweep.folder, "report", group, env=env)
-        assert done.returncode == 0 and "there are no Google credentials" in done.stderr
-        assert "gcloud auth application-default login" in done.stderr and "Traceback" not in done.stderr
+        assert done.returncode == 0 and all(words in done.stderr for words in told), done.stderr
+        assert f"{group}: 1 job" in done.stdout and "Traceback" not in done.stderr
 
 
 def test_a_service_out_of_reach_is_named(emulator: Make, sweep: Sweep, monkeypatch: pytest.MonkeyPatch) -> None:
