@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from ocicaliban import groups, logs, origin, proc, spool, sweep
+from ocicaliban import groups, logs, origin, pace, proc, spool, sweep
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import ENDED, Attempt, Job, Status, Submission
 from ocicaliban.targets import Found, local
@@ -187,8 +187,16 @@ def log(
     return logs.follow(attempt.log, ended)
 
 
-def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Iterator[Job]:
-    """Stop those of the jobs that run or are queued, and tell each; `say` gets a line for each that cannot be."""
+def stop(
+    known: History,
+    jobs: Sequence[Job],
+    say: Callable[[str], None],
+    waits: Callable[[str], None] = lambda _: None,
+) -> Iterator[Job]:
+    """Stop those of the jobs that run or are queued, and tell each; `say` gets a line for each that cannot be.
+
+    `waits` is told what it waits for, before it does.
+    """
     unsent = {job.id for job in jobs if job.status == "queued" and job.submission.target == "vertex"}
     withdrawn = set(known.stop_queued(job.id for job in jobs))
     yield from (job for job in jobs if job.id in withdrawn)
@@ -222,7 +230,13 @@ def stop(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> Ite
         from ocicaliban import clouds
 
         # Whoever submits them does the same, if he is not killed meanwhile.
+        waits(f"looking for {pace.LOOK_AFTER[-1]:g} s whether some were on their way to Vertex AI already")
         clouds.cancel_late(known, late, say)
+
+
+def stopped_unsent(job: Job) -> bool:
+    """Whether a job was stopped before it was known to run: of one that ran there is an attempt that says so."""
+    return job.status == "stopped" and not (job.last and job.last.status == "stopped")
 
 
 def stop_rest(
@@ -234,14 +248,7 @@ def stop_rest(
     cloud is not asked.
     """
     jobs = tuple(jobs)
-    # Of one that was stopped when it ran there is an attempt that says so.
-    far = [
-        job
-        for job in jobs
-        if job.submission.target == "vertex"
-        and job.status == "stopped"
-        and not (job.last and job.last.status == "stopped")
-    ]
+    far = [job for job in jobs if job.submission.target == "vertex" and stopped_unsent(job)]
     late: tuple[Job, ...] = ()
     if far and not dry_run:
         from ocicaliban import clouds

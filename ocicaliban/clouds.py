@@ -59,8 +59,9 @@ def submit(
 
     What an earlier try that was killed has submitted is found by its labels, and not sent again; `settle` tells that
     there may be one. A job that somebody stops meanwhile is not sent; where the service has it already, it is put on
-    record as running, so that it is seen and its next attempt is another one, and cancelled. Raises UsageError where
-    another process is at it, and OcicalibanError where the service refuses: the others stay queued.
+    record as running, so that it is seen and its next attempt is another one, and cancelled. One that somebody who
+    looked has put on record meanwhile counts as accepted. Raises UsageError where another process is at it, and
+    OcicalibanError where the service refuses: the others stay queued.
     """
     from ocicaliban.targets.vertex import Request
 
@@ -86,9 +87,10 @@ def submit(
             with known.together():
                 for job, name in news:
                     out = vertex.output_folder(options.output, made.group, job.key)
-                    if known.begin(job.id, out=out, started=time.time(), named=name) is None:
-                        # Somebody stopped it when it was on its way, and may have put it on record himself.
-                        known.begin(job.id, out=out, started=time.time(), named=name, late=True)
+                    if known.begin(job.id, out=out, started=time.time(), named=name):
+                        continue
+                    # Somebody stopped it when it was on its way, or has seen it at the service and put it on record.
+                    if known.begin(job.id, out=out, started=time.time(), named=name, late=True):
                         late[name] = job
             told = [each for each in news if each[1] not in late]
             news.clear()
@@ -217,10 +219,11 @@ def cancel_late(
     """Put on record, and end, what the service has of jobs that were stopped before anybody knew that it has them.
 
     Returns those that it agreed to end; `say` gets a line for each other one. A request that was on its way when they
-    were stopped may still take effect, for which it can `wait`.
+    were stopped may still take effect, for which it can `wait`. What is submitted again meanwhile goes on.
     """
     if wait:
         time.sleep(pace.LOOK_AFTER[-1])
+    stopped_of = {job.id: job.submission.id for job in jobs}
     places: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs:
         places.setdefault(_place(job.submission), []).append(job)
@@ -235,5 +238,6 @@ def cancel_late(
             continue
         for job in known.jobs(ids=ids, statuses=("stopped",)):
             _record(known, job, found)
-        late += [job for job in known.jobs(ids=ids, statuses=("running",)) if job.last]
+        running = known.jobs(ids=ids, statuses=("running",))
+        late += [job for job in running if job.last and job.submission.id == stopped_of[job.id]]
     return cancel(known, late, say)

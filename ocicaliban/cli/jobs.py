@@ -203,7 +203,7 @@ def stop(
             for job in going:
                 print(f"{job.id}  {job.status}, would be stopped")
         else:
-            for job in attend.stop(known, going, cannot):
+            for job in attend.stop(known, going, cannot, say):
                 print(f"{job.id}  stopped", flush=True)
         rest = attend.stop_rest(known, found, cannot, dry_run=dry_run)
         for job in rest:

@@ -54,6 +54,9 @@ def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Jo
     return Job(id=0, key="0" * 12, submission=made, parameters=spec.parameters, args=spec.args)
 
 
+_PATIENCE = 3.0
+"""Seconds in which who submits the same at this moment may come to its end."""
+
 _NO_DIGEST = f"image@sha256:{'0' * 64}"
 
 
@@ -166,7 +169,7 @@ def _broken_off(
     """The submission that this very command has begun before, with the same image, where it did not come to its end.
 
     Jobs wait of which the service has some perhaps, or it has all, and the command was killed before it could tell. Who
-    has stopped jobs of it since wants them anew.
+    has stopped jobs of it since wants them anew. Raises UsageError where another process is at it.
     """
     from ocicaliban import sweep
 
@@ -177,23 +180,33 @@ def _broken_off(
 
     for one in filter(alike, known.submissions(group=made.group, user=made.user)):
         counts = known.counts(submission=one.id)
-        unfinished = counts["queued"] or (counts["running"] and sweep.was_killed(one))
-        if not unfinished or counts["stopped"] or sum(counts.values()) != count or sweep.is_run(one):
+        if not counts["queued"] + counts["running"] or sum(counts.values()) != count:
             continue
         jobs = sorted(known.jobs(submission=one.id), key=lambda job: job.id)
-        if all(
+        same = (
             (job.parameters, job.args) == (spec.parameters, spec.args) for job, spec in zip(jobs, specs(), strict=True)
-        ):
+        )
+        if len(jobs) != count or not all(same):
+            continue
+        if sweep.is_run(one, patience=_PATIENCE):
+            raise UsageError(
+                f"another ocicaliban submits the same to '{one.group}' at this moment",
+                "wait for it, or end it; with a --group of another name they are submitted a second time",
+            )
+        counts = known.counts(submission=one.id)  # it may have come to its end meanwhile
+        if not counts["stopped"] and (counts["queued"] or (counts["running"] and sweep.was_killed(one))):
             return one
     return None
 
 
 def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
-    from ocicaliban import sweep
+    from ocicaliban import attend, sweep
     from ocicaliban.cli import start
 
-    if count := known.counts(submission=begun.id)["queued"]:
+    attend.catch_up(known, start.say, group=begun.group)
+    counts = known.counts(submission=begun.id)
+    if count := counts["queued"]:
         left = f"the {count} jobs that are left go out now" if count > 1 else "the job that is left goes out now"
         start.say(
             f"{begun.group}: this command has begun it before; {left}"
@@ -201,9 +214,10 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
         )
         return send(known, begun, options, at, settle=True)
     with sweep.owned(begun):  # from now on it is not one that was killed
+        states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         start.say(
-            f"{begun.group}: this command had submitted all of it before it was killed, and nothing is sent twice;"
-            " run once more it begins anew"
+            f"{begun.group}: this command had submitted all of it before it was killed ({states}), and nothing is sent"
+            " twice; run once more it begins anew"
         )
     print(begun.group)
     return 0

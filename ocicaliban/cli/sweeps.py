@@ -328,7 +328,8 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
             f"another ocicaliban has taken what was left of {old.group}", f"ocicaliban status --group {old.group}"
         )
     say(f"{made.group}: {count} job{'s' if count > 1 else ''} again")
-    return submitting.send(known, made, options, at)
+    # What was stopped when it was on its way may be there in a moment, and is taken over then.
+    return submitting.send(known, made, options, at, settle=any(map(attend.stopped_unsent, jobs)))
 
 
 _Renewed = tuple[Submission, tuple[gpu.Device, ...], tuple[str, ...], Recorded]

@@ -24,7 +24,7 @@ import pexpect
 import pytest
 from attrs import frozen
 
-from ocicaliban import history, vertex
+from ocicaliban import clouds, history, sweep, vertex
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.model import JobSpec, Submission
@@ -358,6 +358,20 @@ def test_the_same_command_again_goes_on_where_it_was_killed(
     assert made(by).total() == len(made(by)) == 40
 
 
+def test_the_same_command_sends_nothing_twice_of_what_has_ended_since_it_was_killed(
+    world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = emulator(Faults(latency=1.5), parallel=4)
+    killed(_under_way(world, by, image, 4, monkeypatch))
+    until(lambda: _states(by) == {"SUCCEEDED": 4})
+    by.order.set(Faults())
+    argv = ("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *world.sweep({"n": list(range(4))}))
+    done = world.ok(*argv, "--", "true")
+    assert "nothing is sent twice" in done.stderr and "(4 succeeded)" in done.stderr and made(by).total() == 4
+    world.ok(*argv, "--", "true")
+    assert made(by).total() == len(made(by)) == 8
+
+
 def test_another_sweep_image_or_a_stop_is_not_what_was_killed(world: World, emulator: Make, image: str) -> None:
     by = emulator(Faults(per_minute=2))
     group = ("--group", "calm-otter")
@@ -545,6 +559,46 @@ def test_what_was_stopped_on_its_way_is_ended_by_the_next_stop_where_all_were_ki
     assert "none of them runs" in world.call("stop", "--group", "calm-otter").stderr
 
 
+def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
+    world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    by = emulator(Faults(latency=1.5))
+    killed(_under_way(world, by, image, 8, monkeypatch))
+    until(lambda: len(asked(by)) == 8)
+    by.order.set(Faults(lists_late=1000))
+    monkeypatch.setenv("XDG_STATE_HOME", world.env["XDG_STATE_HOME"])
+    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+        [one] = known.submissions()
+        child = world.begun("resume", "calm-otter")
+        until(lambda: sweep.is_run(one), child)
+        # A `status` that asked who is at it a moment before.
+        by.order.set(Faults())
+        clouds.catch_up(known, known.jobs(), print)
+    _, said = child.communicate(timeout=60)
+    assert child.returncode == 0 and "stopped" not in said
+    assert _states(by) == {"QUEUED": 8} and world.recorded() == {"running": 8}
+
+
+def test_what_is_submitted_again_while_a_stop_looks_for_what_was_on_its_way_goes_on(
+    world: World, emulator: Make, image: str
+) -> None:
+    by = emulator(Faults(per_minute=3))
+    points = world.sweep({"n": list(range(10))})
+    child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *points, "--", "true")
+    until(lambda: world.recorded()["running"] == 3, child)
+    killed(child)
+    by.order.set(Faults())
+    stopping = world.begun("stop", "--group", "calm-otter")
+    until(lambda: _states(by)["CANCELLED"] == 3, stopping)
+    stopping.send_signal(signal.SIGSTOP)
+    world.ok("resubmit", "--group", "calm-otter")
+    stopping.send_signal(signal.SIGCONT)
+    _, said = stopping.communicate(timeout=60)
+    assert stopping.returncode == 0 and "looking for 5 s" in said
+    assert _states(by) == {"CANCELLED": 3, "QUEUED": 10} and len(made(by)) == 10
+    assert world.recorded() == {"running": 10}
+
+
 def test_nothing_is_submitted_again_while_its_submission_is_under_way(world: World, emulator: Make, image: str) -> None:
     by = emulator(Faults(per_minute=5))
     sweep = world.sweep({"n": list(range(20))})
@@ -559,6 +613,24 @@ def test_nothing_is_submitted_again_while_its_submission_is_under_way(world: Wor
     by.order.set(Faults())
     world.ok("resubmit", "--group", "calm-otter")
     assert _states(by) == {"CANCELLED": 5, "QUEUED": 20} and len(made(by)) == 20
+
+
+def test_the_same_command_is_refused_while_it_is_under_way(world: World, emulator: Make, image: str) -> None:
+    by = emulator(Faults(per_minute=3))
+    argv = ("cloud", "--image-tag", image, OPEN, *world.sweep({"n": list(range(6))}), "--", "true")
+    child = world.begun(*argv)
+    until(lambda: world.recorded()["running"] == 3, child)
+    child.send_signal(signal.SIGSTOP)
+    by.order.set(Faults())
+    again = world.call(*argv)
+    assert again.returncode == 2 and "at this moment" in again.stderr and not again.stdout
+    assert len(asked(by)) == 3 and world.recorded().total() == 6
+    child.send_signal(signal.SIGCONT)
+    child.communicate(timeout=60)
+    assert child.returncode == 0 and made(by).total() == 6
+    # Now it has come to its end.
+    world.ok(*argv)
+    assert made(by).total() == len(made(by)) == 12
 
 
 def test_a_job_of_which_nobody_can_tell_whether_it_is_there_waits_until_it_is_known(
