@@ -212,7 +212,7 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
             f"{begun.group}: this command has begun it before; {left}"
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
-        return send(known, begun, options, at, settle=True)
+        return send(known, begun, options, at, begun=True)
     with sweep.owned(begun):  # from now on it is not one that was killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         start.say(
@@ -338,10 +338,13 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
         raise UsageError(f"the image of {made.group} is not in {name} any more", hint)
 
 
-def send(known: History, made: Submission, options: Options, at: Service, *, settle: bool = False) -> int:
+def send(
+    known: History, made: Submission, options: Options, at: Service, *, begun: bool = False, settle: bool = False
+) -> int:
     """Submit what is queued of a submission; returns the exit code.
 
-    `settle` tells that somebody was at it before, and may have been killed.
+    `begun` tells that somebody was at this submission before, and may have been killed; `settle` that of these jobs some
+    may be on their way for another reason.
     """
     from ocicaliban import clouds, output, vertex
     from ocicaliban.cli import start
@@ -359,10 +362,10 @@ def send(known: History, made: Submission, options: Options, at: Service, *, set
                 start.say(f"job {job.id}: {vertex.console(name)}")
 
         try:
-            clouds.submit(known, made, options, at, accepted, start.say, settle=settle)
+            clouds.submit(known, made, options, at, accepted, start.say, settle=begun or settle)
         except Refused as fault:
             waiting = known.jobs(submission=made.id)
-            if settle or taken or any(job.status != "queued" for job in waiting):
+            if begun or taken or any(job.status != "queued" for job in waiting):
                 _say_left(made, taken, count)
                 raise
             known.stop_queued(job.id for job in waiting)

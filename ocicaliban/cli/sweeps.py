@@ -261,7 +261,7 @@ def _resumed_in_cloud(known: History, made: Submission) -> int:
     at = clouds.service(made)
     at.check()
     submitting.check_image(made, asked, waiting=True)
-    return submitting.send(known, made, options, at, settle=True)
+    return submitting.send(known, made, options, at, begun=True)
 
 
 def _check_image(made: Submission, *, waiting: bool = False) -> None:

@@ -930,6 +930,9 @@ def test_a_quota_of_nothing_stops_early_and_says_what_to_do(world: World, emulat
     assert done.returncode == 1 and not done.stdout and not asked(by)
     assert "exceed quota limits" in done.stderr and "iam-admin/quotas?project=rehearsal" in done.stderr
     assert "nothing of calm-otter was submitted" in done.stderr and world.recorded() == {"stopped": 200}
+    done = world.call("resubmit", "--group", "calm-otter")
+    assert done.returncode == 1 and "nothing of calm-otter was submitted" in done.stderr
+    assert world.recorded() == {"stopped": 200}
     by.order.set(Faults())
     world.ok("resubmit", "--group", "calm-otter")
     assert len(made(by)) == 200
