@@ -230,7 +230,7 @@ def stop(
         from ocicaliban import clouds
 
         # Whoever submits them does the same, if he is not killed meanwhile.
-        waits(f"looking for {pace.LOOK_AFTER[-1]:g} s whether some were on their way to Vertex AI already")
+        waits(pace.LOOKING)
         clouds.cancel_late(known, late, say)
 
 

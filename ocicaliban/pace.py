@@ -161,6 +161,9 @@ LOOK_AFTER = (0.5, 2.0, 5.0)
 Only when it is not there at the last of them is it sent again.
 """
 
+LOOKING = f"looking for {LOOK_AFTER[-1]:g} s whether some were on their way to Vertex AI already"
+"""What is told to somebody who waits for the last of them."""
+
 
 def next_look(looks: int) -> float | None:
     """The seconds to wait before the next look for a job, after so many in vain; None for: send it again."""

@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """Seconds that a job has to end after SIGTERM, as `podman stop` gives."""
 
+ENDING = 3.0
+"""Seconds for which a submission may be had by who is at its end, or only looks what became of its jobs."""
+
 _STARTERS = 8
 _SAME_KEYPRESS = 0.2
 """Seconds in which a signal that comes again is the same one: `timeout` sends each of its own twice."""

@@ -54,9 +54,6 @@ def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Jo
     return Job(id=0, key="0" * 12, submission=made, parameters=spec.parameters, args=spec.args)
 
 
-_PATIENCE = 3.0
-"""Seconds in which who submits the same at this moment may come to its end."""
-
 _NO_DIGEST = f"image@sha256:{'0' * 64}"
 
 
@@ -188,7 +185,7 @@ def _broken_off(
         )
         if len(jobs) != count or not all(same):
             continue
-        if sweep.is_run(one, patience=_PATIENCE):
+        if sweep.is_run(one, patience=sweep.ENDING):
             raise UsageError(
                 f"another ocicaliban submits the same to '{one.group}' at this moment",
                 "wait for it, or end it; with a --group of another name they are submitted a second time",
@@ -343,7 +340,7 @@ def send(
 ) -> int:
     """Submit what is queued of a submission; returns the exit code.
 
-    `begun` tells that somebody was at this submission before, and may have been killed; `settle` that of these jobs some
+    `begun` tells that somebody was at this submission before, and may have been killed; `settle` that some of these jobs
     may be on their way for another reason.
     """
     from ocicaliban import clouds, output, vertex

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from ocicaliban.experiment import Sweep
     from ocicaliban.history import History
 
-_PATIENCE = 3.0
-"""Seconds for which somebody may have a submission who only looks after what became of its jobs."""
-
 _MEMORY = re.compile(r"(\d+)([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
@@ -226,7 +223,7 @@ def resume(group: str) -> int:
             elif one.host != origin.host():
                 elsewhere = True
                 say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
-            elif sweep.is_run(one, patience=_PATIENCE):
+            elif sweep.is_run(one, patience=sweep.ENDING):
                 elsewhere = True
                 say(f"note: another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
             else:

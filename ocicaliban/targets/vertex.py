@@ -226,7 +226,7 @@ class Service:
         whatever `accepted` raises, and a Ctrl-C.
         """
         if settle:
-            say(f"looking for {pace.LOOK_AFTER[-1]:g} s whether some were on their way to Vertex AI already")
+            say(pace.LOOKING)
             time.sleep(pace.LOOK_AFTER[-1])
         there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
         left: deque[tuple[Request, Any]] = deque()
