@@ -340,8 +340,8 @@ def send(
 ) -> int:
     """Submit what is queued of a submission; returns the exit code.
 
-    `begun` tells that somebody was at this submission before, and may have been killed; `settle` that some of these jobs
-    may be on their way for another reason.
+    `begun` tells that somebody was at this submission before, and may have been killed; `settle` that some of these
+    jobs may be on their way for another reason.
     """
     from ocicaliban import clouds, output, vertex
     from ocicaliban.cli import start
