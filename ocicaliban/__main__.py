@@ -8,6 +8,7 @@ import os
 import signal
 import sys
 
+from ocicaliban import userns
 from ocicaliban.errors import OcicalibanError, of_system
 
 _COMPLETE = "_OCICALIBAN_COMPLETE"
@@ -50,12 +51,15 @@ def _run(argv: list[str]) -> int:
 
         print(f"ocicaliban {__version__}")
         return 0
-    if argv[:1] and argv[0] not in _TELL:
+    tools = bool(argv) and argv[0] not in _TELL
+    if tools:
         _leave_out_lost_runtime_folder()
         _leave_out_usual_config_folder()
     cut = argv.index("--") if "--" in argv else len(argv)
     own, script = argv[:cut], argv[cut + 1 :]
     try:
+        if tools and "--help" not in own:
+            userns.revive()
         from ocicaliban import hot
 
         code = hot.attempt(argv)

@@ -24,6 +24,7 @@ _HINTS = {
     "unable to pick chroot mode": _NO_SUBUIDS,  # mmdebstrap
     "e: failed to fetch http": "are Debian's servers within reach? a proxy is taken from http_proxy",
     "unable to locate package": "look the name up with `apt-cache search`, for the release that the base has",
+    "system migrate": "the processes that kept podman's user namespace were killed: `podman system migrate` mends that",
     "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
 }
 

@@ -46,7 +46,10 @@ def open_one() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def only_one(key: str) -> Iterator[None]:
-    """Hold the lock of a layer's or a base's key: of two builds that want it, one makes it and the other finds it."""
+    """Hold the lock of a layer's or a base's key: of two builds that want it, one makes it and the other finds it.
+
+    What is not built but may be done by one of us at a time has a word in place of the key.
+    """
     folder = paths.cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / key[:32]).open("w") as lock:

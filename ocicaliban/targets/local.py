@@ -342,6 +342,8 @@ def _found(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, Found]:
     for entry in listed or ():
         started, ended = (seconds if seconds > 0 else None for seconds in (entry["StartedAt"], entry["ExitedAt"]))
         state = _state(entry["State"], started is not None)
+        if entry["State"] == "stopping" and not os.path.exists(f"/proc/{entry['Pid']}"):
+            state = "exited"  # conmon was killed with it: nobody will tell podman (see `userns`)
         known = state == "exited" and ended is not None and entry["ExitCode"] >= 0
         handle = entry["Names"][0]
         found[handle] = Found(
