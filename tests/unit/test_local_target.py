@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -149,6 +150,7 @@ def test_what_would_lose_a_job_cannot_be_given(given: tuple[str, ...]) -> None:
 
 ENTRY = {"Names": ["n"], "State": "exited", "ExitCode": 3, "StartedAt": 100, "ExitedAt": 160, "Labels": None}
 NEVER = -62135596800
+GONE = 1 << 30  # more than a process's number can be
 
 
 @pytest.mark.parametrize(
@@ -161,6 +163,10 @@ NEVER = -62135596800
         ({"State": "exited", "ExitCode": 0, "ExitedAt": NEVER}, Found(handle="n", state="exited", started=100)),
         ({"State": "created", "ExitCode": 0, "ExitedAt": NEVER}, Found(handle="n", state="exited", started=100)),
         ({"ExitCode": -1}, Found(handle="n", state="exited", started=100, ended=160)),
+        ({"State": "stopping", "ExitCode": 0, "ExitedAt": NEVER, "Pid": os.getpid()},
+         Found(handle="n", state="running", started=100)),
+        ({"State": "stopping", "ExitCode": 0, "ExitedAt": NEVER, "Pid": GONE},
+         Found(handle="n", state="exited", started=100)),
         ({"Labels": {"ocicaliban.job": "k", "x": "y"}, "State": "Running"},
          Found(handle="n", state="running", started=100, labels={"job": "k"})),
     ],
