@@ -1,0 +1,175 @@
+"""How a fixed job is started and stopped, on this machine and on Vertex AI, as the files in `tests/golden` hold it.
+
+Labels and names are what a later version finds a container by; the rest is what users' jobs rely on. A change that is
+meant edits the file: put what the test shows into it, and say why.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocicaliban import attend, history, podman, proc, schedule, sweep, vertex
+from ocicaliban.gpu import Device
+from ocicaliban.model import Attempt, Image, Job, Launch, Submission
+from ocicaliban.targets import local
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+LAUNCH = Launch(
+    command=("python3", "-m", "trainer.train"),
+    env=(("MODE", "train it"),),
+    mounts=("/home/ada/data:/usr/app/data:ro", "/home/ada/digits:/usr/app"),
+    ports=("8888:8888",),
+    devices=("gpu",),
+    workdir="/usr/app",
+)
+JOB = Job(
+    id=7,
+    key="0123456789ab",
+    submission=Submission(
+        id=3,
+        group="digits-1",
+        user="ada",
+        host="workstation",
+        project="/home/ada/digits",
+        mode="run",
+        module="trainer.train",
+        image="1d" * 32,
+        launch=LAUNCH,
+    ),
+    parameters=(("lr", 0.1), ("depth", 3), ("fast", True), ("name", "größer")),
+    args=("--epochs", "2", "--lr", "0.1", "--depth", "3", "--fast", "--name", "größer"),
+    out="/home/ada/results/7",
+)
+ATTEMPT = Attempt(number=2, handle=history.handle(JOB.key, 2), log="/home/ada/logs/7/2.log")
+DEVICES = tuple(
+    Device(kind="nvidia.com/gpu", name=name, spec=Path("/etc/cdi/nvidia.yaml"), version="0.5.0") for name in ("0", "1")
+)
+OPTIONS = ("--device", "nvidia.com/gpu=0", "--device", "nvidia.com/gpu=1")
+LIMITS = local.Limits(cpus=1.5, memory=4 << 30)
+ENVIRON = {"http_proxy": "http://proxy.example:3128", "NO_PROXY": "localhost", "SECRET": "none of podman's business"}
+
+
+def golden(name: str) -> Any:
+    """What a golden file holds."""
+    return json.loads((GOLDEN / name).read_text(encoding="utf-8"))
+
+
+def plain(value: object) -> Any:
+    """Give back a value as JSON holds it: lists for tuples."""
+    return json.loads(json.dumps(value))
+
+
+def specs() -> Mapping[str, object]:
+    """What podman's service is told to make: of a job with everything, and of one with nothing."""
+    whole = local.container_spec(
+        "1d" * 32,
+        local.for_job(LAUNCH, JOB),
+        JOB.args,
+        ATTEMPT,
+        local.labels_of(JOB, ATTEMPT, DEVICES),
+        OPTIONS,
+        LIMITS,
+        ENVIRON,
+    )
+    bare = local.container_spec("1d" * 32, Launch(), (), ATTEMPT, {}, (), local.Limits(), {})
+    return {"whole": whole, "bare": bare}
+
+
+def argvs() -> Mapping[str, Sequence[str]]:
+    """The command lines of podman that make and start containers."""
+    image, labels = Image(id="1d" * 32, digest="", key=""), local.labels_of(JOB, ATTEMPT, DEVICES)
+    name, labelled = ATTEMPT.handle, podman.labelled({podman.JOB: JOB.key})
+    return {
+        "create": podman.create_argv(
+            "1d" * 32,
+            local.for_job(LAUNCH, JOB),
+            JOB.args,
+            name=name,
+            extra=(*local._cli_options(ATTEMPT, labels, LIMITS), *OPTIONS),
+        ),
+        "run": podman.run_argv(image, LAUNCH, JOB.args, name=name, terminal=(False, False), extra=labelled),
+        "run, at a terminal": podman.run_argv(image, LAUNCH, (), name=name, terminal=(True, True), extra=labelled),
+        "run, with a pipe": podman.run_argv(image, Launch(), (), name=name, terminal=(True, False)),
+        "run, detached": podman.run_argv(
+            image, LAUNCH, (), name=name, terminal=(False, False), entrypoint=("bash", "-l"), detached=True
+        ),
+        "run, as a job of a group": podman.run_argv(
+            image, LAUNCH, JOB.args, name=name, terminal=(False, False), extra=local.as_options(JOB, ATTEMPT)
+        ),
+    }
+
+
+def test_the_container_that_podmans_service_makes_stays() -> None:
+    assert plain(specs()) == golden("container.json")
+
+
+def test_podmans_command_lines_stay() -> None:
+    assert plain(argvs()) == golden("podman.json")
+
+
+def test_every_container_has_an_init_process() -> None:
+    """A PID 1 that does not handle SIGTERM would not get it."""
+    assert [spec["init"] for spec in golden("container.json").values()] == [True, True]
+    assert all("--init" in argv for argv in golden("podman.json").values())
+
+
+def test_a_job_has_ten_seconds_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+    monkeypatch.setattr(proc, "run", lambda argv, **_: asked.append(argv))
+    attend._stop(["ocicaliban-0123456789ab-2"])
+    assert plain(
+        {
+            "asked to end": asked[0],
+            "seconds in a sweep": sweep.Options(places=schedule.slots(())).grace,
+            "seconds by default": sweep.GRACE,
+        }
+    ) == golden("grace.json")
+
+
+def test_names_and_labels_of_containers_stay() -> None:
+    assert history.handle("0123456789ab", 2) == "ocicaliban-0123456789ab-2"
+    assert podman.container_name(key="0123456789ab") == "ocicaliban-0123456789ab"
+    assert (podman.LABEL, podman.JOB) == ("ocicaliban.", "ocicaliban.job")
+
+
+def custom_jobs() -> Mapping[str, object]:
+    """What Vertex AI is told of a job with everything, and of one with nothing."""
+    image = f"registry.example/ada/digits@sha256:{'ab' * 32}"
+    whole = vertex.Options(
+        machine=vertex.Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
+        replicas=3,
+        boot_disk=200,
+        spot=True,
+        timeout=3600,
+        restarts=0,
+        service_account="trainer@digits.iam.gserviceaccount.com",
+        network="projects/123/global/networks/default",
+        output="gs://ada-digits/results/",
+        entrypoint=("python3", "-m", "trainer.train"),
+        labels=(("team", "Vision"), ("owner", "ada")),
+        name="digits",
+    )
+    bare = vertex.Options(machine=vertex.Machine(type="n1-standard-8"), restarts=1, command=("train",))
+    tpu = vertex.Options(machine=vertex.Machine(type="ct5lp-hightpu-4t", topology="2x2"), entrypoint=("python3",))
+    job = Job(id=8, key="ba9876543210", submission=JOB.submission)
+    return {
+        "whole": vertex.custom_job(JOB, image, whole, 2),
+        "bare": vertex.custom_job(job, image, bare),
+        "tpu": vertex.custom_job(JOB, image, tpu),
+    }
+
+
+def test_what_vertex_ai_is_told_stays() -> None:
+    assert plain(custom_jobs()) == golden("custom-job.json")
+
+
+def test_the_labels_by_which_jobs_are_found_at_vertex_ai_stay() -> None:
+    assert vertex.group_filter("Digits.1") == 'labels.ocicaliban-group="digits_1"'
+    assert vertex.key_filter("0123456789ab") == 'labels.ocicaliban-job="0123456789ab"'
+    assert vertex.ATTEMPT_LABEL == "ocicaliban-attempt"

@@ -1,0 +1,116 @@
+"""The keys of a fixed project in each mode, as `tests/golden/keys.json` holds them.
+
+A key names an image in each user's store. A key that changes has everybody build everything again, so no key may change
+by accident. A change that is meant to change keys edits the file: put what the test shows into it, and say why.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import asdict, evolve
+
+from ocicaliban import base, catalog, store
+from ocicaliban import plan as planning
+from ocicaliban.model import Base, Image, Project, Snapshot, Variant
+
+GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text())
+
+MODES = ("build", "run", "shell", "notebook", "cloud")
+PROJECT = Project(
+    root=Path("/nowhere/digits"),
+    layers={"apt": {"packages": {"all": ["git", "curl"], "gpu": ["nvtop"]}}, "python": {"secrets": ["index-token"]}},
+)
+WORLD = Snapshot(
+    variant="cpu",
+    base=Base(
+        kind="registry",
+        reference="example/python:3.12",
+        digest=f"sha256:{'ab' * 32}",
+        python="3.12.1",
+        platform="linux/amd64",
+        libc="2.36",
+    ),
+    source="5" * 64,
+    parts=(("weights", "6" * 64), ("grün", "7" * 64), ("", "8" * 64)),
+    data=(("data", "d" * 64), ("more/data", "e" * 64)),
+    requirements=(
+        ("100MB+", f"torch==2.3.0 --hash=sha256:{'1' * 64}\n"),
+        ("5MB+", f"numpy==1.26.4 --hash=sha256:{'2' * 64}\n"),
+        ("", f"six==1.16.0 --hash=sha256:{'3' * 64}\n"),
+    ),
+    jupyter=f"jupyterlab==4.4.0 --hash=sha256:{'4' * 64}\n",
+    module="trainer.train",
+    command=("python3", "-m", "trainer.train"),
+    shell="zsh",
+)
+BARE = evolve(WORLD, parts=(), data=(), requirements=(), shell="", command=(), module="")
+
+
+def world(variant: Variant, bare: bool) -> Snapshot:
+    """The snapshot of a machine with GPUs, or of one without."""
+    libraries = "/opt/venv/lib/python3.12/site-packages/nvidia/cublas/lib" if variant == "gpu" else ""
+    return evolve(BARE if bare else WORLD, variant=variant, cuda_libraries=libraries)
+
+
+def planned(mode: str, variant: Variant, bare: bool) -> dict[str, Any]:
+    """What the golden file holds of a plan: all keys, the names in the store, what goes into a key, the launch."""
+    project = Project(root=PROJECT.root) if bare else PROJECT
+    made = planning.plan(project, catalog.recipes_for(project, mode), mode, world(variant, bare))
+    whole: dict[str, Any] = {
+        "base_key": made.base_key,
+        "layers": [
+            {"name": layer.name, "key": layer.key, "image": store.name_for(layer.name, layer.key)}
+            for layer in made.layers
+        ],
+        "key": made.key,
+        "entrypoint": made.entrypoint,
+        "launch": asdict(made.launch),
+    }
+    plain: dict[str, Any] = json.loads(json.dumps(whole))
+    return plain
+
+
+@pytest.fixture(autouse=True)
+def _no_recipes_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+
+
+@pytest.mark.parametrize("bare", [False, True], ids=["whole", "bare"])
+@pytest.mark.parametrize("variant", ["cpu", "gpu"])
+@pytest.mark.parametrize("mode", MODES)
+def test_no_key_of_a_mode_changes(mode: str, variant: Variant, bare: bool) -> None:
+    assert planned(mode, variant, bare) == GOLDEN[f"{mode} {variant}{' bare' if bare else ''}"]
+
+
+def test_each_recipe_of_ours_is_in_a_plan_with_golden_keys() -> None:
+    """Let no recipe go unguarded: those without a step of their own are told by the launch, or by the base's key."""
+    names = {layer["name"].split()[0] for plan in GOLDEN.values() for layer in plan["layers"]}
+    recipes = {path.parent.name for path in (Path(__file__).parents[2] / "layers").glob("*/layer.toml")}
+    assert recipes - names == {"base", "command"}
+    assert GOLDEN["run cpu"]["launch"]["command"] == ["python3", "-m", "trainer.train"]
+
+
+def test_the_format_and_the_base_key_stay() -> None:
+    assert planning.FORMAT == "ocicaliban-1"
+    assert planning.base_key(WORLD.base) == GOLDEN["run cpu"]["base_key"]
+    unresolved = planning.base_key(evolve(WORLD.base, digest=""))
+    assert unresolved == "891e3e0bc3cc4082e6072a5de526e6f4163001b3742862f5255613c69d301898"
+
+
+def test_the_key_of_a_bootstrapped_base_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Under this key a base made of Debian's packages is found in the store, and is not made again."""
+    asked: list[tuple[str, str]] = []
+
+    def find(layer: str, key: str) -> Image:
+        asked.append((layer, key))
+        return Image(id="1d" * 32, digest="", key=key)
+
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(base, "_platform", lambda: "linux/amd64")
+    monkeypatch.setattr(store, "find", find)
+    assert base._bootstrapped("debian:bookworm", fresh=False, say=lambda _: None).id == "1d" * 32
+    assert set(asked) == {("base", "6ad21c612de289efcfccd64bdcff269d4135a80e2734925eb3a4aaa7487ae03a")}
