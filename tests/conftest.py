@@ -20,6 +20,9 @@ if not os.access(Path.cwd(), os.W_OK):
 # Before anything imports it: its fork support makes a child hang at times (see gcp.quieten).
 os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 
+# It compares for tests of both kinds; without this a failure would not say what differs.
+pytest.register_assert_rewrite("tests.records")
+
 INTEGRATION = Path(__file__).parent / "integration"
 
 

@@ -30,6 +30,7 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import schema
 from ocicaliban.history.store import STATUSES, History
 from ocicaliban.model import ENDED, JobSpec, Launch, Status, Submission
+from tests import records
 from tests.integration import postgres
 
 REPOSITORY = Path(__file__).parents[2]
@@ -95,6 +96,18 @@ def together(children: list[subprocess.Popen[str]]) -> list[list[str]]:
     said = [child.communicate(timeout=120)[0] for child in children]
     assert [child.returncode for child in children] == [0] * len(children), said
     return [lines.splitlines() for lines in said]
+
+
+# --- what earlier versions wrote ------------------------------------------------------------------------------------
+
+
+def test_a_history_of_schema_1_on_a_server_is_read(server: postgres.Server) -> None:
+    """Read what `tests/data` holds as statements; the file of SQLite is read by the unit tests."""
+    name = f"history{next(_numbers)}"
+    url = server.database(name)
+    server.tell((records.DATA / "history-1.postgresql.sql").read_text(encoding="utf-8"), database=name)
+    with history.open(url) as known:
+        records.check(known)
 
 
 # --- what goes in comes out -----------------------------------------------------------------------------------------
