@@ -9,8 +9,11 @@ import json
 import os
 from pathlib import Path
 
-from ocicaliban import oci, snapshot
-from ocicaliban.model import Configure
+import pytest
+
+from ocicaliban import buildah, builder, oci, snapshot, store
+from ocicaliban.indexes import Indexes
+from ocicaliban.model import Configure, Copy, Image, PlannedLayer
 
 HEAVY = 1_000_000
 
@@ -141,4 +144,52 @@ def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
     assert written == (Path(__file__).parents[1] / "golden" / "config.json").read_text().rstrip("\n")
     assert sorted(path.name for path in (layout / "blobs/sha256").iterdir()) == sorted(
         blob.removeprefix("sha256:") for blob in (layer.digest, manifest["config"]["digest"], digest)
+    )
+
+
+def test_the_image_that_the_builder_makes_of_a_layer_of_files_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The builder's own words in the history of an image are in its digest as well."""
+    base = {
+        "architecture": "amd64",
+        "os": "linux",
+        "config": {"Env": ["PATH=/usr/bin:/bin"], "User": "1000"},
+        "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'1' * 64}"]},
+    }
+    monkeypatch.setattr(store, "config", lambda image: base)
+    monkeypatch.setattr(store, "layer_sizes", lambda: {f"sha256:{'1' * 64}": 12345})
+    monkeypatch.setattr(store, "take", lambda folder, layer, key: Image(id="1d" * 32, digest="", key=key))
+    tree = snapshot.read_tree(fixed_tree(tmp_path / "digits"))
+    layer = PlannedLayer(
+        name="source-copy",
+        steps=(Copy(tree=tree.digest, to="/usr/app"), Configure(env=(("A", "1"),), workdir="/usr/app")),
+        key="c" * 64,
+    )
+    folder = tmp_path / "work"
+    folder.mkdir()
+    inputs = builder.Inputs(trees={tree.digest: tree}, secrets={}, indexes=Indexes())
+    builder._tree_layer(layer, Image(id="0d" * 32, digest="", key=""), folder, inputs)
+    layout = folder / "ocicaliban" / "source-copy" / ("c" * 32)
+    (described,) = json.loads((layout / "index.json").read_text())["manifests"]
+    assert described["digest"] == "sha256:127fadb639e31b4663eb62f1278c7ce47ac5eea65fa5bf3fefb7c55f3b1b966b"
+
+
+def test_what_buildah_is_told_stays() -> None:
+    """Of a layer in which something runs, buildah writes the image: how it is told decides its bytes."""
+    step = Configure(env=(("A", "$1"),), path=("/opt/venv/bin",), workdir="/usr/app", entrypoint=("a", "b"))
+    assert buildah.from_argv("1d" * 32, "name") == (
+        *("buildah", "from", "--quiet", "--pull-never", "--name", "name"),
+        "1d" * 32,
+    )
+    assert buildah.run_argv("name", Path("/in"), ("/a:/b",), (("A", "1"),)) == (
+        *("buildah", "run", "--add-history=false", "--isolation", "rootless", "--user", "0", "--network", "host"),
+        *("-v", "/in:/dev/oc:ro", "-v", "/a:/b", "--env", "A=1", "name", "--", "sh", "/dev/oc/script"),
+    )
+    assert buildah.config_argv("name", step, "/bin") == (
+        *("buildah", "config", "--add-history=false", "--env", "A=$$1", "--env", "PATH=/opt/venv/bin:/bin"),
+        *("--workingdir", "/usr/app", "--entrypoint", '["a", "b"]', "--cmd", "", "name"),
+    )
+    assert buildah.commit_argv("name", "localhost/x:latest") == (
+        *("buildah", "commit", "--quiet", "--format", "oci", "--timestamp", "315619200", "name", "localhost/x:latest"),
     )

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ocicaliban import attend, history, podman, proc, schedule, sweep, vertex
+from ocicaliban import attend, history, notebook, podman, proc, schedule, sweep, vertex
 from ocicaliban.gpu import Device
 from ocicaliban.model import Attempt, Image, Job, Launch, Submission
 from ocicaliban.targets import local
@@ -173,3 +173,33 @@ def test_the_labels_by_which_jobs_are_found_at_vertex_ai_stay() -> None:
     assert vertex.group_filter("Digits.1") == 'labels.ocicaliban-group="digits_1"'
     assert vertex.key_filter("0123456789ab") == 'labels.ocicaliban-job="0123456789ab"'
     assert vertex.ATTEMPT_LABEL == "ocicaliban-attempt"
+
+
+def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A later version finds the servers of this one by the label, and reads their settings from it."""
+    settings = notebook.Settings(
+        project="/home/ada/digits",
+        port=8888,
+        interface="lab",
+        environment="e" * 64,
+        version="4.4",
+        variant="gpu",
+        extras=("cuda",),
+    )
+    label = (
+        '{"project": "/home/ada/digits", "port": 8888, "interface": "lab", "environment": "' + "e" * 64 + '",'
+        ' "version": "4.4", "variant": "gpu", "extras": ["cuda"]}'
+    )
+    words = notebook.options(settings, None, {})
+    assert words[words.index("--label") + 1] == f"ocicaliban.notebook={label}"
+    container = {
+        "Name": "ocicaliban-0123456789ab",
+        "Config": {"Labels": {"ocicaliban.notebook": label}, "Env": ["JUPYTER_TOKEN=made-up"]},
+        "State": {"Status": "exited"},
+    }
+    monkeypatch.setattr(proc, "run", lambda argv, **_: "1d\n" if "label=ocicaliban.notebook" in argv else "")
+    monkeypatch.setattr(proc, "output", lambda argv, **_: json.dumps([container]))
+    (found,) = notebook.servers()
+    assert found == notebook.Server(
+        container="ocicaliban-0123456789ab", settings=settings, token="made-up", state="exited"
+    )
