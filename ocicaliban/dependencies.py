@@ -225,9 +225,7 @@ def _exported(project: Project, extras: tuple[str, ...]) -> str:
     return proc.run(argv, env=env, cwd=project.root, doing="uv cannot export uv.lock")
 
 
-def jupyter(
-    locked: str, more: tuple[str, ...], base: Base, known: Resolved | None, named: indexes.Indexes
-) -> Resolved:
+def jupyter(locked: str, more: tuple[str, ...], base: Base, known: Resolved | None, named: indexes.Indexes) -> Resolved:
     """What has to be installed beside the locked requirements `locked` for `more`, and changes nothing of them.
 
     `known` is what was resolved last, which is taken while it holds, and preferred otherwise; `named` are the indexes
@@ -247,9 +245,7 @@ def jupyter(
     return Resolved(inputs=digest, requirements="".join(found))
 
 
-def _with(
-    text: str, more: tuple[str, ...], base: Base, settings: host.HostSettings, before: str, what: str
-) -> str:
+def _with(text: str, more: tuple[str, ...], base: Base, settings: host.HostSettings, before: str, what: str) -> str:
     """The locked entries in `text`, as they are, with what `more` needs beside them, and those alone for none.
 
     `before` has the versions to be preferred; `what` is the name of it all for an error.

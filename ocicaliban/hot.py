@@ -186,9 +186,7 @@ def _split(argv: list[str]) -> tuple[list[str], list[str]]:
 
 
 def _place(argv: list[str]) -> str:
-    environ = {
-        name: value for name, value in os.environ.items() if name in _VARIABLES or name.startswith(_PREFIXES)
-    }
+    environ = {name: value for name, value in os.environ.items() if name in _VARIABLES or name.startswith(_PREFIXES)}
     asked = [__version__, sys.executable, os.getcwd(), argv, podman.terminal(), sorted(environ.items())]
     digest = hashlib.sha256(json.dumps(asked).encode("utf-8", "surrogateescape")).hexdigest()
     return str(paths.cache() / "hot" / f"{digest[:32]}.json")
@@ -281,6 +279,6 @@ def remember(
     with contextlib.suppress(OSError):
         place.parent.mkdir(parents=True, exist_ok=True)
         old = sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime)
-        for path in old[: -_KEPT]:
+        for path in old[:-_KEPT]:
             path.unlink(missing_ok=True)
         paths.replace(place, json.dumps(known), mode=0o600)

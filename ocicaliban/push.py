@@ -113,9 +113,7 @@ def look(target: Target, name: str, say: Callable[[str], None]) -> There | None:
         raise OcicalibanError(f"{target.repository}@{digest} has no image for linux/amd64", hint)
     own = config.get("config")
     entry, command = (own.get(name) or () if isinstance(own, dict) else () for name in ("Entrypoint", "Cmd"))
-    return There(
-        digest=digest, known=bool(config), entrypoint=tuple(map(str, entry)), command=tuple(map(str, command))
-    )
+    return There(digest=digest, known=bool(config), entrypoint=tuple(map(str, entry)), command=tuple(map(str, command)))
 
 
 def push(

@@ -76,4 +76,3 @@ def main(
     """Build a research project's container image from layer recipes, without a daemon or root, and run it."""
     if isinstance(context.obj, Given) and context.obj.script and context.invoked_subcommand not in _START_SCRIPTS:
         raise UsageError(f"{context.invoked_subcommand} starts no script", "leave -- and what comes after it away")
-

@@ -141,9 +141,7 @@ def _print(whole: Report, *, all_here: bool) -> None:
     if best := reports.summary(whole):
         print(f"\n* {best}")
     if not whole.metrics and all_here:
-        _say(
-            "note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)"
-        )
+        _say("note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)")
     if left_out:
         names = ", ".join(listing.printable(column.name) for column in left_out)
         _say(f"note: too wide for this terminal: {names}; --columns chooses")

@@ -80,10 +80,7 @@ def _wheel(folder: Path, name: str) -> None:
     "files",
     [
         {"requirements.txt": "--find-links ./wheels\nocicaliban-private\n"},
-        {
-            "pyproject.toml": PROJECT.replace('"six"', '"ocicaliban-private"')
-            + '[tool.uv]\nfind-links = ["./wheels"]\n'
-        },
+        {"pyproject.toml": PROJECT.replace('"six"', '"ocicaliban-private"') + '[tool.uv]\nfind-links = ["./wheels"]\n'},
     ],
     ids=["requirements.txt", "pyproject.toml"],
 )

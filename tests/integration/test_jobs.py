@@ -285,9 +285,7 @@ def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
     ],
     ids=lambda value: "_".join(value) if isinstance(value, tuple) else "",
 )
-def test_what_cannot_be_is_refused_before_anything_is_done(
-    world: World, options: tuple[str, ...], said: str
-) -> None:
+def test_what_cannot_be_is_refused_before_anything_is_done(world: World, options: tuple[str, ...], said: str) -> None:
     assert said in world.refused(*world.sweep("g", {"x": [1, 2]}, *options))
     # A group without jobs, or jobs that nobody runs, would be left.
     assert not (world.own / "history.db").exists() or world.jobs() == []
@@ -699,9 +697,7 @@ def test_whatever_is_left_by_kills_is_taken_up_and_runs_once(world: World) -> No
 
 
 def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World) -> None:
-    sweep = world.begun(
-        *world.sweep("g", {"x": [1, 2, 3]}, "-j", "2", *waiting(world), script=("--go", "/go/all"))
-    )
+    sweep = world.begun(*world.sweep("g", {"x": [1, 2, 3]}, "-j", "2", *waiting(world), script=("--go", "/go/all")))
     until(lambda: world.starts() == 2)
     running = world.ok("resume", "g")
     assert "another ocicaliban runs 3 jobs of g" in running.stderr
@@ -831,9 +827,7 @@ def test_a_teams_database_serves_as_well_and_its_password_is_never_shown(world: 
     assert environments
     shown = "".join(done.stdout + done.stderr for done in outputs) + json.dumps(environments)
     encoded = url.split(":")[2].split("@")[0]
-    wrong = World(
-        folder=world.folder, state=world.state, env={**world.env, "OCICALIBAN_DB_URL": server.url("nowhere")}
-    )
+    wrong = World(folder=world.folder, state=world.state, env={**world.env, "OCICALIBAN_DB_URL": server.url("nowhere")})
     shown += wrong.refused("status")
     shown += wrong.refused(*wrong.sweep("i", points))
     assert postgres.PASSWORD not in shown

@@ -96,7 +96,7 @@ FILES = {
     "ocicaliban.toml": CONFIG,
     "layers/greeting/layer.toml": GREETING,
     "layers/greeting/make.sh": (
-        "set -eu\nfor i in $(seq $TIMES); do echo \"$WORD, $NAMES\"; done > /opt/greeting.txt\n"
+        'set -eu\nfor i in $(seq $TIMES); do echo "$WORD, $NAMES"; done > /opt/greeting.txt\n'
         "cat /dev/oc/note.txt >> /opt/greeting.txt\n"
         "mkdir -p /opt/bin\nprintf '#!/bin/sh\\ncat $GREETING\\n' > /opt/bin/greet\nchmod 755 /opt/bin/greet\n"
     ),

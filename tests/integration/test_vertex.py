@@ -147,9 +147,7 @@ def test_a_job_sees_what_vertex_gives_it_and_nothing_of_this_machine(
 ) -> None:
     emulator(parallel=1)
     script = 'env -0 > /out/env; cp /proc/mounts /out/mounts; echo "$0 $*" > /out/args; ls /home > /out/home'
-    one = request(
-        "k1", image, args=(script, "--lr", "0.1"), parameters=(("lr", 0.1),), output="gs://bucket/results"
-    )
+    one = request("k1", image, args=(script, "--lr", "0.1"), parameters=(("lr", 0.1),), output="gs://bucket/results")
     name = submit(service(), one)["k1"]
     assert ended(service())["k1"].status == "succeeded"
     out = tmp_path / "gcs" / "bucket" / "results" / "brave-otter" / "k1"
@@ -658,7 +656,7 @@ def test_of_the_library_no_more_is_imported_than_is_used_and_all_of_it_can_be_af
 # --- the command ---
 
 
-@pytest.mark.parametrize("faults", ['latency = 600', 'lost_every = 1\nlost_as = "deadline"\nlost_late = 600'])
+@pytest.mark.parametrize("faults", ["latency = 600", 'lost_every = 1\nlost_as = "deadline"\nlost_late = 600'])
 def test_the_command_ends_by_ctrl_c_though_requests_wait(tmp_path: Path, faults: str) -> None:
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"}
     (tmp_path / "faults.toml").write_text(faults)

@@ -106,7 +106,7 @@ def test_the_variants_extra_is_added_when_declared(tmp_path: Path, name: str) ->
 
 def test_an_extra_that_is_not_declared_is_refused_with_those_that_are(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
-    path.write_text('[project.optional-dependencies]\nMy_Plots = []\n')
+    path.write_text("[project.optional-dependencies]\nMy_Plots = []\n")
     assert dependencies._extras(path, ("my-plots",), "cpu") == ("my-plots",)
     with pytest.raises(UsageError, match="declares no extra 'dev'") as caught:
         dependencies._extras(path, ("dev",), "cpu")

@@ -96,7 +96,11 @@ def test_only_pips_indexes_are_all_searched(tmp_path: Path) -> None:
 
 
 def test_named_indexes_and_their_passwords(tmp_path: Path) -> None:
-    env = {"HOME": str(tmp_path), "UV_DEFAULT_INDEX": "main=https://m/", "UV_INDEX": "my-own=https://a/s other=https://b/"}
+    env = {
+        "HOME": str(tmp_path),
+        "UV_DEFAULT_INDEX": "main=https://m/",
+        "UV_INDEX": "my-own=https://a/s other=https://b/",
+    }
     env |= {"UV_INDEX_MY_OWN_USERNAME": "me", "UV_INDEX_MY_OWN_PASSWORD": "p@ss"}
     settings = host.read(env)
     assert settings.index_url == "https://m/"
@@ -136,7 +140,11 @@ index-strategy = "unsafe-first-match"
 
 
 def test_uvs_own_file_between_uvs_and_pips_variables(tmp_path: Path) -> None:
-    env = {**conf(tmp_path, UV, ".config/uv/uv.toml"), "PIP_INDEX_URL": "https://pip/", "PIP_EXTRA_INDEX_URL": "https://p/"}
+    env = {
+        **conf(tmp_path, UV, ".config/uv/uv.toml"),
+        "PIP_INDEX_URL": "https://pip/",
+        "PIP_EXTRA_INDEX_URL": "https://p/",
+    }
     settings = host.read(env)
     assert settings.index_url == "https://default/"
     assert settings.extra_index_urls == ("named=https://named/", "https://pip-table/")

@@ -72,7 +72,9 @@ def _remember(
         script=script,
         image="1d",
         index=home / "images.json",
-        command=("podman", "run", "--name", "ours-K0", "1d", *script), key="K0", job={"submission": {"project": "/p"}},
+        command=("podman", "run", "--name", "ours-K0", "1d", *script),
+        key="K0",
+        job={"submission": {"project": "/p"}},
     )
 
 

@@ -152,4 +152,3 @@ def test_nothing_is_asked_about_a_path_that_is_not_on_record(world: Path) -> Non
     for name in ("data/cur", "layers/empty/layer.toml", "run.py", "requirements.txt", "sub/secret"):
         assert str(project / name) in asked
     assert os.stat is hot._stat
-
