@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from ocicaliban import groups, logs, origin, pace, proc, spool, sweep
+from ocicaliban import groups, logs, origin, pace, spool, sweep
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import ENDED, Attempt, Job, Status, Submission
+from ocicaliban.system import process
 from ocicaliban.targets import Found, local
 
 if TYPE_CHECKING:
@@ -84,7 +85,7 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
         return
     if there is None or there.exit_code is None:
         # Without force: if it runs after all, or is just being started, nothing is lost.
-        if there and not proc.ok(("podman", "rm", attempt.handle)):
+        if there and not process.ok(("podman", "rm", attempt.handle)):
             return
         reason = sweep.why(None) if there is None or there.state != "created" else "it was never started"
         again = not origin.alone(job.submission)
@@ -96,7 +97,7 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
         status: Status = "failed" if reason else "succeeded"
         ended = there.ended or time.time()
         known.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)
-        proc.ok(("podman", "rm", "--force", "--time", "0", attempt.handle))
+        process.ok(("podman", "rm", "--force", "--time", "0", attempt.handle))
 
 
 def _of_spool(value: dict[str, Any], goes_on: bool) -> Job | None:
@@ -268,7 +269,7 @@ def _tidy(job: Job) -> None:
     """What is left to do of a job that was stopped, where nobody runs it who will."""
     if job.last and job.last.log and not sweep.is_run(job.submission):
         logs.plain(job.last.log)
-        proc.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
+        process.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
 
 
 def _stop(handles: Sequence[str]) -> None:
@@ -276,7 +277,7 @@ def _stop(handles: Sequence[str]) -> None:
     try:
         # It is let finish: they are on record as stopped, and one that does not end by itself would go on for ever.
         argv = ("podman", "stop", "--ignore", "--time", str(_GRACE), *handles)
-        proc.run(argv, whole=True, doing="podman cannot stop them all")
+        process.run(argv, whole=True, doing="podman cannot stop them all")
     except OcicalibanError:
         left = set(local.find(job="")) & set(handles)  # whoever was removed meanwhile has ended
         if any(local.find(job="")[handle].state == "running" for handle in left):

@@ -21,9 +21,10 @@ from typing import IO, Any
 
 from attrs import evolve
 
-from ocicaliban import buildah, oci, output, proc, store, workplace
+from ocicaliban import buildah, oci, output, store, workplace
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model import Base, Image
+from ocicaliban.system import process
 
 # Patterns are compiled where they are used first: most commands need none of them.
 _SUITE = r"debian:([a-z]+)"
@@ -161,7 +162,7 @@ def _pulled(base: Base, *, fresh: bool, say: Callable[[str], None]) -> tuple[Ima
     argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s", reference)
     try:
         with output.making("base", f"pulling {reference}", done="pulled", say=say) as made:
-            identity = proc.run(argv).splitlines()[-1]
+            identity = process.run(argv).splitlines()[-1]
             made.measure = lambda: store.image_sizes().get(identity, 0)
     except ToolError as exc:
         raise pull_fault(base, exc.stderr) from exc
@@ -278,7 +279,7 @@ def _unpacked(reference: str, digest: str) -> tuple[Image, str]:
                     if member.isfile() and (match := re.fullmatch(_PART, member.name)):
                         _copy(tar.extractfile(member), layout / match[2])
         argv = ("buildah", "pull", "--quiet", f"oci:{layout.relative_to(folder)}{':' + name if name else ''}")
-        identity = proc.run(argv, cwd=folder, doing=f"the base image {reference} cannot be stored").splitlines()[-1]
+        identity = process.run(argv, cwd=folder, doing=f"the base image {reference} cannot be stored").splitlines()[-1]
     return _there(identity, reference), now
 
 
@@ -298,11 +299,11 @@ def _python(image: Image, reference: str) -> tuple[str, str]:
     """The version of the Python in the image, and of the C library that it stands on."""
     name = f"ocicaliban-base-{os.getpid()}"
     with workplace.open_one() as folder, workplace.working_container(folder, name):
-        proc.run(buildah.from_argv(image.id, name), whole=True)
+        process.run(buildah.from_argv(image.id, name), whole=True)
         argv = ("buildah", "run", "--isolation", "chroot", name, "--", "python3", "-c", _PROBE)
         try:
             # buildah's chroot isolation was seen to lose what a command printed, once in some hundred runs.
-            said = proc.run(argv) or proc.run(argv)
+            said = process.run(argv) or process.run(argv)
         except ToolError as exc:
             if "No module named 'venv'" in exc.stderr:
                 what, hint = "Python without its module venv", "add it: on Debian it is the package python3-venv"
@@ -359,7 +360,7 @@ def _bootstrapped(reference: str, *, fresh: bool, say: Callable[[str], None]) ->
         with output.making("base", doing, done="bootstrapped", say=say) as made:
             image = _bootstrap(reference.partition(":")[2])
             made.measure = lambda: store.image_sizes().get(image.id, 0)
-        proc.run(("buildah", "tag", image.id, store.name_for("base", key)))
+        process.run(("buildah", "tag", image.id, store.name_for("base", key)))
         return image
 
 
@@ -369,7 +370,7 @@ def _bootstrap(suite: str) -> Image:
         tar = folder / "root.tar"
         env = {"SOURCE_DATE_EPOCH": str(oci.EPOCH), "TMPDIR": str(workplace.scratch(folder))}
         try:
-            proc.run((*_MMDEBSTRAP, suite, str(tar)), env=env)
+            process.run((*_MMDEBSTRAP, suite, str(tar)), env=env)
         except ToolError as exc:
             raise _bootstrap_fault(suite, exc) from exc
         with tar.open("rb") as file:

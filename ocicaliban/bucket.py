@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ocicaliban import gcp, metrics, pace, paths
+from ocicaliban import gcp, metrics, pace
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.system import files
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -51,7 +52,7 @@ def parse(url: str) -> Place | None:
 
 def copy_of(url: str) -> Path:
     """The folder on this machine for the metrics files of a place; it need not be there."""
-    return paths.cache() / "results" / hashlib.sha256(url.encode()).hexdigest()[:32]
+    return files.cache() / "results" / hashlib.sha256(url.encode()).hexdigest()[:32]
 
 
 def bring(jobs: Iterable[Job], say: Callable[[str], None]) -> Mapping[int, Path]:

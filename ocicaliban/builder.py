@@ -11,10 +11,11 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import buildah, host, oci, output, paths, proc, store, workplace
+from ocicaliban import buildah, host, oci, output, store, workplace
 from ocicaliban.errors import UsageError
 from ocicaliban.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
+from ocicaliban.system import files, process
 
 Say = Callable[[str], None]
 
@@ -102,23 +103,23 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs)
     have = (store.config(parent).get("config") or {}).get("Env") or []
     path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     with workplace.working_container(folder, name):
-        proc.run(buildah.from_argv(parent.id, name), whole=True)
+        process.run(buildah.from_argv(parent.id, name), whole=True)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
                 seen = folder / f"{layer.key[:12]}-{number}"
                 mounts, env = _lay_out(step, seen, inputs)
-                proc.run(
-                    proc.in_cgroup2(buildah.run_argv(name, seen, mounts, env)),
+                process.run(
+                    process.in_cgroup2(buildah.run_argv(name, seen, mounts, env)),
                     doing=f"the layer '{layer.name}' cannot be built",
                     hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
                 )
             elif isinstance(step, Configure):
                 path = dict(step.env).get("PATH", path)
-                proc.run(buildah.config_argv(name, step, path), whole=True)
+                process.run(buildah.config_argv(name, step, path), whole=True)
                 path = ":".join([*step.path, path])
             else:
                 raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
-        proc.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)), whole=True)
+        process.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)), whole=True)
         return store.taken(layer.name, layer.key)
 
 
@@ -141,7 +142,7 @@ def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tu
     if apt := host.apt():
         (seen / "apt.conf").write_text(apt)
     for number, path in enumerate(step.cache):
-        folder = paths.cache() / "mounts" / path.strip("/").replace("/", "-")
+        folder = files.cache() / "mounts" / path.strip("/").replace("/", "-")
         folder.mkdir(parents=True, exist_ok=True)
         mounts.append(f"{folder}:{path}")
         env[f"OC_CACHE_{number}"] = path
@@ -152,7 +153,7 @@ def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tu
         _hand_over(inputs.secrets[name], seen / "secrets" / name, f"the build secret '{name}'")
     if "uv" in step.tools:
         (seen / "uv").touch()
-        mounts.append(f"{os.path.realpath(proc.tool('uv'))}:{buildah.INPUTS}/uv:ro")
+        mounts.append(f"{os.path.realpath(process.tool('uv'))}:{buildah.INPUTS}/uv:ro")
         caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         store_cache = Path(os.environ.get("UV_CACHE_DIR") or Path(caches) / "uv")
         store_cache.mkdir(parents=True, exist_ok=True)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban import params, paths
+from ocicaliban import params
 from ocicaliban.errors import SettingError, UsageError, nearest
 from ocicaliban.load import load_modes, load_recipe, place_of
 from ocicaliban.model import Project, Recipe
+from ocicaliban.system import files
 
 
 def builtin_layers() -> Path:
@@ -21,7 +22,7 @@ def layer_folders(project: Project) -> tuple[tuple[str, Path], ...]:
     """Where recipes may lie, first to last, each with the word for its origin."""
     return (
         ("project", project.root / "layers"),
-        ("user", paths.config() / "layers"),
+        ("user", files.config() / "layers"),
         ("built-in", builtin_layers()),
     )
 

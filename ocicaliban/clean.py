@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ocicaliban import proc, record, render, store
+from ocicaliban import record, render, store
 from ocicaliban.model import Image
+from ocicaliban.system import process
 
 
 def wanted() -> Callable[[Image], bool]:
@@ -52,7 +53,7 @@ def remove(
     for image in going:
         if not dry_run:
             # By its names, so that it stays when it has got another one meanwhile.
-            if not all(proc.ok(("podman", "image", "rm", name)) for name in image.names or (image.id,)):
+            if not all(process.ok(("podman", "image", "rm", name)) for name in image.names or (image.id,)):
                 say(f"{(image.names or image.former)[0]} is in use, and stays")
                 continue
             store.forget(image.id)

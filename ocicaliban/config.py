@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from attrs import field, fields, frozen
 
-from ocicaliban import paths
 from ocicaliban.errors import UsageError
 from ocicaliban.load import read_toml, structure
 from ocicaliban.model import Push
+from ocicaliban.system import files
 from ocicaliban.written import line_of
 
 NAME = "config.toml"
@@ -28,7 +28,7 @@ def read() -> Config:
 
     Raises UsageError with file and line for what is not known or has the wrong type.
     """
-    path = paths.config() / NAME
+    path = files.config() / NAME
     try:
         # Opened, not asked for: `hot` hears of that, and replays no run that a new file would change.
         path.open("rb").close()

@@ -17,9 +17,10 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import gcp, proc, trust
+from ocicaliban import gcp, trust
 from ocicaliban.errors import OcicalibanError, ToolError, first_line
 from ocicaliban.repository import Repository
+from ocicaliban.system import process
 
 _HELPER_PATIENCE = 30.0  # seconds; some ask a service
 
@@ -145,7 +146,7 @@ def _ask_helper(helper: object, host: str, file: Path | None, *, ours: bool) -> 
         )
     address = "https://index.docker.io/v1/" if host == "docker.io" else host
     try:
-        held = json.loads(proc.answer((name, "get"), address, limit=_HELPER_PATIENCE))
+        held = json.loads(process.answer((name, "get"), address, limit=_HELPER_PATIENCE))
         user, secret = str(held["Username"]), str(held["Secret"])
     except ToolError as exc:
         if "credentials not found" in exc.stderr:

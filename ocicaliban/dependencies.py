@@ -13,11 +13,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ocicaliban import cuda, host, indexes, proc, requirements, weights
+from ocicaliban import cuda, host, indexes, requirements, weights
 from ocicaliban.errors import ToolError, UsageError, nearest
 from ocicaliban.load import read_toml
 from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Project, Variant
+from ocicaliban.system import process
 
 FOUND = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml", "setup.py")
 """The files that declare dependencies, the first that exists is taken."""
@@ -214,15 +215,17 @@ def _exported(project: Project, extras: tuple[str, ...]) -> str:
     env = host.read().uv_environ()
     try:
         # It needs a Python that the project allows, and `export --locked` would fetch one.
-        proc.run([proc.tool("uv"), "lock", "--locked"], env={**env, "UV_PYTHON_DOWNLOADS": "never"}, cwd=project.root)
+        process.run(
+            [process.tool("uv"), "lock", "--locked"], env={**env, "UV_PYTHON_DOWNLOADS": "never"}, cwd=project.root
+        )
     except ToolError as exc:
         # Where it could not look, for want of a Python or the network, the lock is taken at its word.
         if "needs to be updated" in exc.stderr:
             raise UsageError("uv.lock is not up to date with what the project declares", "run `uv lock`") from exc
     flags = [flag for extra in extras for flag in ("--extra", extra)]
     plain = ("--no-emit-project", "--no-dev", "--no-header", "--no-annotate")
-    argv = [proc.tool("uv"), "export", "--frozen", *plain, *flags]
-    return proc.run(argv, env=env, cwd=project.root, doing="uv cannot export uv.lock")
+    argv = [process.tool("uv"), "export", "--frozen", *plain, *flags]
+    return process.run(argv, env=env, cwd=project.root, doing="uv cannot export uv.lock")
 
 
 def jupyter(locked: str, more: tuple[str, ...], base: Base, known: Resolved | None, named: indexes.Indexes) -> Resolved:
@@ -271,9 +274,9 @@ def _uv_compile(
         out = Path(folder) / "requirements.txt"
         if before:
             out.write_text(before)
-        argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+        argv = [process.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
         argv += [*_for_base(base), "--output-file", str(out), *arguments]
-        proc.run(argv, env=settings.uv_environ(), cwd=cwd)
+        process.run(argv, env=settings.uv_environ(), cwd=cwd)
         return out.read_text()
 
 
@@ -329,10 +332,10 @@ def _weights(requirements: str, base: Base, settings: host.HostSettings) -> dict
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given, out = Path(folder) / "requirements.txt", Path(folder) / "pylock.toml"
         given.write_text(requirements)
-        argv = [proc.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
+        argv = [process.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
         argv += [*_for_base(base), "--output-file", str(out), str(given)]
         try:
-            proc.run(argv, env=settings.uv_environ())
+            process.run(argv, env=settings.uv_environ())
         except ToolError:
             return {}
         raw = tomllib.loads(out.read_text())

@@ -18,8 +18,9 @@ from typing import Literal
 
 from attrs import frozen
 
-from ocicaliban import config, gpu, mounts, proc
+from ocicaliban import config, gpu
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.system import filesystems, process
 
 Level = Literal["ok", "warning", "error"]
 
@@ -147,7 +148,7 @@ def cgroups(root: Path) -> Finding:
     """Which cgroups the machine has; `root` is /sys/fs/cgroup."""
     if (root / "cgroup.controllers").exists():
         return Finding(name="cgroups", level="ok", message="version 2")
-    if proc.hybrid_cgroups(root):
+    if process.hybrid_cgroups(root):
         message = "hybrid; containers are started in a mount namespace with version 2 alone, through `podman unshare`"
         return Finding(name="cgroups", level="ok", message=message)
     what = "version 1" if root.is_dir() and any(root.iterdir()) else f"none at {root}"
@@ -205,12 +206,12 @@ def graph_root(info: str | OcicalibanError, environ: Mapping[str, str], uid: int
 def file_system(root: Path, mountinfo: str) -> Finding:
     """Whether the file system under the graph root can hold images; `mountinfo` is that of /proc/self."""
     name = "file system"
-    found = mounts.kind(root, mountinfo)
+    found = filesystems.kind(root, mountinfo)
     if not found:
         remedy = f"see that `df -T {root}` is a local disk"
         return Finding(name=name, level="warning", message=f"that of {root} cannot be told", remedy=remedy)
     # They know nothing of a user's sub-uids, or lack the extended attributes that overlay needs.
-    if mounts.SHARED.fullmatch(found):
+    if filesystems.SHARED.fullmatch(found):
         message = f"{root} is on {found}, a network file system, which cannot hold images of a rootless podman"
         return Finding(name=name, level="error", message=message, remedy=_ELSEWHERE)
     return Finding(name=name, level="ok", message=f"{found}, for {root}")
@@ -362,7 +363,7 @@ def examine() -> tuple[Finding, ...]:
         runtime_dir(os.environ, uid),
         cgroups(Path("/sys/fs/cgroup")),
         storage(info),
-        file_system(root, mounts.read()),
+        file_system(root, filesystems.read()),
         room(root, _free(root)),
         *unread,
         *cdi(gpu.spec_dirs(os.environ, own.cdi_spec_dirs)),
@@ -376,7 +377,7 @@ def examine() -> tuple[Finding, ...]:
 
 def _asked(name: str, *args: str) -> str | OcicalibanError:
     try:
-        return proc.run((proc.tool(name), *args), doing=f"`{' '.join((name, *args))}` fails", limit=PATIENCE)
+        return process.run((process.tool(name), *args), doing=f"`{' '.join((name, *args))}` fails", limit=PATIENCE)
     except OcicalibanError as error:
         return error
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban import proc
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.system import process
 
 _PATIENCE = 20.0
 """Seconds that git may take to look through the files."""
@@ -21,7 +21,7 @@ def head(folder: Path) -> tuple[str, bool]:
     # It takes no lock, which a `git commit` at the same time would stumble over.
     argv = ("git", "--no-optional-locks", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--", ".")
     try:
-        lines = proc.run(argv, limit=_PATIENCE).splitlines()
+        lines = process.run(argv, limit=_PATIENCE).splitlines()
     except OcicalibanError:
         return "", False
     commit = next((line.removeprefix(_OID) for line in lines if line.startswith(_OID)), "")

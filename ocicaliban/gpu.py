@@ -21,8 +21,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import paths
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.system import files as paths
 
 ETC = Path("/etc/cdi")
 VAR_RUN = Path("/var/run/cdi")

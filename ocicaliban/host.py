@@ -13,9 +13,9 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import proc
 from ocicaliban.errors import UsageError
 from ocicaliban.indexes import Indexes
+from ocicaliban.system import process
 
 _NAMED = re.compile(r"(?:([A-Za-z0-9_.-]+)=)?(.*)", re.S)
 _CERTIFICATES = ("SSL_CERT_FILE", "PIP_CERT", "REQUESTS_CA_BUNDLE")
@@ -249,5 +249,5 @@ def apt() -> str:
     """The host's proxies for apt, as apt.conf has them (they may hold passwords); "" where there is no apt."""
     if shutil.which("apt-config") is None:
         return ""
-    said = proc.output(("apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy"))
+    said = process.output(("apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy"))
     return "".join(f"{line}\n" for line in said.splitlines() if not line.endswith('"";'))

@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocicaliban import __version__, paths, podman, spool
+from ocicaliban import __version__, podman, spool
+from ocicaliban.system import files
 
 _RACY_NS = 2_000_000_000
 _KEPT = 200
@@ -189,7 +190,7 @@ def _place(argv: list[str]) -> str:
     environ = {name: value for name, value in os.environ.items() if name in _VARIABLES or name.startswith(_PREFIXES)}
     asked = [__version__, sys.executable, os.getcwd(), argv, podman.terminal(), sorted(environ.items())]
     digest = hashlib.sha256(json.dumps(asked).encode("utf-8", "surrogateescape")).hexdigest()
-    return str(paths.cache() / "hot" / f"{digest[:32]}.json")
+    return str(files.cache() / "hot" / f"{digest[:32]}.json")
 
 
 def attempt(argv: list[str]) -> int | None:
@@ -209,7 +210,7 @@ def attempt(argv: list[str]) -> int | None:
         with open(known["index"], encoding="utf-8") as file:
             if f'"id":"{known["image"]}"' not in file.read():
                 return None
-        os.utime(paths.used(known["image"]))
+        os.utime(files.used(known["image"]))
         said, template, _, _ = known["said"], known["argv"], known["key"], known["job"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -226,7 +227,7 @@ def attempt(argv: list[str]) -> int | None:
 
 def _is_kept(path: str) -> bool:
     """Whether a plan depends on this path; not on our cache, which says nothing that the world does not."""
-    cache = str(paths.cache())
+    cache = str(files.cache())
     return path != cache and not path.startswith(cache + os.sep)
 
 
@@ -281,4 +282,4 @@ def remember(
         old = sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime)
         for path in old[:-_KEPT]:
             path.unlink(missing_ok=True)
-        paths.replace(place, json.dumps(known), mode=0o600)
+        files.replace(place, json.dumps(known), mode=0o600)

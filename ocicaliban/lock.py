@@ -6,10 +6,10 @@ from pathlib import Path
 
 from attrs import asdict, evolve, field, frozen
 
-from ocicaliban import paths
 from ocicaliban.errors import UsageError
 from ocicaliban.load import read_toml, structure
 from ocicaliban.model import Base, Variant
+from ocicaliban.system import files
 
 NAME = "ocicaliban.lock"
 
@@ -57,7 +57,7 @@ def write(root: Path, lock: Lock) -> None:
     held = {name: value for name, value in asdict(lock).items() if value != {}}
     body = tomli_w.dumps(held, multiline_strings=True)
     head = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
-    paths.replace(root / NAME, head + body, lasting=True)
+    files.replace(root / NAME, head + body, lasting=True)
 
 
 def with_base(lock: Lock, variant: Variant, base: Base) -> Lock:

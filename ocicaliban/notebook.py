@@ -19,9 +19,10 @@ from pathlib import Path
 
 from attrs import asdict, field, frozen
 
-from ocicaliban import paths, podman, proc, shell
+from ocicaliban import podman, shell
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Launch, Plan
+from ocicaliban.system import files, process
 
 ADDRESS = "127.0.0.1"
 """Not `localhost`, which may be ::1 first: there another user could listen and be handed the token."""
@@ -236,16 +237,16 @@ def start(argv: tuple[str, ...], container: str, settings: Settings) -> Server:
     server = Server(container=container, settings=settings, token=secrets.token_hex(24))
     # The name may be somebody else's container's: only what bears this mark is ours to remove.
     mark, place = f"{_START}={secrets.token_hex(8)}", argv.index("run") + 1
-    argv = proc.in_cgroup2((*argv[:place], "--label", mark, *argv[place:]))
+    argv = process.in_cgroup2((*argv[:place], "--label", mark, *argv[place:]))
     ready = False
     try:
-        proc.run(argv, env={_TOKEN: server.token}, whole=True, doing="the notebook's container cannot be started")
+        process.run(argv, env={_TOKEN: server.token}, whole=True, doing="the notebook's container cannot be started")
         _until_ready(server)
         ready = True
     finally:
         if not ready:
-            for made in proc.output(("podman", "ps", "--all", "--quiet", "--filter", f"label={mark}")).split():
-                proc.run(("podman", "rm", "--force", "--ignore", "--time", "10", made), whole=True)
+            for made in process.output(("podman", "ps", "--all", "--quiet", "--filter", f"label={mark}")).split():
+                process.run(("podman", "rm", "--force", "--ignore", "--time", "10", made), whole=True)
             _page(server).unlink(missing_ok=True)
     return server
 
@@ -262,7 +263,7 @@ def _answers(server: Server) -> bool:
 
 
 def _until_ready(server: Server) -> None:
-    with proc.waiting(("podman", "wait", server.container)) as ended:
+    with process.waiting(("podman", "wait", server.container)) as ended:
         for _ in range(int(_PATIENCE / _PAUSE)):
             if _answers(server):
                 return
@@ -276,18 +277,18 @@ def _until_ready(server: Server) -> None:
 
 def until_end(server: Server) -> None:
     """Wait until the server ends. Raises ServerEnded with what it said unless it ended well, or was removed."""
-    with proc.waiting(("podman", "wait", server.container)) as ended:
+    with process.waiting(("podman", "wait", server.container)) as ended:
         ended(None)
     if _exit_code(server) not in ("0", ""):
         raise _died(server)
 
 
 def _exit_code(server: Server) -> str:
-    return proc.output(("podman", "inspect", "--format", "{{.State.ExitCode}}", server.container)).strip()
+    return process.output(("podman", "inspect", "--format", "{{.State.ExitCode}}", server.container)).strip()
 
 
 def _said(server: Server) -> str:
-    return proc.output(("podman", "logs", server.container), errors=True).strip()
+    return process.output(("podman", "logs", server.container), errors=True).strip()
 
 
 def _died(server: Server) -> ServerEnded:
@@ -301,17 +302,17 @@ def _died(server: Server) -> ServerEnded:
 
 def stop(server: Server) -> None:
     """End a server and remove its container; one that is gone already is no fault."""
-    proc.run(("podman", "rm", "--force", "--ignore", "--time", "10", server.container), whole=True)
+    process.run(("podman", "rm", "--force", "--ignore", "--time", "10", server.container), whole=True)
     _page(server).unlink(missing_ok=True)
 
 
 def servers() -> tuple[Server, ...]:
     """The user's servers, by name, also those that have ended, as podman knows them."""
-    ids = proc.run(("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_LABEL}")).split()
+    ids = process.run(("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_LABEL}")).split()
     if not ids:
         return ()
     # One that is removed meanwhile is an error of podman's, which tells of the others all the same.
-    raw = json.loads(proc.output(("podman", "inspect", "--type", "container", *ids)) or "[]")
+    raw = json.loads(process.output(("podman", "inspect", "--type", "container", *ids)) or "[]")
     found = []
     for one in raw:
         label = json.loads(one["Config"]["Labels"][_LABEL])
@@ -325,7 +326,7 @@ def servers() -> tuple[Server, ...]:
 
 
 def _page(server: Server) -> Path:
-    return paths.state() / "notebooks" / f"{server.container}.html"
+    return files.state() / "notebooks" / f"{server.container}.html"
 
 
 def redirect(server: Server) -> Path:

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocicaliban import proc
 from ocicaliban.errors import OcicalibanError, UsageError, nearest
+from ocicaliban.system import process
 
 if TYPE_CHECKING:
     # The shortest way to a running container goes through this module without the model.
@@ -90,7 +90,9 @@ def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda
     """
     ended = threading.Event()
     try:
-        return proc.foreground(proc.in_cgroup2(argv), on_signal=_Signals(name, ended).pass_on, meanwhile=meanwhile)
+        return process.foreground(
+            process.in_cgroup2(argv), on_signal=_Signals(name, ended).pass_on, meanwhile=meanwhile
+        )
     finally:
         ended.set()
 
@@ -103,7 +105,7 @@ def live(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambd
     if all(terminal()):
         with contextlib.suppress(OSError, OcicalibanError):
             meanwhile()
-        proc.become(proc.in_cgroup2(argv))
+        process.become(process.in_cgroup2(argv))
     return run(argv, name, meanwhile)
 
 
@@ -127,7 +129,7 @@ class _Signals:
 
     def _deliver(self, number: int, again: bool) -> None:
         word = "KILL" if again else signal.Signals(number).name
-        while not (proc.ok(("podman", "kill", "--signal", word, self._name)) or self._ended.wait(0.1)):
+        while not (process.ok(("podman", "kill", "--signal", word, self._name)) or self._ended.wait(0.1)):
             pass
         self._under_way.discard(number)
 
@@ -135,7 +137,7 @@ class _Signals:
 @functools.cache
 def version() -> tuple[int, ...]:
     """The release of podman that is installed: (4, 3, 1). Raises OcicalibanError where there is none."""
-    words = proc.run(("podman", "--version")).split()
+    words = process.run(("podman", "--version")).split()
     return tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit())
 
 
@@ -171,7 +173,7 @@ def terminal() -> tuple[bool, bool]:
 
     In the background a terminal would stop whoever reads it.
     """
-    attended = proc.attended()
+    attended = process.attended()
     return attended or not os.isatty(0), attended and os.isatty(1)
 
 

@@ -19,11 +19,12 @@ from typing import Any, Literal
 
 from attrs import evolve, frozen
 
-from ocicaliban import beside, credentials, oci, output, paths, proc, store, workplace
+from ocicaliban import credentials, oci, output, store, workplace
 from ocicaliban.errors import OcicalibanError, ToolError, printable
 from ocicaliban.model import Image
 from ocicaliban.registry import Registry
 from ocicaliban.repository import Repository
+from ocicaliban.system import files, process, threads
 
 Compression = Literal["gzip", "zstd"]
 
@@ -78,7 +79,7 @@ def connect(target: Target, say: Callable[[str], None]) -> Registry:
 
     Raises OcicalibanError with the remedy where it will not, or where a tool is missing.
     """
-    proc.tool("skopeo")
+    process.tool("skopeo")
     registry = _registry(target, "pull,push", say)
     registry.check()
     return registry
@@ -169,11 +170,11 @@ def _there(registry: Registry, diff_ids: tuple[str, ...], compression: Compressi
         here = registry.repository
         return host == here.host and path != here.path and registry.mount(packed.digest, path)
 
-    return {packed.diff_id: packed for packed, found in beside.each(has, known, at_once=_AT_ONCE) if found}
+    return {packed.diff_id: packed for packed, found in threads.each(has, known, at_once=_AT_ONCE) if found}
 
 
 def _had(registry: Registry, digests: Iterable[str]) -> set[str]:
-    return {digest for digest, has in beside.each(registry.has, sorted({*digests}), at_once=_AT_ONCE) if has}
+    return {digest for digest, has in threads.each(registry.has, sorted({*digests}), at_once=_AT_ONCE) if has}
 
 
 def described(manifest: Mapping[str, Any], config: Mapping[str, Any], compression: Compression) -> list[Packed]:
@@ -200,7 +201,7 @@ _DIGEST = re.compile("sha256:[0-9a-f]{64}")
 
 
 def _memory(compression: Compression) -> Path:
-    return paths.cache() / f"packed-{compression}.json"
+    return files.cache() / f"packed-{compression}.json"
 
 
 def _remembered(compression: Compression) -> list[Packed]:
@@ -222,7 +223,7 @@ def _remember(packed: Iterable[Packed], compression: Compression) -> None:
         known.pop(each.diff_id, None)  # so that it is the newest
         known[each.diff_id] = each
     held = {each.diff_id: [each.digest, each.size, each.place] for each in [*known.values()][-_REMEMBERED:]}
-    paths.keep(_memory(compression), json.dumps(held))
+    files.keep(_memory(compression), json.dumps(held))
 
 
 def _placed(digests: Collection[str], repository: Repository, compression: Compression) -> None:
@@ -253,13 +254,13 @@ def _lay_out(
     # To name gzip makes newer versions doubt what is there.
     named = ["--compression-format", compression] if compression != "gzip" else []
     doing = "the image cannot be packed for the registry"
-    proc.run((*argv, *named, image.id, "oci:image"), cwd=folder, doing=doing)
+    process.run((*argv, *named, image.id, "oci:image"), cwd=folder, doing=doing)
     manifest = _manifest(layout)
     if any(
         layer["mediaType"] == f"{oci.LAYER}+{other}" for layer in manifest["layers"] for other in _OTHERS[compression]
     ):
         # containers.conf wants another one.
-        proc.run((*argv, "--compression-format", compression, image.id, "oci:image"), cwd=folder, doing=doing)
+        process.run((*argv, "--compression-format", compression, image.id, "oci:image"), cwd=folder, doing=doing)
         manifest = _manifest(layout)
     config = json.loads((blobs / _hex(manifest["config"]["digest"])).read_text())
     # An empty blob is described like any other.
@@ -356,7 +357,7 @@ def _send(folder: Path, target: Target, registry: Registry, say: Callable[[str],
         with contextlib.ExitStack() as stack:
             if login and login.ours:
                 argv += ["--authfile", stack.enter_context(credentials.auth_file(login, target.repository))]
-            proc.run((*argv, "oci:image", f"docker://{target.repository}:{target.tag}"), cwd=folder)
+            process.run((*argv, "oci:image", f"docker://{target.repository}:{target.tag}"), cwd=folder)
     except ToolError as exc:
         words = said(exc.stderr, login.secret if login else "")
         message = f"{target.repository}: {words}"

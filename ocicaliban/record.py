@@ -10,8 +10,8 @@ from pathlib import Path
 
 from attrs import asdict, field, frozen
 
-from ocicaliban import paths
 from ocicaliban.model import Plan, Tree
+from ocicaliban.system import files as paths
 
 
 @frozen(kw_only=True)

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ocicaliban import podman, proc
+from ocicaliban import podman
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.system import process
 
 if TYPE_CHECKING:
     from podman import PodmanClient
@@ -170,7 +171,7 @@ class _Private:
         self.socket = self._folder / "s"
         argv = ("podman", "system", "service", f"--time={_IDLE}", f"unix://{self.socket}")
         self._words = self._folder / "words"
-        self._process = proc.Background(proc.in_cgroup2(argv), self._words, podman.UTF8)
+        self._process = process.Background(process.in_cgroup2(argv), self._words, podman.UTF8)
         try:
             self._held = _hold(self.socket, self._wait)
         except BaseException:
@@ -210,7 +211,7 @@ def _users_socket() -> Path | None:
     """The socket of the user's own service, where somebody listens; None on a machine that needs `proc.in_cgroup2`."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     path = Path(runtime) / "podman" / "podman.sock"
-    if not runtime or proc.hybrid_cgroups() or not _answers(path):
+    if not runtime or process.hybrid_cgroups() or not _answers(path):
         return None
     return path
 

@@ -13,27 +13,14 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import (
-    catalog,
-    config,
-    cuda,
-    dependencies,
-    gpu,
-    load,
-    lock,
-    params,
-    paths,
-    podman,
-    shell,
-    snapshot,
-    weights,
-)
+from ocicaliban import catalog, config, cuda, dependencies, gpu, load, lock, params, podman, shell, snapshot, weights
 from ocicaliban import plan as plans
 from ocicaliban.builder import Inputs
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.indexes import Indexes
 from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Copy, Plan, Project, Recipe, Snapshot, Tree, Variant
+from ocicaliban.system import files as paths
 
 
 @frozen(kw_only=True)

@@ -18,9 +18,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import paths
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import Entry, Tree
+from ocicaliban.system import files as paths
 
 _CREDENTIALS = (
     # All of .env.* but .env.example: a `!` would have every ignored folder searched for one.

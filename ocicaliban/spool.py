@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ocicaliban import git, paths
+from ocicaliban import git
+from ocicaliban.system import files
 
 Value = dict[str, Any]
 
@@ -24,7 +25,7 @@ _TRIES = 20
 
 
 def _folder() -> Path:
-    return paths.state() / "runs"
+    return files.state() / "runs"
 
 
 class Entry:

@@ -11,9 +11,9 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ocicaliban import paths, proc
 from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.model import Image
+from ocicaliban.system import files, process
 
 PREFIX = "localhost/ocicaliban/"
 
@@ -52,7 +52,7 @@ def _conf_stamp() -> str:
 
 def location() -> tuple[Path, str]:
     """The store's graph root and driver, asked of podman once and remembered while storage.conf stays the same."""
-    memo = paths.cache() / "store.json"
+    memo = files.cache() / "store.json"
     stamp = _conf_stamp()
     try:
         known = json.loads(memo.read_text())
@@ -60,11 +60,11 @@ def location() -> tuple[Path, str]:
             return Path(known["root"]), known["driver"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    root, driver = proc.run(
+    root, driver = process.run(
         ("podman", "info", "--format", "{{.Store.GraphRoot}}\n{{.Store.GraphDriverName}}"),
         doing="podman cannot open its image store",
     ).splitlines()
-    paths.keep(memo, json.dumps({"stamp": stamp, "root": root, "driver": driver}))
+    files.keep(memo, json.dumps({"stamp": stamp, "root": root, "driver": driver}))
     return Path(root), driver
 
 
@@ -134,7 +134,7 @@ def take(folder: Path, layer: str, key: str) -> Image:
     libimage names an image pulled from a relative `oci:` folder after the folder, which saves a command; should a
     version not do so, it is tagged.
     """
-    identity = proc.run(
+    identity = process.run(
         ("buildah", "pull", "--quiet", f"oci:{folder_for(layer, key)}"),
         cwd=folder,
         whole=True,
@@ -142,7 +142,7 @@ def take(folder: Path, layer: str, key: str) -> Image:
     ).splitlines()[-1]
     if image := find(layer, key):
         return image
-    proc.run(("buildah", "tag", identity, name_for(layer, key)))
+    process.run(("buildah", "tag", identity, name_for(layer, key)))
     return taken(layer, key)
 
 
@@ -227,7 +227,7 @@ def in_containers() -> frozenset[str]:
 
 def touch(image: str) -> None:
     """Remember that the image with this id was used now; a state that cannot be written to is no fault of the build."""
-    mark = paths.used(image)
+    mark = files.used(image)
     with contextlib.suppress(OSError):
         mark.parent.mkdir(parents=True, exist_ok=True)
         mark.touch()
@@ -236,11 +236,11 @@ def touch(image: str) -> None:
 def last_used(image: str) -> float:
     """When the image was last built or run by us, in seconds since 1970; 0 when it never was."""
     try:
-        return paths.used(image).stat().st_mtime
+        return files.used(image).stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
 
 def forget(image: str) -> None:
     """Drop what is remembered of an image that is gone."""
-    (paths.state() / "used" / image).unlink(missing_ok=True)
+    (files.state() / "used" / image).unlink(missing_ok=True)

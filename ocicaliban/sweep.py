@@ -22,11 +22,12 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import logs, paths, schedule
+from ocicaliban import logs, schedule
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.gpu import Device
 from ocicaliban.model import Attempt, Job, Status, Submission
 from ocicaliban.schedule import Adopted, Slot
+from ocicaliban.system import files
 from ocicaliban.targets import Ended, Target
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ Connect = Callable[[Callable[[Ended], None]], Target]
 
 def folder(job: Job) -> Path:
     """Where the logs of a job are, and its results where no other folder was asked for."""
-    return paths.state() / "jobs" / job.submission.group / str(job.id)
+    return files.state() / "jobs" / job.submission.group / str(job.id)
 
 
 def results(job: Job, out: str) -> Path:
@@ -166,7 +167,7 @@ def why(exit_code: int | None, *, oom_killed: bool = False) -> str:
 
 def _lock_file(submission: Submission) -> Path:
     # The time tells apart submissions of two histories, whose numbers may be the same.
-    return paths.state() / "submissions" / f"{submission.id}-{int(submission.created * 1000)}.lock"
+    return files.state() / "submissions" / f"{submission.id}-{int(submission.created * 1000)}.lock"
 
 
 @contextlib.contextmanager

@@ -41,8 +41,9 @@ def _kept(state: Path) -> bool:
 
 
 def _revive(state: Path) -> None:
-    from ocicaliban import proc, workplace
+    from ocicaliban import workplace
     from ocicaliban.errors import ToolError
+    from ocicaliban.system import process
 
     # Of two of us the second would stop what the first has started by then.
     with workplace.only_one("podman"):
@@ -51,7 +52,7 @@ def _revive(state: Path) -> None:
         # Its number may be another process's by now, which podman would kill in its place.
         (state / "pause.pid").unlink(missing_ok=True)
         try:
-            proc.run(("podman", "unshare", "true"))
+            process.run(("podman", "unshare", "true"))
         except ToolError as fault:
             if _MENDED_BY not in fault.stderr:
                 return  # something else, which the command itself will meet
@@ -63,12 +64,12 @@ def _revive(state: Path) -> None:
 
 def _migrate() -> None:
     """Have podman let go of containers that are gone, and of its old user namespace."""
-    from ocicaliban import proc
     from ocicaliban.errors import ToolError
+    from ocicaliban.system import process
 
     for last in (False, True):
         try:
-            proc.run(("podman", "system", "migrate"), whole=True, doing="podman's records cannot be put right")
+            process.run(("podman", "system", "migrate"), whole=True, doing="podman's records cannot be put right")
             return
         except ToolError:
             # Processes that have just been killed seem to be there for a moment still, and it gives up on the first.

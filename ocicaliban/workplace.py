@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
-from ocicaliban import paths, proc
 from ocicaliban.errors import ToolError
+from ocicaliban.system import files, process
 
 _PATIENCE = 60.0
 """Seconds to wait for the last tool of a killed build; a commit of some gigabytes takes that long."""
@@ -29,11 +29,11 @@ def open_one() -> Iterator[Path]:
     well, so that nobody clears up while a killed build's last tool is still at work.
     """
     sweep()
-    paths.work().mkdir(parents=True, exist_ok=True)
+    files.work().mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         with _alone():
             # A sweep between making the folder and locking it would take it for a dead one.
-            folder = Path(tempfile.mkdtemp(prefix="build-", dir=paths.work()))
+            folder = Path(tempfile.mkdtemp(prefix="build-", dir=files.work()))
             for name in ("owner", "tools"):
                 lock = stack.enter_context((folder / name).open("w"))
                 fcntl.flock(lock, fcntl.LOCK_EX)
@@ -50,7 +50,7 @@ def only_one(key: str) -> Iterator[None]:
 
     What is not built but may be done by one of us at a time has a word in place of the key.
     """
-    folder = paths.cache() / "locks"
+    folder = files.cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / key[:32]).open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -81,12 +81,12 @@ def scratch(folder: Path) -> Path:
 
 def sweep() -> None:
     """Remove what killed processes left behind: their folders and working containers."""
-    if not any(paths.work().glob("build-*")):
+    if not any(files.work().glob("build-*")):
         return
     with contextlib.ExitStack() as stack:
         dead: list[Path] = []
         with _alone():
-            for folder in paths.work().glob("build-*"):
+            for folder in files.work().glob("build-*"):
                 with contextlib.suppress(FileNotFoundError):
                     owner = stack.enter_context((folder / "owner").open("a"))
                     if _locked(owner):
@@ -118,7 +118,7 @@ def _within(seconds: float, condition: Callable[[], bool]) -> bool:
 
 @contextlib.contextmanager
 def _alone() -> Iterator[None]:
-    with (paths.work() / "lock").open("w") as lock:
+    with (files.work() / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -128,13 +128,13 @@ def _clear(folder: Path) -> None:
         _remove(note.name.removeprefix("container-"))
     made = folder / "scratch"
     if made.is_symlink():
-        proc.ok(("podman", "unshare", "rm", "-rf", "--one-file-system", os.readlink(made)))
+        process.ok(("podman", "unshare", "rm", "-rf", "--one-file-system", os.readlink(made)))
     shutil.rmtree(folder, ignore_errors=True)
 
 
 def _remove(container: str) -> None:
     with contextlib.suppress(ToolError):  # there is none, when the kill came before it was made
-        proc.run(("buildah", "rm", container), whole=True)
+        process.run(("buildah", "rm", container), whole=True)
 
 
 def _kill_users_of(folder: Path) -> None:

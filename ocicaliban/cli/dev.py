@@ -52,9 +52,10 @@ def vertex_emulator(
     import signal
     import threading
 
-    from ocicaliban import gcp, paths
+    from ocicaliban import gcp
     from ocicaliban.emulator import faults as ordered
     from ocicaliban.errors import OcicalibanError, UsageError
+    from ocicaliban.system import files
 
     for option, value, pattern, like in (
         ("--project-id", project, _PROJECT, "6 to 30 small letters, digits and hyphens, such as rehearsal"),
@@ -71,7 +72,7 @@ def vertex_emulator(
 
     if faults and not Path(faults).exists():
         raise UsageError(f"--faults: there is no file {faults}", "make it first, empty if nothing shall go wrong yet")
-    place = Path(folder).expanduser().absolute() if folder else paths.state() / "vertex-emulator"
+    place = Path(folder).expanduser().absolute() if folder else files.state() / "vertex-emulator"
 
     def say(line: str) -> None:
         print(line, file=sys.stderr, flush=True)

@@ -36,9 +36,10 @@ def build(
     debug: Debug = False,
 ) -> None:
     """Build the project's image and print its id."""
-    from ocicaliban import proc, session
+    from ocicaliban import session
     from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
+    from ocicaliban.system import process
 
     start.require_user()
     if tag and not _TAG.fullmatch(tag):
@@ -59,7 +60,7 @@ def build(
     image = start.built(planned, no_cache)
     start.record_built(planned)
     if tag:
-        proc.run(("buildah", "tag", image.id, tag))
+        process.run(("buildah", "tag", image.id, tag))
     print(json.dumps({"id": image.id, "digest": image.digest, "key": planned.plan.key}) if as_json else image.id)
 
 

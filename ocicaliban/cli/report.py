@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban import paths
 from ocicaliban.cli.jobs import Group, GroupWord, one_group
 from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.system import files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -160,5 +160,5 @@ def _write(file: str, text: str) -> None:
     whole = Path(os.path.realpath(file))
     if not whole.parent.is_dir():
         raise UsageError(f"{file}: there is no folder {whole.parent}", "make it first, or name another file")
-    paths.replace(whole, text)
+    files.replace(whole, text)
     _say(f"written: {file}")

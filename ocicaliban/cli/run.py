@@ -169,8 +169,9 @@ def _dry_run(
     points: Sweep | None,
 ) -> Iterator[str]:
     """The lines of a script that does what `run` would do, but for the history: of a sweep one job after the other."""
-    from ocicaliban import proc, render
+    from ocicaliban import render
     from ocicaliban.model import Image
+    from ocicaliban.system import process
 
     asked = ready.asked
     for line in render.lines(ready.planned.plan, *state(ready.planned)):
@@ -197,4 +198,4 @@ def _dry_run(
         if not number:
             yield from command.script.splitlines()
         raw = {*command.options[1:], *(() if asked.image_id else (image.id,))}
-        yield " ".join(word if word in raw else shlex.quote(word) for word in proc.in_cgroup2(command.argv))
+        yield " ".join(word if word in raw else shlex.quote(word) for word in process.in_cgroup2(command.argv))

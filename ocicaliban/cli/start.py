@@ -12,10 +12,11 @@ from pathlib import Path
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import builder, gpu, hot, origin, podman, proc, record, session, snapshot, store
+from ocicaliban import builder, gpu, hot, origin, podman, record, session, snapshot, store
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Image, Submission
 from ocicaliban.session import Planned
+from ocicaliban.system import process
 
 
 def say(line: str) -> None:
@@ -210,7 +211,7 @@ class Ready:
         hot.remember(
             argv,
             self.found,
-            read=(*looked_for, proc.tool("podman"), *command.options[1:]),
+            read=(*looked_for, process.tool("podman"), *command.options[1:]),
             entries=self.planned.paths(),
             said=self.said,
             script=command.args,
@@ -291,7 +292,7 @@ def rebuilding(group: str, *, waiting: bool = False) -> str:
 
 def image_called(image: str) -> Image:
     """The image in the store that has this id or name. Raises UsageError where there is none."""
-    identity = proc.output(("podman", "image", "inspect", "--format", "{{.Id}}", image)).strip()
+    identity = process.output(("podman", "image", "inspect", "--format", "{{.Id}}", image)).strip()
     if not identity:
         hint = "`podman images` lists them; `ocicaliban build` makes one"
         raise UsageError(f"there is no image '{image}'", hint)

@@ -226,12 +226,13 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
     nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
     """
-    from ocicaliban import beside, clouds, git, origin, vertex
+    from ocicaliban import clouds, git, origin, vertex
     from ocicaliban import push as pushing
     from ocicaliban.cli import start
     from ocicaliban.cli.push import chosen
     from ocicaliban.model import Launch, Submission
     from ocicaliban.render import amount
+    from ocicaliban.system import threads
 
     def connected() -> Service:
         from ocicaliban.targets import vertex as service
@@ -241,7 +242,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         return at
 
     launch, key, command = Launch(), "", tuple[str, ...]()
-    connecting = beside.beside(connected)
+    connecting = threads.beside(connected)
     if asked.image_tag:
         reference, entry, command = _found(asked, first)
     else:

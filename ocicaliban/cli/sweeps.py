@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, listing, origin, podman, proc, schedule, session, snapshot, store, sweep
+from ocicaliban import attend, gpu, groups, listing, origin, podman, schedule, session, snapshot, store, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.model import ENDED, Image, Job, JobSpec, Status, Submission
+from ocicaliban.system import process
 from ocicaliban.targets import local
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def _check_given(given: tuple[str, ...]) -> None:
 
 def _controllers() -> tuple[str, ...]:
     words = "{{.Host.CgroupsVersion}} {{range .Host.CgroupControllers}}{{.}} {{end}}"
-    version, *controllers = proc.run(proc.in_cgroup2(("podman", "info", "--format", words))).split()
+    version, *controllers = process.run(process.in_cgroup2(("podman", "info", "--format", words))).split()
     return tuple(controllers) if version == "v2" else ()
 
 

@@ -18,12 +18,13 @@ from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJ
 from google.protobuf import json_format
 from google.rpc import code_pb2
 
-from ocicaliban import gpu, paths, podman, proc, session
+from ocicaliban import gpu, podman, session
 from ocicaliban.emulator import place
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.jobs import Entry, Ledger
 from ocicaliban.emulator.logs import Book
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.system import files, process
 
 # --- what a replica sees ---
 
@@ -182,7 +183,7 @@ class Runner:
 
     def __init__(self, ledger: Ledger, ground: Ground, parallel: int) -> None:
         if parallel:
-            proc.tool("podman")
+            process.tool("podman")
         self._ledger = ledger
         self._ground = ground
         self._waiting: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
@@ -252,12 +253,12 @@ class Runner:
     def _pull(self, image: str) -> End | None:
         """Have an image; with a digest it cannot be another one later, but somebody may remove it."""
         with self._pulled.setdefault(image, threading.Lock()):
-            if image in self._there and proc.ok(("podman", "image", "exists", image)):
+            if image in self._there and process.ok(("podman", "image", "exists", image)):
                 return None
             host = image.partition("/")[0]
             bare = host.partition(":")[0] in ("localhost", "127.0.0.1") or host in self._ground.registries
             log = self._ground.logs / f"pull-{hashlib.sha256(image.encode()).hexdigest()[:12]}.log"
-            if proc.logged(("podman", "pull", "--quiet", *(("--tls-verify=false",) if bare else ()), image), log):
+            if process.logged(("podman", "pull", "--quiet", *(("--tls-verify=false",) if bare else ()), image), log):
                 why = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
                 return _failed(code_pb2.NOT_FOUND, f"Failed to pull the image {image}: {why}")
             self._there.add(image)
@@ -323,7 +324,7 @@ class _Run:
             before, options = _gpu_options(devices)
             env = environment(self._entry.job, one, self._all)
             argv = run_argv(name, self._ground.mark, pool, env, self._ground.gcs, options)
-            argv = proc.in_cgroup2((argv[0], *before, *argv[1:]))
+            argv = process.in_cgroup2((argv[0], *before, *argv[1:]))
             while not self._over.is_set():
                 taken_away = self._once(name, argv, one)
                 if not taken_away:
@@ -345,7 +346,7 @@ class _Run:
         def run() -> None:
             try:
                 with self._ground.book.follows(self._entry.id, one.name, log):
-                    codes.append(proc.logged(argv, log))
+                    codes.append(process.logged(argv, log))
             finally:
                 ended.set()
 
@@ -373,7 +374,7 @@ class _Run:
         """End a container, which may not be there yet; who does not heed SIGTERM is killed."""
         patience = time.monotonic() + 5
         while not ended.is_set():
-            proc.ok(("podman", "kill", "--signal", signal if time.monotonic() < patience else "KILL", name))
+            process.ok(("podman", "kill", "--signal", signal if time.monotonic() < patience else "KILL", name))
             ended.wait(0.3)
 
 
@@ -387,9 +388,9 @@ def _gpu_options(devices: tuple[gpu.Device, ...]) -> tuple[tuple[str, ...], tupl
     """podman's own options and those of `run` that give a container these devices."""
     if not devices:
         return (), ()
-    words = proc.output(("podman", "--version")).split()
+    words = process.output(("podman", "--version")).split()
     options, hooks = gpu.arguments(devices, tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit()))
-    return (("--hooks-dir", str(gpu.write_hooks(hooks, paths.cache() / "hooks"))) if hooks else ()), options
+    return (("--hooks-dir", str(gpu.write_hooks(hooks, files.cache() / "hooks"))) if hooks else ()), options
 
 
 def _free_ports(count: int) -> tuple[int, ...]:

@@ -13,10 +13,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import peewee
 
-from ocicaliban import mounts
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.history import schema
 from ocicaliban.history.place import Place
+from ocicaliban.system import filesystems
 
 PATIENCE = 60
 """Seconds that a write waits for those of other processes."""
@@ -54,8 +54,8 @@ def connected(place: Place, say: Callable[[str], None]) -> peewee.Database:
 
 
 def _on_network(file: Path, say: Callable[[str], None]) -> bool:
-    kind = mounts.kind(file.parent, mounts.read())
-    if not mounts.SHARED.fullmatch(kind):
+    kind = filesystems.kind(file.parent, filesystems.read())
+    if not filesystems.SHARED.fullmatch(kind):
         return False
     say(
         f"warning: the history {file} is on {kind}, a network file system, where SQLite may lose what is written;"

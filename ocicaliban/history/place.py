@@ -10,8 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from attrs import field, frozen
 
-from ocicaliban import paths
 from ocicaliban.errors import UsageError
+from ocicaliban.system import files
 
 _HINT = "sqlite:////a/local/disk/history.db, or postgresql://USER:PASSWORD@HOST/DATABASE (with % forms, as %40 for @)"
 
@@ -51,7 +51,7 @@ def of(url: str) -> Place:
     Raises UsageError for what is no URL of SQLite or PostgreSQL.
     """
     if not url:
-        return Place(kind="sqlite", file=paths.state() / "history.db")
+        return Place(kind="sqlite", file=files.state() / "history.db")
     scheme, separator, rest = url.partition("://")
     if separator and scheme in ("postgresql", "postgres"):
         return _server(f"postgresql://{rest}")

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import gpu, logs, podman, proc
+from ocicaliban import gpu, logs, podman
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model import Attempt, Job, Launch
 from ocicaliban.service import Service, ServiceError
+from ocicaliban.system import process
 from ocicaliban.targets import Ended, Found, NameTaken, State, Target
 
 OUT = "/out"
@@ -100,12 +101,12 @@ class LocalTarget(Target):
             else:
                 extra = (*_cli_options(attempt, labels, self._setup.limits), *options, *self._setup.given)
                 argv = podman.create_argv(self._setup.image, launch, job.args, name=attempt.handle, extra=extra)
-                proc.run(proc.in_cgroup2((argv[0], *hooks, *argv[1:])))
+                process.run(process.in_cgroup2((argv[0], *hooks, *argv[1:])))
         except (ServiceError, ToolError) as fault:
             raise _explained(fault, attempt.handle) from fault
         try:
             if hooks:
-                proc.run(proc.in_cgroup2(("podman", *hooks, "start", attempt.handle)), env=podman.UTF8)
+                process.run(process.in_cgroup2(("podman", *hooks, "start", attempt.handle)), env=podman.UTF8)
             else:
                 self._service.call("post", f"/containers/{attempt.handle}/start")
         except OcicalibanError as fault:
@@ -169,7 +170,7 @@ class LocalTarget(Target):
 def find(**labels: str) -> Mapping[str, Found]:
     """As `LocalTarget.find`, by podman's command line, which is faster where it is all that is asked."""
     words = [word for text in _label_filters(labels) for word in ("--filter", f"label={text}")]
-    return _found(json.loads(proc.run(("podman", "ps", "--all", "--format", "json", *words)) or "[]"))
+    return _found(json.loads(process.run(("podman", "ps", "--all", "--format", "json", *words)) or "[]"))
 
 
 def for_job(launch: Launch, job: Job) -> Launch:

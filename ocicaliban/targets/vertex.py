@@ -19,8 +19,10 @@ from typing import Any, TypeVar
 
 from attrs import field, frozen
 
-from ocicaliban import beside, gcp, pace, proc, vertex
+from ocicaliban import gcp, pace, vertex
 from ocicaliban.errors import OcicalibanError, UsageError, first_line, nearest
+from ocicaliban.system import process
+from ocicaliban.system import threads as beside
 from ocicaliban.vertex import Seen
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
@@ -150,7 +152,7 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
 def _configured_project() -> str:
     """gcloud's project: google-auth asks for it only where it has found the credentials in gcloud's own file."""
     try:
-        return proc.answer(("gcloud", "config", "get-value", "project"), "", limit=_CHECK_LIMIT).strip()
+        return process.answer(("gcloud", "config", "get-value", "project"), "", limit=_CHECK_LIMIT).strip()
     except OcicalibanError:
         return ""  # it is not installed, or has none
 

@@ -16,7 +16,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban import proc, store
+from ocicaliban import store
+from ocicaliban.system import process
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = "train.py"
@@ -194,7 +195,7 @@ class Project:
         if words[:2] != ["podman", "run"] or len(places) != 1:
             raise BenchError(f"no `podman run` of an image to be built ends `run --dry-run`: {shlex.join(words)}")
         words[places[0]] = image
-        return proc.in_cgroup2(words)
+        return process.in_cgroup2(words)
 
 
 class Containerfile:
@@ -208,7 +209,7 @@ class Containerfile:
         self._file = project.workshop.folder / f"{project.folder.name}.Containerfile"
         self._file.write_text(text)
         self._flags = tuple(flags)
-        self._wrapped = proc.in_cgroup2 if containers else tuple
+        self._wrapped = process.in_cgroup2 if containers else tuple
         self._count = 0
         self.tag = ""
 

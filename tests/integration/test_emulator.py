@@ -18,11 +18,12 @@ from attrs import frozen
 from google.api_core import exceptions
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 
-from ocicaliban import gpu, proc
+from ocicaliban import gpu
 from ocicaliban.emulator import identity, running
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.system import process
 from ocicaliban.targets import vertex as target
 from tests.integration.program import call, command, environment, write
 from tests.integration.test_vertex import NOWHERE, Make, emulator, image, registry, service
@@ -125,12 +126,14 @@ def begun(tmp_path: Path) -> Iterator[Begin]:
         child.kill()
         child.wait()
     if left := containers():
-        proc.ok(("podman", "rm", "--force", "--time", "0", *left))
+        process.ok(("podman", "rm", "--force", "--time", "0", *left))
 
 
 def containers() -> set[str]:
     """The names of the containers of all emulators."""
-    listed = proc.output(("podman", "ps", "--all", "--filter", "label=ocicaliban.emulator", "--format", "{{.Names}}"))
+    listed = process.output(
+        ("podman", "ps", "--all", "--filter", "label=ocicaliban.emulator", "--format", "{{.Names}}")
+    )
     return set(listed.split())
 
 
@@ -486,7 +489,7 @@ def test_what_it_prints_may_go_to_a_file_of_another_user_with_a_warning(begun: B
     path = tmp_path / "vertex.env"
     with path.open("w") as file:
         path.chmod(0o644)
-        assert proc.ok(("podman", "unshare", "chown", "1:1", str(path)))
+        assert process.ok(("podman", "unshare", "chown", "1:1", str(path)))
         one = begun("--jobs", "0", stdout=file)
     until(lambda: "no_grpc_proxy" in path.read_text())
     told = one.ended(signal.SIGTERM)
@@ -501,7 +504,7 @@ def test_an_image_that_was_removed_is_pulled_again(emulator: Make, image: str) -
     emulator(parallel=1)
     first = created(pool(image)).name
     until(lambda: state(first) == "SUCCEEDED")
-    assert proc.ok(("podman", "rmi", "--force", image))  # `run` forks, which gRPC in this process does not bear
+    assert process.ok(("podman", "rmi", "--force", image))  # `run` forks, which gRPC in this process does not bear
     second = created(pool(image)).name
     until(lambda: state(second) == "SUCCEEDED")
 

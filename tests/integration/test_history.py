@@ -25,11 +25,12 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
-from ocicaliban import history, mounts
+from ocicaliban import history
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import schema
 from ocicaliban.history.store import STATUSES, History
 from ocicaliban.model import ENDED, JobSpec, Launch, Status, Submission
+from ocicaliban.system import filesystems
 from tests import records
 from tests.integration import postgres
 
@@ -623,7 +624,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     history.open(f"{tmp_path}/h.db").close()
-    monkeypatch.setattr(mounts, "read", lambda: f"1 1 0:1 / {tmp_path} rw - nfs4 server:/home rw\n")
+    monkeypatch.setattr(filesystems, "read", lambda: f"1 1 0:1 / {tmp_path} rw - nfs4 server:/home rw\n")
     said: list[str] = []
     with history.open(f"{tmp_path}/h.db", say=said.append) as store:
         store.submit(submission(), specs(1))
@@ -633,7 +634,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
 
 
 def test_a_local_disk_is_not_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mounts, "read", lambda: "1 1 0:1 / / rw - ext4 /dev/sda rw\n")
+    monkeypatch.setattr(filesystems, "read", lambda: "1 1 0:1 / / rw - ext4 /dev/sda rw\n")
     history.open(f"{tmp_path}/h.db", say=lambda text: pytest.fail(text)).close()
 
 

@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
-from ocicaliban import gpu, logs, proc, service
+from ocicaliban import gpu, logs, service
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Attempt, Job, Launch, Submission
+from ocicaliban.system import process
 from ocicaliban.targets import Ended, NameTaken, local
 from tests.integration.program import REPOSITORY, environment, ok, write
 
@@ -437,7 +438,7 @@ def test_the_users_own_service_is_used_where_it_has_the_image(
         eventually(lambda: service._answers(path))
         with service.connected(jobs.image) as connected:
             # A service that another started does not see cgroups as `proc.in_cgroup2` gives them.
-            assert (connected._private is None) == (not proc.hybrid_cgroups())
+            assert (connected._private is None) == (not process.hybrid_cgroups())
             target = jobs.target(connected)
             assert run(jobs, target, "exit 4")[0].exit_code == 4
             target.close()

@@ -19,12 +19,13 @@ from pathlib import Path
 import attrs
 import pytest
 
-from ocicaliban import clouds, history, pace, proc, vertex
+from ocicaliban import clouds, history, pace, vertex
 from ocicaliban.emulator import identity
 from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Job, JobSpec, Parameters, Submission
+from ocicaliban.system import process
 from ocicaliban.targets import vertex as target
 from ocicaliban.targets.vertex import Request, Service
 from tests.integration.program import until
@@ -58,25 +59,25 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     host = started.host
     yield host
     started.stop()
-    used = proc.output(("podman", "images", "--format", "{{.ID}} {{.Repository}}"))
+    used = process.output(("podman", "images", "--format", "{{.ID}} {{.Repository}}"))
     for line in used.splitlines():
         if host in line:
-            proc.ok(("podman", "rmi", "-f", line.split()[0]))
+            process.ok(("podman", "rmi", "-f", line.split()[0]))
 
 
 @pytest.fixture(scope="module")
 def image(registry: str, base_lock: str, tmp_path_factory: pytest.TempPathFactory) -> str:
     """An image in the registry, named by its digest; what it starts is a shell."""
     base = tomllib.loads(base_lock)["base"]["cpu"]["digest"].removeprefix("sha256:")
-    container = proc.run(("buildah", "from", "--quiet", "--pull-never", base))
-    proc.run(("buildah", "config", "--entrypoint", '["sh", "-c"]', container))
+    container = process.run(("buildah", "from", "--quiet", "--pull-never", base))
+    process.run(("buildah", "config", "--entrypoint", '["sh", "-c"]', container))
     name = "localhost/test-vertex"
-    proc.run(("buildah", "commit", "--quiet", container, name))
-    proc.run(("buildah", "rm", container))
+    process.run(("buildah", "commit", "--quiet", container, name))
+    process.run(("buildah", "rm", container))
     told = tmp_path_factory.mktemp("push") / "digest"
     push = ("buildah", "push", "--quiet", "--tls-verify=false", "--digestfile", str(told))
-    proc.run((*push, name, f"docker://{registry}/digits"))
-    proc.run(("podman", "rmi", "-f", name))
+    process.run((*push, name, f"docker://{registry}/digits"))
+    process.run(("podman", "rmi", "-f", name))
     return f"{registry}/digits@{told.read_text().strip()}"
 
 
@@ -196,15 +197,15 @@ def test_a_timeout_and_a_cancel_end_the_container(emulator: Make, image: str) ->
     seen = ended(service(), 2)
     assert seen["long"].status == "stopped"
     assert seen["short"].status == "failed" and "timeout of 2 seconds" in seen["short"].reason
-    assert "vertex-" not in proc.output(("podman", "ps", "--format", "{{.Names}}"))
+    assert "vertex-" not in process.output(("podman", "ps", "--format", "{{.Names}}"))
 
 
 def test_the_emulators_end_is_that_of_its_containers(emulator: Make, image: str) -> None:
     by = emulator(parallel=1)
     submit(service(), request("k1", image, args=("sleep 1000",)))
-    until(lambda: "vertex-" in proc.output(("podman", "ps", "--format", "{{.Names}}")))
+    until(lambda: "vertex-" in process.output(("podman", "ps", "--format", "{{.Names}}")))
     by.stop()
-    assert "vertex-" not in proc.output(("podman", "ps", "--all", "--format", "{{.Names}}"))
+    assert "vertex-" not in process.output(("podman", "ps", "--all", "--format", "{{.Names}}"))
 
 
 def test_what_waits_is_cancelled_at_once_and_what_ended_is_no_fault(emulator: Make) -> None:
@@ -629,9 +630,9 @@ def test_a_library_that_does_not_fit_is_told(tmp_path: Path) -> None:
 
 def test_tools_run_while_the_library_is_imported() -> None:
     code = (
-        "from ocicaliban import proc\nfrom ocicaliban.targets import vertex\nimport sys\n"
+        "from ocicaliban.system import process\nfrom ocicaliban.targets import vertex\nimport sys\n"
         "assert 'grpc' not in sys.modules\nvertex.preload()\n"
-        "for _ in range(40): proc.run(('true',))\n"
+        "for _ in range(40): process.run(('true',))\n"
         "print(vertex._library().JobServiceClient.__name__)"
     )
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}

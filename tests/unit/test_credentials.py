@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import credentials, proc
+from ocicaliban import credentials
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.repository import Repository
+from ocicaliban.system import process
 
 HERE = Repository(host="reg.example:5000", path="team/digits")
 GOOGLE = Repository(host="europe-docker.pkg.dev", path="p/r/digits")
@@ -153,7 +154,7 @@ def test_a_tool_that_we_start_can_read_an_auth_file_that_lies_on_no_disk(identit
     with credentials.auth_file(login, HERE) as path:
         found = credentials.find(HERE, environ={"REGISTRY_AUTH_FILE": path})
         assert found and (found.user, found.secret, found.identity) == ("me", "s", identity)
-        assert HERE.host in proc.run(("cat", path))
+        assert HERE.host in process.run(("cat", path))
     assert not Path(path).exists()
 
 

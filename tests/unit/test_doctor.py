@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import typer
 
-from ocicaliban import doctor, proc
+from ocicaliban import doctor
 from ocicaliban.cli import doctor as command
 from ocicaliban.doctor import Finding
 from ocicaliban.errors import OcicalibanError, ToolError
+from ocicaliban.system import process
 
 GIB = 2**30
 UID = os.geteuid()
@@ -190,7 +191,7 @@ def test_cdi(tmp_path: Path) -> None:
 
 def test_the_users_configuration_tells_more_folders_of_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
-    monkeypatch.setattr(proc, "tool", _missing)
+    monkeypatch.setattr(process, "tool", _missing)
     file = tmp_path / "ocicaliban" / "config.toml"
     file.parent.mkdir()
     (tmp_path / "own").mkdir()
@@ -270,7 +271,7 @@ def _missing(name: str) -> str:
 
 
 def test_examine_without_any_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(proc, "tool", _missing)
+    monkeypatch.setattr(process, "tool", _missing)
     monkeypatch.setenv("PATH", str(tmp_path))
     findings = {finding.name: finding for finding in doctor.examine()}
     for name in ("buildah", "podman", "uv", "storage driver"):

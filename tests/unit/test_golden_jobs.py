@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from ocicaliban import attend, history, notebook, podman, proc, schedule, sweep, vertex
+from ocicaliban import attend, history, notebook, podman, schedule, sweep, vertex
 from ocicaliban.gpu import Device
 from ocicaliban.model import Attempt, Image, Job, Launch, Submission
+from ocicaliban.system import process
 from ocicaliban.targets import local
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -121,7 +122,7 @@ def test_every_container_has_an_init_process() -> None:
 
 def test_a_job_has_ten_seconds_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
-    monkeypatch.setattr(proc, "run", lambda argv, **_: asked.append(argv))
+    monkeypatch.setattr(process, "run", lambda argv, **_: asked.append(argv))
     attend._stop(["ocicaliban-0123456789ab-2"])
     assert plain(
         {
@@ -197,8 +198,8 @@ def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatc
         "Config": {"Labels": {"ocicaliban.notebook": label}, "Env": ["JUPYTER_TOKEN=made-up"]},
         "State": {"Status": "exited"},
     }
-    monkeypatch.setattr(proc, "run", lambda argv, **_: "1d\n" if "label=ocicaliban.notebook" in argv else "")
-    monkeypatch.setattr(proc, "output", lambda argv, **_: json.dumps([container]))
+    monkeypatch.setattr(process, "run", lambda argv, **_: "1d\n" if "label=ocicaliban.notebook" in argv else "")
+    monkeypatch.setattr(process, "output", lambda argv, **_: json.dumps([container]))
     (found,) = notebook.servers()
     assert found == notebook.Server(
         container="ocicaliban-0123456789ab", settings=settings, token="made-up", state="exited"

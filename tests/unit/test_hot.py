@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import hot, paths, podman
+from ocicaliban import hot, podman
+from ocicaliban.system import files
 
 Ran = list[tuple[tuple[str, ...], str]]
 
@@ -28,7 +29,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (project / "link").symlink_to("train.py")
     (project / "ocicaliban.toml").write_text("")
     (tmp_path / "images.json").write_text('[{"id":"1d"}]')
-    used = paths.used("1d")
+    used = files.used("1d")
     used.parent.mkdir(parents=True)
     used.touch()
     monkeypatch.chdir(project)
@@ -88,7 +89,7 @@ def test_the_same_command_runs_again_with_its_own_name_and_arguments(home: Path,
 
 def test_arguments_of_the_script_are_not_kept(home: Path, ran: Ran) -> None:
     _remember(home, "--token", "hunter2")
-    kept = list((paths.cache() / "hot").iterdir())
+    kept = list((files.cache() / "hot").iterdir())
     assert kept and all("hunter2" not in path.read_text() for path in kept)
 
 
@@ -122,7 +123,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 def _memos() -> list[Path]:
-    return list((paths.cache() / "hot").iterdir())
+    return list((files.cache() / "hot").iterdir())
 
 
 def _replaced(path: Path) -> None:

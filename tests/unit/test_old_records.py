@@ -27,9 +27,7 @@ from ocicaliban import (
     hot,
     lock,
     logs,
-    paths,
     podman,
-    proc,
     push,
     record,
     snapshot,
@@ -40,6 +38,8 @@ from ocicaliban import spool as spooled
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Job, Submission
+from ocicaliban.system import files as paths
+from ocicaliban.system import process
 from tests import records
 from tests.records import COMMIT, DATA, PLAN_KEY
 
@@ -298,7 +298,7 @@ def test_where_the_image_store_is_is_remembered(monkeypatch: pytest.MonkeyPatch)
     def run(*_: object, **__: object) -> str:
         raise AssertionError("podman is asked")
 
-    monkeypatch.setattr(proc, "run", run)
+    monkeypatch.setattr(process, "run", run)
     monkeypatch.setattr(store, "_conf_stamp", lambda: "|||-")
     assert store.location() == (Path("/home/ada/.local/share/containers/storage"), "overlay")
 

@@ -10,9 +10,10 @@ from types import FrameType
 
 import pytest
 
-from ocicaliban import hot, lock, paths, podman, session
+from ocicaliban import hot, lock, podman, session
 from ocicaliban.lock import Lock
 from ocicaliban.model import Base
+from ocicaliban.system import files
 
 BASE = Base(
     kind="registry", reference="example.org/base:1", digest=f"sha256:{'a' * 64}", python="3.11.2",
@@ -48,8 +49,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (project / "data/cur").symlink_to("v1")
     lock.write(project, lock.with_base(Lock(), "cpu", BASE))
     (tmp_path / "images.json").write_text('[{"id":"1d"}]')
-    paths.used("1d").parent.mkdir(parents=True)
-    paths.used("1d").touch()
+    files.used("1d").parent.mkdir(parents=True)
+    files.used("1d").touch()
     monkeypatch.chdir(project)
     monkeypatch.setattr(podman, "run", lambda argv, name, meanwhile: 7)
     return tmp_path

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from ocicaliban.beside import beside, each
+from ocicaliban.system.threads import beside, each
 
 
 def test_a_result_or_a_fault_is_had_where_it_is_asked_for() -> None:
@@ -42,7 +42,7 @@ def test_after_a_fault_no_further_one_is_begun() -> None:
 
 HANGING = """
 import sys, threading
-from ocicaliban.beside import beside, each
+from ocicaliban.system.threads import beside, each
 beside(threading.Event().wait)
 def work(number):
     if number:

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import catalog, gpu, paths
+from ocicaliban import catalog, gpu
 from ocicaliban.model import Project
+from ocicaliban.system import files
 
 
 def test_a_relative_folder_of_settings_is_ignored_by_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/h")
     for given, folder in (("/x", "/x"), ("x", "/h/.config"), ("", "/h/.config")):
         monkeypatch.setenv("XDG_CONFIG_HOME", given)
-        assert paths.config() == Path(folder, "ocicaliban")
+        assert files.config() == Path(folder, "ocicaliban")
         assert dict(catalog.layer_folders(Project(root=Path("/p"))))["user"] == Path(folder, "ocicaliban/layers")
         assert gpu.spec_dirs(os.environ)[0] == Path(folder, "cdi")
 
@@ -25,7 +26,7 @@ def test_a_relative_folder_of_settings_is_ignored_by_all(monkeypatch: pytest.Mon
 def test_a_file_is_replaced_whole(lasting: bool, tmp_path: Path) -> None:
     path = tmp_path / "file"
     for content in (b"old", "n\u00e9w\r\n"):
-        paths.replace(path, content, mode=0o600, lasting=lasting)
+        files.replace(path, content, mode=0o600, lasting=lasting)
     assert path.read_bytes() == b"n\xc3\xa9w\r\n" and stat.S_IMODE(path.stat().st_mode) == 0o600
     assert os.listdir(tmp_path) == ["file"]
 
@@ -43,12 +44,12 @@ def test_a_file_that_cannot_be_replaced_stays_and_is_the_one_that_is_told(
     for name in ("fsync", "replace"):
         monkeypatch.setattr(os, name, refused)
         with pytest.raises(OSError, match=f"No space left on device: '{path}'"):
-            paths.replace(path, "new", lasting=True)
+            files.replace(path, "new", lasting=True)
         assert path.read_text() == "old" and os.listdir(tmp_path) == ["file"]
     with pytest.raises(FileNotFoundError, match=r"'.*/none/file'"):
-        paths.replace(tmp_path / "none" / "file", "")
+        files.replace(tmp_path / "none" / "file", "")
 
 
 def test_a_file_of_ours_gets_its_folder(tmp_path: Path) -> None:
-    paths.keep(tmp_path / "a" / "b", "held")
+    files.keep(tmp_path / "a" / "b", "held")
     assert (tmp_path / "a" / "b").read_text() == "held"
