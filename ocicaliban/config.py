@@ -5,10 +5,10 @@ from __future__ import annotations
 from attrs import field, fields, frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.jsonc import line_of
 from ocicaliban.load import read_toml, structure
 from ocicaliban.model import Push
 from ocicaliban.system import files
-from ocicaliban.written import line_of
 
 NAME = "config.toml"
 

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from attrs import frozen
 
 from ocicaliban.errors import UsageError, first_line
+from ocicaliban.formats.jsonc import Keys, json_key, line_of, read_json
 from ocicaliban.model import JobSpec, Parameters, Scalar
-from ocicaliban.written import Keys, json_key, line_of, read_json
 
 if TYPE_CHECKING:
     import yaml

@@ -22,8 +22,8 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.jsonc import Keys, line_of, read_json
 from ocicaliban.model import Project, Push, Recipe
-from ocicaliban.written import Keys, line_of, read_json
 
 
 def _exact(kind: type) -> Any:

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.jsonc import line_of
 from ocicaliban.load import load_modes, load_project, load_recipe, place_of
-from ocicaliban.written import line_of
 
 RECIPE = 'summary = "s"\n'
 
