@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 
-from ocicaliban import userns
+from ocicaliban.containers import user_namespace
 from ocicaliban.errors import OcicalibanError, of_system
 
 _COMPLETE = "_OCICALIBAN_COMPLETE"
@@ -59,7 +59,7 @@ def _run(argv: list[str]) -> int:
     own, script = argv[:cut], argv[cut + 1 :]
     try:
         if tools and "--help" not in own:
-            userns.revive()
+            user_namespace.revive()
         from ocicaliban import hot
 
         code = hot.attempt(argv)

@@ -21,7 +21,8 @@ from typing import IO, Any
 
 from attrs import evolve
 
-from ocicaliban import buildah, oci, output, store, workplace
+from ocicaliban import output
+from ocicaliban.containers import buildah, image_store, oci_layout, workspace
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model import Base, Image
 from ocicaliban.system import process
@@ -51,7 +52,7 @@ def declared(image: str, bootstrap: str) -> Base:
     local = image.removeprefix("containers-storage:")
     name, digest = full_name(local.removeprefix("docker://"))
     if local != image or name.startswith("localhost/"):
-        found = store.by_name(name)
+        found = image_store.by_name(name)
         return Base(kind="local", reference=name, digest=f"sha256:{found.id}" if found else "")
     return Base(kind="registry", reference=name, digest=digest)
 
@@ -92,7 +93,7 @@ def _platform() -> str:
 
 def present(base: Base) -> Image | None:
     """The base's image in the local store, or None."""
-    return store.by_digest(base.digest) if base.digest else None
+    return image_store.by_digest(base.digest) if base.digest else None
 
 
 def ensure(base: Base, *, say: Callable[[str], None] = lambda _: None) -> Image:
@@ -113,8 +114,8 @@ def resolved(base: Base, *, fresh: bool = False, say: Callable[[str], None] = la
     digest = base.digest
     if image is None:
         image, digest = _made(base, fresh=fresh, say=say)
-    store.touch(image.id)
-    config = store.config(image)
+    image_store.touch(image.id)
+    config = image_store.config(image)
     platform = f"{config.get('os', 'linux')}/{config.get('architecture')}"
     if platform != _platform():
         raise OcicalibanError(
@@ -155,22 +156,22 @@ def _pulled(base: Base, *, fresh: bool, say: Callable[[str], None]) -> tuple[Ima
     reference = base.reference
     if base.digest:
         reference = f"{re.sub(':[^:/]+$', '', reference)}@{base.digest}"
-    elif not fresh and (image := store.by_name(reference)):
+    elif not fresh and (image := image_store.by_name(reference)):
         say(f"base: {reference} as it is in the store (anew: --no-cache)")
-        return image, store.last_manifest(image.id)
+        return image, image_store.last_manifest(image.id)
     # buildah would try four times for six seconds before it says that a registry is not there.
     argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s", reference)
     try:
         with output.making("base", f"pulling {reference}", done="pulled", say=say) as made:
             identity = process.run(argv).splitlines()[-1]
-            made.measure = lambda: store.image_sizes().get(identity, 0)
+            made.measure = lambda: image_store.image_sizes().get(identity, 0)
     except ToolError as exc:
         raise pull_fault(base, exc.stderr) from exc
-    return _there(identity, base.reference), base.digest or store.last_manifest(identity)
+    return _there(identity, base.reference), base.digest or image_store.last_manifest(identity)
 
 
 def _there(identity: str, reference: str) -> Image:
-    if image := store.by_digest(f"sha256:{identity}"):
+    if image := image_store.by_digest(f"sha256:{identity}"):
         return image
     raise OcicalibanError(f"the base image {reference} vanished from the store", "run the command again")
 
@@ -266,9 +267,9 @@ def _unpacked(reference: str, digest: str) -> tuple[Image, str]:
         raise OcicalibanError(
             f"{path} changed: it no longer holds the image with the digest {digest}", "run the command again"
         )
-    with workplace.open_one() as folder:
+    with workspace.open_one() as folder:
         # buildah names the image after the path, and refuses upper case, blanks and dots in it.
-        layout = folder / store.folder_for("base", now.removeprefix("sha256:"))
+        layout = folder / image_store.folder_for("base", now.removeprefix("sha256:"))
         layout.parent.mkdir(parents=True)
         if path.is_dir():
             layout.symlink_to(path.resolve())
@@ -298,7 +299,7 @@ print(platform.python_version(), sysconfig.get_config_var("HOST_GNU_TYPE") or "?
 def _python(image: Image, reference: str) -> tuple[str, str]:
     """The version of the Python in the image, and of the C library that it stands on."""
     name = f"ocicaliban-base-{os.getpid()}"
-    with workplace.open_one() as folder, workplace.working_container(folder, name):
+    with workspace.open_one() as folder, workspace.working_container(folder, name):
         process.run(buildah.from_argv(image.id, name), whole=True)
         argv = ("buildah", "run", "--isolation", "chroot", name, "--", "python3", "-c", _PROBE)
         try:
@@ -348,44 +349,46 @@ def _bootstrapped(reference: str, *, fresh: bool, say: Callable[[str], None]) ->
 
     It is found under a name of what goes into it, as a layer is; of two processes that want it, one makes it.
     """
-    key = hashlib.sha256(json.dumps([reference, _platform(), oci.EPOCH, *_ENV, *_MMDEBSTRAP]).encode()).hexdigest()
-    before = store.find("base", key)
-    with workplace.only_one(key):
+    key = hashlib.sha256(
+        json.dumps([reference, _platform(), oci_layout.EPOCH, *_ENV, *_MMDEBSTRAP]).encode()
+    ).hexdigest()
+    before = image_store.find("base", key)
+    with workspace.only_one(key):
         # What another process made while we waited is fresh enough.
-        image = store.find("base", key)
+        image = image_store.find("base", key)
         if image is not None and (not fresh or before is None or image.id != before.id):
             say(f"base: {reference} as it is in the store (anew: --no-cache)")
             return image
         doing = f"bootstrapping {reference} from Debian's packages"
         with output.making("base", doing, done="bootstrapped", say=say) as made:
             image = _bootstrap(reference.partition(":")[2])
-            made.measure = lambda: store.image_sizes().get(image.id, 0)
-        process.run(("buildah", "tag", image.id, store.name_for("base", key)))
+            made.measure = lambda: image_store.image_sizes().get(image.id, 0)
+        process.run(("buildah", "tag", image.id, image_store.name_for("base", key)))
         return image
 
 
 def _bootstrap(suite: str) -> Image:
     """Make the image from Debian's packages with mmdebstrap."""
-    with workplace.open_one() as folder:
+    with workspace.open_one() as folder:
         tar = folder / "root.tar"
-        env = {"SOURCE_DATE_EPOCH": str(oci.EPOCH), "TMPDIR": str(workplace.scratch(folder))}
+        env = {"SOURCE_DATE_EPOCH": str(oci_layout.EPOCH), "TMPDIR": str(workspace.scratch(folder))}
         try:
             process.run((*_MMDEBSTRAP, suite, str(tar)), env=env)
         except ToolError as exc:
             raise _bootstrap_fault(suite, exc) from exc
         with tar.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
-        blob = oci.Blob(digest=f"sha256:{sha}", size=tar.stat().st_size)
-        layout = folder / store.folder_for("base", sha)
-        oci.adopt_layer(layout, tar, blob)
+        blob = oci_layout.Blob(digest=f"sha256:{sha}", size=tar.stat().st_size)
+        layout = folder / image_store.folder_for("base", sha)
+        oci_layout.adopt_layer(layout, tar, blob)
         config: dict[str, Any] = {
             "architecture": _platform().partition("/")[2],
             "os": "linux",
             "config": {"Env": _ENV, "Cmd": ["/bin/sh"]},
         }
-        config = oci.appended(config, blob.digest, f"ocicaliban base: mmdebstrap {suite}")
-        oci.write_layout(layout, config, [blob])
-        return store.take(folder, "base", sha)
+        config = oci_layout.appended(config, blob.digest, f"ocicaliban base: mmdebstrap {suite}")
+        oci_layout.write_layout(layout, config, [blob])
+        return image_store.take(folder, "base", sha)
 
 
 def _bootstrap_fault(suite: str, exc: ToolError) -> ToolError:

@@ -11,7 +11,8 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import buildah, host, oci, output, store, workplace
+from ocicaliban import host, output
+from ocicaliban.containers import buildah, image_store, oci_layout, workspace
 from ocicaliban.errors import UsageError
 from ocicaliban.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
@@ -35,34 +36,34 @@ def build(plan: Plan, inputs: Inputs, *, say: Say, cache: bool = True) -> Image:
     `say` gets a line for each layer that is made; without `cache` every layer is made anew. Raises OcicalibanError
     where a step fails.
     """
-    workplace.sweep()
+    workspace.sweep()
     if cache and plan.layers:
         top = plan.layers[-1]
-        if image := store.find(top.name, top.key):
-            store.touch(image.id)
+        if image := image_store.find(top.name, top.key):
+            image_store.touch(image.id)
             return image
     parent = bases.ensure(plan.base, say=say)
     if not plan.layers:
         return parent
-    with workplace.open_one() as folder:
-        known = store.images()
+    with workspace.open_one() as folder:
+        known = image_store.images()
         start = 0
         if cache:
             for index, layer in reversed(list(enumerate(plan.layers))):
-                if image := store.find(layer.name, layer.key, known):
+                if image := image_store.find(layer.name, layer.key, known):
                     parent, start = image, index + 1
                     break
         for index in range(start, len(plan.layers)):
             layer = plan.layers[index]
-            with workplace.only_one(layer.key):
-                found = store.find(layer.name, layer.key) if cache else None
+            with workspace.only_one(layer.key):
+                found = image_store.find(layer.name, layer.key) if cache else None
                 if found is None:
                     make = _run_layer if layer.runs else _tree_layer
                     with output.making(layer.name, taken=_taken(layer, inputs), say=say) as made:
                         found = make(layer, parent, folder, inputs)
                         made.measure = functools.partial(_added, parent.id, found.id)
                 parent = found
-                store.touch(found.id)
+                image_store.touch(found.id)
     return parent
 
 
@@ -73,36 +74,38 @@ def _taken(layer: PlannedLayer, inputs: Inputs) -> int:
 
 def _added(below: str, image: str) -> int:
     """The bytes that an image has more than the one below it."""
-    sizes = store.image_sizes()
+    sizes = image_store.image_sizes()
     return sizes.get(image, 0) - sizes.get(below, 0)
 
 
 def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs) -> Image:
-    config = oci.standard(store.config(parent))
+    config = oci_layout.standard(image_store.config(parent))
     # A base's user would be a stranger to the mounted files: root inside is the user outside.
     config["config"].pop("User", None)
-    sizes = store.layer_sizes()
-    blobs = [oci.Blob(digest=d, size=sizes.get(d, 0)) for d in (config.get("rootfs") or {}).get("diff_ids") or []]
-    layout = folder / store.folder_for(layer.name, layer.key)
+    sizes = image_store.layer_sizes()
+    blobs = [
+        oci_layout.Blob(digest=d, size=sizes.get(d, 0)) for d in (config.get("rootfs") or {}).get("diff_ids") or []
+    ]
+    layout = folder / image_store.folder_for(layer.name, layer.key)
     created_by = f"ocicaliban {layer.name}"
     for step in layer.steps:
         if isinstance(step, Copy):
             tar = folder / "layer.tar"
-            blob = oci.write_layer(inputs.trees[step.tree], step.to, tar)
-            oci.adopt_layer(layout, tar, blob)
+            blob = oci_layout.write_layer(inputs.trees[step.tree], step.to, tar)
+            oci_layout.adopt_layer(layout, tar, blob)
             blobs.append(blob)
-            config = oci.appended(config, blob.digest, created_by)
+            config = oci_layout.appended(config, blob.digest, created_by)
         elif isinstance(step, Configure):
-            config = oci.appended(oci.configured(config, step), None, created_by)
-    oci.write_layout(layout, config, blobs)
-    return store.take(folder, layer.name, layer.key)
+            config = oci_layout.appended(oci_layout.configured(config, step), None, created_by)
+    oci_layout.write_layout(layout, config, blobs)
+    return image_store.take(folder, layer.name, layer.key)
 
 
 def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
-    have = (store.config(parent).get("config") or {}).get("Env") or []
+    have = (image_store.config(parent).get("config") or {}).get("Env") or []
     path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
-    with workplace.working_container(folder, name):
+    with workspace.working_container(folder, name):
         process.run(buildah.from_argv(parent.id, name), whole=True)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
@@ -119,8 +122,8 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs)
                 path = ":".join([*step.path, path])
             else:
                 raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
-        process.run(buildah.commit_argv(name, store.name_for(layer.name, layer.key)), whole=True)
-        return store.taken(layer.name, layer.key)
+        process.run(buildah.commit_argv(name, image_store.name_for(layer.name, layer.key)), whole=True)
+        return image_store.taken(layer.name, layer.key)
 
 
 def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ocicaliban import record, render, store
+from ocicaliban import record, render
+from ocicaliban.containers import image_store
 from ocicaliban.model import Image
 from ocicaliban.system import process
 
@@ -13,7 +14,7 @@ from ocicaliban.system import process
 def wanted() -> Callable[[Image], bool]:
     """Tells the images that what was built last of some project and mode consists of."""
     records = record.newest()
-    names = {store.name_for(name, key) for each in records for name, key in each.keys.items()}
+    names = {image_store.name_for(name, key) for each in records for name, key in each.keys.items()}
     bases = {each.base for each in records}
     return lambda image: not bases.isdisjoint((image.digest, f"sha256:{image.id}")) or not names.isdisjoint(image.names)
 
@@ -30,7 +31,7 @@ def removable(
         image
         for image in images
         if (names := image.names or image.former)
-        and all(name.startswith(store.PREFIX) for name in names)
+        and all(name.startswith(image_store.PREFIX) for name in names)
         and not stays(image)
     ]
     while True:
@@ -46,7 +47,7 @@ def remove(
     stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], say: Callable[[str], None]
 ) -> None:
     """Remove our images, but for those that stay or are needed; `out` gets a line for each, and the bytes freed."""
-    images, chains = store.images(), store.chains()
+    images, chains = image_store.images(), image_store.chains()
     going = removable(images, chains, stays)
     holders = Counter(layer for chain in chains.values() for layer in chain)
     total = 0
@@ -56,7 +57,7 @@ def remove(
             if not all(process.ok(("podman", "image", "rm", name)) for name in image.names or (image.id,)):
                 say(f"{(image.names or image.former)[0]} is in use, and stays")
                 continue
-            store.forget(image.id)
+            image_store.forget(image.id)
         freed = 0
         for layer, size in chains.get(image.id, {}).items():
             holders[layer] -= 1

@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocicaliban import __version__, podman, spool
+from ocicaliban import __version__, spool
+from ocicaliban.containers import podman
 from ocicaliban.system import files
 
 _RACY_NS = 2_000_000_000

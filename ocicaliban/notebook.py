@@ -19,7 +19,8 @@ from pathlib import Path
 
 from attrs import asdict, field, frozen
 
-from ocicaliban import podman, shell
+from ocicaliban import shell
+from ocicaliban.containers import podman
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Launch, Plan
 from ocicaliban.system import files, process

@@ -19,7 +19,8 @@ from typing import Any, Literal
 
 from attrs import evolve, frozen
 
-from ocicaliban import credentials, oci, output, store, workplace
+from ocicaliban import credentials, output
+from ocicaliban.containers import image_store, oci_layout, workspace
 from ocicaliban.errors import OcicalibanError, ToolError, printable
 from ocicaliban.model import Image
 from ocicaliban.registry import Registry
@@ -132,10 +133,10 @@ def push(
     ends the push. One that was interrupted goes on where it was. Raises OcicalibanError where the registry refuses for
     good, or is still not well after some tries.
     """
-    with workplace.open_one() as folder:
+    with workspace.open_one() as folder:
         folder = folder / "push"
         folder.mkdir(mode=0o700)
-        diff_ids = tuple((store.config(image).get("rootfs") or {}).get("diff_ids") or ())
+        diff_ids = tuple((image_store.config(image).get("rootfs") or {}).get("diff_ids") or ())
         there = _there(registry, diff_ids, compression)
         packing: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if len(there) < len({*diff_ids}):
@@ -187,7 +188,7 @@ def described(manifest: Mapping[str, Any], config: Mapping[str, Any], compressio
         Packed(diff_id=diff_id, digest=layer["digest"], size=layer["size"], kind=layer["mediaType"])
         for diff_id, layer in zip(diff_ids, layers, strict=True)
         if isinstance(layer, dict)
-        and layer.get("mediaType") == f"{oci.LAYER}+{compression}"
+        and layer.get("mediaType") == f"{oci_layout.LAYER}+{compression}"
         and _DIGEST.fullmatch(str(diff_id))
         and _DIGEST.fullmatch(str(layer.get("digest")))
         and isinstance(layer.get("size"), int)
@@ -207,7 +208,7 @@ def _memory(compression: Compression) -> Path:
 def _remembered(compression: Compression) -> list[Packed]:
     try:
         held = json.loads(_memory(compression).read_text())
-        kind = f"{oci.LAYER}+{compression}"
+        kind = f"{oci_layout.LAYER}+{compression}"
         packed = [
             Packed(diff_id=name, digest=str(of[0]), size=int(of[1]), kind=kind, place=str(of[2]) if of[2:] else "")
             for name, of in held.items()
@@ -257,7 +258,9 @@ def _lay_out(
     process.run((*argv, *named, image.id, "oci:image"), cwd=folder, doing=doing)
     manifest = _manifest(layout)
     if any(
-        layer["mediaType"] == f"{oci.LAYER}+{other}" for layer in manifest["layers"] for other in _OTHERS[compression]
+        layer["mediaType"] == f"{oci_layout.LAYER}+{other}"
+        for layer in manifest["layers"]
+        for other in _OTHERS[compression]
     ):
         # containers.conf wants another one.
         process.run((*argv, "--compression-format", compression, image.id, "oci:image"), cwd=folder, doing=doing)
@@ -269,11 +272,11 @@ def _lay_out(
     for diff_id in there:
         (blobs / _hex(diff_id)).unlink()
     whole = finished(manifest, config, {**there, **{each.diff_id: each for each in made}})
-    data = oci.canonical(whole)
+    data = oci_layout.canonical(whole)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     (blobs / _hex(digest)).write_bytes(data)
-    described_top = {"mediaType": oci.MANIFEST, "digest": digest, "size": len(data)}
-    (layout / "index.json").write_bytes(oci.canonical({"schemaVersion": 2, "manifests": [described_top]}))
+    described_top = {"mediaType": oci_layout.MANIFEST, "digest": digest, "size": len(data)}
+    (layout / "index.json").write_bytes(oci_layout.canonical({"schemaVersion": 2, "manifests": [described_top]}))
     return digest, {each["digest"]: each["size"] for each in (*whole["layers"], whole["config"])}
 
 

@@ -13,9 +13,10 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import catalog, config, cuda, dependencies, gpu, load, lock, params, podman, shell, snapshot, weights
+from ocicaliban import catalog, config, cuda, dependencies, gpu, load, lock, params, shell, snapshot, weights
 from ocicaliban import plan as plans
 from ocicaliban.builder import Inputs
+from ocicaliban.containers import podman
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.indexes import Indexes
 from ocicaliban.lock import Lock, Resolved

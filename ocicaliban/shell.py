@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocicaliban import podman
+from ocicaliban.containers import podman
 from ocicaliban.errors import UsageError
 
 KNOWN = ("bash", "zsh", "fish")

@@ -36,19 +36,19 @@ def clean(
     which another image stands.
     """
     from ocicaliban import clean as images
-    from ocicaliban import store, workplace
     from ocicaliban.cli.start import say
+    from ocicaliban.containers import image_store, workspace
 
     if not (older_than or unused or all_):
         raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
     limit = time.time() - _seconds(older_than) if older_than else None
-    workplace.sweep()
-    busy = store.in_containers()
+    workspace.sweep()
+    busy = image_store.in_containers()
     wanted = images.wanted() if unused else lambda _: False
     awaited = _awaited()
 
     def stays(image: Image) -> bool:
-        young = limit is not None and store.last_used(image.id) > limit
+        young = limit is not None and image_store.last_used(image.id) > limit
         return image.id in busy or image.id in awaited or young or wanted(image)
 
     images.remove(stays, dry_run=dry_run, out=print, say=say)

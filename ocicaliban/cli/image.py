@@ -67,14 +67,15 @@ def build(
 def state(planned: Planned) -> tuple[dict[str, int], dict[str, str]]:
     """Of each layer that the store has its bytes, by key; of the others why they are missing, by name."""
     from ocicaliban import base as bases
-    from ocicaliban import record, store
+    from ocicaliban import record
+    from ocicaliban.containers import image_store
 
-    known, sizes = store.images(), store.image_sizes()
+    known, sizes = image_store.images(), image_store.image_sizes()
     base = bases.present(planned.plan.base)
     below = sizes.get(base.id, 0) if base else 0
     there = {planned.plan.base_key: below} if base else {}
     for layer in planned.plan.layers:
-        if image := store.find(layer.name, layer.key, known):
+        if image := image_store.find(layer.name, layer.key, known):
             whole = sizes.get(image.id, below)
             there[layer.key], below = whole - below, whole
     before = record.load(planned.project.root, planned.plan.mode)

@@ -57,9 +57,9 @@ def run(
 
     With a sweep file there is a job for each of its points, which go on after a crash by `ocicaliban resume`.
     """
-    from ocicaliban import podman
     from ocicaliban.cli import start
     from ocicaliban.cli.start import Recorded
+    from ocicaliban.containers import podman
     from ocicaliban.errors import UsageError
 
     if not experiment_config:
@@ -141,8 +141,9 @@ def _run(
     """
     from attrs import asdict
 
-    from ocicaliban import podman, spool
+    from ocicaliban import spool
     from ocicaliban.cli import start
+    from ocicaliban.containers import podman
 
     command = ready.command(image, args, extra=limits, entrypoint=entrypoint, labelled=True)
     start.say(ready.said)

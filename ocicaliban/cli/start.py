@@ -12,7 +12,8 @@ from pathlib import Path
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import builder, gpu, hot, origin, podman, record, session, snapshot, store
+from ocicaliban import builder, gpu, hot, origin, record, session, snapshot
+from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Image, Submission
 from ocicaliban.session import Planned
@@ -207,7 +208,7 @@ class Ready:
         record_built(self.planned)
         if asked.no_cache or asked.podman_args or asked.cloud_key:
             return
-        looked_for = map(str, (*self.planned.looked_for, *store.settings_files()))
+        looked_for = map(str, (*self.planned.looked_for, *image_store.settings_files()))
         hot.remember(
             argv,
             self.found,
@@ -216,7 +217,7 @@ class Ready:
             said=self.said,
             script=command.args,
             image=image.id,
-            index=store.index_file(),
+            index=image_store.index_file(),
             command=command.argv,
             key=command.key,
             job=job,
@@ -268,7 +269,7 @@ def check_starts(planned: Planned, module: str) -> None:
     base = bases.present(planned.plan.base)
     if base is None:
         return  # nobody knows yet: a dry run
-    config = store.config(base).get("config") or {}
+    config = image_store.config(base).get("config") or {}
     if not podman.starts(config.get("Entrypoint") or (), config.get("Cmd") or ()):
         hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
         raise UsageError(f"the mode '{planned.plan.mode}' has nothing to start", hint)

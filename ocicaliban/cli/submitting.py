@@ -130,12 +130,12 @@ _MUCH = 50_000_000  # bytes
 def _is_slow(planned: Planned) -> bool:
     """Whether more than a few files are to be put into the image: then what can fail is looked at before."""
     from ocicaliban import base as bases
-    from ocicaliban import store
+    from ocicaliban.containers import image_store
 
-    known = store.images()
+    known = image_store.images()
     if bases.present(planned.plan.base) is None:
         return True
-    missing = [layer for layer in planned.plan.layers if store.find(layer.name, layer.key, known) is None]
+    missing = [layer for layer in planned.plan.layers if image_store.find(layer.name, layer.key, known) is None]
     much = sum(entry.size for tree in planned.trees.values() for entry in tree.entries) > _MUCH
     return any(layer.runs or much for layer in missing)
 
@@ -290,8 +290,9 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
 
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
-    from ocicaliban import podman, push, repository
+    from ocicaliban import push, repository
     from ocicaliban.cli import start
+    from ocicaliban.containers import podman
 
     entry = podman.entry_command(Path.cwd(), asked.module)
     name, at, digest = asked.image_tag.partition("@")

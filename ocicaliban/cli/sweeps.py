@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, listing, origin, podman, schedule, session, snapshot, store, sweep
+from ocicaliban import attend, gpu, groups, listing, origin, schedule, session, snapshot, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
+from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.model import ENDED, Image, Job, JobSpec, Status, Submission
 from ocicaliban.system import process
@@ -136,13 +137,14 @@ def _carry_out(
     wanted: Recorded,
     how: Callable[..., sweep.Outcome],
 ) -> int:
-    from ocicaliban import progress, service
+    from ocicaliban import progress
+    from ocicaliban.containers import podman_api
 
     setup = local.Setup(image=made.image, launch=made.launch, limits=limits(wanted), given=given)
     options = sweep.Options(
         places=slots, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
     )
-    with service.connected(made.image) as podmans, progress.Progress(places=len(slots)) as show:
+    with podman_api.connected(made.image) as podmans, progress.Progress(places=len(slots)) as show:
         outcome = how(known, made, functools.partial(local.LocalTarget, podmans, setup), options, show)
     say("\n".join(progress.summary(made.group, outcome, show.failed)))
     return outcome.exit_code
@@ -263,7 +265,7 @@ def _resumed_in_cloud(known: History, made: Submission) -> int:
 
 
 def _check_image(made: Submission, *, waiting: bool = False) -> None:
-    if made.image not in {image.id for image in store.images()}:
+    if made.image not in {image.id for image in image_store.images()}:
         hint = start.rebuilding(made.group, waiting=waiting)
         raise UsageError(f"the image {made.image[:12]} of {made.group} is gone", hint)
 

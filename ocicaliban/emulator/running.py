@@ -18,7 +18,8 @@ from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJ
 from google.protobuf import json_format
 from google.rpc import code_pb2
 
-from ocicaliban import gpu, podman, session
+from ocicaliban import gpu, session
+from ocicaliban.containers import podman
 from ocicaliban.emulator import place
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.jobs import Entry, Ledger

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import gpu, logs, podman
+from ocicaliban import gpu, logs
+from ocicaliban.containers import podman
+from ocicaliban.containers.podman_api import Service, ServiceError
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model import Attempt, Job, Launch
-from ocicaliban.service import Service, ServiceError
 from ocicaliban.system import process
 from ocicaliban.targets import Ended, Found, NameTaken, State, Target
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban import store
+from ocicaliban.containers import image_store
 from ocicaliban.system import process
 
 REPOSITORY = Path(__file__).parents[2]
@@ -182,7 +182,7 @@ class Project:
     def images(self, mode: str = "run") -> list[str]:
         """The names of its layers' images, from the bottom up."""
         layers = json.loads(self.ocicaliban("plan", mode, SCRIPT, "--json").out)["layers"]
-        return [store.name_for(layer["name"], layer["key"]) for layer in layers]
+        return [image_store.name_for(layer["name"], layer["key"]) for layer in layers]
 
     def containerfile(self, mode: str = "run") -> str:
         """What `plan --containerfile` writes."""

@@ -3,7 +3,8 @@
 import functools
 import sys
 
-from ocicaliban import history, service, sweep
+from ocicaliban import history, sweep
+from ocicaliban.containers import podman_api
 from ocicaliban.progress import Progress, summary
 from ocicaliban.schedule import slots
 from ocicaliban.targets.local import LocalTarget, Setup
@@ -13,7 +14,7 @@ def main(number: int, jobs: int) -> int:
     with history.open() as opened:
         (submission,) = opened.submissions(ids=[number])
         image = submission.image
-        with service.connected(image) as connection, Progress(places=jobs) as progress:
+        with podman_api.connected(image) as connection, Progress(places=jobs) as progress:
             connect = functools.partial(LocalTarget, connection, Setup(image=image, launch=submission.launch))
             options = sweep.Options(places=slots((), jobs), retries=int(sys.argv[3]) if sys.argv[3:] else 0)
             outcome = sweep.resume(opened, submission, connect, options, progress)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import oci
+from ocicaliban.containers import oci_layout
 from ocicaliban.snapshot import read_tree
 from tests.integration.program import CONFIG, Done, environment, write
 
@@ -247,10 +247,10 @@ def test_a_full_image_store(project: Project, tmp_path: Path) -> None:
     # A base of a layer that is bigger than what the store may hold.
     (tmp_path / "tree").mkdir()
     (tmp_path / "tree" / "big").write_bytes(os.urandom(6_000_000))
-    blob = oci.write_layer(read_tree(tmp_path / "tree"), "/", tmp_path / "layer")
-    oci.adopt_layer(tmp_path / "layout", tmp_path / "layer", blob)
+    blob = oci_layout.write_layer(read_tree(tmp_path / "tree"), "/", tmp_path / "layer")
+    oci_layout.adopt_layer(tmp_path / "layout", tmp_path / "layer", blob)
     config = {"os": "linux", "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "")}
-    oci.write_layout(tmp_path / "layout", oci.appended(config, blob.digest, ""), [blob])
+    oci_layout.write_layout(tmp_path / "layout", oci_layout.appended(config, blob.digest, ""), [blob])
     project.write({"ocicaliban.toml": f'[layers.base]\nimage = "oci:{tmp_path}/layout"\n'})
     (project.root / "ocicaliban.lock").unlink()
     project.env["XDG_DATA_HOME"] = str(tmp_path / "data")

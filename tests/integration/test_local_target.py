@@ -19,7 +19,8 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
-from ocicaliban import gpu, logs, service
+from ocicaliban import gpu, logs
+from ocicaliban.containers import podman_api
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Attempt, Job, Launch, Submission
 from ocicaliban.system import process
@@ -54,7 +55,7 @@ class Jobs:
         name = f"{job.key}-{number}"
         return Attempt(number=number, handle=f"ocicaliban-test-{name}", log=str(self.folder / f"{name}.log"))
 
-    def target(self, podman: service.Service, **setup: Any) -> local.LocalTarget:
+    def target(self, podman: podman_api.Service, **setup: Any) -> local.LocalTarget:
         return local.LocalTarget(podman, local.Setup(image=self.image, **{"launch": Launch(), **setup}), self.ends.put)
 
     def end(self) -> Ended:
@@ -74,13 +75,13 @@ def jobs(image: str, tmp_path: Path) -> Iterator[Jobs]:
 
 
 @pytest.fixture(scope="module")
-def podman(image: str) -> Iterator[service.Service]:
-    with service.connected(image) as connected:
+def podman(image: str) -> Iterator[podman_api.Service]:
+    with podman_api.connected(image) as connected:
         yield connected
 
 
 @pytest.fixture
-def target(jobs: Jobs, podman: service.Service) -> Iterator[local.LocalTarget]:
+def target(jobs: Jobs, podman: podman_api.Service) -> Iterator[local.LocalTarget]:
     target = jobs.target(podman)
     yield target
     target.close()
@@ -206,7 +207,7 @@ def test_a_container_that_somebody_removes_has_ended(jobs: Jobs, target: local.L
 
 
 def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
-    jobs: Jobs, podman: service.Service, target: local.LocalTarget, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, podman: podman_api.Service, target: local.LocalTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_PATIENCE", 1.0)
     job = jobs.job("sleep 1000")
@@ -221,7 +222,7 @@ def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
     assert not target.find(group=jobs.tag)
 
 
-def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: service.Service) -> None:
+def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: podman_api.Service) -> None:
     def fault(devices: tuple[gpu.Device, ...] = (), image: str = jobs.image, **setup: Any) -> OcicalibanError:
         target = local.LocalTarget(podman, local.Setup(image=image, **{"launch": Launch(), **setup}), jobs.ends.put)
         job = jobs.job("true")
@@ -242,7 +243,7 @@ def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: s
 
 
 def test_options_for_podman_and_a_variable_whose_value_is_not_kept(
-    jobs: Jobs, podman: service.Service, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, podman: podman_api.Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ("-e", "OC_SECRET", "--hostname", "box", "-v", f"{jobs.folder}:/x:ro")
     with pytest.raises(UsageError, match="OC_SECRET"):
@@ -295,7 +296,7 @@ def test_a_gpu_that_podman_does_not_find_is_told(
 
 
 def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_gives(
-    jobs: Jobs, podman: service.Service
+    jobs: Jobs, podman: podman_api.Service
 ) -> None:
     said = []
     for number, given in enumerate(((), ("--annotation", "a=b"))):
@@ -311,7 +312,7 @@ def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_give
     assert said[0] == said[1]
 
 
-def test_limits_are_kept_or_refused(jobs: Jobs, podman: service.Service) -> None:
+def test_limits_are_kept_or_refused(jobs: Jobs, podman: podman_api.Service) -> None:
     limits = local.Limits(cpus=0.5, memory=64 << 20)
     if {"cpu", "memory"} <= {*podman.controllers()}:
         target = jobs.target(podman, limits=limits)
@@ -349,7 +350,7 @@ def driver(jobs: Jobs, then: str) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, env=environment())
 
 
-def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podman: service.Service) -> None:
+def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podman: podman_api.Service) -> None:
     child = driver(jobs, "time.sleep(1000)")
     assert child.stdout is not None
     socket = Path(child.stdout.readline().strip())
@@ -370,8 +371,8 @@ def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podma
         logs.plain(jobs.attempt(job).log)
         assert Path(jobs.attempt(job).log).read_text() == "done\n"
         assert (Path(job.out) / "started").read_text() == "x\n"
-    eventually(lambda: not service._answers(socket))  # podman ended it, since nobody was connected
-    with service.connected(jobs.image):
+    eventually(lambda: not podman_api._answers(socket))  # podman ended it, since nobody was connected
+    with podman_api.connected(jobs.image):
         assert not socket.parent.exists()
 
 
@@ -383,7 +384,7 @@ def test_after_a_kill_at_any_moment_each_job_runs_once(jobs: Jobs) -> None:
     child.kill()
     child.wait()
     todo = {number: jobs.job(f"echo x >> /out/started; exit {number}", number) for number in range(4)}
-    with service.connected(jobs.image) as podman:
+    with podman_api.connected(jobs.image) as podman:
         assert not socket.exists()
         target = jobs.target(podman)
         found = target.find(group=jobs.tag)
@@ -410,8 +411,8 @@ def test_a_service_is_stopped_and_its_folder_removed(jobs: Jobs) -> None:
     assert len(found) == 4  # what runs goes on
 
 
-def test_two_services_at_once_and_one_that_dies(jobs: Jobs, podman: service.Service) -> None:
-    with service.connected(jobs.image) as other:
+def test_two_services_at_once_and_one_that_dies(jobs: Jobs, podman: podman_api.Service) -> None:
+    with podman_api.connected(jobs.image) as other:
         assert other._private is not None and podman._private is not other._private
         assert other._private.socket.parent.stat().st_mode & 0o777 == 0o700
         target = jobs.target(other)
@@ -435,14 +436,14 @@ def test_the_users_own_service_is_used_where_it_has_the_image(
     path.parent.mkdir(exist_ok=True)
     users = subprocess.Popen(["podman", "system", "service", "--time=0", f"unix://{path}"])
     try:
-        eventually(lambda: service._answers(path))
-        with service.connected(jobs.image) as connected:
+        eventually(lambda: podman_api._answers(path))
+        with podman_api.connected(jobs.image) as connected:
             # A service that another started does not see cgroups as `proc.in_cgroup2` gives them.
             assert (connected._private is None) == (not process.hybrid_cgroups())
             target = jobs.target(connected)
             assert run(jobs, target, "exit 4")[0].exit_code == 4
             target.close()
-        with service.connected("0" * 64) as connected:
+        with podman_api.connected("0" * 64) as connected:
             assert connected._private is not None
     finally:
         users.terminate()
@@ -467,7 +468,7 @@ def test_after_a_loss_of_power_no_job_is_taken_for_succeeded(jobs: Jobs) -> None
         for name, value in own.items():
             patch.setenv(f"CONTAINERS_{name}", str(value))
         try:
-            with service.connected(jobs.image) as podman:
+            with podman_api.connected(jobs.image) as podman:
                 target = jobs.target(podman)
                 long, short = jobs.job("sleep 1000", 1), jobs.job("exit 3", 2)
                 target.start(short, jobs.attempt(short))
@@ -482,7 +483,7 @@ def test_after_a_loss_of_power_no_job_is_taken_for_succeeded(jobs: Jobs) -> None
             for found in (local.find(group=jobs.tag), local.find()):
                 assert (found[handle].state, found[handle].exit_code) == ("exited", None)
                 assert found[jobs.attempt(short).handle].exit_code == 3
-            with service.connected(jobs.image) as podman:
+            with podman_api.connected(jobs.image) as podman:
                 target = jobs.target(podman)
                 target.watch(handle)
                 ended = jobs.end()

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import oci, registry, repository, store
 from ocicaliban import push as pushing
+from ocicaliban import registry, repository
 from ocicaliban.cli import start
+from ocicaliban.containers import image_store, oci_layout
 from ocicaliban.errors import OcicalibanError
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
 from tests.integration.registries import Proxy, Registry, Tokens, Tunnel, authority, htpasswd
@@ -447,8 +448,12 @@ def test_a_strange_image_in_a_registry_is_one_of_which_nothing_is_known(
 def test_what_others_say_of_a_layer_is_not_believed(folder: Path, proxy: Proxy, images: Callable[..., str]) -> None:
     theirs, ours = images(folder, ("theirs", 50_000)), images(folder, ("ours", 50_000))
     to = f"{proxy.host}/me/believed"
-    layer = {"mediaType": f"{oci.LAYER}+gzip", "digest": _layers(push(folder, theirs, to, OPEN))[0], "size": 50_000}
-    diff_ids = store.config(start.image_called(ours))["rootfs"]["diff_ids"]
+    layer = {
+        "mediaType": f"{oci_layout.LAYER}+gzip",
+        "digest": _layers(push(folder, theirs, to, OPEN))[0],
+        "size": 50_000,
+    }
+    diff_ids = image_store.config(start.image_called(ours))["rootfs"]["diff_ids"]
     config = json.dumps({"rootfs": {"diff_ids": diff_ids}}).encode()
     described = {"digest": f"sha256:{hashlib.sha256(config).hexdigest()}", "size": len(config)}
     manifest = json.dumps({"config": described, "layers": [layer]}).encode()

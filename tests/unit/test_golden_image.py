@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import buildah, builder, oci, snapshot, store
+from ocicaliban import builder, snapshot
+from ocicaliban.containers import buildah, image_store, oci_layout
 from ocicaliban.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, PlannedLayer
 
@@ -52,19 +53,19 @@ def test_the_digest_of_a_tree_stays(tmp_path: Path) -> None:
 
 def test_the_layer_of_a_tree_stays(tmp_path: Path) -> None:
     tree = snapshot.read_tree(fixed_tree(tmp_path / "digits"))
-    layer = oci.write_layer(tree, "/usr/app", tmp_path / "layer.tar")
-    assert layer == oci.Blob(
+    layer = oci_layout.write_layer(tree, "/usr/app", tmp_path / "layer.tar")
+    assert layer == oci_layout.Blob(
         digest="sha256:be1df15e74fb7dcf0e3cef59c50bb2eba3d3d553bbffb47d26be6b6c01de5d57", size=10240
     )
-    layer = oci.write_layer(tree, "/root/tmp", tmp_path / "layer.tar")
-    assert layer == oci.Blob(
+    layer = oci_layout.write_layer(tree, "/root/tmp", tmp_path / "layer.tar")
+    assert layer == oci_layout.Blob(
         digest="sha256:0b1a83ed982bbb50650427a99c69bd4b20165d392bc5a9591bd27fdf2779bffd", size=10240
     )
 
 
 def test_the_times_in_an_image_stay() -> None:
-    assert oci.EPOCH == 315619200
-    assert oci.CREATED == "1980-01-02T00:00:00Z"
+    assert oci_layout.EPOCH == 315619200
+    assert oci_layout.CREATED == "1980-01-02T00:00:00Z"
 
 
 def test_a_source_is_divided_as_ever(tmp_path: Path) -> None:
@@ -114,8 +115,8 @@ def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'1' * 64}"]},
         "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "base"}],
     }
-    config = oci.configured(
-        oci.standard(base),
+    config = oci_layout.configured(
+        oci_layout.standard(base),
         Configure(
             env=(("PYTHONPATH", "/usr/app"), ("LANG", "de")),
             path=("/opt/venv/bin",),
@@ -125,12 +126,12 @@ def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
         ),
     )
     tree = snapshot.read_tree(fixed_tree(tmp_path / "digits"))
-    layer = oci.write_layer(tree, "/usr/app", tmp_path / "layer.tar")
-    config = oci.appended(config, layer.digest, "ocicaliban source-copy")
-    config = oci.appended(config, None, "ocicaliban entrypoint")
+    layer = oci_layout.write_layer(tree, "/usr/app", tmp_path / "layer.tar")
+    config = oci_layout.appended(config, layer.digest, "ocicaliban source-copy")
+    config = oci_layout.appended(config, None, "ocicaliban entrypoint")
     layout = tmp_path / "layout"
-    digest = oci.write_layout(layout, config, [oci.Blob(digest=f"sha256:{'1' * 64}", size=12345), layer])
-    oci.adopt_layer(layout, tmp_path / "layer.tar", layer)
+    digest = oci_layout.write_layout(layout, config, [oci_layout.Blob(digest=f"sha256:{'1' * 64}", size=12345), layer])
+    oci_layout.adopt_layer(layout, tmp_path / "layer.tar", layer)
 
     manifest = json.loads((layout / "blobs/sha256" / digest.removeprefix("sha256:")).read_bytes())
     assert manifest["config"]["digest"] == "sha256:9b61c9431467e76bc8cf4dfed171bc16a6501a6e2b55d40d01ae889087b6c5b9"
@@ -157,9 +158,9 @@ def test_the_image_that_the_builder_makes_of_a_layer_of_files_stays(
         "config": {"Env": ["PATH=/usr/bin:/bin"], "User": "1000"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'1' * 64}"]},
     }
-    monkeypatch.setattr(store, "config", lambda image: base)
-    monkeypatch.setattr(store, "layer_sizes", lambda: {f"sha256:{'1' * 64}": 12345})
-    monkeypatch.setattr(store, "take", lambda folder, layer, key: Image(id="1d" * 32, digest="", key=key))
+    monkeypatch.setattr(image_store, "config", lambda image: base)
+    monkeypatch.setattr(image_store, "layer_sizes", lambda: {f"sha256:{'1' * 64}": 12345})
+    monkeypatch.setattr(image_store, "take", lambda folder, layer, key: Image(id="1d" * 32, digest="", key=key))
     tree = snapshot.read_tree(fixed_tree(tmp_path / "digits"))
     layer = PlannedLayer(
         name="source-copy",

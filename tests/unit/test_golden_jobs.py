@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from ocicaliban import attend, history, notebook, podman, schedule, sweep, vertex
+from ocicaliban import attend, history, notebook, schedule, sweep, vertex
+from ocicaliban.containers import podman
 from ocicaliban.gpu import Device
 from ocicaliban.model import Attempt, Image, Job, Launch, Submission
 from ocicaliban.system import process

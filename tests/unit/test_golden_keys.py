@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from attrs import asdict, evolve
 
-from ocicaliban import base, catalog, store
+from ocicaliban import base, catalog
 from ocicaliban import plan as planning
+from ocicaliban.containers import image_store
 from ocicaliban.model import Base, Image, Project, Snapshot, Variant
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text())
@@ -63,7 +64,7 @@ def planned(mode: str, variant: Variant, bare: bool) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "base_key": made.base_key,
         "layers": [
-            {"name": layer.name, "key": layer.key, "image": store.name_for(layer.name, layer.key)}
+            {"name": layer.name, "key": layer.key, "image": image_store.name_for(layer.name, layer.key)}
             for layer in made.layers
         ],
         "key": made.key,
@@ -111,6 +112,6 @@ def test_the_key_of_a_bootstrapped_base_stays(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(base, "_platform", lambda: "linux/amd64")
-    monkeypatch.setattr(store, "find", find)
+    monkeypatch.setattr(image_store, "find", find)
     assert base._bootstrapped("debian:bookworm", fresh=False, say=lambda _: None).id == "1d" * 32
     assert set(asked) == {("base", "6ad21c612de289efcfccd64bdcff269d4135a80e2734925eb3a4aaa7487ae03a")}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import hot, podman
+from ocicaliban import hot
+from ocicaliban.containers import podman
 from ocicaliban.system import files
 
 Ran = list[tuple[tuple[str, ...], str]]

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from attrs import evolve
 
+from ocicaliban.containers.podman import create_argv, require_values, without_values
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Attempt, Job, Launch, Submission
-from ocicaliban.podman import create_argv, require_values, without_values
 from ocicaliban.targets import Found
 from ocicaliban.targets.local import (
     Limits,

@@ -18,24 +18,10 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import (
-    attend,
-    bucket,
-    gpu,
-    groups,
-    history,
-    hot,
-    lock,
-    logs,
-    podman,
-    push,
-    record,
-    snapshot,
-    store,
-    sweep,
-)
+from ocicaliban import attend, bucket, gpu, groups, history, hot, lock, logs, push, record, snapshot, sweep
 from ocicaliban import spool as spooled
 from ocicaliban.cli.start import Asked, Recorded
+from ocicaliban.containers import image_store, podman
 from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Job, Submission
 from ocicaliban.system import files as paths
@@ -208,9 +194,9 @@ def test_the_log_of_a_job_that_runs_is_read() -> None:
 
 def test_when_an_image_was_used_is_known() -> None:
     os.utime(paths.used(IMAGE), (1000, 1000))
-    assert store.last_used(IMAGE) == 1000
-    store.forget(IMAGE)
-    assert store.last_used(IMAGE) == 0
+    assert image_store.last_used(IMAGE) == 1000
+    image_store.forget(IMAGE)
+    assert image_store.last_used(IMAGE) == 0
 
 
 # --- the cache ---
@@ -299,8 +285,8 @@ def test_where_the_image_store_is_is_remembered(monkeypatch: pytest.MonkeyPatch)
         raise AssertionError("podman is asked")
 
     monkeypatch.setattr(process, "run", run)
-    monkeypatch.setattr(store, "_conf_stamp", lambda: "|||-")
-    assert store.location() == (Path("/home/ada/.local/share/containers/storage"), "overlay")
+    monkeypatch.setattr(image_store, "_conf_stamp", lambda: "|||-")
+    assert image_store.location() == (Path("/home/ada/.local/share/containers/storage"), "overlay")
 
 
 def test_what_was_read_of_a_tree_is_remembered() -> None:

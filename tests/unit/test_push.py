@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import oci, trust
+from ocicaliban import trust
+from ocicaliban.containers import oci_layout
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.push import Packed, Target, described, finished, passes, said
 from ocicaliban.registry import _challenges, _seconds
@@ -53,13 +54,13 @@ def digest(digit: str) -> str:
 
 
 CONFIG = {"rootfs": {"diff_ids": [digest("a"), digest("b")]}}
-PLAIN = {"mediaType": oci.LAYER, "digest": digest("a"), "size": 0}
-GZIP = {"mediaType": f"{oci.LAYER}+gzip", "digest": digest("2"), "size": 20}
+PLAIN = {"mediaType": oci_layout.LAYER, "digest": digest("a"), "size": 0}
+GZIP = {"mediaType": f"{oci_layout.LAYER}+gzip", "digest": digest("2"), "size": 20}
 
 
 def test_a_manifest_tells_the_compressed_layers_of_the_kind_that_is_wanted() -> None:
     made = described({"layers": [PLAIN, GZIP]}, CONFIG, "gzip")
-    assert made == [Packed(diff_id=digest("b"), digest=digest("2"), size=20, kind=f"{oci.LAYER}+gzip")]
+    assert made == [Packed(diff_id=digest("b"), digest=digest("2"), size=20, kind=f"{oci_layout.LAYER}+gzip")]
     assert described({"layers": [PLAIN, GZIP]}, CONFIG, "zstd") == []
     assert described({"layers": [GZIP]}, CONFIG, "gzip") == []
 
@@ -84,7 +85,7 @@ def test_the_time_that_a_registry_asks_for_is_read(header: str, seconds: float) 
 
 
 def test_the_manifest_is_finished_with_what_the_registry_has_and_names_no_base_of_ours() -> None:
-    there = Packed(diff_id=digest("a"), digest=digest("1"), size=10, kind=f"{oci.LAYER}+gzip")
+    there = Packed(diff_id=digest("a"), digest=digest("1"), size=10, kind=f"{oci_layout.LAYER}+gzip")
     manifest = {
         "layers": [PLAIN, GZIP],
         "annotations": {"org.opencontainers.image.base.name": "localhost/x", "mine": "1"},

@@ -10,7 +10,8 @@ from types import FrameType
 
 import pytest
 
-from ocicaliban import hot, lock, podman, session
+from ocicaliban import hot, lock, session
+from ocicaliban.containers import podman
 from ocicaliban.lock import Lock
 from ocicaliban.model import Base
 from ocicaliban.system import files

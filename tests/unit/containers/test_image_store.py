@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import store
+from ocicaliban.containers import image_store
 
 
 def test_the_file_that_a_variable_names_says_where_the_store_is(
@@ -16,7 +16,7 @@ def test_the_file_that_a_variable_names_says_where_the_store_is(
     own = tmp_path / "own.conf"
     own.write_text("")
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(own))
-    assert own in store.settings_files()
-    before = store._conf_stamp()
+    assert own in image_store.settings_files()
+    before = image_store._conf_stamp()
     os.utime(own, (1, 1))
-    assert store._conf_stamp() != before
+    assert image_store._conf_stamp() != before

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ocicaliban import podman
+from ocicaliban.containers import podman
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.system import process
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ocicaliban import oci
+from ocicaliban.containers import oci_layout
 from ocicaliban.model import Configure
 
 INPUTS = "/dev/oc"
@@ -53,4 +53,4 @@ def config_argv(container: str, step: Configure, path: str) -> tuple[str, ...]:
 
 def commit_argv(container: str, name: str) -> tuple[str, ...]:
     """Commit a working container as an image called `name`, all its times fixed."""
-    return ("buildah", "commit", "--quiet", "--format", "oci", "--timestamp", str(oci.EPOCH), container, name)
+    return ("buildah", "commit", "--quiet", "--format", "oci", "--timestamp", str(oci_layout.EPOCH), container, name)

@@ -41,12 +41,12 @@ def _kept(state: Path) -> bool:
 
 
 def _revive(state: Path) -> None:
-    from ocicaliban import workplace
+    from ocicaliban.containers import workspace
     from ocicaliban.errors import ToolError
     from ocicaliban.system import process
 
     # Of two of us the second would stop what the first has started by then.
-    with workplace.only_one("podman"):
+    with workspace.only_one("podman"):
         if _kept(state):
             return
         # Its number may be another process's by now, which podman would kill in its place.
