@@ -18,8 +18,9 @@ from typing import Literal
 
 from attrs import frozen
 
-from ocicaliban import config, gpu
+from ocicaliban import gpu
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.project import user_config
 from ocicaliban.system import filesystems, process
 
 Level = Literal["ok", "warning", "error"]
@@ -270,12 +271,12 @@ def cdi(dirs: Iterable[Path], driver: Path = NVIDIA_DRIVER) -> tuple[Finding, ..
     return (Finding(name=name, level="ok", message="no GPU"),)
 
 
-def settings() -> tuple[config.Config, tuple[Finding, ...]]:
+def settings() -> tuple[user_config.Config, tuple[Finding, ...]]:
     """The user's configuration, and a finding where it cannot be read (the defaults count then)."""
     try:
-        return config.read(), ()
+        return user_config.read(), ()
     except OcicalibanError as error:
-        return config.Config(), (Finding(name="config", level="error", message=error.message, remedy=error.hint),)
+        return user_config.Config(), (Finding(name="config", level="error", message=error.message, remedy=error.hint),)
 
 
 def bootstrap(mmdebstrap: str | None) -> Finding:

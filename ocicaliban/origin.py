@@ -7,8 +7,8 @@ from pathlib import Path
 
 from attrs import evolve
 
-from ocicaliban import git
 from ocicaliban.model import Submission
+from ocicaliban.project import git
 
 ALONE = "alone"
 """The option of a submission that has one job at the user's own terminal, which nobody else can take up."""

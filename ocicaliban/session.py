@@ -13,14 +13,15 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import catalog, config, cuda, dependencies, gpu, load, lock, params, shell, snapshot, weights
+from ocicaliban import catalog, cuda, dependencies, gpu, load, params, shell, weights
 from ocicaliban import plan as plans
 from ocicaliban.builder import Inputs
 from ocicaliban.containers import podman
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.indexes import Indexes
-from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Copy, Plan, Project, Recipe, Snapshot, Tree, Variant
+from ocicaliban.project import lockfile, source_tree, user_config
+from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.system import files as paths
 
 
@@ -76,7 +77,7 @@ def choose_gpus(
     """
     if want is False:
         return gpu.choose(gpu.Found(), want, request)
-    found = gpu.discover(gpu.spec_dirs(os.environ, config.read().cdi_spec_dirs))
+    found = gpu.discover(gpu.spec_dirs(os.environ, user_config.read().cdi_spec_dirs))
     chosen = gpu.choose(found, want, request)
     for fault in found.faults:
         say(f"note: {fault.message}")
@@ -116,11 +117,11 @@ def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cu
 def _keep(root: Path, locked: Lock, say: Callable[[str], None]) -> None:
     """Write the lock; a project that cannot be written to is built without one."""
     try:
-        lock.write(root, locked)
+        lockfile.write(root, locked)
     except OSError as exc:
         if exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        say(f"note: {lock.NAME} cannot be written here ({exc.strerror}); what is resolved is not kept")
+        say(f"note: {lockfile.NAME} cannot be written here ({exc.strerror}); what is resolved is not kept")
 
 
 def _folders(project: Project, more: tuple[str, ...]) -> tuple[str, ...]:
@@ -150,7 +151,7 @@ def _is_in(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> No
     if wanted and not {entry.path for entry in tree.entries} & wanted:
         raise UsageError(
             f"'{named[0]}' is left out of the image by an ignore file",
-            f"let it in with a line `!PATTERN` in {snapshot.ignore_file(tree.root)}, or use --mount",
+            f"let it in with a line `!PATTERN` in {source_tree.ignore_file(tree.root)}, or use --mount",
         )
 
 
@@ -173,7 +174,7 @@ def _secret_files(project: Project) -> tuple[Path, ...]:
 
 def _not_source(folders: tuple[str, ...]) -> tuple[str, ...]:
     """The paths that are no part of the source, whatever the ignore files say."""
-    return (*folders, lock.NAME)
+    return (*folders, lockfile.NAME)
 
 
 def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:
@@ -182,7 +183,7 @@ def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:
     Folders of data, those in `dirs` too, come into an image as layers of their own.
     """
     root = project.root
-    return snapshot.left_out(root, memo=_memo(root, ""), exclude=_not_source(_folders(project, dirs)))
+    return source_tree.left_out(root, memo=_memo(root, ""), exclude=_not_source(_folders(project, dirs)))
 
 
 _UNREAD = "not read"
@@ -229,17 +230,17 @@ def read(
             catalog.find(project, "source-mount") if recipe.provides == "source" else recipe for recipe in recipes
         )
     variant: Variant = "gpu" if gpus or gpu_elsewhere else "cpu"
-    locked = lock.read(root)
+    locked = lockfile.read(root)
     declared = _base(project, recipes, variant)
     base = _locked_base(locked, declared, variant, fresh=fresh)
     if base is None:
         base = bases.resolved(declared, fresh=fresh, say=say) if resolve else declared
-    with_base = lock.with_base(locked, variant, base)
+    with_base = lockfile.with_base(locked, variant, base)
     needs = _dependencies(project, recipes, with_base, variant, extras, say) if contents else _Needs()
-    after = lock.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
+    after = lockfile.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
     interface, beside = _jupyter(project, recipes, with_base, variant, needs) if contents else ("", None)
     if beside and base.python:
-        after = lock.with_jupyter(after, f"{interface}-{variant}", beside)
+        after = lockfile.with_jupyter(after, f"{interface}-{variant}", beside)
     if resolve and after != locked:
         _keep(root, after, say)
     files = _trees(project, recipes, command, dirs) if contents else _Files(source=_UNREAD)
@@ -380,15 +381,15 @@ def _trees(project: Project, recipes: tuple[Recipe, ...], command: tuple[str, ..
     read: list[Tree] = []
     data: list[tuple[str, str]] = []
     for name in folders if takes_data else ():
-        tree = snapshot.read_tree(root / name, memo=_memo(root, name), never=secrets, ignore=False, top=name)
+        tree = source_tree.read_tree(root / name, memo=_memo(root, name), never=secrets, ignore=False, top=name)
         read.append(tree)
         data.append((name, tree.digest))
     trees = {tree.digest: tree for tree in read}
     if not any(recipe.name == "source-copy" for recipe in recipes):
         return _Files(data=tuple(data), trees=trees, read=tuple(read))
-    tree = snapshot.read_tree(root, memo=_memo(root, ""), exclude=_not_source(folders), never=secrets)
+    tree = source_tree.read_tree(root, memo=_memo(root, ""), exclude=_not_source(folders), never=secrets)
     _is_in(tree, command, folders)
-    parts = snapshot.parts(tree)
+    parts = source_tree.parts(tree)
     return _Files(
         data=tuple(data),
         source=tree.digest,

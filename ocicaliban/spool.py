@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from ocicaliban import git
+from ocicaliban.project import git
 from ocicaliban.system import files
 
 Value = dict[str, Any]

@@ -96,9 +96,10 @@ def plan(
 ) -> None:
     """Show the stack of layers and which of them are there."""
     from ocicaliban import base as bases
-    from ocicaliban import render, session, snapshot
+    from ocicaliban import render, session
     from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
+    from ocicaliban.project import source_tree
 
     if as_json + containerfile + bool(diff) > 1:
         raise UsageError("--json, --containerfile and --diff exclude each other")
@@ -115,7 +116,9 @@ def plan(
         other = read(diff)
         mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
         left_out = session.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
-        missed, always = ([path for path in left_out if snapshot.is_built_in(path) is known] for known in (False, True))
+        missed, always = (
+            [path for path in left_out if source_tree.is_built_in(path) is known] for known in (False, True)
+        )
         print("\n".join(render.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))))
     elif containerfile:
         root = Path.cwd()
@@ -124,7 +127,7 @@ def plan(
                 folder=os.path.relpath(tree.root, root),
                 tree=tree,
                 # Not the project itself, which the Containerfile comes into.
-                whole=snapshot.whole_folders(tree) - ({""} if tree.root == root else set()),
+                whole=source_tree.whole_folders(tree) - ({""} if tree.root == root else set()),
             )
             for digest, tree in planned.trees.items()
         }

@@ -88,12 +88,13 @@ def chosen(root: Path, to: str) -> Repository:
 
     Raises UsageError where none says one, or it is none.
     """
-    from ocicaliban import config, load, repository
+    from ocicaliban import load, repository
     from ocicaliban.errors import UsageError
+    from ocicaliban.project import user_config
 
     if given := to or load.load_project(root).push.repository:
         return repository.chosen(given, root.name)
-    if given := config.read().push.repository:
+    if given := user_config.read().push.repository:
         # It holds for all projects, each of which needs an image of its own.
         return repository.chosen(given, root.name, prefix=True)
     hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"

@@ -12,10 +12,11 @@ from pathlib import Path
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import builder, gpu, hot, origin, record, session, snapshot
+from ocicaliban import builder, gpu, hot, origin, record, session
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Image, Submission
+from ocicaliban.project import source_tree
 from ocicaliban.session import Planned
 from ocicaliban.system import process
 
@@ -129,7 +130,7 @@ class Ready:
         """The lines for the user: what the container runs on, and what of the project a job would not see."""
         where = f"the GPU: {', '.join(device.qualified for device in self.devices)}" if self.devices else "the CPU"
         lines = [f"running on {where}"]
-        if missed := [path for path in self.left_out if not snapshot.is_built_in(path)]:
+        if missed := [path for path in self.left_out if not source_tree.is_built_in(path)]:
             more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
             lines.append(
                 f"note: left out of the image, so that no job sees it: {', '.join(missed[:3])}{more}"

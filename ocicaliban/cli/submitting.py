@@ -226,11 +226,12 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
     nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
     """
-    from ocicaliban import clouds, git, origin, vertex
+    from ocicaliban import clouds, origin, vertex
     from ocicaliban import push as pushing
     from ocicaliban.cli import start
     from ocicaliban.cli.push import chosen
     from ocicaliban.model import Launch, Submission
+    from ocicaliban.project import git
     from ocicaliban.render import amount
     from ocicaliban.system import threads
 

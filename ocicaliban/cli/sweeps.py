@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, listing, origin, schedule, session, snapshot, sweep
+from ocicaliban import attend, gpu, groups, listing, origin, schedule, session, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.model import ENDED, Image, Job, JobSpec, Status, Submission
+from ocicaliban.project import source_tree
 from ocicaliban.system import process
 from ocicaliban.targets import local
 
@@ -121,10 +122,10 @@ def _warn_of_out(ready: Ready, wanted: Recorded) -> None:
     if out is None or not out.is_relative_to(root) or ready.asked.image_id:
         return
     inside = str(out.relative_to(root))
-    if inside == "." or snapshot.takes(root, inside):
+    if inside == "." or source_tree.takes(root, inside):
         say(
             f"note: {wanted.out} lies in the project, so that the next image holds these results; put it elsewhere, or "
-            f"a line /{'' if inside == '.' else inside} into {snapshot.ignore_file(root)}"
+            f"a line /{'' if inside == '.' else inside} into {source_tree.ignore_file(root)}"
         )
 
 

@@ -53,7 +53,7 @@ def is_begun() -> bool:
 
 
 def _place(url: str = "") -> Place:
-    from ocicaliban import config
     from ocicaliban.history import place
+    from ocicaliban.project import user_config
 
-    return place.of(url or os.environ.get("OCICALIBAN_DB_URL", "") or config.read().db_url)
+    return place.of(url or os.environ.get("OCICALIBAN_DB_URL", "") or user_config.read().db_url)

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.containers import oci_layout
-from ocicaliban.snapshot import read_tree
+from ocicaliban.project.source_tree import read_tree
 from tests.integration.program import CONFIG, Done, environment, write
 
 

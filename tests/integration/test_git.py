@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import git
+from ocicaliban.project import git
 
 SETTINGS = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org", "-c", "init.defaultBranch=main")
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import dependencies, lock
+from ocicaliban import dependencies
 from ocicaliban.errors import UsageError
-from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Project
+from ocicaliban.project import lockfile
+from ocicaliban.project.lockfile import Lock, Resolved
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 
@@ -135,7 +136,7 @@ def test_a_declaration_that_is_not_read_is_named(tmp_path: Path, files: dict[str
 def test_what_is_locked_is_taken_without_uv(tmp_path: Path) -> None:
     path = project(tmp_path)
     known = Resolved(inputs=digest(path), requirements="six==1\n")
-    given = lock.with_python(Lock(), "cpu", known)
+    given = lockfile.with_python(Lock(), "cpu", known)
     assert dependencies.resolution(Project(root=tmp_path), given, BASE, "cpu", "", ()) == known
 
 

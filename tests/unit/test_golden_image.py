@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import builder, snapshot
+from ocicaliban import builder
 from ocicaliban.containers import buildah, image_store, oci_layout
 from ocicaliban.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, PlannedLayer
+from ocicaliban.project import source_tree
 
 HEAVY = 1_000_000
 
@@ -37,7 +38,7 @@ def fixed_tree(root: Path) -> Path:
 
 
 def test_the_digest_of_a_tree_stays(tmp_path: Path) -> None:
-    tree = snapshot.read_tree(fixed_tree(tmp_path / "digits"))
+    tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
     assert [(entry.path, entry.kind, entry.size, entry.executable) for entry in tree.entries] == [
         ("empty", "dir", 0, False),
         ("run.sh", "file", 10, True),
@@ -52,7 +53,7 @@ def test_the_digest_of_a_tree_stays(tmp_path: Path) -> None:
 
 
 def test_the_layer_of_a_tree_stays(tmp_path: Path) -> None:
-    tree = snapshot.read_tree(fixed_tree(tmp_path / "digits"))
+    tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
     layer = oci_layout.write_layer(tree, "/usr/app", tmp_path / "layer.tar")
     assert layer == oci_layout.Blob(
         digest="sha256:be1df15e74fb7dcf0e3cef59c50bb2eba3d3d553bbffb47d26be6b6c01de5d57", size=10240
@@ -77,9 +78,9 @@ def test_a_source_is_divided_as_ever(tmp_path: Path) -> None:
         (folder / "file").touch()
         os.truncate(folder / "file", size)
     (tmp_path / "train.py").touch()
-    tree = snapshot.read_tree(tmp_path)
+    tree = source_tree.read_tree(tmp_path)
     assert tree.digest == "42cef57b61025c9b12c12a3e2ebd2cee26d86bb4229c32869fec8847280e3a7e"
-    assert [(name, part.digest) for name, part in snapshot.parts(tree)] == [
+    assert [(name, part.digest) for name, part in source_tree.parts(tree)] == [
         ("as heavy", "7c0313785b281ab9d6ebdf9c7fb6f02d464ce165543ce839fbd6e843f66e746b"),
         ("heavy9", "713c3f89692dd54c714ae13772e1a0ab0cf25a7539777d0461985e09045f2e9a"),
         ("heavy8", "53418afdb793926e651fba44541178cbd84004522e8cd599bb2b77a1e25900ce"),
@@ -97,12 +98,12 @@ def test_a_folder_is_heavy_from_a_megabyte_on(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
         os.truncate(tmp_path / name / "file", size)
-    assert [name for name, _ in snapshot.parts(snapshot.read_tree(tmp_path))] == ["heavy", ""]
+    assert [name for name, _ in source_tree.parts(source_tree.read_tree(tmp_path))] == ["heavy", ""]
 
 
 def test_a_tree_with_nothing_heavy_is_one_part(tmp_path: Path) -> None:
-    tree = snapshot.read_tree(fixed_tree(tmp_path / "digits"))
-    assert snapshot.parts(tree) == (("", tree),)
+    tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
+    assert source_tree.parts(tree) == (("", tree),)
 
 
 def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
@@ -125,7 +126,7 @@ def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
             ports=("8888/tcp",),
         ),
     )
-    tree = snapshot.read_tree(fixed_tree(tmp_path / "digits"))
+    tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
     layer = oci_layout.write_layer(tree, "/usr/app", tmp_path / "layer.tar")
     config = oci_layout.appended(config, layer.digest, "ocicaliban source-copy")
     config = oci_layout.appended(config, None, "ocicaliban entrypoint")
@@ -161,7 +162,7 @@ def test_the_image_that_the_builder_makes_of_a_layer_of_files_stays(
     monkeypatch.setattr(image_store, "config", lambda image: base)
     monkeypatch.setattr(image_store, "layer_sizes", lambda: {f"sha256:{'1' * 64}": 12345})
     monkeypatch.setattr(image_store, "take", lambda folder, layer, key: Image(id="1d" * 32, digest="", key=key))
-    tree = snapshot.read_tree(fixed_tree(tmp_path / "digits"))
+    tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
     layer = PlannedLayer(
         name="source-copy",
         steps=(Copy(tree=tree.digest, to="/usr/app"), Configure(env=(("A", "1"),), workdir="/usr/app")),

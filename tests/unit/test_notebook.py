@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import catalog, dependencies, lock, notebook
+from ocicaliban import catalog, dependencies, notebook
 from ocicaliban.errors import UsageError
 from ocicaliban.indexes import Indexes
-from ocicaliban.lock import Lock
 from ocicaliban.model import Base, Launch, Plan, Project, Snapshot
 from ocicaliban.notebook import Server, ServerEnded, Settings
 from ocicaliban.plan import plan
+from ocicaliban.project import lockfile
+from ocicaliban.project.lockfile import Lock
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 SETTINGS = Settings(
@@ -86,7 +87,7 @@ def test_what_is_locked_is_taken_without_uv_while_the_packages_are_the_same(monk
     monkeypatch.setattr(dependencies, "_with", answer)
     first = dependencies.jupyter("Six==1\n", ("jupyterlab",), BASE, None, Indexes())
     assert first.requirements == "jupyterlab==4 \\\n    --hash=sha256:1\n"
-    held = lock.with_jupyter(Lock(), "lab-cpu", first)
+    held = lockfile.with_jupyter(Lock(), "lab-cpu", first)
     assert dependencies.jupyter("Six==1\n", ("jupyterlab",), BASE, held.jupyter["lab-cpu"], Indexes()) == first
     assert len(asked) == 1
     dependencies.jupyter("six==2\n", ("jupyterlab",), BASE, first, Indexes())

@@ -18,12 +18,13 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import attend, bucket, gpu, groups, history, hot, lock, logs, push, record, snapshot, sweep
+from ocicaliban import attend, bucket, gpu, groups, history, hot, logs, push, record, sweep
 from ocicaliban import spool as spooled
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
-from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base, Job, Submission
+from ocicaliban.project import lockfile, source_tree
+from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.system import files as paths
 from ocicaliban.system import process
 from tests import records
@@ -77,7 +78,7 @@ def test_a_lock_of_version_1_is_read() -> None:
         return Resolved(inputs=f"sha256:{digit * 64}", requirements=text, weights=weights)
 
     heavy = {"torch": 755_500_000, "numpy": 18_200_000}
-    assert lock.read(DATA) == Lock(
+    assert lockfile.read(DATA) == Lock(
         version=1,
         base={"cpu": base("cpu"), "gpu": base("gpu")},
         python={"cpu": resolved("1", **heavy), "gpu": resolved("2", **heavy)},
@@ -87,8 +88,8 @@ def test_a_lock_of_version_1_is_read() -> None:
 
 def test_a_lock_is_written_as_it_was(tmp_path: Path) -> None:
     """Leave a lock that is written again as it is: a project has it under version control."""
-    lock.write(tmp_path, lock.read(DATA))
-    assert (tmp_path / lock.NAME).read_bytes() == (DATA / lock.NAME).read_bytes()
+    lockfile.write(tmp_path, lockfile.read(DATA))
+    assert (tmp_path / lockfile.NAME).read_bytes() == (DATA / lockfile.NAME).read_bytes()
 
 
 # --- the state ---
@@ -290,7 +291,7 @@ def test_where_the_image_store_is_is_remembered(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_was_read_of_a_tree_is_remembered() -> None:
-    memo = snapshot._load_memo(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
+    memo = source_tree._load_memo(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
     assert {path: (known[0], known[-1][:8]) for path, known in memo.files.items()} == {
         "größe.txt": (3, "edd3a863"),
         ".gitignore": (6, "318d9a16"),

@@ -10,10 +10,11 @@ from types import FrameType
 
 import pytest
 
-from ocicaliban import hot, lock, session
+from ocicaliban import hot, session
 from ocicaliban.containers import podman
-from ocicaliban.lock import Lock
 from ocicaliban.model import Base
+from ocicaliban.project import lockfile
+from ocicaliban.project.lockfile import Lock
 from ocicaliban.system import files
 
 BASE = Base(
@@ -48,7 +49,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(text)
     project = tmp_path / "project"
     (project / "data/cur").symlink_to("v1")
-    lock.write(project, lock.with_base(Lock(), "cpu", BASE))
+    lockfile.write(project, lockfile.with_base(Lock(), "cpu", BASE))
     (tmp_path / "images.json").write_text('[{"id":"1d"}]')
     files.used("1d").parent.mkdir(parents=True)
     files.used("1d").touch()
@@ -100,7 +101,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     ),
     "the module gone": lambda world: (world / "project/src/deep/er.py").unlink(),
     "the secret in another file": lambda world: (world / "project/sub/secret").rename(world / "project/sub/other"),
-    "another lock": lambda world: lock.write(world / "project", Lock()),
+    "another lock": lambda world: lockfile.write(world / "project", Lock()),
     "the configuration changed": lambda world: (world / "project/ocicaliban.toml").touch(),
     "the user's first configuration": lambda world: write(world / "config/ocicaliban/config.toml", ""),
     "a first .containerignore": lambda world: write(world / "project/.containerignore", ""),

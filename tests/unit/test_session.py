@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import lock, session
+from ocicaliban import session
 from ocicaliban.errors import UsageError
-from ocicaliban.lock import Lock
 from ocicaliban.model import Base, Entry
+from ocicaliban.project import lockfile
+from ocicaliban.project.lockfile import Lock
 
 BASE = Base(
     kind="registry", reference="example.org/base:1", digest=f"sha256:{'a' * 64}", python="3.11.2",
@@ -30,7 +31,7 @@ def project(root: Path, files: dict[str, str], config: str = "") -> Path:
     for name, text in {"ocicaliban.toml": config + CONFIG, "run.py": "", **files}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    lock.write(root, lock.with_base(Lock(), "cpu", BASE))
+    lockfile.write(root, lockfile.with_base(Lock(), "cpu", BASE))
     return root
 
 
@@ -104,10 +105,10 @@ def test_a_lock_that_another_command_is_just_writing_is_no_part_of_the_source(
     real = os.replace
 
     def replace(half: Path, target: Path) -> None:
-        if target.name == lock.NAME:
+        if target.name == lockfile.NAME:
             keys.append(session.read(root, "run", "run.py").plan.key)
         real(half, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    lock.write(root, Lock())
+    lockfile.write(root, Lock())
     assert keys == [before]

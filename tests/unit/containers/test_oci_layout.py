@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from ocicaliban.containers import oci_layout
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model import Configure
-from ocicaliban.snapshot import read_tree
+from ocicaliban.project.source_tree import read_tree
 
 NAMES = st.text("ab é", min_size=1, max_size=3).map(lambda name: f"f{name}")
 FILES = st.dictionaries(

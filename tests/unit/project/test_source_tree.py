@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import snapshot
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import Entry, Tree
-from ocicaliban.snapshot import is_built_in, left_out, read_tree, whole_folders
+from ocicaliban.project import source_tree
+from ocicaliban.project.source_tree import is_built_in, left_out, read_tree, whole_folders
 
 trees = st.dictionaries(
     st.tuples(st.sampled_from(["", "d/", "d/e/"]), st.text("fg", min_size=1, max_size=3)).map("".join),
@@ -52,13 +52,13 @@ def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that were read for their digest."""
     seen: list[str] = []
-    real = snapshot._hash_file
+    real = source_tree._hash_file
 
     def spy(absolute: str, path: str) -> object:
         seen.append(path)
         return real(absolute, path)
 
-    monkeypatch.setattr(snapshot, "_hash_file", spy)
+    monkeypatch.setattr(source_tree, "_hash_file", spy)
     return seen
 
 
@@ -363,14 +363,14 @@ def test_an_unreadable_folder_is_refused_unless_ignored(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rules: str
 ) -> None:
     write(tmp_path, {"d/e/x": ""})
-    real = snapshot._scan
+    real = source_tree._scan
 
     def deny(path: str) -> list[os.DirEntry[str]]:
         if path.endswith("/e"):
             raise PermissionError(13, "Permission denied", path)
         return real(path)
 
-    monkeypatch.setattr(snapshot, "_scan", deny)
+    monkeypatch.setattr(source_tree, "_scan", deny)
     refused(tmp_path, "d/e")
     (tmp_path / ".gitignore").unlink()
     (tmp_path / ".containerignore").write_text(rules)
@@ -411,7 +411,7 @@ def test_an_unchanged_tree_is_not_read_again_and_its_memo_not_written(
     first = read_tree(root, memo=memo)
     assert sorted(hashed) == ["a", "d/b"]
     inode = memo.stat().st_ino
-    monkeypatch.setattr(snapshot._Git, "decide", None)
+    monkeypatch.setattr(source_tree._Git, "decide", None)
     assert read_tree(root, memo=memo) == first
     assert sorted(hashed) == ["a", "d/b"]
     assert memo.stat().st_ino == inode
@@ -556,7 +556,7 @@ def tree_of(sizes: dict[str, int]) -> Tree:
 
 def test_heavy_folders_at_the_top_are_parts_of_their_own_the_heaviest_first() -> None:
     tree = tree_of({"a/x": 600_000, "a/y": 600_000, "b/deep/z": 2_000_000, "c/x": 900_000, "big": 5_000_000, "a.py": 1})
-    found = snapshot.parts(tree)
+    found = source_tree.parts(tree)
     assert [(label, [entry.path for entry in part.entries]) for label, part in found] == [
         ("b", ["b/deep/z"]),
         ("a", ["a/x", "a/y"]),
@@ -567,13 +567,13 @@ def test_heavy_folders_at_the_top_are_parts_of_their_own_the_heaviest_first() ->
 
 def test_a_light_project_is_one_part() -> None:
     tree = tree_of({"a/x": 900_000, "big": 5_000_000})
-    assert snapshot.parts(tree) == (("", tree),)
+    assert source_tree.parts(tree) == (("", tree),)
 
 
 def test_an_edit_changes_the_part_alone_in_which_the_file_is() -> None:
     before = tree_of({"a/x": 2_000_000, "b/x": 1_000_000, "top": 1})
     after = tree_of({"a/x": 2_000_000, "b/x": 1_000_000, "top": 2, "new": 1})
-    digests, others = ({label: part.digest for label, part in snapshot.parts(tree)} for tree in (before, after))
+    digests, others = ({label: part.digest for label, part in source_tree.parts(tree)} for tree in (before, after))
     assert {label for label in digests if digests[label] != others[label]} == {""}
 
 
@@ -581,6 +581,6 @@ def test_an_edit_changes_the_part_alone_in_which_the_file_is() -> None:
                        st.integers(0, 3_000_000)))  # fmt: skip
 def test_every_file_is_in_exactly_one_of_a_few_parts(sizes: dict[str, int]) -> None:
     tree = tree_of(sizes)
-    found = snapshot.parts(tree)
+    found = source_tree.parts(tree)
     assert sorted(entry.path for _, part in found for entry in part.entries) == [entry.path for entry in tree.entries]
     assert len(found) <= 9 and found[-1][0] == ""

@@ -9,40 +9,40 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import lock
 from ocicaliban.errors import UsageError
-from ocicaliban.lock import Lock, Resolved
 from ocicaliban.model import Base
+from ocicaliban.project import lockfile
+from ocicaliban.project.lockfile import Lock, Resolved
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_written_is_read(requirements: str) -> None:
-    given = lock.with_base(Lock(), "cpu", BASE)
+    given = lockfile.with_base(Lock(), "cpu", BASE)
     requirements = requirements.replace("\r", "")
-    given = lock.with_python(given, "gpu", Resolved(inputs="sha256:bb", requirements=requirements))
+    given = lockfile.with_python(given, "gpu", Resolved(inputs="sha256:bb", requirements=requirements))
     with tempfile.TemporaryDirectory() as folder:
-        lock.write(Path(folder), given)
-        assert lock.read(Path(folder)) == given
-        assert [path.name for path in Path(folder).iterdir()] == [lock.NAME]
+        lockfile.write(Path(folder), given)
+        assert lockfile.read(Path(folder)) == given
+        assert [path.name for path in Path(folder).iterdir()] == [lockfile.NAME]
 
 
 def test_no_lock_is_an_empty_one(tmp_path: Path) -> None:
-    assert lock.read(tmp_path) == Lock()
+    assert lockfile.read(tmp_path) == Lock()
 
 
 def test_a_fault_in_the_lock(tmp_path: Path) -> None:
-    (tmp_path / lock.NAME).write_text('version = 1\n[base.cpu]\nkind = "x"\nreference = "r"\n')
+    (tmp_path / lockfile.NAME).write_text('version = 1\n[base.cpu]\nkind = "x"\nreference = "r"\n')
     with pytest.raises(UsageError, match=r"ocicaliban\.lock:3: expected one of"):
-        lock.read(tmp_path)
+        lockfile.read(tmp_path)
 
 
 def test_a_lock_of_a_newer_ocicaliban(tmp_path: Path) -> None:
-    (tmp_path / lock.NAME).write_text("version = 2\n[python.cpu]\nfuture = 1\n")
+    (tmp_path / lockfile.NAME).write_text("version = 2\n[python.cpu]\nfuture = 1\n")
     with pytest.raises(UsageError, match="newer ocicaliban") as caught:
-        lock.read(tmp_path)
+        lockfile.read(tmp_path)
     assert "upgrade" in caught.value.hint
-    (tmp_path / lock.NAME).write_text('version = "2"\n')
+    (tmp_path / lockfile.NAME).write_text('version = "2"\n')
     with pytest.raises(UsageError, match=r"ocicaliban\.lock:1: expected a whole number"):
-        lock.read(tmp_path)
+        lockfile.read(tmp_path)
