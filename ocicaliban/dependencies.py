@@ -15,9 +15,9 @@ from typing import Any
 
 from ocicaliban import cuda, host, indexes, requirements, weights
 from ocicaliban.errors import ToolError, UsageError, nearest
-from ocicaliban.load import read_toml
 from ocicaliban.model import Base, Project, Variant
 from ocicaliban.project.lockfile import Lock, Resolved
+from ocicaliban.recipes.loader import read_toml
 from ocicaliban.system import process
 
 FOUND = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml", "setup.py")

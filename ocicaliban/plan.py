@@ -9,7 +9,6 @@ from graphlib import CycleError, TopologicalSorter
 
 from attrs import asdict
 
-from ocicaliban import params
 from ocicaliban.errors import UsageError
 from ocicaliban.model import (
     Base,
@@ -26,6 +25,7 @@ from ocicaliban.model import (
     StepTemplate,
     Value,
 )
+from ocicaliban.recipes import params
 
 FORMAT = "ocicaliban-1"
 """Enters every key: raise it when the same steps would give other bytes."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import catalog, cuda, dependencies, gpu, load, params, shell, weights
+from ocicaliban import cuda, dependencies, gpu, shell, weights
 from ocicaliban import plan as plans
 from ocicaliban.builder import Inputs
 from ocicaliban.containers import podman
@@ -22,6 +22,7 @@ from ocicaliban.indexes import Indexes
 from ocicaliban.model import Base, Copy, Plan, Project, Recipe, Snapshot, Tree, Variant
 from ocicaliban.project import lockfile, source_tree, user_config
 from ocicaliban.project.lockfile import Lock, Resolved
+from ocicaliban.recipes import catalog, loader, params
 from ocicaliban.system import files as paths
 
 
@@ -216,7 +217,7 @@ def read(
     the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew. Without `contents` nothing that
     would enter an image is read, neither files nor dependencies: then only the launch of the plan is of use.
     """
-    project = load.load_project(root, say)
+    project = loader.load_project(root, say)
     if not (root / "ocicaliban.toml").is_file():
         above = next((folder for folder in root.parents if (folder / "ocicaliban.toml").is_file()), None)
         if above:

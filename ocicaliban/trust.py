@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.load import read_toml
+from ocicaliban.recipes.loader import read_toml
 from ocicaliban.repository import Repository
 
 _FILES = "containers-auth.json"

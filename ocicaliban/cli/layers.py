@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="The recipes that images are made o
 
 
 def _project() -> Project:
-    from ocicaliban.load import load_project
+    from ocicaliban.recipes.loader import load_project
 
     return load_project(Path.cwd())
 
@@ -23,7 +23,8 @@ def _project() -> Project:
 @app.command("list")
 def list_() -> None:
     """List the recipes and where they come from."""
-    from ocicaliban import catalog, listing
+    from ocicaliban import listing
+    from ocicaliban.recipes import catalog
 
     project = _project()
     rows = [(name, origin, catalog.find(project, name).summary) for name, origin, _ in catalog.names(project)]
@@ -33,7 +34,7 @@ def list_() -> None:
 @app.command()
 def show(name: str) -> None:
     """Show what a recipe is for, which parameters it takes and what it does."""
-    from ocicaliban import catalog, describe
+    from ocicaliban.recipes import catalog, describe
 
     project = _project()
     recipe = catalog.find(project, name)
@@ -45,8 +46,8 @@ def show(name: str) -> None:
 @app.command()
 def eject(name: str) -> None:
     """Copy a recipe into the project's layers/ folder, to be edited."""
-    from ocicaliban import catalog
     from ocicaliban.errors import OcicalibanError
+    from ocicaliban.recipes import catalog
 
     project = _project()
     catalog.find(project, name)

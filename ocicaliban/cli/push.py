@@ -88,11 +88,12 @@ def chosen(root: Path, to: str) -> Repository:
 
     Raises UsageError where none says one, or it is none.
     """
-    from ocicaliban import load, repository
+    from ocicaliban import repository
     from ocicaliban.errors import UsageError
     from ocicaliban.project import user_config
+    from ocicaliban.recipes import loader
 
-    if given := to or load.load_project(root).push.repository:
+    if given := to or loader.load_project(root).push.repository:
         return repository.chosen(given, root.name)
     if given := user_config.read().push.repository:
         # It holds for all projects, each of which needs an image of its own.

@@ -26,10 +26,11 @@ def shell(
     """Live in the project's environment: an interactive shell, or the command after --; the folder is mounted."""
     import os
 
-    from ocicaliban import catalog, hot
+    from ocicaliban import hot
     from ocicaliban import shell as shells
     from ocicaliban.cli import start
     from ocicaliban.containers import podman
+    from ocicaliban.recipes import catalog
 
     chosen = shells.choose(name, os.environ)
     home = None if bare else shells.home(os.environ)

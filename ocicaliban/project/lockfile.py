@@ -7,8 +7,8 @@ from pathlib import Path
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban.errors import UsageError
-from ocicaliban.load import read_toml, structure
 from ocicaliban.model import Base, Variant
+from ocicaliban.recipes.loader import read_toml, structure
 from ocicaliban.system import files
 
 NAME = "ocicaliban.lock"

@@ -6,8 +6,8 @@ from attrs import field, fields, frozen
 
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.jsonc import line_of
-from ocicaliban.load import read_toml, structure
 from ocicaliban.model import Push
+from ocicaliban.recipes.loader import read_toml, structure
 from ocicaliban.system import files
 
 NAME = "config.toml"

@@ -9,9 +9,9 @@ import pytest
 from attrs import evolve
 
 from ocicaliban import base as bases
-from ocicaliban import catalog, params
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base, Project
+from ocicaliban.recipes import catalog, params
 
 DIGEST = "sha256:" + "ab" * 32
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import catalog, describe
 from ocicaliban.__main__ import main
 from ocicaliban.model import Project
+from ocicaliban.recipes import catalog, describe
 
 
 def test_calibans_underscores_are_understood(capsys: pytest.CaptureFixture[str]) -> None:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from ocicaliban import cuda
-from ocicaliban.catalog import builtin_layers
 from ocicaliban.errors import UsageError
+from ocicaliban.recipes.catalog import builtin_layers
 
 TABLE = cuda.table(builtin_layers() / "cuda" / "versions.toml")
 TORCH = """\

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 from attrs import asdict, evolve
 
-from ocicaliban import base, catalog
+from ocicaliban import base
 from ocicaliban import plan as planning
 from ocicaliban.containers import image_store
 from ocicaliban.model import Base, Image, Project, Snapshot, Variant
+from ocicaliban.recipes import catalog
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text())
 

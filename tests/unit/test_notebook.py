@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import catalog, dependencies, notebook
+from ocicaliban import dependencies, notebook
 from ocicaliban.errors import UsageError
 from ocicaliban.indexes import Indexes
 from ocicaliban.model import Base, Launch, Plan, Project, Snapshot
@@ -17,6 +17,7 @@ from ocicaliban.notebook import Server, ServerEnded, Settings
 from ocicaliban.plan import plan
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
+from ocicaliban.recipes import catalog
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 SETTINGS = Settings(

@@ -9,10 +9,10 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import catalog
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base, Configure, Copy, Plan, Project, Recipe, Snapshot, StepTemplate
 from ocicaliban.plan import order, plan
+from ocicaliban.recipes import catalog
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 WORLD = Snapshot(

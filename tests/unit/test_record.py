@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import catalog, record
+from ocicaliban import record
 from ocicaliban.model import Base, Entry, Plan, Project, Snapshot, Tree
 from ocicaliban.plan import plan
+from ocicaliban.recipes import catalog
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 SIX = (("", "six==1.16.0\n"),)

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import catalog, gpu
+from ocicaliban import gpu
 from ocicaliban.model import Project
+from ocicaliban.recipes import catalog
 from ocicaliban.system import files
 
 

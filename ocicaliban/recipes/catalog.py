@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban import params
 from ocicaliban.errors import SettingError, UsageError, nearest
-from ocicaliban.load import load_modes, load_recipe, place_of
 from ocicaliban.model import Project, Recipe
+from ocicaliban.recipes import params
+from ocicaliban.recipes.loader import load_modes, load_recipe, place_of
 from ocicaliban.system import files
 
 
 def builtin_layers() -> Path:
     """The folder of the built-in recipes: in the package when installed from a wheel, else beside it."""
-    here = Path(__file__).resolve().parent
+    here = Path(__file__).resolve().parents[1]
     inside = here / "layers"
     return inside if inside.is_dir() else here.parent / "layers"
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import catalog, describe, load, params
 from ocicaliban.model import Project, Recipe
+from ocicaliban.recipes import catalog, describe, loader, params
 
 LAYER = """
 summary = "A tool"
@@ -107,7 +107,7 @@ def test_a_recipe_is_shown_with_all_that_it_takes_and_does(tmp_path: Path) -> No
     folder.mkdir()
     (folder / "layer.toml").write_text(LAYER)
     (folder / "install.sh").write_text("set -eu\necho $NAMES\n")
-    recipe = load.load_recipe(folder, "project")
+    recipe = loader.load_recipe(folder, "project")
     assert "\n".join(describe.recipe(recipe, "layers/tool", ["lab"])) + "\n" == SHOWN
 
 

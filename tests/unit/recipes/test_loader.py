@@ -9,7 +9,7 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.jsonc import line_of
-from ocicaliban.load import load_modes, load_project, load_recipe, place_of
+from ocicaliban.recipes.loader import load_modes, load_project, load_recipe, place_of
 
 RECIPE = 'summary = "s"\n'
 

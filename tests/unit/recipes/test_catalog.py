@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import catalog
 from ocicaliban.errors import UsageError
-from ocicaliban.load import load_project
 from ocicaliban.model import Project
+from ocicaliban.recipes import catalog
+from ocicaliban.recipes.loader import load_project
 
 
 def told(root: Path, toml: str, mode: str = "run") -> UsageError:

@@ -6,7 +6,7 @@ import pytest
 
 from ocicaliban.errors import SettingError, UsageError
 from ocicaliban.model import Param, Recipe, Value, Variant
-from ocicaliban.params import check, holds, resolve, text, texts
+from ocicaliban.recipes.params import check, holds, resolve, text, texts
 
 LIST = Recipe(name="r", summary="", params={"p": Param(type="list", sort=True)})
 STRING = Recipe(name="r", summary="", params={"p": Param(default="d")})
