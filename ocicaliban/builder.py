@@ -11,10 +11,11 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import host, output
+from ocicaliban import output
 from ocicaliban.containers import buildah, image_store, oci_layout, workspace
+from ocicaliban.dependencies import host_settings
+from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
-from ocicaliban.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
 from ocicaliban.system import files, process
 
@@ -135,14 +136,14 @@ def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tu
     (seen / "script").write_text(step.script)
     for name, content in step.files:
         (seen / name).write_text(content)
-    settings, local = host.read().joined(inputs.indexes).inside()
+    settings, local = host_settings.read().joined(inputs.indexes).inside()
     mounts: list[str] = []
     # Proxies are not here: buildah hands them over by itself, and its arguments could be seen by others.
     env = dict(step.env)
     if settings.ca_bundle:
         _hand_over(settings.ca_bundle, seen / "ca.crt", "the CA bundle")
         env |= {"SSL_CERT_FILE": f"{buildah.INPUTS}/ca.crt", "PIP_CERT": f"{buildah.INPUTS}/ca.crt"}
-    if apt := host.apt():
+    if apt := host_settings.apt():
         (seen / "apt.conf").write_text(apt)
     for number, path in enumerate(step.cache):
         folder = files.cache() / "mounts" / path.strip("/").replace("/", "-")

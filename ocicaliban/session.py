@@ -13,12 +13,13 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import cuda, dependencies, gpu, shell, weights
+from ocicaliban import gpu, shell
 from ocicaliban import plan as plans
 from ocicaliban.builder import Inputs
 from ocicaliban.containers import podman
+from ocicaliban.dependencies import cuda_wheels, resolver, size_tiers
+from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.indexes import Indexes
 from ocicaliban.model import Base, Copy, Plan, Project, Recipe, Snapshot, Tree, Variant
 from ocicaliban.project import lockfile, source_tree, user_config
 from ocicaliban.project.lockfile import Lock, Resolved
@@ -100,7 +101,7 @@ def _base(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> Ba
     return bases.declared(str(values["image"]), str(values["bootstrap"]))
 
 
-def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cuda.Request | None:
+def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cuda_wheels.Request | None:
     """The CUDA libraries that the project asks for; None where it asks for none, or there is no GPU to use them."""
     recipe = next((recipe for recipe in recipes if recipe.name == "cuda"), None)
     if recipe is None or variant == "cpu":
@@ -111,8 +112,8 @@ def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cu
     if not any(recipe.name == "python" for recipe in recipes):
         raise UsageError("layers.cuda.version: the mode lists no recipe 'python', which installs it", "add it")
     folder = next(folder for name, _, folder in catalog.names(project) if name == "cuda")
-    table = cuda.table(folder / "versions.toml")
-    return cuda.Request(version=str(values["version"]), components=_tuple(values["components"]), known=table)
+    table = cuda_wheels.table(folder / "versions.toml")
+    return cuda_wheels.Request(version=str(values["version"]), components=_tuple(values["components"]), known=table)
 
 
 def _keep(root: Path, locked: Lock, say: Callable[[str], None]) -> None:
@@ -298,23 +299,23 @@ def _dependencies(
         return _Needs()
     values = params.resolve(recipe, project.layers.get("python", {}), variant)
     given = str(values["requirements"])
-    path = dependencies.declaration(project, given)
-    if path is None and (name := dependencies.unread(project)):
-        say(f"note: {name} is not read; dependencies may stand in {', '.join(dependencies.FOUND)}")
+    path = resolver.declaration(project, given)
+    if path is None and (name := resolver.unread(project)):
+        say(f"note: {name} is not read; dependencies may stand in {', '.join(resolver.FOUND)}")
     base = locked.base[variant]
     if not base.python:
         # Nobody knows yet for which Python: a layer will be there all the same.
         return _Needs(groups=(("", f"# {path.name}, not resolved yet\n"),)) if path else _Needs()
     wanted = tuple(sorted({*project.extras, *extras, *_tuple(values["extras"])}))
     asked = _cuda(project, recipes, variant)
-    resolved = dependencies.resolution(project, locked, base, variant, given, wanted, asked)
+    resolved = resolver.resolution(project, locked, base, variant, given, wanted, asked)
     if resolved is None:
         return _Needs()
     return _Needs(
         resolved=resolved,
-        groups=weights.groups(resolved.requirements, resolved.weights),
-        cuda_libraries=cuda.library_path(asked, resolved.requirements, base.python) if asked else "",
-        indexes=dependencies.declared_indexes(project, given),
+        groups=size_tiers.groups(resolved.requirements, resolved.weights),
+        cuda_libraries=cuda_wheels.library_path(asked, resolved.requirements, base.python) if asked else "",
+        indexes=resolver.declared_indexes(project, given),
     )
 
 
@@ -336,7 +337,7 @@ def _jupyter(
         return interface, Resolved(inputs="", requirements=f"# {wanted[0]}, not resolved yet\n")
     known = locked.jupyter.get(f"{interface}-{variant}")
     below = "".join(text for _, text in needs.groups)
-    return interface, dependencies.jupyter(below, wanted, base, known, needs.indexes)
+    return interface, resolver.jupyter(below, wanted, base, known, needs.indexes)
 
 
 def _jupyter_packages(interface: str, version: str, more: tuple[str, ...]) -> tuple[str, ...]:

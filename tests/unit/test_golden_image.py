@@ -13,7 +13,7 @@ import pytest
 
 from ocicaliban import builder
 from ocicaliban.containers import buildah, image_store, oci_layout
-from ocicaliban.indexes import Indexes
+from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, PlannedLayer
 from ocicaliban.project import source_tree
 

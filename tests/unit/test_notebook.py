@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import dependencies, notebook
+from ocicaliban import notebook
+from ocicaliban.dependencies import resolver
+from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
-from ocicaliban.indexes import Indexes
 from ocicaliban.model import Base, Launch, Plan, Project, Snapshot
 from ocicaliban.notebook import Server, ServerEnded, Settings
 from ocicaliban.plan import plan
@@ -85,13 +86,13 @@ def test_what_is_locked_is_taken_without_uv_while_the_packages_are_the_same(monk
         asked.append(locked)
         return locked + "jupyterlab==4 \\\n    --hash=sha256:1\nsix==1\n"
 
-    monkeypatch.setattr(dependencies, "_with", answer)
-    first = dependencies.jupyter("Six==1\n", ("jupyterlab",), BASE, None, Indexes())
+    monkeypatch.setattr(resolver, "_with", answer)
+    first = resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, None, Indexes())
     assert first.requirements == "jupyterlab==4 \\\n    --hash=sha256:1\n"
     held = lockfile.with_jupyter(Lock(), "lab-cpu", first)
-    assert dependencies.jupyter("Six==1\n", ("jupyterlab",), BASE, held.jupyter["lab-cpu"], Indexes()) == first
+    assert resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, held.jupyter["lab-cpu"], Indexes()) == first
     assert len(asked) == 1
-    dependencies.jupyter("six==2\n", ("jupyterlab",), BASE, first, Indexes())
+    resolver.jupyter("six==2\n", ("jupyterlab",), BASE, first, Indexes())
     assert len(asked) == 2
 
 

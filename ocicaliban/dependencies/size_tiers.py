@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ocicaliban.requirements import entries, name, normalized
+from ocicaliban.dependencies.requirements import entries, name, normalized
 
 GROUPS = (("100MB+", 100_000_000), ("5MB+", 5_000_000), ("", 0))
 """A group's label, and from how many bytes (of the archive that an index offers) a package belongs to it."""

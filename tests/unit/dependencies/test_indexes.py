@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban.host import HostSettings
-from ocicaliban.indexes import Indexes, declared
+from ocicaliban.dependencies.host_settings import HostSettings
+from ocicaliban.dependencies.indexes import Indexes, declared
 
 NONE = HostSettings(ca_bundle=None, index_url="", extra_index_urls=(), find_links=())
 

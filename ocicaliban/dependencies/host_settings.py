@@ -13,8 +13,8 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
-from ocicaliban.indexes import Indexes
 from ocicaliban.system import process
 
 _NAMED = re.compile(r"(?:([A-Za-z0-9_.-]+)=)?(.*)", re.S)

@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.dependencies.requirements import (
+    declared_hashes,
+    entries,
+    from_pylock,
+    installable,
+    with_declared_hashes,
+)
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base
-from ocicaliban.requirements import declared_hashes, entries, from_pylock, installable, with_declared_hashes
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 ROOT = Path("/home/me/my project")

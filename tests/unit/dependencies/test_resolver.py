@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import dependencies
+from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base, Project
 from ocicaliban.project import lockfile
@@ -27,7 +27,7 @@ def project(root: Path) -> Path:
 
 
 def digest(path: Path, base: Base = BASE, extras: tuple[str, ...] = ()) -> str:
-    return dependencies.inputs_digest(Project(root=path.parent), path, base, extras)
+    return resolver.inputs_digest(Project(root=path.parent), path, base, extras)
 
 
 def test_the_inputs_digest_is_independent_of_the_folder_and_of_sources(tmp_path: Path) -> None:
@@ -100,20 +100,20 @@ def test_the_variants_extra_is_added_when_declared(tmp_path: Path, name: str) ->
     (tmp_path / "uv.lock").write_text("")
     (tmp_path / "pyproject.toml").write_text('[project.optional-dependencies]\ngpu = ["six"]\na = []\n')
     path = tmp_path / name
-    assert dependencies._extras(path, ("a",), "gpu") == ("a", "gpu")
-    assert dependencies._extras(path, ("a",), "cpu") == ("a",)
-    assert dependencies._extras(tmp_path / "requirements.txt", (), "gpu") == ()
+    assert resolver._extras(path, ("a",), "gpu") == ("a", "gpu")
+    assert resolver._extras(path, ("a",), "cpu") == ("a",)
+    assert resolver._extras(tmp_path / "requirements.txt", (), "gpu") == ()
 
 
 def test_an_extra_that_is_not_declared_is_refused_with_those_that_are(tmp_path: Path) -> None:
     path = tmp_path / "pyproject.toml"
     path.write_text("[project.optional-dependencies]\nMy_Plots = []\n")
-    assert dependencies._extras(path, ("my-plots",), "cpu") == ("my-plots",)
+    assert resolver._extras(path, ("my-plots",), "cpu") == ("my-plots",)
     with pytest.raises(UsageError, match="declares no extra 'dev'") as caught:
-        dependencies._extras(path, ("dev",), "cpu")
+        resolver._extras(path, ("dev",), "cpu")
     assert caught.value.hint == "there are: My_Plots"
     path.write_text(DYNAMIC)
-    assert dependencies._extras(path, ("dev",), "cpu") == ("dev",)
+    assert resolver._extras(path, ("dev",), "cpu") == ("dev",)
 
 
 @pytest.mark.parametrize(
@@ -130,28 +130,28 @@ def test_an_extra_that_is_not_declared_is_refused_with_those_that_are(tmp_path: 
 def test_a_declaration_that_is_not_read_is_named(tmp_path: Path, files: dict[str, str], unread: str) -> None:
     for name, text in files.items():
         (tmp_path / name).write_text(text)
-    assert dependencies.unread(Project(root=tmp_path)) == unread
+    assert resolver.unread(Project(root=tmp_path)) == unread
 
 
 def test_what_is_locked_is_taken_without_uv(tmp_path: Path) -> None:
     path = project(tmp_path)
     known = Resolved(inputs=digest(path), requirements="six==1\n")
     given = lockfile.with_python(Lock(), "cpu", known)
-    assert dependencies.resolution(Project(root=tmp_path), given, BASE, "cpu", "", ()) == known
+    assert resolver.resolution(Project(root=tmp_path), given, BASE, "cpu", "", ()) == known
 
 
 def test_the_declaration(tmp_path: Path) -> None:
     here = Project(root=tmp_path)
-    assert dependencies.declaration(here, "") is None
+    assert resolver.declaration(here, "") is None
     (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
-    assert dependencies.declaration(here, "") is None
+    assert resolver.declaration(here, "") is None
     (tmp_path / "pyproject.toml").write_text("[project\n")
     with pytest.raises(UsageError, match=r"pyproject\.toml:1: not valid TOML"):
-        dependencies.declaration(here, "")
+        resolver.declaration(here, "")
     with pytest.raises(UsageError, match=r"there is no file 'no\.txt'"):
-        dependencies.declaration(here, "no.txt")
+        resolver.declaration(here, "no.txt")
     (tmp_path / "requirements.txt").write_text("")
-    assert dependencies.declaration(here, "") == tmp_path / "requirements.txt"
+    assert resolver.declaration(here, "") == tmp_path / "requirements.txt"
 
 
 @pytest.mark.parametrize(
@@ -165,4 +165,4 @@ def test_the_declaration(tmp_path: Path) -> None:
     ],
 )
 def test_wheels_are_chosen_for_the_c_library_of_the_base(libc: str, platform: str) -> None:
-    assert platform in dependencies._for_base(evolve(BASE, libc=libc))
+    assert platform in resolver._for_base(evolve(BASE, libc=libc))

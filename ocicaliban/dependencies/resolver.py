@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ocicaliban import cuda, host, indexes, requirements, weights
+from ocicaliban.dependencies import cuda_wheels, host_settings, indexes, requirements, size_tiers
 from ocicaliban.errors import ToolError, UsageError, nearest
 from ocicaliban.model import Base, Project, Variant
 from ocicaliban.project.lockfile import Lock, Resolved
@@ -133,7 +133,7 @@ def unread(project: Project) -> str:
 
 
 def inputs_digest(
-    project: Project, path: Path | None, base: Base, extras: tuple[str, ...], asked: cuda.Request | None = None
+    project: Project, path: Path | None, base: Base, extras: tuple[str, ...], asked: cuda_wheels.Request | None = None
 ) -> str:
     """A digest of all that a resolution depends on; when it is unchanged the lock still holds."""
     seen = _declaring(project, path) if path else {}
@@ -156,7 +156,7 @@ def resolution(
     variant: Variant,
     given: str,
     extras: tuple[str, ...],
-    asked: cuda.Request | None = None,
+    asked: cuda_wheels.Request | None = None,
 ) -> Resolved | None:
     """The project's dependencies, locked, with the CUDA libraries that are `asked` for; None when there are none.
 
@@ -182,8 +182,8 @@ def resolution(
     else:
         text = _compiled_for(project, path, base, variant, extras, known.requirements if known else "")
     text = requirements.installable(text, project.root)
-    settings = host.read().joined(declared_indexes(project, given))
-    if asked and (more := cuda.wheels(asked, text)):
+    settings = host_settings.read().joined(declared_indexes(project, given))
+    if asked and (more := cuda_wheels.wheels(asked, text)):
         before = known.requirements if known else ""
         text = _with(text, more, base, settings, before, "what layers.cuda asks for")
     text = requirements.with_declared_hashes(text, requirements.declared_hashes(_lists(project, path).values()))
@@ -212,7 +212,7 @@ def _check_python(path: Path, base: Base) -> None:
 
 
 def _exported(project: Project, extras: tuple[str, ...]) -> str:
-    env = host.read().uv_environ()
+    env = host_settings.read().uv_environ()
     try:
         # It needs a Python that the project allows, and `export --locked` would fetch one.
         process.run(
@@ -238,7 +238,7 @@ def jupyter(locked: str, more: tuple[str, ...], base: Base, known: Resolved | No
     digest = f"sha256:{sha.hexdigest()}"
     if known and known.inputs == digest:
         return known
-    settings = host.read().joined(named)
+    settings = host_settings.read().joined(named)
     # What is locked may be for other platforms too, and so not be there.
     there = _with(locked, (), base, settings, "", "the lock") if ";" in locked else locked
     before = locked + (known.requirements if known else "")
@@ -248,7 +248,9 @@ def jupyter(locked: str, more: tuple[str, ...], base: Base, known: Resolved | No
     return Resolved(inputs=digest, requirements="".join(found))
 
 
-def _with(text: str, more: tuple[str, ...], base: Base, settings: host.HostSettings, before: str, what: str) -> str:
+def _with(
+    text: str, more: tuple[str, ...], base: Base, settings: host_settings.HostSettings, before: str, what: str
+) -> str:
     """The locked entries in `text`, as they are, with what `more` needs beside them, and those alone for none.
 
     `before` has the versions to be preferred; `what` is the name of it all for an error.
@@ -267,7 +269,7 @@ def _with(text: str, more: tuple[str, ...], base: Base, settings: host.HostSetti
 
 
 def _uv_compile(
-    arguments: list[str], base: Base, settings: host.HostSettings, before: str, cwd: Path | None = None
+    arguments: list[str], base: Base, settings: host_settings.HostSettings, before: str, cwd: Path | None = None
 ) -> str:
     """What `uv pip compile` with these arguments resolves to; the versions in `before` are preferred."""
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
@@ -296,7 +298,7 @@ def _compiled_for(
 def _compiled(project: Project, path: Path, base: Base, extras: tuple[str, ...], before: str) -> str:
     flags = [flag for extra in extras for flag in ("--extra", extra)]
     try:
-        return _uv_compile([*flags, str(path)], base, host.read(), before, cwd=project.root)
+        return _uv_compile([*flags, str(path)], base, host_settings.read(), before, cwd=project.root)
     except ToolError as exc:
         words = exc.stderr.removeprefix("error:").strip()
         hint = ""
@@ -319,10 +321,10 @@ def _for_base(base: Base) -> list[str]:
         known = [step for step in _GLIBC if minor.isdecimal() and step <= int(minor)]
         platform = f"{base.machine}-manylinux_2_{known[-1]}" if known else platform
     wanted = ["--python-version", base.python, "--python-platform", platform]
-    return ["--python", sys.executable, *wanted, *host.read().uv_arguments()]
+    return ["--python", sys.executable, *wanted, *host_settings.read().uv_arguments()]
 
 
-def _weights(requirements: str, base: Base, settings: host.HostSettings) -> dict[str, int]:
+def _weights(requirements: str, base: Base, settings: host_settings.HostSettings) -> dict[str, int]:
     """What the indexes tell of the archives' sizes (uv has their answers in its cache, having just resolved).
 
     Where they cannot be asked again all packages count as light: that costs room in the store, and nothing else.
@@ -345,4 +347,4 @@ def _weights(requirements: str, base: Base, settings: host.HostSettings) -> dict
             if "size" not in archive and str(archive.get("url", "")).startswith("file://"):
                 with contextlib.suppress(OSError):
                     archive["size"] = os.path.getsize(unquote(urlsplit(archive["url"]).path))
-    return weights.of_packages(raw)
+    return size_tiers.of_packages(raw)

@@ -7,7 +7,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban.weights import GROUPS, groups, of_packages
+from ocicaliban.dependencies.size_tiers import GROUPS, groups, of_packages
 
 names = st.from_regex(r"[a-z][a-z0-9]{0,8}([-_.][a-z0-9]{1,4})?", fullmatch=True)
 
