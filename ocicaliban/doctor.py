@@ -18,8 +18,8 @@ from typing import Literal
 
 from attrs import frozen
 
-from ocicaliban import gpu
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.gpu import cdi as gpu
 from ocicaliban.project import user_config
 from ocicaliban.system import filesystems, process
 

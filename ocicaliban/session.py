@@ -13,13 +13,14 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import gpu, shell
 from ocicaliban import plan as plans
+from ocicaliban import shell
 from ocicaliban.builder import Inputs
 from ocicaliban.containers import podman
 from ocicaliban.dependencies import cuda_wheels, resolver, size_tiers
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.gpu import cdi
 from ocicaliban.model import Base, Copy, Plan, Project, Recipe, Snapshot, Tree, Variant
 from ocicaliban.project import lockfile, source_tree, user_config
 from ocicaliban.project.lockfile import Lock, Resolved
@@ -38,7 +39,7 @@ class Planned:
     plan: Plan
     trees: dict[str, Tree]
     read: tuple[Tree, ...]
-    gpus: tuple[gpu.Device, ...]
+    gpus: tuple[cdi.Device, ...]
     indexes: Indexes
 
     @property
@@ -57,8 +58,8 @@ class Planned:
         """Where planning looked for something, which may not be there."""
         folders = [folder for _, folder in catalog.layer_folders(self.project)]
         # A spec may outlive the driver's files that it names.
-        drivers = [Path(name) for name in gpu.host_files(self.gpus)]
-        return (self.project.root, *folders, *gpu.spec_dirs(os.environ), *drivers)
+        drivers = [Path(name) for name in cdi.host_files(self.gpus)]
+        return (self.project.root, *folders, *cdi.spec_dirs(os.environ), *drivers)
 
     def paths(self) -> Iterator[str]:
         """Everything in the folders that were read, these included."""
@@ -71,16 +72,16 @@ class Planned:
 
 def choose_gpus(
     want: bool | None, request: str | None, say: Callable[[str], None] = lambda _: None
-) -> tuple[gpu.Device, ...]:
+) -> tuple[cdi.Device, ...]:
     """The CDI devices to use; `want` None uses a GPU if there is one.
 
     `say` gets a line for each spec that is left out because it cannot be read. Raises OcicalibanError when a GPU is
     asked for and there is none: never a silent run on the CPU.
     """
     if want is False:
-        return gpu.choose(gpu.Found(), want, request)
-    found = gpu.discover(gpu.spec_dirs(os.environ, user_config.read().cdi_spec_dirs))
-    chosen = gpu.choose(found, want, request)
+        return cdi.choose(cdi.Found(), want, request)
+    found = cdi.discover(cdi.spec_dirs(os.environ, user_config.read().cdi_spec_dirs))
+    chosen = cdi.choose(found, want, request)
     for fault in found.faults:
         say(f"note: {fault.message}")
     return chosen
@@ -197,7 +198,7 @@ def read(
     mode: str,
     module: str = "",
     *,
-    gpus: tuple[gpu.Device, ...] = (),
+    gpus: tuple[cdi.Device, ...] = (),
     extras: tuple[str, ...] = (),
     dirs: tuple[str, ...] = (),
     mount: bool = False,

@@ -24,7 +24,7 @@ from attrs import evolve, field, frozen
 
 from ocicaliban import logs, schedule
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.gpu import Device
+from ocicaliban.gpu.cdi import Device
 from ocicaliban.model import Attempt, Job, Status, Submission
 from ocicaliban.schedule import Adopted, Slot
 from ocicaliban.system import files

@@ -12,9 +12,10 @@ from pathlib import Path
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import builder, gpu, hot, origin, record, session
+from ocicaliban import builder, hot, origin, record, session
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
+from ocicaliban.gpu import cdi
 from ocicaliban.model import Image, Submission
 from ocicaliban.project import source_tree
 from ocicaliban.session import Planned
@@ -120,7 +121,7 @@ class Ready:
 
     asked: Asked
     planned: Planned
-    devices: tuple[gpu.Device, ...]
+    devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
     found: hot.Recording
     left_out: tuple[str, ...] = ()
@@ -310,13 +311,13 @@ def cloud_key(path: str) -> tuple[str, ...]:
     return *podman.bind(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
 
 
-def _gpu_arguments(devices: tuple[gpu.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+def _gpu_arguments(devices: tuple[cdi.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
     """podman's global options, run's options, and for a dry run the lines of shell that come before them."""
     if not devices:
         return (), (), ""
     if not dry_run:
-        return *gpu.options(devices, podman.version()), ""
-    options, hooks = gpu.arguments(devices, podman.version())
+        return *cdi.options(devices, podman.version()), ""
+    options, hooks = cdi.arguments(devices, podman.version())
     if not hooks:
         return (), options, ""
-    return ("--hooks-dir", '"$hooks"'), options, gpu.hooks_script(hooks)
+    return ("--hooks-dir", '"$hooks"'), options, cdi.hooks_script(hooks)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import attend, gpu, groups, listing, origin, schedule, session, sweep
+from ocicaliban import attend, groups, listing, origin, schedule, session, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.gpu import cdi
 from ocicaliban.model import ENDED, Image, Job, JobSpec, Status, Submission
 from ocicaliban.project import source_tree
 from ocicaliban.system import process
@@ -88,7 +89,7 @@ def _controllers() -> tuple[str, ...]:
     return tuple(controllers) if version == "v2" else ()
 
 
-def places(devices: tuple[gpu.Device, ...], wanted: Recorded) -> tuple[schedule.Slot, ...]:
+def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[schedule.Slot, ...]:
     """Where the jobs run: so many at a time, on so many GPUs each. Raises UsageError where that cannot be."""
     return schedule.slots([device.qualified for device in devices], wanted.jobs, wanted.gpus_per_job)
 
@@ -133,7 +134,7 @@ def _carry_out(
     known: History,
     made: Submission,
     slots: tuple[schedule.Slot, ...],
-    devices: tuple[gpu.Device, ...],
+    devices: tuple[cdi.Device, ...],
     given: tuple[str, ...],
     wanted: Recorded,
     how: Callable[..., sweep.Outcome],
@@ -333,7 +334,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
     return submitting.send(known, made, options, at, settle=any(map(attend.stopped_unsent, jobs)))
 
 
-_Renewed = tuple[Submission, tuple[gpu.Device, ...], tuple[str, ...], Recorded]
+_Renewed = tuple[Submission, tuple[cdi.Device, ...], tuple[str, ...], Recorded]
 
 
 def _renewed(old: Submission, rebuild: bool) -> _Renewed:

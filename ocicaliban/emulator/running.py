@@ -18,13 +18,14 @@ from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJ
 from google.protobuf import json_format
 from google.rpc import code_pb2
 
-from ocicaliban import gpu, session
+from ocicaliban import session
 from ocicaliban.containers import podman
 from ocicaliban.emulator import place
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.jobs import Entry, Ledger
 from ocicaliban.emulator.logs import Book
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.gpu import cdi
 from ocicaliban.system import files, process
 
 # --- what a replica sees ---
@@ -109,13 +110,13 @@ _PODMANS_OWN = 125  # the exit code of `podman run` where it has failed itself
 class _Gpus:
     """GPUs, handed out to whole jobs: two jobs that have a part of theirs each would wait for ever."""
 
-    def __init__(self, devices: tuple[gpu.Device, ...]) -> None:
+    def __init__(self, devices: tuple[cdi.Device, ...]) -> None:
         self._free = list(devices)
         self._all = len(devices)
         self._changed = threading.Condition()
 
     @contextlib.contextmanager
-    def held(self, wanted: int, given_up: Callable[[], object]) -> Iterator[tuple[gpu.Device, ...]]:
+    def held(self, wanted: int, given_up: Callable[[], object]) -> Iterator[tuple[cdi.Device, ...]]:
         """Hold so many, or all where there are fewer; none where the job is given up before they are free."""
         count = min(wanted, self._all)
         with self._changed:
@@ -131,13 +132,13 @@ class _Gpus:
                 self._changed.notify_all()
 
 
-def shares(devices: tuple[gpu.Device, ...], wants: Sequence[int]) -> list[tuple[gpu.Device, ...]]:
+def shares(devices: tuple[cdi.Device, ...], wants: Sequence[int]) -> list[tuple[cdi.Device, ...]]:
     """Which of a job's devices each replica has: another one each, and round again where there are too few."""
     turn = itertools.cycle(devices)
     return [tuple(itertools.islice(turn, min(want, len(devices)))) for want in wants]
 
 
-def _gpus_here() -> tuple[gpu.Device, ...]:
+def _gpus_here() -> tuple[cdi.Device, ...]:
     """The GPUs that CDI offers; a spec that is of no use offers none, as for a job without."""
     try:
         return session.choose_gpus(None, None)
@@ -273,7 +274,7 @@ class _Run:
         self,
         entry: Entry,
         ground: Ground,
-        gpus: Sequence[tuple[gpu.Device, ...]],
+        gpus: Sequence[tuple[cdi.Device, ...]],
         began: float,
         ended: Callable[[Entry], End | None],
     ) -> None:
@@ -318,7 +319,7 @@ class _Run:
                 self.end = end
                 self._over.set()
 
-    def _replica(self, one: Replica, devices: tuple[gpu.Device, ...]) -> None:
+    def _replica(self, one: Replica, devices: tuple[cdi.Device, ...]) -> None:
         pool = self._spec.worker_pool_specs[one.pool]
         name = f"vertex-{self._entry.id}-{one.name}"
         try:
@@ -385,13 +386,13 @@ def _gpus_of(pool: WorkerPoolSpec) -> int:
     return int(pool.machine_spec.accelerator_count) if is_gpu else 0
 
 
-def _gpu_options(devices: tuple[gpu.Device, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _gpu_options(devices: tuple[cdi.Device, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """podman's own options and those of `run` that give a container these devices."""
     if not devices:
         return (), ()
     words = process.output(("podman", "--version")).split()
-    options, hooks = gpu.arguments(devices, tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit()))
-    return (("--hooks-dir", str(gpu.write_hooks(hooks, files.cache() / "hooks"))) if hooks else ()), options
+    options, hooks = cdi.arguments(devices, tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit()))
+    return (("--hooks-dir", str(cdi.write_hooks(hooks, files.cache() / "hooks"))) if hooks else ()), options
 
 
 def _free_ports(count: int) -> tuple[int, ...]:

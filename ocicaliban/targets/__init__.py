@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.gpu import Device
+from ocicaliban.gpu.cdi import Device
 from ocicaliban.model import Attempt, Job
 
 State = Literal["created", "running", "exited"]

@@ -16,10 +16,11 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import gpu, logs
+from ocicaliban import logs
 from ocicaliban.containers import podman
 from ocicaliban.containers.podman_api import Service, ServiceError
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
+from ocicaliban.gpu import cdi
 from ocicaliban.model import Attempt, Job, Launch
 from ocicaliban.system import process
 from ocicaliban.targets import Ended, Found, NameTaken, State, Target
@@ -80,7 +81,7 @@ class LocalTarget(Target):
         """Tell of no more ends."""
         self._ends.close()
 
-    def start(self, job: Job, attempt: Attempt, devices: tuple[gpu.Device, ...] = ()) -> None:
+    def start(self, job: Job, attempt: Attempt, devices: tuple[cdi.Device, ...] = ()) -> None:
         """Start a container named `attempt.handle`, with the job's folder as /out and these GPUs alone.
 
         Raises NameTaken where there is such a container, else OcicalibanError in podman's words; then there is none.
@@ -90,7 +91,7 @@ class LocalTarget(Target):
         if job.out:
             os.makedirs(job.out, exist_ok=True)
         os.makedirs(os.path.dirname(attempt.log), exist_ok=True)
-        hooks, options = gpu.options(devices, podman.version()) if devices else ((), ())
+        hooks, options = cdi.options(devices, podman.version()) if devices else ((), ())
         spec = None
         if not self._setup.given and not hooks:
             spec = container_spec(
@@ -188,7 +189,7 @@ def for_job(launch: Launch, job: Job) -> Launch:
     )
 
 
-def labels_of(job: Job, attempt: Attempt, devices: tuple[gpu.Device, ...] = ()) -> dict[str, str]:
+def labels_of(job: Job, attempt: Attempt, devices: tuple[cdi.Device, ...] = ()) -> dict[str, str]:
     """The labels by which an attempt's container is found again, and what tells which GPUs it has."""
     return {
         **({f"{podman.LABEL}devices": ",".join(device.qualified for device in devices)} if devices else {}),

@@ -18,11 +18,11 @@ from attrs import frozen
 from google.api_core import exceptions
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 
-from ocicaliban import gpu
 from ocicaliban.emulator import identity, running
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.gpu import cdi
 from ocicaliban.system import process
 from ocicaliban.targets import vertex as target
 from tests.integration.program import call, command, environment, write
@@ -285,7 +285,7 @@ def test_replicas_that_want_more_gpus_than_there_are_share_all(emulator: Make, i
 
 def test_each_replica_has_gpus_of_its_own_where_there_are_enough() -> None:
     some = tuple(
-        gpu.Device(kind="nvidia.com/gpu", name=name, spec=Path("gpus.json"), version="0.5.0") for name in "abc"
+        cdi.Device(kind="nvidia.com/gpu", name=name, spec=Path("gpus.json"), version="0.5.0") for name in "abc"
     )
     assert running.shares(some, [1, 2]) == [some[:1], some[1:]]
     assert running.shares(some, [2, 2, 8]) == [some[:2], (some[2], some[0]), (some[1], some[2], some[0])]

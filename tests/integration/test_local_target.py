@@ -19,9 +19,10 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
-from ocicaliban import gpu, logs
+from ocicaliban import logs
 from ocicaliban.containers import podman_api
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.gpu import cdi
 from ocicaliban.model import Attempt, Job, Launch, Submission
 from ocicaliban.system import process
 from ocicaliban.targets import Ended, NameTaken, local
@@ -223,7 +224,7 @@ def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
 
 
 def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: podman_api.Service) -> None:
-    def fault(devices: tuple[gpu.Device, ...] = (), image: str = jobs.image, **setup: Any) -> OcicalibanError:
+    def fault(devices: tuple[cdi.Device, ...] = (), image: str = jobs.image, **setup: Any) -> OcicalibanError:
         target = local.LocalTarget(podman, local.Setup(image=image, **{"launch": Launch(), **setup}), jobs.ends.put)
         job = jobs.job("true")
         with pytest.raises(OcicalibanError) as raised:
@@ -274,7 +275,7 @@ def test_each_job_has_its_gpus_alone(jobs: Jobs, target: local.LocalTarget) -> N
         jobs.folder / "cdi",
         {"a.json": json.dumps({"cdiVersion": "0.5.0", "kind": "example.com/gpu", "devices": devices})},
     )
-    found = gpu.discover([specs]).devices
+    found = cdi.discover([specs]).devices
     for number, device in enumerate(found):
         job = jobs.job("ls /dev | grep examplegpu", number)
         target.start(job, jobs.attempt(job), (device,))
@@ -287,8 +288,8 @@ def test_each_job_has_its_gpus_alone(jobs: Jobs, target: local.LocalTarget) -> N
 def test_a_gpu_that_podman_does_not_find_is_told(
     jobs: Jobs, target: local.LocalTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gpu, "options", lambda devices, version: ((), ("--device", devices[0].qualified)))
-    gone = gpu.Device(kind="example.com/gpu", name="9", spec=Path("/gone.json"), version="0.5.0")
+    monkeypatch.setattr(cdi, "options", lambda devices, version: ((), ("--device", devices[0].qualified)))
+    gone = cdi.Device(kind="example.com/gpu", name="9", spec=Path("/gone.json"), version="0.5.0")
     job = jobs.job("true")
     with pytest.raises(OcicalibanError, match=r"unresolvable CDI devices example\.com/gpu=9") as raised:
         target.start(job, jobs.attempt(job), (gone,))

@@ -15,7 +15,7 @@ import pytest
 
 from ocicaliban import attend, history, notebook, schedule, sweep, vertex
 from ocicaliban.containers import podman
-from ocicaliban.gpu import Device
+from ocicaliban.gpu.cdi import Device
 from ocicaliban.model import Attempt, Image, Job, Launch, Submission
 from ocicaliban.system import process
 from ocicaliban.targets import local

@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import attend, bucket, gpu, groups, history, hot, logs, push, record, sweep
+from ocicaliban import attend, bucket, groups, history, hot, logs, push, record, sweep
 from ocicaliban import spool as spooled
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
+from ocicaliban.gpu import cdi
 from ocicaliban.model import Base, Job, Submission
 from ocicaliban.project import lockfile, source_tree
 from ocicaliban.project.lockfile import Lock, Resolved
@@ -305,7 +306,7 @@ def test_what_was_read_of_a_tree_is_remembered() -> None:
 
 def test_hooks_are_found_in_their_folder() -> None:
     """A container that an earlier version started needs its hooks to its end, under the same path."""
-    hook = gpu.Hook(
+    hook = cdi.Hook(
         hook_name="createContainer",
         path="/usr/bin/nvidia-cdi-hook",
         args=("nvidia-cdi-hook", "update-ldcache"),
@@ -313,8 +314,8 @@ def test_hooks_are_found_in_their_folder() -> None:
         timeout=5,
     )
     folder = paths.cache() / "hooks"
-    files = gpu.hook_files(gpu.Injection(hooks=(hook,)))
-    place = gpu.write_hooks(files, folder)
+    files = cdi.hook_files(cdi.Injection(hooks=(hook,)))
+    place = cdi.write_hooks(files, folder)
     assert [path.name for path in folder.iterdir()] == [place.name] == ["fe10a90b59f0bc3f8571b18e26b63140"]
     assert {path.name: path.read_text() for path in place.iterdir()} == files
 

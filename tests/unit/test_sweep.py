@@ -15,7 +15,7 @@ from attrs import evolve
 from ocicaliban import history as histories
 from ocicaliban import sweep
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.gpu import Device
+from ocicaliban.gpu.cdi import Device
 from ocicaliban.history.store import History
 from ocicaliban.model import Attempt, Job, JobSpec, Submission
 from ocicaliban.schedule import State, slots

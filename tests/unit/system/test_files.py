@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import gpu
+from ocicaliban.gpu import cdi
 from ocicaliban.model import Project
 from ocicaliban.recipes import catalog
 from ocicaliban.system import files
@@ -20,7 +20,7 @@ def test_a_relative_folder_of_settings_is_ignored_by_all(monkeypatch: pytest.Mon
         monkeypatch.setenv("XDG_CONFIG_HOME", given)
         assert files.config() == Path(folder, "ocicaliban")
         assert dict(catalog.layer_folders(Project(root=Path("/p"))))["user"] == Path(folder, "ocicaliban/layers")
-        assert gpu.spec_dirs(os.environ)[0] == Path(folder, "cdi")
+        assert cdi.spec_dirs(os.environ)[0] == Path(folder, "cdi")
 
 
 @pytest.mark.parametrize("lasting", [False, True])
