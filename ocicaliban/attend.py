@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from ocicaliban import groups, logs, origin, pace, spool, sweep
+from ocicaliban import pace, sweep
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.jobs import group_names, log_file, provenance, run_journal
 from ocicaliban.model import ENDED, Attempt, Job, Status, Submission
 from ocicaliban.system import process
 from ocicaliban.targets import Found, local
@@ -33,7 +34,7 @@ def catch_up(
     line where the cloud gives no answer, which is asked only of the jobs of the `group`, or with the `ids`, if given.
     """
     under_way = set()
-    for value, goes_on in spool.taken():
+    for value, goes_on in run_journal.taken():
         job = _of_spool(value, goes_on)
         if job is None:
             continue
@@ -41,16 +42,16 @@ def catch_up(
             under_way.add(job.key)
         known.record(job)
     unfinished: tuple[Status, ...] = ("running", "queued")
-    far = known.jobs(target="vertex", statuses=unfinished, user=origin.user(), group=group, ids=ids)
+    far = known.jobs(target="vertex", statuses=unfinished, user=provenance.user(), group=group, ids=ids)
     # What is queued is a matter of whoever submits it; where that was killed, the service may have it all the same.
     if far := tuple(job for job in far if job.status == "running" or _left(job.submission)):
         from ocicaliban import clouds  # what it needs takes seconds to load
 
         clouds.catch_up(known, far, say)
-    near = known.jobs(target="local", statuses=("running",), user=origin.user())
+    near = known.jobs(target="local", statuses=("running",), user=provenance.user())
     near = tuple(job for job in near if _here(job.submission))
     # Another look at the history may have put a run on record that had not begun when we read the files.
-    alone = {job.key for job in near if origin.alone(job.submission) and spool.kept(job.key)}
+    alone = {job.key for job in near if provenance.alone(job.submission) and run_journal.kept(job.key)}
     left = [job for job in near if job.key not in under_way | alone and not sweep.is_run(job.submission)]
     if not left:
         return
@@ -58,7 +59,7 @@ def catch_up(
         try:
             with sweep.owned(submission):
                 # Only now that nobody else can be at it.
-                labels = {"job": ""} if origin.alone(submission) else {"submission": str(submission.id)}
+                labels = {"job": ""} if provenance.alone(submission) else {"submission": str(submission.id)}
                 found = local.find(**labels)
                 for job in known.jobs(submission=submission.id, statuses=("running",)):
                     _settle(known, job, found)
@@ -67,12 +68,12 @@ def catch_up(
 
 
 def _here(submission: Submission) -> bool:
-    return submission.target == "local" and submission.host == origin.host()
+    return submission.target == "local" and submission.host == provenance.host()
 
 
 def _left(submission: Submission) -> bool:
     """Whether a submission was begun on this machine, and nobody is at it any more."""
-    return submission.host == origin.host() and not sweep.is_run(submission)
+    return submission.host == provenance.host() and not sweep.is_run(submission)
 
 
 def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
@@ -88,11 +89,11 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
         if there and not process.ok(("podman", "rm", attempt.handle)):
             return
         reason = sweep.why(None) if there is None or there.state != "created" else "it was never started"
-        again = not origin.alone(job.submission)
+        again = not provenance.alone(job.submission)
         known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=again)
     else:
         if attempt.log:
-            logs.plain(attempt.log)
+            log_file.plain(attempt.log)
         reason = sweep.why(there.exit_code)
         status: Status = "failed" if reason else "succeeded"
         ended = there.ended or time.time()
@@ -114,7 +115,7 @@ def _of_spool(value: dict[str, Any], goes_on: bool) -> Job | None:
     attempt = Attempt(
         number=1, handle=handle, status=status, started=began, ended=ended, exit_code=exit_code, reason=reason
     )
-    group = submission.group or groups.new(Path(submission.project))
+    group = submission.group or group_names.new(Path(submission.project))
     whole = evolve(
         submission, group=group, created=began, commit=value.get("commit", ""), dirty=bool(value.get("dirty"))
     )
@@ -185,7 +186,7 @@ def log(
             asked, answer = time.monotonic(), goes_on()
         return not answer
 
-    return logs.follow(attempt.log, ended)
+    return log_file.follow(attempt.log, ended)
 
 
 def stop(
@@ -215,7 +216,7 @@ def stop(
             say(f"job {job.id} runs on {job.submission.host}: stop it there")
             continue
         # On record first: by that whoever runs it tells it from a failure.
-        if known.end(job.id, job.last.number, "stopped", reason=f"stopped by {origin.user()}", ended=time.time()):
+        if known.end(job.id, job.last.number, "stopped", reason=f"stopped by {provenance.user()}", ended=time.time()):
             handles.append(job.last.handle)
             stopped.append(job)
     if handles:
@@ -268,7 +269,7 @@ def stop_rest(
 def _tidy(job: Job) -> None:
     """What is left to do of a job that was stopped, where nobody runs it who will."""
     if job.last and job.last.log and not sweep.is_run(job.submission):
-        logs.plain(job.last.log)
+        log_file.plain(job.last.log)
         process.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
 
 

@@ -24,8 +24,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ocicaliban import __version__, spool
+from ocicaliban import __version__
 from ocicaliban.containers import podman
+from ocicaliban.jobs import run_journal
 from ocicaliban.system import files
 
 _RACY_NS = 2_000_000_000
@@ -223,7 +224,7 @@ def attempt(argv: list[str]) -> int | None:
     if argv[0] == "shell":
         return podman.live(command, name)
     job = {**known["job"], "args": script, "handle": name}
-    return spool.recorded(key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None)
+    return run_journal.recorded(key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None)
 
 
 def _is_kept(path: str) -> bool:

@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from ocicaliban import logs
-from ocicaliban.listing import printable, span
+from ocicaliban.jobs import log_file
+from ocicaliban.jobs.status_table import printable, span
 from ocicaliban.model import Attempt, Job
 
 if TYPE_CHECKING:
@@ -191,7 +191,7 @@ def row(job: Job, attempt: Attempt, now: float, width: int, number_width: int) -
     clock = (f"{hours}:{minutes:02}:{seconds % 60:02}" if hours else f"{minutes}:{seconds % 60:02}").rjust(5)
     room = max(width - len(head) - len(clock) - 3, 0)
     arguments = own_arguments(job)
-    said = printable(logs.last_line(attempt.log)) if attempt.log else ""
+    said = printable(log_file.last_line(attempt.log)) if attempt.log else ""
     # The arguments have half of it, and more where the output leaves it.
     share = min(cell_len(arguments), max(room // 2, room - cell_len(said)))
     return cut(f"{head} {cut(arguments, share)} {clock} {cut(said, room - share)}", width)

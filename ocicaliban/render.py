@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from ocicaliban.errors import UsageError
-from ocicaliban.listing import aligned
+from ocicaliban.jobs.status_table import aligned
 from ocicaliban.model import Configure, Copy, Entry, Plan, Run, Tree
 
 

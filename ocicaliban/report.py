@@ -15,7 +15,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.listing import counted, printable, span
+from ocicaliban.jobs.status_table import counted, printable, span
 from ocicaliban.metrics import Metrics
 from ocicaliban.model import ENDED, Job, Parameters, Scalar, Status
 

@@ -22,9 +22,10 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import logs, schedule
+from ocicaliban import schedule
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.gpu.cdi import Device
+from ocicaliban.jobs import log_file
 from ocicaliban.model import Attempt, Job, Status, Submission
 from ocicaliban.schedule import Adopted, Slot
 from ocicaliban.system import files
@@ -441,7 +442,7 @@ class _Sweep:
         one = self._under[number]
 
         def plain() -> None:
-            self._quietly(functools.partial(logs.plain, one.attempt.log))
+            self._quietly(functools.partial(log_file.plain, one.attempt.log))
             self._inbox.put(functools.partial(self._on_settled, one, ended))
 
         self._settlers.submit(plain)

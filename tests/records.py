@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban import attend, clouds, groups, origin
+from ocicaliban import attend, clouds
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.cli.submitting import Submitting
 from ocicaliban.history.store import History
+from ocicaliban.jobs import group_names, provenance
 from ocicaliban.model import JobSpec, Launch, Submission
 from ocicaliban.vertex import Machine, Options
 
@@ -185,9 +186,9 @@ def check_submissions(known: History) -> None:
     assert attend.told(bare, Asked) == Asked(mode="run")
     assert attend.told(bare, Recorded) == Recorded()
     assert (single.group, single.commit, single.dirty) == ("digits-brave-otter", COMMIT, True)
-    assert [origin.alone(one) for one in (sweep, again, cloud, bare, single)] == [False, False, False, False, True]
+    assert [provenance.alone(one) for one in (sweep, again, cloud, bare, single)] == [False, False, False, False, True]
     assert attend.told(single, Asked) == Asked(mode="run", module="trainer.train")
-    assert all(groups.check(one.group) for one in (sweep, again, cloud, bare, single))
+    assert all(group_names.check(one.group) for one in (sweep, again, cloud, bare, single))
 
 
 def check_going_on(known: History) -> None:

@@ -12,7 +12,7 @@ from ocicaliban.cli.options import Debug, Dirs, Extras, Module, NoCache, TlsVeri
 from ocicaliban.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocicaliban.experiment import Sweep
+    from ocicaliban.jobs.sweep_file import Sweep
 
 _MANY = 1000
 """So many jobs may be an accident."""
@@ -76,9 +76,10 @@ def cloud(
     debug: Debug = False,
 ) -> None:
     """Build the image, push it and submit MODULE to Vertex AI; arguments after -- go to the script."""
-    from ocicaliban import clouds, groups, vertex
+    from ocicaliban import clouds, vertex
     from ocicaliban.cli import start, submitting
     from ocicaliban.cli.experiment import read
+    from ocicaliban.jobs import group_names
     from ocicaliban.targets import vertex as service
 
     start.require_user()
@@ -95,7 +96,7 @@ def cloud(
                 raise UsageError(f"--image-tag and {option} exclude each other", hint)
     points = read(experiment_config) if experiment_config else None
     if group:
-        groups.check(group)
+        group_names.check(group)
     region = region or clouds.REGION
     machine, doubts = vertex.machine(machine_type, gpu_spec, tpu_spec, region, force)
     options = vertex.Options(
@@ -152,9 +153,9 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _ask(points: Sweep | None, yes: bool) -> None:
-    from ocicaliban import experiment
+    from ocicaliban.jobs import sweep_file
 
-    count = experiment.count(points) if points else 1
+    count = sweep_file.count(points) if points else 1
     if count <= _MANY or yes:
         return
     if not sys.stdin.isatty():

@@ -16,7 +16,7 @@ from ocicaliban.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ocicaliban.experiment import Sweep
+    from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model import Parameters
 
 _HINT = "the path of a sweep file, or stdin; see docs/experiments.md"
@@ -27,7 +27,7 @@ def read(source: str) -> Sweep:
 
     Raises UsageError where it cannot be read, or cannot be run.
     """
-    from ocicaliban import experiment
+    from ocicaliban.jobs import sweep_file
 
     try:
         if source.lower() in ("stdin", "-"):
@@ -47,7 +47,7 @@ def read(source: str) -> Sweep:
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else str(exc)  # a path with a NUL in it
         raise UsageError(f"{source}: cannot be read: {why}", "make it a file that you can read") from exc
-    return experiment.parse(text, experiment.form_of(source, text), source)
+    return sweep_file.parse(text, sweep_file.form_of(source, text), source)
 
 
 def expand(
@@ -68,7 +68,7 @@ def expand(
 
 
 def _lines(sweep: Sweep) -> Iterator[str]:
-    from ocicaliban.experiment import flags, products
+    from ocicaliban.jobs.sweep_file import flags, products
 
     def quoted(parameters: Parameters) -> tuple[str, ...]:
         return tuple(shlex.quote(word) for word in flags(parameters))
@@ -79,7 +79,7 @@ def _lines(sweep: Sweep) -> Iterator[str]:
 
 def _array(sweep: Sweep, *, indented: bool) -> Iterator[str]:
     """What json.dumps would make of the list of all jobs, which never exists."""
-    from ocicaliban.experiment import products
+    from ocicaliban.jobs.sweep_file import products
 
     def members(parameters: Parameters) -> tuple[str, ...]:
         return tuple(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in parameters)

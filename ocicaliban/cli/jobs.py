@@ -35,13 +35,14 @@ def status(
     debug: Debug = False,
 ) -> None:
     """Show the newest jobs and what became of them."""
-    from ocicaliban import history, origin
+    from ocicaliban import history
     from ocicaliban.cli.start import say
+    from ocicaliban.jobs import provenance
 
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other")
     group = one_group(name, group)
-    user = "" if all_users else origin.user()
+    user = "" if all_users else provenance.user()
     newest = min(max(max_jobs, 0), 1 << 62)  # what a database can count
     with history.open(say=say) as known:
         if watch:
@@ -49,9 +50,9 @@ def status(
             return
         jobs = _looked_at(known, group, user, newest)
         if as_json:
-            from ocicaliban import listing
+            from ocicaliban.jobs import status_table
 
-            print(json.dumps([listing.as_json(job) for job in jobs], indent=2))
+            print(json.dumps([status_table.as_json(job) for job in jobs], indent=2))
             return
         lines = _lines(known, jobs, group, user)
         print("\n".join(lines))
@@ -81,18 +82,19 @@ def _no_group(known: History, group: str, user: str) -> UsageError:
 
 
 def _lines(known: History, jobs: Sequence[Job], group: str, user: str) -> list[str]:
-    from ocicaliban import attend, listing
+    from ocicaliban import attend
+    from ocicaliban.jobs import status_table
 
     if not jobs:
         return ["no jobs yet"]
     unattended = attend.unattended(jobs)
-    lines = listing.aligned([listing.HEADINGS, *listing.rows(jobs, time.time())])
+    lines = status_table.aligned([status_table.HEADINGS, *status_table.rows(jobs, time.time())])
     shown = {job.submission.group for job in jobs}
     below = []
     for each in reversed(known.groups(user=user)):
         if each.name in shown and (group or sum(each.counts.values()) > 1):  # the only job of a group says it itself
             going = known.jobs(group=each.name, user=user, statuses=("running",)) if each.counts["running"] else ()
-            below.append(f"{each.name}: {listing.counted(each.counts, sum(map(listing.waits, going)))}")
+            below.append(f"{each.name}: {status_table.counted(each.counts, sum(map(status_table.waits, going)))}")
     for name in sorted({job.submission.group for job in jobs if job.submission.id in unattended}):
         below.append(f"nobody runs what is queued of {name}: ocicaliban resume {name}")
     return [*lines, "", *below] if below else lines
@@ -130,8 +132,9 @@ def logs(
     debug: Debug = False,
 ) -> None:
     """Print what a job has written."""
-    from ocicaliban import attend, history, listing
+    from ocicaliban import attend, history
     from ocicaliban.cli.start import say
+    from ocicaliban.jobs import status_table
     from ocicaliban.model import ENDED
 
     with history.open(say=say) as known:
@@ -160,7 +163,7 @@ def logs(
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
         if empty:
-            why = f" ({chosen.reason})" if listing.waits(found) else ""
+            why = f" ({chosen.reason})" if status_table.waits(found) else ""
             say(f"job {job} has written nothing{'' if found.status in ENDED else ' yet'}{why}")
 
 
@@ -182,8 +185,9 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Stop jobs: those that run get SIGTERM, and SIGKILL ten seconds later; those that wait are not started."""
-    from ocicaliban import attend, history, listing, origin
+    from ocicaliban import attend, history
     from ocicaliban.cli.start import say
+    from ocicaliban.jobs import provenance, status_table
 
     refused: list[str] = []
 
@@ -195,10 +199,10 @@ def stop(
         raise UsageError("say which jobs to stop", "their numbers, or --group GROUP")
     with history.open(say=say) as known:
         attend.catch_up(known, say, group=group, ids=[each.id for each in _jobs(known, jobs or ())])
-        found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=origin.user())
+        found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=provenance.user())
         if not found:
-            raise _no_group(known, group, origin.user())
-        going = listing.unfinished(found)
+            raise _no_group(known, group, provenance.user())
+        going = status_table.unfinished(found)
         if dry_run:
             for job in going:
                 print(f"{job.id}  {job.status}, would be stopped")

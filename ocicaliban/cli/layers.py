@@ -23,12 +23,12 @@ def _project() -> Project:
 @app.command("list")
 def list_() -> None:
     """List the recipes and where they come from."""
-    from ocicaliban import listing
+    from ocicaliban.jobs import status_table
     from ocicaliban.recipes import catalog
 
     project = _project()
     rows = [(name, origin, catalog.find(project, name).summary) for name, origin, _ in catalog.names(project)]
-    print(*listing.aligned(rows), sep="\n")
+    print(*status_table.aligned(rows), sep="\n")
 
 
 @app.command()

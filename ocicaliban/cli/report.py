@@ -43,8 +43,9 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
-    from ocicaliban import bucket, listing, page
+    from ocicaliban import bucket, page
     from ocicaliban import report as reports
+    from ocicaliban.jobs import status_table
 
     group = one_group(name, group)
     if not group:
@@ -60,7 +61,7 @@ def report(
 
     def miss(line: str) -> None:
         missed.append(line)
-        _say(listing.printable(line))
+        _say(status_table.printable(line))
 
     brought = bucket.bring(jobs, miss)
     found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
@@ -76,7 +77,7 @@ def report(
     if columns:
         whole = reports.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
     for note in whole.notes:
-        _say(f"note: {listing.printable(note)}")
+        _say(f"note: {status_table.printable(note)}")
     if csv:
         _write(csv, reports.as_csv(whole, whole.columns if columns else whole.known))
     if html:
@@ -97,9 +98,10 @@ def _say(line: str) -> None:
 
 def _jobs(group: str, all_users: bool) -> Sequence[Job]:
     """The jobs of a group, by id, after a look at what really runs. Raises UsageError where there is no such group."""
-    from ocicaliban import attend, history, origin
+    from ocicaliban import attend, history
+    from ocicaliban.jobs import provenance
 
-    user = "" if all_users else origin.user()
+    user = "" if all_users else provenance.user()
     with history.open(say=_say) as known:
         attend.catch_up(known, group=group)
         if jobs := known.jobs(group=group, user=user):
@@ -125,8 +127,8 @@ def _print(whole: Report, *, all_here: bool) -> None:
 
     Only where the results are `all_here` it can be said that there are none.
     """
-    from ocicaliban import listing
     from ocicaliban import report as reports
+    from ocicaliban.jobs import status_table
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 0
@@ -143,7 +145,7 @@ def _print(whole: Report, *, all_here: bool) -> None:
     if not whole.metrics and all_here:
         _say("note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)")
     if left_out:
-        names = ", ".join(listing.printable(column.name) for column in left_out)
+        names = ", ".join(status_table.printable(column.name) for column in left_out)
         _say(f"note: too wide for this terminal: {names}; --columns chooses")
 
 

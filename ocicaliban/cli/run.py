@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ocicaliban.cli.start import Ready
-    from ocicaliban.experiment import Sweep
+    from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model import Image
 
 
@@ -141,9 +141,9 @@ def _run(
     """
     from attrs import asdict
 
-    from ocicaliban import spool
     from ocicaliban.cli import start
     from ocicaliban.containers import podman
+    from ocicaliban.jobs import run_journal
 
     command = ready.command(image, args, extra=limits, entrypoint=entrypoint, labelled=True)
     start.say(ready.said)
@@ -154,7 +154,7 @@ def _run(
         told["submission"] = asdict(ready.submission(image, "", start.Recorded(), alone=True))
         return told | {"args": list(args), "handle": command.name}
 
-    return spool.recorded(
+    return run_journal.recorded(
         command.key,
         value,
         lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
@@ -191,9 +191,9 @@ def _dry_run(
         image = Image(id='"$image"', digest="", key="")
     every: Iterable[tuple[str, ...]] = (args,)
     if points:
-        from ocicaliban import experiment
+        from ocicaliban.jobs import sweep_file
 
-        every = (spec.args for spec in experiment.specs(points, args))
+        every = (spec.args for spec in sweep_file.specs(points, args))
     for number, each in enumerate(every):
         command = ready.command(image, each, extra=limits, entrypoint=entrypoint)
         if not number:

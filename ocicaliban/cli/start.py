@@ -12,10 +12,11 @@ from pathlib import Path
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import builder, hot, origin, record, session
+from ocicaliban import builder, hot, record, session
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
+from ocicaliban.jobs import provenance
 from ocicaliban.model import Image, Submission
 from ocicaliban.project import source_tree
 from ocicaliban.session import Planned
@@ -188,15 +189,15 @@ class Ready:
         options = {**asdict(evolve(asked, podman_args=given, dry_run=False)), **asdict(wanted)}
         return Submission(
             group=group,
-            user=origin.user(),
-            host=origin.host(),
+            user=provenance.user(),
+            host=provenance.host(),
             project=str(self.planned.project.root),
             mode=plan.mode,
             module=asked.module,
             image=image.id,
             plan_key="" if asked.image_id else plan.key,
             launch=launch,
-            options={**options, **({origin.ALONE: True} if alone else {})},
+            options={**options, **({provenance.ALONE: True} if alone else {})},
         )
 
     def keep(self, argv: list[str], image: Image, command: Command, job: Mapping[str, object] | None = None) -> None:

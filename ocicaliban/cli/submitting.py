@@ -15,8 +15,8 @@ from ocicaliban.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ocicaliban.experiment import Sweep
     from ocicaliban.history import History
+    from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model import Job, JobSpec, Submission
     from ocicaliban.session import Planned
     from ocicaliban.targets.vertex import Service
@@ -44,10 +44,10 @@ class Submitting:
 
 def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
     """The first job as it would be, for a look at it."""
-    from ocicaliban import experiment
+    from ocicaliban.jobs import sweep_file
     from ocicaliban.model import Job, JobSpec, Submission
 
-    spec = next(experiment.specs(points, args)) if points else JobSpec(args=args)
+    spec = next(sweep_file.specs(points, args)) if points else JobSpec(args=args)
     made = Submission(
         group=asked.group or "group", user="", host="", project=str(Path.cwd()), mode=asked.mode, module=asked.module
     )
@@ -95,9 +95,10 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
 
     What is not known yet is made up: the image's digest (unless it is there), and the jobs' numbers and keys.
     """
-    from ocicaliban import experiment, render, vertex
+    from ocicaliban import render, vertex
     from ocicaliban.cli.image import state
     from ocicaliban.cli.push import chosen
+    from ocicaliban.jobs import sweep_file
     from ocicaliban.model import JobSpec
 
     command: tuple[str, ...] = ()
@@ -111,7 +112,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
         for line in render.lines(planned.plan, *state(planned)):
             print(f"# {line}")
     options = evolve(options, entrypoint=entry, command=command)
-    for number, spec in enumerate(experiment.specs(points, args) if points else [JobSpec(args=args)], start=1):
+    for number, spec in enumerate(sweep_file.specs(points, args) if points else [JobSpec(args=args)], start=1):
         # The key is made when it is submitted; here only that each job has one of its own shall be seen.
         job = evolve(first, id=number, key=f"{number:012}", parameters=spec.parameters, args=spec.args)
         print(json.dumps(vertex.custom_job(job, image, options)[0]))
@@ -142,20 +143,21 @@ def _is_slow(planned: Planned) -> bool:
 
 def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
     """Build, push, submit; returns the exit code. `first` is a job as all will be."""
-    from ocicaliban import experiment, groups, history
+    from ocicaliban import history
     from ocicaliban.cli import start
+    from ocicaliban.jobs import group_names, sweep_file
     from ocicaliban.model import JobSpec
 
     with history.open(say=start.say) as known:
         made, at, options = prepared(asked, options, first)
-        count = experiment.count(points) if points else 1
+        count = sweep_file.count(points) if points else 1
 
         def specs() -> Iterator[JobSpec]:
-            return iter(experiment.specs(points, args) if points else [JobSpec(args=args)])
+            return iter(sweep_file.specs(points, args) if points else [JobSpec(args=args)])
 
         if begun := _broken_off(known, made, count, specs):
             return _go_on(known, begun, options, at)
-        made = known.submit(evolve(made, group=asked.group or groups.new(Path.cwd())), specs())
+        made = known.submit(evolve(made, group=asked.group or group_names.new(Path.cwd())), specs())
         start.say(f"{made.group}: {count} job{'s' if count > 1 else ''} to {asked.region}")
         return send(known, made, options, at)
 
@@ -226,10 +228,11 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
     nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
     """
-    from ocicaliban import clouds, origin, vertex
+    from ocicaliban import clouds, vertex
     from ocicaliban import push as pushing
     from ocicaliban.cli import start
     from ocicaliban.cli.push import chosen
+    from ocicaliban.jobs import provenance
     from ocicaliban.model import Launch, Submission
     from ocicaliban.project import git
     from ocicaliban.render import amount
@@ -270,8 +273,8 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     options = evolve(options, entrypoint=entry, command=command)
     made = Submission(
         group=asked.group,
-        user=origin.user(),
-        host=origin.host(),
+        user=provenance.user(),
+        host=provenance.host(),
         target=clouds.TARGET,
         project=str(Path.cwd()),
         mode=asked.mode,

@@ -12,20 +12,21 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import attend, groups, listing, origin, schedule, session, sweep
+from ocicaliban import attend, schedule, session, sweep
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.gpu import cdi
+from ocicaliban.jobs import group_names, provenance, status_table
 from ocicaliban.model import ENDED, Image, Job, JobSpec, Status, Submission
 from ocicaliban.project import source_tree
 from ocicaliban.system import process
 from ocicaliban.targets import local
 
 if TYPE_CHECKING:
-    from ocicaliban.experiment import Sweep
     from ocicaliban.history import History
+    from ocicaliban.jobs.sweep_file import Sweep
 
 _MEMORY = re.compile(r"(\d+)([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -55,7 +56,7 @@ def limit_options(wanted: Recorded) -> tuple[str, ...]:
 def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
     """Raise UsageError for what cannot be, or not here, before anything is done; `many` tells that it is a sweep."""
     if wanted.group:
-        groups.check(wanted.group)
+        group_names.check(wanted.group)
     if wanted.retries < 0:
         raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
     if many or wanted.numbered:
@@ -99,21 +100,22 @@ def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[schedule.
 
 def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) -> int:
     """Run a job for each point of a sweep; returns the exit code."""
-    from ocicaliban import experiment, history
+    from ocicaliban import history
+    from ocicaliban.jobs import sweep_file
 
     slots = places(ready.devices, wanted)
     with history.open(say=say) as known:
         image = ready.image()
         if not ready.asked.image_id:
             start.record_built(ready.planned)
-        name = wanted.group or groups.new(ready.planned.project.root)
-        made = origin.with_git(ready.submission(image, name, wanted))
+        name = wanted.group or group_names.new(ready.planned.project.root)
+        made = provenance.with_git(ready.submission(image, name, wanted))
         say(ready.said)
-        count = experiment.count(points)
+        count = sweep_file.count(points)
         at_once = min(len(slots), count)
         say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
         _warn_of_out(ready, wanted)
-        made = known.submit(made, experiment.specs(points, args))
+        made = known.submit(made, sweep_file.specs(points, args))
         return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
 
 
@@ -165,8 +167,10 @@ def run_numbered(
     from ocicaliban import history
 
     with history.open(say=say) as known:
-        name = wanted.group or groups.new(ready.planned.project.root)
-        made = known.submit(origin.with_git(ready.submission(image, name, wanted, alone=True)), [JobSpec(args=args)])
+        name = wanted.group or group_names.new(ready.planned.project.root)
+        made = known.submit(
+            provenance.with_git(ready.submission(image, name, wanted, alone=True)), [JobSpec(args=args)]
+        )
         with sweep.owned(made):
             [job] = known.jobs(submission=made.id)
             out = sweep.results(job, wanted.out)
@@ -195,9 +199,9 @@ def run_numbered(
 
 def _of_group(known: History, group: str) -> tuple[Submission, ...]:
     """Our submissions of a group. Raises UsageError where there is none."""
-    found = known.submissions(group=group, user=origin.user())
+    found = known.submissions(group=group, user=provenance.user())
     if not found:
-        names = [each.name for each in known.groups(user=origin.user())]
+        names = [each.name for each in known.groups(user=provenance.user())]
         raise UsageError(f"there is no group '{group}'", nearest(group, names))
     return found
 
@@ -219,13 +223,13 @@ def resume(group: str) -> int:
             counts = known.counts(submission=one.id)
             if not counts["queued"] + counts["running"]:
                 continue
-            if origin.alone(one) and counts["running"]:
+            if provenance.alone(one) and counts["running"]:
                 elsewhere = True
                 say(f"note: a job of {group} is run at a terminal of its own")
             elif one.target == "vertex" and not counts["queued"]:
                 elsewhere = True
                 say(f"note: all jobs of {group} are with Vertex AI: ocicaliban status --group {group}")
-            elif one.host != origin.host():
+            elif one.host != provenance.host():
                 elsewhere = True
                 say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
             elif sweep.is_run(one, patience=sweep.ENDING):
@@ -280,10 +284,10 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
     with history.open(say=say) as known:
         attend.catch_up(known, group=group)
         _of_group(known, group)
-        jobs = known.jobs(group=group, user=origin.user(), statuses=sorted(wanted))
+        jobs = known.jobs(group=group, user=provenance.user(), statuses=sorted(wanted))
         if dry_run:
             for job in jobs:
-                print(f"{job.id}  {job.status}, would run again: {listing.typed(job)}")
+                print(f"{job.id}  {job.status}, would run again: {status_table.typed(job)}")
         if not jobs:
             say(f"{group}: nothing has {'ended' if all_jobs else 'failed or was stopped'}")
         if dry_run or not jobs:
@@ -322,7 +326,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
             at = clouds.service(old)
             at.check()
             submitting.check_image(old, asked)
-            made = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host())
+            made = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host())
         made = known.resubmit(made, [job.id for job in jobs])
     count = known.counts(submission=made.id)["queued"]
     if not count:
@@ -343,8 +347,8 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     Raises OcicalibanError where that image or project is not there any more.
     """
     asked, wanted = _again(old)
-    options = {name: value for name, value in old.options.items() if name != origin.ALONE}
-    renewed = evolve(old, id=0, created=0.0, user=origin.user(), host=origin.host(), options=options)
+    options = {name: value for name, value in old.options.items() if name != provenance.ALONE}
+    renewed = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host(), options=options)
     given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     _check_given(given)
     if not rebuild:
@@ -356,7 +360,7 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     image = ready.image()
     start.record_built(ready.planned)
     fresh = ready.submission(image, old.group, wanted)
-    return origin.with_git(evolve(fresh, options=options)), ready.devices, given, wanted
+    return provenance.with_git(evolve(fresh, options=options)), ready.devices, given, wanted
 
 
 def _enter(old: Submission) -> None:

@@ -16,11 +16,11 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import logs
 from ocicaliban.containers import podman
 from ocicaliban.containers.podman_api import Service, ServiceError
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.gpu import cdi
+from ocicaliban.jobs import log_file
 from ocicaliban.model import Attempt, Job, Launch
 from ocicaliban.system import process
 from ocicaliban.targets import Ended, Found, NameTaken, State, Target
@@ -270,7 +270,7 @@ def container_spec(
         "labels": dict(labels),
         "log_configuration": {
             "driver": "k8s-file",
-            "path": str(logs.raw(os.path.abspath(attempt.log))),
+            "path": str(log_file.raw(os.path.abspath(attempt.log))),
             "size": _UNLIMITED,
         },
         "mounts": [
@@ -304,7 +304,7 @@ _PROXIES = tuple(
 def _cli_options(attempt: Attempt, labels: Mapping[str, str], limits: Limits) -> tuple[str, ...]:
     """What `container_spec` says beside the launch, as options of `podman create`."""
     words = [*podman.labelled(labels)]
-    log = logs.raw(os.path.abspath(attempt.log))
+    log = log_file.raw(os.path.abspath(attempt.log))
     words += ["--log-driver", "k8s-file", "--log-opt", podman.record(f"path={log}", f"max-size={_UNLIMITED}")]
     if limits.cpus is not None:
         words += ["--cpus", f"{limits.cpus:g}"]

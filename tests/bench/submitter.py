@@ -12,7 +12,8 @@ from pathlib import Path
 
 from attrs import evolve
 
-from ocicaliban import clouds, groups, history, vertex
+from ocicaliban import clouds, history, vertex
+from ocicaliban.jobs import group_names
 from ocicaliban.model import Job, JobSpec, Submission
 from ocicaliban.targets import vertex as target
 
@@ -20,7 +21,7 @@ from ocicaliban.targets import vertex as target
 def main(how: str, image: str, count: int) -> float:
     """The seconds for `count` jobs of this `image`."""
     made = Submission(
-        group=groups.new(Path.cwd()), user="bench", host="", project=str(Path.cwd()), mode="cloud", image=image
+        group=group_names.new(Path.cwd()), user="bench", host="", project=str(Path.cwd()), mode="cloud", image=image
     )
     specs = [JobSpec(args=("--number", str(number)), parameters=(("number", number),)) for number in range(count)]
     options = vertex.Options(machine=vertex.Machine(type=vertex.DEFAULT_MACHINE))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.experiment import parse
+from ocicaliban.jobs.sweep_file import parse
 from tests.integration.program import REPOSITORY
 
 DOCUMENT = (REPOSITORY / "docs" / "experiments.md").read_text()

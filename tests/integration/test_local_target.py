@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
-from ocicaliban import logs
 from ocicaliban.containers import podman_api
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.gpu import cdi
+from ocicaliban.jobs import log_file
 from ocicaliban.model import Attempt, Job, Launch, Submission
 from ocicaliban.system import process
 from ocicaliban.targets import Ended, NameTaken, local
@@ -94,7 +94,7 @@ def run(jobs: Jobs, target: local.LocalTarget, script: str) -> tuple[Ended, str]
     attempt = jobs.attempt(job)
     target.start(job, attempt)
     ended = jobs.end()
-    logs.plain(attempt.log)
+    log_file.plain(attempt.log)
     return ended, attempt.log
 
 
@@ -140,12 +140,12 @@ def test_the_last_line_while_it_runs_and_the_log_as_it_grows(jobs: Jobs, target:
     job = jobs.job("printf ' 10%%\\r 20%%\\r'; until [ -e /out/go ]; do sleep 0.05; done; echo; echo done")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
-    eventually(lambda: logs.last_line(attempt.log) == "20%")
-    followed = logs.follow(attempt.log, lambda: attempt.handle not in target.find(group=jobs.tag))
+    eventually(lambda: log_file.last_line(attempt.log) == "20%")
+    followed = log_file.follow(attempt.log, lambda: attempt.handle not in target.find(group=jobs.tag))
     text = next(followed)
     (jobs.folder / "out" / "0" / "go").touch()
     assert jobs.end().exit_code == 0
-    logs.plain(attempt.log)
+    log_file.plain(attempt.log)
     target.remove(attempt.handle)
     assert text + b"".join(followed) == b" 10%\r 20%\r\ndone\n"
 
@@ -280,7 +280,7 @@ def test_each_job_has_its_gpus_alone(jobs: Jobs, target: local.LocalTarget) -> N
         job = jobs.job("ls /dev | grep examplegpu", number)
         target.start(job, jobs.attempt(job), (device,))
         assert jobs.end().exit_code == 0
-        logs.plain(jobs.attempt(job).log)
+        log_file.plain(jobs.attempt(job).log)
         assert Path(jobs.attempt(job).log).read_text() == f"examplegpu{number}\n"
     assert (jobs.folder / "hooked").read_text() == "gpu0\ngpu1\n"
 
@@ -308,7 +308,7 @@ def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_give
         target.start(job, jobs.attempt(job))
         assert jobs.end().exit_code == 0
         target.close()
-        logs.plain(jobs.attempt(job).log)
+        log_file.plain(jobs.attempt(job).log)
         said.append(Path(jobs.attempt(job).log).read_text())
     assert said[0] == said[1]
 
@@ -369,7 +369,7 @@ def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podma
     assert codes == {jobs.attempt(jobs.job("", number)).handle: number for number in range(4)}
     for number in range(4):
         job = jobs.job("", number)
-        logs.plain(jobs.attempt(job).log)
+        log_file.plain(jobs.attempt(job).log)
         assert Path(jobs.attempt(job).log).read_text() == "done\n"
         assert (Path(job.out) / "started").read_text() == "x\n"
     eventually(lambda: not podman_api._answers(socket))  # podman ended it, since nobody was connected

@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import attend, bucket, groups, history, hot, logs, push, record, sweep
-from ocicaliban import spool as spooled
+from ocicaliban import attend, bucket, history, hot, push, record, sweep
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
 from ocicaliban.gpu import cdi
+from ocicaliban.jobs import group_names, log_file, run_journal
 from ocicaliban.model import Base, Job, Submission
 from ocicaliban.project import lockfile, source_tree
 from ocicaliban.project.lockfile import Lock, Resolved
@@ -118,7 +118,7 @@ def test_what_was_built_last_is_read() -> None:
 def spool() -> list[tuple[Job, bool]]:
     """The single runs that files tell of, and whether they go on."""
     found = []
-    for value, goes_on in spooled.taken():
+    for value, goes_on in run_journal.taken():
         job = attend._of_spool(value, goes_on)
         assert job
         found.append((job, goes_on))
@@ -126,7 +126,7 @@ def spool() -> list[tuple[Job, bool]]:
 
 
 def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "new", lambda folder: f"{folder.name}-calm-crow")
+    monkeypatch.setattr(group_names, "new", lambda folder: f"{folder.name}-calm-crow")
     (over, _), (killed, _) = found = spool()
     assert [goes_on for _, goes_on in found] == [False, False]
     assert (over.key, over.status, over.args) == ("b0b0b0b0b002", "failed", ("--lr", "0.1", "größer"))
@@ -153,7 +153,7 @@ def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert attend.told(over.submission, Recorded) == Recorded()
     assert (killed.key, killed.status) == ("b0b0b0b0b003", "running")
     assert killed.last and killed.last.ended is None
-    assert list(spooled.taken()) == []
+    assert list(run_journal.taken()) == []
 
 
 def test_a_single_run_that_goes_on_is_told_by_its_lock() -> None:
@@ -164,7 +164,7 @@ def test_a_single_run_that_goes_on_is_told_by_its_lock() -> None:
             ("b0b0b0b0b002", "failed", False),
             ("b0b0b0b0b003", "running", True),
         ]
-    assert spooled.kept("b0b0b0b0b003") and not spooled.kept("b0b0b0b0b002")
+    assert run_journal.kept("b0b0b0b0b003") and not run_journal.kept("b0b0b0b0b002")
 
 
 def test_a_single_run_of_an_earlier_version_gets_into_a_history(tmp_path: Path) -> None:
@@ -188,10 +188,10 @@ def test_a_submission_whose_process_was_killed_is_known_by_its_file() -> None:
 def test_the_log_of_a_job_that_runs_is_read() -> None:
     job = Job(id=6, key="a0a0a0a0a006", submission=Submission(group="digits", user="", host="", project="", mode=""))
     log = sweep.folder(job) / "attempt-1.log"
-    assert logs.last_line(log) == "größer"
-    assert b"".join(logs.follow(log, lambda: True)) == "epoch 1\nloss 0.5\ngrößer\n".encode()
-    logs.plain(log)
-    assert log.read_bytes() == "epoch 1\nloss 0.5\ngrößer\n".encode() and not logs.raw(log).exists()
+    assert log_file.last_line(log) == "größer"
+    assert b"".join(log_file.follow(log, lambda: True)) == "epoch 1\nloss 0.5\ngrößer\n".encode()
+    log_file.plain(log)
+    assert log.read_bytes() == "epoch 1\nloss 0.5\ngrößer\n".encode() and not log_file.raw(log).exists()
 
 
 def test_when_an_image_was_used_is_known() -> None:

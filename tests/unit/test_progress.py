@@ -9,7 +9,8 @@ import pyte
 import pytest
 from rich.cells import cell_len
 
-from ocicaliban import logs, progress
+from ocicaliban import progress
+from ocicaliban.jobs import log_file
 from ocicaliban.model import Attempt, Job, Status, Submission
 from ocicaliban.progress import Progress
 from ocicaliban.schedule import Running, State, slots
@@ -184,7 +185,7 @@ def test_a_terminal_that_is_gone_stops_nothing() -> None:
 
 def test_the_last_line_is_read_while_the_job_writes(tmp_path: Path) -> None:
     log = tmp_path / "log"
-    logs.raw(log).write_text("2026-11-24T02:00:00.0+00:00 stdout F epoch 3 loss 0.2\n")
+    log_file.raw(log).write_text("2026-11-24T02:00:00.0+00:00 stdout F epoch 3 loss 0.2\n")
     line = progress.row(_job(7, "--lr", "1"), _attempt(str(log), took=3700), time.time(), 60, 2)
     assert line.rstrip() == " [7] --lr 1 1:01:40 epoch 3 loss 0.2"
     assert cell_len(line) == 60

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ocicaliban import listing
+from ocicaliban.jobs import status_table
 from ocicaliban.model import Attempt, Job, Status, Submission
 
 SWEEP = Submission(id=7, group="digits-calm-otter", user="ada", host="one", project="/p", mode="run", module="train.py")
@@ -25,63 +25,63 @@ def job(status: Status = "queued", *attempts: Attempt, args: tuple[str, ...] = (
     ],
 )
 def test_lengths_of_time_have_two_units_at_most(seconds: float, told: str) -> None:
-    assert listing.span(seconds) == told
+    assert status_table.span(seconds) == told
 
 
 def test_what_was_long_ago_is_told_roughly() -> None:
-    assert [listing.ago(0, now) for now in (3, 65, 7500)] == ["just now", "1 min ago", "2 h ago"]
+    assert [status_table.ago(0, now) for now in (3, 65, 7500)] == ["just now", "1 min ago", "2 h ago"]
 
 
 def test_a_failed_job_tells_its_exit_code_and_its_attempts() -> None:
     first = Attempt(number=1, handle="a", status="failed", started=1, ended=2, exit_code=3)
     second = Attempt(number=2, handle="b", status="failed", started=5, ended=9, exit_code=4)
-    assert listing.status(job("failed", first)) == "failed (3)"
-    assert listing.status(job("failed", first, second)) == "failed (4), attempt 2"
-    assert listing.took(job("failed", first, second), 100) == "4 s"
+    assert status_table.status(job("failed", first)) == "failed (3)"
+    assert status_table.status(job("failed", first, second)) == "failed (4), attempt 2"
+    assert status_table.took(job("failed", first, second), 100) == "4 s"
 
 
 def test_a_job_that_waits_in_a_cloud_is_told_from_one_that_runs() -> None:
     waiting = job("running", Attempt(number=1, handle="a", started=40, reason="queued"))
     ending = job("running", Attempt(number=1, handle="a", started=40, reason="cancelling"))
-    assert (listing.status(waiting), listing.took(waiting, 100)) == ("waiting (queued)", "")
-    assert (listing.status(ending), listing.took(ending, 100)) == ("running (cancelling)", "1 min")
-    assert listing.counted({"running": 18, "succeeded": 12}, 16) == "2 running, 12 succeeded, 16 waiting"
-    assert listing.counted({"running": 16}, 16) == "16 waiting"
+    assert (status_table.status(waiting), status_table.took(waiting, 100)) == ("waiting (queued)", "")
+    assert (status_table.status(ending), status_table.took(ending, 100)) == ("running (cancelling)", "1 min")
+    assert status_table.counted({"running": 18, "succeeded": 12}, 16) == "2 running, 12 succeeded, 16 waiting"
+    assert status_table.counted({"running": 16}, 16) == "16 waiting"
 
 
 def test_a_running_job_is_as_old_as_its_last_attempt() -> None:
     running = job("running", Attempt(number=1, handle="a", started=40))
-    assert listing.took(running, 100) == "1 min"
-    assert listing.took(job(), 100) == ""
+    assert status_table.took(running, 100) == "1 min"
+    assert status_table.took(job(), 100) == ""
 
 
 def test_a_queued_job_has_no_time() -> None:
-    [row] = listing.rows([job()], 100)
+    [row] = status_table.rows([job()], 100)
     assert row == ("3", "digits-calm-otter", "queued", "", "", "train.py --lr 0.1")
 
 
 def test_columns_are_even_and_no_line_ends_in_blanks() -> None:
-    assert listing.aligned([("a", "bb", ""), ("ccc", "d", "e f")]) == ["a    bb", "ccc  d   e f"]
-    assert listing.aligned([]) == []
+    assert status_table.aligned([("a", "bb", ""), ("ccc", "d", "e f")]) == ["a    bb", "ccc  d   e f"]
+    assert status_table.aligned([]) == []
 
 
 def test_arguments_can_be_pasted() -> None:
-    [row] = listing.rows([job(args=("--name", "two words"))], 0)
+    [row] = status_table.rows([job(args=("--name", "two words"))], 0)
     assert row[-1] == "train.py --name 'two words'"
 
 
 def test_json_has_the_job_and_neither_its_launch_nor_its_options() -> None:
-    told = listing.as_json(job("failed", Attempt(number=1, handle="a", status="failed", ended=2, exit_code=3)))
+    told = status_table.as_json(job("failed", Attempt(number=1, handle="a", status="failed", ended=2, exit_code=3)))
     assert json.loads(json.dumps(told))["parameters"] == {"lr": 0.1}
     assert (told["exit_code"], told["group"], told["status"]) == (3, "digits-calm-otter", "failed")
     assert isinstance(told["submission"], dict) and not {"launch", "options"} & told["submission"].keys()
 
 
 def test_counts_leave_out_what_none_has() -> None:
-    assert listing.counted({"queued": 0, "succeeded": 2, "failed": 1}) == "2 succeeded, 1 failed"
-    assert listing.counted({}) == "no jobs"
+    assert status_table.counted({"queued": 0, "succeeded": 2, "failed": 1}) == "2 succeeded, 1 failed"
+    assert status_table.counted({}) == "no jobs"
 
 
 def test_arguments_stay_in_one_line_and_give_a_terminal_no_commands() -> None:
-    [row] = listing.rows([job(args=("a\nb", "\x1b[31mred", "\udcff", "ü"))], 0)
+    [row] = status_table.rows([job(args=("a\nb", "\x1b[31mred", "\udcff", "ü"))], 0)
     assert row[-1] == r"train.py 'a\nb' '\x1b[31mred' '\udcff' 'ü'"

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from ocicaliban.__main__ import main
 from ocicaliban.cli.experiment import read
 from ocicaliban.errors import UsageError
-from ocicaliban.experiment import Form, count, flags, form_of, parse, points, products, specs
+from ocicaliban.jobs.sweep_file import Form, count, flags, form_of, parse, points, products, specs
 
 # --- what a sweep says ---
 
