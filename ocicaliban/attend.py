@@ -17,7 +17,7 @@ from ocicaliban.system import process
 from ocicaliban.targets import Found, local
 
 if TYPE_CHECKING:
-    from ocicaliban.history import History
+    from ocicaliban.history.access import History
 
 T = TypeVar("T")
 

@@ -15,7 +15,7 @@ from ocicaliban.model import ENDED, Job, Submission
 from ocicaliban.vertex import Seen
 
 if TYPE_CHECKING:
-    from ocicaliban.history import History
+    from ocicaliban.history.access import History
     from ocicaliban.targets.vertex import Service
 
 TARGET = "vertex"

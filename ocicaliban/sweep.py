@@ -32,7 +32,7 @@ from ocicaliban.system import files
 from ocicaliban.targets import Ended, Target
 
 if TYPE_CHECKING:
-    from ocicaliban.history import History  # peewee comes with whoever opens it
+    from ocicaliban.history.access import History  # peewee comes with whoever opens it
 
 GRACE = 10.0
 """Seconds that a job has to end after SIGTERM, as `podman stop` gives."""

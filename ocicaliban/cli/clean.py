@@ -56,14 +56,14 @@ def clean(
 
 def _awaited() -> Mapping[str, frozenset[str]]:
     """The images (ids) that jobs wait for, with the names of their groups; each is told."""
-    from ocicaliban import history
     from ocicaliban.cli.start import say
+    from ocicaliban.history import access
     from ocicaliban.jobs import provenance
 
     try:
-        if not history.is_begun():
+        if not access.is_begun():
             return {}
-        with history.open(say=say) as known:
+        with access.open(say=say) as known:
             found = known.unfinished_images(user=provenance.user(), host=provenance.host())
     except OcicalibanError as fault:
         say(f"note: {fault.message}, so that jobs that wait for an image are not known")

@@ -14,7 +14,7 @@ from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
 
 if TYPE_CHECKING:
-    from ocicaliban.history import History
+    from ocicaliban.history.access import History
     from ocicaliban.model import Job
 
 Group = Annotated[str, typer.Option("-g", "--group", "--xgroup", help="The jobs of this group.")]
@@ -35,8 +35,8 @@ def status(
     debug: Debug = False,
 ) -> None:
     """Show the newest jobs and what became of them."""
-    from ocicaliban import history
     from ocicaliban.cli.start import say
+    from ocicaliban.history import access
     from ocicaliban.jobs import provenance
 
     if watch and as_json:
@@ -44,7 +44,7 @@ def status(
     group = one_group(name, group)
     user = "" if all_users else provenance.user()
     newest = min(max(max_jobs, 0), 1 << 62)  # what a database can count
-    with history.open(say=say) as known:
+    with access.open(say=say) as known:
         if watch:
             _watch(known, group, user, newest)
             return
@@ -132,12 +132,13 @@ def logs(
     debug: Debug = False,
 ) -> None:
     """Print what a job has written."""
-    from ocicaliban import attend, history
+    from ocicaliban import attend
     from ocicaliban.cli.start import say
+    from ocicaliban.history import access
     from ocicaliban.jobs import status_table
     from ocicaliban.model import ENDED
 
-    with history.open(say=say) as known:
+    with access.open(say=say) as known:
         [found] = _jobs(known, [job])
         attend.catch_up(known, say, ids=[found.id])
         [found] = _jobs(known, [job])
@@ -185,8 +186,9 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Stop jobs: those that run get SIGTERM, and SIGKILL ten seconds later; those that wait are not started."""
-    from ocicaliban import attend, history
+    from ocicaliban import attend
     from ocicaliban.cli.start import say
+    from ocicaliban.history import access
     from ocicaliban.jobs import provenance, status_table
 
     refused: list[str] = []
@@ -197,7 +199,7 @@ def stop(
 
     if bool(jobs) == bool(group):
         raise UsageError("say which jobs to stop", "their numbers, or --group GROUP")
-    with history.open(say=say) as known:
+    with access.open(say=say) as known:
         attend.catch_up(known, say, group=group, ids=[each.id for each in _jobs(known, jobs or ())])
         found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=provenance.user())
         if not found:

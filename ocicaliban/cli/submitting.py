@@ -15,7 +15,7 @@ from ocicaliban.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ocicaliban.history import History
+    from ocicaliban.history.access import History
     from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model import Job, JobSpec, Submission
     from ocicaliban.session import Planned
@@ -143,12 +143,12 @@ def _is_slow(planned: Planned) -> bool:
 
 def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
     """Build, push, submit; returns the exit code. `first` is a job as all will be."""
-    from ocicaliban import history
     from ocicaliban.cli import start
+    from ocicaliban.history import access
     from ocicaliban.jobs import group_names, sweep_file
     from ocicaliban.model import JobSpec
 
-    with history.open(say=start.say) as known:
+    with access.open(say=start.say) as known:
         made, at, options = prepared(asked, options, first)
         count = sweep_file.count(points) if points else 1
 

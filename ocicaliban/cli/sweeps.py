@@ -25,7 +25,7 @@ from ocicaliban.system import process
 from ocicaliban.targets import local
 
 if TYPE_CHECKING:
-    from ocicaliban.history import History
+    from ocicaliban.history.access import History
     from ocicaliban.jobs.sweep_file import Sweep
 
 _MEMORY = re.compile(r"(\d+)([bkmg]?)")
@@ -100,11 +100,11 @@ def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[schedule.
 
 def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) -> int:
     """Run a job for each point of a sweep; returns the exit code."""
-    from ocicaliban import history
+    from ocicaliban.history import access
     from ocicaliban.jobs import sweep_file
 
     slots = places(ready.devices, wanted)
-    with history.open(say=say) as known:
+    with access.open(say=say) as known:
         image = ready.image()
         if not ready.asked.image_id:
             start.record_built(ready.planned)
@@ -164,9 +164,9 @@ def run_numbered(
 
     Returns its exit code.
     """
-    from ocicaliban import history
+    from ocicaliban.history import access
 
-    with history.open(say=say) as known:
+    with access.open(say=say) as known:
         name = wanted.group or group_names.new(ready.planned.project.root)
         made = known.submit(
             provenance.with_git(ready.submission(image, name, wanted, alone=True)), [JobSpec(args=args)]
@@ -213,9 +213,9 @@ def _again(made: Submission) -> tuple[Asked, Recorded]:
 
 def resume(group: str) -> int:
     """Take up what is left of a group; returns the exit code."""
-    from ocicaliban import history
+    from ocicaliban.history import access
 
-    with history.open(say=say) as known:
+    with access.open(say=say) as known:
         attend.catch_up(known, group=group)
         left: list[Submission] = []
         elsewhere = False
@@ -278,10 +278,10 @@ def _check_image(made: Submission, *, waiting: bool = False) -> None:
 
 def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int:
     """Run the failed and stopped jobs of a group again, or all; returns the exit code."""
-    from ocicaliban import history
+    from ocicaliban.history import access
 
     wanted: frozenset[Status] = ENDED if all_jobs else ENDED - {"succeeded"}
-    with history.open(say=say) as known:
+    with access.open(say=say) as known:
         attend.catch_up(known, group=group)
         _of_group(known, group)
         jobs = known.jobs(group=group, user=provenance.user(), statuses=sorted(wanted))

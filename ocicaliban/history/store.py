@@ -11,15 +11,15 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
-from attrs import asdict, evolve
+from attrs import asdict, evolve, frozen
 from peewee import JOIN, SQL, Database, Select, SqliteDatabase, fn
 
 from ocicaliban.errors import UsageError
-from ocicaliban.history import Group, database, handle
-from ocicaliban.history.place import Place
+from ocicaliban.history import connection as database
 from ocicaliban.history.schema import attempt as attempts
 from ocicaliban.history.schema import job as jobs_table
 from ocicaliban.history.schema import submission as submissions_table
+from ocicaliban.history.url import Place
 from ocicaliban.model import ENDED, Attempt, Job, JobSpec, Launch, Parameters, Status, Submission
 
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -39,8 +39,27 @@ _JOB = ("job_key", "submission", "parameters", "args", "status", "out")
 _ATTEMPT = ("number", "handle", "status", "started", "ended", "exit_code", "reason", "log")
 
 
+@frozen(kw_only=True)
+class Group:
+    """What is known of a group: how many of its jobs have which status (all statuses are there, 0 too).
+
+    `project` and `user` are those of its newest submission; `created` is when the first was, in seconds since 1970.
+    """
+
+    name: str
+    project: str
+    user: str
+    created: float
+    counts: Mapping[Status, int]
+
+
+def handle(key: str, number: int) -> str:
+    """The name of the container for one attempt at the job with this key."""
+    return f"ocicaliban-{key}-{number}"
+
+
 def opened(place: Place, say: Callable[[str], None]) -> History:
-    """The history at `place`; see `ocicaliban.history.open`."""
+    """The history at `place`; see `ocicaliban.history.access.open`."""
     return History(database.connected(place, say), place, say)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from attrs import evolve
 
-from ocicaliban import clouds, history, vertex
+from ocicaliban import clouds, vertex
+from ocicaliban.history import access
 from ocicaliban.jobs import group_names
 from ocicaliban.model import Job, JobSpec, Submission
 from ocicaliban.targets import vertex as target
@@ -38,7 +39,7 @@ def main(how: str, image: str, count: int) -> float:
             service.client.create_custom_job(parent=service.parent, custom_job=body)
         return time.perf_counter() - start
     accepted: list[str] = []
-    with history.open() as known:
+    with access.open() as known:
         start = time.perf_counter()
         made = known.submit(evolve(made, target=clouds.TARGET), specs)
         clouds.submit(known, made, options, service, lambda job, name: accepted.append(job.key), print)

@@ -3,15 +3,16 @@
 import functools
 import sys
 
-from ocicaliban import history, sweep
+from ocicaliban import sweep
 from ocicaliban.containers import podman_api
+from ocicaliban.history import access
 from ocicaliban.progress import Progress, summary
 from ocicaliban.schedule import slots
 from ocicaliban.targets.local import LocalTarget, Setup
 
 
 def main(number: int, jobs: int) -> int:
-    with history.open() as opened:
+    with access.open() as opened:
         (submission,) = opened.submissions(ids=[number])
         image = submission.image
         with podman_api.connected(image) as connection, Progress(places=jobs) as progress:

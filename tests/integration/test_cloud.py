@@ -24,9 +24,10 @@ import pexpect
 import pytest
 from attrs import frozen
 
-from ocicaliban import clouds, history, sweep, vertex
+from ocicaliban import clouds, sweep, vertex
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
+from ocicaliban.history import access
 from ocicaliban.model import JobSpec, Submission
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, until, write
 from tests.integration.registries import Proxy
@@ -75,7 +76,7 @@ class World:
         assert "Traceback" not in done.stderr and "error: " in done.stderr and " hint: " in done.stderr
         assert not re.search("building|bootstrapping|pushing|submitted", done.stderr), done.stderr
         assert not self.proxy.sent
-        with history.open(self.env["OCICALIBAN_DB_URL"]) as known:
+        with access.open(self.env["OCICALIBAN_DB_URL"]) as known:
             assert not known.submissions()
         return done.stderr
 
@@ -96,7 +97,7 @@ class World:
 
     def recorded(self) -> collections.Counter[str]:
         """The statuses as they are on record, without a look at the service."""
-        with history.open(self.env["OCICALIBAN_DB_URL"]) as known:
+        with access.open(self.env["OCICALIBAN_DB_URL"]) as known:
             return collections.Counter(job.status for job in known.jobs())
 
     def ended(self) -> list[dict[str, Any]]:
@@ -227,7 +228,7 @@ def test_what_runs_an_image_that_is_there_builds_and_pushes_nothing(world: World
     # The image's own entry point goes on after /out has been led to the bucket.
     assert list(chief.container_spec.args) == ["sh", "-c", "echo hi"]
     # What was given as a path from here holds from anywhere.
-    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+    with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         [job] = known.jobs()
     kept = job.submission.options
     assert os.path.isabs(str(kept["cloud_key"])) and os.path.samefile(str(kept["cloud_key"]), key)
@@ -328,7 +329,7 @@ def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
     assert "60 of 60" not in done.stderr  # what had been recorded is not counted again
     again = world.ok("resume", "calm-otter")
     assert "all jobs of calm-otter are with Vertex AI" in again.stderr and len(asked(by)) == 60
-    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+    with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         names = {job.key: job.last.handle for job in known.jobs() if job.last}
     assert names == {each.labels[vertex.JOB_LABEL]: each.name for each in asked(by)}
 
@@ -347,7 +348,7 @@ def test_the_same_command_again_goes_on_where_it_was_killed(
     assert "the 12 jobs that are left go out now" in done.stderr
     assert made(by).total() == len(made(by)) == 20 and world.recorded() == {"running": 20}
     # Killed when it had submitted the last, and not yet told.
-    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+    with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         [one] = known.submissions()
     assert done.stdout == f"{one.group}\n"
     (world.folder.parent / f"state/ocicaliban/submissions/{one.id}-{int(one.created * 1000)}.lock").touch()
@@ -567,7 +568,7 @@ def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
     until(lambda: len(asked(by)) == 8)
     by.order.set(Faults(lists_late=1000))
     monkeypatch.setenv("XDG_STATE_HOME", world.env["XDG_STATE_HOME"])
-    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+    with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         [one] = known.submissions()
         child = world.begun("resume", "calm-otter")
         until(lambda: sweep.is_run(one), child)
@@ -735,7 +736,7 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
     write(tmp_path / "without", {"sitecustomize.py": NO_GOOGLE})
     env = {"PYTHONPATH": f"{tmp_path / 'without'}{os.pathsep}{environment()['PYTHONPATH']}"}
     here = Submission(group="here", user=getpass.getuser(), host=platform.node(), project=str(world.folder), mode="run")
-    with history.open(world.env["OCICALIBAN_DB_URL"]) as known:
+    with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         known.submit(here, [JobSpec()])
     assert "queued" in world.ok("status", env=env).stdout
     points = world.sweep({"lr": [0.1, 0.2]})

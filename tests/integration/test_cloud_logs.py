@@ -15,10 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import attend, cloudlogs, history, vertex
+from ocicaliban import attend, cloudlogs, vertex
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.history import access
 from ocicaliban.model import Job, JobSpec, Submission
 from tests.integration.program import call, environment, ok
 from tests.integration.test_vertex import MACHINE, Make, emulator, image, registry, service
@@ -34,15 +35,15 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[history.History]:
+def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[access.History]:
     monkeypatch.setenv("OCICALIBAN_DB_URL", f"sqlite:///{tmp_path}/jobs.db")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("NO_GCE_CHECK", "true")
-    with history.open(f"sqlite:///{tmp_path}/jobs.db") as opened:
+    with access.open(f"sqlite:///{tmp_path}/jobs.db") as opened:
         yield opened
 
 
-def submitted(known: history.History, image: str = "", script: str = "", **options: object) -> Job:
+def submitted(known: access.History, image: str = "", script: str = "", **options: object) -> Job:
     """A job of the history that the emulator has, or says so; without an image it was never sent."""
     from ocicaliban.targets.vertex import Request
 
@@ -62,12 +63,12 @@ def submitted(known: history.History, image: str = "", script: str = "", **optio
     return found(known, job)
 
 
-def found(known: history.History, job: Job) -> Job:
+def found(known: access.History, job: Job) -> Job:
     [now] = known.jobs(ids=[job.id])
     return now
 
 
-def followed(known: history.History, job: Job) -> str:
+def followed(known: access.History, job: Job) -> str:
     """The whole log, from the job's first moment to its end, as `logs -f` gives it."""
 
     def goes_on() -> bool:
@@ -90,7 +91,7 @@ def written(by: Emulator, job: Job, *texts: str, task: str = "workerpool0-0") ->
 
 
 def test_what_a_job_wrote_is_followed_to_its_end_and_read_afterwards(
-    emulator: Make, image: str, known: history.History
+    emulator: Make, image: str, known: access.History
 ) -> None:
     emulator(Faults(logs_late=0.5), parallel=1)
     job = submitted(known, image, "for n in 1 2 3; do echo line $n; sleep 0.4; done; echo ü >&2; exit 3")
@@ -103,7 +104,7 @@ def test_what_a_job_wrote_is_followed_to_its_end_and_read_afterwards(
 
 
 def test_several_replicas_are_told_by_the_names_of_their_tasks(
-    emulator: Make, image: str, known: history.History
+    emulator: Make, image: str, known: access.History
 ) -> None:
     emulator(parallel=1)
     job = submitted(known, image, "echo hello", replicas=2)
@@ -112,7 +113,7 @@ def test_several_replicas_are_told_by_the_names_of_their_tasks(
 
 
 def test_many_entries_come_in_pages_and_those_of_other_jobs_do_not(
-    emulator: Make, known: history.History, monkeypatch: pytest.MonkeyPatch
+    emulator: Make, known: access.History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by = emulator()
     monkeypatch.setattr(cloudlogs, "_PAGE", 100)
@@ -122,14 +123,14 @@ def test_many_entries_come_in_pages_and_those_of_other_jobs_do_not(
     assert at_once(job).split() == [*map(str, range(1050))]
 
 
-def test_a_service_that_is_away_now_and_then_gives_all(emulator: Make, known: history.History) -> None:
+def test_a_service_that_is_away_now_and_then_gives_all(emulator: Make, known: access.History) -> None:
     by = emulator(Faults(unavailable_every=2))
     job = submitted(known)
     written(by, job, "one")
     assert at_once(job) == at_once(job) == "one\n"
 
 
-def test_no_entry_is_lost_or_told_twice_while_it_is_asked_again(emulator: Make, known: history.History) -> None:
+def test_no_entry_is_lost_or_told_twice_while_it_is_asked_again(emulator: Make, known: access.History) -> None:
     by = emulator(Faults(logs_late=0.3))
     job = submitted(known)
     rounds = iter(range(6))
@@ -148,7 +149,7 @@ def test_no_entry_is_lost_or_told_twice_while_it_is_asked_again(emulator: Make, 
 # --- faults ---
 
 
-def test_without_permission_the_role_is_named(emulator: Make, known: history.History) -> None:
+def test_without_permission_the_role_is_named(emulator: Make, known: access.History) -> None:
     by = emulator()
     job = submitted(known)
     by.order.set(Faults(denied=True))
@@ -158,7 +159,7 @@ def test_without_permission_the_role_is_named(emulator: Make, known: history.His
 
 
 def test_a_service_out_of_reach_is_named_with_where_else_to_look(
-    emulator: Make, known: history.History, monkeypatch: pytest.MonkeyPatch
+    emulator: Make, known: access.History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator()
     job = submitted(known)
@@ -170,7 +171,7 @@ def test_a_service_out_of_reach_is_named_with_where_else_to_look(
 
 
 def test_no_credentials_are_named(
-    emulator: Make, known: history.History, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    emulator: Make, known: access.History, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     emulator()
     job = submitted(known)
@@ -180,7 +181,7 @@ def test_no_credentials_are_named(
         at_once(job)
 
 
-def test_without_the_library_it_is_told_where_to_look(emulator: Make, known: history.History) -> None:
+def test_without_the_library_it_is_told_where_to_look(emulator: Make, known: access.History) -> None:
     emulator()
     job = submitted(known)
     code = (
@@ -197,7 +198,7 @@ def test_without_the_library_it_is_told_where_to_look(emulator: Make, known: his
 
 
 def test_a_stranger_gets_no_token_and_no_answer(
-    emulator: Make, known: history.History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    emulator: Make, known: access.History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from ocicaliban.emulator.identity import Account
 

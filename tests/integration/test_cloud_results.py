@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import bucket, history
+from ocicaliban import bucket
 from ocicaliban.emulator import storage
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.storage import Storage
+from ocicaliban.history import access
 from ocicaliban.model import Job, JobSpec, Submission
 from tests.integration.program import Done, call, environment, ok
 from tests.integration.test_vertex import SUBMISSION, Make, emulator, ended, image, registry, request, service, submit
@@ -48,7 +49,7 @@ class Sweep:
             group=group, user=getpass.getuser(), host="here", project=str(self.folder), mode="cloud", target="vertex",
             options={"project_id": "rehearsal", "region": "us-central1", **options},
         )  # fmt: skip
-        with history.open(self.env["OCICALIBAN_DB_URL"]) as known:
+        with access.open(self.env["OCICALIBAN_DB_URL"]) as known:
             added = known.submit(made, [JobSpec(parameters=(("lr", n),)) for n in range(len(results))])
             for job, files in zip(known.jobs(submission=added.id), results, strict=True):
                 out = f"{url}/{group}/{job.key}"
@@ -299,7 +300,7 @@ def test_a_service_out_of_reach_is_named(emulator: Make, sweep: Sweep, monkeypat
 
 def test_a_local_report_imports_no_library(sweep: Sweep) -> None:
     made = Submission(group="near", user=getpass.getuser(), host="here", project=str(sweep.folder), mode="run")
-    with history.open(sweep.env["OCICALIBAN_DB_URL"]) as known:
+    with access.open(sweep.env["OCICALIBAN_DB_URL"]) as known:
         known.submit(made, [JobSpec()])
     code = (
         "import sys\nfrom ocicaliban.__main__ import main\nmain(['report', 'near'])\n"

@@ -25,9 +25,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
 
-from ocicaliban import history
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.history import schema
+from ocicaliban.history import access, schema
 from ocicaliban.history.store import STATUSES, History
 from ocicaliban.model import ENDED, JobSpec, Launch, Status, Submission
 from ocicaliban.system import filesystems
@@ -55,7 +54,7 @@ def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture
 def store(url: str) -> Iterator[History]:
-    with history.open(url) as opened:
+    with access.open(url) as opened:
         yield opened
 
 
@@ -77,7 +76,7 @@ def statuses(store: History) -> list[Status]:
 
 def script(url: str, text: str, *arguments: str) -> subprocess.Popen[str]:
     """Another process of ocicaliban's Python."""
-    head = "import sys, time\nfrom ocicaliban import history\nfrom ocicaliban.model import *\n"
+    head = "import sys, time\nfrom ocicaliban.history import access as history\nfrom ocicaliban.model import *\n"
     head += 'def say(text): print(text, flush=True)\ndef wait(): say("ready"); sys.stdin.readline()\n'
     return subprocess.Popen(
         [sys.executable, "-c", head + text, *arguments],
@@ -107,7 +106,7 @@ def test_a_history_of_schema_1_on_a_server_is_read(server: postgres.Server) -> N
     name = f"history{next(_numbers)}"
     url = server.database(name)
     server.tell((records.DATA / "history-1.postgresql.sql").read_text(encoding="utf-8"), database=name)
-    with history.open(url) as known:
+    with access.open(url) as known:
         records.check(known)
 
 
@@ -193,7 +192,7 @@ def test_a_job_from_its_beginning_to_its_end(store: History) -> None:
     store.submit(submission(), specs(2))
     one, two = store.jobs()
     begun = store.begin(one.id, log=lambda number: f"/logs/{number}.log", out="/out/1", started=10.0)
-    assert begun and begun.number == 1 and begun.handle == f"ocicaliban-{one.key}-1" == history.handle(one.key, 1)
+    assert begun and begun.number == 1 and begun.handle == f"ocicaliban-{one.key}-1" == access.handle(one.key, 1)
     assert begun.status == "running" and begun.log == "/logs/1.log" and begun.started == 10.0 and begun.ended is None
     running = store.jobs(ids=[one.id])[0]
     assert running.status == "running" and running.out == "/out/1" and running.attempts == (begun,)
@@ -427,7 +426,7 @@ with history.open() as store:
 
 
 def test_several_processes_write_at_once_and_each_job_runs_once(url: str) -> None:
-    with history.open(url) as store:
+    with access.open(url) as store:
         first = store.submit(submission(), specs(150))
         taken = [int(line) for lines in together([script(url, TAKER) for _ in range(4)]) for line in lines]
         assert len(taken) == len(set(taken)) > 100
@@ -452,7 +451,7 @@ with history.open() as store:
 
 
 def test_several_processes_record_the_same_runs_at_once(url: str) -> None:
-    with history.open(url) as store:
+    with access.open(url) as store:
         together([script(url, RECORDER) for _ in range(4)])
         assert len(store.jobs()) == len(store.submissions()) == 40
         assert all(len(job.attempts) == 1 for job in store.jobs())
@@ -479,7 +478,7 @@ with history.open() as store:
 
 def test_what_was_recorded_survives_kill_9(url: str) -> None:
     chance = random.Random(4)
-    with history.open(url) as store:
+    with access.open(url) as store:
         store.submit(submission(), specs(400))
         for _ in range(6):
             child = script(url, WRITER)
@@ -511,7 +510,7 @@ with history.open() as store:
 
 
 def test_a_submission_that_is_killed_leaves_nothing_and_holds_nobody_up(url: str) -> None:
-    with history.open(url) as store:
+    with access.open(url) as store:
         child = script(url, SUBMITTER)
         assert child.stdout and child.stdout.readline() == "ready\n"
         assert store.jobs() == ()  # reading does not wait
@@ -530,7 +529,7 @@ with history.open() as store:
 
 def test_several_processes_make_the_tables_at_once(url: str) -> None:
     together([script(url, OPENER) for _ in range(5)])
-    with history.open(url) as store:
+    with access.open(url) as store:
         assert len(store.jobs()) == 5
         rows = store._database.execute_sql("SELECT version FROM schema_version ORDER BY version").fetchall()
         assert [row[0] for row in rows] == list(range(1, len(schema.MIGRATIONS) + 1))
@@ -545,7 +544,7 @@ def next_step(monkeypatch: pytest.MonkeyPatch, *statements: str) -> int:
 
 
 def test_a_history_of_an_older_program_is_brought_forward(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with history.open(url) as store:
+    with access.open(url) as store:
         store.submit(submission(), specs(3))
         before = store.jobs()
     number = next_step(
@@ -554,33 +553,33 @@ def test_a_history_of_an_older_program_is_brought_forward(url: str, monkeypatch:
         "ALTER TABLE job ADD COLUMN note BIGINT",
         "UPDATE job SET note = 7",
     )
-    with history.open(url) as store:
+    with access.open(url) as store:
         assert schema.version(store._database) == number
         assert store.jobs() == before
         assert store._database.execute_sql("SELECT DISTINCT note FROM job").fetchall() == [(7,)]
 
 
 def test_a_step_that_fails_leaves_the_history_as_it_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with history.open(url) as store:
+    with access.open(url) as store:
         store.submit(submission(), specs(3))
         before = store.jobs()
     with monkeypatch.context() as broken:
         next_step(broken, "ALTER TABLE job ADD COLUMN note BIGINT", "UPDATE nothing SET x = 1")
         with pytest.raises(OcicalibanError, match="nothing"):
-            history.open(url)
-    with history.open(url) as store:
+            access.open(url)
+    with access.open(url) as store:
         assert store.jobs() == before
     next_step(monkeypatch, "ALTER TABLE job ADD COLUMN note BIGINT")
-    history.open(url).close()
+    access.open(url).close()
 
 
 def test_a_history_of_a_newer_program_is_not_touched(url: str, tmp_path: Path) -> None:
-    with history.open(url) as store:
+    with access.open(url) as store:
         store.submit(submission(), specs(1))
         store._database.execute_sql("INSERT INTO schema_version VALUES (99, 1.0)")
     files = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     with pytest.raises(OcicalibanError, match="written by a newer ocicaliban") as caught:
-        history.open(url)
+        access.open(url)
     assert "upgrade" in caught.value.hint and "rd" not in caught.value.message.split("schema")[1]
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == files
 
@@ -594,7 +593,7 @@ def test_without_a_url_the_history_is_in_the_users_state_folder(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     monkeypatch.delenv("OCICALIBAN_DB_URL", raising=False)
-    history.open().close()
+    access.open().close()
     assert (tmp_path / "state/ocicaliban/history.db").is_file()
 
 
@@ -605,17 +604,17 @@ def test_the_url_comes_from_the_argument_the_environment_or_the_configuration(
     (tmp_path / "ocicaliban").mkdir()
     (tmp_path / "ocicaliban/config.toml").write_text(f'db_url = "sqlite://{tmp_path}/c.db"\n')
     monkeypatch.delenv("OCICALIBAN_DB_URL", raising=False)
-    history.open().close()
+    access.open().close()
     assert {path.name for path in tmp_path.glob("*.db")} == {"c.db"}
     monkeypatch.setenv("OCICALIBAN_DB_URL", f"{tmp_path}/e.db")
-    history.open().close()
+    access.open().close()
     assert {path.name for path in tmp_path.glob("*.db")} == {"c.db", "e.db"}
-    history.open(f"sqlite:///{tmp_path}/a.db").close()
+    access.open(f"sqlite:///{tmp_path}/a.db").close()
     assert {path.name for path in tmp_path.glob("*.db")} == {"a.db", "c.db", "e.db"}
 
 
 def test_a_file_of_sqlite_is_synced_and_does_not_make_readers_wait(tmp_path: Path) -> None:
-    with history.open(f"{tmp_path}/h.db") as store:
+    with access.open(f"{tmp_path}/h.db") as store:
         found = {name: store._database.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
@@ -623,10 +622,10 @@ def test_a_file_of_sqlite_is_synced_and_does_not_make_readers_wait(tmp_path: Pat
 def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    history.open(f"{tmp_path}/h.db").close()
+    access.open(f"{tmp_path}/h.db").close()
     monkeypatch.setattr(filesystems, "read", lambda: f"1 1 0:1 / {tmp_path} rw - nfs4 server:/home rw\n")
     said: list[str] = []
-    with history.open(f"{tmp_path}/h.db", say=said.append) as store:
+    with access.open(f"{tmp_path}/h.db", say=said.append) as store:
         store.submit(submission(), specs(1))
         assert store._database.pragma("journal_mode") == "delete"
     (warning,) = said
@@ -635,11 +634,11 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
 
 def test_a_local_disk_is_not_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "read", lambda: "1 1 0:1 / / rw - ext4 /dev/sda rw\n")
-    history.open(f"{tmp_path}/h.db", say=lambda text: pytest.fail(text)).close()
+    access.open(f"{tmp_path}/h.db", say=lambda text: pytest.fail(text)).close()
 
 
 def fault(url: str) -> OcicalibanError:
-    with pytest.raises(OcicalibanError) as caught, history.open(url) as store:
+    with pytest.raises(OcicalibanError) as caught, access.open(url) as store:
         store.submit(submission(), specs(1))
         store.jobs()
         store.groups()
@@ -666,7 +665,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 
 
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
-    history.open(f"{tmp_path}/h.db").close()
+    access.open(f"{tmp_path}/h.db").close()
     with mode(tmp_path / "h.db", 0o400):
         assert "cannot be written" in fault(f"{tmp_path}/h.db").message
     with mode(tmp_path / "h.db", 0):
@@ -686,7 +685,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
 
 
 def test_a_damaged_database(tmp_path: Path) -> None:
-    with history.open(f"{tmp_path}/h.db") as store:
+    with access.open(f"{tmp_path}/h.db") as store:
         store.submit(submission(), specs(2000))
     whole = (tmp_path / "h.db").read_bytes()
     (tmp_path / "h.db").write_bytes(whole[:4096] + random.Random(1).randbytes(len(whole) - 4096))
@@ -717,8 +716,8 @@ def test_a_file_that_cannot_grow(tmp_path: Path) -> None:
 
 
 def test_somebody_who_does_not_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ocicaliban.history.database.PATIENCE", 0.1)
-    history.open(f"{tmp_path}/h.db").close()
+    monkeypatch.setattr("ocicaliban.history.connection.PATIENCE", 0.1)
+    access.open(f"{tmp_path}/h.db").close()
     other = sqlite3.connect(tmp_path / "h.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
     assert "is locked by another process" in fault(f"{tmp_path}/h.db").message
@@ -727,7 +726,7 @@ def test_somebody_who_does_not_let_go(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 def test_another_programs_tables(url: str) -> None:
-    with history.open(url) as store:
+    with access.open(url) as store:
         store._database.execute_sql("DROP TABLE schema_version")
         store._database.execute_sql("CREATE TABLE schema_version (script TEXT)")
     assert "version" in fault(url).message
@@ -767,7 +766,7 @@ def test_a_user_who_may_not_create_tables(server: postgres.Server) -> None:
 
 def test_a_server_that_is_started_anew_is_waited_for(server: postgres.Server) -> None:
     said: list[str] = []
-    with history.open(server.database(f"history{next(_numbers)}"), say=said.append) as store:
+    with access.open(server.database(f"history{next(_numbers)}"), say=said.append) as store:
         store.submit(submission(), specs(2))
         one, two = ids(store)
         assert store.begin(one, started=1.0)
@@ -793,7 +792,7 @@ def test_a_schema_of_its_own_in_a_teams_database(server: postgres.Server) -> Non
     name = f"team{next(_numbers)}"
     url = server.database(name)
     server.tell("CREATE TABLE job (other INTEGER)", "CREATE SCHEMA ocicaliban", database=name)
-    with history.open(f"{url}?options=-csearch_path%3Docicaliban") as store:
+    with access.open(f"{url}?options=-csearch_path%3Docicaliban") as store:
         store.submit(submission(), specs(1))
         assert len(store.jobs()) == 1
 

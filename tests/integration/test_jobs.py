@@ -19,7 +19,7 @@ import pexpect
 import pytest
 from attrs import evolve, field, frozen
 
-from ocicaliban import history
+from ocicaliban.history import access
 from ocicaliban.model import JobSpec
 from tests.integration import postgres
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
@@ -122,7 +122,7 @@ class World:
         return sum(len(path.read_text().splitlines()) for path in self.own.glob("jobs/*/*/out/ran"))
 
     def containers(self) -> list[str]:
-        with history.open(f"sqlite://{self.own}/history.db") as known:  # not by `status`, which would change it
+        with access.open(f"sqlite://{self.own}/history.db") as known:  # not by `status`, which would change it
             keys = {job.key for job in known.jobs()}
         argv = ["podman", "ps", "--all", "--format", "json", "--filter", "label=ocicaliban.job"]
         found = json.loads(subprocess.run(argv, capture_output=True, text=True, check=True).stdout or "[]")
@@ -574,7 +574,7 @@ def test_what_runs_though_it_was_stopped_is_found_by_the_next_stop(world: World)
     until(lambda: world.starts() == 2)
     sweep.kill()
     sweep.wait()
-    with history.open(str(world.own / "history.db")) as known:  # as a stop that is killed at once leaves it
+    with access.open(str(world.own / "history.db")) as known:  # as a stop that is killed at once leaves it
         for job in known.jobs():
             known.end(job.id, 1, "stopped", ended=time.time())
     numbers = [str(job["id"]) for job in world.jobs()]
@@ -719,7 +719,7 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World) -> None:
 def test_a_single_run_that_was_killed_before_it_began_can_be_taken_up(world: World) -> None:
     assert world.ok("run", "--group", "g", "job.py").returncode == 0
     database = f"sqlite://{world.own}/history.db"
-    with history.open(database) as known:
+    with access.open(database) as known:
         [made] = known.submissions()
         known.submit(evolve(made, id=0, created=0.0), [JobSpec(args=("--x", "2"))])
     assert "nobody runs what is queued of g: ocicaliban resume g" in world.ok("status").stdout
@@ -767,7 +767,7 @@ def test_cleaning_needs_no_history_that_can_be_read(world: World) -> None:
 
 def test_a_single_run_that_was_killed_before_it_began_is_taken_up(world: World) -> None:
     world.ok("run", "--group", "g", "job.py", "--", "--x", "1")
-    with history.open(str(world.own / "history.db")) as known:  # as one leaves it that is killed at once
+    with access.open(str(world.own / "history.db")) as known:  # as one leaves it that is killed at once
         [made] = known.submissions()
         known.submit(evolve(made, id=0, group="h", created=0.0), [JobSpec(args=("--x", "2"))])
     assert "nobody runs what is queued of h" in world.ok("status").stdout

@@ -15,7 +15,7 @@ import pexpect
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from ocicaliban import history
+from ocicaliban.history import access
 from ocicaliban.model import JobSpec, Scalar, Status, Submission
 from tests.integration.program import call, command, environment, ok
 
@@ -43,7 +43,7 @@ class Workplace:
         submission = Submission(
             group=name, user=getpass.getuser(), host="here", project=str(self.folder), mode="run", module="train"
         )
-        with history.open(self.env["OCICALIBAN_DB_URL"]) as known:
+        with access.open(self.env["OCICALIBAN_DB_URL"]) as known:
             specs = [JobSpec(parameters=tuple(parameters.items())) for parameters, _ in jobs]
             added = known.submit(submission, specs)
             for place, (job, (_, files)) in enumerate(zip(known.jobs(submission=added.id), jobs, strict=True)):
@@ -138,7 +138,7 @@ def test_what_a_killed_job_left_is_told_and_the_rest_is_shown(work: Workplace) -
 
 def test_results_that_are_elsewhere_are_told(work: Workplace) -> None:
     work.group("moved", [_trained(0.1, 16, "sgd")])
-    with history.open(work.env["OCICALIBAN_DB_URL"]) as known:
+    with access.open(work.env["OCICALIBAN_DB_URL"]) as known:
         [job] = known.jobs(group="moved")
     os.rename(job.out, f"{job.out}.elsewhere")
     done = ok(work.folder, "report", "moved", env=work.env)

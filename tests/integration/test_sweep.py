@@ -16,8 +16,8 @@ import pexpect
 import pyte
 import pytest
 
-from ocicaliban import history as histories
 from ocicaliban import sweep
+from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.model import JobSpec, Launch, Submission
 from tests.integration.program import CONFIG, REPOSITORY, environment, ok, write
@@ -95,7 +95,7 @@ class Place:
 def place(tmp_path: Path, image: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Place]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     write(tmp_path, {"shared/job.sh": JOB, "shared/asked.sh": ASKED})
-    with histories.open() as history:
+    with access.open() as history:
         made = Place(tmp_path, image, history)
         yield made
         left = made.containers()

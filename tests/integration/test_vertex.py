@@ -19,11 +19,12 @@ from pathlib import Path
 import attrs
 import pytest
 
-from ocicaliban import clouds, history, pace, vertex
+from ocicaliban import clouds, pace, vertex
 from ocicaliban.emulator import identity
 from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.history import access
 from ocicaliban.model import Job, JobSpec, Parameters, Submission
 from ocicaliban.system import process
 from ocicaliban.targets import vertex as target
@@ -495,7 +496,7 @@ def test_of_many_groups_with_a_job_each_the_states_come_in_a_few_lists(
     by = emulator()
     made = attrs.evolve(SUBMISSION, target="vertex", options={"project_id": "rehearsal", "region": "us-central1"})
     options = vertex.Options(machine=MACHINE)
-    with history.open(f"sqlite:///{tmp_path}/history.db") as known:
+    with access.open(f"sqlite:///{tmp_path}/history.db") as known:
         for number in range(50):
             known.submit(attrs.evolve(made, group=f"otter-{number}"), [JobSpec()] * (20 if number == 7 else 1))
         jobs = known.jobs()

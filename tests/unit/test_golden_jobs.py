@@ -13,9 +13,10 @@ from typing import Any
 
 import pytest
 
-from ocicaliban import attend, history, notebook, schedule, sweep, vertex
+from ocicaliban import attend, notebook, schedule, sweep, vertex
 from ocicaliban.containers import podman
 from ocicaliban.gpu.cdi import Device
+from ocicaliban.history import store
 from ocicaliban.model import Attempt, Image, Job, Launch, Submission
 from ocicaliban.system import process
 from ocicaliban.targets import local
@@ -48,7 +49,7 @@ JOB = Job(
     args=("--epochs", "2", "--lr", "0.1", "--depth", "3", "--fast", "--name", "größer"),
     out="/home/ada/results/7",
 )
-ATTEMPT = Attempt(number=2, handle=history.handle(JOB.key, 2), log="/home/ada/logs/7/2.log")
+ATTEMPT = Attempt(number=2, handle=store.handle(JOB.key, 2), log="/home/ada/logs/7/2.log")
 DEVICES = tuple(
     Device(kind="nvidia.com/gpu", name=name, spec=Path("/etc/cdi/nvidia.yaml"), version="0.5.0") for name in ("0", "1")
 )
@@ -135,7 +136,7 @@ def test_a_job_has_ten_seconds_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_names_and_labels_of_containers_stay() -> None:
-    assert history.handle("0123456789ab", 2) == "ocicaliban-0123456789ab-2"
+    assert store.handle("0123456789ab", 2) == "ocicaliban-0123456789ab-2"
     assert podman.container_name(key="0123456789ab") == "ocicaliban-0123456789ab"
     assert (podman.LABEL, podman.JOB) == ("ocicaliban.", "ocicaliban.job")
 

@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import attend, bucket, history, hot, push, record, sweep
+from ocicaliban import attend, bucket, hot, push, record, sweep
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
 from ocicaliban.gpu import cdi
+from ocicaliban.history import access
 from ocicaliban.jobs import group_names, log_file, run_journal
 from ocicaliban.model import Base, Job, Submission
 from ocicaliban.project import lockfile, source_tree
@@ -47,7 +48,7 @@ def _homes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_history_of_schema_1_is_read(tmp_path: Path) -> None:
     shutil.copyfile(DATA / "history-1.sqlite", tmp_path / "history.db")
-    with history.open(f"sqlite://{tmp_path}/history.db") as known:
+    with access.open(f"sqlite://{tmp_path}/history.db") as known:
         records.check(known)
 
 
@@ -168,7 +169,7 @@ def test_a_single_run_that_goes_on_is_told_by_its_lock() -> None:
 
 
 def test_a_single_run_of_an_earlier_version_gets_into_a_history(tmp_path: Path) -> None:
-    with history.open(f"sqlite://{tmp_path}/history.db") as known:
+    with access.open(f"sqlite://{tmp_path}/history.db") as known:
         for job, _ in spool():
             known.record(job)
         assert [(job.key, job.status) for job in known.jobs()] == [

@@ -12,10 +12,10 @@ from typing import Literal
 import pytest
 from attrs import evolve
 
-from ocicaliban import history as histories
 from ocicaliban import sweep
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.gpu.cdi import Device
+from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.model import Attempt, Job, JobSpec, Submission
 from ocicaliban.schedule import State, slots
@@ -126,7 +126,7 @@ class Told:
 @pytest.fixture
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    with histories.open(f"sqlite:///{tmp_path}/history.db") as opened:
+    with access.open(f"sqlite:///{tmp_path}/history.db") as opened:
         yield opened
 
 
@@ -263,7 +263,7 @@ def test_a_job_stopped_by_somebody_else_is_not_tried_again(history: History, mac
     submission = _submitted(history, "hangs", "ok", "ok")
 
     def stop(job: Job) -> None:
-        with histories.open(f"sqlite:///{tmp_path}/history.db") as another:
+        with access.open(f"sqlite:///{tmp_path}/history.db") as another:
             if job.args == ("hangs",):
                 another.end(job.id, 1, "stopped", reason="stopped by ada", ended=time.time())
                 another.stop_queued([job.id + 2])
@@ -282,7 +282,7 @@ def test_a_job_stopped_before_it_had_a_container_is_stopped(history: History, ma
     submission = _submitted(history, "hangs")
 
     def stop(job: Job) -> None:
-        with histories.open(f"sqlite:///{tmp_path}/history.db") as another:
+        with access.open(f"sqlite:///{tmp_path}/history.db") as another:
             another.end(job.id, 1, "stopped", ended=time.time())
 
     machine.on_start = stop

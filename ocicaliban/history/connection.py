@@ -15,7 +15,7 @@ import peewee
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.history import schema
-from ocicaliban.history.place import Place
+from ocicaliban.history.url import Place
 from ocicaliban.system import filesystems
 
 PATIENCE = 60

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import history
 from ocicaliban.errors import UsageError
-from ocicaliban.history import place
+from ocicaliban.history import store
+from ocicaliban.history import url as place
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_no_password_is_ever_shown(password: str) -> None:
 
 
 def test_looking_at_the_history_is_what_loads_a_database() -> None:
-    told = "import sys, ocicaliban.history; print(sorted({'peewee', 'psycopg', 'sqlite3'} & set(sys.modules)))"
+    told = "import sys, ocicaliban.history.access; print(sorted({'peewee', 'psycopg', 'sqlite3'} & set(sys.modules)))"
     done = subprocess.run((sys.executable, "-c", told), capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
 
 
 def test_a_container_is_named_after_the_job_and_the_attempt() -> None:
-    assert history.handle("0123456789ab", 3) == "ocicaliban-0123456789ab-3"
+    assert store.handle("0123456789ab", 3) == "ocicaliban-0123456789ab-3"
