@@ -11,7 +11,7 @@ import typer
 from ocicaliban.cli.options import Debug, Dirs, Extras, Gpu, Gpus, Module, NoCache, TlsVerify, truth
 
 if TYPE_CHECKING:
-    from ocicaliban.repository import Repository
+    from ocicaliban.registry.repository import Repository
 
 _COMPRESSIONS = ("gzip", "zstd")
 
@@ -40,10 +40,11 @@ def push(
     debug: Debug = False,
 ) -> None:
     """Build what is missing of the project's image, push it to a registry, and print its name by digest."""
-    from ocicaliban import push as pushing
-    from ocicaliban import repository, session
+    from ocicaliban import session
     from ocicaliban.cli import start
     from ocicaliban.errors import UsageError, nearest
+    from ocicaliban.registry import push as pushing
+    from ocicaliban.registry import repository
     from ocicaliban.render import amount
 
     start.require_user()
@@ -88,10 +89,10 @@ def chosen(root: Path, to: str) -> Repository:
 
     Raises UsageError where none says one, or it is none.
     """
-    from ocicaliban import repository
     from ocicaliban.errors import UsageError
     from ocicaliban.project import user_config
     from ocicaliban.recipes import loader
+    from ocicaliban.registry import repository
 
     if given := to or loader.load_project(root).push.repository:
         return repository.chosen(given, root.name)

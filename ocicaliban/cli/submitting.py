@@ -229,12 +229,12 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
     """
     from ocicaliban import clouds, vertex
-    from ocicaliban import push as pushing
     from ocicaliban.cli import start
     from ocicaliban.cli.push import chosen
     from ocicaliban.jobs import provenance
     from ocicaliban.model import Launch, Submission
     from ocicaliban.project import git
+    from ocicaliban.registry import push as pushing
     from ocicaliban.render import amount
     from ocicaliban.system import threads
 
@@ -294,9 +294,9 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
 
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
-    from ocicaliban import push, repository
     from ocicaliban.cli import start
     from ocicaliban.containers import podman
+    from ocicaliban.registry import push, repository
 
     entry = podman.entry_command(Path.cwd(), asked.module)
     name, at, digest = asked.image_tag.partition("@")
@@ -329,8 +329,8 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
 
     `waiting` tells that these jobs were never submitted.
     """
-    from ocicaliban import push, repository
     from ocicaliban.cli import start
+    from ocicaliban.registry import push, repository
 
     name, _, digest = made.image.partition("@")
     target = push.Target(repository=repository.chosen(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)

@@ -16,11 +16,12 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import push as pushing
-from ocicaliban import registry, repository
 from ocicaliban.cli import start
 from ocicaliban.containers import image_store, oci_layout
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.registry import client as registry
+from ocicaliban.registry import push as pushing
+from ocicaliban.registry import repository
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
 from tests.integration.registries import Proxy, Registry, Tokens, Tunnel, authority, htpasswd
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import ocicaliban
 
 ROOT = Path(ocicaliban.__file__).parent
-GOOGLE = {"bucket", "cloudlogs", "credentials", "gcp", "targets.vertex"}
+GOOGLE = {"bucket", "cloudlogs", "registry.auth", "gcp", "targets.vertex"}
 """Who may import Google's libraries, beside the emulator: all others go without the extra."""
 
 

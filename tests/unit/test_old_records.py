@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import attend, bucket, hot, push, record, sweep
+from ocicaliban import attend, bucket, hot, record, sweep
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
 from ocicaliban.gpu import cdi
@@ -27,6 +27,7 @@ from ocicaliban.jobs import group_names, log_file, run_journal
 from ocicaliban.model import Base, Job, Submission
 from ocicaliban.project import lockfile, source_tree
 from ocicaliban.project.lockfile import Lock, Resolved
+from ocicaliban.registry import push
 from ocicaliban.system import files as paths
 from ocicaliban.system import process
 from tests import records

@@ -15,7 +15,7 @@ from attrs import frozen
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.recipes.loader import read_toml
-from ocicaliban.repository import Repository
+from ocicaliban.registry.repository import Repository
 
 _FILES = "containers-auth.json"
 

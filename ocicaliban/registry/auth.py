@@ -17,9 +17,10 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import gcp, trust
+from ocicaliban import gcp
 from ocicaliban.errors import OcicalibanError, ToolError, first_line
-from ocicaliban.repository import Repository
+from ocicaliban.registry import tls
+from ocicaliban.registry.repository import Repository
 from ocicaliban.system import process
 
 _HELPER_PATIENCE = 30.0  # seconds; some ask a service
@@ -48,7 +49,7 @@ def find(repository: Repository, *, key_file: str = "", environ: Mapping[str, st
     """
     if repository.google and key_file:
         return _google(key_file)
-    for helper in trust.credential_helpers(environ):
+    for helper in tls.credential_helpers(environ):
         if helper.file is not None:
             if found := _ask_helper(helper.name, repository.host, helper.file, ours=False):
                 return found

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import credentials
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.repository import Repository
+from ocicaliban.registry import auth as credentials
+from ocicaliban.registry.repository import Repository
 from ocicaliban.system import process
 
 HERE = Repository(host="reg.example:5000", path="team/digits")

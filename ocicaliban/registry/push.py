@@ -19,12 +19,13 @@ from typing import Any, Literal
 
 from attrs import evolve, frozen
 
-from ocicaliban import credentials, output
+from ocicaliban import output
 from ocicaliban.containers import image_store, oci_layout, workspace
 from ocicaliban.errors import OcicalibanError, ToolError, printable
 from ocicaliban.model import Image
-from ocicaliban.registry import Registry
-from ocicaliban.repository import Repository
+from ocicaliban.registry import auth
+from ocicaliban.registry.client import Registry
+from ocicaliban.registry.repository import Repository
 from ocicaliban.system import files, process, threads
 
 Compression = Literal["gzip", "zstd"]
@@ -87,7 +88,7 @@ def connect(target: Target, say: Callable[[str], None]) -> Registry:
 
 
 def _registry(target: Target, actions: str, say: Callable[[str], None]) -> Registry:
-    find = functools.partial(credentials.find, target.repository, key_file=target.key_file)
+    find = functools.partial(auth.find, target.repository, key_file=target.key_file)
     return Registry(target.repository, find, actions=actions, verify=target.tls_verify, say=say)
 
 
@@ -355,11 +356,11 @@ def _send(folder: Path, target: Target, registry: Registry, say: Callable[[str],
     if not registry.verified:
         argv.append("--dest-tls-verify=false")
     # Anew each time: a token of Google's lives for an hour.
-    login = credentials.find(target.repository, key_file=target.key_file)
+    login = auth.find(target.repository, key_file=target.key_file)
     try:
         with contextlib.ExitStack() as stack:
             if login and login.ours:
-                argv += ["--authfile", stack.enter_context(credentials.auth_file(login, target.repository))]
+                argv += ["--authfile", stack.enter_context(auth.auth_file(login, target.repository))]
             process.run((*argv, "oci:image", f"docker://{target.repository}:{target.tag}"), cwd=folder)
     except ToolError as exc:
         words = said(exc.stderr, login.secret if login else "")

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ocicaliban import trust
-from ocicaliban.credentials import Login
 from ocicaliban.errors import OcicalibanError, printable
-from ocicaliban.repository import Repository
+from ocicaliban.registry import tls as trust
+from ocicaliban.registry.auth import Login
+from ocicaliban.registry.repository import Repository
 
 if TYPE_CHECKING:
     import requests

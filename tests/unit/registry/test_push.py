@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import trust
 from ocicaliban.containers import oci_layout
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.push import Packed, Target, described, finished, passes, said
-from ocicaliban.registry import _challenges, _seconds
-from ocicaliban.repository import Repository
+from ocicaliban.registry import tls
+from ocicaliban.registry.client import _challenges, _seconds
+from ocicaliban.registry.push import Packed, Target, described, finished, passes, said
+from ocicaliban.registry.repository import Repository
 
 HERE = Repository(host="reg.example:5000", path="team/digits")
 
@@ -118,13 +118,13 @@ def test_registries_conf_says_who_may_lack_tls(tmp_path: Path) -> None:
         '[[registry]]\nlocation = "bad.example"\nblocked = true\n'
     )
     environ = {"CONTAINERS_REGISTRIES_CONF": str(conf)}
-    assert trust.insecure(HERE, environ)
-    assert not trust.insecure(Repository(host="reg.example:5000", path="safe/x"), environ)
-    assert not trust.insecure(Repository(host="reg.example:50001", path="x"), environ)
-    assert trust.insecure(Repository(host="box.lan:5000", path="x"), environ)
+    assert tls.insecure(HERE, environ)
+    assert not tls.insecure(Repository(host="reg.example:5000", path="safe/x"), environ)
+    assert not tls.insecure(Repository(host="reg.example:50001", path="x"), environ)
+    assert tls.insecure(Repository(host="box.lan:5000", path="x"), environ)
     with pytest.raises(OcicalibanError, match="blocks"):
-        trust.insecure(Repository(host="bad.example", path="x"), environ)
-    assert not trust.insecure(HERE, {"HOME": str(tmp_path)})
+        tls.insecure(Repository(host="bad.example", path="x"), environ)
+    assert not tls.insecure(HERE, {"HOME": str(tmp_path)})
 
 
 def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
@@ -132,4 +132,4 @@ def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     (folder / "ca.crt").write_text("none")
     with pytest.raises(OcicalibanError, match=r"ca\.crt"):
-        trust.context(HERE.host, verify=True, environ={"HOME": str(tmp_path)})
+        tls.context(HERE.host, verify=True, environ={"HOME": str(tmp_path)})

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.errors import UsageError
-from ocicaliban.repository import checked_tag, chosen, name_of
+from ocicaliban.registry.repository import checked_tag, chosen, name_of
 
 
 @pytest.mark.parametrize(
