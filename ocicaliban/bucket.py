@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ocicaliban import gcp, metrics, pace
+from ocicaliban import gcp, pace
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.reports import metrics
 from ocicaliban.system import files
 
 if TYPE_CHECKING:

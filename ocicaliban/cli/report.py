@@ -19,9 +19,9 @@ from ocicaliban.system import files
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ocicaliban.metrics import Metrics
     from ocicaliban.model import Job
-    from ocicaliban.report import Report
+    from ocicaliban.reports.metrics import Metrics
+    from ocicaliban.reports.table import Report
 
 
 def report(
@@ -43,9 +43,10 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
-    from ocicaliban import bucket, page
-    from ocicaliban import report as reports
+    from ocicaliban import bucket
     from ocicaliban.jobs import status_table
+    from ocicaliban.reports import html as page
+    from ocicaliban.reports import table
 
     group = one_group(name, group)
     if not group:
@@ -65,27 +66,27 @@ def report(
 
     brought = bucket.bring(jobs, miss)
     found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
-    whole = reports.made(group, jobs, found, time.time())
+    whole = table.made(group, jobs, found, time.time())
     if maximize or minimize:
-        whole = reports.aimed(whole, maximize or minimize, "highest" if maximize else "lowest")
+        whole = table.aimed(whole, maximize or minimize, "highest" if maximize else "lowest")
     for condition in where or ():
-        whole = reports.where(whole, condition)
+        whole = table.where(whole, condition)
     if sort:
-        whole = reports.ordered(whole, sort, descending)
+        whole = table.ordered(whole, sort, descending)
     elif descending:
-        whole = reports.ordered(whole, "id", True)
+        whole = table.ordered(whole, "id", True)
     if columns:
-        whole = reports.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
+        whole = table.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
     for note in whole.notes:
         _say(f"note: {status_table.printable(note)}")
     if csv:
-        _write(csv, reports.as_csv(whole, whole.columns if columns else whole.known))
+        _write(csv, table.as_csv(whole, whole.columns if columns else whole.known))
     if html:
         _write(html, page.made(whole, found, drawing))
     if as_json:
         import json
 
-        print(json.dumps(reports.as_json(whole), indent=2, allow_nan=False))
+        print(json.dumps(table.as_json(whole), indent=2, allow_nan=False))
     elif not (csv or html):
         _print(whole, all_here=not missed)
 
@@ -114,7 +115,7 @@ def _jobs(group: str, all_users: bool) -> Sequence[Job]:
 
 def _reported(job: Job, points: int, brought: Path | None) -> Metrics:
     """What a job has reported, as far as its folder of results is on this machine, or was `brought` here."""
-    from ocicaliban import metrics
+    from ocicaliban.reports import metrics
 
     if brought:
         return metrics.read(str(brought), points)
@@ -128,20 +129,20 @@ def _print(whole: Report, *, all_here: bool) -> None:
 
     Only where the results are `all_here` it can be said that there are none.
     """
-    from ocicaliban import report as reports
     from ocicaliban.jobs import status_table
+    from ocicaliban.reports import table
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 0
     bold, plain = ("\x1b[1m", "\x1b[0m") if terminal and "NO_COLOR" not in os.environ else ("", "")
-    lines, left_out = reports.table(whole, width)
-    print("\n".join(reports.heading(whole)))
+    lines, left_out = table.table(whole, width)
+    print("\n".join(table.heading(whole)))
     print()
     for line in lines:
         print(f"{bold}{line}{plain}" if line is lines[0] or line.startswith("*") else line)
     if not whole.rows:
         print("(no job is like that)")
-    if best := reports.summary(whole):
+    if best := table.summary(whole):
         print(f"\n* {best}")
     if not whole.metrics and all_here:
         _say("note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)")

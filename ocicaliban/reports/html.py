@@ -14,8 +14,8 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.metrics import Curve, Metrics
-from ocicaliban.report import Column, Report, direction, full, number, pending, settings, short, summary
+from ocicaliban.reports.metrics import Curve, Metrics
+from ocicaliban.reports.table import Column, Report, direction, full, number, pending, settings, short, summary
 
 if TYPE_CHECKING:
     from ocicaliban.model import Scalar
@@ -68,7 +68,7 @@ def made(report: Report, found: Mapping[int, Metrics], drawing: str) -> str:
 
 
 def _asset(name: str) -> str:
-    return (resources.files("ocicaliban") / "assets" / name).read_text(encoding="utf-8")
+    return (resources.files("ocicaliban.reports") / "assets" / name).read_text(encoding="utf-8")
 
 
 def embedded(value: object) -> str:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import metrics
-from ocicaliban.metrics import Curve
+from ocicaliban.reports import metrics
+from ocicaliban.reports.metrics import Curve
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),

@@ -9,17 +9,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import page, report
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.metrics import Curve, Metrics
 from ocicaliban.model import Job, Submission
+from ocicaliban.reports import html, table
+from ocicaliban.reports.metrics import Curve, Metrics
 
 
 def _page(name: str, value: str, group: str = "g") -> str:
     submission = Submission(group=group, user="me", host="h", project="/p", mode="run")
     jobs = [Job(id=n, key=str(n), submission=submission, parameters=((name, f"{value}{n}"),)) for n in (1, 2)]
     found = {1: Metrics(results={name: float("nan"), value: value}, notes=(value,))}
-    return page.made(report.made(group, jobs, found, 0), found, "/* plotly */")
+    return html.made(table.made(group, jobs, found, 0), found, "/* plotly */")
 
 
 def _data(text: str) -> dict[str, object]:
@@ -55,15 +55,15 @@ def test_all_curves_together_stay_within_bounds() -> None:
     jobs = [Job(id=n, key=str(n), submission=submission) for n in range(1000)]
     curve = Curve(steps=tuple(map(float, range(1000))), values=tuple(map(float, range(1000))))
     found = {n: Metrics(results={"loss": 1.0}, curves={"loss": curve}) for n in range(1000)}
-    curves = page.data(report.made("g", jobs, found, 0), found)["curves"]
+    curves = html.data(table.made("g", jobs, found, 0), found)["curves"]
     assert isinstance(curves, dict)
     assert sum(len(each["steps"]) for each in curves["loss"]) < 250_000
     assert all(each["steps"][-1] == 999 and each["values"][-1] == 999 for each in curves["loss"])
-    assert page.points(3) == 1000 and page.points(100_000) == 50
+    assert html.points(3) == 1000 and html.points(100_000) == 50
 
 
 def test_without_plotly_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "plotly", None)
     with pytest.raises(OcicalibanError) as caught:
-        page.plotly()
+        html.plotly()
     assert "ocicaliban[report]" in caught.value.hint
