@@ -14,13 +14,13 @@ from attrs import evolve, field, frozen
 
 from ocicaliban import base as bases
 from ocicaliban import plan as plans
-from ocicaliban import shell
 from ocicaliban.builder import Inputs
 from ocicaliban.containers import podman
 from ocicaliban.dependencies import cuda_wheels, resolver, size_tiers
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.gpu import cdi
+from ocicaliban.interactive import shell
 from ocicaliban.model import Base, Copy, Plan, Project, Recipe, Snapshot, Tree, Variant
 from ocicaliban.project import lockfile, source_tree, user_config
 from ocicaliban.project.lockfile import Lock, Resolved

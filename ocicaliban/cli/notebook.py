@@ -14,7 +14,7 @@ import typer
 from ocicaliban.cli.options import CloudKey, Debug, Extras, Gpu, Gpus, NoCache, PodmanArgs
 
 if TYPE_CHECKING:
-    from ocicaliban.notebook import Server
+    from ocicaliban.interactive.notebook import Server
 
 
 def notebook(
@@ -45,10 +45,10 @@ def notebook(
 
     from attrs import evolve
 
-    from ocicaliban import notebook as notebooks
-    from ocicaliban import shell
     from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
+    from ocicaliban.interactive import notebook as notebooks
+    from ocicaliban.interactive import shell
 
     if listed and stopped:
         raise UsageError("--list and --stop exclude each other")
@@ -134,8 +134,8 @@ def _open(server: Server) -> None:
     """Open the browser on a page that leads to the server."""
     import webbrowser
 
-    from ocicaliban import notebook as notebooks
     from ocicaliban.cli import start
+    from ocicaliban.interactive import notebook as notebooks
 
     if not webbrowser.open(notebooks.redirect(server).as_uri()):
         start.say("note: there is no browser to be opened here")
@@ -143,7 +143,7 @@ def _open(server: Server) -> None:
 
 def _running() -> tuple[Server, ...]:
     """The servers that run; containers of those that have ended are removed."""
-    from ocicaliban import notebook as notebooks
+    from ocicaliban.interactive import notebook as notebooks
 
     found = []
     for server in notebooks.servers():
@@ -167,8 +167,8 @@ def _list() -> None:
 
 def _is_current(server: Server) -> bool:
     """Whether the server's environment is what one would get now."""
-    from ocicaliban import notebook as notebooks
     from ocicaliban import session
+    from ocicaliban.interactive import notebook as notebooks
 
     about = server.settings
     planned = session.read(
@@ -183,9 +183,9 @@ def _is_current(server: Server) -> bool:
 
 
 def _stop(name: str) -> None:
-    from ocicaliban import notebook as notebooks
     from ocicaliban.cli import start
     from ocicaliban.errors import UsageError, nearest
+    from ocicaliban.interactive import notebook as notebooks
 
     running = _running()
     chosen = [server for server in running if name in ("all", server.name, str(server.settings.port))]

@@ -27,9 +27,9 @@ def shell(
     import os
 
     from ocicaliban import hot
-    from ocicaliban import shell as shells
     from ocicaliban.cli import start
     from ocicaliban.containers import podman
+    from ocicaliban.interactive import shell as shells
     from ocicaliban.recipes import catalog
 
     chosen = shells.choose(name, os.environ)

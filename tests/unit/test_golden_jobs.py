@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from ocicaliban import attend, notebook, schedule, sweep, vertex
+from ocicaliban import attend, schedule, sweep, vertex
 from ocicaliban.containers import podman
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import store
+from ocicaliban.interactive import notebook
 from ocicaliban.model import Attempt, Image, Job, Launch, Submission
 from ocicaliban.system import process
 from ocicaliban.targets import local

@@ -19,9 +19,9 @@ from pathlib import Path
 
 from attrs import asdict, field, frozen
 
-from ocicaliban import shell
 from ocicaliban.containers import podman
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.interactive import shell
 from ocicaliban.model import Launch, Plan
 from ocicaliban.system import files, process
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import shell
 from ocicaliban.errors import UsageError
+from ocicaliban.interactive import shell
 
 
 @pytest.mark.parametrize(

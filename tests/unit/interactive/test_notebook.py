@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import notebook
 from ocicaliban.dependencies import resolver
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
+from ocicaliban.interactive import notebook
+from ocicaliban.interactive.notebook import Server, ServerEnded, Settings
 from ocicaliban.model import Base, Launch, Plan, Project, Snapshot
-from ocicaliban.notebook import Server, ServerEnded, Settings
 from ocicaliban.plan import plan
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
