@@ -60,9 +60,9 @@ def _run(argv: list[str]) -> int:
     try:
         if tools and "--help" not in own:
             user_namespace.revive()
-        from ocicaliban import hot
+        from ocicaliban import replay
 
-        code = hot.attempt(argv)
+        code = replay.attempt(argv)
         if code is not None:
             return code
         from ocicaliban.cli.app import made

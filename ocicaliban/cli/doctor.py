@@ -17,7 +17,7 @@ def doctor(
     """
     import attrs
 
-    from ocicaliban import doctor as checks
+    from ocicaliban.doctor import checks
 
     findings = checks.examine()
     if as_json:

@@ -26,7 +26,7 @@ def shell(
     """Live in the project's environment: an interactive shell, or the command after --; the folder is mounted."""
     import os
 
-    from ocicaliban import hot
+    from ocicaliban import replay
     from ocicaliban.cli import start
     from ocicaliban.containers import podman
     from ocicaliban.interactive import shell as shells
@@ -54,7 +54,7 @@ def shell(
     image = ready.image()
     project = ready.planned.project
     # A recipe of the project's own by this name may have no files for the shells.
-    with hot.recording(ready.found):
+    with replay.recording(ready.found):
         places = (catalog.folder(project, "shell") / "rc", catalog.builtin_layers() / "shell" / "rc")
         files = next(place for place in places if place.is_dir())
     options = shells.options(project.root.name, files, home, os.environ)

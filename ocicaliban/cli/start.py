@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban import base as bases
-from ocicaliban import builder, hot, record, session
+from ocicaliban import builder, record, replay, session
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
@@ -124,7 +124,7 @@ class Ready:
     planned: Planned
     devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
-    found: hot.Recording
+    found: replay.Recording
     left_out: tuple[str, ...] = ()
 
     @property
@@ -212,7 +212,7 @@ class Ready:
         if asked.no_cache or asked.podman_args or asked.cloud_key:
             return
         looked_for = map(str, (*self.planned.looked_for, *image_store.settings_files()))
-        hot.remember(
+        replay.remember(
             argv,
             self.found,
             read=(*looked_for, process.tool("podman"), *command.options[1:]),
@@ -239,7 +239,7 @@ def ready(asked: Asked) -> Ready:
         asked = asked if asked.dry_run else evolve(asked, image_id=identity)
     if not asked.dry_run:
         require_user()
-    with hot.recording() as found:
+    with replay.recording() as found:
         told = found.noting(say)
         devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, told)
         planned = session.read(

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import attend, bucket, hot, record, sweep
+from ocicaliban import attend, bucket, record, replay, sweep
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
 from ocicaliban.gpu import cdi
@@ -211,7 +211,7 @@ KEPT_COMMAND = Path("cache", "ocicaliban", "hot", "9a0c9e962a01964f96754a2c36b83
 
 def kept_command(argv: list[str]) -> dict[str, Any]:
     """Put the command line that was kept where this one looks for it; the file's name tells machine and version."""
-    place = Path(hot._place(hot._split(argv)[0]))
+    place = Path(replay._place(replay._split(argv)[0]))
     place.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(DATA / KEPT_COMMAND, place)
     known: dict[str, Any] = json.loads(place.read_text())
@@ -237,7 +237,7 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 def test_a_kept_command_line_is_not_replayed_where_files_differ(ran: list[tuple[str, ...]]) -> None:
     known = kept_command(["run", "trainer.train"])
     assert known["read"]["/home/ada/layers"] is None and known["asked"] == {"/home/ada/digits/missing": None}
-    assert hot.attempt(["run", "trainer.train", "--", "--lr", "2"]) is None
+    assert replay.attempt(["run", "trainer.train", "--", "--lr", "2"]) is None
     assert ran == []
 
 
@@ -253,8 +253,8 @@ def test_a_kept_command_line_is_replayed_where_nothing_differs(
     }
     (tmp_path / "images.json").write_text(json.dumps([{"id": IMAGE}], separators=(",", ":")))
     same = known | {"read": {}, "entries": {}, "links": {}, "index": str(tmp_path / "images.json")}
-    Path(hot._place(["run", "trainer.train"])).write_text(json.dumps(same))
-    assert hot.attempt(["run", "trainer.train", "--", "--lr", "2"]) == 7
+    Path(replay._place(["run", "trainer.train"])).write_text(json.dumps(same))
+    assert replay.attempt(["run", "trainer.train", "--", "--lr", "2"]) == 7
     assert capsys.readouterr().err == "note: said while it was planned\nrunning on the CPU\n"
     assert ran == [
         (

@@ -10,7 +10,7 @@ from types import FrameType
 
 import pytest
 
-from ocicaliban import hot, session
+from ocicaliban import replay, session
 from ocicaliban.containers import podman
 from ocicaliban.model import Base
 from ocicaliban.project import lockfile
@@ -66,13 +66,13 @@ def planned(module: str, mount: bool = False) -> session.Planned:
     return session.read(Path.cwd(), "run", module, gpus=gpus, dirs=("data/cur",), mount=mount)
 
 
-def remembered(world: Path, module: str, mount: bool = False) -> hot.Recording:
+def remembered(world: Path, module: str, mount: bool = False) -> replay.Recording:
     """Plan a run and keep it, as `run` does, a while after the last change."""
     planned(module, mount)  # what it writes by itself the first time is written
-    with hot.recording() as found:
+    with replay.recording() as found:
         plan = planned(module, mount)
     found.began += 3_000_000_000
-    hot.remember(
+    replay.remember(
         [*ARGV, module], found, read=map(str, plan.looked_for), entries=plan.paths(), said="", script=(), image="1d",
         index=world / "images.json", command=("podman", "run", "--name", "ours-K0", "1d"),
         key="K0", job={"submission": {"project": "/p"}},
@@ -115,9 +115,9 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 def test_no_change_of_what_planning_depends_on_is_missed(change: str, mount: bool, world: Path) -> None:
     module = "src/deep/er.py"
     remembered(world, module, mount)
-    assert hot.attempt([*ARGV, module]) == 7
+    assert replay.attempt([*ARGV, module]) == 7
     CHANGES[change](world)
-    assert hot.attempt([*ARGV, module]) is None
+    assert replay.attempt([*ARGV, module]) is None
 
 
 def test_what_planning_does_not_depend_on_may_change(world: Path) -> None:
@@ -125,13 +125,13 @@ def test_what_planning_does_not_depend_on_may_change(world: Path) -> None:
     write(world / "beside", "the project")
     write(world / "cache/ocicaliban/other", "")
     write(world / "project/data/v2/x", "3")
-    assert hot.attempt([*ARGV, "run.py"]) == 7
+    assert replay.attempt([*ARGV, "run.py"]) == 7
 
 
 def test_nothing_is_asked_about_a_path_that_is_not_on_record(world: Path) -> None:
     """By Python's own account of the calls of C functions, for what has no audit event."""
     unheard: list[str] = []
-    own = {hot.__file__, "<frozen importlib._bootstrap_external>"}
+    own = {replay.__file__, "<frozen importlib._bootstrap_external>"}
 
     def heard(frame: FrameType, event: str, function: object) -> None:
         if event != "c_call" or frame.f_code.co_filename in own:
@@ -142,7 +142,7 @@ def test_nothing_is_asked_about_a_path_that_is_not_on_record(world: Path) -> Non
 
     planned("run.py")
     before = sys.getprofile()
-    with hot.recording() as found:
+    with replay.recording() as found:
         sys.setprofile(heard)
         try:
             planned("run.py")
@@ -154,4 +154,4 @@ def test_nothing_is_asked_about_a_path_that_is_not_on_record(world: Path) -> Non
     # The links on the way to a folder of data, a folder that may become a recipe, the module, a first declaration.
     for name in ("data/cur", "layers/empty/layer.toml", "run.py", "requirements.txt", "sub/secret"):
         assert str(project / name) in asked
-    assert os.stat is hot._stat
+    assert os.stat is replay._stat

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import hot
+from ocicaliban import replay
 from ocicaliban.errors import UsageError
 from ocicaliban.project import user_config
 
@@ -22,7 +22,7 @@ def test_without_a_file_the_defaults_count(file: Path) -> None:
 
 
 def test_a_run_is_not_replayed_when_the_file_appears(file: Path) -> None:
-    with hot.recording() as found:
+    with replay.recording() as found:
         user_config.read()
     assert str(file) in found.read
 

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import typer
 
-from ocicaliban import doctor
 from ocicaliban.cli import doctor as command
-from ocicaliban.doctor import Finding
+from ocicaliban.doctor import checks
+from ocicaliban.doctor.checks import Finding
 from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.system import process
 
@@ -39,14 +39,14 @@ def info(driver: str, **options: object) -> str:
     ],
 )
 def test_release(name: str, said: str | OcicalibanError, level: str) -> None:
-    finding = doctor.release(name, said)
+    finding = checks.release(name, said)
     assert finding.level == level
     assert bool(finding.remedy) == (level != "ok")
 
 
 def test_not_root() -> None:
-    assert doctor.not_root(1000).level == "ok"
-    finding = doctor.not_root(0)
+    assert checks.not_root(1000).level == "ok"
+    finding = checks.not_root(0)
     assert finding.level == "warning" and "running as root" in finding.message
 
 
@@ -64,27 +64,27 @@ def test_not_root() -> None:
     ],
 )
 def test_subids(text: str, uid: int, level: str) -> None:
-    finding = doctor.subids("subuid", text, "ann", uid)
+    finding = checks.subids("subuid", text, "ann", uid)
     assert finding.level == level
     assert ("--add-subuids" in finding.remedy) == (level == "error")
 
 
 def test_idmap() -> None:
-    assert doctor.idmap("/a", "/b", 1000).level == "ok"
-    assert doctor.idmap(None, None, 0).level == "ok"
-    finding = doctor.idmap("/a", None, 1000)
+    assert checks.idmap("/a", "/b", 1000).level == "ok"
+    assert checks.idmap(None, None, 0).level == "ok"
+    finding = checks.idmap("/a", None, 1000)
     assert finding.level == "error" and finding.message.startswith("newgidmap not found")
 
 
 def test_runtime_dir(tmp_path: Path) -> None:
     def check(value: object, uid: int = UID) -> Finding:
-        return doctor.runtime_dir({"XDG_RUNTIME_DIR": str(value)}, uid)
+        return checks.runtime_dir({"XDG_RUNTIME_DIR": str(value)}, uid)
 
     file = tmp_path / "file"
     file.touch()
     assert check(tmp_path).level == "ok"
-    assert doctor.runtime_dir({}, 1000).level == "warning"
-    assert doctor.runtime_dir({}, 0).level == "ok"
+    assert checks.runtime_dir({}, 1000).level == "warning"
+    assert checks.runtime_dir({}, 0).level == "ok"
     assert "No such file" in check(tmp_path / "gone").message
     assert "not a folder" in check(file).message
     assert "belongs to" in check(tmp_path, UID + 1).message
@@ -93,14 +93,14 @@ def test_runtime_dir(tmp_path: Path) -> None:
 
 
 def test_cgroups(tmp_path: Path) -> None:
-    assert doctor.cgroups(tmp_path / "gone").level == "warning"
+    assert checks.cgroups(tmp_path / "gone").level == "warning"
     (tmp_path / "memory").mkdir()
-    assert doctor.cgroups(tmp_path).message.startswith("version 1")
+    assert checks.cgroups(tmp_path).message.startswith("version 1")
     (tmp_path / "unified").mkdir()
-    hybrid = doctor.cgroups(tmp_path)
+    hybrid = checks.cgroups(tmp_path)
     assert hybrid.level == "ok" and "podman unshare" in hybrid.message
     (tmp_path / "cgroup.controllers").touch()
-    assert doctor.cgroups(tmp_path).message == "version 2"
+    assert checks.cgroups(tmp_path).message == "version 2"
 
 
 @pytest.mark.parametrize(
@@ -116,17 +116,17 @@ def test_cgroups(tmp_path: Path) -> None:
     ],
 )
 def test_storage(said: str | OcicalibanError, level: str, word: str) -> None:
-    finding = doctor.storage(said)
+    finding = checks.storage(said)
     assert finding.level == level and word in finding.message
     assert bool(finding.remedy) == (level != "ok")
 
 
 def test_graph_root() -> None:
     gone = OcicalibanError("podman is not installed")
-    assert doctor.graph_root(info("vfs"), {}, 1000) == Path("/g")
-    assert doctor.graph_root(gone, {"HOME": "/h"}, 1000) == Path("/h/.local/share/containers/storage")
-    assert doctor.graph_root(gone, {"HOME": "/h", "XDG_DATA_HOME": "/d"}, 1000) == Path("/d/containers/storage")
-    assert doctor.graph_root("{}", {}, 0) == Path("/var/lib/containers/storage")
+    assert checks.graph_root(info("vfs"), {}, 1000) == Path("/g")
+    assert checks.graph_root(gone, {"HOME": "/h"}, 1000) == Path("/h/.local/share/containers/storage")
+    assert checks.graph_root(gone, {"HOME": "/h", "XDG_DATA_HOME": "/d"}, 1000) == Path("/d/containers/storage")
+    assert checks.graph_root("{}", {}, 0) == Path("/var/lib/containers/storage")
 
 
 def test_file_system() -> None:
@@ -140,7 +140,7 @@ def test_file_system() -> None:
     )
 
     def check(path: str) -> Finding:
-        return doctor.file_system(Path(path), mounts)
+        return checks.file_system(Path(path), mounts)
 
     assert check("/zz-local/storage").level == "ok"
     assert check("/zz-homely").message.startswith("ext4")
@@ -148,7 +148,7 @@ def test_file_system() -> None:
     assert check("/zz-scratch/storage").level == "error"
     nfs = check("/zz-home/ann/storage")
     assert nfs.level == "error" and "nfs4" in nfs.message and "rootless_storage_path" in nfs.remedy
-    assert doctor.file_system(Path("/zz"), "").level == "warning"
+    assert checks.file_system(Path("/zz"), "").level == "warning"
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_file_system() -> None:
     [(5 * GIB, "ok"), (5 * GIB - 1, "warning"), (GIB, "warning"), (GIB - 1, "error"), (0, "error"), (None, "warning")],
 )
 def test_room(free: int | None, level: str) -> None:
-    finding = doctor.room(Path("/g"), free)
+    finding = checks.room(Path("/g"), free)
     assert finding.level == level and bool(finding.remedy) == (level != "ok")
 
 
@@ -168,25 +168,25 @@ def test_cdi(tmp_path: Path) -> None:
     spec = specs / "nvidia.json"
     mounts = [{"hostPath": str(library), "containerPath": "/lib/libcuda.so"}]
     devices = [{"name": "0", "containerEdits": {"mounts": mounts}}]
-    assert doctor.cdi([specs], gone) == (Finding(name="GPUs", level="ok", message="no GPU"),)
-    assert [finding.level for finding in doctor.cdi([specs], tmp_path)] == ["warning"]
+    assert checks.cdi([specs], gone) == (Finding(name="GPUs", level="ok", message="no GPU"),)
+    assert [finding.level for finding in checks.cdi([specs], tmp_path)] == ["warning"]
 
     spec.write_text(json.dumps({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}))
-    (stale,) = doctor.cdi([specs], gone)
+    (stale,) = checks.cdi([specs], gone)
     assert stale.level == "error" and str(library) in stale.message
     assert f"nvidia-ctk cdi generate --output={spec}" in stale.remedy
 
     library.touch()
     good = Finding(name="GPUs", level="ok", message="nvidia.com/gpu=0")
-    assert doctor.cdi([specs], gone) == (good,)
+    assert checks.cdi([specs], gone) == (good,)
 
     other = specs / "other.json"
     other.write_text("{")
-    corrupt, *rest = doctor.cdi([specs], gone)
+    corrupt, *rest = checks.cdi([specs], gone)
     assert corrupt.level == "error" and str(other) in corrupt.message and "nvidia-ctk" in corrupt.remedy
     assert rest == [good]
     library.unlink()
-    assert [finding.level for finding in doctor.cdi([specs], gone)] == ["error", "error"]
+    assert [finding.level for finding in checks.cdi([specs], gone)] == ["error", "error"]
 
 
 def test_the_users_configuration_tells_more_folders_of_specs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,9 +197,9 @@ def test_the_users_configuration_tells_more_folders_of_specs(tmp_path: Path, mon
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "acme.json").write_text("{")
     file.write_text(f'cdi_spec_dirs = ["{tmp_path}/own"]\n')
-    assert any(f"{tmp_path}/own/acme.json" in finding.message for finding in doctor.examine())
+    assert any(f"{tmp_path}/own/acme.json" in finding.message for finding in checks.examine())
     file.write_text("cdi_spec_dirs = 3\n")
-    (fault,) = (finding for finding in doctor.examine() if finding.name == "config")
+    (fault,) = (finding for finding in checks.examine() if finding.name == "config")
     assert fault.level == "error" and f"{file}:1" in fault.message
 
 
@@ -207,38 +207,38 @@ def test_a_tool_that_hangs_is_a_finding(tmp_path: Path, monkeypatch: pytest.Monk
     (tmp_path / "podman").write_text("#!/bin/sh\nexec sleep 60\n")
     (tmp_path / "podman").chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(doctor, "PATIENCE", 0.1)
-    findings = {finding.name: finding for finding in doctor.examine()}
+    monkeypatch.setattr(checks, "PATIENCE", 0.1)
+    findings = {finding.name: finding for finding in checks.examine()}
     for name in ("podman", "storage driver"):
         assert findings[name].level == "error" and "no answer within 0.1 seconds" in findings[name].message
         assert findings[name].remedy
 
 
 def test_programs(tmp_path: Path) -> None:
-    assert doctor.bootstrap("/usr/bin/mmdebstrap").level == "ok"
-    assert doctor.bootstrap(None).level == "warning"
+    assert checks.bootstrap("/usr/bin/mmdebstrap").level == "ok"
+    assert checks.bootstrap(None).level == "warning"
     program = tmp_path / "catatonit"
-    assert doctor.init([program]).level == "warning"
+    assert checks.init([program]).level == "warning"
     program.touch(mode=0o755)
-    assert doctor.init([tmp_path / "gone", program]).message == str(program)
+    assert checks.init([tmp_path / "gone", program]).message == str(program)
 
 
 def test_what_pushing_and_the_history_take() -> None:
-    assert doctor.pushing("/usr/bin/skopeo").level == "ok"
-    lacking = doctor.pushing(None)
+    assert checks.pushing("/usr/bin/skopeo").level == "ok"
+    lacking = checks.pushing(None)
     assert lacking.level == "warning" and "cloud" in lacking.message and lacking.remedy
-    assert doctor.commits("/usr/bin/git").message == "/usr/bin/git"
-    assert doctor.commits(None).level == "ok", "nothing fails without it"
+    assert checks.commits("/usr/bin/git").message == "/usr/bin/git"
+    assert checks.commits(None).level == "ok", "nothing fails without it"
 
 
 def test_who_works_here_alone_is_told_nothing_of_google(tmp_path: Path) -> None:
-    [lacking] = doctor.cloud(False, {"HOME": str(tmp_path)})
+    [lacking] = checks.cloud(False, {"HOME": str(tmp_path)})
     assert lacking.level == "ok" and "pip install 'ocicaliban[vertex]'" in lacking.message
 
 
 def test_credentials_are_looked_for_where_googles_library_does(tmp_path: Path) -> None:
     def credentials(**environ: str) -> Finding:
-        there, found = doctor.cloud(True, {"HOME": str(tmp_path), **environ})
+        there, found = checks.cloud(True, {"HOME": str(tmp_path), **environ})
         assert there.level == "ok"
         return found
 
@@ -260,10 +260,13 @@ def test_credentials_are_looked_for_where_googles_library_does(tmp_path: Path) -
 
 
 def test_googles_library_is_found_without_being_imported() -> None:
-    script = "import sys; from ocicaliban import doctor as d; print(d._installed(d.LIBRARY), d.LIBRARY in sys.modules)"
+    script = (
+        "import sys; from ocicaliban.doctor import checks as d;"
+        " print(d._installed(d.LIBRARY), d.LIBRARY in sys.modules)"
+    )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout == "True False\n"
-    assert not doctor._installed("nowhere.to.be.found")
+    assert not checks._installed("nowhere.to.be.found")
 
 
 def _missing(name: str) -> str:
@@ -273,7 +276,7 @@ def _missing(name: str) -> str:
 def test_examine_without_any_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "tool", _missing)
     monkeypatch.setenv("PATH", str(tmp_path))
-    findings = {finding.name: finding for finding in doctor.examine()}
+    findings = {finding.name: finding for finding in checks.examine()}
     for name in ("buildah", "podman", "uv", "storage driver"):
         assert findings[name].level == "error" and "is not installed" in findings[name].message
     assert findings["mmdebstrap"].level == "warning"
@@ -284,10 +287,10 @@ def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     good = Finding(name="uv", level="ok", message="0.9.1")
     poor = Finding(name="user", level="warning", message="root", remedy="do\nthis")
     bad = Finding(name="podman", level="error", message="gone", remedy="install it")
-    monkeypatch.setattr(doctor, "examine", lambda: (good, poor))
+    monkeypatch.setattr(checks, "examine", lambda: (good, poor))
     command.doctor()
     assert capsys.readouterr().out == ("ok       uv: 0.9.1\nwarning  user: root\n         do\n         this\n")
-    monkeypatch.setattr(doctor, "examine", lambda: (good, bad))
+    monkeypatch.setattr(checks, "examine", lambda: (good, bad))
     with pytest.raises(typer.Exit) as exit_:
         command.doctor(as_json=True)
     assert exit_.value.exit_code == 1

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import hot
+from ocicaliban import replay
 from ocicaliban.containers import podman
 from ocicaliban.system import files
 
@@ -58,14 +58,14 @@ def _remember(
     meanwhile: Callable[[], object] = lambda: None,
 ) -> None:
     project = home / "project"
-    with hot.recording() as found:
+    with replay.recording() as found:
         (project / "ocicaliban.toml").read_text()
         os.listdir(project / "package")
         meanwhile()
     if settled:
         found.began += 3_000_000_000
     argv = [command, "train.py", *(["--", *script] if script else [])]
-    hot.remember(
+    replay.remember(
         argv,
         found,
         read=(str(home / "layers"),),
@@ -82,7 +82,7 @@ def _remember(
 
 def test_the_same_command_runs_again_with_its_own_name_and_arguments(home: Path, ran: Ran) -> None:
     _remember(home, "--lr", "1")
-    assert hot.attempt(["run", "train.py", "--", "--lr", "2"]) == 7
+    assert replay.attempt(["run", "train.py", "--", "--lr", "2"]) == 7
     ((argv, name),) = ran
     assert argv == ("podman", "run", "--name", name.replace("ocicaliban", "ours"), "1d", "--lr", "2")
     assert name not in ("ours-K0", "n")
@@ -97,12 +97,12 @@ def test_arguments_of_the_script_are_not_kept(home: Path, ran: Ran) -> None:
 def test_another_command_line_is_not_replayed(home: Path, ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     _remember(home)
     for argv in (["run", "--mount", "train.py"], ["run", "other.py"], ["build", "train.py"], ["run"], []):
-        assert hot.attempt(argv) is None
+        assert replay.attempt(argv) is None
     monkeypatch.setenv("OCICALIBAN_X", "1")
-    assert hot.attempt(["run", "train.py"]) is None
+    assert replay.attempt(["run", "train.py"]) is None
     monkeypatch.delenv("OCICALIBAN_X")
     monkeypatch.chdir(home)
-    assert hot.attempt(["run", "train.py"]) is None
+    assert replay.attempt(["run", "train.py"]) is None
     assert ran == []
 
 
@@ -143,65 +143,65 @@ def _linked(path: Path, target: str) -> None:
 @pytest.mark.parametrize("change", CHANGES)
 def test_no_change_is_missed(change: str, home: Path, ran: Ran) -> None:
     _remember(home)
-    assert hot.attempt(["run", "train.py"]) == 7
+    assert replay.attempt(["run", "train.py"]) == 7
     ran.clear()
     CHANGES[change](home)
-    assert hot.attempt(["run", "train.py"]) is None
+    assert replay.attempt(["run", "train.py"]) is None
     assert ran == []
 
 
 def test_what_changed_just_now_is_not_trusted(home: Path, ran: Ran) -> None:
     _remember(home, settled=False)
-    assert hot.attempt(["run", "train.py"]) is None
+    assert replay.attempt(["run", "train.py"]) is None
 
 
 def test_what_came_after_the_dashes_must_be_the_scripts_alone(home: Path, ran: Ran) -> None:
-    with hot.recording() as found:
+    with replay.recording() as found:
         pass
     found.began += 3_000_000_000
-    hot.remember(
+    replay.remember(
         ["run", "--", "train.py"], found, read=(), entries=(), said="", script=(), image="1d",
         index=home / "images.json", command=("podman", "run", "--name", "ours-K0", "1d", "train.py"),
         key="K0", job={"submission": {"project": "/p"}},
     )  # fmt: skip
-    assert hot.attempt(["run"]) is None
-    assert hot.attempt(["run", "--", "train.py"]) is None
+    assert replay.attempt(["run"]) is None
+    assert replay.attempt(["run", "--", "train.py"]) is None
 
 
 def test_a_recording_can_go_on(home: Path) -> None:
-    with hot.recording() as found:
+    with replay.recording() as found:
         (home / "one").is_file()
     (home / "two").is_file()
     began = found.began
-    with hot.recording(found) as again:
+    with replay.recording(found) as again:
         (home / "three").is_file()
     assert again is found and found.began == began
     assert {path for path, _ in found.asked} == {str(home / "one"), str(home / "three")}
 
 
 def test_what_planning_told_is_told_again(home: Path, ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
-    with hot.recording() as found:
+    with replay.recording() as found:
         found.noting(lambda line: None)("note: one")
     found.began += 3_000_000_000
-    hot.remember(
+    replay.remember(
         ["run", "train.py"], found, read=(), entries=(), said="running", script=(), image="1d",
         index=home / "images.json", command=("podman", "run", "--name", "ours-K0", "1d"),
         key="K0", job={"submission": {"project": "/p"}},
     )  # fmt: skip
-    assert hot.attempt(["run", "train.py"]) == 7
+    assert replay.attempt(["run", "train.py"]) == 7
     assert capsys.readouterr().err == "note: one\nrunning\n"
 
 
 @pytest.mark.parametrize("asked", [lambda: subprocess.run([sys.executable, "-c", ""], check=True)])
 def test_a_plan_that_asked_a_process_is_not_replayed(asked: Callable[[], object], home: Path, ran: Ran) -> None:
     _remember(home, meanwhile=asked)
-    assert hot.attempt(["run", "train.py"]) is None
+    assert replay.attempt(["run", "train.py"]) is None
 
 
 def test_root_goes_the_long_way(home: Path, ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     _remember(home)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert hot.attempt(["run", "train.py"]) is None
+    assert replay.attempt(["run", "train.py"]) is None
 
 
 def test_a_shell_is_replayed_with_the_command_that_comes_after(
@@ -209,8 +209,8 @@ def test_a_shell_is_replayed_with_the_command_that_comes_after(
 ) -> None:
     _remember(home, command="shell")
     monkeypatch.setattr(podman, "live", podman.run)  # as it is without a terminal, and not our end with one
-    assert hot.attempt(["shell", "train.py", "--", "ls", "-l"]) == 7
+    assert replay.attempt(["shell", "train.py", "--", "ls", "-l"]) == 7
     ((argv, name),) = ran
     assert argv == ("podman", "run", "--name", name.replace("ocicaliban", "ours"), "1d", "ls", "-l")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
-    assert hot.attempt(["shell", "train.py"]) is None
+    assert replay.attempt(["shell", "train.py"]) is None
