@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from ocicaliban.render import amount
+from ocicaliban.build.plan_view import amount
 
 
 class Making:

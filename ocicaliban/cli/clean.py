@@ -35,7 +35,7 @@ def clean(
     An image stays that you gave a name of your own, that a container was made from, that queued jobs are of, or on
     which another image stands.
     """
-    from ocicaliban import clean as images
+    from ocicaliban.build import prune
     from ocicaliban.cli.start import say
     from ocicaliban.containers import image_store, workspace
 
@@ -44,14 +44,14 @@ def clean(
     limit = time.time() - _seconds(older_than) if older_than else None
     workspace.sweep()
     busy = image_store.in_containers()
-    wanted = images.wanted() if unused else lambda _: False
+    wanted = prune.wanted() if unused else lambda _: False
     awaited = _awaited()
 
     def stays(image: Image) -> bool:
         young = limit is not None and image_store.last_used(image.id) > limit
         return image.id in busy or image.id in awaited or young or wanted(image)
 
-    images.remove(stays, dry_run=dry_run, out=print, say=say)
+    prune.remove(stays, dry_run=dry_run, out=print, say=say)
 
 
 def _awaited() -> Mapping[str, frozenset[str]]:

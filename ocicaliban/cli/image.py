@@ -14,7 +14,7 @@ import typer
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache
 
 if TYPE_CHECKING:
-    from ocicaliban.session import Planned
+    from ocicaliban.build.planner import Planned
 
 
 # The grammar of a reference in the OCI distribution spec, with a port and without a digest.
@@ -36,7 +36,7 @@ def build(
     debug: Debug = False,
 ) -> None:
     """Build the project's image and print its id."""
-    from ocicaliban import session
+    from ocicaliban.build import planner
     from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
     from ocicaliban.system import process
@@ -46,11 +46,11 @@ def build(
         raise UsageError(f"'{tag}' is no name for an image", "lower case, as in digits:v1 or ghcr.io/me/digits:v1")
     if cloud_key:
         start.say("note: no credential enters an image; give --cloud-key to `ocicaliban run`")
-    planned = session.read(
+    planned = planner.read(
         Path.cwd(),
         mode,
         module,
-        gpus=session.choose_gpus(gpu_wanted, gpus, start.say),
+        gpus=planner.choose_gpus(gpu_wanted, gpus, start.say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         mount=mount,
@@ -66,20 +66,19 @@ def build(
 
 def state(planned: Planned) -> tuple[dict[str, int], dict[str, str]]:
     """Of each layer that the store has its bytes, by key; of the others why they are missing, by name."""
-    from ocicaliban import base as bases
-    from ocicaliban import record
+    from ocicaliban.build import base_image, last_build
     from ocicaliban.containers import image_store
 
     known, sizes = image_store.images(), image_store.image_sizes()
-    base = bases.present(planned.plan.base)
+    base = base_image.present(planned.plan.base)
     below = sizes.get(base.id, 0) if base else 0
     there = {planned.plan.base_key: below} if base else {}
     for layer in planned.plan.layers:
         if image := image_store.find(layer.name, layer.key, known):
             whole = sizes.get(image.id, below)
             there[layer.key], below = whole - below, whole
-    before = record.load(planned.project.root, planned.plan.mode)
-    return there, record.reasons(planned.plan, planned.trees, before)
+    before = last_build.load(planned.project.root, planned.plan.mode)
+    return there, last_build.reasons(planned.plan, planned.trees, before)
 
 
 def plan(
@@ -95,8 +94,7 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Show the stack of layers and which of them are there."""
-    from ocicaliban import base as bases
-    from ocicaliban import render, session
+    from ocicaliban.build import base_image, plan_view, planner
     from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
     from ocicaliban.project import source_tree
@@ -104,9 +102,9 @@ def plan(
     if as_json + containerfile + bool(diff) > 1:
         raise UsageError("--json, --containerfile and --diff exclude each other")
     read = functools.partial(
-        session.read,
+        planner.read,
         Path.cwd(),
-        gpus=session.choose_gpus(gpu_wanted, gpus, start.say),
+        gpus=planner.choose_gpus(gpu_wanted, gpus, start.say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         resolve=False,
@@ -115,15 +113,15 @@ def plan(
     if diff:
         other = read(diff)
         mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
-        left_out = session.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
+        left_out = planner.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
         missed, always = (
             [path for path in left_out if source_tree.is_built_in(path) is known] for known in (False, True)
         )
-        print("\n".join(render.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))))
+        print("\n".join(plan_view.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))))
     elif containerfile:
         root = Path.cwd()
         sources = {
-            digest: render.Source(
+            digest: plan_view.Source(
                 folder=os.path.relpath(tree.root, root),
                 tree=tree,
                 # Not the project itself, which the Containerfile comes into.
@@ -131,10 +129,10 @@ def plan(
             )
             for digest, tree in planned.trees.items()
         }
-        local = bases.present(planned.plan.base) if planned.plan.base.kind != "registry" else None
+        local = base_image.present(planned.plan.base) if planned.plan.base.kind != "registry" else None
         name = local.names[0] if local and local.names else ""
-        print(render.containerfile(planned.plan, sources, name), end="")
+        print(plan_view.containerfile(planned.plan, sources, name), end="")
     elif as_json:
-        print(json.dumps(render.as_json(planned.plan, *state(planned)), indent=2))
+        print(json.dumps(plan_view.as_json(planned.plan, *state(planned)), indent=2))
     else:
-        print("\n".join(render.lines(planned.plan, *state(planned))))
+        print("\n".join(plan_view.lines(planned.plan, *state(planned))))

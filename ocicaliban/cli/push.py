@@ -40,12 +40,12 @@ def push(
     debug: Debug = False,
 ) -> None:
     """Build what is missing of the project's image, push it to a registry, and print its name by digest."""
-    from ocicaliban import session
+    from ocicaliban.build import planner
+    from ocicaliban.build.plan_view import amount
     from ocicaliban.cli import start
     from ocicaliban.errors import UsageError, nearest
     from ocicaliban.registry import push as pushing
     from ocicaliban.registry import repository
-    from ocicaliban.render import amount
 
     start.require_user()
     if compression not in _COMPRESSIONS:
@@ -65,11 +65,11 @@ def push(
         )
     registry = pushing.connect(target, start.say)
     if not image_id:
-        planned = session.read(
+        planned = planner.read(
             Path.cwd(),
             mode,
             module,
-            gpus=session.choose_gpus(gpu_wanted, gpus, start.say),
+            gpus=planner.choose_gpus(gpu_wanted, gpus, start.say),
             extras=tuple(extras or ()),
             dirs=tuple(dirs or ()),
             fresh=no_cache,

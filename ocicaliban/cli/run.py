@@ -170,12 +170,12 @@ def _dry_run(
     points: Sweep | None,
 ) -> Iterator[str]:
     """The lines of a script that does what `run` would do, but for the history: of a sweep one job after the other."""
-    from ocicaliban import render
+    from ocicaliban.build import plan_view
     from ocicaliban.model import Image
     from ocicaliban.system import process
 
     asked = ready.asked
-    for line in render.lines(ready.planned.plan, *state(ready.planned)):
+    for line in plan_view.lines(ready.planned.plan, *state(ready.planned)):
         yield f"# {line}"
     if asked.image_id:
         image = Image(id=asked.image_id, digest="", key="")

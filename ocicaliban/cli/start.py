@@ -11,15 +11,15 @@ from pathlib import Path
 
 from attrs import asdict, evolve, field, frozen
 
-from ocicaliban import base as bases
-from ocicaliban import builder, record, replay, session
+from ocicaliban import replay
+from ocicaliban.build import base_image, builder, last_build, planner
+from ocicaliban.build.planner import Planned
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.jobs import provenance
 from ocicaliban.model import Image, Submission
 from ocicaliban.project import source_tree
-from ocicaliban.session import Planned
 from ocicaliban.system import process
 
 
@@ -42,7 +42,7 @@ def built(planned: Planned, no_cache: bool) -> Image:
 
 def record_built(planned: Planned) -> None:
     """Put on record what was built, so that the next plan can tell what has changed."""
-    record.save(planned.project.root, planned.plan, planned.trees)
+    last_build.save(planned.project.root, planned.plan, planned.trees)
 
 
 @frozen(kw_only=True)
@@ -241,8 +241,8 @@ def ready(asked: Asked) -> Ready:
         require_user()
     with replay.recording() as found:
         told = found.noting(say)
-        devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, told)
-        planned = session.read(
+        devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, told)
+        planned = planner.read(
             Path.cwd(),
             asked.mode,
             asked.module,
@@ -257,7 +257,7 @@ def ready(asked: Asked) -> Ready:
             contents=not asked.image_id,
             say=told,
         )
-        left_out = session.left_out(planned.project, asked.dirs) if asked.lived_in else ()
+        left_out = planner.left_out(planned.project, asked.dirs) if asked.lived_in else ()
     if devices and not planned.plan.launch.devices:
         if asked.gpu_wanted or asked.gpus:
             raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", 'add "cuda" to its list')
@@ -269,7 +269,7 @@ def check_starts(planned: Planned, module: str) -> None:
     """Raise UsageError where a container of the plan, without arguments, would start nothing but a bare shell."""
     if planned.plan.entrypoint:
         return
-    base = bases.present(planned.plan.base)
+    base = base_image.present(planned.plan.base)
     if base is None:
         return  # nobody knows yet: a dry run
     config = image_store.config(base).get("config") or {}

@@ -15,10 +15,10 @@ from ocicaliban.errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from ocicaliban.build.planner import Planned
     from ocicaliban.history.access import History
     from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model import Job, JobSpec, Submission
-    from ocicaliban.session import Planned
     from ocicaliban.targets.vertex import Service
     from ocicaliban.vertex import Options
 
@@ -67,10 +67,11 @@ def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: 
 
 
 def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
-    from ocicaliban import session, vertex
+    from ocicaliban import vertex
+    from ocicaliban.build import planner
     from ocicaliban.cli import start
 
-    planned = session.read(
+    planned = planner.read(
         Path.cwd(),
         asked.mode,
         asked.module,
@@ -95,7 +96,8 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
 
     What is not known yet is made up: the image's digest (unless it is there), and the jobs' numbers and keys.
     """
-    from ocicaliban import render, vertex
+    from ocicaliban import vertex
+    from ocicaliban.build import plan_view
     from ocicaliban.cli.image import state
     from ocicaliban.cli.push import chosen
     from ocicaliban.jobs import sweep_file
@@ -109,7 +111,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
         image, entry = _NO_DIGEST, planned.plan.entrypoint
         with contextlib.suppress(UsageError):  # nothing goes there yet
             image = f"{chosen(Path.cwd(), asked.repository)}@{_NO_DIGEST.partition('@')[2]}"
-        for line in render.lines(planned.plan, *state(planned)):
+        for line in plan_view.lines(planned.plan, *state(planned)):
             print(f"# {line}")
     options = evolve(options, entrypoint=entry, command=command)
     for number, spec in enumerate(sweep_file.specs(points, args) if points else [JobSpec(args=args)], start=1):
@@ -130,11 +132,11 @@ _MUCH = 50_000_000  # bytes
 
 def _is_slow(planned: Planned) -> bool:
     """Whether more than a few files are to be put into the image: then what can fail is looked at before."""
-    from ocicaliban import base as bases
+    from ocicaliban.build import base_image
     from ocicaliban.containers import image_store
 
     known = image_store.images()
-    if bases.present(planned.plan.base) is None:
+    if base_image.present(planned.plan.base) is None:
         return True
     missing = [layer for layer in planned.plan.layers if image_store.find(layer.name, layer.key, known) is None]
     much = sum(entry.size for tree in planned.trees.values() for entry in tree.entries) > _MUCH
@@ -229,13 +231,13 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
     """
     from ocicaliban import clouds, vertex
+    from ocicaliban.build.plan_view import amount
     from ocicaliban.cli import start
     from ocicaliban.cli.push import chosen
     from ocicaliban.jobs import provenance
     from ocicaliban.model import Launch, Submission
     from ocicaliban.project import git
     from ocicaliban.registry import push as pushing
-    from ocicaliban.render import amount
     from ocicaliban.system import threads
 
     def connected() -> Service:

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import attend, schedule, session, sweep
+from ocicaliban import attend, schedule, sweep
+from ocicaliban.build import planner
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.containers import image_store, podman
@@ -251,7 +252,7 @@ def _resumed(known: History, made: Submission) -> int:
     if made.target == "vertex":
         return _resumed_in_cloud(known, made)
     asked, wanted = _again(made)
-    devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if made.launch.devices else ()
+    devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, say) if made.launch.devices else ()
     _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
     say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
@@ -353,7 +354,7 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     _check_given(given)
     if not rebuild:
         _check_image(old)
-        devices = session.choose_gpus(asked.gpu_wanted, asked.gpus, say) if old.launch.devices else ()
+        devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, say) if old.launch.devices else ()
         return renewed, devices, given, wanted
     _enter(old)
     ready = start.ready(evolve(asked, image_id=""))

@@ -18,7 +18,7 @@ from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJ
 from google.protobuf import json_format
 from google.rpc import code_pb2
 
-from ocicaliban import session
+from ocicaliban.build import planner
 from ocicaliban.containers import podman
 from ocicaliban.emulator import place
 from ocicaliban.emulator.faults import Order
@@ -141,7 +141,7 @@ def shares(devices: tuple[cdi.Device, ...], wants: Sequence[int]) -> list[tuple[
 def _gpus_here() -> tuple[cdi.Device, ...]:
     """The GPUs that CDI offers; a spec that is of no use offers none, as for a job without."""
     try:
-        return session.choose_gpus(None, None)
+        return planner.choose_gpus(None, None)
     except OcicalibanError:
         return ()
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import builder
+from ocicaliban.build import builder
 from ocicaliban.containers import buildah, image_store, oci_layout
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.model import Configure, Copy, Image, PlannedLayer

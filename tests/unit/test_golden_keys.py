@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from attrs import asdict, evolve
 
-from ocicaliban import base
-from ocicaliban import plan as planning
+from ocicaliban.build import base_image
+from ocicaliban.build import plan as planning
 from ocicaliban.containers import image_store
 from ocicaliban.model import Base, Image, Project, Snapshot, Variant
 from ocicaliban.recipes import catalog
@@ -112,7 +112,7 @@ def test_the_key_of_a_bootstrapped_base_stays(tmp_path: Path, monkeypatch: pytes
         return Image(id="1d" * 32, digest="", key=key)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(base, "_platform", lambda: "linux/amd64")
+    monkeypatch.setattr(base_image, "_platform", lambda: "linux/amd64")
     monkeypatch.setattr(image_store, "find", find)
-    assert base._bootstrapped("debian:bookworm", fresh=False, say=lambda _: None).id == "1d" * 32
+    assert base_image._bootstrapped("debian:bookworm", fresh=False, say=lambda _: None).id == "1d" * 32
     assert set(asked) == {("base", "6ad21c612de289efcfccd64bdcff269d4135a80e2734925eb3a4aaa7487ae03a")}

@@ -18,7 +18,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import attend, bucket, record, replay, sweep
+from ocicaliban import attend, bucket, replay, sweep
+from ocicaliban.build import last_build
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
 from ocicaliban.gpu import cdi
@@ -99,7 +100,7 @@ def test_a_lock_is_written_as_it_was(tmp_path: Path) -> None:
 
 
 def test_what_was_built_last_is_read() -> None:
-    before = record.load(Path("/home/ada/digits"), "run")
+    before = last_build.load(Path("/home/ada/digits"), "run")
     assert before
     assert (before.root, before.base) == ("/home/ada/digits", f"sha256:{'ab' * 32}")
     assert list(before.layers) == list(before.keys) == ["apt", "python", "data data", "source-copy"]
@@ -114,7 +115,7 @@ def test_what_was_built_last_is_read() -> None:
         "trainer/link": "link False ../run.sh",
         "trainer/train.py": f"file False {'3' * 64}",
     }
-    assert record.newest() == ()  # the project is gone
+    assert last_build.newest() == ()  # the project is gone
 
 
 def spool() -> list[tuple[Job, bool]]:

@@ -10,7 +10,8 @@ from types import FrameType
 
 import pytest
 
-from ocicaliban import replay, session
+from ocicaliban import replay
+from ocicaliban.build import planner
 from ocicaliban.containers import podman
 from ocicaliban.model import Base
 from ocicaliban.project import lockfile
@@ -61,9 +62,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 ARGV = ["run", "-d", "data/cur"]
 
 
-def planned(module: str, mount: bool = False) -> session.Planned:
-    gpus = session.choose_gpus(None, None)
-    return session.read(Path.cwd(), "run", module, gpus=gpus, dirs=("data/cur",), mount=mount)
+def planned(module: str, mount: bool = False) -> planner.Planned:
+    gpus = planner.choose_gpus(None, None)
+    return planner.read(Path.cwd(), "run", module, gpus=gpus, dirs=("data/cur",), mount=mount)
 
 
 def remembered(world: Path, module: str, mount: bool = False) -> replay.Recording:

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from ocicaliban.build.plan import plan
 from ocicaliban.dependencies import resolver
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
 from ocicaliban.interactive import notebook
 from ocicaliban.interactive.notebook import Server, ServerEnded, Settings
 from ocicaliban.model import Base, Launch, Plan, Project, Snapshot
-from ocicaliban.plan import plan
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.recipes import catalog
@@ -72,11 +72,11 @@ def test_a_server_has_a_name_and_a_url_and_does_not_show_its_token() -> None:
 
 @pytest.mark.parametrize("version", ["4.4; rm", "four", "4.*"])
 def test_what_is_no_version_is_refused(version: str, tmp_path: Path) -> None:
-    from ocicaliban import session
+    from ocicaliban.build import planner
 
     with pytest.raises(UsageError, match="is no version of jupyterlab"):
-        session._jupyter_packages("lab", version, ())
-    assert session._jupyter_packages("notebook", "7.2", ("a",)) == ("notebook==7.2.*", "jupyter-server>=2", "a")
+        planner._jupyter_packages("lab", version, ())
+    assert planner._jupyter_packages("notebook", "7.2", ("a",)) == ("notebook==7.2.*", "jupyter-server>=2", "a")
 
 
 def test_what_is_locked_is_taken_without_uv_while_the_packages_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import render
+from ocicaliban.build import plan_view
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base, Copy, Entry, Launch, Plan, PlannedLayer, Run, Tree
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 BASE = Base(kind="registry", reference="docker.io/library/python:3.12", digest="sha256:" + "ab" * 32, python="3.12.1")
 PLAN = Plan(
     mode="run",
@@ -35,18 +35,20 @@ def golden(name: str, text: str) -> None:
 
 def test_a_plan_as_text() -> None:
     there = {"0" * 64: 220_000_000, "1" * 64: 12_345}
-    golden("plan.txt", "\n".join(render.lines(PLAN, there, {"source-copy": "changed: train.py"})) + "\n")
+    golden("plan.txt", "\n".join(plan_view.lines(PLAN, there, {"source-copy": "changed: train.py"})) + "\n")
 
 
 def test_a_plan_as_json() -> None:
-    value = render.as_json(PLAN, {"1" * 64: 12_345}, {"source-copy": "changed: train.py"})
+    value = plan_view.as_json(PLAN, {"1" * 64: 12_345}, {"source-copy": "changed: train.py"})
     golden("plan.json", json.dumps(value, indent=2) + "\n")
 
 
 def test_a_plan_of_nothing() -> None:
     plan = evolve(PLAN, layers=(), base=evolve(BASE, digest=""))
-    assert render.lines(plan, {}, {}) == ("base  not resolved             to be pulled: docker.io/library/python:3.12",)
-    assert render.as_json(plan, {}, {})["key"] == "0" * 64
+    assert plan_view.lines(plan, {}, {}) == (
+        "base  not resolved             to be pulled: docker.io/library/python:3.12",
+    )
+    assert plan_view.as_json(plan, {}, {})["key"] == "0" * 64
 
 
 def test_the_difference_of_two_modes() -> None:
@@ -60,7 +62,7 @@ def test_the_difference_of_two_modes() -> None:
     shell = mode("shell", layers["apt"], layers["python"], layers["mount"])
     run = mode("run", layers["apt"], other_python, layers["copy"])
     for one, other in ((shell, run), (run, shell)):
-        lines = render.difference(one, other, ("a.log", "data/"), (".git/", "x/__pycache__/"), mounts="shell")
+        lines = plan_view.difference(one, other, ("a.log", "data/"), (".git/", "x/__pycache__/"), mounts="shell")
         assert sorted(lines[:4]) == [
             "in both                base, apt",
             "in both, not the same  python",
@@ -71,12 +73,12 @@ def test_the_difference_of_two_modes() -> None:
             *("", "seen in shell, and left out of the image of run:", "  a.log", "  data/"),
             *("", "left out of every image: .git, __pycache__"),
         )
-    assert render.difference(shell, shell) == ("in both  base, apt, python, mount",)
+    assert plan_view.difference(shell, shell) == ("in both  base, apt, python, mount",)
 
 
 def _copied(tree: Tree, *whole: str, folder: str = ".") -> list[str]:
     plan = evolve(PLAN, layers=(PlannedLayer(name="source-copy", steps=(Copy(tree="t", to="/app"),), key="1" * 64),))
-    text = render.containerfile(plan, {"t": render.Source(folder=folder, tree=tree, whole=frozenset(whole))})
+    text = plan_view.containerfile(plan, {"t": plan_view.Source(folder=folder, tree=tree, whole=frozenset(whole))})
     return [line for line in text.splitlines() if line.startswith(("COPY", "RUN"))]
 
 
@@ -114,7 +116,7 @@ def test_a_containerfile_escapes_what_copy_would_expand() -> None:
 def test_no_word_of_a_containerfile_is_longer_than_the_kernel_takes() -> None:
     step = Run(script="true", files=(("requirements.txt", "ä" * 300_000),))
     plan = evolve(PLAN, layers=(PlannedLayer(name="python", steps=(step,), key="1" * 64),))
-    text = render.containerfile(plan, {})
+    text = plan_view.containerfile(plan, {})
     words = json.loads(next(line for line in text.splitlines() if line.startswith("RUN")).removeprefix("RUN "))
     assert max(len(word.encode()) for word in words) < 131_072
     assert "".join(words[4:]) == "ä" * 300_000
@@ -126,6 +128,6 @@ def test_no_word_of_a_containerfile_is_longer_than_the_kernel_takes() -> None:
 
 def test_no_containerfile_while_the_base_is_not_there() -> None:
     with pytest.raises(UsageError, match="is not there yet"):
-        render.containerfile(evolve(PLAN, base=evolve(BASE, digest="")), {})
+        plan_view.containerfile(evolve(PLAN, base=evolve(BASE, digest="")), {})
     with pytest.raises(UsageError, match="is not there yet"):
-        render.containerfile(evolve(PLAN, base=evolve(BASE, kind="bootstrap")), {})
+        plan_view.containerfile(evolve(PLAN, base=evolve(BASE, kind="bootstrap")), {})

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import base as bases
+from ocicaliban.build import base_image
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base, Project
 from ocicaliban.recipes import catalog, params
@@ -30,7 +30,7 @@ DIGEST = "sha256:" + "ab" * 32
     ],
 )
 def test_a_reference_is_completed_as_podman_and_docker_do(reference: str, name: str, digest: str) -> None:
-    assert bases.full_name(reference) == (name, digest)
+    assert base_image.full_name(reference) == (name, digest)
 
 
 @pytest.mark.parametrize(
@@ -39,7 +39,7 @@ def test_a_reference_is_completed_as_podman_and_docker_do(reference: str, name: 
 )
 def test_what_names_no_image_is_refused(reference: str) -> None:
     with pytest.raises(UsageError) as caught:
-        bases.declared(reference, "")
+        base_image.declared(reference, "")
     assert repr(reference)[1:-1] in caught.value.message
     assert "oci-archive:FILE" in caught.value.hint
 
@@ -47,25 +47,25 @@ def test_what_names_no_image_is_refused(reference: str) -> None:
 @pytest.mark.parametrize("suite", ["bookworm", "ubuntu:noble", "debian:Bookworm", "debian:a b", "debian:--help"])
 def test_what_is_no_suite_of_debian_is_refused(suite: str) -> None:
     with pytest.raises(UsageError, match="is not debian:SUITE"):
-        bases.declared("", suite)
+        base_image.declared("", suite)
 
 
 @pytest.mark.parametrize("reference", ["oci:nowhere", "oci-archive:nowhere.tar"])
 def test_an_archive_that_is_not_there_is_told(reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(UsageError, match="nowhere"):
-        bases.declared(reference, "")
+        base_image.declared(reference, "")
 
 
 def test_an_archive_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "x.tar").write_text("not a tar")
     with pytest.raises(UsageError, match="not an OCI archive"):
-        bases.declared("oci-archive:x.tar", "")
+        base_image.declared("oci-archive:x.tar", "")
     (tmp_path / "x").mkdir()
     (tmp_path / "x" / "index.json").write_text('{"manifests": 3}')
     with pytest.raises(UsageError, match="holds no OCI image"):
-        bases.declared("oci:x", "")
+        base_image.declared("oci:x", "")
 
 
 INDEX = """{"manifests": [
@@ -79,12 +79,12 @@ def test_one_of_several_images_in_an_archive_is_chosen_by_its_name(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "My Images.d").mkdir()
     (tmp_path / "My Images.d" / "index.json").write_text(INDEX)
-    assert bases.declared("oci:My Images.d:two", "").digest == "sha256:2"
+    assert base_image.declared("oci:My Images.d:two", "").digest == "sha256:2"
     with pytest.raises(UsageError, match="holds 2 images") as caught:
-        bases.declared("oci:My Images.d", "")
+        base_image.declared("oci:My Images.d", "")
     assert "one, two" in caught.value.hint
     with pytest.raises(UsageError, match="no image 'three'"):
-        bases.declared("oci:My Images.d:three", "")
+        base_image.declared("oci:My Images.d:three", "")
 
 
 def test_each_kind_of_machine_can_have_its_own_base(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_each_kind_of_machine_can_have_its_own_base(tmp_path: Path) -> None:
 
     def base(variant: params.Variant) -> Base:
         values = params.resolve(recipe, given, variant)
-        return bases.declared(str(values["image"]), str(values["bootstrap"]))
+        return base_image.declared(str(values["image"]), str(values["bootstrap"]))
 
     assert (base("cpu").kind, base("cpu").reference) == ("bootstrap", "debian:trixie")
     assert (base("gpu").kind, base("gpu").reference) == ("registry", "nvcr.io/nvidia/pytorch:24.01-py3")
@@ -105,7 +105,7 @@ LOCKED = evolve(DECLARED, digest=DIGEST, python="3.12.1", platform=HERE)
 
 
 def test_the_lock_holds_for_a_tag_wherever_it_has_moved() -> None:
-    assert bases.holds(LOCKED, DECLARED)
+    assert base_image.holds(LOCKED, DECLARED)
 
 
 @pytest.mark.parametrize(
@@ -117,16 +117,16 @@ def test_the_lock_holds_for_a_tag_wherever_it_has_moved() -> None:
     ],
 )
 def test_the_lock_does_not_hold_for_another_base(base: Base) -> None:
-    assert not bases.holds(LOCKED, base)
+    assert not base_image.holds(LOCKED, base)
 
 
 def test_the_lock_of_another_architecture_does_not_hold_here() -> None:
-    assert not bases.holds(evolve(LOCKED, platform="linux/s390x"), DECLARED)
+    assert not base_image.holds(evolve(LOCKED, platform="linux/s390x"), DECLARED)
 
 
 def test_the_lock_does_not_hold_for_a_local_image_that_is_gone() -> None:
     local = Base(kind="local", reference="localhost/mine:latest")
-    assert not bases.holds(evolve(local, digest=DIGEST, platform=HERE), local)
+    assert not base_image.holds(evolve(local, digest=DIGEST, platform=HERE), local)
 
 
 @pytest.mark.parametrize(
@@ -143,13 +143,13 @@ def test_the_lock_does_not_hold_for_a_local_image_that_is_gone() -> None:
     ],
 )
 def test_a_failed_pull_is_told_with_what_helps(said: str, message: str, hint: str) -> None:
-    fault = bases.pull_fault(DECLARED, said and f"warning\nError: {said}")
+    fault = base_image.pull_fault(DECLARED, said and f"warning\nError: {said}")
     assert message in fault.message
     assert said in fault.message
     assert hint in fault.hint
 
 
 def test_a_pinned_digest_that_is_gone_is_told_with_the_way_on() -> None:
-    fault = bases.pull_fault(LOCKED, "Error: manifest unknown")
+    fault = base_image.pull_fault(LOCKED, "Error: manifest unknown")
     assert DIGEST in fault.message
     assert "ocicaliban.lock" in fault.hint

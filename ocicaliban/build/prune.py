@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ocicaliban import record, render
+from ocicaliban.build import last_build, plan_view
 from ocicaliban.containers import image_store
 from ocicaliban.model import Image
 from ocicaliban.system import process
@@ -13,7 +13,7 @@ from ocicaliban.system import process
 
 def wanted() -> Callable[[Image], bool]:
     """Tells the images that what was built last of some project and mode consists of."""
-    records = record.newest()
+    records = last_build.newest()
     names = {image_store.name_for(name, key) for each in records for name, key in each.keys.items()}
     bases = {each.base for each in records}
     return lambda image: not bases.isdisjoint((image.digest, f"sha256:{image.id}")) or not names.isdisjoint(image.names)
@@ -63,5 +63,5 @@ def remove(
             holders[layer] -= 1
             freed += 0 if holders[layer] else size  # a layer goes with the last image that holds it
         total += freed
-        out(f"{(image.names or image.former)[0]}  {render.amount(freed)}")
-    out(f"{render.amount(total)} {'would be ' if dry_run else ''}freed")
+        out(f"{(image.names or image.former)[0]}  {plan_view.amount(freed)}")
+    out(f"{plan_view.amount(total)} {'would be ' if dry_run else ''}freed")

@@ -12,9 +12,9 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import base as bases
-from ocicaliban import plan as plans
-from ocicaliban.builder import Inputs
+from ocicaliban.build import base_image
+from ocicaliban.build import plan as plans
+from ocicaliban.build.builder import Inputs
 from ocicaliban.containers import podman
 from ocicaliban.dependencies import cuda_wheels, resolver, size_tiers
 from ocicaliban.dependencies.indexes import Indexes
@@ -99,7 +99,7 @@ def _base(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> Ba
     values = params.resolve(recipe, given, variant)
     if values["bootstrap"] and "image" in given and values["image"] != recipe.params["image"].default:
         raise UsageError("layers.base gives both an image and a bootstrap", "leave one of them out")
-    return bases.declared(str(values["image"]), str(values["bootstrap"]))
+    return base_image.declared(str(values["image"]), str(values["bootstrap"]))
 
 
 def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cuda_wheels.Request | None:
@@ -237,7 +237,7 @@ def read(
     declared = _base(project, recipes, variant)
     base = _locked_base(locked, declared, variant, fresh=fresh)
     if base is None:
-        base = bases.resolved(declared, fresh=fresh, say=say) if resolve else declared
+        base = base_image.resolved(declared, fresh=fresh, say=say) if resolve else declared
     with_base = lockfile.with_base(locked, variant, base)
     needs = _dependencies(project, recipes, with_base, variant, extras, say) if contents else _Needs()
     after = lockfile.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
@@ -274,7 +274,7 @@ def _locked_base(locked: Lock, declared: Base, variant: Variant, *, fresh: bool)
     if fresh and variant not in locked.base:
         return None
     pinned = (locked.base[name] for name in (variant, "cpu", "gpu") if name in locked.base)
-    return next((one for one in pinned if bases.holds(one, declared)), None)
+    return next((one for one in pinned if base_image.holds(one, declared)), None)
 
 
 @frozen(kw_only=True)

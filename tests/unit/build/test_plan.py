@@ -9,9 +9,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocicaliban.build.plan import order, plan
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base, Configure, Copy, Plan, Project, Recipe, Snapshot, StepTemplate
-from ocicaliban.plan import order, plan
 from ocicaliban.recipes import catalog
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from ocicaliban import base as bases
 from ocicaliban import output
+from ocicaliban.build import base_image
 from ocicaliban.containers import buildah, image_store, oci_layout, workspace
 from ocicaliban.dependencies import host_settings
 from ocicaliban.dependencies.indexes import Indexes
@@ -43,7 +43,7 @@ def build(plan: Plan, inputs: Inputs, *, say: Say, cache: bool = True) -> Image:
         if image := image_store.find(top.name, top.key):
             image_store.touch(image.id)
             return image
-    parent = bases.ensure(plan.base, say=say)
+    parent = base_image.ensure(plan.base, say=say)
     if not plan.layers:
         return parent
     with workspace.open_one() as folder:

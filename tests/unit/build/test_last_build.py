@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban import record
+from ocicaliban.build import last_build
+from ocicaliban.build.plan import plan
 from ocicaliban.model import Base, Entry, Plan, Project, Snapshot, Tree
-from ocicaliban.plan import plan
 from ocicaliban.recipes import catalog
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
@@ -31,12 +31,12 @@ ONE = {"one": tree("one", train="a", model="b")}
 
 
 def test_nothing_changed_needs_no_reason() -> None:
-    assert record.reasons(planned(), ONE, record.of(planned(), ONE)) == {}
+    assert last_build.reasons(planned(), ONE, last_build.of(planned(), ONE)) == {}
 
 
 def test_an_edit_names_the_files_and_the_layer_above_names_the_one_below() -> None:
     two = {"two": tree("two", train="c", data="d")}
-    found = record.reasons(planned(evolve(WORLD, source="two")), two, record.of(planned(), ONE))
+    found = last_build.reasons(planned(evolve(WORLD, source="two")), two, last_build.of(planned(), ONE))
     assert found == {
         "source-copy": "changed: train; new: data; gone: model",
         "entrypoint": "'source-copy' below it changed",
@@ -44,33 +44,33 @@ def test_an_edit_names_the_files_and_the_layer_above_names_the_one_below() -> No
 
 
 def test_a_package_more_is_shown_with_the_list_before_and_after() -> None:
-    found = record.reasons(planned(packages=("git", "vim")), ONE, record.of(planned(), ONE))
+    found = last_build.reasons(planned(packages=("git", "vim")), ONE, last_build.of(planned(), ONE))
     assert found["apt"] == "PACKAGES: 'git' -> 'git vim'"
     assert found["python"] == "'apt' below it changed"
 
 
 def test_another_base_is_the_reason_of_the_first_layer() -> None:
     world = evolve(WORLD, base=evolve(BASE, digest="sha256:bb"))
-    assert record.reasons(planned(world), ONE, record.of(planned(), ONE))["apt"] == "the base changed"
+    assert last_build.reasons(planned(world), ONE, last_build.of(planned(), ONE))["apt"] == "the base changed"
 
 
 def test_what_was_saved_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    record.save(Path("/nowhere"), planned(), ONE)
-    assert record.load(Path("/nowhere"), "build") == record.of(planned(), ONE, "/nowhere")
-    assert record.load(Path("/elsewhere"), "build") is None
+    last_build.save(Path("/nowhere"), planned(), ONE)
+    assert last_build.load(Path("/nowhere"), "build") == last_build.of(planned(), ONE, "/nowhere")
+    assert last_build.load(Path("/elsewhere"), "build") is None
 
 
 def test_a_damaged_record_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    record.save(Path("/nowhere"), planned(), ONE)
+    last_build.save(Path("/nowhere"), planned(), ONE)
     for path in tmp_path.rglob("*.json"):
         path.write_text("{")
-    assert record.load(Path("/nowhere"), "build") is None
+    assert last_build.load(Path("/nowhere"), "build") is None
 
 
 def test_a_project_that_is_gone_has_no_newest_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    record.save(Path("/nowhere"), planned(), ONE)
-    record.save(tmp_path, planned(), ONE)
-    assert [found.root for found in record.newest()] == [str(tmp_path)]
+    last_build.save(Path("/nowhere"), planned(), ONE)
+    last_build.save(tmp_path, planned(), ONE)
+    assert [found.root for found in last_build.newest()] == [str(tmp_path)]

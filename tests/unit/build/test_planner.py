@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import session
+from ocicaliban.build import planner
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Base, Entry
 from ocicaliban.project import lockfile
@@ -35,7 +35,7 @@ def project(root: Path, files: dict[str, str], config: str = "") -> Path:
     return root
 
 
-def entries(planned: session.Planned) -> list[Entry]:
+def entries(planned: planner.Planned) -> list[Entry]:
     return [entry for tree in planned.trees.values() for entry in tree.entries]
 
 
@@ -46,7 +46,7 @@ def test_a_build_secret_enters_no_image_by_whatever_name(tmp_path: Path, named: 
     root = project(tmp_path / "p", {"sub/token": "s", "sub/b": ""}, secrets)
     (root / "folder").symlink_to("sub")
     (root / "name").symlink_to("sub/token")
-    planned = session.read(root, "build", dirs=dirs)
+    planned = planner.read(root, "build", dirs=dirs)
     paths = [entry.path for entry in entries(planned)]
     assert "token" not in paths and "sub/token" not in paths
     assert planned.inputs.secrets["x"].read_text() == "s"
@@ -55,7 +55,7 @@ def test_a_build_secret_enters_no_image_by_whatever_name(tmp_path: Path, named: 
 def test_a_declaration_that_is_not_read_is_told(tmp_path: Path) -> None:
     root = project(tmp_path / "p", {"environment.yml": ""})
     said: list[str] = []
-    session.read(root, "run", "run.py", say=said.append)
+    planner.read(root, "run", "run.py", say=said.append)
     assert len(said) == 1 and said[0].startswith("note: environment.yml is not read; dependencies may stand in uv.lock")
 
 
@@ -63,7 +63,7 @@ def test_without_contents_nothing_that_would_enter_an_image_is_read(tmp_path: Pa
     root = project(tmp_path / "p", {"requirements.txt": "no such thing!\n"})
     (root / "requirements.txt").chmod(0)
     os.mkfifo(root / "fifo")
-    planned = session.read(root, "run", "run.py", contents=False, resolve=False)
+    planned = planner.read(root, "run", "run.py", contents=False, resolve=False)
     assert planned.trees == {}
     assert planned.plan.launch.command == ("python3", "run.py")
 
@@ -74,22 +74,22 @@ def test_a_module_behind_a_link_inside_the_project_is_in_the_image(tmp_path: Pat
     (root / "lreal").symlink_to("real")
     (root / "far").symlink_to("lreal/../data")
     (root / "here.py").symlink_to("lreal/m.py")
-    session.read(root, "build", module, dirs=("data",))
+    planner.read(root, "build", module, dirs=("data",))
     (root / "real/out.py").touch()
     with pytest.raises(UsageError, match=r"'lreal/out\.py' is left out") as caught:
-        session.read(root, "build", "lreal/out.py", dirs=("data",))
+        planner.read(root, "build", "lreal/out.py", dirs=("data",))
     assert "in .gitignore," in caught.value.hint
 
 
 def test_of_two_folders_with_the_same_files_both_are_watched(tmp_path: Path) -> None:
     root = project(tmp_path / "p", {"one/x": "same", "two/x": "same"})
-    watched = set(session.read(root, "run", "run.py", dirs=("one", "two")).paths())
+    watched = set(planner.read(root, "run", "run.py", dirs=("one", "two")).paths())
     assert {str(root / "one/x"), str(root / "two/x"), str(root / "run.py"), str(root)} <= watched
 
 
 def test_a_heavy_folder_is_copied_by_a_layer_of_its_own_and_no_file_twice(tmp_path: Path) -> None:
     root = project(tmp_path / "p", {"big/x": "x" * 1_000_000, "small/x": "x"})
-    planned = session.read(root, "run", "run.py")
+    planned = planner.read(root, "run", "run.py")
     assert [layer.name for layer in planned.plan.layers] == ["source-copy big", "source-copy"]
     paths = [entry.path for entry in entries(planned) if entry.kind == "file"]
     assert sorted(paths) == ["big/x", "ocicaliban.toml", "run.py", "small/x"]
@@ -99,14 +99,14 @@ def test_a_lock_that_another_command_is_just_writing_is_no_part_of_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = project(tmp_path / "p", {})
-    before = session.read(root, "run", "run.py").plan.key
+    before = planner.read(root, "run", "run.py").plan.key
     keys: list[str] = []
 
     real = os.replace
 
     def replace(half: Path, target: Path) -> None:
         if target.name == lockfile.NAME:
-            keys.append(session.read(root, "run", "run.py").plan.key)
+            keys.append(planner.read(root, "run", "run.py").plan.key)
         real(half, target)
 
     monkeypatch.setattr(os, "replace", replace)
