@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from ocicaliban import pace, sweep
+from ocicaliban import sweep
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.jobs import group_names, log_file, provenance, run_journal
 from ocicaliban.model import ENDED, Attempt, Job, Status, Submission
 from ocicaliban.system import process
-from ocicaliban.targets import Found, local
+from ocicaliban.targets.container_runner import Found
+from ocicaliban.targets.local import runner
+from ocicaliban.targets.vertex import rate_limit
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -45,9 +47,9 @@ def catch_up(
     far = known.jobs(target="vertex", statuses=unfinished, user=provenance.user(), group=group, ids=ids)
     # What is queued is a matter of whoever submits it; where that was killed, the service may have it all the same.
     if far := tuple(job for job in far if job.status == "running" or _left(job.submission)):
-        from ocicaliban import clouds  # what it needs takes seconds to load
+        from ocicaliban.targets.vertex import backend  # what it needs takes seconds to load
 
-        clouds.catch_up(known, far, say)
+        backend.catch_up(known, far, say)
     near = known.jobs(target="local", statuses=("running",), user=provenance.user())
     near = tuple(job for job in near if _here(job.submission))
     # Another look at the history may have put a run on record that had not begun when we read the files.
@@ -60,7 +62,7 @@ def catch_up(
             with sweep.owned(submission):
                 # Only now that nobody else can be at it.
                 labels = {"job": ""} if provenance.alone(submission) else {"submission": str(submission.id)}
-                found = local.find(**labels)
+                found = runner.find(**labels)
                 for job in known.jobs(submission=submission.id, statuses=("running",)):
                     _settle(known, job, found)
         except UsageError:
@@ -169,9 +171,9 @@ def log(
     where the cloud does not give it.
     """
     if job.submission.target == "vertex":
-        from ocicaliban import cloudlogs
+        from ocicaliban.targets.vertex import logs
 
-        return cloudlogs.read(job, attempt, goes_on, say)
+        return logs.read(job, attempt, goes_on, say)
     if not _here(job.submission):
         raise UsageError(f"job {job.id} was run on {job.submission.host}", "its log is there")
     if not attempt.log:
@@ -225,15 +227,15 @@ def stop(
         _tidy(job)
         yield job
     if far:
-        from ocicaliban import clouds
+        from ocicaliban.targets.vertex import backend
 
-        yield from clouds.cancel(known, far, say)
+        yield from backend.cancel(known, far, say)
     if late := [job for job in jobs if job.id in withdrawn & unsent]:
-        from ocicaliban import clouds
+        from ocicaliban.targets.vertex import backend
 
         # Whoever submits them does the same, if he is not killed meanwhile.
-        waits(pace.LOOKING)
-        clouds.cancel_late(known, late, say)
+        waits(rate_limit.LOOKING)
+        backend.cancel_late(known, late, say)
 
 
 def stopped_unsent(job: Job) -> bool:
@@ -253,11 +255,11 @@ def stop_rest(
     far = [job for job in jobs if job.submission.target == "vertex" and stopped_unsent(job)]
     late: tuple[Job, ...] = ()
     if far and not dry_run:
-        from ocicaliban import clouds
+        from ocicaliban.targets.vertex import backend
 
-        late = clouds.cancel_late(known, far, say, wait=False)
+        late = backend.cancel_late(known, far, say, wait=False)
     ended = {job.last.handle: job for job in jobs if job.status in ENDED and job.last and _here(job.submission)}
-    found = local.find(job="") if ended else {}
+    found = runner.find(job="") if ended else {}
     rest = {handle: job for handle, job in ended.items() if handle in found and found[handle].state == "running"}
     if rest and not dry_run:
         _stop([*rest])
@@ -280,6 +282,6 @@ def _stop(handles: Sequence[str]) -> None:
         argv = ("podman", "stop", "--ignore", "--time", str(_GRACE), *handles)
         process.run(argv, whole=True, doing="podman cannot stop them all")
     except OcicalibanError:
-        left = set(local.find(job="")) & set(handles)  # whoever was removed meanwhile has ended
-        if any(local.find(job="")[handle].state == "running" for handle in left):
+        left = set(runner.find(job="")) & set(handles)  # whoever was removed meanwhile has ended
+        if any(runner.find(job="")[handle].state == "running" for handle in left):
             raise

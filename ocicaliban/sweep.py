@@ -29,7 +29,7 @@ from ocicaliban.jobs import log_file
 from ocicaliban.model import Attempt, Job, Status, Submission
 from ocicaliban.schedule import Adopted, Slot
 from ocicaliban.system import files
-from ocicaliban.targets import Ended, Target
+from ocicaliban.targets.container_runner import Ended, Target
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History  # peewee comes with whoever opens it

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban import attend, clouds
+from ocicaliban import attend
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.cli.submitting import Submitting
 from ocicaliban.history.store import History
 from ocicaliban.jobs import group_names, provenance
 from ocicaliban.model import JobSpec, Launch, Submission
-from ocicaliban.vertex import Machine, Options
+from ocicaliban.targets.vertex import backend
+from ocicaliban.targets.vertex.job_spec import Machine, Options
 
 DATA = Path(__file__).parent / "data"
 """Files that earlier versions wrote; its README.md says how each came to be."""
@@ -94,7 +95,7 @@ def check_counts(known: History) -> None:
         ("digits", "ada", "/home/ada/digits", 1767225600.25),
     ]
     assert [job.id for job in known.queued(1)] == [5, 7]
-    assert [job.id for job in known.jobs(target=clouds.TARGET, statuses=("running",))] == [8, 9, 10, 11]
+    assert [job.id for job in known.jobs(target=backend.TARGET, statuses=("running",))] == [8, 9, 10, 11]
     assert [job.id for job in known.jobs(keys=["b0b0b0b0b001"])] == [19]
     assert known.unfinished_images(user="ada", host="workstation") == {"1d" * 32: frozenset({"digits"})}
 
@@ -153,7 +154,7 @@ def check_submissions(known: History) -> None:
     assert (again.image, again.launch, again.options) == ("2d" * 32, launch, {**sweep.options, "retries": 0})
     assert attend.told(again, Recorded).retries == 0
 
-    assert (cloud.target, cloud.host, cloud.dirty) == (clouds.TARGET, "workstation", False)
+    assert (cloud.target, cloud.host, cloud.dirty) == (backend.TARGET, "workstation", False)
     assert cloud.image == f"registry.example/ada/digits@sha256:{'ab' * 32}"
     assert attend.told(cloud, Submitting) == Submitting(
         mode="cloud",

@@ -76,11 +76,10 @@ def cloud(
     debug: Debug = False,
 ) -> None:
     """Build the image, push it and submit MODULE to Vertex AI; arguments after -- go to the script."""
-    from ocicaliban import clouds, vertex
     from ocicaliban.cli import start, submitting
     from ocicaliban.cli.experiment import read
     from ocicaliban.jobs import group_names
-    from ocicaliban.targets import vertex as service
+    from ocicaliban.targets.vertex import backend, client, job_spec
 
     start.require_user()
     if not module and mode == "cloud" and not image_tag:
@@ -97,9 +96,9 @@ def cloud(
     points = read(experiment_config) if experiment_config else None
     if group:
         group_names.check(group)
-    region = region or clouds.REGION
-    machine, doubts = vertex.machine(machine_type, gpu_spec, tpu_spec, region, force)
-    options = vertex.Options(
+    region = region or backend.REGION
+    machine, doubts = job_spec.machine(machine_type, gpu_spec, tpu_spec, region, force)
+    options = job_spec.Options(
         machine=machine,
         replicas=replicas,
         boot_disk=boot_disk,
@@ -125,7 +124,7 @@ def cloud(
         submitting.dry_run(asked, options, points, args, first)
         return
     _ask(points, yes)
-    service.preload()  # seconds, which are not felt while the image is built and pushed
+    client.preload()  # seconds, which are not felt while the image is built and pushed
     raise typer.Exit(submitting.submit(asked, options, points, args, first))
 
 

@@ -52,7 +52,7 @@ def vertex_emulator(
     import signal
     import threading
 
-    from ocicaliban import gcp
+    from ocicaliban import google_auth
     from ocicaliban.emulator import faults as ordered
     from ocicaliban.errors import OcicalibanError, UsageError
     from ocicaliban.system import files
@@ -63,7 +63,7 @@ def vertex_emulator(
     ):
         if not re.fullmatch(pattern, value):
             raise UsageError(f"{option} {value!r} is none that the service could have", like)
-    gcp.quieten()
+    google_auth.quieten()
     try:
         from ocicaliban.emulator.server import Emulator
     except ImportError as exc:

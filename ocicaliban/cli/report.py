@@ -43,10 +43,10 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
-    from ocicaliban import bucket
     from ocicaliban.jobs import status_table
     from ocicaliban.reports import html as page
     from ocicaliban.reports import table
+    from ocicaliban.targets.vertex import results
 
     group = one_group(name, group)
     if not group:
@@ -64,7 +64,7 @@ def report(
         missed.append(line)
         _say(status_table.printable(line))
 
-    brought = bucket.bring(jobs, miss)
+    brought = results.bring(jobs, miss)
     found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
     whole = table.made(group, jobs, found, time.time())
     if maximize or minimize:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
     from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model import Job, JobSpec, Submission
-    from ocicaliban.targets.vertex import Service
-    from ocicaliban.vertex import Options
+    from ocicaliban.targets.vertex.client import Service
+    from ocicaliban.targets.vertex.job_spec import Options
 
 
 @frozen(kw_only=True)
@@ -59,17 +59,17 @@ _NO_DIGEST = f"image@sha256:{'0' * 64}"
 
 def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: Submitting) -> Job:
     """The first job as it would be. Raises UsageError for what no job can be, before anything slow."""
-    from ocicaliban import vertex
+    from ocicaliban.targets.vertex import job_spec
 
     first = _first(points, args, asked)
-    vertex.custom_job(first, _NO_DIGEST, options)
+    job_spec.custom_job(first, _NO_DIGEST, options)
     return first
 
 
 def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
-    from ocicaliban import vertex
     from ocicaliban.build import planner
     from ocicaliban.cli import start
+    from ocicaliban.targets.vertex import job_spec
 
     planned = planner.read(
         Path.cwd(),
@@ -82,7 +82,7 @@ def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
         fresh=asked.no_cache,
         say=start.say,
     )
-    vertex.check_platform(planned.plan.base.platform)
+    job_spec.check_platform(planned.plan.base.platform)
     if planned.plan.launch.mounts:
         hint = 'take "source-copy" into its list instead of "source-mount"'
         raise UsageError(f"the mode '{asked.mode}' mounts folders of this machine, which the cloud has not", hint)
@@ -96,12 +96,12 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
 
     What is not known yet is made up: the image's digest (unless it is there), and the jobs' numbers and keys.
     """
-    from ocicaliban import vertex
     from ocicaliban.build import plan_view
     from ocicaliban.cli.image import state
     from ocicaliban.cli.push import chosen
     from ocicaliban.jobs import sweep_file
     from ocicaliban.model import JobSpec
+    from ocicaliban.targets.vertex import job_spec
 
     command: tuple[str, ...] = ()
     if asked.image_tag:
@@ -117,14 +117,14 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
     for number, spec in enumerate(sweep_file.specs(points, args) if points else [JobSpec(args=args)], start=1):
         # The key is made when it is submitted; here only that each job has one of its own shall be seen.
         job = evolve(first, id=number, key=f"{number:012}", parameters=spec.parameters, args=spec.args)
-        print(json.dumps(vertex.custom_job(job, image, options)[0]))
+        print(json.dumps(job_spec.custom_job(job, image, options)[0]))
 
 
 def _accelerators() -> set[str]:
     """Those of the table, and none: any other one the library may not know."""
-    from ocicaliban import vertex
+    from ocicaliban.targets.vertex import job_spec
 
-    return {"", *vertex.table().accelerators.values()}
+    return {"", *job_spec.table().accelerators.values()}
 
 
 _MUCH = 50_000_000  # bytes
@@ -230,7 +230,6 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
     nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
     """
-    from ocicaliban import clouds, vertex
     from ocicaliban.build.plan_view import amount
     from ocicaliban.cli import start
     from ocicaliban.cli.push import chosen
@@ -239,12 +238,13 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     from ocicaliban.project import git
     from ocicaliban.registry import push as pushing
     from ocicaliban.system import threads
+    from ocicaliban.targets.vertex import backend, job_spec
 
     def connected() -> Service:
-        from ocicaliban.targets import vertex as service
+        from ocicaliban.targets.vertex import client
 
-        at = service.connect(asked.project_id, asked.region, key_file=asked.cloud_key)
-        at.check(vertex.custom_job(first, _NO_DIGEST, options)[0])
+        at = client.connect(asked.project_id, asked.region, key_file=asked.cloud_key)
+        at.check(job_spec.custom_job(first, _NO_DIGEST, options)[0])
         return at
 
     launch, key, command = Launch(), "", tuple[str, ...]()
@@ -277,7 +277,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         group=asked.group,
         user=provenance.user(),
         host=provenance.host(),
-        target=clouds.TARGET,
+        target=backend.TARGET,
         project=str(Path.cwd()),
         mode=asked.mode,
         module=asked.module,
@@ -351,9 +351,10 @@ def send(
     `begun` tells that somebody was at this submission before, and may have been killed; `settle` that some of these
     jobs may be on their way for another reason.
     """
-    from ocicaliban import clouds, output, vertex
+    from ocicaliban import output
     from ocicaliban.cli import start
-    from ocicaliban.targets.vertex import Refused
+    from ocicaliban.targets.vertex import backend, job_spec
+    from ocicaliban.targets.vertex.client import Refused
 
     count = known.counts(submission=made.id)["queued"]
     taken = 0
@@ -364,10 +365,10 @@ def send(
             taken += 1
             one()
             if count == 1:
-                start.say(f"job {job.id}: {vertex.console(name)}")
+                start.say(f"job {job.id}: {job_spec.console(name)}")
 
         try:
-            clouds.submit(known, made, options, at, accepted, start.say, settle=begun or settle)
+            backend.submit(known, made, options, at, accepted, start.say, settle=begun or settle)
         except Refused as fault:
             waiting = known.jobs(submission=made.id)
             if begun or taken or any(job.status != "queued" for job in waiting):
@@ -399,7 +400,8 @@ def _say_left(made: Submission, taken: int, count: int) -> None:
 
 def again(made: Submission) -> tuple[Submitting, Options]:
     """What `cloud` was told, from the history. Raises UsageError where another version wrote that otherwise."""
-    from ocicaliban import attend, gcp, vertex
+    from ocicaliban import attend, google_auth
+    from ocicaliban.targets.vertex import job_spec
 
     asked = attend.told(made, Submitting)
-    return evolve(asked, cloud_key=gcp.recorded(asked.cloud_key)), attend.told(made, vertex.Options, "vertex")
+    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), attend.told(made, job_spec.Options, "vertex")

@@ -23,7 +23,7 @@ from ocicaliban.jobs import group_names, provenance, status_table
 from ocicaliban.model import ENDED, Image, Job, JobSpec, Status, Submission
 from ocicaliban.project import source_tree
 from ocicaliban.system import process
-from ocicaliban.targets import local
+from ocicaliban.targets.local import runner
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -33,16 +33,16 @@ _MEMORY = re.compile(r"(\d+)([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 
-def limits(wanted: Recorded) -> local.Limits:
+def limits(wanted: Recorded) -> runner.Limits:
     """What each job may have at most. Raises UsageError for what is no amount."""
     if wanted.cpus is not None and not 0 < wanted.cpus < 1e6:
         raise UsageError(f"--cpus {wanted.cpus:g}: more than none are needed", "for example --cpus 1.5")
     if not wanted.memory:
-        return local.Limits(cpus=wanted.cpus)
+        return runner.Limits(cpus=wanted.cpus)
     match = _MEMORY.fullmatch(wanted.memory.lower())
     if match is None or not int(match[1]):
         raise UsageError(f"--memory {wanted.memory}: not an amount of memory", "for example --memory 8g or 500m")
-    return local.Limits(cpus=wanted.cpus, memory=int(match[1]) * _UNIT[match[2]])
+    return runner.Limits(cpus=wanted.cpus, memory=int(match[1]) * _UNIT[match[2]])
 
 
 def limit_options(wanted: Recorded) -> tuple[str, ...]:
@@ -63,7 +63,7 @@ def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
     if many or wanted.numbered:
         _check_given(podman.words(asked.podman_args))
     _check_out(wanted.out)
-    local.check_limits(limits(wanted), _controllers)
+    runner.check_limits(limits(wanted), _controllers)
 
 
 def _check_out(out: str) -> None:
@@ -81,7 +81,7 @@ def _check_out(out: str) -> None:
 
 def _check_given(given: tuple[str, ...]) -> None:
     """Raise UsageError for options for podman that the target would refuse, when the jobs are on record already."""
-    local.check_given(given)
+    runner.check_given(given)
     podman.require_values(given, os.environ)
 
 
@@ -145,12 +145,12 @@ def _carry_out(
     from ocicaliban import progress
     from ocicaliban.containers import podman_api
 
-    setup = local.Setup(image=made.image, launch=made.launch, limits=limits(wanted), given=given)
+    setup = runner.Setup(image=made.image, launch=made.launch, limits=limits(wanted), given=given)
     options = sweep.Options(
         places=slots, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
     )
     with podman_api.connected(made.image) as podmans, progress.Progress(places=len(slots)) as show:
-        outcome = how(known, made, functools.partial(local.LocalTarget, podmans, setup), options, show)
+        outcome = how(known, made, functools.partial(runner.LocalTarget, podmans, setup), options, show)
     say("\n".join(progress.summary(made.group, outcome, show.failed)))
     return outcome.exit_code
 
@@ -181,7 +181,7 @@ def run_numbered(
             command = ready.command(
                 image,
                 args,
-                extra=(*local.as_options(evolve(job, out=str(out)), attempt), *limit_options(wanted)),
+                extra=(*runner.as_options(evolve(job, out=str(out)), attempt), *limit_options(wanted)),
                 entrypoint=entrypoint,
                 name=attempt.handle,
             )
@@ -261,11 +261,11 @@ def _resumed(known: History, made: Submission) -> int:
 
 
 def _resumed_in_cloud(known: History, made: Submission) -> int:
-    from ocicaliban import clouds
     from ocicaliban.cli import submitting
+    from ocicaliban.targets.vertex import backend
 
     asked, options = submitting.again(made)
-    at = clouds.service(made)
+    at = backend.service(made)
     at.check()
     submitting.check_image(made, asked, waiting=True)
     return submitting.send(known, made, options, at, begun=True)
@@ -313,8 +313,8 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
 
 
 def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebuild: bool) -> int:
-    from ocicaliban import clouds
     from ocicaliban.cli import submitting
+    from ocicaliban.targets.vertex import backend
 
     asked, options = submitting.again(old)
     # While another process still submits, what was stopped may be on its way.
@@ -324,7 +324,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
             fresh, at, options = submitting.prepared(asked, options, jobs[0])
             made = evolve(fresh, group=old.group)
         else:
-            at = clouds.service(old)
+            at = backend.service(old)
             at.check()
             submitting.check_image(old, asked)
             made = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host())

@@ -13,8 +13,8 @@ from typing import Literal
 
 from attrs import frozen
 
-from ocicaliban import vertex
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.targets.vertex import job_spec
 
 Lost = Literal["unavailable", "deadline"]
 
@@ -91,7 +91,7 @@ def parse(text: str, place: str) -> Faults:
 
 def _accelerator(name: str, place: str) -> str:
     """The service's name for an accelerator."""
-    known = vertex.table().accelerators
+    known = job_spec.table().accelerators
     if name in ("CPU", *known.values()):
         return name
     if name not in known:

@@ -17,7 +17,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban import gcp
+from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, ToolError, first_line
 from ocicaliban.registry import tls
 from ocicaliban.registry.repository import Repository
@@ -161,7 +161,7 @@ def _ask_helper(helper: object, host: str, file: Path | None, *, ours: bool) -> 
 def _google(key_file: str) -> Login:
     """A login with an access token, which lives for an hour."""
     try:
-        held, _ = gcp.credentials(key_file)
+        held, _ = google_auth.credentials(key_file)
         from google.auth import exceptions
         from google.auth.transport.requests import Request
     except ImportError as exc:

@@ -12,11 +12,10 @@ from pathlib import Path
 
 from attrs import evolve
 
-from ocicaliban import clouds, vertex
 from ocicaliban.history import access
 from ocicaliban.jobs import group_names
 from ocicaliban.model import Job, JobSpec, Submission
-from ocicaliban.targets import vertex as target
+from ocicaliban.targets.vertex import backend, client, job_spec
 
 
 def main(how: str, image: str, count: int) -> float:
@@ -25,8 +24,8 @@ def main(how: str, image: str, count: int) -> float:
         group=group_names.new(Path.cwd()), user="bench", host="", project=str(Path.cwd()), mode="cloud", image=image
     )
     specs = [JobSpec(args=("--number", str(number)), parameters=(("number", number),)) for number in range(count)]
-    options = vertex.Options(machine=vertex.Machine(type=vertex.DEFAULT_MACHINE))
-    service = target.connect("", clouds.REGION)
+    options = job_spec.Options(machine=job_spec.Machine(type=job_spec.DEFAULT_MACHINE))
+    service = client.connect("", backend.REGION)
     service.check()  # so that the connection is there
     if how == "after":
         jobs = [
@@ -35,14 +34,14 @@ def main(how: str, image: str, count: int) -> float:
         ]
         start = time.perf_counter()
         for job in jobs:
-            body, _ = vertex.custom_job(job, image, options)
+            body, _ = job_spec.custom_job(job, image, options)
             service.client.create_custom_job(parent=service.parent, custom_job=body)
         return time.perf_counter() - start
     accepted: list[str] = []
     with access.open() as known:
         start = time.perf_counter()
-        made = known.submit(evolve(made, target=clouds.TARGET), specs)
-        clouds.submit(known, made, options, service, lambda job, name: accepted.append(job.key), print)
+        made = known.submit(evolve(made, target=backend.TARGET), specs)
+        backend.submit(known, made, options, service, lambda job, name: accepted.append(job.key), print)
         took = time.perf_counter() - start
     if len({*accepted}) != count:
         raise AssertionError(f"{len(accepted)} of {count} jobs were submitted")

@@ -8,7 +8,7 @@ from ocicaliban.containers import podman_api
 from ocicaliban.history import access
 from ocicaliban.progress import Progress, summary
 from ocicaliban.schedule import slots
-from ocicaliban.targets.local import LocalTarget, Setup
+from ocicaliban.targets.local.runner import LocalTarget, Setup
 
 
 def main(number: int, jobs: int) -> int:

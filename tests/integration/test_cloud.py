@@ -24,11 +24,12 @@ import pexpect
 import pytest
 from attrs import frozen
 
-from ocicaliban import clouds, sweep, vertex
+from ocicaliban import sweep
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.history import access
 from ocicaliban.model import JobSpec, Submission
+from ocicaliban.targets.vertex import backend, job_spec
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, until, write
 from tests.integration.registries import Proxy
 from tests.integration.test_vertex import Make, emulator, image, made, registry
@@ -198,7 +199,7 @@ def test_a_sweep_leaves_the_results_of_each_job_in_its_folder(world: World, emul
         assert told.read_text() == f"{job['id']} calm-otter --lr {lr}"
     one = min(asked(by), key=lambda each: str(each.labels["lr"]))
     assert dict(one.labels) == {
-        vertex.JOB_LABEL: jobs[0]["key"], vertex.ATTEMPT_LABEL: "1", vertex.GROUP_LABEL: "calm-otter",
+        job_spec.JOB_LABEL: jobs[0]["key"], job_spec.ATTEMPT_LABEL: "1", job_spec.GROUP_LABEL: "calm-otter",
         "lr": "0_1", "team": "vision",
     }  # fmt: skip
     assert one.display_name == f"night-{jobs[0]['key']}"
@@ -331,7 +332,7 @@ def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
     assert "all jobs of calm-otter are with Vertex AI" in again.stderr and len(asked(by)) == 60
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         names = {job.key: job.last.handle for job in known.jobs() if job.last}
-    assert names == {each.labels[vertex.JOB_LABEL]: each.name for each in asked(by)}
+    assert names == {each.labels[job_spec.JOB_LABEL]: each.name for each in asked(by)}
 
 
 @pytest.mark.parametrize("group", [("--group", "calm-otter"), ()])
@@ -461,7 +462,7 @@ def test_stopping_a_group_here_and_there_ends_what_is_here_though_the_cloud_is_a
 
 _TOOLS = """
 from ocicaliban import proc
-from ocicaliban.targets import vertex
+from ocicaliban.targets.vertex import client as vertex
 for _ in range(30):
     vertex.connect("", "us-central1").look("calm-otter")
     proc.run(("true",))
@@ -526,7 +527,7 @@ def test_what_was_stopped_on_its_way_is_ended_and_can_be_submitted_again(
     by.order.set(Faults())
     world.ok("resubmit", "--group", "calm-otter")
     assert _states(by) == {"CANCELLED": 8, "QUEUED": 8} and world.recorded() == {"running": 8}
-    assert {each.labels[vertex.ATTEMPT_LABEL] for each in asked(by)} == {"1", "2"}
+    assert {each.labels[job_spec.ATTEMPT_LABEL] for each in asked(by)} == {"1", "2"}
     assert all(len(job["attempts"]) == 2 for job in world.jobs())
 
 
@@ -574,7 +575,7 @@ def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
         until(lambda: sweep.is_run(one), child)
         # A `status` that asked who is at it a moment before.
         by.order.set(Faults())
-        clouds.catch_up(known, known.jobs(), print)
+        backend.catch_up(known, known.jobs(), print)
     _, said = child.communicate(timeout=60)
     assert child.returncode == 0 and "stopped" not in said
     assert _states(by) == {"QUEUED": 8} and world.recorded() == {"running": 8}
@@ -689,7 +690,7 @@ def test_what_failed_is_submitted_again_and_with_what_was_edited(world: World, e
     world.ok("resubmit", "--group", "calm-otter")
     assert [job["status"] for job in world.ended()] == ["succeeded", "failed"]
     one = asked(by)[2]
-    assert len(asked(by)) == 3 and (one.labels["fail"], one.labels[vertex.ATTEMPT_LABEL]) == ("3", "2")
+    assert len(asked(by)) == 3 and (one.labels["fail"], one.labels[job_spec.ATTEMPT_LABEL]) == ("3", "2")
     write(world.folder, {"train.py": TRAIN.replace("sys.exit(int(given.fail))", "")})
     world.ok("resubmit", "--group", "calm-otter", "--rebuild")
     assert [job["status"] for job in world.ended()] == ["succeeded", "succeeded"]
@@ -964,6 +965,6 @@ def test_the_project_may_be_gclouds(tmp_path: Path) -> None:
     named = tmp_path / "account.json"
     named.write_text(json.dumps(account))
     env = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "GOOGLE_APPLICATION_CREDENTIALS": str(named)}
-    code = "from ocicaliban.targets import vertex; print(vertex.connect('', 'us-central1').project)"
+    code = "from ocicaliban.targets.vertex import client as vertex; print(vertex.connect('', 'us-central1').project)"
     done = subprocess.run([sys.executable, "-c", code], env=environment(env), capture_output=True, text=True)
     assert done.stdout == "configured-there\n", done.stderr

@@ -15,12 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import attend, cloudlogs, vertex
+from ocicaliban import attend
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.history import access
 from ocicaliban.model import Job, JobSpec, Submission
+from ocicaliban.targets.vertex import job_spec, logs
 from tests.integration.program import call, environment, ok
 from tests.integration.test_vertex import MACHINE, Make, emulator, image, registry, service
 from tests.integration.test_vertex import submit as sent
@@ -30,8 +31,8 @@ __all__ = ["emulator", "image", "registry"]
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cloudlogs, "_EVERY", 0.2)
-    monkeypatch.setattr(cloudlogs, "_SETTLE", 1.0)
+    monkeypatch.setattr(logs, "_EVERY", 0.2)
+    monkeypatch.setattr(logs, "_SETTLE", 1.0)
 
 
 @pytest.fixture
@@ -45,9 +46,9 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[access.Hi
 
 def submitted(known: access.History, image: str = "", script: str = "", **options: object) -> Job:
     """A job of the history that the emulator has, or says so; without an image it was never sent."""
-    from ocicaliban.targets.vertex import Request
+    from ocicaliban.targets.vertex.client import Request
 
-    chosen = vertex.Options(machine=MACHINE, entrypoint=("sh", "-c"), **options)  # type: ignore[arg-type]
+    chosen = job_spec.Options(machine=MACHINE, entrypoint=("sh", "-c"), **options)  # type: ignore[arg-type]
     made = known.submit(
         Submission(
             group="brave-otter", user=getpass.getuser(), host="here", project="p", mode="cloud", target="vertex",
@@ -58,7 +59,7 @@ def submitted(known: access.History, image: str = "", script: str = "", **option
     [job] = known.jobs(submission=made.id)
     name = "projects/rehearsal/locations/us-central1/customJobs/123"
     if image:
-        [name] = sent(service(), Request(key=job.key, body=vertex.custom_job(job, image, chosen)[0])).values()
+        [name] = sent(service(), Request(key=job.key, body=job_spec.custom_job(job, image, chosen)[0])).values()
     assert known.begin(job.id, started=time.time(), named=name)
     return found(known, job)
 
@@ -116,7 +117,7 @@ def test_many_entries_come_in_pages_and_those_of_other_jobs_do_not(
     emulator: Make, known: access.History, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     by = emulator()
-    monkeypatch.setattr(cloudlogs, "_PAGE", 100)
+    monkeypatch.setattr(logs, "_PAGE", 100)
     job = submitted(known)
     by.book.write("124", "workerpool0-0", "of another")
     written(by, job, *map(str, range(1050)))
@@ -142,7 +143,7 @@ def test_no_entry_is_lost_or_told_twice_while_it_is_asked_again(emulator: Make, 
         return True
 
     assert job.last
-    text = b"".join(cloudlogs.read(job, job.last, goes_on, print)).decode()
+    text = b"".join(logs.read(job, job.last, goes_on, print)).decode()
     assert text.split() == [f"{number}{each}" for number in range(6) for each in "ab"]
 
 
@@ -163,7 +164,7 @@ def test_a_service_out_of_reach_is_named_with_where_else_to_look(
 ) -> None:
     emulator()
     job = submitted(known)
-    monkeypatch.setattr(cloudlogs, "_PATIENCE", 0.5)
+    monkeypatch.setattr(logs, "_PATIENCE", 0.5)
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", "https://localhost:9/")
     with pytest.raises(OcicalibanError, match="Cloud Logging gives no answer") as told:
         at_once(job)

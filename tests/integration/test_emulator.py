@@ -24,7 +24,7 @@ from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.gpu import cdi
 from ocicaliban.system import process
-from ocicaliban.targets import vertex as target
+from ocicaliban.targets.vertex import client as target
 from tests.integration.program import call, command, environment, write
 from tests.integration.test_vertex import NOWHERE, Make, emulator, image, registry, service
 
@@ -83,7 +83,8 @@ class Command:
     def submit(self, *jobs: Mapping[str, object]) -> list[str]:
         """Submit jobs; their numbers. gRPC reads what it trusts only once, so that a new process does it."""
         code = (
-            "import json, sys\nfrom ocicaliban.targets import vertex\nto = vertex.connect('', 'us-central1')\n"
+            "import json, sys\nfrom ocicaliban.targets.vertex import client as vertex\n"
+            "to = vertex.connect('', 'us-central1')\n"
             "for job in json.load(sys.stdin):\n"
             "    print(to.client.create_custom_job(parent=to.parent, custom_job=job).name.rpartition('/')[2])"
         )

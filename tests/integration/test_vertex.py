@@ -19,7 +19,6 @@ from pathlib import Path
 import attrs
 import pytest
 
-from ocicaliban import clouds, pace, vertex
 from ocicaliban.emulator import identity
 from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.server import Emulator
@@ -27,14 +26,15 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access
 from ocicaliban.model import Job, JobSpec, Parameters, Submission
 from ocicaliban.system import process
-from ocicaliban.targets import vertex as target
-from ocicaliban.targets.vertex import Request, Service
+from ocicaliban.targets.vertex import backend, job_spec, rate_limit
+from ocicaliban.targets.vertex import client as target
+from ocicaliban.targets.vertex.client import Request, Service
 from tests.integration.program import until
 from tests.integration.registries import Registry
 
 REPOSITORY = Path(__file__).parents[2]
 NOWHERE = "127.0.0.1:9/digits@sha256:" + "0" * 64
-MACHINE = vertex.Machine(type="n1-standard-4")
+MACHINE = job_spec.Machine(type="n1-standard-4")
 SUBMISSION = Submission(group="brave-otter", user="ada", host="h", project="p", mode="cloud")
 
 
@@ -42,8 +42,8 @@ def request(
     key: str, image: str = NOWHERE, args: tuple[str, ...] = (), parameters: Parameters = (), **options: object
 ) -> Request:
     job = Job(id=1, key=key, submission=SUBMISSION, parameters=parameters, args=args)
-    chosen = vertex.Options(machine=MACHINE, **{"entrypoint": ("sh", "-c"), **options})  # type: ignore[arg-type]
-    return Request(key=key, body=vertex.custom_job(job, image, chosen)[0])
+    chosen = job_spec.Options(machine=MACHINE, **{"entrypoint": ("sh", "-c"), **options})  # type: ignore[arg-type]
+    return Request(key=key, body=job_spec.custom_job(job, image, chosen)[0])
 
 
 def requests(count: int) -> list[Request]:
@@ -128,10 +128,10 @@ def submit(to: Service, *asked: Request, **options: object) -> dict[str, str]:
 def made(by: Emulator) -> collections.Counter[str]:
     """How often the emulator has each key."""
     jobs = [entry.job for entry in by.ledger._entries.values()]
-    return collections.Counter(job.labels[vertex.JOB_LABEL] for job in jobs)
+    return collections.Counter(job.labels[job_spec.JOB_LABEL] for job in jobs)
 
 
-def ended(to: Service, count: int = 1) -> dict[str, vertex.Seen]:
+def ended(to: Service, count: int = 1) -> dict[str, job_spec.Seen]:
     """Wait until so many jobs have ended; what the service tells of each, by key."""
     for _ in range(1200):
         seen = {each.key: each for each in to.look(SUBMISSION.group)}
@@ -264,11 +264,11 @@ def test_a_job_has_the_gpus_that_it_asks_for(
     (specs / "gpus.json").write_text(json.dumps({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     emulator(parallel=1)
-    machine, _ = vertex.machine("", "1xT4", "", "us-central1", False)
+    machine, _ = job_spec.machine("", "1xT4", "", "us-central1", False)
     script = "mkdir -p $OCICALIBAN_OUT; env | grep -c ^STAND_IN > $OCICALIBAN_OUT/gpus"
     job = Job(id=1, key="k1", submission=SUBMISSION, args=(script,))
-    options = vertex.Options(machine=machine, output="gs://bucket", entrypoint=("sh", "-c"))
-    body, _ = vertex.custom_job(job, image, options)
+    options = job_spec.Options(machine=machine, output="gs://bucket", entrypoint=("sh", "-c"))
+    body, _ = job_spec.custom_job(job, image, options)
     submit(service(), Request(key="k1", body=body))
     assert ended(service())["k1"].status == "succeeded"
     assert (tmp_path / "gcs/bucket/brave-otter/k1/gpus").read_text() == "1\n"
@@ -302,7 +302,7 @@ def test_hundreds_go_out_side_by_side(emulator: Make) -> None:
 def test_what_waits_for_leave_goes_out_when_the_service_takes_more_than_its_quota(
     emulator: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pace, "_MINUTE", 3600.0)  # for which it would wait otherwise
+    monkeypatch.setattr(rate_limit, "_MINUTE", 3600.0)  # for which it would wait otherwise
     monkeypatch.setattr(target, "_ASK_EVERY", 3600.0)
     by = emulator()
     service().submit(requests(200), SUBMISSION.group, lambda request, name: None, per_minute=10)
@@ -387,7 +387,7 @@ def test_killed_again_and_again_each_of_500_is_submitted_once(emulator: Make, tm
 
 
 def test_more_than_the_quota_goes_out_later(emulator: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pace, "_MINUTE", 2.0)  # lest the test takes one
+    monkeypatch.setattr(rate_limit, "_MINUTE", 2.0)  # lest the test takes one
     by = emulator(Faults(per_minute=10))
     notes: list[str] = []
 
@@ -495,21 +495,21 @@ def test_of_many_groups_with_a_job_each_the_states_come_in_a_few_lists(
 ) -> None:
     by = emulator()
     made = attrs.evolve(SUBMISSION, target="vertex", options={"project_id": "rehearsal", "region": "us-central1"})
-    options = vertex.Options(machine=MACHINE)
+    options = job_spec.Options(machine=MACHINE)
     with access.open(f"sqlite:///{tmp_path}/history.db") as known:
         for number in range(50):
             known.submit(attrs.evolve(made, group=f"otter-{number}"), [JobSpec()] * (20 if number == 7 else 1))
         jobs = known.jobs()
-        asked = [Request(key=job.key, body=vertex.custom_job(job, NOWHERE, options)[0]) for job in jobs]
+        asked = [Request(key=job.key, body=job_spec.custom_job(job, NOWHERE, options)[0]) for job in jobs]
         submit(service(), *asked)
         lists: list[object] = []
         page = by.ledger.page
         monkeypatch.setattr(by.ledger, "page", lambda *args: (lists.append(args), page(*args))[1])
-        clouds.catch_up(known, jobs, print)
+        backend.catch_up(known, jobs, print)
         assert len(jobs) == 69 and {job.status for job in known.jobs()} == {"running"}
         assert len(lists) == 4  # 49 jobs by themselves, twenty in a list, and a group
         lists.clear()
-        clouds.catch_up(known, [next(job for job in known.jobs() if job.submission.group == "otter-7")], print)
+        backend.catch_up(known, [next(job for job in known.jobs() if job.submission.group == "otter-7")], print)
         assert len(lists) == 1
 
 
@@ -554,8 +554,8 @@ def test_no_project_and_no_tls_are_usage_errors(emulator: Make, monkeypatch: pyt
 
 def test_an_accelerator_that_the_library_does_not_know_is_told_before_anything_is_sent(emulator: Make) -> None:
     by = emulator()
-    machine, _ = vertex.machine("", "1xNVIDIA_X900", "", "us-central1", False)
-    body, _ = vertex.custom_job(Job(id=1, key="k", submission=SUBMISSION), NOWHERE, vertex.Options(machine=machine))
+    machine, _ = job_spec.machine("", "1xNVIDIA_X900", "", "us-central1", False)
+    body, _ = job_spec.custom_job(Job(id=1, key="k", submission=SUBMISSION), NOWHERE, job_spec.Options(machine=machine))
     with pytest.raises(OcicalibanError, match="does not know 'NVIDIA_X900'"):
         service().check(body)
     with pytest.raises(OcicalibanError, match="does not know 'NVIDIA_X900'"):
@@ -596,7 +596,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, certificate: identity.Iden
 def test_a_missing_library_is_told_with_its_extra() -> None:
     code = (
         "import sys; sys.modules['google.cloud.aiplatform_v1'] = None\n"
-        "from ocicaliban.targets import vertex\n"
+        "from ocicaliban.targets.vertex import client as vertex\n"
         "vertex.preload()\n"
         "try: vertex.connect('p', 'us-central1')\n"
         "except Exception as exc: print(type(exc).__name__, exc.hint)"
@@ -613,7 +613,7 @@ def test_a_library_that_does_not_fit_is_told(tmp_path: Path) -> None:
     (broken / "__init__.py").write_text("raise TypeError('Descriptors cannot be created directly.\\nMore')\n")
     code = (
         "import google.cloud; google.cloud.__path__ = [sys.argv[1] + '/google/cloud']\n"
-        "from ocicaliban.targets import vertex\n"
+        "from ocicaliban.targets.vertex import client as vertex\n"
         "vertex.preload()\n"
         "try: vertex.connect('p', 'us-central1')\n"
         "except Exception as exc: print(exc.message, exc.hint)"
@@ -631,7 +631,7 @@ def test_a_library_that_does_not_fit_is_told(tmp_path: Path) -> None:
 
 def test_tools_run_while_the_library_is_imported() -> None:
     code = (
-        "from ocicaliban.system import process\nfrom ocicaliban.targets import vertex\nimport sys\n"
+        "from ocicaliban.system import process\nfrom ocicaliban.targets.vertex import client as vertex\nimport sys\n"
         "assert 'grpc' not in sys.modules\nvertex.preload()\n"
         "for _ in range(40): process.run(('true',))\n"
         "print(vertex._library().JobServiceClient.__name__)"
@@ -643,7 +643,7 @@ def test_tools_run_while_the_library_is_imported() -> None:
 
 def test_of_the_library_no_more_is_imported_than_is_used_and_all_of_it_can_be_afterwards() -> None:
     code = (
-        "from ocicaliban.targets import vertex\nimport sys\n"
+        "from ocicaliban.targets.vertex import client as vertex\nimport sys\n"
         "library = vertex._library()\n"
         "others = [name for name in sys.modules if 'aiplatform_v1.services.' in name and 'job_service' not in name]\n"
         "from google.cloud import aiplatform_v1 as whole\n"
@@ -668,7 +668,8 @@ def test_the_command_ends_by_ctrl_c_though_requests_wait(tmp_path: Path, faults:
     assert child.stdout is not None
     lines = [child.stdout.readline().removeprefix("export ").rstrip("\n") for _ in range(6)]
     code = (
-        "import threading, time\nfrom ocicaliban.targets import vertex\ns = vertex.connect('', 'us-central1')\n"
+        "import threading, time\nfrom ocicaliban.targets.vertex import client as vertex\n"
+        "s = vertex.connect('', 'us-central1')\n"
         "job = s.message({'display_name': 'x', 'job_spec': {'worker_pool_specs': [{'replica_count': 1, 'machine_spec':"
         " {'machine_type': 'n1-standard-4'}, 'container_spec': {'image_uri': '127.0.0.1:9/x'}}]}})\n"
         "ask = lambda: s.client.create_custom_job(parent=s.parent, custom_job=job, timeout=500)\n"
@@ -697,7 +698,10 @@ def test_the_command_prints_the_variables_and_ends_by_ctrl_c(tmp_path: Path) -> 
     lines = [child.stdout.readline().removeprefix("export ").rstrip("\n") for _ in range(6)]
     settings = dict(line.split("=", 1) for line in lines)
     assert oct((tmp_path / "key.json").stat().st_mode) == "0o100600"
-    code = "from ocicaliban.targets import vertex; s = vertex.connect('', 'us-central1'); s.check(); print(s.project)"
+    code = (
+        "from ocicaliban.targets.vertex import client as vertex\n"
+        "s = vertex.connect('', 'us-central1'); s.check(); print(s.project)"
+    )
     done = subprocess.run([sys.executable, "-c", code], env={**env, **settings}, capture_output=True, text=True)
     assert (done.stdout, done.stderr) == ("rehearsal\n", "")
     child.send_signal(signal.SIGINT)

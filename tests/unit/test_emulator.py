@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import cloudlogs
 from ocicaliban.emulator import faults, filters, identity, logs
 from ocicaliban.errors import UsageError
+from ocicaliban.targets.vertex import logs as cloudlogs
 
 JOB = {
     "display_name": "digits-k1", "state": "JOB_STATE_FAILED", "create_time": "2026-11-24T10:00:00.140308Z",

@@ -13,14 +13,15 @@ from typing import Any
 
 import pytest
 
-from ocicaliban import attend, schedule, sweep, vertex
+from ocicaliban import attend, schedule, sweep
 from ocicaliban.containers import podman
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import store
 from ocicaliban.interactive import notebook
 from ocicaliban.model import Attempt, Image, Job, Launch, Submission
 from ocicaliban.system import process
-from ocicaliban.targets import local
+from ocicaliban.targets.local import runner
+from ocicaliban.targets.vertex import job_spec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -55,7 +56,7 @@ DEVICES = tuple(
     Device(kind="nvidia.com/gpu", name=name, spec=Path("/etc/cdi/nvidia.yaml"), version="0.5.0") for name in ("0", "1")
 )
 OPTIONS = ("--device", "nvidia.com/gpu=0", "--device", "nvidia.com/gpu=1")
-LIMITS = local.Limits(cpus=1.5, memory=4 << 30)
+LIMITS = runner.Limits(cpus=1.5, memory=4 << 30)
 ENVIRON = {"http_proxy": "http://proxy.example:3128", "NO_PROXY": "localhost", "SECRET": "none of podman's business"}
 
 
@@ -71,31 +72,31 @@ def plain(value: object) -> Any:
 
 def specs() -> Mapping[str, object]:
     """What podman's service is told to make: of a job with everything, and of one with nothing."""
-    whole = local.container_spec(
+    whole = runner.container_spec(
         "1d" * 32,
-        local.for_job(LAUNCH, JOB),
+        runner.for_job(LAUNCH, JOB),
         JOB.args,
         ATTEMPT,
-        local.labels_of(JOB, ATTEMPT, DEVICES),
+        runner.labels_of(JOB, ATTEMPT, DEVICES),
         OPTIONS,
         LIMITS,
         ENVIRON,
     )
-    bare = local.container_spec("1d" * 32, Launch(), (), ATTEMPT, {}, (), local.Limits(), {})
+    bare = runner.container_spec("1d" * 32, Launch(), (), ATTEMPT, {}, (), runner.Limits(), {})
     return {"whole": whole, "bare": bare}
 
 
 def argvs() -> Mapping[str, Sequence[str]]:
     """The command lines of podman that make and start containers."""
-    image, labels = Image(id="1d" * 32, digest="", key=""), local.labels_of(JOB, ATTEMPT, DEVICES)
+    image, labels = Image(id="1d" * 32, digest="", key=""), runner.labels_of(JOB, ATTEMPT, DEVICES)
     name, labelled = ATTEMPT.handle, podman.labelled({podman.JOB: JOB.key})
     return {
         "create": podman.create_argv(
             "1d" * 32,
-            local.for_job(LAUNCH, JOB),
+            runner.for_job(LAUNCH, JOB),
             JOB.args,
             name=name,
-            extra=(*local._cli_options(ATTEMPT, labels, LIMITS), *OPTIONS),
+            extra=(*runner._cli_options(ATTEMPT, labels, LIMITS), *OPTIONS),
         ),
         "run": podman.run_argv(image, LAUNCH, JOB.args, name=name, terminal=(False, False), extra=labelled),
         "run, at a terminal": podman.run_argv(image, LAUNCH, (), name=name, terminal=(True, True), extra=labelled),
@@ -104,7 +105,7 @@ def argvs() -> Mapping[str, Sequence[str]]:
             image, LAUNCH, (), name=name, terminal=(False, False), entrypoint=("bash", "-l"), detached=True
         ),
         "run, as a job of a group": podman.run_argv(
-            image, LAUNCH, JOB.args, name=name, terminal=(False, False), extra=local.as_options(JOB, ATTEMPT)
+            image, LAUNCH, JOB.args, name=name, terminal=(False, False), extra=runner.as_options(JOB, ATTEMPT)
         ),
     }
 
@@ -145,8 +146,8 @@ def test_names_and_labels_of_containers_stay() -> None:
 def custom_jobs() -> Mapping[str, object]:
     """What Vertex AI is told of a job with everything, and of one with nothing."""
     image = f"registry.example/ada/digits@sha256:{'ab' * 32}"
-    whole = vertex.Options(
-        machine=vertex.Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
+    whole = job_spec.Options(
+        machine=job_spec.Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
         replicas=3,
         boot_disk=200,
         spot=True,
@@ -159,13 +160,13 @@ def custom_jobs() -> Mapping[str, object]:
         labels=(("team", "Vision"), ("owner", "ada")),
         name="digits",
     )
-    bare = vertex.Options(machine=vertex.Machine(type="n1-standard-8"), restarts=1, command=("train",))
-    tpu = vertex.Options(machine=vertex.Machine(type="ct5lp-hightpu-4t", topology="2x2"), entrypoint=("python3",))
+    bare = job_spec.Options(machine=job_spec.Machine(type="n1-standard-8"), restarts=1, command=("train",))
+    tpu = job_spec.Options(machine=job_spec.Machine(type="ct5lp-hightpu-4t", topology="2x2"), entrypoint=("python3",))
     job = Job(id=8, key="ba9876543210", submission=JOB.submission)
     return {
-        "whole": vertex.custom_job(JOB, image, whole, 2),
-        "bare": vertex.custom_job(job, image, bare),
-        "tpu": vertex.custom_job(JOB, image, tpu),
+        "whole": job_spec.custom_job(JOB, image, whole, 2),
+        "bare": job_spec.custom_job(job, image, bare),
+        "tpu": job_spec.custom_job(JOB, image, tpu),
     }
 
 
@@ -174,9 +175,9 @@ def test_what_vertex_ai_is_told_stays() -> None:
 
 
 def test_the_labels_by_which_jobs_are_found_at_vertex_ai_stay() -> None:
-    assert vertex.group_filter("Digits.1") == 'labels.ocicaliban-group="digits_1"'
-    assert vertex.key_filter("0123456789ab") == 'labels.ocicaliban-job="0123456789ab"'
-    assert vertex.ATTEMPT_LABEL == "ocicaliban-attempt"
+    assert job_spec.group_filter("Digits.1") == 'labels.ocicaliban-group="digits_1"'
+    assert job_spec.key_filter("0123456789ab") == 'labels.ocicaliban-job="0123456789ab"'
+    assert job_spec.ATTEMPT_LABEL == "ocicaliban-attempt"
 
 
 def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import attend, bucket, replay, sweep
+from ocicaliban import attend, replay, sweep
 from ocicaliban.build import last_build
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
@@ -31,6 +31,7 @@ from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.registry import push
 from ocicaliban.system import files as paths
 from ocicaliban.system import process
+from ocicaliban.targets.vertex import results
 from tests import records
 from tests.records import COMMIT, DATA, PLAN_KEY
 
@@ -324,6 +325,6 @@ def test_hooks_are_found_in_their_folder() -> None:
 
 
 def test_results_in_the_cloud_have_the_same_copy_here() -> None:
-    copy = bucket.copy_of("gs://ada-digits/results/digits-cloud/a0a0a0a0a008")
+    copy = results.copy_of("gs://ada-digits/results/digits-cloud/a0a0a0a0a008")
     assert copy == paths.cache() / "results" / "f8734af1906dd3e350c9324e2faf8b63"
-    assert bucket.stamp(1767225600250000) == 1767225600250000000
+    assert results.stamp(1767225600250000) == 1767225600250000000

@@ -20,7 +20,7 @@ from ocicaliban.history.store import History
 from ocicaliban.model import Attempt, Job, JobSpec, Submission
 from ocicaliban.schedule import State, slots
 from ocicaliban.sweep import Options, Outcome
-from ocicaliban.targets import Ended, Found
+from ocicaliban.targets.container_runner import Ended, Found
 
 GPUS = tuple(Device(kind="nvidia.com/gpu", name=str(n), spec=Path("/x"), version="0.5.0") for n in range(2))
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import vertex
 from ocicaliban.errors import UsageError
 from ocicaliban.model import Job, Launch, Parameters, Submission
+from ocicaliban.targets.vertex import job_spec
 
 IMAGE = "europe-docker.pkg.dev/p/r/digits@sha256:" + "a" * 64
 SCALARS = st.text() | st.integers() | st.floats(allow_nan=False) | st.booleans()
@@ -25,7 +25,7 @@ def job(parameters: Parameters = (), args: tuple[str, ...] = (), group: str = "b
 
 
 def machine(type_: str = "", gpu: str = "", tpu: str = "", region: str = "us-central1", force: bool = False) -> object:
-    return vertex.machine(type_, gpu, tpu, region, force)
+    return job_spec.machine(type_, gpu, tpu, region, force)
 
 
 # --- machines ---
@@ -33,7 +33,7 @@ def machine(type_: str = "", gpu: str = "", tpu: str = "", region: str = "us-cen
 
 def test_calibans_gpu_spec_gets_a_machine_that_takes_it() -> None:
     assert machine(gpu="2xV100") == (
-        vertex.Machine(type="n1-standard-4", accelerator="NVIDIA_TESLA_V100", count=2),
+        job_spec.Machine(type="n1-standard-4", accelerator="NVIDIA_TESLA_V100", count=2),
         (),
     )
 
@@ -55,7 +55,7 @@ def test_calibans_gpu_spec_gets_a_machine_that_takes_it() -> None:
     ],
 )
 def test_todays_accelerators_come_with_their_machines(spec: str, type_: str, accelerator: str) -> None:
-    chosen, warnings = vertex.machine("", spec, "", "us-central1", False)
+    chosen, warnings = job_spec.machine("", spec, "", "us-central1", False)
     assert (chosen.type, chosen.accelerator, warnings) == (type_, accelerator, ())
 
 
@@ -71,16 +71,16 @@ def test_an_accelerator_that_the_machine_does_not_take_is_an_error_that_names_wh
 
 
 def test_force_makes_a_warning_of_what_the_table_contradicts() -> None:
-    chosen, warnings = vertex.machine("n1-standard-32", "1xV100", "", "us-central1", True)
-    assert chosen == vertex.Machine(type="n1-standard-32", accelerator="NVIDIA_TESLA_V100", count=1)
+    chosen, warnings = job_spec.machine("n1-standard-32", "1xV100", "", "us-central1", True)
+    assert chosen == job_spec.Machine(type="n1-standard-32", accelerator="NVIDIA_TESLA_V100", count=1)
     assert len(warnings) == 1
 
 
 def test_a_name_that_the_table_does_not_know_is_passed_on_with_a_warning() -> None:
-    chosen, warnings = vertex.machine("x9-huge-1g", "2xNVIDIA_X900", "", "us-central1", False)
+    chosen, warnings = job_spec.machine("x9-huge-1g", "2xNVIDIA_X900", "", "us-central1", False)
     assert (chosen.type, chosen.accelerator, chosen.count) == ("x9-huge-1g", "NVIDIA_X900", 2)
     assert any("NVIDIA_X900" in warning for warning in warnings)
-    chosen, warnings = vertex.machine("n1-standrad-4", "", "", "us-central1", False)
+    chosen, warnings = job_spec.machine("n1-standrad-4", "", "", "us-central1", False)
     assert chosen.type == "n1-standrad-4" and "did you mean 'n1-standard-4'" in warnings[0]
 
 
@@ -91,7 +91,7 @@ def test_a_region_that_does_not_exist_names_the_nearest() -> None:
 
 
 def test_a_region_that_is_not_known_to_have_the_accelerator_is_a_warning() -> None:
-    assert "not known to be in europe-west9" in vertex.machine("", "1xA100", "", "europe-west9", False)[1][0]
+    assert "not known to be in europe-west9" in job_spec.machine("", "1xA100", "", "europe-west9", False)[1][0]
 
 
 def test_a_machine_that_has_accelerators_wants_them_named() -> None:
@@ -106,22 +106,22 @@ def test_a_spec_that_is_none_is_a_usage_error(spec: str) -> None:
         with pytest.raises(UsageError, match="--gpu-spec"):
             machine(gpu=spec)
     else:
-        assert vertex.machine("", spec, "", "us-central1", False)[0].type == vertex.DEFAULT_MACHINE
+        assert job_spec.machine("", spec, "", "us-central1", False)[0].type == job_spec.DEFAULT_MACHINE
 
 
 def test_tpus_are_cores_of_a_cloud_tpu_or_a_topology() -> None:
-    assert vertex.machine("", "", "8xV3", "us-central1", False)[0] == vertex.Machine(
+    assert job_spec.machine("", "", "8xV3", "us-central1", False)[0] == job_spec.Machine(
         type="cloud-tpu", accelerator="TPU_V3", count=8
     )
-    assert vertex.machine("", "", "16xV5E", "us-central1", False)[0] == vertex.Machine(
+    assert job_spec.machine("", "", "16xV5E", "us-central1", False)[0] == job_spec.Machine(
         type="ct5lp-hightpu-4t", topology="4x4"
     )
     with pytest.raises(UsageError, match="no slice of 3 V5E"):
         machine(tpu="3xV5E")
     with pytest.raises(UsageError, match="n1-standard-4 is not that of 4 V5E"):
         machine("n1-standard-4", tpu="4xV5E")
-    forced = vertex.machine("ct9-new", "", "7xV5E", "us-central1", True)
-    assert forced[0] == vertex.Machine(type="ct9-new") and len(forced[1]) == 2
+    forced = job_spec.machine("ct9-new", "", "7xV5E", "us-central1", True)
+    assert forced[0] == job_spec.Machine(type="ct9-new") and len(forced[1]) == 2
     for wrong in ({"gpu": "8xV3"}, {"gpu": "8xV5E"}, {"tpu": "1xT4"}):
         with pytest.raises(UsageError, match="takes no"):
             machine(**wrong)
@@ -130,7 +130,7 @@ def test_tpus_are_cores_of_a_cloud_tpu_or_a_topology() -> None:
 
 
 def test_the_table_agrees_with_itself() -> None:
-    table = vertex.table()
+    table = job_spec.table()
     assert {name for takes in table.machines.values() for name in takes} <= set(table.accelerators)
     assert {region for regions in table.places.values() for region in regions} <= set(table.regions)
     assert re.fullmatch(r"\d{4}-\d\d-\d\d", table.date) and table.source.startswith("https://")
@@ -140,7 +140,7 @@ def test_the_table_agrees_with_itself() -> None:
 
 
 def test_labels_are_as_caliban_makes_them() -> None:
-    made, left_out = vertex.labels(
+    made, left_out = job_spec.labels(
         "k1", "Brave Otter", given=[("Team", "Vision!")], parameters=(("lr", 0.001), ("Use.Bias", True), ("2d", "A b"))
     )
     assert made == {
@@ -152,8 +152,8 @@ def test_labels_are_as_caliban_makes_them() -> None:
 
 @given(PARAMETERS)
 def test_labels_are_always_what_the_service_takes(parameters: Parameters) -> None:
-    made, left_out = vertex.labels("k1", "g", parameters=parameters)
-    assert len(made) <= vertex.MOST_LABELS
+    made, left_out = job_spec.labels("k1", "g", parameters=parameters)
+    assert len(made) <= job_spec.MOST_LABELS
     assert len(made) - 3 + len(left_out) == len(parameters)
     for key, value in made.items():
         assert re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch(r"[a-z0-9_-]{0,63}", value)
@@ -161,9 +161,9 @@ def test_labels_are_always_what_the_service_takes(parameters: Parameters) -> Non
 
 @given(st.lists(st.text(alphabet="aA.", min_size=1, max_size=70), max_size=30, unique=True))
 def test_parameters_that_come_to_the_same_key_all_stay(names: list[str]) -> None:
-    made, left_out = vertex.labels("k1", "g", parameters=tuple((name, name) for name in names))
-    assert len(made) == 3 + len([name for name in names if vertex.label_key(name)])
-    assert set(left_out) == {name for name in names if not vertex.label_key(name)}
+    made, left_out = job_spec.labels("k1", "g", parameters=tuple((name, name) for name in names))
+    assert len(made) == 3 + len([name for name in names if job_spec.label_key(name)])
+    assert set(left_out) == {name for name in names if not job_spec.label_key(name)}
 
 
 @pytest.mark.parametrize(
@@ -177,18 +177,18 @@ def test_parameters_that_come_to_the_same_key_all_stay(names: list[str]) -> None
 )
 def test_a_label_of_the_users_that_would_be_lost_is_an_error(given_: list[tuple[str, str]], told: str) -> None:
     with pytest.raises(UsageError, match=told):
-        vertex.labels("k1", "g", given=given_)
+        job_spec.labels("k1", "g", given=given_)
 
 
 # --- the job ---
 
 
-def plain(**changes: object) -> vertex.Options:
-    return vertex.Options(machine=vertex.Machine(type="n1-standard-4"), **changes)  # type: ignore[arg-type]
+def plain(**changes: object) -> job_spec.Options:
+    return job_spec.Options(machine=job_spec.Machine(type="n1-standard-4"), **changes)  # type: ignore[arg-type]
 
 
 def test_a_plain_job() -> None:
-    made, left_out = vertex.custom_job(job((("lr", 0.1),), ("--lr", "0.1")), IMAGE, plain())
+    made, left_out = job_spec.custom_job(job((("lr", 0.1),), ("--lr", "0.1")), IMAGE, plain())
     assert left_out == ()
     assert made == {
         "display_name": "brave-otter-k7f3",
@@ -217,7 +217,7 @@ def test_a_plain_job() -> None:
 
 
 def spec(**changes: object) -> dict[str, object]:
-    return vertex.custom_job(job(), IMAGE, plain(**changes))[0]["job_spec"]  # type: ignore[return-value]
+    return job_spec.custom_job(job(), IMAGE, plain(**changes))[0]["job_spec"]  # type: ignore[return-value]
 
 
 def test_every_option_is_one_field_of_the_service() -> None:
@@ -230,14 +230,14 @@ def test_every_option_is_one_field_of_the_service() -> None:
 
 
 def test_an_image_for_other_machines_is_refused_before_it_is_built() -> None:
-    vertex.check_platform("linux/amd64")
-    vertex.check_platform("")
+    job_spec.check_platform("linux/amd64")
+    job_spec.check_platform("")
     with pytest.raises(UsageError, match="for linux/arm64"):
-        vertex.check_platform("linux/arm64")
+        job_spec.check_platform("linux/arm64")
 
 
 def test_a_long_name_is_cut_before_the_jobs_key() -> None:
-    made, _ = vertex.custom_job(job(), IMAGE, plain(name="n" * 200))
+    made, _ = job_spec.custom_job(job(), IMAGE, plain(name="n" * 200))
     assert len(str(made["display_name"])) == 128 and str(made["display_name"]).endswith("n-k7f3")
 
 
@@ -254,12 +254,12 @@ def test_a_long_name_is_cut_before_the_jobs_key() -> None:
 def test_what_looks_like_a_parameter_among_the_arguments(
     args: tuple[str, ...], found: tuple[tuple[str, str], ...]
 ) -> None:
-    assert vertex.argued(args) == found
+    assert job_spec.argued(args) == found
 
 
 def test_arguments_are_labels_as_in_caliban_and_no_parameter_twice() -> None:
     one = job(args=("--lr", "0.1", "--Epochs", "3", "--team", "x"), parameters=(("lr", 0.1),))
-    made, _ = vertex.custom_job(one, IMAGE, plain(labels=(("team", "vision"),)))
+    made, _ = job_spec.custom_job(one, IMAGE, plain(labels=(("team", "vision"),)))
     labels = {name: value for name, value in made["labels"].items() if "-" not in name}  # type: ignore[attr-defined]
     assert labels == {"lr": "0_1", "epochs": "3", "team": "vision"}
 
@@ -277,7 +277,9 @@ def test_replicas_are_a_primary_one_and_a_pool_of_the_rest() -> None:
     pools = spec(replicas=4)["worker_pool_specs"]
     assert [pool["replica_count"] for pool in pools] == [1, 3]  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="one replica"):
-        vertex.custom_job(job(), IMAGE, vertex.Options(machine=vertex.Machine(type="t", topology="1x1"), replicas=2))
+        job_spec.custom_job(
+            job(), IMAGE, job_spec.Options(machine=job_spec.Machine(type="t", topology="1x1"), replicas=2)
+        )
 
 
 def test_out_is_the_jobs_own_folder_in_the_bucket() -> None:
@@ -290,7 +292,7 @@ def test_out_is_the_jobs_own_folder_in_the_bucket() -> None:
 
 def test_what_is_started_goes_with_the_job() -> None:
     def container(**options: object) -> dict[str, object]:
-        made = vertex.custom_job(job(args=("--lr", "1")), IMAGE, plain(**options))[0]["job_spec"]
+        made = job_spec.custom_job(job(args=("--lr", "1")), IMAGE, plain(**options))[0]["job_spec"]
         return made["worker_pool_specs"][0]["container_spec"]  # type: ignore[index,no-any-return]
 
     made = container(entrypoint=("python3", "-m", "train"))
@@ -302,7 +304,7 @@ def test_what_is_started_goes_with_the_job() -> None:
 
 def test_a_job_without_arguments_has_the_images_own() -> None:
     def container(*args: str, **options: object) -> dict[str, object]:
-        made = vertex.custom_job(job(args=args), IMAGE, plain(command=("--lr", "2"), **options))[0]["job_spec"]
+        made = job_spec.custom_job(job(args=args), IMAGE, plain(command=("--lr", "2"), **options))[0]["job_spec"]
         return made["worker_pool_specs"][0]["container_spec"]  # type: ignore[index,no-any-return]
 
     entry = ("python3", "-m", "train")
@@ -317,7 +319,7 @@ def test_a_job_without_arguments_has_the_images_own() -> None:
 @pytest.mark.parametrize("image", ["digits:v1", "digits@sha256:abc", "a b@sha256:" + "a" * 64])
 def test_an_image_that_is_not_named_by_its_digest_is_refused(image: str) -> None:
     with pytest.raises(UsageError, match="digest"):
-        vertex.custom_job(job(), image, plain())
+        job_spec.custom_job(job(), image, plain())
 
 
 def test_an_output_that_is_no_bucket_is_refused() -> None:
@@ -327,14 +329,14 @@ def test_an_output_that_is_no_bucket_is_refused() -> None:
 
 @given(PARAMETERS, st.text())
 def test_any_job_can_be_written_as_json(parameters: Parameters, group: str) -> None:
-    made, _ = vertex.custom_job(job(parameters, group=group), IMAGE, plain())
+    made, _ = job_spec.custom_job(job(parameters, group=group), IMAGE, plain())
     assert json.loads(json.dumps(made)) == made
     assert len(str(made["display_name"])) <= 128
 
 
 def test_states_are_told_in_our_words() -> None:
     def status(state: str) -> str:
-        return vertex.Seen(key="k", attempt=1, name="n", state=state).status
+        return job_spec.Seen(key="k", attempt=1, name="n", state=state).status
 
     assert [status(state) for state in ("QUEUED", "PENDING", "RUNNING", "CANCELLING")] == [
         "queued", "queued", "running", "running",

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban import pace
-from ocicaliban.pace import Pace
+from ocicaliban.targets.vertex import rate_limit
+from ocicaliban.targets.vertex.rate_limit import Pace
 
 _PLUGIN = "Getting metadata from plugin failed with error: "
 
@@ -37,7 +37,7 @@ _PLUGIN = "Getting metadata from plugin failed with error: "
     ],
 )
 def test_what_a_failed_create_means(code: str, message: str, verdict: str) -> None:
-    assert pace.judge(code, message) == verdict
+    assert rate_limit.judge(code, message) == verdict
 
 
 def test_a_refusal_has_a_remedy() -> None:
@@ -50,24 +50,24 @@ def test_a_refusal_has_a_remedy() -> None:
         ("INVALID_ARGUMENT", 'Machine type "x" is not supported.'): "--machine-type",
     }
     for (code, message), told in remedies.items():
-        assert told in pace.remedy(code, message, "p", "us-central1")
+        assert told in rate_limit.remedy(code, message, "p", "us-central1")
 
 
 def _drive(quota: int, jobs: int, window: float, latency: float) -> tuple[list[float], int]:
     """Send `jobs` to a service with this quota per window, one at a time; when each was accepted, and the refusals."""
     state, now, taken, refusals = Pace(per_minute=60), 0.0, list[float](), 0
     while len(taken) < jobs:
-        state, pause = pace.take(state, now)
+        state, pause = rate_limit.take(state, now)
         if pause:
             now += pause
             continue
         sent, now = now, now + latency
         if len(taken) - bisect.bisect_right(taken, now - window) < quota:
             taken.append(now)
-            state = pace.accepted(state, now)
+            state = rate_limit.accepted(state, now)
         else:
             refusals += 1
-            state = pace.throttled(state, now, sent)
+            state = rate_limit.throttled(state, now, sent)
     return taken, refusals
 
 
@@ -89,7 +89,7 @@ def test_never_more_than_the_rate_in_any_minute(steps: list[float], per_minute: 
     state, now, sent = Pace(per_minute=per_minute), 0.0, list[float]()
     for step in steps:
         now += step
-        state, pause = pace.take(state, now)
+        state, pause = rate_limit.take(state, now)
         assert pause >= 0
         if not pause:
             sent.append(now)
@@ -100,31 +100,31 @@ def test_never_more_than_the_rate_in_any_minute(steps: list[float], per_minute: 
 def test_a_wait_always_ends(per_minute: float, answers: list[str]) -> None:
     state, now = Pace(per_minute=per_minute), 0.0
     for answer in answers:
-        state, pause = pace.take(state, now)
+        state, pause = rate_limit.take(state, now)
         while pause:
             now += pause
             assert now < 1e6
-            state, pause = pace.take(state, now)
-        after = pace.accepted if answer == "accepted" else None
-        state = after(state, now) if after else pace.throttled(state, now, now)
+            state, pause = rate_limit.take(state, now)
+        after = rate_limit.accepted if answer == "accepted" else None
+        state = after(state, now) if after else rate_limit.throttled(state, now, now)
 
 
 def test_those_under_way_at_a_refusal_hold_the_rest_up_once() -> None:
     state = Pace(per_minute=60)
     for _ in range(10):
-        state, _ = pace.take(state, 0.0)
-    one = pace.throttled(state, 1.0, 0.0)
-    both = pace.throttled(one, 1.1, 0.0)
+        state, _ = rate_limit.take(state, 0.0)
+    one = rate_limit.throttled(state, 1.0, 0.0)
+    both = rate_limit.throttled(one, 1.1, 0.0)
     assert both.held_until == one.held_until and both.refusals == 1
 
 
 def test_credentials_that_have_expired_are_told_as_what_they_are() -> None:
-    assert pace.no_login("Getting metadata from plugin failed with error: invalid_grant") == "invalid_grant"
-    assert pace.no_login("Socket closed") == ""
+    assert rate_limit.no_login("Getting metadata from plugin failed with error: invalid_grant") == "invalid_grant"
+    assert rate_limit.no_login("Socket closed") == ""
 
 
 def test_a_job_is_looked_for_several_times_before_it_is_sent_again() -> None:
     pauses = []
-    while (pause := pace.next_look(len(pauses))) is not None:
+    while (pause := rate_limit.next_look(len(pauses))) is not None:
         pauses.append(pause)
-    assert sum(pauses) == pace.LOOK_AFTER[-1] and len(pauses) >= 3
+    assert sum(pauses) == rate_limit.LOOK_AFTER[-1] and len(pauses) >= 3

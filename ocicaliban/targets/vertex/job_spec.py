@@ -64,7 +64,7 @@ def _bare(accelerator: str) -> str:
 @functools.cache
 def table() -> Table:
     """The table that comes with this version."""
-    data = tomllib.loads((Path(__file__).parent / "vertex.toml").read_text(encoding="utf-8"))
+    data = tomllib.loads((Path(__file__).parent / "machines.toml").read_text(encoding="utf-8"))
     accelerators: dict[str, dict[str, object]] = data["accelerators"]
     return Table(
         source=data["source"],

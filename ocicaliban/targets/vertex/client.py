@@ -19,11 +19,12 @@ from typing import Any, TypeVar
 
 from attrs import field, frozen
 
-from ocicaliban import gcp, pace, vertex
+from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, UsageError, first_line, nearest
 from ocicaliban.system import process
 from ocicaliban.system import threads as beside
-from ocicaliban.vertex import Seen
+from ocicaliban.targets.vertex import job_spec, rate_limit
+from ocicaliban.targets.vertex.job_spec import Seen
 
 _PAGE = 1000  # jobs; the service gives as many as it likes to
 _NAMES = 20  # in one filter, of which no longest is documented
@@ -55,7 +56,7 @@ def preload() -> None:
 
 
 def _load() -> _Library:
-    gcp.quieten()
+    google_auth.quieten()
     service, job = _parts("services.job_service", "types.custom_job")
     faults = importlib.import_module("google.api_core.exceptions")
     return _Library(JobServiceClient=service.JobServiceClient, CustomJob=job.CustomJob, faults=faults)
@@ -128,7 +129,7 @@ def endpoint(region: str, given: str = "", environ: Mapping[str, str] = os.envir
 
     Raises UsageError for an address without TLS, over which no credential goes.
     """
-    return gcp.endpoint("aiplatform", f"{region}-aiplatform.googleapis.com", given, environ)
+    return google_auth.endpoint("aiplatform", f"{region}-aiplatform.googleapis.com", given, environ)
 
 
 def connect(project: str, region: str, *, key_file: str = "", address: str = "") -> Service:
@@ -140,7 +141,7 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
     """
     host = endpoint(region, address)
     library = _library()
-    credentials, own = gcp.credentials(key_file)
+    credentials, own = google_auth.credentials(key_file)
     chosen = project or own or _configured_project()
     if not chosen:
         hint = "--project-id PROJECT, or GOOGLE_CLOUD_PROJECT, or: gcloud config set project PROJECT"
@@ -195,7 +196,7 @@ class Service:
             return self.library.CustomJob(body)
         except KeyError as exc:
             newer = "pip install --upgrade google-cloud-aiplatform, if it is a new one"
-            close = nearest(str(exc.args[0]), vertex.table().accelerators)
+            close = nearest(str(exc.args[0]), job_spec.table().accelerators)
             hint = f"{close} else {newer}" if close.startswith("did you mean") else newer
             raise UsageError(f"the client library that is installed does not know {exc}", hint) from exc
 
@@ -228,8 +229,8 @@ class Service:
         whatever `accepted` raises, and a Ctrl-C.
         """
         if settle:
-            say(pace.LOOKING)
-            time.sleep(pace.LOOK_AFTER[-1])
+            say(rate_limit.LOOKING)
+            time.sleep(rate_limit.LOOK_AFTER[-1])
         there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
         left: deque[tuple[Request, Any]] = deque()
         with together():
@@ -239,7 +240,7 @@ class Service:
                 else:
                     left.append((request, self.message(request.body)))
         if left:
-            quota = per_minute or vertex.table().per_minute
+            quota = per_minute or job_spec.table().per_minute
             _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted, withdrawn, together)
 
     def look(self, *groups: str) -> tuple[Seen, ...]:
@@ -247,11 +248,11 @@ class Service:
 
         Raises OcicalibanError where the service gives no answer.
         """
-        return tuple(self._listed(vertex.group_filter, groups))
+        return tuple(self._listed(job_spec.group_filter, groups))
 
     def look_for(self, *keys: str) -> tuple[Seen, ...]:
         """What the service tells of all attempts at the jobs with these keys. Raises as `look`."""
-        return tuple(self._listed(vertex.key_filter, keys))
+        return tuple(self._listed(job_spec.key_filter, keys))
 
     def _listed(self, filter_: Callable[..., str], names: Sequence[str]) -> Iterator[Seen]:
         for start in range(0, len(names), _NAMES):
@@ -289,7 +290,7 @@ class Service:
             except OcicalibanError as fault:
                 said = fault.__cause__
                 if self.code(said) == "NOT_FOUND":
-                    return vertex.UNKNOWN
+                    return job_spec.UNKNOWN
                 return "" if self.code(said) == "FAILED_PRECONDITION" else self.words(said)
             return ""
 
@@ -306,17 +307,17 @@ class Service:
         """What the service says, without the library's number before it."""
         return str(exc.message or exc)
 
-    def verdict(self, exc: Any) -> pace.Verdict:
+    def verdict(self, exc: Any) -> rate_limit.Verdict:
         """What a fault means for a request."""
-        return pace.judge(self.code(exc), self.words(exc))
+        return rate_limit.judge(self.code(exc), self.words(exc))
 
     def error(self, exc: Any, before: str = "") -> OcicalibanError:
         """A fault as an error of ours; what was done `before` it is told too."""
         code, words = self.code(exc), self.words(exc)
-        if why := pace.no_login(words):
-            return OcicalibanError(f"Google takes no login{before}: {why}", pace.LOG_IN)
+        if why := rate_limit.no_login(words):
+            return OcicalibanError(f"Google takes no login{before}: {why}", rate_limit.LOG_IN)
         if self.verdict(exc) == "refused":
-            hint = pace.remedy(code, words, self.project, self.region)
+            hint = rate_limit.remedy(code, words, self.project, self.region)
             return Refused(f"Vertex AI refused{before}: {words} ({code})", hint)
         hint = f"is {self.host} within reach, and {self.region} a region? what was sent is found again: try once more"
         return OcicalibanError(f"Vertex AI gives no answer{before}: {words} ({code})", hint)
@@ -325,9 +326,9 @@ class Service:
 def _seen(job: Any) -> Seen:
     raw = type(job).pb(job)
     times = (raw.start_time.seconds + raw.start_time.nanos / 1e9, raw.end_time.seconds + raw.end_time.nanos / 1e9)
-    attempt = raw.labels.get(vertex.ATTEMPT_LABEL, "")
+    attempt = raw.labels.get(job_spec.ATTEMPT_LABEL, "")
     return Seen(
-        key=raw.labels.get(vertex.JOB_LABEL, ""),
+        key=raw.labels.get(job_spec.JOB_LABEL, ""),
         attempt=int(attempt) if attempt.isdigit() else 1,
         name=raw.name,
         state=job.state.name.removeprefix("JOB_STATE_"),
@@ -351,7 +352,7 @@ class _Submitting:
         self._lock = threading.RLock()
         # Told when more may go out than was thought, and when nothing shall any more.
         self._changed = threading.Condition(self._lock)
-        self._pace = pace.Pace(per_minute=per_minute)
+        self._pace = rate_limit.Pace(per_minute=per_minute)
         self._answered = time.monotonic()
         self._stopping = False
         self._refusal: Any = None
@@ -454,7 +455,7 @@ class _Submitting:
                 with self._lock:
                     self._answered = time.monotonic()
                     before = self._pace.per_minute
-                    self._pace = pace.accepted(self._pace, self._answered)
+                    self._pace = rate_limit.accepted(self._pace, self._answered)
                     if self._pace.per_minute > before:
                         self._changed.notify_all()
                 return str(job.name)
@@ -465,7 +466,7 @@ class _Submitting:
         with self._lock:
             while not self._stopping and request.key not in self._withdrawn:
                 now = time.monotonic()
-                self._pace, pause = pace.take(self._pace, now)
+                self._pace, pause = rate_limit.take(self._pace, now)
                 if not pause:
                     return now
                 self._changed.wait(min(pause, _ASK_EVERY))
@@ -485,11 +486,11 @@ class _Submitting:
             if verdict != "unclear":
                 self._answered = now
             if verdict == "throttled":
-                self._pace = pace.throttled(self._pace, now, sent_at)
+                self._pace = rate_limit.throttled(self._pace, now, sent_at)
                 if not self._told_slow:
                     self._told_slow = True
                     self._say(f"note: the rest goes out more slowly: {self._service.words(exc)}")
-            elif verdict == "refused" or now > self._answered + pace.PATIENCE:
+            elif verdict == "refused" or now > self._answered + rate_limit.PATIENCE:
                 self._refusal = self._refusal or exc
                 self._stop()
                 return False
@@ -502,7 +503,7 @@ class _Submitting:
         that was answered counts. Where none is for as long as a submission waits, or none will be, or when the
         submission ends, the job counts as `_open`, and the submission ends with it.
         """
-        looks, pause, until = 0, pace.next_look(0), time.monotonic() + pace.PATIENCE
+        looks, pause, until = 0, rate_limit.next_look(0), time.monotonic() + rate_limit.PATIENCE
         while pause is not None:
             time.sleep(pause)
             try:
@@ -514,10 +515,10 @@ class _Submitting:
                         self._refusal = self._refusal or fault.__cause__
                         self._stop()
                     return ""
-                pause = pace.LOOK_AFTER[-1]
+                pause = rate_limit.LOOK_AFTER[-1]
                 continue
             if name := next((each.name for each in seen if each.attempt == request.attempt), ""):
                 return name
             looks += 1
-            pause = pace.next_look(looks)
+            pause = rate_limit.next_look(looks)
         return ""

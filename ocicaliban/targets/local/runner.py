@@ -23,7 +23,7 @@ from ocicaliban.gpu import cdi
 from ocicaliban.jobs import log_file
 from ocicaliban.model import Attempt, Job, Launch
 from ocicaliban.system import process
-from ocicaliban.targets import Ended, Found, NameTaken, State, Target
+from ocicaliban.targets.container_runner import Ended, Found, NameTaken, State, Target
 
 OUT = "/out"
 """Where a job finds its results folder."""

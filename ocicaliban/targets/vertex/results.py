@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ocicaliban import gcp, pace
+from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.reports import metrics
 from ocicaliban.system import files
+from ocicaliban.targets.vertex import rate_limit
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -70,7 +71,7 @@ def bring(jobs: Iterable[Job], say: Callable[[str], None]) -> Mapping[int, Path]
             continue
         folders[job.id] = copy_of(job.out)
         options = job.submission.options
-        account = str(options.get("project_id") or ""), gcp.recorded(options.get("cloud_key"))
+        account = str(options.get("project_id") or ""), google_auth.recorded(options.get("cloud_key"))
         wanted = shelves.setdefault((*account, place.bucket, place.above), {})
         wanted |= {f"{place.folder}/{name}": folders[job.id] / name for name in _FILES}
     clients: dict[tuple[str, str], Client] = {}
@@ -98,12 +99,12 @@ def _connected(project: str, key_file: str) -> Client:
         hint = "pip install 'ocicaliban[vertex]' brings it"
         raise OcicalibanError(f"Cloud Storage's client library cannot be imported: {exc}", hint) from exc
     try:
-        gcp.check_form(key_file)
+        google_auth.check_form(key_file)
         # By default the library's own: credentials of the user, or an emulator's that it is pointed to.
         credentials = service_account.Credentials.from_service_account_file(key_file) if key_file else None
         return storage.Client(project=project or None, credentials=credentials)
     except (GoogleAuthError, ValueError, OSError) as exc:
-        raise gcp.unusable(exc, key_file) from exc
+        raise google_auth.unusable(exc, key_file) from exc
 
 
 def _brought(client: Client, bucket: str, above: str, wanted: Mapping[str, Path]) -> None:
@@ -199,7 +200,7 @@ def _fault(exc: Exception) -> OcicalibanError:
 
     words = _first_line(exc)
     if isinstance(exc, GoogleAuthError | exceptions.Unauthorized):
-        return OcicalibanError(f"Google takes no login: {words}", pace.LOG_IN)
+        return OcicalibanError(f"Google takes no login: {words}", rate_limit.LOG_IN)
     if isinstance(exc, exceptions.Forbidden):
         return OcicalibanError(words, "it takes the role roles/storage.objectViewer on the bucket")
     if isinstance(exc, exceptions.GoogleAPICallError):

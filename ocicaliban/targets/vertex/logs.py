@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from ocicaliban import gcp, pace, vertex
+from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.targets.vertex import job_spec, rate_limit
 
 if TYPE_CHECKING:
     from ocicaliban.model import Attempt, Job
@@ -90,16 +91,16 @@ def _replicas(job: Job) -> int:
 
 
 def _connected(job: Job, attempt: Attempt, say: Callable[[str], None]) -> _Log:
-    gcp.quieten()
-    elsewhere = f"{vertex.log_command(attempt.handle)}, or {vertex.console(attempt.handle)}"
+    google_auth.quieten()
+    elsewhere = f"{job_spec.log_command(attempt.handle)}, or {job_spec.console(attempt.handle)}"
     try:
         from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
     except ImportError as exc:
         hint = f"pip install 'ocicaliban[logging]' shows it here; else {elsewhere}"
         raise UsageError(f"the log of job {job.id} is in the cloud", hint) from exc
     options = job.submission.options
-    host = gcp.endpoint("logging", "logging.googleapis.com")
-    credentials, _ = gcp.credentials(gcp.recorded(options.get("cloud_key")))
+    host = google_auth.endpoint("logging", "logging.googleapis.com")
+    credentials, _ = google_auth.credentials(google_auth.recorded(options.get("cloud_key")))
     _, project, _, _, _, number = attempt.handle.split("/")
     return _Log(
         client=LoggingServiceV2Client(credentials=credentials, client_options={"api_endpoint": host}),
@@ -150,10 +151,10 @@ class _Log:
         words = str(getattr(exc, "message", "") or exc)
         status = getattr(exc, "grpc_status_code", None)
         code = status.name if status is not None else "UNKNOWN"
-        if why := pace.no_login(words):
-            return OcicalibanError(f"Google takes no login: {why}", pace.LOG_IN)
+        if why := rate_limit.no_login(words):
+            return OcicalibanError(f"Google takes no login: {why}", rate_limit.LOG_IN)
         if code == "UNAUTHENTICATED":
-            return OcicalibanError(f"Cloud Logging refused: {words} ({code})", pace.LOG_IN)
+            return OcicalibanError(f"Cloud Logging refused: {words} ({code})", rate_limit.LOG_IN)
         if code == "PERMISSION_DENIED" and "has not been used" in words:
             hint = f"gcloud services enable logging.googleapis.com --project={self.project}"
             return OcicalibanError(f"Cloud Logging refused: {words} ({code})", hint)
@@ -173,7 +174,7 @@ def _passes(exc: Exception) -> bool:
         exceptions.ServiceUnavailable,
         exceptions.TooManyRequests,
     )
-    return isinstance(exc, kinds) and not pace.no_login(str(exc))
+    return isinstance(exc, kinds) and not rate_limit.no_login(str(exc))
 
 
 def _entry(raw: Any) -> Entry:

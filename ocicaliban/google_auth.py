@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ocicaliban import pace
 from ocicaliban.errors import OcicalibanError, UsageError, first_line
+from ocicaliban.targets.vertex import rate_limit
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -67,10 +67,12 @@ def unusable(exc: Exception, key_file: str = "") -> OcicalibanError:
     """Why the credentials that count are none, with what to do."""
     where = file(key_file)
     if not where:
-        return OcicalibanError("there are no Google credentials", pace.LOG_IN)
+        return OcicalibanError("there are no Google credentials", rate_limit.LOG_IN)
     named = key_file or os.environ.get("GOOGLE_APPLICATION_CREDENTIALS")
     hint = (
-        "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS" if named else pace.LOG_IN
+        "download the key anew, and name it by --cloud-key or GOOGLE_APPLICATION_CREDENTIALS"
+        if named
+        else rate_limit.LOG_IN
     )
     if isinstance(exc, PermissionError):
         hint = f"make it readable to you: chmod u+r {shlex.quote(where)}"

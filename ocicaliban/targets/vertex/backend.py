@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import gcp, pace, sweep, vertex
+from ocicaliban import google_auth, sweep
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model import ENDED, Job, Submission
-from ocicaliban.vertex import Seen
+from ocicaliban.targets.vertex import job_spec, rate_limit
+from ocicaliban.targets.vertex.job_spec import Seen
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
-    from ocicaliban.targets.vertex import Service
+    from ocicaliban.targets.vertex.client import Service
 
 TARGET = "vertex"
 """What the history calls this target."""
@@ -38,16 +39,16 @@ _PATIENCE = 5.0
 
 def service(submission: Submission) -> Service:
     """A connection to where a submission went. Raises OcicalibanError where none can be had."""
-    from ocicaliban.targets import vertex
+    from ocicaliban.targets.vertex import client
 
     project, region, key_file = _place(submission)
-    return vertex.connect(project, region, key_file=key_file)
+    return client.connect(project, region, key_file=key_file)
 
 
 def submit(
     known: History,
     made: Submission,
-    options: vertex.Options,
+    options: job_spec.Options,
     at: Service,
     accepted: Callable[[Job, str], None],
     say: Callable[[str], None],
@@ -63,7 +64,7 @@ def submit(
     looked has put on record meanwhile counts as accepted. Raises UsageError where another process is at it, and
     OcicalibanError where the service refuses: the others stay queued.
     """
-    from ocicaliban.targets.vertex import Request
+    from ocicaliban.targets.vertex.client import Request
 
     with sweep.owned(made):
         waiting = {job.key: job for job in known.queued(made.id)}
@@ -71,7 +72,7 @@ def submit(
         requests = []
         for job in waiting.values():
             attempt = len(job.attempts) + 1
-            body, without = vertex.custom_job(job, made.image, options, attempt)
+            body, without = job_spec.custom_job(job, made.image, options, attempt)
             left_out.update(without)
             requests.append(Request(key=job.key, attempt=attempt, body=body))
         if left_out:
@@ -86,7 +87,7 @@ def submit(
             yield
             with known.together():
                 for job, name in news:
-                    out = vertex.output_folder(options.output, made.group, job.key)
+                    out = job_spec.output_folder(options.output, made.group, job.key)
                     if known.begin(job.id, out=out, started=time.time(), named=name):
                         continue
                     # Somebody stopped it when it was on its way, or has seen it at the service and put it on record.
@@ -153,7 +154,7 @@ def _place(submission: Submission) -> tuple[str, str, str]:
     return (
         str(options.get("project_id") or ""),
         str(options.get("region") or REGION),
-        gcp.recorded(options.get("cloud_key")),
+        google_auth.recorded(options.get("cloud_key")),
     )
 
 
@@ -164,7 +165,7 @@ def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> 
             return
         own = job.submission.options.get("vertex")
         output = str(own.get("output") or "") if isinstance(own, dict) else ""
-        out = vertex.output_folder(output, job.submission.group, job.key)
+        out = job_spec.output_folder(output, job.submission.group, job.key)
         attempt = known.begin(job.id, out=out, started=seen.created, named=seen.name, late=job.status == "stopped")
     if attempt is None:
         return
@@ -200,14 +201,14 @@ def cancel(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> t
             numbers = ", ".join(str(job.id) for job in names.values())
             say(f"cannot be stopped: {numbers}: {fault.message}{f' ({fault.hint})' if fault.hint else ''}")
             continue
-        lost = [names[name] for name, words in faults.items() if words == vertex.UNKNOWN]
+        lost = [names[name] for name, words in faults.items() if words == job_spec.UNKNOWN]
         for job in lost:
             if job.last:
-                known.end(job.id, job.last.number, "lost", reason=vertex.UNKNOWN, ended=time.time())
+                known.end(job.id, job.last.number, "lost", reason=job_spec.UNKNOWN, ended=time.time())
         if lost:
-            say(f"nothing is there to be stopped: {', '.join(str(job.id) for job in lost)}: {vertex.UNKNOWN}")
+            say(f"nothing is there to be stopped: {', '.join(str(job.id) for job in lost)}: {job_spec.UNKNOWN}")
         for name, words in faults.items():
-            if words != vertex.UNKNOWN:
+            if words != job_spec.UNKNOWN:
                 say(f"job {names[name].id} cannot be stopped: {words}")
         ended += [job for name, job in names.items() if name not in faults]
     return tuple(ended)
@@ -222,7 +223,7 @@ def cancel_late(
     were stopped may still take effect, for which it can `wait`. What is submitted again meanwhile goes on.
     """
     if wait:
-        time.sleep(pace.LOOK_AFTER[-1])
+        time.sleep(rate_limit.LOOK_AFTER[-1])
     stopped_of = {job.id: job.submission.id for job in jobs}
     places: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs:
