@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban import attend
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.cli.submitting import Submitting
+from ocicaliban.execution import reconcile
 from ocicaliban.history.store import History
 from ocicaliban.jobs import group_names, provenance
 from ocicaliban.model import JobSpec, Launch, Submission
@@ -149,14 +149,14 @@ def check_submissions(known: History) -> None:
         retries=2,
         out="/home/ada/results",
     )
-    assert attend.told(sweep, Asked) == asked
-    assert attend.told(sweep, Recorded) == wanted
+    assert reconcile.told(sweep, Asked) == asked
+    assert reconcile.told(sweep, Recorded) == wanted
     assert (again.image, again.launch, again.options) == ("2d" * 32, launch, {**sweep.options, "retries": 0})
-    assert attend.told(again, Recorded).retries == 0
+    assert reconcile.told(again, Recorded).retries == 0
 
     assert (cloud.target, cloud.host, cloud.dirty) == (backend.TARGET, "workstation", False)
     assert cloud.image == f"registry.example/ada/digits@sha256:{'ab' * 32}"
-    assert attend.told(cloud, Submitting) == Submitting(
+    assert reconcile.told(cloud, Submitting) == Submitting(
         mode="cloud",
         module="trainer.train",
         project_id="ada-digits",
@@ -167,7 +167,7 @@ def check_submissions(known: History) -> None:
         dirs=("data",),
         cloud_key="/home/ada/key.json",
     )
-    assert attend.told(cloud, Options, "vertex") == Options(
+    assert reconcile.told(cloud, Options, "vertex") == Options(
         machine=Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
         replicas=2,
         boot_disk=200,
@@ -184,11 +184,11 @@ def check_submissions(known: History) -> None:
     )
 
     assert (bare.user, bare.host, bare.module, bare.commit) == ("bob", "server", "", "")
-    assert attend.told(bare, Asked) == Asked(mode="run")
-    assert attend.told(bare, Recorded) == Recorded()
+    assert reconcile.told(bare, Asked) == Asked(mode="run")
+    assert reconcile.told(bare, Recorded) == Recorded()
     assert (single.group, single.commit, single.dirty) == ("digits-brave-otter", COMMIT, True)
     assert [provenance.alone(one) for one in (sweep, again, cloud, bare, single)] == [False, False, False, False, True]
-    assert attend.told(single, Asked) == Asked(mode="run", module="trainer.train")
+    assert reconcile.told(single, Asked) == Asked(mode="run", module="trainer.train")
     assert all(group_names.check(one.group) for one in (sweep, again, cloud, bare, single))
 
 

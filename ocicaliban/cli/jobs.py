@@ -67,10 +67,10 @@ def one_group(word: str, option: str) -> str:
 
 def _looked_at(known: History, group: str, user: str, newest: int) -> tuple[Job, ...]:
     """The jobs that are asked for, after a look at what really runs. Raises UsageError for an unknown group."""
-    from ocicaliban import attend
     from ocicaliban.cli.start import say
+    from ocicaliban.execution import reconcile
 
-    attend.catch_up(known, say, group=group)
+    reconcile.catch_up(known, say, group=group)
     jobs = known.jobs(group=group, user=user, newest=newest)
     if group and not jobs:
         raise _no_group(known, group, user)
@@ -82,12 +82,12 @@ def _no_group(known: History, group: str, user: str) -> UsageError:
 
 
 def _lines(known: History, jobs: Sequence[Job], group: str, user: str) -> list[str]:
-    from ocicaliban import attend
+    from ocicaliban.execution import reconcile
     from ocicaliban.jobs import status_table
 
     if not jobs:
         return ["no jobs yet"]
-    unattended = attend.unattended(jobs)
+    unattended = reconcile.unattended(jobs)
     lines = status_table.aligned([status_table.HEADINGS, *status_table.rows(jobs, time.time())])
     shown = {job.submission.group for job in jobs}
     below = []
@@ -132,22 +132,22 @@ def logs(
     debug: Debug = False,
 ) -> None:
     """Print what a job has written."""
-    from ocicaliban import attend
     from ocicaliban.cli.start import say
+    from ocicaliban.execution import reconcile
     from ocicaliban.history import access
     from ocicaliban.jobs import status_table
     from ocicaliban.model import ENDED
 
     with access.open(say=say) as known:
         [found] = _jobs(known, [job])
-        attend.catch_up(known, say, ids=[found.id])
+        reconcile.catch_up(known, say, ids=[found.id])
         [found] = _jobs(known, [job])
         while follow and not found.attempts and found.status not in ENDED:
             time.sleep(_EVERY)
             [found] = _jobs(known, [job])
 
         def goes_on() -> bool:
-            attend.catch_up(known, say, ids=[job])
+            reconcile.catch_up(known, say, ids=[job])
             [now] = _jobs(known, [job])
             return any(each.number == chosen.number and each.status == "running" for each in now.attempts)
 
@@ -159,7 +159,7 @@ def logs(
             raise UsageError(f"job {job} has no attempt {attempt}", f"there are: {', '.join(map(str, tried))}")
         chosen = tried[attempt] if attempt else found.attempts[-1]
         empty = True
-        for block in attend.log(found, chosen, goes_on if follow else None, say):
+        for block in reconcile.log(found, chosen, goes_on if follow else None, say):
             empty = empty and not block
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
@@ -186,8 +186,8 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Stop jobs: those that run get SIGTERM, and SIGKILL ten seconds later; those that wait are not started."""
-    from ocicaliban import attend
     from ocicaliban.cli.start import say
+    from ocicaliban.execution import reconcile
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance, status_table
 
@@ -200,7 +200,7 @@ def stop(
     if bool(jobs) == bool(group):
         raise UsageError("say which jobs to stop", "their numbers, or --group GROUP")
     with access.open(say=say) as known:
-        attend.catch_up(known, say, group=group, ids=[each.id for each in _jobs(known, jobs or ())])
+        reconcile.catch_up(known, say, group=group, ids=[each.id for each in _jobs(known, jobs or ())])
         found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=provenance.user())
         if not found:
             raise _no_group(known, group, provenance.user())
@@ -209,9 +209,9 @@ def stop(
             for job in going:
                 print(f"{job.id}  {job.status}, would be stopped")
         else:
-            for job in attend.stop(known, going, cannot, say):
+            for job in reconcile.stop(known, going, cannot, say):
                 print(f"{job.id}  stopped", flush=True)
-        rest = attend.stop_rest(known, found, cannot, dry_run=dry_run)
+        rest = reconcile.stop_rest(known, found, cannot, dry_run=dry_run)
         for job in rest:
             print(f"{job.id}  {job.status}, but it runs{'; would be stopped' if dry_run else ': stopped'}")
         if not going and not rest:

@@ -99,13 +99,13 @@ def _say(line: str) -> None:
 
 def _jobs(group: str, all_users: bool) -> Sequence[Job]:
     """The jobs of a group, by id, after a look at what really runs. Raises UsageError where there is no such group."""
-    from ocicaliban import attend
+    from ocicaliban.execution import reconcile
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance
 
     user = "" if all_users else provenance.user()
     with access.open(say=_say) as known:
-        attend.catch_up(known, group=group)
+        reconcile.catch_up(known, group=group)
         if jobs := known.jobs(group=group, user=user):
             return jobs
         raise UsageError(

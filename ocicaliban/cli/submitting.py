@@ -172,7 +172,7 @@ def _broken_off(
     Jobs wait of which the service has some perhaps, or it has all, and the command was killed before it could tell. Who
     has stopped jobs of it since wants them anew. Raises UsageError where another process is at it.
     """
-    from ocicaliban import sweep
+    from ocicaliban.execution import runner
 
     def alike(one: Submission) -> bool:
         kept = ("target", "host", "project", "mode", "module", "image")
@@ -189,23 +189,23 @@ def _broken_off(
         )
         if len(jobs) != count or not all(same):
             continue
-        if sweep.is_run(one, patience=sweep.ENDING):
+        if runner.is_run(one, patience=runner.ENDING):
             raise UsageError(
                 f"another ocicaliban submits the same to '{one.group}' at this moment",
                 "wait for it, or end it; with a --group of another name they are submitted a second time",
             )
         counts = known.counts(submission=one.id)  # it may have come to its end meanwhile
-        if not counts["stopped"] and (counts["queued"] or (counts["running"] and sweep.was_killed(one))):
+        if not counts["stopped"] and (counts["queued"] or (counts["running"] and runner.was_killed(one))):
             return one
     return None
 
 
 def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
-    from ocicaliban import attend, sweep
     from ocicaliban.cli import start
+    from ocicaliban.execution import reconcile, runner
 
-    attend.catch_up(known, start.say, group=begun.group)
+    reconcile.catch_up(known, start.say, group=begun.group)
     counts = known.counts(submission=begun.id)
     if count := counts["queued"]:
         left = f"the {count} jobs that are left go out now" if count > 1 else "the job that is left goes out now"
@@ -214,7 +214,7 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
         return send(known, begun, options, at, begun=True)
-    with sweep.owned(begun):  # from now on it is not one that was killed
+    with runner.owned(begun):  # from now on it is not one that was killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         start.say(
             f"{begun.group}: this command had submitted all of it before it was killed ({states}), and nothing is sent"
@@ -400,8 +400,11 @@ def _say_left(made: Submission, taken: int, count: int) -> None:
 
 def again(made: Submission) -> tuple[Submitting, Options]:
     """What `cloud` was told, from the history. Raises UsageError where another version wrote that otherwise."""
-    from ocicaliban import attend, google_auth
+    from ocicaliban import google_auth
+    from ocicaliban.execution import reconcile
     from ocicaliban.targets.vertex import job_spec
 
-    asked = attend.told(made, Submitting)
-    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), attend.told(made, job_spec.Options, "vertex")
+    asked = reconcile.told(made, Submitting)
+    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), reconcile.told(
+        made, job_spec.Options, "vertex"
+    )

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import attend, schedule, sweep
 from ocicaliban.build import planner
 from ocicaliban.cli import start
 from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.execution import reconcile, scheduler
+from ocicaliban.execution import runner as sweep
 from ocicaliban.gpu import cdi
 from ocicaliban.jobs import group_names, provenance, status_table
 from ocicaliban.model import ENDED, Image, Job, JobSpec, Status, Submission
@@ -91,9 +92,9 @@ def _controllers() -> tuple[str, ...]:
     return tuple(controllers) if version == "v2" else ()
 
 
-def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[schedule.Slot, ...]:
+def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[scheduler.Slot, ...]:
     """Where the jobs run: so many at a time, on so many GPUs each. Raises UsageError where that cannot be."""
-    return schedule.slots([device.qualified for device in devices], wanted.jobs, wanted.gpus_per_job)
+    return scheduler.slots([device.qualified for device in devices], wanted.jobs, wanted.gpus_per_job)
 
 
 # --- many jobs ---
@@ -136,14 +137,14 @@ def _warn_of_out(ready: Ready, wanted: Recorded) -> None:
 def _carry_out(
     known: History,
     made: Submission,
-    slots: tuple[schedule.Slot, ...],
+    slots: tuple[scheduler.Slot, ...],
     devices: tuple[cdi.Device, ...],
     given: tuple[str, ...],
     wanted: Recorded,
     how: Callable[..., sweep.Outcome],
 ) -> int:
-    from ocicaliban import progress
     from ocicaliban.containers import podman_api
+    from ocicaliban.execution import progress
 
     setup = runner.Setup(image=made.image, launch=made.launch, limits=limits(wanted), given=given)
     options = sweep.Options(
@@ -209,7 +210,7 @@ def _of_group(known: History, group: str) -> tuple[Submission, ...]:
 
 def _again(made: Submission) -> tuple[Asked, Recorded]:
     """What `run` was told, from the history."""
-    return attend.told(made, Asked), attend.told(made, Recorded)
+    return reconcile.told(made, Asked), reconcile.told(made, Recorded)
 
 
 def resume(group: str) -> int:
@@ -217,7 +218,7 @@ def resume(group: str) -> int:
     from ocicaliban.history import access
 
     with access.open(say=say) as known:
-        attend.catch_up(known, group=group)
+        reconcile.catch_up(known, group=group)
         left: list[Submission] = []
         elsewhere = False
         for one in _of_group(known, group):
@@ -283,7 +284,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
 
     wanted: frozenset[Status] = ENDED if all_jobs else ENDED - {"succeeded"}
     with access.open(say=say) as known:
-        attend.catch_up(known, group=group)
+        reconcile.catch_up(known, group=group)
         _of_group(known, group)
         jobs = known.jobs(group=group, user=provenance.user(), statuses=sorted(wanted))
         if dry_run:
@@ -336,7 +337,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
         )
     say(f"{made.group}: {count} job{'s' if count > 1 else ''} again")
     # What was stopped when it was on its way may be there in a moment, and is taken over then.
-    return submitting.send(known, made, options, at, settle=any(map(attend.stopped_unsent, jobs)))
+    return submitting.send(known, made, options, at, settle=any(map(reconcile.stopped_unsent, jobs)))
 
 
 _Renewed = tuple[Submission, tuple[cdi.Device, ...], tuple[str, ...], Recorded]

@@ -3,11 +3,11 @@
 import functools
 import sys
 
-from ocicaliban import sweep
 from ocicaliban.containers import podman_api
+from ocicaliban.execution import runner
+from ocicaliban.execution.progress import Progress, summary
+from ocicaliban.execution.scheduler import slots
 from ocicaliban.history import access
-from ocicaliban.progress import Progress, summary
-from ocicaliban.schedule import slots
 from ocicaliban.targets.local.runner import LocalTarget, Setup
 
 
@@ -17,8 +17,8 @@ def main(number: int, jobs: int) -> int:
         image = submission.image
         with podman_api.connected(image) as connection, Progress(places=jobs) as progress:
             connect = functools.partial(LocalTarget, connection, Setup(image=image, launch=submission.launch))
-            options = sweep.Options(places=slots((), jobs), retries=int(sys.argv[3]) if sys.argv[3:] else 0)
-            outcome = sweep.resume(opened, submission, connect, options, progress)
+            options = runner.Options(places=slots((), jobs), retries=int(sys.argv[3]) if sys.argv[3:] else 0)
+            outcome = runner.resume(opened, submission, connect, options, progress)
     print("\n".join(summary(submission.group, outcome, progress.failed)), file=sys.stderr)
     return outcome.exit_code
 

@@ -24,9 +24,9 @@ import pexpect
 import pytest
 from attrs import frozen
 
-from ocicaliban import sweep
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
+from ocicaliban.execution import runner as sweep
 from ocicaliban.history import access
 from ocicaliban.model import JobSpec, Submission
 from ocicaliban.targets.vertex import backend, job_spec

@@ -15,10 +15,10 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban import attend
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.execution import reconcile
 from ocicaliban.history import access
 from ocicaliban.model import Job, JobSpec, Submission
 from ocicaliban.targets.vertex import job_spec, logs
@@ -73,16 +73,16 @@ def followed(known: access.History, job: Job) -> str:
     """The whole log, from the job's first moment to its end, as `logs -f` gives it."""
 
     def goes_on() -> bool:
-        attend.catch_up(known)
+        reconcile.catch_up(known)
         return found(known, job).status == "running"
 
     assert job.last
-    return b"".join(attend.log(job, job.last, goes_on)).decode()
+    return b"".join(reconcile.log(job, job.last, goes_on)).decode()
 
 
 def at_once(job: Job) -> str:
     assert job.last
-    return b"".join(attend.log(job, job.last)).decode()
+    return b"".join(reconcile.log(job, job.last)).decode()
 
 
 def written(by: Emulator, job: Job, *texts: str, task: str = "workerpool0-0") -> None:

@@ -16,7 +16,7 @@ import pexpect
 import pyte
 import pytest
 
-from ocicaliban import sweep
+from ocicaliban.execution import runner
 from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.model import JobSpec, Launch, Submission
@@ -110,7 +110,7 @@ def _all_is_well(place: Place, submission: Submission, names: list[str]) -> None
     for job in jobs:
         assert [attempt.status for attempt in job.attempts].count("succeeded") == 1
         assert job.last and job.last.status == "succeeded"
-        assert (sweep.folder(job) / f"attempt-{job.last.number}.log").read_text() == f"said by {job.args[1]}\n"
+        assert (runner.folder(job) / f"attempt-{job.last.number}.log").read_text() == f"said by {job.args[1]}\n"
     assert place.lines("twice") == []
     assert place.containers() == []
 
@@ -159,13 +159,13 @@ def test_an_interrupted_sweep_asks_its_jobs_and_goes_on_later(place: Place) -> N
     submission = place.submitted(*(("/shared/asked.sh", f"job{number}") for number in range(4)))
     engine = place.engine(submission, jobs=2)
     place.until("begun", 2)
-    assert sweep.is_run(submission)
+    assert runner.is_run(submission)
     engine.send_signal(signal.SIGINT)
     _, told = engine.communicate(timeout=60)
     assert engine.returncode == 130
     assert place.lines("asked") == ["asked"] * 2
     assert place.containers() == []
-    assert not sweep.is_run(submission)
+    assert not runner.is_run(submission)
     assert "interrupted: 2 jobs asked to end; once more kills\n" in told
     assert f"{place.group}: 4 not finished\n  to go on:    ocicaliban resume {place.group}\n" in told
     jobs = place.history.jobs(submission=submission.id)

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
-from ocicaliban import attend, schedule, sweep
 from ocicaliban.containers import podman
+from ocicaliban.execution import reconcile, scheduler
+from ocicaliban.execution import runner as sweep
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import store
 from ocicaliban.interactive import notebook
@@ -127,11 +128,11 @@ def test_every_container_has_an_init_process() -> None:
 def test_a_job_has_ten_seconds_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(process, "run", lambda argv, **_: asked.append(argv))
-    attend._stop(["ocicaliban-0123456789ab-2"])
+    reconcile._stop(["ocicaliban-0123456789ab-2"])
     assert plain(
         {
             "asked to end": asked[0],
-            "seconds in a sweep": sweep.Options(places=schedule.slots(())).grace,
+            "seconds in a sweep": sweep.Options(places=scheduler.slots(())).grace,
             "seconds by default": sweep.GRACE,
         }
     ) == golden("grace.json")

@@ -18,10 +18,11 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban import attend, replay, sweep
+from ocicaliban import replay
 from ocicaliban.build import last_build
 from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
+from ocicaliban.execution import reconcile, runner
 from ocicaliban.gpu import cdi
 from ocicaliban.history import access
 from ocicaliban.jobs import group_names, log_file, run_journal
@@ -123,7 +124,7 @@ def spool() -> list[tuple[Job, bool]]:
     """The single runs that files tell of, and whether they go on."""
     found = []
     for value, goes_on in run_journal.taken():
-        job = attend._of_spool(value, goes_on)
+        job = reconcile._of_spool(value, goes_on)
         assert job
         found.append((job, goes_on))
     return found
@@ -153,8 +154,8 @@ def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert over.submission.launch.command == ("python3", "-m", "trainer.train")
     assert over.submission.options["alone"] is True
-    assert attend.told(over.submission, Asked) == Asked(mode="run", module="trainer.train")
-    assert attend.told(over.submission, Recorded) == Recorded()
+    assert reconcile.told(over.submission, Asked) == Asked(mode="run", module="trainer.train")
+    assert reconcile.told(over.submission, Recorded) == Recorded()
     assert (killed.key, killed.status) == ("b0b0b0b0b003", "running")
     assert killed.last and killed.last.ended is None
     assert list(run_journal.taken()) == []
@@ -185,13 +186,13 @@ def test_a_submission_whose_process_was_killed_is_known_by_its_file() -> None:
     made = Submission(
         id=1, group="digits", user="ada", host="workstation", project="/p", mode="run", created=1767225600.25
     )
-    assert sweep.was_killed(made) and not sweep.is_run(made)
-    assert not sweep.was_killed(evolve(made, id=2))
+    assert runner.was_killed(made) and not runner.is_run(made)
+    assert not runner.was_killed(evolve(made, id=2))
 
 
 def test_the_log_of_a_job_that_runs_is_read() -> None:
     job = Job(id=6, key="a0a0a0a0a006", submission=Submission(group="digits", user="", host="", project="", mode=""))
-    log = sweep.folder(job) / "attempt-1.log"
+    log = runner.folder(job) / "attempt-1.log"
     assert log_file.last_line(log) == "größer"
     assert b"".join(log_file.follow(log, lambda: True)) == "epoch 1\nloss 0.5\ngrößer\n".encode()
     log_file.plain(log)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban import google_auth, sweep
+from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.execution import runner
 from ocicaliban.model import ENDED, Job, Submission
 from ocicaliban.targets.vertex import job_spec, rate_limit
 from ocicaliban.targets.vertex.job_spec import Seen
@@ -66,7 +67,7 @@ def submit(
     """
     from ocicaliban.targets.vertex.client import Request
 
-    with sweep.owned(made):
+    with runner.owned(made):
         waiting = {job.key: job for job in known.queued(made.id)}
         left_out: set[str] = set()
         requests = []

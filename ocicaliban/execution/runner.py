@@ -22,12 +22,12 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 from attrs import evolve, field, frozen
 
-from ocicaliban import schedule
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.execution import scheduler
+from ocicaliban.execution.scheduler import Adopted, Slot
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.jobs import log_file
 from ocicaliban.model import Attempt, Job, Status, Submission
-from ocicaliban.schedule import Adopted, Slot
 from ocicaliban.system import files
 from ocicaliban.targets.container_runner import Ended, Target
 
@@ -92,10 +92,10 @@ class Show(Protocol):
     def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
         """The attempt is about to start, or was `found` running."""
 
-    def ended(self, job: Job, attempt: Attempt, state: schedule.State, *, again: bool) -> None:
+    def ended(self, job: Job, attempt: Attempt, state: scheduler.State, *, again: bool) -> None:
         """The attempt, with its status, times and reason, ended; `again` when the job is queued again."""
 
-    def tick(self, state: schedule.State) -> None:
+    def tick(self, state: scheduler.State) -> None:
         """Some time has passed."""
 
     def say(self, text: str) -> None:
@@ -317,7 +317,7 @@ class _Sweep:
             Adopted(job=one.job.id, devices=left.devices.get(one.job.id, ()), failures=left.failures.get(one.job.id, 0))
             for one in left.running
         ]
-        self._state, actions = schedule.begin(
+        self._state, actions = scheduler.begin(
             [job.id for job in self._history.queued(self._submission.id)],
             self._options.places,
             adopted=adopted,
@@ -345,30 +345,30 @@ class _Sweep:
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
             self._show.say("the time to end is over: killing what still runs")
-            self._step(schedule.GraceOver())
+            self._step(scheduler.GraceOver())
         self._show.tick(self._state)
 
-    def _step(self, event: schedule.Event) -> None:
+    def _step(self, event: scheduler.Event) -> None:
         before = self._state.phase
-        self._state, actions = schedule.step(self._state, event)
+        self._state, actions = scheduler.step(self._state, event)
         if before == "going" and self._state.phase == "draining":
             self._show.say("note: podman starts no container, so that the other jobs are left queued")
         if before == "going" and self._state.phase == "stopping" and not self._interrupted:
             self._show.say(f"--fail-fast: {_jobs(len(self._state.running))} asked to end, the others are left queued")
         self._act(actions)
 
-    def _act(self, actions: tuple[schedule.Action, ...]) -> None:
+    def _act(self, actions: tuple[scheduler.Action, ...]) -> None:
         for action in actions:
             match action:
-                case schedule.Start():
+                case scheduler.Start():
                     self._start(action.job, action.slot)
-                case schedule.Terminate():
+                case scheduler.Terminate():
                     self._deadline = self._deadline or time.monotonic() + self._options.grace
                     self._signal(action.job, "TERM")
-                case schedule.Kill():
+                case scheduler.Kill():
                     self._deadline = None
                     self._signal(action.job, "KILL")
-                case schedule.Finish():
+                case scheduler.Finish():
                     self._finish(action)
 
     def _note(self, one: _Under, *, found: bool = False) -> None:
@@ -390,7 +390,7 @@ class _Sweep:
             started=time.time(),
         )
         if attempt is None:
-            self._inbox.put(functools.partial(self._step, schedule.Withdrawn(job=number)))
+            self._inbox.put(functools.partial(self._step, scheduler.Withdrawn(job=number)))
             return
         one = _Under(job=evolve(job, status="running", out=out), attempt=attempt)
         self._note(one)
@@ -409,7 +409,7 @@ class _Sweep:
         if self._handles.get(one.attempt.handle) != one.job.id:
             return  # it has ended already
         self._started.add(one.attempt.handle)
-        self._step(schedule.Started(job=one.job.id))
+        self._step(scheduler.Started(job=one.job.id))
         if asked := self._signals.get(one.job.id):
             self._signal(one.job.id, asked)
         if self._recorded(one).status != "running":
@@ -418,7 +418,7 @@ class _Sweep:
 
     def _on_refusal(self, one: _Under, reason: str) -> None:
         self._results[one.job.id] = Ended(handle=one.attempt.handle, ended=time.time())
-        self._step(schedule.CouldNotStart(job=one.job.id, reason=reason))
+        self._step(scheduler.CouldNotStart(job=one.job.id, reason=reason))
 
     # --- ending ---------------------------------------------------------------------------------------------------
 
@@ -457,14 +457,14 @@ class _Sweep:
         if recorded.status != "running":  # somebody else has put its end on record
             outcome = "succeeded" if recorded.status == "succeeded" else "stopped"
             reason = recorded.reason
-        self._step(schedule.Ended(job=one.job.id, outcome=outcome, reason=reason))
+        self._step(scheduler.Ended(job=one.job.id, outcome=outcome, reason=reason))
 
     def _recorded(self, one: _Under) -> Attempt:
         """The attempt as it is on record now."""
         (job,) = self._history.jobs(ids=[one.job.id])
         return next(each for each in job.attempts if each.number == one.attempt.number)
 
-    def _finish(self, action: schedule.Finish) -> None:
+    def _finish(self, action: scheduler.Finish) -> None:
         one, result = self._under.pop(action.job), self._results.pop(action.job)
         handle = one.attempt.handle
         del self._handles[handle]
@@ -541,4 +541,4 @@ class _Sweep:
             self._show.say(f"interrupted again: {jobs} killed")
             self._given_back()  # the third time ends us, and what runs is found by `resume`
         self._interrupted = self._interrupted or number
-        self._step(schedule.Interrupted())
+        self._step(scheduler.Interrupted())

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from ocicaliban import schedule
 from ocicaliban.errors import UsageError
-from ocicaliban.schedule import (
+from ocicaliban.execution import scheduler
+from ocicaliban.execution.scheduler import (
     Adopted,
     CouldNotStart,
     Ended,
@@ -30,8 +30,8 @@ from ocicaliban.schedule import (
 GPUS = tuple(f"nvidia.com/gpu={number}" for number in range(4))
 
 
-def _ends(state: State, *jobs: int, outcome: str = "succeeded") -> tuple[State, tuple[schedule.Action, ...]]:
-    actions: tuple[schedule.Action, ...] = ()
+def _ends(state: State, *jobs: int, outcome: str = "succeeded") -> tuple[State, tuple[scheduler.Action, ...]]:
+    actions: tuple[scheduler.Action, ...] = ()
     for job in jobs:
         state, actions = step(state, Ended(job=job, outcome=outcome, reason="exit code 1"))  # type: ignore[arg-type]
     return state, actions
@@ -66,7 +66,7 @@ def test_more_than_the_gpus_allow_is_refused(
 
 
 def test_jobs_start_in_the_order_of_submission_as_slots_become_free() -> None:
-    state, actions = schedule.begin([7, 8, 9], slots((), 2))
+    state, actions = scheduler.begin([7, 8, 9], slots((), 2))
     assert [action.job for action in actions if isinstance(action, Start)] == [7, 8]
     state, actions = _ends(state, 8)
     assert actions == (Finish(job=8, status="succeeded"), Start(job=9, slot=Slot(number=1)))
@@ -76,14 +76,14 @@ def test_jobs_start_in_the_order_of_submission_as_slots_become_free() -> None:
 
 
 def test_a_failing_job_does_not_stop_the_others() -> None:
-    state, _ = schedule.begin([1, 2], slots(()))
+    state, _ = scheduler.begin([1, 2], slots(()))
     state, actions = _ends(state, 1, outcome="failed")
     assert actions[0] == Finish(job=1, status="failed", reason="exit code 1")
     assert isinstance(actions[1], Start)
 
 
 def test_a_retry_comes_before_what_was_submitted_later() -> None:
-    state, _ = schedule.begin([1, 2], slots(()), retries=1)
+    state, _ = scheduler.begin([1, 2], slots(()), retries=1)
     state, actions = _ends(state, 1, outcome="failed")
     assert actions == (
         Finish(job=1, status="failed", reason="exit code 1", again=True),
@@ -95,13 +95,13 @@ def test_a_retry_comes_before_what_was_submitted_later() -> None:
 
 def test_failures_before_a_sweep_was_taken_up_count() -> None:
     adopted = [Adopted(job=1, failures=1)]
-    state, _ = schedule.begin([2], slots((), 2), adopted=adopted, failures={2: 1}, retries=1)
+    state, _ = scheduler.begin([2], slots((), 2), adopted=adopted, failures={2: 1}, retries=1)
     state, _ = _ends(state, 1, 2, outcome="failed")
     assert (state.failed, state.done) == (2, True)
 
 
 def test_a_job_that_was_lost_is_run_again_as_if_it_had_not_been_tried() -> None:
-    state, _ = schedule.begin([1, 2], slots(()))
+    state, _ = scheduler.begin([1, 2], slots(()))
     state, actions = _ends(state, 1, outcome="lost")
     assert actions == (
         Finish(job=1, status="lost", reason="exit code 1", again=True),
@@ -110,7 +110,7 @@ def test_a_job_that_was_lost_is_run_again_as_if_it_had_not_been_tried() -> None:
 
 
 def test_fail_fast_ends_what_runs_and_leaves_the_rest_queued() -> None:
-    state, _ = schedule.begin([1, 2, 3], slots((), 2), fail_fast=True)
+    state, _ = scheduler.begin([1, 2, 3], slots((), 2), fail_fast=True)
     state, actions = _ends(state, 1, outcome="failed")
     assert actions == (Finish(job=1, status="failed", reason="exit code 1"), Terminate(job=2))
     state, actions = _ends(state, 2, outcome="failed")
@@ -119,7 +119,7 @@ def test_fail_fast_ends_what_runs_and_leaves_the_rest_queued() -> None:
 
 
 def test_fail_fast_waits_for_the_last_try() -> None:
-    state, _ = schedule.begin([1, 2], slots((), 1), fail_fast=True, retries=1)
+    state, _ = scheduler.begin([1, 2], slots((), 1), fail_fast=True, retries=1)
     state, _ = _ends(state, 1, outcome="failed")
     assert state.phase == "going"
     state, _ = _ends(state, 1, outcome="failed")
@@ -127,7 +127,7 @@ def test_fail_fast_waits_for_the_last_try() -> None:
 
 
 def test_an_interrupt_asks_first_and_kills_then() -> None:
-    state, _ = schedule.begin([1, 2, 3], slots((), 2), retries=5)
+    state, _ = scheduler.begin([1, 2, 3], slots((), 2), retries=5)
     state, actions = step(state, Interrupted())
     assert actions == (Terminate(job=1), Terminate(job=2))
     state, actions = _ends(state, 1)
@@ -137,7 +137,7 @@ def test_an_interrupt_asks_first_and_kills_then() -> None:
 
 
 def test_when_the_grace_is_over_what_still_runs_is_killed() -> None:
-    state, _ = schedule.begin([1], slots(()))
+    state, _ = scheduler.begin([1], slots(()))
     assert step(state, GraceOver()) == (state, ())
     state, _ = step(state, Interrupted())
     state, actions = step(state, GraceOver())
@@ -145,7 +145,7 @@ def test_when_the_grace_is_over_what_still_runs_is_killed() -> None:
 
 
 def test_a_job_that_somebody_stops_is_not_tried_again() -> None:
-    state, _ = schedule.begin([1, 2], slots(()), retries=3, fail_fast=True)
+    state, _ = scheduler.begin([1, 2], slots(()), retries=3, fail_fast=True)
     state, actions = step(state, Ended(job=1, outcome="stopped", reason="stopped by ada"))
     assert actions == (Finish(job=1, status="stopped", reason="stopped by ada"), Start(job=2, slot=Slot(number=0)))
     state, actions = step(state, Withdrawn(job=2))
@@ -153,7 +153,7 @@ def test_a_job_that_somebody_stops_is_not_tried_again() -> None:
 
 
 def test_when_nothing_can_be_started_the_rest_stays_queued_and_what_runs_goes_on() -> None:
-    state, _ = schedule.begin(range(10), slots((), 2))
+    state, _ = scheduler.begin(range(10), slots((), 2))
     state, _ = step(state, Started(job=0))
     for job in (1, 2, 3):
         state, actions = step(state, CouldNotStart(job=job, reason="no space"))
@@ -165,7 +165,7 @@ def test_when_nothing_can_be_started_the_rest_stays_queued_and_what_runs_goes_on
 
 
 def test_a_start_that_works_makes_up_for_those_that_did_not() -> None:
-    state, _ = schedule.begin(range(100), slots((), 2))
+    state, _ = scheduler.begin(range(100), slots((), 2))
     for _ in range(30):
         state, _ = step(state, CouldNotStart(job=state.running[-1].job, reason="?"))
         state, _ = step(state, Started(job=state.running[-1].job))
@@ -175,7 +175,7 @@ def test_a_start_that_works_makes_up_for_those_that_did_not() -> None:
 def test_an_adopted_job_keeps_its_devices_to_itself() -> None:
     places = slots(GPUS, per_job=2)
     adopted = [Adopted(job=1, devices=(GPUS[1],)), Adopted(job=2, devices=(GPUS[0],))]
-    state, actions = schedule.begin([3, 4], places, adopted=adopted)
+    state, actions = scheduler.begin([3, 4], places, adopted=adopted)
     assert actions == ()  # two at a time
     state, actions = _ends(state, 1)
     assert actions[1:] == (Start(job=3, slot=places[1]),)
@@ -185,7 +185,7 @@ def test_an_adopted_job_keeps_its_devices_to_itself() -> None:
 
 def test_an_adopted_job_takes_the_slot_with_its_devices() -> None:
     places = slots(GPUS[:2])
-    _, actions = schedule.begin([3, 4], places, adopted=[Adopted(job=1, devices=(GPUS[1],))])
+    _, actions = scheduler.begin([3, 4], places, adopted=[Adopted(job=1, devices=(GPUS[1],))])
     assert actions == (Start(job=3, slot=places[0]),)
 
 
@@ -202,7 +202,7 @@ def test_each_job_of_the_queue_is_looked_at_once() -> None:
             return super().__iter__()
 
     number = 2_000
-    state, _ = schedule.begin(Queue(range(number)), slots((), 4))
+    state, _ = scheduler.begin(Queue(range(number)), slots((), 4))
     while not state.done:
         state, _ = step(state, Ended(job=state.running[0].job, outcome="succeeded"))
     assert state.succeeded == number
@@ -242,10 +242,10 @@ class Sweep(RuleBasedStateMachine):
         self.final: dict[int, str] = {}
         self.asked = False
         begun = [Adopted(job=job, devices=devices) for job, devices in self.devices.items()]
-        self.state, actions = schedule.begin(self.queue, places, adopted=begun, retries=retries, fail_fast=fail_fast)
+        self.state, actions = scheduler.begin(self.queue, places, adopted=begun, retries=retries, fail_fast=fail_fast)
         self.act(actions)
 
-    def act(self, actions: tuple[schedule.Action, ...]) -> None:
+    def act(self, actions: tuple[scheduler.Action, ...]) -> None:
         for action in actions:
             match action:
                 case Start(job=job, slot=slot):
@@ -266,7 +266,7 @@ class Sweep(RuleBasedStateMachine):
                 case Terminate(job=job) | Kill(job=job):
                     assert job in self.devices
 
-    def happens(self, event: schedule.Event) -> None:
+    def happens(self, event: scheduler.Event) -> None:
         self.state, actions = step(self.state, event)
         self.act(actions)
 

@@ -9,12 +9,12 @@ import pyte
 import pytest
 from rich.cells import cell_len
 
-from ocicaliban import progress
+from ocicaliban.execution import progress
+from ocicaliban.execution.progress import Progress
+from ocicaliban.execution.runner import Outcome
+from ocicaliban.execution.scheduler import Running, State, slots
 from ocicaliban.jobs import log_file
 from ocicaliban.model import Attempt, Job, Status, Submission
-from ocicaliban.progress import Progress
-from ocicaliban.schedule import Running, State, slots
-from ocicaliban.sweep import Outcome
 
 SUBMISSION = Submission(group="g", user="ada", host="", project="/p", mode="run")
 

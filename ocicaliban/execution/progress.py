@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.live import Live
 
-    from ocicaliban.schedule import State
-    from ocicaliban.sweep import Outcome
+    from ocicaliban.execution.runner import Outcome
+    from ocicaliban.execution.scheduler import State
 
 _PAUSE = 0.2
 """Seconds between two drawings."""

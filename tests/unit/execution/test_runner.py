@@ -12,14 +12,14 @@ from typing import Literal
 import pytest
 from attrs import evolve
 
-from ocicaliban import sweep
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.execution import runner
+from ocicaliban.execution.runner import Options, Outcome
+from ocicaliban.execution.scheduler import State, slots
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.model import Attempt, Job, JobSpec, Submission
-from ocicaliban.schedule import State, slots
-from ocicaliban.sweep import Options, Outcome
 from ocicaliban.targets.container_runner import Ended, Found
 
 GPUS = tuple(Device(kind="nvidia.com/gpu", name=str(n), spec=Path("/x"), version="0.5.0") for n in range(2))
@@ -154,11 +154,11 @@ def _run(
     **more: object,
 ) -> Outcome:
     options = Options(places=slots((), jobs), **more)  # type: ignore[arg-type]
-    return sweep.run(history, submission, machine.connect, options, told or Told())
+    return runner.run(history, submission, machine.connect, options, told or Told())
 
 
 def _resume(history: History, submission: Submission, machine: Machine, **more: object) -> Outcome:
-    return sweep.resume(history, submission, machine.connect, Options(places=slots(()), **more), Told())  # type: ignore[arg-type]
+    return runner.resume(history, submission, machine.connect, Options(places=slots(()), **more), Told())  # type: ignore[arg-type]
 
 
 def test_all_jobs_run_and_nothing_is_left_of_them(history: History, machine: Machine) -> None:
@@ -169,11 +169,11 @@ def test_all_jobs_run_and_nothing_is_left_of_them(history: History, machine: Mac
     assert _statuses(history, submission) == ["succeeded"] * 20
     assert machine.containers == {}
     assert machine.most <= 3
-    assert not sweep.is_run(submission)
+    assert not runner.is_run(submission)
     job = history.jobs(submission=submission.id)[0]
     assert job.last and job.last.exit_code == 0
-    assert job.out == str(sweep.folder(job) / "out")
-    assert job.last.log == str(sweep.folder(job) / "attempt-1.log")
+    assert job.out == str(runner.folder(job) / "out")
+    assert job.last.log == str(runner.folder(job) / "attempt-1.log")
 
 
 def test_a_failure_is_kept_with_its_reason_and_tried_again(history: History, machine: Machine) -> None:
@@ -192,7 +192,7 @@ def test_a_failure_is_kept_with_its_reason_and_tried_again(history: History, mac
 def test_each_job_is_alone_on_its_gpus(history: History, machine: Machine) -> None:
     submission = _submitted(history, *["ok"] * 8)
     options = Options(places=slots([gpu.qualified for gpu in GPUS]), gpus=GPUS)
-    sweep.run(history, submission, machine.connect, options, Told())
+    runner.run(history, submission, machine.connect, options, Told())
     assert {devices for _, devices in machine.ran} == {("0",), ("1",)}
 
 
@@ -293,15 +293,15 @@ def test_a_job_stopped_before_it_had_a_container_is_stopped(history: History, ma
 def test_a_submission_is_run_by_one_process_at_a_time(
     history: History, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sweep, "_PATIENCE", 0.01)
+    monkeypatch.setattr(runner, "_PATIENCE", 0.01)
     submission = _submitted(history, "ok", "ok")
     faults: list[str] = []
 
     def another(_: Job) -> None:
         if not faults:
-            assert sweep.is_run(submission)
+            assert runner.is_run(submission)
             with pytest.raises(UsageError) as raised:
-                sweep.resume(history, submission, machine.connect, Options(places=slots(())), Told())
+                runner.resume(history, submission, machine.connect, Options(places=slots(())), Told())
             faults.append(raised.value.message)
 
     machine.on_start = another
@@ -356,7 +356,7 @@ def test_an_adopted_job_keeps_its_gpu(history: History, machine: Machine) -> Non
     machine.put(job, attempt, "running", labels={"devices": GPUS[0].qualified})
     machine.on_start = lambda _: machine.end(attempt.handle, 0) if len(machine.ran) == 2 else None
     options = Options(places=slots([gpu.qualified for gpu in GPUS]), gpus=GPUS)
-    assert sweep.resume(history, submission, machine.connect, options, Told()).succeeded == 3
+    assert runner.resume(history, submission, machine.connect, options, Told()).succeeded == 3
     assert machine.ran == [("ok", ("1",)), ("ok", ("1",))]
 
 
@@ -396,9 +396,9 @@ def test_a_container_that_somebody_removes_is_a_failure(history: History, machin
 
 
 def test_why_an_attempt_failed() -> None:
-    assert sweep.why(0) == ""
-    assert sweep.why(3) == "exit code 3"
-    assert sweep.why(139) == "ended by SIGSEGV (exit code 139)"
-    assert sweep.why(255) == "exit code 255"
-    assert sweep.why(137, oom_killed=True) == "it was killed for want of memory (exit code 137)"
-    assert sweep.why(None) == "its container is gone, and its result with it"
+    assert runner.why(0) == ""
+    assert runner.why(3) == "exit code 3"
+    assert runner.why(139) == "ended by SIGSEGV (exit code 139)"
+    assert runner.why(255) == "exit code 255"
+    assert runner.why(137, oom_killed=True) == "it was killed for want of memory (exit code 137)"
+    assert runner.why(None) == "its container is gone, and its result with it"

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve
 
-from ocicaliban import sweep
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.execution import runner as sweep
 from ocicaliban.jobs import group_names, log_file, provenance, run_journal
 from ocicaliban.model import ENDED, Attempt, Job, Status, Submission
 from ocicaliban.system import process
