@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban.cli.start import Asked, Recorded
-from ocicaliban.cli.submitting import Submitting
+from ocicaliban.app.cloud_jobs import Submitting
+from ocicaliban.app.launch import Asked, Recorded
 from ocicaliban.execution import reconcile
 from ocicaliban.history.store import History
 from ocicaliban.jobs import group_names, provenance

@@ -35,8 +35,8 @@ def clean(
     An image stays that you gave a name of your own, that a container was made from, that queued jobs are of, or on
     which another image stands.
     """
+    from ocicaliban.app.launch import say
     from ocicaliban.build import prune
-    from ocicaliban.cli.start import say
     from ocicaliban.containers import image_store, workspace
 
     if not (older_than or unused or all_):
@@ -56,7 +56,7 @@ def clean(
 
 def _awaited() -> Mapping[str, frozenset[str]]:
     """The images (ids) that jobs wait for, with the names of their groups; each is told."""
-    from ocicaliban.cli.start import say
+    from ocicaliban.app.launch import say
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance
 

@@ -76,12 +76,12 @@ def cloud(
     debug: Debug = False,
 ) -> None:
     """Build the image, push it and submit MODULE to Vertex AI; arguments after -- go to the script."""
-    from ocicaliban.cli import start, submitting
-    from ocicaliban.cli.experiment import read
+    from ocicaliban.app import cloud_jobs, launch
+    from ocicaliban.app.sweep_input import read
     from ocicaliban.jobs import group_names
     from ocicaliban.targets.vertex import backend, client, job_spec
 
-    start.require_user()
+    launch.require_user()
     if not module and mode == "cloud" and not image_tag:
         raise UsageError("cloud needs a MODULE", "ocicaliban cloud trainer.train -- --lr 0.1")
     if mount:
@@ -112,20 +112,20 @@ def cloud(
         name=name,
     )
     for doubt in doubts:
-        start.say(f"warning: {doubt}")
-    asked = submitting.Submitting(
+        launch.say(f"warning: {doubt}")
+    asked = cloud_jobs.Submitting(
         mode=mode, module=module, project_id=project_id, region=region, repository=to, image_tag=image_tag, group=group,
-        extras=tuple(extras or ()), dirs=tuple(dirs or ()), no_cache=no_cache, cloud_key=start.key_file(cloud_key),
+        extras=tuple(extras or ()), dirs=tuple(dirs or ()), no_cache=no_cache, cloud_key=launch.key_file(cloud_key),
         tls_verify=truth("--tls-verify", tls_verify), gpu=bool(gpu_spec),
     )  # fmt: skip
     args: tuple[str, ...] = context.obj.script
-    first = submitting.check(points, options, args, asked)
+    first = cloud_jobs.check(points, options, args, asked)
     if dry_run:
-        submitting.dry_run(asked, options, points, args, first)
+        cloud_jobs.dry_run(asked, options, points, args, first)
         return
     _ask(points, yes)
     client.preload()  # seconds, which are not felt while the image is built and pushed
-    raise typer.Exit(submitting.submit(asked, options, points, args, first))
+    raise typer.Exit(cloud_jobs.submit(asked, options, points, args, first))
 
 
 _TIME = re.compile(r"\d+|(?:\d+[dhms])+")

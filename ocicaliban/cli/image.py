@@ -7,15 +7,11 @@ import json
 import os
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache
-
-if TYPE_CHECKING:
-    from ocicaliban.build.planner import Planned
-
 
 # The grammar of a reference in the OCI distribution spec, with a port and without a digest.
 _TAG = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?")
@@ -36,49 +32,32 @@ def build(
     debug: Debug = False,
 ) -> None:
     """Build the project's image and print its id."""
+    from ocicaliban.app import launch
     from ocicaliban.build import planner
-    from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
     from ocicaliban.system import process
 
-    start.require_user()
+    launch.require_user()
     if tag and not _TAG.fullmatch(tag):
         raise UsageError(f"'{tag}' is no name for an image", "lower case, as in digits:v1 or ghcr.io/me/digits:v1")
     if cloud_key:
-        start.say("note: no credential enters an image; give --cloud-key to `ocicaliban run`")
+        launch.say("note: no credential enters an image; give --cloud-key to `ocicaliban run`")
     planned = planner.read(
         Path.cwd(),
         mode,
         module,
-        gpus=planner.choose_gpus(gpu_wanted, gpus, start.say),
+        gpus=planner.choose_gpus(gpu_wanted, gpus, launch.say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         mount=mount,
         fresh=no_cache,
-        say=start.say,
+        say=launch.say,
     )
-    image = start.built(planned, no_cache)
-    start.record_built(planned)
+    image = launch.built(planned, no_cache)
+    launch.record_built(planned)
     if tag:
         process.run(("buildah", "tag", image.id, tag))
     print(json.dumps({"id": image.id, "digest": image.digest, "key": planned.plan.key}) if as_json else image.id)
-
-
-def state(planned: Planned) -> tuple[dict[str, int], dict[str, str]]:
-    """Of each layer that the store has its bytes, by key; of the others why they are missing, by name."""
-    from ocicaliban.build import base_image, last_build
-    from ocicaliban.containers import image_store
-
-    known, sizes = image_store.images(), image_store.image_sizes()
-    base = base_image.present(planned.plan.base)
-    below = sizes.get(base.id, 0) if base else 0
-    there = {planned.plan.base_key: below} if base else {}
-    for layer in planned.plan.layers:
-        if image := image_store.find(layer.name, layer.key, known):
-            whole = sizes.get(image.id, below)
-            there[layer.key], below = whole - below, whole
-    before = last_build.load(planned.project.root, planned.plan.mode)
-    return there, last_build.reasons(planned.plan, planned.trees, before)
 
 
 def plan(
@@ -94,8 +73,8 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Show the stack of layers and which of them are there."""
+    from ocicaliban.app import images, launch
     from ocicaliban.build import base_image, plan_view, planner
-    from ocicaliban.cli import start
     from ocicaliban.errors import UsageError
     from ocicaliban.project import source_tree
 
@@ -104,7 +83,7 @@ def plan(
     read = functools.partial(
         planner.read,
         Path.cwd(),
-        gpus=planner.choose_gpus(gpu_wanted, gpus, start.say),
+        gpus=planner.choose_gpus(gpu_wanted, gpus, launch.say),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         resolve=False,
@@ -133,6 +112,6 @@ def plan(
         name = local.names[0] if local and local.names else ""
         print(plan_view.containerfile(planned.plan, sources, name), end="")
     elif as_json:
-        print(json.dumps(plan_view.as_json(planned.plan, *state(planned)), indent=2))
+        print(json.dumps(plan_view.as_json(planned.plan, *images.state(planned)), indent=2))
     else:
-        print("\n".join(plan_view.lines(planned.plan, *state(planned))))
+        print("\n".join(plan_view.lines(planned.plan, *images.state(planned))))

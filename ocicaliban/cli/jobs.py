@@ -35,7 +35,7 @@ def status(
     debug: Debug = False,
 ) -> None:
     """Show the newest jobs and what became of them."""
-    from ocicaliban.cli.start import say
+    from ocicaliban.app.launch import say
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance
 
@@ -67,7 +67,7 @@ def one_group(word: str, option: str) -> str:
 
 def _looked_at(known: History, group: str, user: str, newest: int) -> tuple[Job, ...]:
     """The jobs that are asked for, after a look at what really runs. Raises UsageError for an unknown group."""
-    from ocicaliban.cli.start import say
+    from ocicaliban.app.launch import say
     from ocicaliban.execution import reconcile
 
     reconcile.catch_up(known, say, group=group)
@@ -132,7 +132,7 @@ def logs(
     debug: Debug = False,
 ) -> None:
     """Print what a job has written."""
-    from ocicaliban.cli.start import say
+    from ocicaliban.app.launch import say
     from ocicaliban.execution import reconcile
     from ocicaliban.history import access
     from ocicaliban.jobs import status_table
@@ -186,7 +186,7 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Stop jobs: those that run get SIGTERM, and SIGKILL ten seconds later; those that wait are not started."""
-    from ocicaliban.cli.start import say
+    from ocicaliban.app.launch import say
     from ocicaliban.execution import reconcile
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance, status_table
@@ -226,13 +226,13 @@ def resume(
     debug: Debug = False,
 ) -> None:
     """Take up what is left of a group after a crash or a Ctrl-C: nothing that has ended is run again."""
-    from ocicaliban.cli import start, sweeps
+    from ocicaliban.app import launch, local_jobs
 
     group = one_group(name, group)
     if not group:
         raise UsageError("say which group to take up", "ocicaliban resume GROUP; `ocicaliban status` shows them")
-    start.require_user()
-    raise typer.Exit(sweeps.resume(group))
+    launch.require_user()
+    raise typer.Exit(local_jobs.resume(group))
 
 
 def resubmit(
@@ -244,10 +244,10 @@ def resubmit(
     debug: Debug = False,
 ) -> None:
     """Run a group's failed and stopped jobs again, with the image as it was."""
-    from ocicaliban.cli import start, sweeps
+    from ocicaliban.app import launch, local_jobs
 
     group = one_group(name, group)
     if not group:
         raise UsageError("say which group to run again", "--group GROUP; `ocicaliban status` shows them")
-    start.require_user()
-    raise typer.Exit(sweeps.resubmit(group, all_jobs=all_jobs, rebuild=rebuild, dry_run=dry_run))
+    launch.require_user()
+    raise typer.Exit(local_jobs.resubmit(group, all_jobs=all_jobs, rebuild=rebuild, dry_run=dry_run))

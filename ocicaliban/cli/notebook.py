@@ -45,7 +45,7 @@ def notebook(
 
     from attrs import evolve
 
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch as start
     from ocicaliban.errors import UsageError
     from ocicaliban.interactive import notebook as notebooks
     from ocicaliban.interactive import shell
@@ -134,7 +134,7 @@ def _open(server: Server) -> None:
     """Open the browser on a page that leads to the server."""
     import webbrowser
 
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch as start
     from ocicaliban.interactive import notebook as notebooks
 
     if not webbrowser.open(notebooks.redirect(server).as_uri()):
@@ -183,7 +183,7 @@ def _is_current(server: Server) -> bool:
 
 
 def _stop(name: str) -> None:
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch as start
     from ocicaliban.errors import UsageError, nearest
     from ocicaliban.interactive import notebook as notebooks
 

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from ocicaliban.cli.options import Debug, Dirs, Extras, Gpu, Gpus, Module, NoCache, TlsVerify, truth
-
-if TYPE_CHECKING:
-    from ocicaliban.registry.repository import Repository
 
 _COMPRESSIONS = ("gzip", "zstd")
 
@@ -40,64 +37,45 @@ def push(
     debug: Debug = False,
 ) -> None:
     """Build what is missing of the project's image, push it to a registry, and print its name by digest."""
+    from ocicaliban.app import images, launch
     from ocicaliban.build import planner
     from ocicaliban.build.plan_view import amount
-    from ocicaliban.cli import start
     from ocicaliban.errors import UsageError, nearest
     from ocicaliban.registry import push as pushing
     from ocicaliban.registry import repository
 
-    start.require_user()
+    launch.require_user()
     if compression not in _COMPRESSIONS:
         raise UsageError(f"'{compression}' is no compression", nearest(compression, _COMPRESSIONS))
     target = pushing.Target(
-        repository=chosen(Path.cwd(), to),
+        repository=images.chosen(Path.cwd(), to),
         tag=repository.checked_tag(tag),
         tls_verify=truth("--tls-verify", tls_verify),
-        key_file=start.key_file(cloud_key),
+        key_file=launch.key_file(cloud_key),
     )
     if image_id:
-        image = start.image_called(image_id)
+        image = launch.image_called(image_id)
     if cloud_key and not target.repository.google:
         raise UsageError(
             f"--cloud-key is for Google's registries, and {target.repository.host} is none",
             f"podman login {target.repository.host}",
         )
-    registry = pushing.connect(target, start.say)
+    registry = pushing.connect(target, launch.say)
     if not image_id:
         planned = planner.read(
             Path.cwd(),
             mode,
             module,
-            gpus=planner.choose_gpus(gpu_wanted, gpus, start.say),
+            gpus=planner.choose_gpus(gpu_wanted, gpus, launch.say),
             extras=tuple(extras or ()),
             dirs=tuple(dirs or ()),
             fresh=no_cache,
-            say=start.say,
+            say=launch.say,
         )
-        image = start.built(planned, no_cache)
-        start.record_built(planned)
+        image = launch.built(planned, no_cache)
+        launch.record_built(planned)
     kind: pushing.Compression = "zstd" if compression == "zstd" else "gzip"
-    pushed = pushing.push(image, target, registry, compression=kind, say=start.say)
-    start.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
+    pushed = pushing.push(image, target, registry, compression=kind, say=launch.say)
+    launch.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
     result = {"reference": pushed.reference, "digest": pushed.digest, "sent": pushed.sent, "saved": pushed.saved}
     print(json.dumps(result) if as_json else pushed.reference)
-
-
-def chosen(root: Path, to: str) -> Repository:
-    """The repository of the project in `root`: what `to` says, its configuration, or the user's.
-
-    Raises UsageError where none says one, or it is none.
-    """
-    from ocicaliban.errors import UsageError
-    from ocicaliban.project import user_config
-    from ocicaliban.recipes import loader
-    from ocicaliban.registry import repository
-
-    if given := to or loader.load_project(root).push.repository:
-        return repository.chosen(given, root.name)
-    if given := user_config.read().push.repository:
-        # It holds for all projects, each of which needs an image of its own.
-        return repository.chosen(given, root.name, prefix=True)
-    hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"
-    raise UsageError("no repository to push to is named", hint)

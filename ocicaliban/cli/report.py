@@ -92,7 +92,7 @@ def report(
 
 
 def _say(line: str) -> None:
-    from ocicaliban.cli.start import say
+    from ocicaliban.app.launch import say
 
     say(line)
 

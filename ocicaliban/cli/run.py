@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.image import state
+from ocicaliban.app.images import state
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, ImageId, Module, Mount, NoCache, PodmanArgs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ocicaliban.cli.start import Ready
+    from ocicaliban.app.launch import Ready
     from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model import Image
 
@@ -57,8 +57,8 @@ def run(
 
     With a sweep file there is a job for each of its points, which go on after a crash by `ocicaliban resume`.
     """
-    from ocicaliban.cli import start
-    from ocicaliban.cli.start import Recorded
+    from ocicaliban.app import launch
+    from ocicaliban.app.launch import Recorded
     from ocicaliban.containers import podman
     from ocicaliban.errors import UsageError
 
@@ -73,12 +73,12 @@ def run(
                 raise UsageError(f"{option} is for many jobs", "give a sweep file: --experiment-config sweep.json")
     points = None
     if experiment_config:
-        from ocicaliban.cli.experiment import read
+        from ocicaliban.app.sweep_input import read
 
         points = read(experiment_config)
     if not module and not image_id and mode == "run":
         raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run train.py -- --lr 0.1")
-    asked = start.Asked(
+    asked = launch.Asked(
         mode=mode,
         module=module,
         image_id=image_id,
@@ -103,26 +103,26 @@ def run(
         out=os.path.abspath(os.path.expanduser(out)) if out else "",  # a shell leaves --out=~/results as it is
     )
     if points or recorded != Recorded():
-        from ocicaliban.cli import sweeps
+        from ocicaliban.app import local_jobs
 
-        sweeps.check(recorded, asked, many=points is not None)
-    ready = start.ready(asked)
+        local_jobs.check(recorded, asked, many=points is not None)
+    ready = launch.ready(asked)
     if points:
-        sweeps.places(ready.devices, recorded)  # a wrong number is told before anything is built
+        local_jobs.places(ready.devices, recorded)  # a wrong number is told before anything is built
     args = context.obj.script
     if not (image_id or args):
-        start.check_starts(ready.planned, module)
+        launch.check_starts(ready.planned, module)
     entrypoint = podman.entry_command(Path.cwd(), module) if image_id else ()
-    limits = sweeps.limit_options(recorded) if recorded.limited else ()
+    limits = local_jobs.limit_options(recorded) if recorded.limited else ()
     if dry_run:
         for line in _dry_run(ready, args, entrypoint, limits, points):
             print(line)
         return
     if points:
-        raise typer.Exit(sweeps.run(ready, points, recorded, args))
+        raise typer.Exit(local_jobs.run(ready, points, recorded, args))
     image = ready.image()
     if recorded.numbered:
-        raise typer.Exit(sweeps.run_numbered(ready, image, recorded, args, entrypoint))
+        raise typer.Exit(local_jobs.run_numbered(ready, image, recorded, args, entrypoint))
     raise typer.Exit(_run(ready, image, args, entrypoint, limits, context.obj.argv))
 
 
@@ -141,17 +141,17 @@ def _run(
     """
     from attrs import asdict
 
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch
     from ocicaliban.containers import podman
     from ocicaliban.jobs import run_journal
 
     command = ready.command(image, args, extra=limits, entrypoint=entrypoint, labelled=True)
-    start.say(ready.said)
+    launch.say(ready.said)
     told: dict[str, object] = {}
 
     def value() -> dict[str, object]:
         # Its group is named when it gets its number.
-        told["submission"] = asdict(ready.submission(image, "", start.Recorded(), alone=True))
+        told["submission"] = asdict(ready.submission(image, "", launch.Recorded(), alone=True))
         return told | {"args": list(args), "handle": command.name}
 
     return run_journal.recorded(

@@ -27,7 +27,7 @@ def shell(
     import os
 
     from ocicaliban import replay
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch
     from ocicaliban.containers import podman
     from ocicaliban.interactive import shell as shells
     from ocicaliban.recipes import catalog
@@ -35,9 +35,9 @@ def shell(
     chosen = shells.choose(name, os.environ)
     home = None if bare else shells.home(os.environ)
     if home is None and not bare:
-        start.say("note: there is no home folder to mount")
-    ready = start.ready(
-        start.Asked(
+        launch.say("note: there is no home folder to mount")
+    ready = launch.ready(
+        launch.Asked(
             mode="shell",
             shell=chosen,
             lived_in=True,
@@ -65,5 +65,5 @@ def shell(
         extra=(*options, *(("--workdir", podman.APP) if image_id else ())),
         entrypoint=shells.entrypoint(chosen),
     )
-    start.say(ready.said)
+    launch.say(ready.said)
     raise typer.Exit(podman.live(command.argv, command.name, lambda: ready.keep(context.obj.argv, image, command)))

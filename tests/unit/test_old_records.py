@@ -19,8 +19,8 @@ import pytest
 from attrs import evolve
 
 from ocicaliban import replay
+from ocicaliban.app.launch import Asked, Recorded
 from ocicaliban.build import last_build
-from ocicaliban.cli.start import Asked, Recorded
 from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
 from ocicaliban.gpu import cdi

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.__main__ import main
-from ocicaliban.cli.experiment import read
+from ocicaliban.app.sweep_input import read
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs.sweep_file import Form, count, flags, form_of, parse, points, products, specs
 

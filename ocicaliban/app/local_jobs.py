@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from ocicaliban.app import launch
+from ocicaliban.app.launch import Asked, Ready, Recorded, say
 from ocicaliban.build import planner
-from ocicaliban.cli import start
-from ocicaliban.cli.start import Asked, Ready, Recorded, say
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.execution import reconcile, scheduler
@@ -109,7 +109,7 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
     with access.open(say=say) as known:
         image = ready.image()
         if not ready.asked.image_id:
-            start.record_built(ready.planned)
+            launch.record_built(ready.planned)
         name = wanted.group or group_names.new(ready.planned.project.root)
         made = provenance.with_git(ready.submission(image, name, wanted))
         say(ready.said)
@@ -189,7 +189,7 @@ def run_numbered(
             say(ready.said)
             say(f"job {job.id} of {name}; its /out is {out}")
             _warn_of_out(ready, wanted)
-            code = podman.run(command.argv, command.name, lambda: start.record_built(ready.planned))
+            code = podman.run(command.argv, command.name, lambda: launch.record_built(ready.planned))
             reason = sweep.why(code)
             status: Status = "failed" if reason else "succeeded"
             known.end(job.id, attempt.number, status, exit_code=code, reason=reason, ended=time.time())
@@ -257,24 +257,24 @@ def _resumed(known: History, made: Submission) -> int:
     _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
     say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
-    given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
 
 
 def _resumed_in_cloud(known: History, made: Submission) -> int:
-    from ocicaliban.cli import submitting
+    from ocicaliban.app import cloud_jobs
     from ocicaliban.targets.vertex import backend
 
-    asked, options = submitting.again(made)
+    asked, options = cloud_jobs.again(made)
     at = backend.service(made)
     at.check()
-    submitting.check_image(made, asked, waiting=True)
-    return submitting.send(known, made, options, at, begun=True)
+    cloud_jobs.check_image(made, asked, waiting=True)
+    return cloud_jobs.send(known, made, options, at, begun=True)
 
 
 def _check_image(made: Submission, *, waiting: bool = False) -> None:
     if made.image not in {image.id for image in image_store.images()}:
-        hint = start.rebuilding(made.group, waiting=waiting)
+        hint = launch.rebuilding(made.group, waiting=waiting)
         raise UsageError(f"the image {made.image[:12]} of {made.group} is gone", hint)
 
 
@@ -314,20 +314,20 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
 
 
 def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebuild: bool) -> int:
-    from ocicaliban.cli import submitting
+    from ocicaliban.app import cloud_jobs
     from ocicaliban.targets.vertex import backend
 
-    asked, options = submitting.again(old)
+    asked, options = cloud_jobs.again(old)
     # While another process still submits, what was stopped may be on its way.
     with sweep.owned(old):
         if rebuild:
             _enter(old)
-            fresh, at, options = submitting.prepared(asked, options, jobs[0])
+            fresh, at, options = cloud_jobs.prepared(asked, options, jobs[0])
             made = evolve(fresh, group=old.group)
         else:
             at = backend.service(old)
             at.check()
-            submitting.check_image(old, asked)
+            cloud_jobs.check_image(old, asked)
             made = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host())
         made = known.resubmit(made, [job.id for job in jobs])
     count = known.counts(submission=made.id)["queued"]
@@ -337,7 +337,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
         )
     say(f"{made.group}: {count} job{'s' if count > 1 else ''} again")
     # What was stopped when it was on its way may be there in a moment, and is taken over then.
-    return submitting.send(known, made, options, at, settle=any(map(reconcile.stopped_unsent, jobs)))
+    return cloud_jobs.send(known, made, options, at, settle=any(map(reconcile.stopped_unsent, jobs)))
 
 
 _Renewed = tuple[Submission, tuple[cdi.Device, ...], tuple[str, ...], Recorded]
@@ -351,16 +351,16 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     asked, wanted = _again(old)
     options = {name: value for name, value in old.options.items() if name != provenance.ALONE}
     renewed = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host(), options=options)
-    given = (*start.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     _check_given(given)
     if not rebuild:
         _check_image(old)
         devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, say) if old.launch.devices else ()
         return renewed, devices, given, wanted
     _enter(old)
-    ready = start.ready(evolve(asked, image_id=""))
+    ready = launch.ready(evolve(asked, image_id=""))
     image = ready.image()
-    start.record_built(ready.planned)
+    launch.record_built(ready.planned)
     fresh = ready.submission(image, old.group, wanted)
     return provenance.with_git(evolve(fresh, options=options)), ready.devices, given, wanted
 

@@ -67,8 +67,8 @@ def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: 
 
 
 def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
+    from ocicaliban.app import launch as start
     from ocicaliban.build import planner
-    from ocicaliban.cli import start
     from ocicaliban.targets.vertex import job_spec
 
     planned = planner.read(
@@ -96,9 +96,8 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
 
     What is not known yet is made up: the image's digest (unless it is there), and the jobs' numbers and keys.
     """
+    from ocicaliban.app.images import chosen, state
     from ocicaliban.build import plan_view
-    from ocicaliban.cli.image import state
-    from ocicaliban.cli.push import chosen
     from ocicaliban.jobs import sweep_file
     from ocicaliban.model import JobSpec
     from ocicaliban.targets.vertex import job_spec
@@ -145,7 +144,7 @@ def _is_slow(planned: Planned) -> bool:
 
 def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
     """Build, push, submit; returns the exit code. `first` is a job as all will be."""
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch as start
     from ocicaliban.history import access
     from ocicaliban.jobs import group_names, sweep_file
     from ocicaliban.model import JobSpec
@@ -202,7 +201,7 @@ def _broken_off(
 
 def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch as start
     from ocicaliban.execution import reconcile, runner
 
     reconcile.catch_up(known, start.say, group=begun.group)
@@ -230,9 +229,9 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
     nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
     """
+    from ocicaliban.app import launch as start
+    from ocicaliban.app.images import chosen
     from ocicaliban.build.plan_view import amount
-    from ocicaliban.cli import start
-    from ocicaliban.cli.push import chosen
     from ocicaliban.jobs import provenance
     from ocicaliban.model import Launch, Submission
     from ocicaliban.project import git
@@ -296,7 +295,7 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
 
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch as start
     from ocicaliban.containers import podman
     from ocicaliban.registry import push, repository
 
@@ -331,7 +330,7 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
 
     `waiting` tells that these jobs were never submitted.
     """
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch as start
     from ocicaliban.registry import push, repository
 
     name, _, digest = made.image.partition("@")
@@ -352,7 +351,7 @@ def send(
     jobs may be on their way for another reason.
     """
     from ocicaliban import output
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch as start
     from ocicaliban.targets.vertex import backend, job_spec
     from ocicaliban.targets.vertex.client import Refused
 
@@ -390,7 +389,7 @@ def send(
 
 
 def _say_left(made: Submission, taken: int, count: int) -> None:
-    from ocicaliban.cli import start
+    from ocicaliban.app import launch as start
 
     start.say(
         f"{made.group}: {taken} of {count} jobs were submitted; the others wait:"

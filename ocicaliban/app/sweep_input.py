@@ -1,0 +1,42 @@
+"""Reads the sweep file that a command names, or stdin."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING
+
+from ocicaliban.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocicaliban.jobs.sweep_file import Sweep
+
+_HINT = "the path of a sweep file, or stdin; see docs/experiments.md"
+
+
+def read(source: str) -> Sweep:
+    """The sweep that a file says, or stdin where `source` is `stdin` or `-`.
+
+    Raises UsageError where it cannot be read, or cannot be run.
+    """
+    from ocicaliban.jobs import sweep_file
+
+    try:
+        if source.lower() in ("stdin", "-"):
+            source = "stdin"
+            raw = sys.stdin.buffer.read()
+        else:
+            # `--experiment-config=~/sweep.json` is left as it is by a shell.
+            with open(os.path.expanduser(source), "rb") as file:
+                raw = file.read()
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as exc:
+        raise UsageError(f"{source}: not UTF-8", "save the file as UTF-8") from exc
+    except IsADirectoryError as exc:
+        raise UsageError(f"{source}: a folder, not a file", _HINT) from exc
+    except FileNotFoundError as exc:
+        raise UsageError(f"{source}: no such file", _HINT) from exc
+    except (OSError, ValueError) as exc:
+        why = exc.strerror if isinstance(exc, OSError) else str(exc)  # a path with a NUL in it
+        raise UsageError(f"{source}: cannot be read: {why}", "make it a file that you can read") from exc
+    return sweep_file.parse(text, sweep_file.form_of(source, text), source)
