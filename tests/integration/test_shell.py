@@ -274,7 +274,7 @@ def test_another_image_is_lived_in_with_the_project_mounted(project: Path) -> No
         "sh", ["-c", 'exec "$@"', "_", *command("shell", "--bare", "--shell", "fish", "--image-id", image)],
         cwd=str(project), env=environment({"TERM": "xterm"}), timeout=60, encoding="utf-8",
     )  # type: ignore[arg-type]  # fmt: skip
-    child.expect_exact("note: this image has no fish; bash it is")
+    child.expect_exact("note: this image has no fish; starting bash instead")
     child.expect_exact(PROMPT)
 
 
