@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ocicaliban.build.planner import Planned
     from ocicaliban.history.access import History
     from ocicaliban.jobs.sweep_file import Sweep
-    from ocicaliban.model import Job, JobSpec, Submission
+    from ocicaliban.model.job import Job, JobSpec, Submission
     from ocicaliban.targets.vertex.client import Service
     from ocicaliban.targets.vertex.job_spec import Options
 
@@ -45,7 +45,7 @@ class Submitting:
 def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
     """The first job as it would be, for a look at it."""
     from ocicaliban.jobs import sweep_file
-    from ocicaliban.model import Job, JobSpec, Submission
+    from ocicaliban.model.job import Job, JobSpec, Submission
 
     spec = next(sweep_file.specs(points, args)) if points else JobSpec(args=args)
     made = Submission(
@@ -99,7 +99,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
     from ocicaliban.app.images import chosen, state
     from ocicaliban.build import plan_view
     from ocicaliban.jobs import sweep_file
-    from ocicaliban.model import JobSpec
+    from ocicaliban.model.job import JobSpec
     from ocicaliban.targets.vertex import job_spec
 
     command: tuple[str, ...] = ()
@@ -147,7 +147,7 @@ def submit(asked: Submitting, options: Options, points: Sweep | None, args: tupl
     from ocicaliban.app import launch as start
     from ocicaliban.history import access
     from ocicaliban.jobs import group_names, sweep_file
-    from ocicaliban.model import JobSpec
+    from ocicaliban.model.job import JobSpec
 
     with access.open(say=start.say) as known:
         made, at, options = prepared(asked, options, first)
@@ -233,7 +233,8 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     from ocicaliban.app.images import chosen
     from ocicaliban.build.plan_view import amount
     from ocicaliban.jobs import provenance
-    from ocicaliban.model import Launch, Submission
+    from ocicaliban.model.image import Launch
+    from ocicaliban.model.job import Submission
     from ocicaliban.project import git
     from ocicaliban.registry import push as pushing
     from ocicaliban.system import threads

@@ -18,7 +18,8 @@ from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.jobs import provenance
-from ocicaliban.model import Image, Submission
+from ocicaliban.model.image import Image
+from ocicaliban.model.job import Submission
 from ocicaliban.project import source_tree
 from ocicaliban.system import process
 

@@ -21,7 +21,8 @@ from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
 from ocicaliban.gpu import cdi
 from ocicaliban.jobs import group_names, provenance, status_table
-from ocicaliban.model import ENDED, Image, Job, JobSpec, Status, Submission
+from ocicaliban.model.image import Image
+from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission
 from ocicaliban.project import source_tree
 from ocicaliban.system import process
 from ocicaliban.targets.local import runner

@@ -24,7 +24,7 @@ from attrs import evolve
 from ocicaliban import output
 from ocicaliban.containers import buildah, image_store, oci_layout, workspace
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
-from ocicaliban.model import Base, Image
+from ocicaliban.model.image import Base, Image
 from ocicaliban.system import process
 
 # Patterns are compiled where they are used first: most commands need none of them.

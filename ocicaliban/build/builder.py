@@ -16,7 +16,7 @@ from ocicaliban.containers import buildah, image_store, oci_layout, workspace
 from ocicaliban.dependencies import host_settings
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
+from ocicaliban.model.image import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
 from ocicaliban.system import files, process
 
 Say = Callable[[str], None]

@@ -11,7 +11,7 @@ from attrs import frozen
 
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs.status_table import aligned
-from ocicaliban.model import Configure, Copy, Entry, Plan, Run, Tree
+from ocicaliban.model.image import Configure, Copy, Plan, Run, Tree, TreeEntry
 
 
 def lines(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def _copies(source: Source, to: str) -> list[str]:
     def place(path: str) -> str:
         return f"{to}/{path}" if path else to
 
-    for entry in (Entry(path="", kind="dir"), *source.tree.entries):
+    for entry in (TreeEntry(path="", kind="dir"), *source.tree.entries):
         if any(folder in source.whole for folder in _parents(entry.path)):
             continue
         if entry.kind == "file":

@@ -21,7 +21,9 @@ from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.gpu import cdi
 from ocicaliban.interactive import shell
-from ocicaliban.model import Base, Copy, Plan, Project, Recipe, Snapshot, Tree, Variant
+from ocicaliban.model.image import Base, Copy, Plan, Tree
+from ocicaliban.model.project import Project, Snapshot
+from ocicaliban.model.recipe import Recipe, Variant
 from ocicaliban.project import lockfile, source_tree, user_config
 from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.recipes import catalog, loader, params

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from ocicaliban.build import last_build, plan_view
 from ocicaliban.containers import image_store
-from ocicaliban.model import Image
+from ocicaliban.model.image import Image
 from ocicaliban.system import process
 
 

@@ -12,7 +12,7 @@ import typer
 from ocicaliban.errors import OcicalibanError, UsageError
 
 if TYPE_CHECKING:
-    from ocicaliban.model import Image
+    from ocicaliban.model.image import Image
 
 _AGE = re.compile(r"(\d+)([dh])")
 

@@ -15,7 +15,7 @@ from ocicaliban.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
-    from ocicaliban.model import Job
+    from ocicaliban.model.job import Job
 
 Group = Annotated[str, typer.Option("-g", "--group", "--xgroup", help="The jobs of this group.")]
 GroupWord = Annotated[str, typer.Argument(metavar="[GROUP]", help="The same as --group GROUP.")]
@@ -136,7 +136,7 @@ def logs(
     from ocicaliban.execution import reconcile
     from ocicaliban.history import access
     from ocicaliban.jobs import status_table
-    from ocicaliban.model import ENDED
+    from ocicaliban.model.job import ENDED
 
     with access.open(say=say) as known:
         [found] = _jobs(known, [job])

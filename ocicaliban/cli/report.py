@@ -19,7 +19,7 @@ from ocicaliban.system import files
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ocicaliban.model import Job
+    from ocicaliban.model.job import Job
     from ocicaliban.reports.metrics import Metrics
     from ocicaliban.reports.table import Report
 

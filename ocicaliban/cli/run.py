@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from ocicaliban.app.launch import Ready
     from ocicaliban.jobs.sweep_file import Sweep
-    from ocicaliban.model import Image
+    from ocicaliban.model.image import Image
 
 
 def run(
@@ -171,7 +171,7 @@ def _dry_run(
 ) -> Iterator[str]:
     """The lines of a script that does what `run` would do, but for the history: of a sweep one job after the other."""
     from ocicaliban.build import plan_view
-    from ocicaliban.model import Image
+    from ocicaliban.model.image import Image
     from ocicaliban.system import process
 
     asked = ready.asked

@@ -12,7 +12,7 @@ from attrs import evolve
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import runner as sweep
 from ocicaliban.jobs import group_names, log_file, provenance, run_journal
-from ocicaliban.model import ENDED, Attempt, Job, Status, Submission
+from ocicaliban.model.job import ENDED, Attempt, Job, Status, Submission
 from ocicaliban.system import process
 from ocicaliban.targets.container_runner import Found
 from ocicaliban.targets.local import runner

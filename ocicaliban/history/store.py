@@ -20,7 +20,8 @@ from ocicaliban.history.schema import attempt as attempts
 from ocicaliban.history.schema import job as jobs_table
 from ocicaliban.history.schema import submission as submissions_table
 from ocicaliban.history.url import Place
-from ocicaliban.model import ENDED, Attempt, Job, JobSpec, Launch, Parameters, Status, Submission
+from ocicaliban.model.image import Launch
+from ocicaliban.model.job import ENDED, Attempt, Job, JobSpec, Parameters, Status, Submission
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 

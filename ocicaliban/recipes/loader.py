@@ -23,7 +23,8 @@ from cattrs.gen import make_dict_structure_fn
 
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.jsonc import Keys, line_of, read_json
-from ocicaliban.model import Project, Push, Recipe
+from ocicaliban.model.project import Project, Push
+from ocicaliban.model.recipe import Recipe
 
 
 def _exact(kind: type) -> Any:

@@ -22,7 +22,7 @@ from attrs import evolve, frozen
 from ocicaliban import output
 from ocicaliban.containers import image_store, oci_layout, workspace
 from ocicaliban.errors import OcicalibanError, ToolError, printable
-from ocicaliban.model import Image
+from ocicaliban.model.image import Image
 from ocicaliban.registry import auth
 from ocicaliban.registry.client import Registry
 from ocicaliban.registry.repository import Repository

@@ -14,7 +14,7 @@ from attrs import evolve
 
 from ocicaliban.history import access
 from ocicaliban.jobs import group_names
-from ocicaliban.model import Job, JobSpec, Submission
+from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.targets.vertex import backend, client, job_spec
 
 

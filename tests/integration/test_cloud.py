@@ -28,7 +28,7 @@ from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.execution import runner as sweep
 from ocicaliban.history import access
-from ocicaliban.model import JobSpec, Submission
+from ocicaliban.model.job import JobSpec, Submission
 from ocicaliban.targets.vertex import backend, job_spec
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, until, write
 from tests.integration.registries import Proxy

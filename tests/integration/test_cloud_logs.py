@@ -20,7 +20,7 @@ from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import reconcile
 from ocicaliban.history import access
-from ocicaliban.model import Job, JobSpec, Submission
+from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.targets.vertex import job_spec, logs
 from tests.integration.program import call, environment, ok
 from tests.integration.test_vertex import MACHINE, Make, emulator, image, registry, service

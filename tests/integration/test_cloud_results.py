@@ -16,7 +16,7 @@ from ocicaliban.emulator import storage
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.storage import Storage
 from ocicaliban.history import access
-from ocicaliban.model import Job, JobSpec, Submission
+from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.targets.vertex import results as bucket
 from tests.integration.program import Done, call, environment, ok
 from tests.integration.test_vertex import SUBMISSION, Make, emulator, ended, image, registry, request, service, submit

@@ -28,7 +28,8 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multip
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access, schema
 from ocicaliban.history.store import STATUSES, History
-from ocicaliban.model import ENDED, JobSpec, Launch, Status, Submission
+from ocicaliban.model.image import Launch
+from ocicaliban.model.job import ENDED, JobSpec, Status, Submission
 from ocicaliban.system import filesystems
 from tests import records
 from tests.integration import postgres
@@ -76,7 +77,10 @@ def statuses(store: History) -> list[Status]:
 
 def script(url: str, text: str, *arguments: str) -> subprocess.Popen[str]:
     """Another process of ocicaliban's Python."""
-    head = "import sys, time\nfrom ocicaliban.history import access as history\nfrom ocicaliban.model import *\n"
+    head = (
+        "import sys, time\nfrom ocicaliban.history import access as history\n"
+        "from ocicaliban.model.job import *\nfrom ocicaliban.model.image import Launch\n"
+    )
     head += 'def say(text): print(text, flush=True)\ndef wait(): say("ready"); sys.stdin.readline()\n'
     return subprocess.Popen(
         [sys.executable, "-c", head + text, *arguments],

@@ -24,7 +24,7 @@ from ocicaliban.emulator.faults import Faults, Order
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access
-from ocicaliban.model import Job, JobSpec, Parameters, Submission
+from ocicaliban.model.job import Job, JobSpec, Parameters, Submission
 from ocicaliban.system import process
 from ocicaliban.targets.vertex import backend, job_spec, rate_limit
 from ocicaliban.targets.vertex import client as target

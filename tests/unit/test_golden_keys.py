@@ -16,7 +16,9 @@ from attrs import asdict, evolve
 from ocicaliban.build import base_image
 from ocicaliban.build import plan as planning
 from ocicaliban.containers import image_store
-from ocicaliban.model import Base, Image, Project, Snapshot, Variant
+from ocicaliban.model.image import Base, Image
+from ocicaliban.model.project import Project, Snapshot
+from ocicaliban.model.recipe import Variant
 from ocicaliban.recipes import catalog
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text())

@@ -12,7 +12,7 @@ from attrs import evolve
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import runner
-from ocicaliban.model import ENDED, Job, Submission
+from ocicaliban.model.job import ENDED, Job, Submission
 from ocicaliban.targets.vertex import job_spec, rate_limit
 from ocicaliban.targets.vertex.job_spec import Seen
 

@@ -14,7 +14,7 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.targets.vertex import job_spec, rate_limit
 
 if TYPE_CHECKING:
-    from ocicaliban.model import Attempt, Job
+    from ocicaliban.model.job import Attempt, Job
 
 _PAGE = 1000  # entries, the most that the service gives at once
 _EVERY = 3.0  # seconds; the service lets a project ask 60 times a minute

@@ -20,7 +20,7 @@ from ocicaliban.targets.vertex import rate_limit
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
 
-    from ocicaliban.model import Job
+    from ocicaliban.model.job import Job
 
 _SCHEME = "gs://"
 _FILES = (metrics.RESULTS, metrics.LINES)

@@ -9,7 +9,7 @@ import pytest
 
 from ocicaliban.build import planner
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base, Entry
+from ocicaliban.model.image import Base, TreeEntry
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
 
@@ -35,7 +35,7 @@ def project(root: Path, files: dict[str, str], config: str = "") -> Path:
     return root
 
 
-def entries(planned: planner.Planned) -> list[Entry]:
+def entries(planned: planner.Planned) -> list[TreeEntry]:
     return [entry for tree in planned.trees.values() for entry in tree.entries]
 
 

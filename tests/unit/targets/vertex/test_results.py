@@ -9,7 +9,7 @@ from google.api_core.exceptions import RetryError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban.model import Job, Submission
+from ocicaliban.model.job import Job, Submission
 from ocicaliban.targets.vertex import results
 from ocicaliban.targets.vertex.results import Place
 
