@@ -9,7 +9,8 @@ from ocicaliban.app.launch import Asked, Recorded
 from ocicaliban.execution import reconcile
 from ocicaliban.history.store import History
 from ocicaliban.jobs import group_names, provenance
-from ocicaliban.model import JobSpec, Launch, Submission
+from ocicaliban.model.image import Launch
+from ocicaliban.model.job import JobSpec, Submission
 from ocicaliban.targets.vertex import backend
 from ocicaliban.targets.vertex.job_spec import Machine, Options
 

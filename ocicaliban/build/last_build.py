@@ -10,7 +10,7 @@ from pathlib import Path
 
 from attrs import asdict, field, frozen
 
-from ocicaliban.model import Plan, Tree
+from ocicaliban.model.image import Plan, Tree
 from ocicaliban.system import files as paths
 
 

@@ -10,21 +10,9 @@ from graphlib import CycleError, TopologicalSorter
 from attrs import asdict
 
 from ocicaliban.errors import UsageError
-from ocicaliban.model import (
-    Base,
-    Configure,
-    Copy,
-    Launch,
-    Plan,
-    PlannedLayer,
-    Project,
-    Recipe,
-    Run,
-    Snapshot,
-    Step,
-    StepTemplate,
-    Value,
-)
+from ocicaliban.model.image import Base, Configure, Copy, Launch, Plan, PlannedLayer, Run, Step
+from ocicaliban.model.project import Project, Snapshot
+from ocicaliban.model.recipe import Recipe, StepTemplate, Value
 from ocicaliban.recipes import params
 
 FORMAT = "ocicaliban-1"

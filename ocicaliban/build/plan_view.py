@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.text import amount
 from ocicaliban.jobs.status_table import aligned
-from ocicaliban.model import Configure, Copy, Entry, Plan, Run, Tree
+from ocicaliban.model.image import Configure, Copy, Plan, Run, Tree, TreeEntry
 
 
 def lines(plan: Plan, there: Mapping[str, int], reasons: Mapping[str, str]) -> tuple[str, ...]:
@@ -57,17 +58,6 @@ def difference(
         names = sorted({posixpath.basename(path.rstrip("/")) for path in always})
         out += ["", f"left out of every image: {', '.join(names)}"]
     return tuple(out)
-
-
-def amount(count: int) -> str:
-    """A number of bytes, for people."""
-    if count < 1000:
-        return f"{count} B"
-    value, unit = count / 1000, "kB"
-    for larger in ("MB", "GB"):
-        if value >= 1000:
-            value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}"
 
 
 def _base_line(plan: Plan, there: Mapping[str, int], width: int) -> str:
@@ -172,7 +162,7 @@ def _copies(source: Source, to: str) -> list[str]:
     def place(path: str) -> str:
         return f"{to}/{path}" if path else to
 
-    for entry in (Entry(path="", kind="dir"), *source.tree.entries):
+    for entry in (TreeEntry(path="", kind="dir"), *source.tree.entries):
         if any(folder in source.whole for folder in _parents(entry.path)):
             continue
         if entry.kind == "file":

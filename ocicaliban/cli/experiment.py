@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ocicaliban.jobs.sweep_file import Sweep
-    from ocicaliban.model import Parameters
+    from ocicaliban.model.job import Parameters
 
 
 def expand(

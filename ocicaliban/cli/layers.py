@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from ocicaliban.model import Project
+    from ocicaliban.model.project import Project
 
 app = typer.Typer(no_args_is_help=True, help="The recipes that images are made of.")
 

@@ -11,13 +11,14 @@ import typer
 
 from ocicaliban.app.images import state
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, ImageId, Module, Mount, NoCache, PodmanArgs
+from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ocicaliban.app.launch import Ready
     from ocicaliban.jobs.sweep_file import Sweep
-    from ocicaliban.model import Image
+    from ocicaliban.model.image import Image
 
 
 def run(
@@ -146,7 +147,7 @@ def _run(
     from ocicaliban.jobs import run_journal
 
     command = ready.command(image, args, extra=limits, entrypoint=entrypoint, labelled=True)
-    launch.say(ready.said)
+    TERMINAL.say(ready.said)
     told: dict[str, object] = {}
 
     def value() -> dict[str, object]:
@@ -171,7 +172,7 @@ def _dry_run(
 ) -> Iterator[str]:
     """The lines of a script that does what `run` would do, but for the history: of a sweep one job after the other."""
     from ocicaliban.build import plan_view
-    from ocicaliban.model import Image
+    from ocicaliban.model.image import Image
     from ocicaliban.system import process
 
     asked = ready.asked

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ocicaliban.containers import oci_layout
-from ocicaliban.model import Configure
+from ocicaliban.model.image import Configure
 
 INPUTS = "/dev/oc"
 """Where a build step sees its inputs: /dev is a tmpfs during a build, so that no mount point stays in the layer."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ocicaliban.errors import OcicalibanError, ToolError
-from ocicaliban.model import Image
+from ocicaliban.model.image import Image
 from ocicaliban.system import files, process
 
 PREFIX = "localhost/ocicaliban/"

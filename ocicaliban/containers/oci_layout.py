@@ -13,7 +13,7 @@ from typing import IO, Any
 from attrs import frozen
 
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.model import Configure, Tree
+from ocicaliban.model.image import Configure, Tree
 
 EPOCH = 315619200
 """1980-01-02: every time in a layer. Zip files, and so Python wheels, cannot hold an earlier one."""

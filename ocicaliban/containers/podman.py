@@ -18,7 +18,7 @@ from ocicaliban.system import process
 
 if TYPE_CHECKING:
     # The shortest way to a running container goes through this module without the model.
-    from ocicaliban.model import Image, Launch
+    from ocicaliban.model.image import Image, Launch
 
 
 def run_argv(

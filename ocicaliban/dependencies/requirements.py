@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base
+from ocicaliban.model.image import Base
 
 if TYPE_CHECKING:
     from packaging.pylock import Package

@@ -15,7 +15,9 @@ from typing import Any
 
 from ocicaliban.dependencies import cuda_wheels, host_settings, indexes, requirements, size_tiers
 from ocicaliban.errors import ToolError, UsageError, nearest
-from ocicaliban.model import Base, Project, Variant
+from ocicaliban.model.image import Base
+from ocicaliban.model.project import Project
+from ocicaliban.model.recipe import Variant
 from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.recipes.loader import read_toml
 from ocicaliban.system import process

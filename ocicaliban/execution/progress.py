@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from ocicaliban.jobs import log_file
 from ocicaliban.jobs.status_table import printable, span
-from ocicaliban.model import Attempt, Job
+from ocicaliban.model.job import Attempt, Job
 
 if TYPE_CHECKING:
     # rich is imported at a terminal alone, and `sweep` does not need to know who shows it.

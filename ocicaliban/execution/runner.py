@@ -27,7 +27,7 @@ from ocicaliban.execution import scheduler
 from ocicaliban.execution.scheduler import Adopted, Slot
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.jobs import log_file
-from ocicaliban.model import Attempt, Job, Status, Submission
+from ocicaliban.model.job import Attempt, Job, Status, Submission
 from ocicaliban.system import files
 from ocicaliban.targets.container_runner import Ended, Target
 

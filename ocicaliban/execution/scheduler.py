@@ -8,7 +8,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Status
+from ocicaliban.model.job import Status
 
 REFUSALS = 3
 """So many starts in a row that podman refuses are no fault of the jobs: the others are left queued."""

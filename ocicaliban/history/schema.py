@@ -9,7 +9,7 @@ from typing import get_args
 from peewee import Database, PostgresqlDatabase, Table
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.model import Status
+from ocicaliban.model.job import Status
 
 _STATUSES = ", ".join(f"'{status}'" for status in get_args(Status))
 

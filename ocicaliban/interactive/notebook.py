@@ -22,7 +22,7 @@ from attrs import asdict, field, frozen
 from ocicaliban.containers import podman
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.interactive import shell
-from ocicaliban.model import Launch, Plan
+from ocicaliban.model.image import Launch, Plan
 from ocicaliban.system import files, process
 
 ADDRESS = "127.0.0.1"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from ocicaliban.model import Submission
+from ocicaliban.model.job import Submission
 from ocicaliban.project import git
 
 ALONE = "alone"

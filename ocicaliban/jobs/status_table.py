@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import asdict
 
-from ocicaliban.model import ENDED, Job, Status
+from ocicaliban.model.job import ENDED, Job, Status
 
 
 def printable(text: str) -> str:

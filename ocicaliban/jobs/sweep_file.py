@@ -19,7 +19,7 @@ from attrs import frozen
 
 from ocicaliban.errors import UsageError, first_line
 from ocicaliban.formats.jsonc import Keys, json_key, line_of, read_json
-from ocicaliban.model import JobSpec, Parameters, Scalar
+from ocicaliban.model.job import JobSpec, Parameters, Scalar
 
 if TYPE_CHECKING:
     import yaml

@@ -7,7 +7,8 @@ from pathlib import Path
 from attrs import asdict, evolve, field, frozen
 
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base, Variant
+from ocicaliban.model.image import Base
+from ocicaliban.model.recipe import Variant
 from ocicaliban.recipes.loader import read_toml, structure
 from ocicaliban.system import files
 

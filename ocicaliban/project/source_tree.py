@@ -19,7 +19,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.model import Entry, Tree
+from ocicaliban.model.image import Tree, TreeEntry
 from ocicaliban.system import files as paths
 
 _CREDENTIALS = (
@@ -360,7 +360,7 @@ def _special(path: str) -> _Refused:
     return _Refused(path, "is a socket, FIFO or device, which an image cannot hold", "remove it")
 
 
-def _link(absolute: str, path: str, top: str) -> Entry:
+def _link(absolute: str, path: str, top: str) -> TreeEntry:
     try:
         target = os.readlink(absolute)
     except OSError as fault:
@@ -376,7 +376,7 @@ def _link(absolute: str, path: str, top: str) -> Entry:
             f"links out of the project, to {target}",
             f"link to something inside it, by a relative path; what is left out can be mounted: {mount}",
         )
-    return Entry(path=path, kind="link", digest=target)
+    return TreeEntry(path=path, kind="link", digest=target)
 
 
 def _is_utf8(text: str) -> bool:
@@ -393,7 +393,7 @@ def _signature(status: os.stat_result) -> list[Any]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def _hash_file(absolute: str, path: str) -> tuple[Entry, list[Any] | None]:
+def _hash_file(absolute: str, path: str) -> tuple[TreeEntry, list[Any] | None]:
     """Read a file; also what to remember of it, or None if it changed too lately to be trusted.
 
     Raises _Refused for what cannot be read, and for a credential: no image holds one.
@@ -421,7 +421,7 @@ def _hash_file(absolute: str, path: str) -> tuple[Entry, list[Any] | None]:
         fix = "move it elsewhere (--cloud-key lets a container have a key of Google's, and no image)"
         raise _Refused(path, f"holds {what}, which must not get into an image", fix)
     digest = hasher.hexdigest()
-    entry = Entry(path=path, kind="file", digest=digest, size=size, executable=bool(after.st_mode & stat.S_IXUSR))
+    entry = TreeEntry(path=path, kind="file", digest=digest, size=size, executable=bool(after.st_mode & stat.S_IXUSR))
     settled = now - max(after.st_mtime_ns, after.st_ctime_ns) > _RACY_NS
     if not settled or _signature(before) != _signature(after) or size != after.st_size:
         return entry, None
@@ -454,7 +454,7 @@ class _Reader:
         self.exclude = exclude
         self.memo = memo
         self.ignore = ignore
-        self.entries: list[Entry] = []
+        self.entries: list[TreeEntry] = []
         self.dirs: set[str] = set()
 
     def walk(self) -> None:
@@ -530,7 +530,7 @@ class _Reader:
         """Take a folder, and those above it that came only with a re-included entry."""
         while path and path not in self.dirs:
             self.dirs.add(path)
-            self.entries.append(Entry(path=path, kind="dir"))
+            self.entries.append(TreeEntry(path=path, kind="dir"))
             path = posixpath.dirname(path)
 
     def _add(self, item: os.DirEntry[str], path: str) -> None:
@@ -554,7 +554,7 @@ class _Reader:
             and known[3] == status.st_ino
         ):
             executable = bool(status.st_mode & stat.S_IXUSR)
-            entry = Entry(path=path, kind="file", digest=known[4], size=status.st_size, executable=executable)
+            entry = TreeEntry(path=path, kind="file", digest=known[4], size=status.st_size, executable=executable)
         else:
             entry, known = _hash_file(item.path, path)
         self.entries.append(entry)
@@ -562,7 +562,7 @@ class _Reader:
             self.new.files[path] = known
 
 
-def _digest(entries: tuple[Entry, ...]) -> str:
+def _digest(entries: tuple[TreeEntry, ...]) -> str:
     """Hash entries; no field can hold a NUL, so the NULs keep fields and entries apart."""
     lines = [f"{e.kind}\0{'x' if e.executable else '-'}\0{e.digest}\0{e.path}\0" for e in entries]
     return hashlib.sha256(b"ocicaliban-tree 1\0" + "".join(lines).encode()).hexdigest()
@@ -631,7 +631,7 @@ def parts(tree: Tree) -> tuple[tuple[str, Tree], ...]:
     heavy = sorted((name for name, size in weights.items() if size >= _HEAVY), key=lambda name: (-weights[name], name))
     if not heavy:
         return (("", tree),)
-    found: dict[str, list[Entry]] = {name: [] for name in (*heavy[:_MOST], "")}
+    found: dict[str, list[TreeEntry]] = {name: [] for name in (*heavy[:_MOST], "")}
     for entry in tree.entries:
         top = entry.path.partition("/")[0]
         found[top if top in found else ""].append(entry)

@@ -6,7 +6,7 @@ from attrs import field, fields, frozen
 
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.jsonc import line_of
-from ocicaliban.model import Push
+from ocicaliban.model.project import Push
 from ocicaliban.recipes.loader import read_toml, structure
 from ocicaliban.system import files
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ocicaliban.errors import SettingError, UsageError, nearest
-from ocicaliban.model import Project, Recipe
+from ocicaliban.model.project import Project
+from ocicaliban.model.recipe import Recipe
 from ocicaliban.recipes import params
 from ocicaliban.recipes.loader import load_modes, load_recipe, place_of
 from ocicaliban.system import files

@@ -6,7 +6,7 @@ import json
 import textwrap
 from collections.abc import Sequence
 
-from ocicaliban.model import LaunchTemplate, Param, Recipe, StepTemplate
+from ocicaliban.model.recipe import LaunchTemplate, Param, Recipe, StepTemplate
 
 _EACH = {
     "data": "folder of data",

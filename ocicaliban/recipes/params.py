@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ocicaliban.errors import SettingError, UsageError, nearest
-from ocicaliban.model import Param, Recipe, Value, Variant
+from ocicaliban.model.recipe import Param, Recipe, Value, Variant
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _TYPES: dict[str, tuple[type, str, str]] = {

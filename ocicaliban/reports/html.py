@@ -18,7 +18,7 @@ from ocicaliban.reports.metrics import Curve, Metrics
 from ocicaliban.reports.table import Column, Report, direction, full, number, pending, settings, short, summary
 
 if TYPE_CHECKING:
-    from ocicaliban.model import Scalar
+    from ocicaliban.model.job import Scalar
 
 POINTS = 1000
 """How many points one curve may have on a page."""

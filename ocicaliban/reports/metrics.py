@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from attrs import define, field, frozen
 
-from ocicaliban.model import Scalar
+from ocicaliban.model.job import Scalar
 
 RESULTS = "metrics.json"
 LINES = "metrics.jsonl"

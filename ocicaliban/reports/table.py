@@ -16,7 +16,7 @@ from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.jobs.status_table import counted, printable, span
-from ocicaliban.model import ENDED, Job, Parameters, Scalar, Status
+from ocicaliban.model.job import ENDED, Job, Parameters, Scalar, Status
 from ocicaliban.reports.metrics import Metrics
 
 Kind = Literal["job", "parameter", "metric"]

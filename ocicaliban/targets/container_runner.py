@@ -9,7 +9,7 @@ from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.gpu.cdi import Device
-from ocicaliban.model import Attempt, Job
+from ocicaliban.model.job import Attempt, Job
 
 State = Literal["created", "running", "exited"]
 

@@ -20,7 +20,7 @@ import pytest
 from attrs import evolve, field, frozen
 
 from ocicaliban.history import access
-from ocicaliban.model import JobSpec
+from ocicaliban.model.job import JobSpec
 from tests.integration import postgres
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
 

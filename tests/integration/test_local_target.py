@@ -23,7 +23,8 @@ from ocicaliban.containers import podman_api
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.jobs import log_file
-from ocicaliban.model import Attempt, Job, Launch, Submission
+from ocicaliban.model.image import Launch
+from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.system import process
 from ocicaliban.targets.container_runner import Ended, NameTaken
 from ocicaliban.targets.local import runner

@@ -16,7 +16,7 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from ocicaliban.history import access
-from ocicaliban.model import JobSpec, Scalar, Status, Submission
+from ocicaliban.model.job import JobSpec, Scalar, Status, Submission
 from tests.integration.program import call, command, environment, ok
 
 CHROMIUM = [

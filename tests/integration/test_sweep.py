@@ -19,7 +19,8 @@ import pytest
 from ocicaliban.execution import runner
 from ocicaliban.history import access
 from ocicaliban.history.store import History
-from ocicaliban.model import JobSpec, Launch, Submission
+from ocicaliban.model.image import Launch
+from ocicaliban.model.job import JobSpec, Submission
 from tests.integration.program import CONFIG, REPOSITORY, environment, ok, write
 
 JOB = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.__main__ import main
-from ocicaliban.model import Project
+from ocicaliban.model.project import Project
 from ocicaliban.recipes import catalog, describe
 
 

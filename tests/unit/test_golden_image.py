@@ -14,7 +14,7 @@ import pytest
 from ocicaliban.build import builder
 from ocicaliban.containers import buildah, image_store, oci_layout
 from ocicaliban.dependencies.indexes import Indexes
-from ocicaliban.model import Configure, Copy, Image, PlannedLayer
+from ocicaliban.model.image import Configure, Copy, Image, PlannedLayer
 from ocicaliban.project import source_tree
 
 HEAVY = 1_000_000

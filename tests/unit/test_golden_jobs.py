@@ -19,7 +19,8 @@ from ocicaliban.execution import runner as sweep
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import store
 from ocicaliban.interactive import notebook
-from ocicaliban.model import Attempt, Image, Job, Launch, Submission
+from ocicaliban.model.image import Image, Launch
+from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.system import process
 from ocicaliban.targets.local import runner
 from ocicaliban.targets.vertex import job_spec

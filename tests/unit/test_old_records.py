@@ -26,7 +26,8 @@ from ocicaliban.execution import reconcile, runner
 from ocicaliban.gpu import cdi
 from ocicaliban.history import access
 from ocicaliban.jobs import group_names, log_file, run_journal
-from ocicaliban.model import Base, Job, Submission
+from ocicaliban.model.image import Base
+from ocicaliban.model.job import Job, Submission
 from ocicaliban.project import lockfile, source_tree
 from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.registry import push

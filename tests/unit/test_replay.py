@@ -13,7 +13,7 @@ import pytest
 from ocicaliban import replay
 from ocicaliban.build import planner
 from ocicaliban.containers import podman
-from ocicaliban.model import Base
+from ocicaliban.model.image import Base
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.system import files

@@ -21,7 +21,8 @@ from ocicaliban.containers.podman_api import Service, ServiceError
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.jobs import log_file
-from ocicaliban.model import Attempt, Job, Launch
+from ocicaliban.model.image import Launch
+from ocicaliban.model.job import Attempt, Job
 from ocicaliban.system import process
 from ocicaliban.targets.container_runner import Ended, Found, NameTaken, State, Target
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.model import Job, Parameters, Scalar, Status
+from ocicaliban.model.job import Job, Parameters, Scalar, Status
 
 JOB_LABEL = "ocicaliban-job"
 """The label that holds a job's key: by it a job is found again whose answer was lost."""

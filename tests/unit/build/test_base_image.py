@@ -10,7 +10,8 @@ from attrs import evolve
 
 from ocicaliban.build import base_image
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base, Project
+from ocicaliban.model.image import Base
+from ocicaliban.model.project import Project
 from ocicaliban.recipes import catalog, params
 
 DIGEST = "sha256:" + "ab" * 32

@@ -9,7 +9,8 @@ from attrs import evolve
 
 from ocicaliban.build import last_build
 from ocicaliban.build.plan import plan
-from ocicaliban.model import Base, Entry, Plan, Project, Snapshot, Tree
+from ocicaliban.model.image import Base, Plan, Tree, TreeEntry
+from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.recipes import catalog
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
@@ -18,7 +19,7 @@ WORLD = Snapshot(variant="cpu", base=BASE, source="one", requirements=SIX, comma
 
 
 def tree(digest: str, **files: str) -> Tree:
-    entries = tuple(Entry(path=path, kind="file", digest=content) for path, content in sorted(files.items()))
+    entries = tuple(TreeEntry(path=path, kind="file", digest=content) for path, content in sorted(files.items()))
     return Tree(root=Path("/nowhere"), digest=digest, entries=entries)
 
 

@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 
 from ocicaliban.build.plan import order, plan
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base, Configure, Copy, Plan, Project, Recipe, Snapshot, StepTemplate
+from ocicaliban.model.image import Base, Configure, Copy, Plan
+from ocicaliban.model.project import Project, Snapshot
+from ocicaliban.model.recipe import Recipe, StepTemplate
 from ocicaliban.recipes import catalog
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")

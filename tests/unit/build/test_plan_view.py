@@ -11,7 +11,7 @@ from attrs import evolve
 
 from ocicaliban.build import plan_view
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base, Copy, Entry, Launch, Plan, PlannedLayer, Run, Tree
+from ocicaliban.model.image import Base, Copy, Launch, Plan, PlannedLayer, Run, Tree, TreeEntry
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 BASE = Base(kind="registry", reference="docker.io/library/python:3.12", digest="sha256:" + "ab" * 32, python="3.12.1")
@@ -82,19 +82,19 @@ def _copied(tree: Tree, *whole: str, folder: str = ".") -> list[str]:
     return [line for line in text.splitlines() if line.startswith(("COPY", "RUN"))]
 
 
-def _tree(*entries: Entry) -> Tree:
+def _tree(*entries: TreeEntry) -> Tree:
     return Tree(root=Path("/p"), digest="t", entries=entries)
 
 
 def test_a_containerfile_names_exactly_the_files_of_a_tree() -> None:
     tree = _tree(
-        Entry(path="a", kind="dir"),
-        Entry(path="a/1.py", kind="file"),
-        Entry(path="a/link", kind="link", digest="1.py"),
-        Entry(path="b", kind="dir"),
-        Entry(path="b/deep", kind="dir"),
-        Entry(path="b/deep/2.py", kind="file"),
-        Entry(path="top.py", kind="file"),
+        TreeEntry(path="a", kind="dir"),
+        TreeEntry(path="a/1.py", kind="file"),
+        TreeEntry(path="a/link", kind="link", digest="1.py"),
+        TreeEntry(path="b", kind="dir"),
+        TreeEntry(path="b/deep", kind="dir"),
+        TreeEntry(path="b/deep/2.py", kind="file"),
+        TreeEntry(path="top.py", kind="file"),
     )
     assert _copied(tree, "b", "b/deep") == [
         """RUN ["/bin/sh", "-ec", "mkdir -p '/app'\\nmkdir -p '/app/a'\\nln -s '1.py' '/app/a/link'"]""",
@@ -103,14 +103,16 @@ def test_a_containerfile_names_exactly_the_files_of_a_tree() -> None:
         'COPY ["top.py", "/app/"]',
     ]
     assert _copied(tree, "", "a", "b", folder="data") == ['COPY ["data", "/app"]']
-    assert _copied(_tree(Entry(path="top.py", kind="file"))) == ['COPY ["top.py", "/app/"]']
+    assert _copied(_tree(TreeEntry(path="top.py", kind="file"))) == ['COPY ["top.py", "/app/"]']
     assert _copied(_tree()) == ["""RUN ["/bin/sh", "-ec", "mkdir -p '/app'"]"""]
 
 
 def test_a_containerfile_escapes_what_copy_would_expand() -> None:
-    assert 'COPY ["[*][[]1].$x", "/app/"]'.replace("$", "\\\\$") in _copied(_tree(Entry(path="*[1].$x", kind="file")))
+    assert 'COPY ["[*][[]1].$x", "/app/"]'.replace("$", "\\\\$") in _copied(
+        _tree(TreeEntry(path="*[1].$x", kind="file"))
+    )
     with pytest.raises(UsageError, match="cannot name"):
-        _copied(_tree(Entry(path="a\\b", kind="file")))
+        _copied(_tree(TreeEntry(path="a\\b", kind="file")))
 
 
 def test_no_word_of_a_containerfile_is_longer_than_the_kernel_takes() -> None:
@@ -120,7 +122,7 @@ def test_no_word_of_a_containerfile_is_longer_than_the_kernel_takes() -> None:
     words = json.loads(next(line for line in text.splitlines() if line.startswith("RUN")).removeprefix("RUN "))
     assert max(len(word.encode()) for word in words) < 131_072
     assert "".join(words[4:]) == "ä" * 300_000
-    many = _tree(*(Entry(path=f"{number:0100}", kind="file") for number in range(3000)))
+    many = _tree(*(TreeEntry(path=f"{number:0100}", kind="file") for number in range(3000)))
     copies = [line for line in _copied(many) if line.startswith("COPY")]
     assert max(len(line) for line in copies) < 131_072
     assert sum(line.count(",") for line in copies) == 3000

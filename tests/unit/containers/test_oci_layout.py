@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ocicaliban.containers import oci_layout
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.model import Configure
+from ocicaliban.model.image import Configure
 from ocicaliban.project.source_tree import read_tree
 
 NAMES = st.text("ab é", min_size=1, max_size=3).map(lambda name: f"f{name}")

@@ -8,7 +8,7 @@ import pytest
 
 from ocicaliban.containers.podman import bind, container_name, entry_command, run_argv, words
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Image, Launch
+from ocicaliban.model.image import Image, Launch
 
 IMAGE = Image(id="1d", digest="sha256:aa", key="k")
 LAUNCH = Launch(

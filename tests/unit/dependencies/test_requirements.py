@@ -15,7 +15,7 @@ from ocicaliban.dependencies.requirements import (
     with_declared_hashes,
 )
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base
+from ocicaliban.model.image import Base
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 ROOT = Path("/home/me/my project")

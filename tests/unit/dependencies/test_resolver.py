@@ -9,7 +9,8 @@ from attrs import evolve
 
 from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base, Project
+from ocicaliban.model.image import Base
+from ocicaliban.model.project import Project
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock, Resolved
 

@@ -14,7 +14,7 @@ from ocicaliban.execution.progress import Progress
 from ocicaliban.execution.runner import Outcome
 from ocicaliban.execution.scheduler import Running, State, slots
 from ocicaliban.jobs import log_file
-from ocicaliban.model import Attempt, Job, Status, Submission
+from ocicaliban.model.job import Attempt, Job, Status, Submission
 
 SUBMISSION = Submission(group="g", user="ada", host="", project="/p", mode="run")
 

@@ -19,7 +19,7 @@ from ocicaliban.execution.scheduler import State, slots
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import access
 from ocicaliban.history.store import History
-from ocicaliban.model import Attempt, Job, JobSpec, Submission
+from ocicaliban.model.job import Attempt, Job, JobSpec, Submission
 from ocicaliban.targets.container_runner import Ended, Found
 
 GPUS = tuple(Device(kind="nvidia.com/gpu", name=str(n), spec=Path("/x"), version="0.5.0") for n in range(2))

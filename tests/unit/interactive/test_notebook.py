@@ -15,7 +15,8 @@ from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
 from ocicaliban.interactive import notebook
 from ocicaliban.interactive.notebook import Server, ServerEnded, Settings
-from ocicaliban.model import Base, Launch, Plan, Project, Snapshot
+from ocicaliban.model.image import Base, Launch, Plan
+from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.recipes import catalog

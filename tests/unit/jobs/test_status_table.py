@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ocicaliban.jobs import status_table
-from ocicaliban.model import Attempt, Job, Status, Submission
+from ocicaliban.model.job import Attempt, Job, Status, Submission
 
 SWEEP = Submission(id=7, group="digits-calm-otter", user="ada", host="one", project="/p", mode="run", module="train.py")
 

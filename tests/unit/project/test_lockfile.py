@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Base
+from ocicaliban.model.image import Base
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock, Resolved
 

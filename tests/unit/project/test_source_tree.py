@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.model import Entry, Tree
+from ocicaliban.model.image import Tree, TreeEntry
 from ocicaliban.project import source_tree
 from ocicaliban.project.source_tree import is_built_in, left_out, read_tree, whole_folders
 
@@ -550,7 +550,7 @@ def test_what_is_left_out_is_told_without_writing_the_memo(tmp_path: Path, hashe
 
 
 def tree_of(sizes: dict[str, int]) -> Tree:
-    entries = tuple(Entry(path=path, kind="file", digest=path, size=size) for path, size in sorted(sizes.items()))
+    entries = tuple(TreeEntry(path=path, kind="file", digest=path, size=size) for path, size in sorted(sizes.items()))
     return Tree(root=Path("/p"), digest="whole", entries=entries)
 
 

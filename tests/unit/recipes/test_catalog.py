@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Project
+from ocicaliban.model.project import Project
 from ocicaliban.recipes import catalog
 from ocicaliban.recipes.loader import load_project
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.model import Project, Recipe
+from ocicaliban.model.project import Project
+from ocicaliban.model.recipe import Recipe
 from ocicaliban.recipes import catalog, describe, loader, params
 
 LAYER = """

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ocicaliban.errors import SettingError, UsageError
-from ocicaliban.model import Param, Recipe, Value, Variant
+from ocicaliban.model.recipe import Param, Recipe, Value, Variant
 from ocicaliban.recipes.params import check, holds, resolve, text, texts
 
 LIST = Recipe(name="r", summary="", params={"p": Param(type="list", sort=True)})

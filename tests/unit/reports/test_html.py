@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.model import Job, Submission
+from ocicaliban.model.job import Job, Submission
 from ocicaliban.reports import html, table
 from ocicaliban.reports.metrics import Curve, Metrics
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from ocicaliban.cli import report as command
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Attempt, Job, Scalar, Status, Submission
+from ocicaliban.model.job import Attempt, Job, Scalar, Status, Submission
 from ocicaliban.reports import table
 from ocicaliban.reports.metrics import Metrics
 from ocicaliban.reports.table import Report

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.gpu import cdi
-from ocicaliban.model import Project
+from ocicaliban.model.project import Project
 from ocicaliban.recipes import catalog
 from ocicaliban.system import files
 

@@ -11,7 +11,8 @@ from attrs import evolve
 
 from ocicaliban.containers.podman import create_argv, require_values, without_values
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Attempt, Job, Launch, Submission
+from ocicaliban.model.image import Launch
+from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.targets.container_runner import Found
 from ocicaliban.targets.local.runner import (
     Limits,

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.errors import UsageError
-from ocicaliban.model import Job, Launch, Parameters, Submission
+from ocicaliban.model.image import Launch
+from ocicaliban.model.job import Job, Parameters, Submission
 from ocicaliban.targets.vertex import job_spec
 
 IMAGE = "europe-docker.pkg.dev/p/r/digits@sha256:" + "a" * 64

@@ -1,0 +1,91 @@
+"""Submissions, jobs and attempts."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import field, frozen
+
+from ocicaliban.model.image import Launch
+
+Scalar = str | int | float | bool
+"""A parameter's value, as a sweep file can hold it."""
+
+
+Parameters = tuple[tuple[str, Scalar], ...]
+"""The parameters of one job, in the order in which they are given to its script."""
+
+
+Status = Literal["queued", "running", "succeeded", "failed", "stopped", "lost"]
+"""What has become of a job or of one attempt at it; `lost` is one whose container vanished without a result."""
+
+
+ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "stopped", "lost"})
+"""The statuses that only a new attempt changes."""
+
+
+@frozen(kw_only=True)
+class JobSpec:
+    """A job to be: its parameters, and all arguments of its script, those of the parameters at their end."""
+
+    parameters: Parameters = ()
+    args: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Submission:
+    """One `run`: what its jobs have in common.
+
+    `launch` is how they start, and `options` what `run` was told, as far as another image of the same needs it:
+    neither holds a secret value. `commit` is git's HEAD in the project's folder, `dirty` whether files there differed
+    from it. `created` is in seconds since 1970.
+    """
+
+    id: int = 0
+    group: str
+    user: str
+    host: str
+    target: str = "local"
+    project: str
+    mode: str
+    module: str = ""
+    image: str = ""
+    plan_key: str = ""
+    commit: str = ""
+    dirty: bool = False
+    launch: Launch = field(factory=Launch)
+    options: dict[str, object] = field(factory=dict)
+    created: float = 0.0
+
+
+@frozen(kw_only=True)
+class Attempt:
+    """One container that ran a job, or shall: its name, times (seconds since 1970) and log, and why it failed."""
+
+    number: int
+    handle: str
+    status: Status = "running"
+    started: float = 0.0
+    ended: float | None = None
+    exit_code: int | None = None
+    reason: str = ""
+    log: str = ""
+
+
+@frozen(kw_only=True)
+class Job:
+    """One job of the history. `key` names it for the world: no other job has it, on any machine."""
+
+    id: int
+    key: str
+    submission: Submission
+    parameters: Parameters = ()
+    args: tuple[str, ...] = ()
+    status: Status = "queued"
+    out: str = ""
+    attempts: tuple[Attempt, ...] = ()
+
+    @property
+    def last(self) -> Attempt | None:
+        """The newest attempt; None before the first."""
+        return self.attempts[-1] if self.attempts else None

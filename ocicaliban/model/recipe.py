@@ -1,0 +1,80 @@
+"""Recipes as their files declare them, and the kinds of values that parameters have."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import field, frozen
+
+Variant = Literal["cpu", "gpu"]
+
+
+ParamType = Literal["string", "list", "bool", "int"]
+
+
+Value = str | bool | int | tuple[str, ...]
+
+
+@frozen(kw_only=True)
+class Param:
+    """One declared parameter of a recipe; `example` is a value as one writes it in TOML, for people to read."""
+
+    type: ParamType = "string"
+    required: bool = False
+    default: Value | None = None
+    sort: bool = False
+    help: str = ""
+    example: str = ""
+
+
+@frozen(kw_only=True)
+class StepTemplate:
+    """A step as a recipe's file declares it, with `${param}` still in its strings.
+
+    `do` is the closed vocabulary: `run` (a script in the container), `copy` (a tree of files into the
+    image), `configure` (the image's OCI config).
+    """
+
+    do: Literal["run", "copy", "configure"]
+    when: str = ""
+    script: str = ""
+    env: dict[str, str] = field(factory=dict)
+    files: dict[str, str] = field(factory=dict)
+    cache: tuple[str, ...] = ()
+    tools: tuple[Literal["uv"], ...] = ()
+    secrets: tuple[str, ...] | str = ()
+    tree: str = ""
+    to: str = ""
+    path: tuple[str, ...] = ()
+    workdir: str = ""
+    entrypoint: tuple[str, ...] | str = ()
+    ports: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class LaunchTemplate:
+    """What a recipe adds to the launch of a container."""
+
+    when: str = ""
+    env: dict[str, str] = field(factory=dict)
+    mounts: tuple[str, ...] = ()
+    ports: tuple[str, ...] = ()
+    devices: tuple[Literal["gpu"], ...] = ()
+    command: tuple[str, ...] | str = ()
+    workdir: str = ""
+
+
+@frozen(kw_only=True)
+class Recipe:
+    """A layer recipe: `layers/NAME/layer.toml` and the scripts beside it."""
+
+    name: str
+    summary: str
+    after: tuple[str, ...] = ()
+    provides: str = ""
+    each: str = ""
+    params: dict[str, Param] = field(factory=dict)
+    steps: tuple[StepTemplate, ...] = ()
+    launch: LaunchTemplate = field(factory=LaunchTemplate)
+    scripts: dict[str, str] = field(factory=dict)
+    origin: str = "built-in"
