@@ -340,8 +340,8 @@ def test_states_are_told_in_our_words() -> None:
         return job_spec.Seen(key="k", attempt=1, name="n", state=state).status
 
     assert [status(state) for state in ("QUEUED", "PENDING", "RUNNING", "CANCELLING")] == [
-        "queued", "queued", "running", "running",
+        "pending", "pending", "running", "running",
     ]  # fmt: skip
     assert [status(state) for state in ("SUCCEEDED", "FAILED", "CANCELLED", "NEW_ONE")] == [
-        "succeeded", "failed", "stopped", "queued",
+        "succeeded", "failed", "stopped", "pending",
     ]  # fmt: skip
