@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocicaliban.build.planner import Planned
+    from ocicaliban.build.planner import PlannedImage
     from ocicaliban.registry.repository import Repository
 
 
-def state(planned: Planned) -> tuple[dict[str, int], dict[str, str]]:
+def state(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]]:
     """Of each layer that the store has its bytes, by key; of the others why they are missing, by name."""
     from ocicaliban.build import base_image, last_build
     from ocicaliban.containers import image_store

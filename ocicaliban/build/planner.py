@@ -14,7 +14,8 @@ from attrs import evolve, field, frozen
 
 from ocicaliban.build import base_image
 from ocicaliban.build import plan as plans
-from ocicaliban.build.builder import Inputs
+from ocicaliban.build.builder import BuildContext
+from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import podman
 from ocicaliban.dependencies import cuda_wheels, resolver, size_tiers
 from ocicaliban.dependencies.indexes import Indexes
@@ -32,41 +33,41 @@ from ocicaliban.system import files as paths
 
 
 @frozen(kw_only=True)
-class Planned:
-    """A plan with what executing it needs: the trees of its copy steps, the selected GPUs, the project's indexes.
+class PlannedImage:
+    """A plan, and what building and running it needs: the trees that it copies, the GPUs, the project's indexes.
 
-    `read` are the folders that were read for it.
+    `trees_read` are all folders that were read for the plan.
     """
 
     project: Project
     plan: Plan
     trees: dict[str, Tree]
-    read: tuple[Tree, ...]
+    trees_read: tuple[Tree, ...]
     gpus: tuple[cdi.Device, ...]
     indexes: Indexes
 
     @property
-    def inputs(self) -> Inputs:
-        """What the builder needs beside the plan."""
+    def build_context(self) -> BuildContext:
+        """What the builder needs in addition to the plan."""
         secrets = zip(self.project.secrets, _secret_files(self.project), strict=True)
-        return Inputs(trees=self.trees, secrets=dict(secrets), indexes=self.indexes)
+        return BuildContext(trees=self.trees, secrets=dict(secrets), indexes=self.indexes)
 
     @property
     def mounts_project(self) -> bool:
-        """Whether the container sees the project's folder itself, and not a copy."""
+        """Whether the container sees the project's folder itself, not a copy of it."""
         return any(mount.endswith(f":{podman.APP}") for mount in self.plan.launch.mounts)
 
     @property
-    def looked_for(self) -> tuple[Path, ...]:
-        """Where planning looked for something, which may not be there."""
+    def searched_paths(self) -> tuple[Path, ...]:
+        """The paths in which planning looked for something. Some may not exist."""
         folders = [folder for _, folder in catalog.layer_folders(self.project)]
         # A spec may outlive the driver's files that it names.
         drivers = [Path(name) for name in cdi.host_files(self.gpus)]
         return (self.project.root, *folders, *cdi.spec_dirs(os.environ), *drivers)
 
-    def paths(self) -> Iterator[str]:
-        """Everything in the folders that were read, these included."""
-        for tree in self.read:
+    def tree_paths(self) -> Iterator[str]:
+        """Yield the path of each folder that was read, and of everything in it."""
+        for tree in self.trees_read:
             root = os.path.abspath(tree.root)
             yield root
             for entry in tree.entries:
@@ -195,60 +196,41 @@ _UNREAD = "not read"
 """Stands for the source's digest where no image is built."""
 
 
-def read(
-    root: Path,
-    mode: str,
-    module: str = "",
-    *,
-    gpus: tuple[cdi.Device, ...] = (),
-    extras: tuple[str, ...] = (),
-    dirs: tuple[str, ...] = (),
-    mount: bool = False,
-    shell_name: str = "",
-    settings: Mapping[str, Mapping[str, object]] | None = None,
-    gpu_elsewhere: bool = False,
-    resolve: bool = True,
-    fresh: bool = False,
-    contents: bool = True,
-    reporter: Reporter = SILENT,
-) -> Planned:
-    """Read the project in `root` and plan `mode` for it.
+def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedImage:
+    """Read the project and plan the image of a mode.
 
-    A mode with the recipe `shell` gets the one called `shell_name`, or else the user's own. `settings` are parameters
-    of recipes, by the recipe's name, that go before those of the project's configuration. With `gpu_elsewhere` the
-    image is for a machine with a GPU, whatever this one has.
-    Without `resolve` nothing is pulled, made or written: a base that the lock lacks stays unresolved in the plan, and
-    the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew. Without `contents` nothing that
-    would enter an image is read, neither files nor dependencies: then only the launch of the plan is of use.
+    Raises UsageError for a mistake in the project's files, and OcicalibanError or ToolError where the base image or the
+    dependencies cannot be resolved.
     """
+    root, contents, resolve, fresh = request.root, request.contents, request.resolve, request.fresh
     project = loader.load_project(root, reporter)
     if not (root / "ocicaliban.toml").is_file():
         above = next((folder for folder in root.parents if (folder / "ocicaliban.toml").is_file()), None)
         if above:
             reporter.note(f"{above} has an ocicaliban.toml; this folder is taken as a project of its own")
-    for name, own in (settings or {}).items():
+    for name, own in request.settings.items():
         project = evolve(project, layers={**project.layers, name: {**project.layers.get(name, {}), **own}})
-    recipes = catalog.recipes_for(project, mode)
-    command = podman.entry_command(root, module)
-    if mount:
+    recipes = catalog.recipes_for(project, request.mode)
+    command = podman.entry_command(root, request.module)
+    if request.mount:
         recipes = tuple(
             catalog.find(project, "source-mount") if recipe.provides == "source" else recipe for recipe in recipes
         )
-    variant: Variant = "gpu" if gpus or gpu_elsewhere else "cpu"
+    variant = request.variant
     locked = lockfile.read(root)
     declared = _base(project, recipes, variant)
     base = _locked_base(locked, declared, variant, fresh=fresh)
     if base is None:
         base = base_image.resolved(declared, fresh=fresh, reporter=reporter) if resolve else declared
     with_base = lockfile.with_base(locked, variant, base)
-    needs = _dependencies(project, recipes, with_base, variant, extras, reporter) if contents else _Needs()
+    needs = _dependencies(project, recipes, with_base, variant, request.extras, reporter) if contents else _Needs()
     after = lockfile.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
     interface, beside = _jupyter(project, recipes, with_base, variant, needs) if contents else ("", None)
     if beside and base.python:
         after = lockfile.with_jupyter(after, f"{interface}-{variant}", beside)
     if resolve and after != locked:
         _keep(root, after, reporter)
-    files = _trees(project, recipes, command, dirs) if contents else _Files(source=_UNREAD)
+    files = _trees(project, recipes, command, request.dirs) if contents else _Files(source=_UNREAD)
     world = Snapshot(
         variant=variant,
         base=base,
@@ -258,13 +240,20 @@ def read(
         requirements=needs.groups,
         cuda_libraries=needs.cuda_libraries,
         jupyter=beside.requirements if beside else "",
-        module=module,
+        module=request.module,
         command=command,
-        shell=shell.package(shell.choose(shell_name, os.environ)) if any(r.name == "shell" for r in recipes) else "",
+        shell=shell.package(shell.choose(request.shell_name, os.environ))
+        if any(r.name == "shell" for r in recipes)
+        else "",
     )
-    plan = plans.plan(project, recipes, mode, world)
-    return Planned(
-        project=project, plan=plan, trees=files.used_by(plan), read=files.read, gpus=gpus, indexes=needs.indexes
+    plan = plans.plan(project, recipes, request.mode, world)
+    return PlannedImage(
+        project=project,
+        plan=plan,
+        trees=files.used_by(plan),
+        trees_read=files.read,
+        gpus=request.gpus,
+        indexes=needs.indexes,
     )
 
 
