@@ -139,10 +139,11 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
     launch = Launch()
     for recipe in order(recipes):
         given = params.resolve(recipe, project.layers.get(recipe.name, {}), snapshot.variant)
-        if recipe.each not in repeated:
+        kind = recipe.inputs[0] if recipe.inputs else ""
+        if kind not in repeated:
             known = ", ".join(name for name in repeated if name)
-            raise UsageError(f"layers/{recipe.name}: each = '{recipe.each}' is not known", f"known: {known}")
-        for label, instance in repeated[recipe.each]:
+            raise UsageError(f"layers/{recipe.name}: each = '{kind}' is not known", f"known: {known}")
+        for label, instance in repeated[kind]:
             values = world | given | instance
             place = f"layers/{recipe.name}"
             steps = tuple(

@@ -25,9 +25,9 @@ from ocicaliban.interactive import shell
 from ocicaliban.model.image import Base, Copy, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Recipe, Variant
-from ocicaliban.project import lockfile, source_tree, user_config
-from ocicaliban.project.lockfile import Lock, Resolved
-from ocicaliban.recipes import catalog, loader, params
+from ocicaliban.project import config, lockfile, source_tree, user_config
+from ocicaliban.project.lockfile import Lock, Resolution
+from ocicaliban.recipes import catalog, params
 from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import files as paths
 
@@ -83,7 +83,7 @@ def choose_gpus(want: bool | None, request: str | None, reporter: Reporter = SIL
     """
     if want is False:
         return cdi.choose(cdi.Found(), want, request)
-    found = cdi.discover(cdi.spec_dirs(os.environ, user_config.read().cdi_spec_dirs))
+    found = cdi.discover(cdi.spec_dirs(os.environ, user_config.load_user_config().cdi_spec_dirs))
     chosen = cdi.choose(found, want, request)
     for fault in found.faults:
         reporter.note(f"{fault.message}")
@@ -123,7 +123,7 @@ def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cu
 def _keep(root: Path, locked: Lock, reporter: Reporter) -> None:
     """Write the lock; a project that cannot be written to is built without one."""
     try:
-        lockfile.write(root, locked)
+        lockfile.write_lock(root, locked)
     except OSError as exc:
         if exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
@@ -203,7 +203,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     dependencies cannot be resolved.
     """
     root, contents, resolve, fresh = request.root, request.contents, request.resolve, request.fresh
-    project = loader.load_project(root, reporter)
+    project = config.load_project(root, reporter)
     if not (root / "ocicaliban.toml").is_file():
         above = next((folder for folder in root.parents if (folder / "ocicaliban.toml").is_file()), None)
         if above:
@@ -217,17 +217,17 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
             catalog.find(project, "source-mount") if recipe.provides == "source" else recipe for recipe in recipes
         )
     variant = request.variant
-    locked = lockfile.read(root)
+    locked = lockfile.read_lock(root)
     declared = _base(project, recipes, variant)
     base = _locked_base(locked, declared, variant, fresh=fresh)
     if base is None:
         base = base_image.resolved(declared, fresh=fresh, reporter=reporter) if resolve else declared
-    with_base = lockfile.with_base(locked, variant, base)
+    with_base = locked.with_base(variant, base)
     needs = _dependencies(project, recipes, with_base, variant, request.extras, reporter) if contents else _Needs()
-    after = lockfile.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
+    after = with_base.with_resolution("python", variant, needs.resolved) if needs.resolved else with_base
     interface, beside = _jupyter(project, recipes, with_base, variant, needs) if contents else ("", None)
     if beside and base.python:
-        after = lockfile.with_jupyter(after, f"{interface}-{variant}", beside)
+        after = after.with_resolution("jupyter", f"{interface}-{variant}", beside)
     if resolve and after != locked:
         _keep(root, after, reporter)
     files = _trees(project, recipes, command, request.dirs) if contents else _Files(source=_UNREAD)
@@ -272,7 +272,7 @@ def _locked_base(locked: Lock, declared: Base, variant: Variant, *, fresh: bool)
 class _Needs:
     """The dependencies as planning and building want them."""
 
-    resolved: Resolved | None = None
+    resolved: Resolution | None = None
     groups: tuple[tuple[str, str], ...] = ()
     cuda_libraries: str = ""
     indexes: Indexes = field(factory=Indexes)
@@ -316,7 +316,7 @@ _JUPYTER = {"lab": "jupyterlab", "notebook": "notebook"}
 
 def _jupyter(
     project: Project, recipes: tuple[Recipe, ...], locked: Lock, variant: Variant, needs: _Needs
-) -> tuple[str, Resolved | None]:
+) -> tuple[str, Resolution | None]:
     """The interface that the recipe `jupyter` shall have, and what it needs beside the dependencies."""
     recipe = next((recipe for recipe in recipes if recipe.name == "jupyter"), None)
     if recipe is None:
@@ -326,8 +326,8 @@ def _jupyter(
     wanted = _jupyter_packages(interface, str(values["version"]), _tuple(values["packages"]))
     base = locked.base[variant]
     if not base.python:
-        return interface, Resolved(inputs="", requirements=f"# {wanted[0]}, not resolved yet\n")
-    known = locked.jupyter.get(f"{interface}-{variant}")
+        return interface, Resolution(inputs="", requirements=f"# {wanted[0]}, not resolved yet\n")
+    known = locked.resolution("jupyter", f"{interface}-{variant}")
     below = "".join(text for _, text in needs.groups)
     return interface, resolver.jupyter(below, wanted, base, known, needs.indexes)
 
@@ -365,7 +365,7 @@ def _trees(project: Project, recipes: tuple[Recipe, ...], command: tuple[str, ..
     """Read the folders that the recipes copy."""
     root = project.root
     folders = _folders(project, dirs)
-    takes_data = any(recipe.each == "data" for recipe in recipes)
+    takes_data = any("data" in recipe.inputs for recipe in recipes)
     # Where the project is mounted, its folders of data are.
     if folders and not takes_data and not any(recipe.name == "source-mount" for recipe in recipes):
         raise UsageError(

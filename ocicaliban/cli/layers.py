@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="The recipes that images are made o
 
 
 def _project() -> Project:
-    from ocicaliban.recipes.loader import load_project
+    from ocicaliban.project.config import load_project
 
     return load_project(Path.cwd())
 

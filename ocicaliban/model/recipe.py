@@ -72,7 +72,7 @@ class Recipe:
     summary: str
     after: tuple[str, ...] = ()
     provides: str = ""
-    each: str = ""
+    inputs: tuple[str, ...] = ()
     params: dict[str, Param] = field(factory=dict)
     steps: tuple[StepTemplate, ...] = ()
     launch: LaunchTemplate = field(factory=LaunchTemplate)

@@ -7,8 +7,9 @@ from pathlib import Path
 from ocicaliban.errors import SettingError, UsageError, nearest
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Recipe
+from ocicaliban.project.config import setting_place
 from ocicaliban.recipes import params
-from ocicaliban.recipes.loader import load_modes, load_recipe, place_of
+from ocicaliban.recipes.loader import load_modes, load_recipe
 from ocicaliban.system import files
 
 
@@ -73,17 +74,17 @@ def recipes_for(project: Project, mode: str) -> tuple[Recipe, ...]:
     listed = {name: _listed(project, mode, name, every) for name in known[mode]}
     for name, given in project.layers.items():
         if name not in every:
-            place = place_of(project.root, ("layers", name))
+            place = setting_place(project.root, ("layers", name))
             raise UsageError(f"{place}: [layers.{name}]: there is no such recipe", nearest(name, every))
         try:
             params.check(listed[name] if name in listed else find(project, name), given)
         except SettingError as fault:
-            raise UsageError(f"{place_of(project.root, fault.keys)}: {fault.message}", fault.hint) from fault
+            raise UsageError(f"{setting_place(project.root, fault.keys)}: {fault.message}", fault.hint) from fault
     return tuple(listed[name] for name in known[mode])
 
 
 def _listed(project: Project, mode: str, name: str, every: list[str]) -> Recipe:
     if name not in every:
-        place = f"{place_of(project.root, ('modes', mode))}: " if mode in project.modes else ""
+        place = f"{setting_place(project.root, ('modes', mode))}: " if mode in project.modes else ""
         raise UsageError(f"{place}the mode '{mode}' lists '{name}': there is no such recipe", nearest(name, every))
     return find(project, name)

@@ -28,8 +28,8 @@ def recipe(recipe: Recipe, place: str, modes: Sequence[str] = ()) -> tuple[str, 
         out.append(f"  its layer comes after {', '.join(recipe.after)}, where they are in the mode")
     if recipe.provides:
         out.append(f"  provides the {recipe.provides}: a mode has only one such recipe")
-    if recipe.each:
-        out.append(f"  one layer for each {_EACH.get(recipe.each, recipe.each)}")
+    for kind in recipe.inputs:
+        out.append(f"  one layer for each {_EACH.get(kind, kind)}")
     if recipe.params:
         out += ["", "Parameters, in ocicaliban.toml:", "", f"  [layers.{recipe.name}]"]
         for name, param in recipe.params.items():

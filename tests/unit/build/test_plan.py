@@ -62,7 +62,7 @@ def test_a_recipe_that_asks_for_no_parts_gets_the_whole_source() -> None:
     parts = (("big", "b16"), ("", "0ne"))
     project = Project(root=Path("/nowhere"))
     recipes = [
-        evolve(recipe, each="", steps=recipe.steps[:1]) if recipe.provides == "source" else recipe
+        evolve(recipe, inputs=(), steps=recipe.steps[:1]) if recipe.provides == "source" else recipe
         for recipe in catalog.recipes_for(project, "run")
     ]
     layers = plan(project, recipes, "run", evolve(WORLD, parts=parts)).layers

@@ -34,7 +34,7 @@ def project(root: Path, files: dict[str, str], config: str = "") -> Path:
     for name, text in {"ocicaliban.toml": config + CONFIG, "run.py": "", **files}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    lockfile.write(root, lockfile.with_base(Lock(), "cpu", BASE))
+    lockfile.write_lock(root, Lock().with_base("cpu", BASE))
     return root
 
 
@@ -117,5 +117,5 @@ def test_a_lock_that_another_command_is_just_writing_is_no_part_of_the_source(
         real(half, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    lockfile.write(root, Lock())
+    lockfile.write_lock(root, Lock())
     assert keys == [before]

@@ -17,7 +17,6 @@ from ocicaliban.interactive import notebook
 from ocicaliban.interactive.notebook import Server, ServerEnded, Settings
 from ocicaliban.model.image import Base, Launch, Plan
 from ocicaliban.model.project import Project, Snapshot
-from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.recipes import catalog
 
@@ -90,8 +89,9 @@ def test_what_is_locked_is_taken_without_uv_while_the_packages_are_the_same(monk
     monkeypatch.setattr(resolver, "_with", answer)
     first = resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, None, Indexes())
     assert first.requirements == "jupyterlab==4 \\\n    --hash=sha256:1\n"
-    held = lockfile.with_jupyter(Lock(), "lab-cpu", first)
-    assert resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, held.jupyter["lab-cpu"], Indexes()) == first
+    held = Lock().with_resolution("jupyter", "lab-cpu", first)
+    locked = held.resolution("jupyter", "lab-cpu")
+    assert resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, locked, Indexes()) == first
     assert len(asked) == 1
     resolver.jupyter("six==2\n", ("jupyterlab",), BASE, first, Indexes())
     assert len(asked) == 2
