@@ -11,6 +11,7 @@ from attrs import asdict, evolve, field, frozen
 
 from ocicaliban import replay
 from ocicaliban.build import base_image, builder, last_build, planner
+from ocicaliban.build.inputs import folders
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import image_store, podman
@@ -252,7 +253,7 @@ def ready(asked: Asked) -> Ready:
             contents=not asked.image_id,
         )
         planned = planner.plan_project(request, told)
-        left_out = planner.left_out(planned.project, asked.dirs) if asked.lived_in else ()
+        left_out = folders.left_out(planned.project, asked.dirs) if asked.lived_in else ()
     if devices and not planned.plan.launch.devices:
         if asked.gpu_wanted or asked.gpus:
             raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", 'add "cuda" to its list')

@@ -78,6 +78,7 @@ def plan(
 
     from ocicaliban.app import images
     from ocicaliban.build import base_image, plan_view, planner
+    from ocicaliban.build.inputs import folders
     from ocicaliban.build.request import PlanRequest
     from ocicaliban.errors import UsageError
     from ocicaliban.project import source_tree
@@ -97,7 +98,7 @@ def plan(
     if diff:
         other = planner.plan_project(evolve(request, mode=diff, module=""))
         mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
-        left_out = planner.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
+        left_out = folders.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
         missed, always = (
             [path for path in left_out if source_tree.is_built_in(path) is known] for known in (False, True)
         )

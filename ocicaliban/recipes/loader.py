@@ -39,8 +39,15 @@ class _RecipeFile:
 
 
 @frozen(kw_only=True)
-class _ModesFile:
+class Modes:
+    """The contents of a `modes.toml`.
+
+    `modes` holds the recipes of each mode, from the bottom up. `mount` names, for what a recipe provides, the recipe
+    that takes its place with --mount.
+    """
+
     modes: dict[str, tuple[str, ...]] = field(factory=dict)
+    mount: dict[str, str] = field(factory=dict)
 
 
 def load_recipe(folder: Path, origin: str) -> Recipe:
@@ -115,9 +122,9 @@ def _check_step(step: Mapping[str, Any], keys: Keys, path: Path, text: str) -> N
             raise UsageError(f"{where}: a '{kind}' step cannot have '{key}'", hint)
 
 
-def load_modes(path: Path) -> dict[str, tuple[str, ...]]:
-    """Return the recipes of each mode in a `modes.toml`, from the bottom up."""
+def load_modes(path: Path) -> Modes:
+    """Return the modes of a `modes.toml`."""
     text, raw = read_toml(path)
-    file = structure(raw, _ModesFile, path=path, text=text)
-    assert isinstance(file, _ModesFile)
-    return file.modes
+    modes = structure(raw, Modes, path=path, text=text)
+    assert isinstance(modes, Modes)
+    return modes

@@ -77,7 +77,7 @@ def test_a_script_outside_the_recipe_or_not_utf8(tmp_path: Path) -> None:
 def test_modes_know_no_other_key(tmp_path: Path) -> None:
     path = tmp_path / "modes.toml"
     path.write_text('[modes]\nrun = ["base"]\n')
-    assert load_modes(path) == {"run": ("base",)}
+    assert load_modes(path).modes == {"run": ("base",)}
     path.write_text("[mode]\n")
     with pytest.raises(UsageError, match=r"modes.toml:1: unknown key 'mode'"):
         load_modes(path)
