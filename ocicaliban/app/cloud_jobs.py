@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import asdict, evolve, frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -80,7 +81,7 @@ def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
         dirs=asked.dirs,
         resolve=resolve,
         fresh=asked.no_cache,
-        say=start.say,
+        reporter=TERMINAL,
     )
     job_spec.check_platform(planned.plan.base.platform)
     if planned.plan.launch.mounts:
@@ -144,12 +145,11 @@ def _is_slow(planned: Planned) -> bool:
 
 def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
     """Build, push, submit; returns the exit code. `first` is a job as all will be."""
-    from ocicaliban.app import launch as start
     from ocicaliban.history import access
     from ocicaliban.jobs import group_names, sweep_file
     from ocicaliban.model.job import JobSpec
 
-    with access.open(say=start.say) as known:
+    with access.open(reporter=TERMINAL) as known:
         made, at, options = prepared(asked, options, first)
         count = sweep_file.count(points) if points else 1
 
@@ -159,7 +159,7 @@ def submit(asked: Submitting, options: Options, points: Sweep | None, args: tupl
         if begun := _broken_off(known, made, count, specs):
             return _go_on(known, begun, options, at)
         made = known.submit(evolve(made, group=asked.group or group_names.new(Path.cwd())), specs())
-        start.say(f"{made.group}: {count} job{'s' if count > 1 else ''} to {asked.region}")
+        TERMINAL.say(f"{made.group}: {count} job{'s' if count > 1 else ''} to {asked.region}")
         return send(known, made, options, at)
 
 
@@ -201,21 +201,20 @@ def _broken_off(
 
 def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
-    from ocicaliban.app import launch as start
     from ocicaliban.execution import reconcile, runner
 
-    reconcile.catch_up(known, start.say, group=begun.group)
+    reconcile.catch_up(known, TERMINAL, group=begun.group)
     counts = known.counts(submission=begun.id)
     if count := counts["queued"]:
         left = f"the {count} jobs that are left go out now" if count > 1 else "the job that is left goes out now"
-        start.say(
+        TERMINAL.say(
             f"{begun.group}: this command has begun it before; {left}"
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
         return send(known, begun, options, at, begun=True)
     with runner.owned(begun):  # from now on it is not one that was killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
-        start.say(
+        TERMINAL.say(
             f"{begun.group}: this command had submitted all of it before it was killed ({states}), and nothing is sent"
             " twice; run once more it begins anew"
         )
@@ -231,7 +230,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     """
     from ocicaliban.app import launch as start
     from ocicaliban.app.images import chosen
-    from ocicaliban.build.plan_view import amount
+    from ocicaliban.formats.text import amount
     from ocicaliban.jobs import provenance
     from ocicaliban.model.image import Launch
     from ocicaliban.model.job import Submission
@@ -255,7 +254,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         to = pushing.Target(
             repository=chosen(Path.cwd(), asked.repository), tls_verify=asked.tls_verify, key_file=asked.cloud_key
         )
-        registry = pushing.connect(to, start.say)
+        registry = pushing.connect(to, TERMINAL)
         planned = _planned(asked, first, resolve=True)
         if asked.no_cache or _is_slow(planned) or options.machine.accelerator not in _accelerators():
             connecting.result()
@@ -265,9 +264,9 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         def first_the_service() -> None:
             connecting.result()
 
-        pushed = pushing.push(image, to, registry, before=first_the_service, say=start.say)
+        pushed = pushing.push(image, to, registry, before=first_the_service, reporter=TERMINAL)
         connecting.result()  # who is refused shall not read of a success first
-        start.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
+        TERMINAL.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
         reference = pushed.reference
         launch, key, entry = planned.plan.launch, planned.plan.key, planned.plan.entrypoint
     at = connecting.result()
@@ -296,7 +295,6 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
 
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
-    from ocicaliban.app import launch as start
     from ocicaliban.containers import podman
     from ocicaliban.registry import push, repository
 
@@ -313,7 +311,7 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
         tls_verify=asked.tls_verify,
         key_file=asked.cloud_key,
     )
-    found = push.look(target, digest or tag, start.say)
+    found = push.look(target, digest or tag, TERMINAL)
     if not found:
         raise UsageError(
             f"--image-tag {asked.image_tag}: the registry has no such image",
@@ -336,7 +334,7 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
 
     name, _, digest = made.image.partition("@")
     target = push.Target(repository=repository.chosen(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
-    if not push.look(target, digest, start.say):
+    if not push.look(target, digest, TERMINAL):
         hint = start.rebuilding(made.group, waiting=waiting)
         if asked.image_tag:
             hint = "push it again, or submit anew with another --image-tag"
@@ -351,24 +349,22 @@ def send(
     `begun` tells that somebody was at this submission before, and may have been killed; `settle` that some of these
     jobs may be on their way for another reason.
     """
-    from ocicaliban import output
-    from ocicaliban.app import launch as start
     from ocicaliban.targets.vertex import backend, job_spec
     from ocicaliban.targets.vertex.client import Refused
 
     count = known.counts(submission=made.id)["queued"]
     taken = 0
-    with output.counting(f"{made.group}: submitted", count, say=start.say) as one:
+    with TERMINAL.counting(f"{made.group}: submitted", count) as one:
 
         def accepted(job: Job, name: str) -> None:
             nonlocal taken
             taken += 1
             one()
             if count == 1:
-                start.say(f"job {job.id}: {job_spec.console(name)}")
+                TERMINAL.say(f"job {job.id}: {job_spec.console(name)}")
 
         try:
-            backend.submit(known, made, options, at, accepted, start.say, settle=begun or settle)
+            backend.submit(known, made, options, at, accepted, TERMINAL, settle=begun or settle)
         except Refused as fault:
             waiting = known.jobs(submission=made.id)
             if begun or taken or any(job.status != "queued" for job in waiting):
@@ -383,16 +379,15 @@ def send(
             _say_left(made, taken, count)
             raise
     if withdrawn := count - taken:
-        start.say(f"{made.group}: {withdrawn} of {count} were stopped meanwhile")
-    start.say(f"  to see them: ocicaliban status --group {made.group}")
+        TERMINAL.say(f"{made.group}: {withdrawn} of {count} were stopped meanwhile")
+    TERMINAL.say(f"  to see them: ocicaliban status --group {made.group}")
     print(made.group)
     return 0
 
 
 def _say_left(made: Submission, taken: int, count: int) -> None:
-    from ocicaliban.app import launch as start
 
-    start.say(
+    TERMINAL.say(
         f"{made.group}: {taken} of {count} jobs were submitted; the others wait:"
         f" ocicaliban resume {made.group}, or stop --group {made.group}"
     )

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -21,24 +19,19 @@ from ocicaliban.jobs import provenance
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
 from ocicaliban.project import source_tree
+from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
-
-
-def say(line: str) -> None:
-    """A line for the user, beside the result; where it cannot be written the work goes on."""
-    with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
 
 
 def require_user() -> None:
     """Tell whoever is root that nothing here needs it."""
     if os.geteuid() == 0:
-        say("note: running as root; ocicaliban is made for an ordinary user, and needs no root")
+        TERMINAL.note("running as root; ocicaliban is made for an ordinary user, and needs no root")
 
 
 def built(planned: Planned, no_cache: bool) -> Image:
     """The image of a plan, of which what is missing is made. Raises OcicalibanError where a step fails."""
-    return builder.build(planned.plan, planned.inputs, say=say, cache=not no_cache)
+    return builder.build(planned.plan, planned.inputs, reporter=TERMINAL, cache=not no_cache)
 
 
 def record_built(planned: Planned) -> None:
@@ -241,7 +234,7 @@ def ready(asked: Asked) -> Ready:
     if not asked.dry_run:
         require_user()
     with replay.recording() as found:
-        told = found.noting(say)
+        told = TERMINAL.also(found.noted)
         devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, told)
         planned = planner.read(
             Path.cwd(),
@@ -256,7 +249,7 @@ def ready(asked: Asked) -> Ready:
             resolve=not asked.dry_run and not asked.image_id,
             fresh=asked.no_cache,
             contents=not asked.image_id,
-            say=told,
+            reporter=told,
         )
         left_out = planner.left_out(planned.project, asked.dirs) if asked.lived_in else ()
     if devices and not planned.plan.launch.devices:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from attrs import evolve
 
 from ocicaliban.app import launch
-from ocicaliban.app.launch import Asked, Ready, Recorded, say
+from ocicaliban.app.launch import Asked, Ready, Recorded
 from ocicaliban.build import planner
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError, nearest
@@ -24,6 +24,7 @@ from ocicaliban.jobs import group_names, provenance, status_table
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission
 from ocicaliban.project import source_tree
+from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
 from ocicaliban.targets.local import runner
 
@@ -107,16 +108,16 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
     from ocicaliban.jobs import sweep_file
 
     slots = places(ready.devices, wanted)
-    with access.open(say=say) as known:
+    with access.open(reporter=TERMINAL) as known:
         image = ready.image()
         if not ready.asked.image_id:
             launch.record_built(ready.planned)
         name = wanted.group or group_names.new(ready.planned.project.root)
         made = provenance.with_git(ready.submission(image, name, wanted))
-        say(ready.said)
+        TERMINAL.say(ready.said)
         count = sweep_file.count(points)
         at_once = min(len(slots), count)
-        say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
+        TERMINAL.say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
         _warn_of_out(ready, wanted)
         made = known.submit(made, sweep_file.specs(points, args))
         return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
@@ -129,8 +130,8 @@ def _warn_of_out(ready: Ready, wanted: Recorded) -> None:
         return
     inside = str(out.relative_to(root))
     if inside == "." or source_tree.takes(root, inside):
-        say(
-            f"note: {wanted.out} lies in the project, so that the next image holds these results; put it elsewhere, or "
+        TERMINAL.note(
+            f"{wanted.out} lies in the project, so that the next image holds these results; put it elsewhere, or "
             f"a line /{'' if inside == '.' else inside} into {source_tree.ignore_file(root)}"
         )
 
@@ -153,7 +154,7 @@ def _carry_out(
     )
     with podman_api.connected(made.image) as podmans, progress.Progress(places=len(slots)) as show:
         outcome = how(known, made, functools.partial(runner.LocalTarget, podmans, setup), options, show)
-    say("\n".join(progress.summary(made.group, outcome, show.failed)))
+    TERMINAL.say("\n".join(progress.summary(made.group, outcome, show.failed)))
     return outcome.exit_code
 
 
@@ -169,7 +170,7 @@ def run_numbered(
     """
     from ocicaliban.history import access
 
-    with access.open(say=say) as known:
+    with access.open(reporter=TERMINAL) as known:
         name = wanted.group or group_names.new(ready.planned.project.root)
         made = known.submit(
             provenance.with_git(ready.submission(image, name, wanted, alone=True)), [JobSpec(args=args)]
@@ -187,8 +188,8 @@ def run_numbered(
                 entrypoint=entrypoint,
                 name=attempt.handle,
             )
-            say(ready.said)
-            say(f"job {job.id} of {name}; its /out is {out}")
+            TERMINAL.say(ready.said)
+            TERMINAL.say(f"job {job.id} of {name}; its /out is {out}")
             _warn_of_out(ready, wanted)
             code = podman.run(command.argv, command.name, lambda: launch.record_built(ready.planned))
             reason = sweep.why(code)
@@ -218,7 +219,7 @@ def resume(group: str) -> int:
     """Take up what is left of a group; returns the exit code."""
     from ocicaliban.history import access
 
-    with access.open(say=say) as known:
+    with access.open(reporter=TERMINAL) as known:
         reconcile.catch_up(known, group=group)
         left: list[Submission] = []
         elsewhere = False
@@ -228,24 +229,26 @@ def resume(group: str) -> int:
                 continue
             if provenance.alone(one) and counts["running"]:
                 elsewhere = True
-                say(f"note: a job of {group} is run at a terminal of its own")
+                TERMINAL.note(f"a job of {group} is run at a terminal of its own")
             elif one.target == "vertex" and not counts["queued"]:
                 elsewhere = True
-                say(f"note: all jobs of {group} are with Vertex AI: ocicaliban status --group {group}")
+                TERMINAL.note(f"all jobs of {group} are with Vertex AI: ocicaliban status --group {group}")
             elif one.host != provenance.host():
                 elsewhere = True
-                say(f"note: {counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there")
+                TERMINAL.note(
+                    f"{counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there"
+                )
             elif sweep.is_run(one, patience=sweep.ENDING):
                 elsewhere = True
-                say(f"note: another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
+                TERMINAL.note(f"another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
             else:
                 left.append(one)
         if not left and not elsewhere:
-            say(f"{group}: nothing is left to be done")
+            TERMINAL.say(f"{group}: nothing is left to be done")
             counts = known.counts(group)
             if unwell := counts["failed"] + counts["stopped"] + counts["lost"]:
                 which = "failed or was stopped" if unwell == 1 else "failed or were stopped"
-                say(f"  {unwell} {which}; to run again: ocicaliban resubmit --group {group}")
+                TERMINAL.say(f"  {unwell} {which}; to run again: ocicaliban resubmit --group {group}")
         codes = [_resumed(known, one) for one in left]
         return next((code for code in codes if code), 0)
 
@@ -254,10 +257,10 @@ def _resumed(known: History, made: Submission) -> int:
     if made.target == "vertex":
         return _resumed_in_cloud(known, made)
     asked, wanted = _again(made)
-    devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, say) if made.launch.devices else ()
+    devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if made.launch.devices else ()
     _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
-    say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
+    TERMINAL.say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
     given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
 
@@ -284,7 +287,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
     from ocicaliban.history import access
 
     wanted: frozenset[Status] = ENDED if all_jobs else ENDED - {"succeeded"}
-    with access.open(say=say) as known:
+    with access.open(reporter=TERMINAL) as known:
         reconcile.catch_up(known, group=group)
         _of_group(known, group)
         jobs = known.jobs(group=group, user=provenance.user(), statuses=sorted(wanted))
@@ -292,7 +295,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
             for job in jobs:
                 print(f"{job.id}  {job.status}, would run again: {status_table.typed(job)}")
         if not jobs:
-            say(f"{group}: nothing has {'ended' if all_jobs else 'failed or was stopped'}")
+            TERMINAL.say(f"{group}: nothing has {'ended' if all_jobs else 'failed or was stopped'}")
         if dry_run or not jobs:
             return 0
         before: dict[int, list[Job]] = {}
@@ -309,7 +312,7 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
             if not count:
                 hint = f"ocicaliban status --group {group}"
                 raise UsageError(f"another ocicaliban has taken what was left of {group}", hint)
-            say(f"{group}: {count} job{'s' if count > 1 else ''} again")
+            TERMINAL.say(f"{group}: {count} job{'s' if count > 1 else ''} again")
             codes.append(_carry_out(known, made, places(devices, how), devices, given, how, sweep.run))
         return next((code for code in codes if code), 0)
 
@@ -336,7 +339,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
         raise UsageError(
             f"another ocicaliban has taken what was left of {old.group}", f"ocicaliban status --group {old.group}"
         )
-    say(f"{made.group}: {count} job{'s' if count > 1 else ''} again")
+    TERMINAL.say(f"{made.group}: {count} job{'s' if count > 1 else ''} again")
     # What was stopped when it was on its way may be there in a moment, and is taken over then.
     return cloud_jobs.send(known, made, options, at, settle=any(map(reconcile.stopped_unsent, jobs)))
 
@@ -356,7 +359,7 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     _check_given(given)
     if not rebuild:
         _check_image(old)
-        devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, say) if old.launch.devices else ()
+        devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if old.launch.devices else ()
         return renewed, devices, given, wanted
     _enter(old)
     ready = launch.ready(evolve(asked, image_id=""))

@@ -14,17 +14,17 @@ import os
 import re
 import shutil
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from attrs import evolve
 
-from ocicaliban import output
 from ocicaliban.containers import buildah, image_store, oci_layout, workspace
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model.image import Base, Image
+from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import process
 
 # Patterns are compiled where they are used first: most commands need none of them.
@@ -96,15 +96,15 @@ def present(base: Base) -> Image | None:
     return image_store.by_digest(base.digest) if base.digest else None
 
 
-def ensure(base: Base, *, say: Callable[[str], None] = lambda _: None) -> Image:
+def ensure(base: Base, *, reporter: Reporter = SILENT) -> Image:
     """The image of a base with a digest, made or fetched where it is missing.
 
     Raises OcicalibanError when it cannot be had, with the way round (`bootstrap`) where a registry is out of reach.
     """
-    return present(base) or _made(base, fresh=True, say=say)[0]
+    return present(base) or _made(base, fresh=True, reporter=reporter)[0]
 
 
-def resolved(base: Base, *, fresh: bool = False, say: Callable[[str], None] = lambda _: None) -> Base:
+def resolved(base: Base, *, fresh: bool = False, reporter: Reporter = SILENT) -> Base:
     """`base` with its digest, the Python in it and its platform filled in; fetches or makes it when missing.
 
     What the store has under the tag, or bootstrapped of the suite, is taken as it is unless `fresh`.
@@ -113,7 +113,7 @@ def resolved(base: Base, *, fresh: bool = False, say: Callable[[str], None] = la
     image = present(base)
     digest = base.digest
     if image is None:
-        image, digest = _made(base, fresh=fresh, say=say)
+        image, digest = _made(base, fresh=fresh, reporter=reporter)
     image_store.touch(image.id)
     config = image_store.config(image)
     platform = f"{config.get('os', 'linux')}/{config.get('architecture')}"
@@ -131,10 +131,10 @@ def resolved(base: Base, *, fresh: bool = False, say: Callable[[str], None] = la
     return evolve(base, digest=digest, platform=platform, python=python, libc=libc)
 
 
-def _made(base: Base, *, fresh: bool, say: Callable[[str], None]) -> tuple[Image, str]:
+def _made(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]:
     """The image of a base that is not there, and its digest."""
     if base.kind == "bootstrap":
-        image = _bootstrapped(base.reference, fresh=fresh, say=say)
+        image = _bootstrapped(base.reference, fresh=fresh, reporter=reporter)
         digest = f"sha256:{image.id}"
         if base.digest not in ("", digest):
             raise OcicalibanError(
@@ -149,20 +149,20 @@ def _made(base: Base, *, fresh: bool, say: Callable[[str], None]) -> tuple[Image
         )
     if base.kind == "archive":
         return _unpacked(base.reference, base.digest)
-    return _pulled(base, fresh=fresh, say=say)
+    return _pulled(base, fresh=fresh, reporter=reporter)
 
 
-def _pulled(base: Base, *, fresh: bool, say: Callable[[str], None]) -> tuple[Image, str]:
+def _pulled(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]:
     reference = base.reference
     if base.digest:
         reference = f"{re.sub(':[^:/]+$', '', reference)}@{base.digest}"
     elif not fresh and (image := image_store.by_name(reference)):
-        say(f"base: {reference} as it is in the store (anew: --no-cache)")
+        reporter.say(f"base: {reference} as it is in the store (anew: --no-cache)")
         return image, image_store.last_manifest(image.id)
     # buildah would try four times for six seconds before it says that a registry is not there.
     argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s", reference)
     try:
-        with output.making("base", f"pulling {reference}", done="pulled", say=say) as made:
+        with reporter.making("base", f"pulling {reference}", done="pulled") as made:
             identity = process.run(argv).splitlines()[-1]
             made.measure = lambda: image_store.image_sizes().get(identity, 0)
     except ToolError as exc:
@@ -344,7 +344,7 @@ _MMDEBSTRAP = (
 )
 
 
-def _bootstrapped(reference: str, *, fresh: bool, say: Callable[[str], None]) -> Image:
+def _bootstrapped(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
     """The image of `debian:SUITE`: the one in the store, unless `fresh`, or a new one.
 
     It is found under a name of what goes into it, as a layer is; of two processes that want it, one makes it.
@@ -357,10 +357,10 @@ def _bootstrapped(reference: str, *, fresh: bool, say: Callable[[str], None]) ->
         # What another process made while we waited is fresh enough.
         image = image_store.find("base", key)
         if image is not None and (not fresh or before is None or image.id != before.id):
-            say(f"base: {reference} as it is in the store (anew: --no-cache)")
+            reporter.say(f"base: {reference} as it is in the store (anew: --no-cache)")
             return image
         doing = f"bootstrapping {reference} from Debian's packages"
-        with output.making("base", doing, done="bootstrapped", say=say) as made:
+        with reporter.making("base", doing, done="bootstrapped") as made:
             image = _bootstrap(reference.partition(":")[2])
             made.measure = lambda: image_store.image_sizes().get(image.id, 0)
         process.run(("buildah", "tag", image.id, image_store.name_for("base", key)))

@@ -5,21 +5,19 @@ from __future__ import annotations
 import functools
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import field, frozen
 
-from ocicaliban import output
 from ocicaliban.build import base_image
 from ocicaliban.containers import buildah, image_store, oci_layout, workspace
 from ocicaliban.dependencies import host_settings
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
+from ocicaliban.reporter import Reporter
 from ocicaliban.system import files, process
-
-Say = Callable[[str], None]
 
 
 @frozen(kw_only=True)
@@ -31,10 +29,10 @@ class Inputs:
     indexes: Indexes = field(factory=Indexes)
 
 
-def build(plan: Plan, inputs: Inputs, *, say: Say, cache: bool = True) -> Image:
+def build(plan: Plan, inputs: Inputs, *, reporter: Reporter, cache: bool = True) -> Image:
     """The image of `plan`, making the layers that the store lacks.
 
-    `say` gets a line for each layer that is made; without `cache` every layer is made anew. Raises OcicalibanError
+    `reporter` gets a line for each layer that is made; without `cache` every layer is made anew. Raises OcicalibanError
     where a step fails.
     """
     workspace.sweep()
@@ -43,7 +41,7 @@ def build(plan: Plan, inputs: Inputs, *, say: Say, cache: bool = True) -> Image:
         if image := image_store.find(top.name, top.key):
             image_store.touch(image.id)
             return image
-    parent = base_image.ensure(plan.base, say=say)
+    parent = base_image.ensure(plan.base, reporter=reporter)
     if not plan.layers:
         return parent
     with workspace.open_one() as folder:
@@ -60,7 +58,7 @@ def build(plan: Plan, inputs: Inputs, *, say: Say, cache: bool = True) -> Image:
                 found = image_store.find(layer.name, layer.key) if cache else None
                 if found is None:
                     make = _run_layer if layer.runs else _tree_layer
-                    with output.making(layer.name, taken=_taken(layer, inputs), say=say) as made:
+                    with reporter.making(layer.name, taken=_taken(layer, inputs)) as made:
                         found = make(layer, parent, folder, inputs)
                         made.measure = functools.partial(_added, parent.id, found.id)
                 parent = found

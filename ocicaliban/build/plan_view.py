@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.text import amount
 from ocicaliban.jobs.status_table import aligned
 from ocicaliban.model.image import Configure, Copy, Plan, Run, Tree, TreeEntry
 
@@ -57,17 +58,6 @@ def difference(
         names = sorted({posixpath.basename(path.rstrip("/")) for path in always})
         out += ["", f"left out of every image: {', '.join(names)}"]
     return tuple(out)
-
-
-def amount(count: int) -> str:
-    """A number of bytes, for people."""
-    if count < 1000:
-        return f"{count} B"
-    value, unit = count / 1000, "kB"
-    for larger in ("MB", "GB"):
-        if value >= 1000:
-            value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}"
 
 
 def _base_line(plan: Plan, there: Mapping[str, int], width: int) -> str:

@@ -7,7 +7,7 @@ import hashlib
 import os
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -27,6 +27,7 @@ from ocicaliban.model.recipe import Recipe, Variant
 from ocicaliban.project import lockfile, source_tree, user_config
 from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.recipes import catalog, loader, params
+from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import files as paths
 
 
@@ -72,12 +73,11 @@ class Planned:
                 yield f"{root}/{entry.path}"
 
 
-def choose_gpus(
-    want: bool | None, request: str | None, say: Callable[[str], None] = lambda _: None
-) -> tuple[cdi.Device, ...]:
+def choose_gpus(want: bool | None, request: str | None, reporter: Reporter = SILENT) -> tuple[cdi.Device, ...]:
     """The CDI devices to use; `want` None uses a GPU if there is one.
 
-    `say` gets a line for each spec that is left out because it cannot be read. Raises OcicalibanError when a GPU is
+    `reporter` gets a line for each spec that is left out because it cannot be read. Raises OcicalibanError when a
+    GPU is
     asked for and there is none: never a silent run on the CPU.
     """
     if want is False:
@@ -85,7 +85,7 @@ def choose_gpus(
     found = cdi.discover(cdi.spec_dirs(os.environ, user_config.read().cdi_spec_dirs))
     chosen = cdi.choose(found, want, request)
     for fault in found.faults:
-        say(f"note: {fault.message}")
+        reporter.note(f"{fault.message}")
     return chosen
 
 
@@ -119,14 +119,14 @@ def _cuda(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> cu
     return cuda_wheels.Request(version=str(values["version"]), components=_tuple(values["components"]), known=table)
 
 
-def _keep(root: Path, locked: Lock, say: Callable[[str], None]) -> None:
+def _keep(root: Path, locked: Lock, reporter: Reporter) -> None:
     """Write the lock; a project that cannot be written to is built without one."""
     try:
         lockfile.write(root, locked)
     except OSError as exc:
         if exc.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
-        say(f"note: {lockfile.NAME} cannot be written here ({exc.strerror}); what is resolved is not kept")
+        reporter.note(f"{lockfile.NAME} cannot be written here ({exc.strerror}); what is resolved is not kept")
 
 
 def _folders(project: Project, more: tuple[str, ...]) -> tuple[str, ...]:
@@ -210,7 +210,7 @@ def read(
     resolve: bool = True,
     fresh: bool = False,
     contents: bool = True,
-    say: Callable[[str], None] = lambda _: None,
+    reporter: Reporter = SILENT,
 ) -> Planned:
     """Read the project in `root` and plan `mode` for it.
 
@@ -221,11 +221,11 @@ def read(
     the dependencies upon it; with `fresh` a base that it lacks is pulled or made anew. Without `contents` nothing that
     would enter an image is read, neither files nor dependencies: then only the launch of the plan is of use.
     """
-    project = loader.load_project(root, say)
+    project = loader.load_project(root, reporter)
     if not (root / "ocicaliban.toml").is_file():
         above = next((folder for folder in root.parents if (folder / "ocicaliban.toml").is_file()), None)
         if above:
-            say(f"note: {above} has an ocicaliban.toml; this folder is taken as a project of its own")
+            reporter.note(f"{above} has an ocicaliban.toml; this folder is taken as a project of its own")
     for name, own in (settings or {}).items():
         project = evolve(project, layers={**project.layers, name: {**project.layers.get(name, {}), **own}})
     recipes = catalog.recipes_for(project, mode)
@@ -239,15 +239,15 @@ def read(
     declared = _base(project, recipes, variant)
     base = _locked_base(locked, declared, variant, fresh=fresh)
     if base is None:
-        base = base_image.resolved(declared, fresh=fresh, say=say) if resolve else declared
+        base = base_image.resolved(declared, fresh=fresh, reporter=reporter) if resolve else declared
     with_base = lockfile.with_base(locked, variant, base)
-    needs = _dependencies(project, recipes, with_base, variant, extras, say) if contents else _Needs()
+    needs = _dependencies(project, recipes, with_base, variant, extras, reporter) if contents else _Needs()
     after = lockfile.with_python(with_base, variant, needs.resolved) if needs.resolved else with_base
     interface, beside = _jupyter(project, recipes, with_base, variant, needs) if contents else ("", None)
     if beside and base.python:
         after = lockfile.with_jupyter(after, f"{interface}-{variant}", beside)
     if resolve and after != locked:
-        _keep(root, after, say)
+        _keep(root, after, reporter)
     files = _trees(project, recipes, command, dirs) if contents else _Files(source=_UNREAD)
     world = Snapshot(
         variant=variant,
@@ -295,7 +295,7 @@ def _dependencies(
     locked: Lock,
     variant: Variant,
     extras: tuple[str, ...],
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> _Needs:
     recipe = next((recipe for recipe in recipes if recipe.name == "python"), None)
     if recipe is None:
@@ -304,7 +304,7 @@ def _dependencies(
     given = str(values["requirements"])
     path = resolver.declaration(project, given)
     if path is None and (name := resolver.unread(project)):
-        say(f"note: {name} is not read; dependencies may stand in {', '.join(resolver.FOUND)}")
+        reporter.note(f"{name} is not read; dependencies may stand in {', '.join(resolver.FOUND)}")
     base = locked.base[variant]
     if not base.python:
         # Nobody knows yet for which Python: a layer will be there all the same.

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ocicaliban.build import last_build, plan_view
+from ocicaliban.build import last_build
 from ocicaliban.containers import image_store
+from ocicaliban.formats.text import amount
 from ocicaliban.model.image import Image
+from ocicaliban.reporter import Reporter
 from ocicaliban.system import process
 
 
@@ -43,9 +45,7 @@ def removable(
         going = free
 
 
-def remove(
-    stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], say: Callable[[str], None]
-) -> None:
+def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], reporter: Reporter) -> None:
     """Remove our images, but for those that stay or are needed; `out` gets a line for each, and the bytes freed."""
     images, chains = image_store.images(), image_store.chains()
     going = removable(images, chains, stays)
@@ -55,7 +55,7 @@ def remove(
         if not dry_run:
             # By its names, so that it stays when it has got another one meanwhile.
             if not all(process.ok(("podman", "image", "rm", name)) for name in image.names or (image.id,)):
-                say(f"{(image.names or image.former)[0]} is in use, and stays")
+                reporter.say(f"{(image.names or image.former)[0]} is in use, and stays")
                 continue
             image_store.forget(image.id)
         freed = 0
@@ -63,5 +63,5 @@ def remove(
             holders[layer] -= 1
             freed += 0 if holders[layer] else size  # a layer goes with the last image that holds it
         total += freed
-        out(f"{(image.names or image.former)[0]}  {plan_view.amount(freed)}")
-    out(f"{plan_view.amount(total)} {'would be ' if dry_run else ''}freed")
+        out(f"{(image.names or image.former)[0]}  {amount(freed)}")
+    out(f"{amount(total)} {'would be ' if dry_run else ''}freed")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
     from ocicaliban.model.image import Image
@@ -35,7 +36,6 @@ def clean(
     An image stays that you gave a name of your own, that a container was made from, that queued jobs are of, or on
     which another image stands.
     """
-    from ocicaliban.app.launch import say
     from ocicaliban.build import prune
     from ocicaliban.containers import image_store, workspace
 
@@ -51,24 +51,23 @@ def clean(
         young = limit is not None and image_store.last_used(image.id) > limit
         return image.id in busy or image.id in awaited or young or wanted(image)
 
-    prune.remove(stays, dry_run=dry_run, out=print, say=say)
+    prune.remove(stays, dry_run=dry_run, out=print, reporter=TERMINAL)
 
 
 def _awaited() -> Mapping[str, frozenset[str]]:
     """The images (ids) that jobs wait for, with the names of their groups; each is told."""
-    from ocicaliban.app.launch import say
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance
 
     try:
         if not access.is_begun():
             return {}
-        with access.open(say=say) as known:
+        with access.open(reporter=TERMINAL) as known:
             found = known.unfinished_images(user=provenance.user(), host=provenance.host())
     except OcicalibanError as fault:
-        say(f"note: {fault.message}, so that jobs that wait for an image are not known")
+        TERMINAL.note(f"{fault.message}, so that jobs that wait for an image are not known")
         return {}
     for group in sorted(set().union(*found.values())):
         then = f"ocicaliban resume {group}, or stop --group {group}"
-        say(f"note: jobs of {group} wait for their image, which stays: {then}")
+        TERMINAL.note(f"jobs of {group} wait for their image, which stays: {then}")
     return found

@@ -10,6 +10,7 @@ import typer
 
 from ocicaliban.cli.options import Debug, Dirs, Extras, Module, NoCache, TlsVerify, truth
 from ocicaliban.errors import UsageError
+from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
     from ocicaliban.jobs.sweep_file import Sweep
@@ -112,7 +113,7 @@ def cloud(
         name=name,
     )
     for doubt in doubts:
-        launch.say(f"warning: {doubt}")
+        TERMINAL.warning(f"{doubt}")
     asked = cloud_jobs.Submitting(
         mode=mode, module=module, project_id=project_id, region=region, repository=to, image_tag=image_tag, group=group,
         extras=tuple(extras or ()), dirs=tuple(dirs or ()), no_cache=no_cache, cloud_key=launch.key_file(cloud_key),

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from ocicaliban.reporter import TERMINAL, Reporter
 
 _PROJECT = r"([a-z][a-z0-9.-]*:)?[a-z][a-z0-9-]{4,28}[a-z0-9]"
 _REGION = r"[a-z]+(-[a-z]+[0-9]+)?"
@@ -74,13 +75,10 @@ def vertex_emulator(
         raise UsageError(f"--faults: there is no file {faults}", "make it first, empty if nothing shall go wrong yet")
     place = Path(folder).expanduser().absolute() if folder else files.state() / "vertex-emulator"
 
-    def say(line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
-
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: over.set())
-    order = ordered.Order(file=Path(faults) if faults else None, say=say)
+    order = ordered.Order(file=Path(faults) if faults else None, reporter=TERMINAL)
     emulator = Emulator(
         folder=place,
         gcs=Path(gcs).expanduser().absolute() if gcs else place / "gcs",
@@ -90,19 +88,19 @@ def vertex_emulator(
         parallel=jobs,
         registries=tuple(registry or ()),
         order=order,
-        say=say,
+        reporter=TERMINAL,
     )
     with emulator:
-        _keep_secret(sys.stdout.fileno(), say)
+        _keep_secret(sys.stdout.fileno(), TERMINAL)
         for name, value in emulator.environment().items():
             print(f"export {name}={shlex.quote(value)}")
         sys.stdout.flush()
-        say(f"# {region} is ready; Ctrl-C ends it, and its jobs")
+        TERMINAL.say(f"# {region} is ready; Ctrl-C ends it, and its jobs")
         over.wait()
-        say("# ending")
+        TERMINAL.say("# ending")
 
 
-def _keep_secret(descriptor: int, say: Callable[[str], None]) -> None:
+def _keep_secret(descriptor: int, reporter: Reporter) -> None:
     """Make the file that the addresses go to the user's alone: that of the storage has a secret in it."""
     import os
     import pwd
@@ -120,4 +118,4 @@ def _keep_secret(descriptor: int, say: Callable[[str], None]) -> None:
             owner = f"user {status.st_uid}"
         who = [owner, *(["its group"] if status.st_mode & stat.S_IRGRP else [])]
         who += ["everybody else"] if status.st_mode & stat.S_IROTH else []
-        say(f"warning: the addresses hold a secret, and go to a file of another user: {', '.join(who)} can read it")
+        reporter.warning(f"the addresses hold a secret, and go to a file of another user: {', '.join(who)} can read it")

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache
+from ocicaliban.reporter import TERMINAL
 
 # The grammar of a reference in the OCI distribution spec, with a port and without a digest.
 _TAG = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?")
@@ -41,17 +42,17 @@ def build(
     if tag and not _TAG.fullmatch(tag):
         raise UsageError(f"'{tag}' is no name for an image", "lower case, as in digits:v1 or ghcr.io/me/digits:v1")
     if cloud_key:
-        launch.say("note: no credential enters an image; give --cloud-key to `ocicaliban run`")
+        TERMINAL.note("no credential enters an image; give --cloud-key to `ocicaliban run`")
     planned = planner.read(
         Path.cwd(),
         mode,
         module,
-        gpus=planner.choose_gpus(gpu_wanted, gpus, launch.say),
+        gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         mount=mount,
         fresh=no_cache,
-        say=launch.say,
+        reporter=TERMINAL,
     )
     image = launch.built(planned, no_cache)
     launch.record_built(planned)
@@ -73,7 +74,7 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Show the stack of layers and which of them are there."""
-    from ocicaliban.app import images, launch
+    from ocicaliban.app import images
     from ocicaliban.build import base_image, plan_view, planner
     from ocicaliban.errors import UsageError
     from ocicaliban.project import source_tree
@@ -83,7 +84,7 @@ def plan(
     read = functools.partial(
         planner.read,
         Path.cwd(),
-        gpus=planner.choose_gpus(gpu_wanted, gpus, launch.say),
+        gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         resolve=False,

@@ -12,6 +12,7 @@ import typer
 
 from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -35,7 +36,6 @@ def status(
     debug: Debug = False,
 ) -> None:
     """Show the newest jobs and what became of them."""
-    from ocicaliban.app.launch import say
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance
 
@@ -44,7 +44,7 @@ def status(
     group = one_group(name, group)
     user = "" if all_users else provenance.user()
     newest = min(max(max_jobs, 0), 1 << 62)  # what a database can count
-    with access.open(say=say) as known:
+    with access.open(reporter=TERMINAL) as known:
         if watch:
             _watch(known, group, user, newest)
             return
@@ -67,10 +67,9 @@ def one_group(word: str, option: str) -> str:
 
 def _looked_at(known: History, group: str, user: str, newest: int) -> tuple[Job, ...]:
     """The jobs that are asked for, after a look at what really runs. Raises UsageError for an unknown group."""
-    from ocicaliban.app.launch import say
     from ocicaliban.execution import reconcile
 
-    reconcile.catch_up(known, say, group=group)
+    reconcile.catch_up(known, TERMINAL, group=group)
     jobs = known.jobs(group=group, user=user, newest=newest)
     if group and not jobs:
         raise _no_group(known, group, user)
@@ -132,40 +131,39 @@ def logs(
     debug: Debug = False,
 ) -> None:
     """Print what a job has written."""
-    from ocicaliban.app.launch import say
     from ocicaliban.execution import reconcile
     from ocicaliban.history import access
     from ocicaliban.jobs import status_table
     from ocicaliban.model.job import ENDED
 
-    with access.open(say=say) as known:
+    with access.open(reporter=TERMINAL) as known:
         [found] = _jobs(known, [job])
-        reconcile.catch_up(known, say, ids=[found.id])
+        reconcile.catch_up(known, TERMINAL, ids=[found.id])
         [found] = _jobs(known, [job])
         while follow and not found.attempts and found.status not in ENDED:
             time.sleep(_EVERY)
             [found] = _jobs(known, [job])
 
         def goes_on() -> bool:
-            reconcile.catch_up(known, say, ids=[job])
+            reconcile.catch_up(known, TERMINAL, ids=[job])
             [now] = _jobs(known, [job])
             return any(each.number == chosen.number and each.status == "running" for each in now.attempts)
 
         if not found.attempts:
-            say(f"job {job} is {found.status}; it has not been started")
+            TERMINAL.say(f"job {job} is {found.status}; it has not been started")
             return
         tried = {each.number: each for each in found.attempts}
         if attempt and attempt not in tried:
             raise UsageError(f"job {job} has no attempt {attempt}", f"there are: {', '.join(map(str, tried))}")
         chosen = tried[attempt] if attempt else found.attempts[-1]
         empty = True
-        for block in reconcile.log(found, chosen, goes_on if follow else None, say):
+        for block in reconcile.log(found, chosen, goes_on if follow else None, TERMINAL):
             empty = empty and not block
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
         if empty:
             why = f" ({chosen.reason})" if status_table.waits(found) else ""
-            say(f"job {job} has written nothing{'' if found.status in ENDED else ' yet'}{why}")
+            TERMINAL.say(f"job {job} has written nothing{'' if found.status in ENDED else ' yet'}{why}")
 
 
 def _jobs(known: History, ids: Iterable[int]) -> tuple[Job, ...]:
@@ -186,21 +184,17 @@ def stop(
     debug: Debug = False,
 ) -> None:
     """Stop jobs: those that run get SIGTERM, and SIGKILL ten seconds later; those that wait are not started."""
-    from ocicaliban.app.launch import say
     from ocicaliban.execution import reconcile
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance, status_table
 
     refused: list[str] = []
 
-    def cannot(line: str) -> None:
-        refused.append(line)
-        say(line)
-
+    cannot = TERMINAL.also(refused.append)
     if bool(jobs) == bool(group):
         raise UsageError("say which jobs to stop", "their numbers, or --group GROUP")
-    with access.open(say=say) as known:
-        reconcile.catch_up(known, say, group=group, ids=[each.id for each in _jobs(known, jobs or ())])
+    with access.open(reporter=TERMINAL) as known:
+        reconcile.catch_up(known, TERMINAL, group=group, ids=[each.id for each in _jobs(known, jobs or ())])
         found = _jobs(known, jobs) if jobs else known.jobs(group=group, user=provenance.user())
         if not found:
             raise _no_group(known, group, provenance.user())
@@ -209,13 +203,13 @@ def stop(
             for job in going:
                 print(f"{job.id}  {job.status}, would be stopped")
         else:
-            for job in reconcile.stop(known, going, cannot, say):
+            for job in reconcile.stop(known, going, cannot, TERMINAL):
                 print(f"{job.id}  stopped", flush=True)
         rest = reconcile.stop_rest(known, found, cannot, dry_run=dry_run)
         for job in rest:
             print(f"{job.id}  {job.status}, but it runs{'; would be stopped' if dry_run else ': stopped'}")
         if not going and not rest:
-            say("none of them runs or waits")
+            TERMINAL.say("none of them runs or waits")
         if refused:
             raise typer.Exit(1)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocicaliban.cli.options import CloudKey, Debug, Extras, Gpu, Gpus, NoCache, PodmanArgs
+from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
     from ocicaliban.interactive.notebook import Server
@@ -87,7 +88,7 @@ def notebook(
         extras=asked.extras,
     )
     for server in notebooks.outdated(running.result(), about):
-        start.say(f"note: {server.name} runs on with the packages from before; {_ends(server)} ends it")
+        TERMINAL.note(f"{server.name} runs on with the packages from before; {_ends(server)} ends it")
     image = ready.image()
     start.record_built(ready.planned)
     home = None if bare else shell.home(os.environ)
@@ -105,22 +106,22 @@ def notebook(
 
     server = notebooks.on_free_port(port, begin)
     try:
-        start.say(ready.said)
+        TERMINAL.say(ready.said)
         print(server.url, flush=True)
         node = socket.getfqdn()
         if node.partition(".")[0] == "localhost":
             node = socket.gethostname()  # /etc/hosts names the machine after its loopback
         if command := notebooks.tunnel(server.settings.port, os.environ, getpass.getuser(), node):
-            start.say(f"on the machine where you sit, for the time you need it: {command}")
+            TERMINAL.say(f"on the machine where you sit, for the time you need it: {command}")
         if open_browser:
             _open(server)
         if detach:
-            start.say(f"{_ends(server)} ends it")
+            TERMINAL.say(f"{_ends(server)} ends it")
             return
-        start.say("Ctrl-C ends it")
+        TERMINAL.say("Ctrl-C ends it")
         notebooks.until_end(server)
     except KeyboardInterrupt:
-        start.say("")
+        TERMINAL.say("")
     finally:
         if not detach:
             notebooks.stop(server)
@@ -134,11 +135,10 @@ def _open(server: Server) -> None:
     """Open the browser on a page that leads to the server."""
     import webbrowser
 
-    from ocicaliban.app import launch as start
     from ocicaliban.interactive import notebook as notebooks
 
     if not webbrowser.open(notebooks.redirect(server).as_uri()):
-        start.say("note: there is no browser to be opened here")
+        TERMINAL.note("there is no browser to be opened here")
 
 
 def _running() -> tuple[Server, ...]:
@@ -183,7 +183,6 @@ def _is_current(server: Server) -> bool:
 
 
 def _stop(name: str) -> None:
-    from ocicaliban.app import launch as start
     from ocicaliban.errors import UsageError, nearest
     from ocicaliban.interactive import notebook as notebooks
 
@@ -193,4 +192,4 @@ def _stop(name: str) -> None:
         raise UsageError(f"no notebook '{name}' runs", nearest(name, [server.name for server in running]))
     for server in chosen:
         notebooks.stop(server)
-        start.say(f"{server.name} has ended")
+        TERMINAL.say(f"{server.name} has ended")

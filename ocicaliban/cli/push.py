@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban.cli.options import Debug, Dirs, Extras, Gpu, Gpus, Module, NoCache, TlsVerify, truth
+from ocicaliban.reporter import TERMINAL
 
 _COMPRESSIONS = ("gzip", "zstd")
 
@@ -39,8 +40,8 @@ def push(
     """Build what is missing of the project's image, push it to a registry, and print its name by digest."""
     from ocicaliban.app import images, launch
     from ocicaliban.build import planner
-    from ocicaliban.build.plan_view import amount
     from ocicaliban.errors import UsageError, nearest
+    from ocicaliban.formats.text import amount
     from ocicaliban.registry import push as pushing
     from ocicaliban.registry import repository
 
@@ -60,22 +61,22 @@ def push(
             f"--cloud-key is for Google's registries, and {target.repository.host} is none",
             f"podman login {target.repository.host}",
         )
-    registry = pushing.connect(target, launch.say)
+    registry = pushing.connect(target, TERMINAL)
     if not image_id:
         planned = planner.read(
             Path.cwd(),
             mode,
             module,
-            gpus=planner.choose_gpus(gpu_wanted, gpus, launch.say),
+            gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
             extras=tuple(extras or ()),
             dirs=tuple(dirs or ()),
             fresh=no_cache,
-            say=launch.say,
+            reporter=TERMINAL,
         )
         image = launch.built(planned, no_cache)
         launch.record_built(planned)
     kind: pushing.Compression = "zstd" if compression == "zstd" else "gzip"
-    pushed = pushing.push(image, target, registry, compression=kind, say=launch.say)
-    launch.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
+    pushed = pushing.push(image, target, registry, compression=kind, reporter=TERMINAL)
+    TERMINAL.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
     result = {"reference": pushed.reference, "digest": pushed.digest, "sent": pushed.sent, "saved": pushed.saved}
     print(json.dumps(result) if as_json else pushed.reference)

@@ -14,6 +14,7 @@ import typer
 from ocicaliban.cli.jobs import Group, GroupWord, one_group
 from ocicaliban.cli.options import Debug
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.reporter import TERMINAL, Reporter
 from ocicaliban.system import files
 
 if TYPE_CHECKING:
@@ -60,11 +61,8 @@ def report(
     points = page.points(len(jobs)) if html else 0
     missed: list[str] = []
 
-    def miss(line: str) -> None:
-        missed.append(line)
-        _say(status_table.printable(line))
-
-    brought = results.bring(jobs, miss)
+    miss = Reporter(lambda line: TERMINAL.say(status_table.printable(line)))
+    brought = results.bring(jobs, miss.also(missed.append))
     found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
     whole = table.made(group, jobs, found, time.time())
     if maximize or minimize:
@@ -78,7 +76,7 @@ def report(
     if columns:
         whole = table.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
     for note in whole.notes:
-        _say(f"note: {status_table.printable(note)}")
+        TERMINAL.note(f"{status_table.printable(note)}")
     if csv:
         _write(csv, table.as_csv(whole, whole.columns if columns else whole.known))
     if html:
@@ -91,12 +89,6 @@ def report(
         _print(whole, all_here=not missed)
 
 
-def _say(line: str) -> None:
-    from ocicaliban.app.launch import say
-
-    say(line)
-
-
 def _jobs(group: str, all_users: bool) -> Sequence[Job]:
     """The jobs of a group, by id, after a look at what really runs. Raises UsageError where there is no such group."""
     from ocicaliban.execution import reconcile
@@ -104,7 +96,7 @@ def _jobs(group: str, all_users: bool) -> Sequence[Job]:
     from ocicaliban.jobs import provenance
 
     user = "" if all_users else provenance.user()
-    with access.open(say=_say) as known:
+    with access.open(reporter=TERMINAL) as known:
         reconcile.catch_up(known, group=group)
         if jobs := known.jobs(group=group, user=user):
             return jobs
@@ -145,10 +137,10 @@ def _print(whole: Report, *, all_here: bool) -> None:
     if best := table.summary(whole):
         print(f"\n* {best}")
     if not whole.metrics and all_here:
-        _say("note: no job has reported a result; it does by writing /out/metrics.json (a single run: with --out DIR)")
+        TERMINAL.note("no job has reported a result; a job reports by writing /out/metrics.json (run: --out DIR)")
     if left_out:
         names = ", ".join(status_table.printable(column.name) for column in left_out)
-        _say(f"note: too wide for this terminal: {names}; --columns chooses")
+        TERMINAL.note(f"too wide for this terminal: {names}; --columns chooses")
 
 
 def _write(file: str, text: str) -> None:
@@ -165,4 +157,4 @@ def _write(file: str, text: str) -> None:
     if not whole.parent.is_dir():
         raise UsageError(f"{file}: there is no folder {whole.parent}", "make it first, or name another file")
     files.replace(whole, text)
-    _say(f"written: {file}")
+    TERMINAL.say(f"written: {file}")

@@ -11,6 +11,7 @@ import typer
 
 from ocicaliban.app.images import state
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, ImageId, Module, Mount, NoCache, PodmanArgs
+from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -146,7 +147,7 @@ def _run(
     from ocicaliban.jobs import run_journal
 
     command = ready.command(image, args, extra=limits, entrypoint=entrypoint, labelled=True)
-    launch.say(ready.said)
+    TERMINAL.say(ready.said)
     told: dict[str, object] = {}
 
     def value() -> dict[str, object]:

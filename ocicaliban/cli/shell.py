@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, ImageId, NoCache, PodmanArgs
+from ocicaliban.reporter import TERMINAL
 
 
 def shell(
@@ -35,7 +36,7 @@ def shell(
     chosen = shells.choose(name, os.environ)
     home = None if bare else shells.home(os.environ)
     if home is None and not bare:
-        launch.say("note: there is no home folder to mount")
+        TERMINAL.note("there is no home folder to mount")
     ready = launch.ready(
         launch.Asked(
             mode="shell",
@@ -65,5 +66,5 @@ def shell(
         extra=(*options, *(("--workdir", podman.APP) if image_id else ())),
         entrypoint=shells.entrypoint(chosen),
     )
-    launch.say(ready.said)
+    TERMINAL.say(ready.said)
     raise typer.Exit(podman.live(command.argv, command.name, lambda: ready.keep(context.obj.argv, image, command)))

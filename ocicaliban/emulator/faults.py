@@ -7,13 +7,13 @@ import stat
 import threading
 import tomllib
 from collections import deque
-from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
 from attrs import frozen
 
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.targets.vertex import job_spec
 
 Lost = Literal["unavailable", "deadline"]
@@ -109,14 +109,12 @@ _EXAMPLES = {float: "0.1", int: "7", bool: "true", str: '"deadline"', tuple: '["
 class Order:
     """The faults in force: given at the start, or in a file that is read again whenever it changes.
 
-    Raises UsageError for a file that is wrong from the start; of one that becomes so, `say` gets a line.
+    Raises UsageError for a file that is wrong from the start; of one that becomes so, `reporter` gets a line.
     """
 
-    def __init__(
-        self, faults: Faults | None = None, file: Path | None = None, say: Callable[[str], None] = lambda _: None
-    ) -> None:
+    def __init__(self, faults: Faults | None = None, file: Path | None = None, reporter: Reporter = SILENT) -> None:
         self._file = file
-        self._say = say
+        self._reporter = reporter
         self._stamp: tuple[int, int] | None = None
         self._told = ""
         self._lock = threading.Lock()
@@ -137,7 +135,7 @@ class Order:
                     pass
                 except UsageError as fault:
                     if fault.message != self._told:
-                        self._say(f"error: {fault.message}; the faults stay as they were")
+                        self._reporter.say(f"error: {fault.message}; the faults stay as they were")
                     self._told = fault.message
         return self._faults
 

@@ -6,13 +6,13 @@ import base64
 import random
 import threading
 import time
-from collections.abc import Callable
 
 from attrs import define, field
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 from google.protobuf import field_mask_pb2
 
 from ocicaliban.emulator.filters import Fields, Test
+from ocicaliban.reporter import SILENT, Reporter
 
 LARGEST_PAGE = 100
 
@@ -37,10 +37,10 @@ class Entry:
 class Ledger:
     """All jobs, for threads: what is handed out is a copy, or the bytes of one."""
 
-    def __init__(self, say: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, reporter: Reporter = SILENT) -> None:
         self._entries: dict[str, Entry] = {}
         self._lock = threading.Lock()
-        self._say = say
+        self._reporter = reporter
 
     def add(self, parent: str, asked: CustomJob) -> Entry:
         """A new job, queued, of what was asked for; the service's own fields are not taken from there."""
@@ -94,7 +94,9 @@ class Ledger:
             if code:
                 raw.error.code = code
                 raw.error.message = message
-        self._say(f"{entry.id}: {state.name.removeprefix('JOB_STATE_').lower()}{f': {message}' if message else ''}")
+        self._reporter.say(
+            f"{entry.id}: {state.name.removeprefix('JOB_STATE_').lower()}{f': {message}' if message else ''}"
+        )
         return True
 
     def page(

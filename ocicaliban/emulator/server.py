@@ -28,6 +28,7 @@ from ocicaliban.emulator.logs import Book
 from ocicaliban.emulator.running import Ground, Runner
 from ocicaliban.emulator.storage import Storage
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.reporter import SILENT, Reporter
 
 try:
     from google.cloud.logging_v2.types import logging
@@ -62,11 +63,11 @@ class Emulator:
         registries: tuple[str, ...] = (),
         order: Order | None = None,
         certificate: identity.Identity | None = None,
-        say: Callable[[str], None] = lambda _: None,
+        reporter: Reporter = SILENT,
     ) -> None:
         self.order = order or Order()
         self._over = threading.Event()
-        self.ledger = Ledger(say)
+        self.ledger = Ledger(reporter)
         self.book = Book()
         self._project = identity.Project(id=project)
         self._account = identity.Account(project)

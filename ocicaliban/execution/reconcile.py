@@ -13,6 +13,7 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import runner as sweep
 from ocicaliban.jobs import group_names, log_file, provenance, run_journal
 from ocicaliban.model.job import ENDED, Attempt, Job, Status, Submission
+from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import process
 from ocicaliban.targets.container_runner import Found
 from ocicaliban.targets.local import runner
@@ -27,12 +28,11 @@ _EVERY = 1.0  # seconds
 _GRACE = 10  # seconds, as `podman stop` gives
 
 
-def catch_up(
-    known: History, say: Callable[[str], None] = lambda _: None, *, group: str = "", ids: Sequence[int] = ()
-) -> None:
+def catch_up(known: History, reporter: Reporter = SILENT, *, group: str = "", ids: Sequence[int] = ()) -> None:
     """Put on record what has happened to our jobs on this machine, and in the cloud, while nobody looked.
 
-    Jobs whose container is gone are queued again, for `resume` to take up, or lost where that cannot be. `say` gets a
+    Jobs whose container is gone are queued again, for `resume` to take up, or lost where that cannot be. `reporter`
+    gets a
     line where the cloud gives no answer, which is asked only of the jobs of the `group`, or with the `ids`, if given.
     """
     under_way = set()
@@ -49,7 +49,7 @@ def catch_up(
     if far := tuple(job for job in far if job.status == "running" or _left(job.submission)):
         from ocicaliban.targets.vertex import backend  # what it needs takes seconds to load
 
-        backend.catch_up(known, far, say)
+        backend.catch_up(known, far, reporter)
     near = known.jobs(target="local", statuses=("running",), user=provenance.user())
     near = tuple(job for job in near if _here(job.submission))
     # Another look at the history may have put a run on record that had not begun when we read the files.
@@ -163,17 +163,18 @@ def log(
     job: Job,
     attempt: Attempt,
     goes_on: Callable[[], bool] | None = None,
-    say: Callable[[str], None] = lambda _: None,
+    reporter: Reporter = SILENT,
 ) -> Iterator[bytes]:
     """What the job wrote in that attempt, and as long as it `goes_on` what it writes.
 
-    `say` hears of a cloud that gives no answer yet. Raises UsageError where that is not kept here, and OcicalibanError
+    `reporter` hears of a cloud that gives no answer yet. Raises UsageError where that is not kept here, and
+    OcicalibanError
     where the cloud does not give it.
     """
     if job.submission.target == "vertex":
         from ocicaliban.targets.vertex import logs
 
-        return logs.read(job, attempt, goes_on, say)
+        return logs.read(job, attempt, goes_on, reporter)
     if not _here(job.submission):
         raise UsageError(f"job {job.id} was run on {job.submission.host}", "its log is there")
     if not attempt.log:
@@ -194,10 +195,10 @@ def log(
 def stop(
     known: History,
     jobs: Sequence[Job],
-    say: Callable[[str], None],
-    waits: Callable[[str], None] = lambda _: None,
+    reporter: Reporter,
+    waits: Reporter = SILENT,
 ) -> Iterator[Job]:
-    """Stop those of the jobs that run or are queued, and tell each; `say` gets a line for each that cannot be.
+    """Stop those of the jobs that run or are queued, and tell each; `reporter` gets a line for each that cannot be.
 
     `waits` is told what it waits for, before it does.
     """
@@ -215,7 +216,7 @@ def stop(
             far.append(job)
             continue
         if not _here(job.submission):
-            say(f"job {job.id} runs on {job.submission.host}: stop it there")
+            reporter.say(f"job {job.id} runs on {job.submission.host}: stop it there")
             continue
         # On record first: by that whoever runs it tells it from a failure.
         if known.end(job.id, job.last.number, "stopped", reason=f"stopped by {provenance.user()}", ended=time.time()):
@@ -229,13 +230,13 @@ def stop(
     if far:
         from ocicaliban.targets.vertex import backend
 
-        yield from backend.cancel(known, far, say)
+        yield from backend.cancel(known, far, reporter)
     if late := [job for job in jobs if job.id in withdrawn & unsent]:
         from ocicaliban.targets.vertex import backend
 
         # Whoever submits them does the same, if he is not killed meanwhile.
-        waits(rate_limit.LOOKING)
-        backend.cancel_late(known, late, say)
+        waits.say(rate_limit.LOOKING)
+        backend.cancel_late(known, late, reporter)
 
 
 def stopped_unsent(job: Job) -> bool:
@@ -243,12 +244,11 @@ def stopped_unsent(job: Job) -> bool:
     return job.status == "stopped" and not (job.last and job.last.status == "stopped")
 
 
-def stop_rest(
-    known: History, jobs: Iterable[Job], say: Callable[[str], None], *, dry_run: bool = False
-) -> tuple[Job, ...]:
+def stop_rest(known: History, jobs: Iterable[Job], reporter: Reporter, *, dry_run: bool = False) -> tuple[Job, ...]:
     """Stop those of the jobs that are stopped by the record while they run, and return them.
 
-    Whoever stopped them was killed before he could. `say` gets a line for each that cannot be stopped. In a dry run the
+    Whoever stopped them was killed before he could. `reporter` gets a line for each that cannot be stopped. In a dry
+    run the
     cloud is not asked.
     """
     jobs = tuple(jobs)
@@ -257,7 +257,7 @@ def stop_rest(
     if far and not dry_run:
         from ocicaliban.targets.vertex import backend
 
-        late = backend.cancel_late(known, far, say, wait=False)
+        late = backend.cancel_late(known, far, reporter, wait=False)
     ended = {job.last.handle: job for job in jobs if job.status in ENDED and job.last and _here(job.submission)}
     found = runner.find(job="") if ended else {}
     rest = {handle: job for handle, job in ended.items() if handle in found and found[handle].state == "running"}

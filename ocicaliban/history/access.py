@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
+
+from ocicaliban.reporter import SILENT, Reporter
 
 if TYPE_CHECKING:
     from ocicaliban.history.store import History as History  # with it come peewee and the databases' drivers
     from ocicaliban.history.url import Place
 
 
-def open(url: str = "", say: Callable[[str], None] = lambda _: None) -> History:
+def open(url: str = "", reporter: Reporter = SILENT) -> History:
     """The history at `url`, else at $OCICALIBAN_DB_URL, else where the user's configuration says, else in a file of
     the user's state folder; made, or brought to the present schema, where need be. To be closed: it is a context.
 
-    `say` gets a warning where the file lies on a network file system. Raises UsageError for a URL that is none of a
+    `reporter` gets a warning where the file lies on a network file system. Raises UsageError for a URL that is none
+    of a
     database, OcicalibanError for a database that cannot be used or was written by a newer ocicaliban.
     """
     from ocicaliban.history import store
 
-    return store.opened(_place(url), say)
+    return store.opened(_place(url), reporter)
 
 
 def is_begun() -> bool:

@@ -6,7 +6,7 @@ import contextlib
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -16,6 +16,7 @@ import peewee
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.history import schema
 from ocicaliban.history.url import Place
+from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
 
 PATIENCE = 60
@@ -33,9 +34,9 @@ _ELSEWHERE = "OCICALIBAN_DB_URL, or db_url in the user's config.toml, names anot
 _EXTRA = "install its driver, for example: pip install 'ocicaliban[postgresql]'"
 
 
-def connected(place: Place, say: Callable[[str], None]) -> peewee.Database:
+def connected(place: Place, reporter: Reporter) -> peewee.Database:
     """The database at `place`, connected, with the present schema. Raises OcicalibanError for what cannot be used."""
-    network = place.kind == "sqlite" and _on_network(place.file, say)
+    network = place.kind == "sqlite" and _on_network(place.file, reporter)
     database = _file(place.file) if place.kind == "sqlite" else _server(place)
     with told(place):
         try:
@@ -53,12 +54,12 @@ def connected(place: Place, say: Callable[[str], None]) -> peewee.Database:
     return database
 
 
-def _on_network(file: Path, say: Callable[[str], None]) -> bool:
+def _on_network(file: Path, reporter: Reporter) -> bool:
     kind = filesystems.kind(file.parent, filesystems.read())
     if not filesystems.SHARED.fullmatch(kind):
         return False
-    say(
-        f"warning: the history {file} is on {kind}, a network file system, where SQLite may lose what is written;"
+    reporter.warning(
+        f"the history {file} is on {kind}, a network file system, where SQLite may lose what is written;"
         " set OCICALIBAN_DB_URL to a file on a local disk or to a PostgreSQL server"
     )
     return True
@@ -96,11 +97,11 @@ def _journal(database: peewee.SqliteDatabase, network: bool) -> None:
             time.sleep(0.05)
 
 
-def alive(database: peewee.Database, place: Place, say: Callable[[str], None]) -> None:
+def alive(database: peewee.Database, place: Place, reporter: Reporter) -> None:
     """Have a connection, which each thread needs for itself.
 
     A server that was started anew, or a network that forgets what is idle, cuts it silently. A server that does not
-    answer is waited for, which `say` tells.
+    answer is waited for, which `reporter` tells.
     """
     if isinstance(database, peewee.SqliteDatabase):
         database.connect(reuse_if_open=True)
@@ -121,7 +122,7 @@ def alive(database: peewee.Database, place: Place, say: Callable[[str], None]) -
             if time.monotonic() > until:
                 raise
             if not told_of:
-                say(f"the history {place} does not answer; waiting for it, {PATIENCE} seconds at most")
+                reporter.say(f"the history {place} does not answer; waiting for it, {PATIENCE} seconds at most")
             told_of = True
             time.sleep(1)
 

@@ -22,6 +22,7 @@ from ocicaliban.history.schema import submission as submissions_table
 from ocicaliban.history.url import Place
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import ENDED, Attempt, Job, JobSpec, Parameters, Status, Submission
+from ocicaliban.reporter import Reporter
 
 STATUSES: tuple[Status, ...] = get_args(Status)
 
@@ -59,9 +60,9 @@ def handle(key: str, number: int) -> str:
     return f"ocicaliban-{key}-{number}"
 
 
-def opened(place: Place, say: Callable[[str], None]) -> History:
+def opened(place: Place, reporter: Reporter) -> History:
     """The history at `place`; see `ocicaliban.history.access.open`."""
-    return History(database.connected(place, say), place, say)
+    return History(database.connected(place, reporter), place, reporter)
 
 
 class History:
@@ -74,9 +75,9 @@ class History:
     All methods raise OcicalibanError where the database fails.
     """
 
-    def __init__(self, connection: Database, place: Place, say: Callable[[str], None]) -> None:
+    def __init__(self, connection: Database, place: Place, reporter: Reporter) -> None:
         self._database = connection
-        self._say = say
+        self._reporter = reporter
         self.place = place
         self._together = threading.local()
 
@@ -94,7 +95,7 @@ class History:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
         with database.told(self.place):
-            database.alive(self._database, self.place, self._say)
+            database.alive(self._database, self.place, self._reporter)
             yield
 
     @contextlib.contextmanager

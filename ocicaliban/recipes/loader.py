@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Callable
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args
@@ -25,6 +24,7 @@ from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.jsonc import Keys, line_of, read_json
 from ocicaliban.model.project import Project, Push
 from ocicaliban.model.recipe import Recipe
+from ocicaliban.reporter import SILENT, Reporter
 
 
 def _exact(kind: type) -> Any:
@@ -299,13 +299,11 @@ _CALIBAN_UNUSED = {
 }
 """Caliban's other keys, which are accepted but not acted on, and what there is instead."""
 
-_Say = Callable[[str], None]
 
-
-def load_project(root: Path, say: _Say = lambda _: None) -> Project:
+def load_project(root: Path, reporter: Reporter = SILENT) -> Project:
     """The project in the folder `root`: ocicaliban.toml, or Caliban's .calibanconfig.json, or neither.
 
-    `say` gets a line for each of Caliban's keys that is not acted on. Raises UsageError with file, line and key.
+    `reporter` gets a line for each of Caliban's keys that is not acted on. Raises UsageError with file, line and key.
     """
     path = root / "ocicaliban.toml"
     if path.is_file():
@@ -333,11 +331,11 @@ def load_project(root: Path, say: _Say = lambda _: None) -> Project:
         )
     path = root / CALIBAN
     if path.is_file():
-        return _from_caliban(root, path, say)
+        return _from_caliban(root, path, reporter)
     return Project(root=root)
 
 
-def _from_caliban(root: Path, path: Path, say: _Say) -> Project:
+def _from_caliban(root: Path, path: Path, reporter: Reporter) -> Project:
     text = _read_text(path)
     try:
         raw = read_json(text)
@@ -348,7 +346,7 @@ def _from_caliban(root: Path, path: Path, say: _Say) -> Project:
     layers: dict[str, dict[str, object]] = {}
     for key, value in raw.items():
         if key in _CALIBAN_UNUSED:
-            say(f"note: {path.name}: '{key}' is not acted on: {_CALIBAN_UNUSED[key]}")
+            reporter.note(f"{path.name}: '{key}' is not acted on: {_CALIBAN_UNUSED[key]}")
         elif key not in _CALIBAN_KEYS:
             place = _json_place(path, text, key)
             raise UsageError(f"{place}: unknown key '{key}'", nearest(key, (*_CALIBAN_KEYS, *_CALIBAN_UNUSED)))

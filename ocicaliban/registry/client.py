@@ -17,6 +17,7 @@ from ocicaliban.errors import OcicalibanError, printable
 from ocicaliban.registry import tls as trust
 from ocicaliban.registry.auth import Login
 from ocicaliban.registry.repository import Repository
+from ocicaliban.reporter import Reporter
 
 if TYPE_CHECKING:
     import requests
@@ -50,7 +51,8 @@ class Registry:
     there; `verified` tells whether TLS is demanded.
 
     `find` is called again where a login that was good is refused: an access token may live for less than a build takes.
-    What can pass (5xx, 429, a connection that is dropped) is asked again a few times, which `say` hears of; after a
+    What can pass (5xx, 429, a connection that is dropped) is asked again a few times, which `reporter` hears of;
+    after a
     `check` that went well with more patience, and a registry that does not answer at all may pass too. Every method
     raises OcicalibanError where there is no answer, or the answer is no.
     """
@@ -62,14 +64,14 @@ class Registry:
         *,
         actions: str = "pull,push",
         verify: bool = True,
-        say: Callable[[str], None],
+        reporter: Reporter,
     ) -> None:
         import requests
         import urllib3
         from requests.adapters import HTTPAdapter
         from requests.utils import get_environ_proxies
 
-        self.repository, self._find, self._say = repository, find, say
+        self.repository, self._find, self._reporter = repository, find, reporter
         self.verified = verify and not trust.insecure(repository)
         self._login = find()
         self._authorization = ""
@@ -236,7 +238,7 @@ class Registry:
             fault = state.outcome.exception() if state.outcome else None
             assert isinstance(fault, _Passing) and state.next_action
             later = state.next_action.sleep
-            self._say(f"{fault.message}; trying again{f' in {later:.0f} s' if later >= 1 else ''}")
+            self._reporter.say(f"{fault.message}; trying again{f' in {later:.0f} s' if later >= 1 else ''}")
 
         loop = tenacity.Retrying(
             retry=tenacity.retry_if_exception_type(_Passing),

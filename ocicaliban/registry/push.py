@@ -19,13 +19,13 @@ from typing import Any, Literal
 
 from attrs import evolve, frozen
 
-from ocicaliban import output
 from ocicaliban.containers import image_store, oci_layout, workspace
 from ocicaliban.errors import OcicalibanError, ToolError, printable
 from ocicaliban.model.image import Image
 from ocicaliban.registry import auth
 from ocicaliban.registry.client import Registry
 from ocicaliban.registry.repository import Repository
+from ocicaliban.reporter import Reporter
 from ocicaliban.system import files, process, threads
 
 Compression = Literal["gzip", "zstd"]
@@ -76,20 +76,20 @@ class Pushed:
         return f"{self.repository}@{self.digest}"
 
 
-def connect(target: Target, say: Callable[[str], None]) -> Registry:
+def connect(target: Target, reporter: Reporter) -> Registry:
     """The registry, which has been asked whether it will take a push: to be done before anything slow.
 
     Raises OcicalibanError with the remedy where it will not, or where a tool is missing.
     """
     process.tool("skopeo")
-    registry = _registry(target, "pull,push", say)
+    registry = _registry(target, "pull,push", reporter)
     registry.check()
     return registry
 
 
-def _registry(target: Target, actions: str, say: Callable[[str], None]) -> Registry:
+def _registry(target: Target, actions: str, reporter: Reporter) -> Registry:
     find = functools.partial(auth.find, target.repository, key_file=target.key_file)
-    return Registry(target.repository, find, actions=actions, verify=target.tls_verify, say=say)
+    return Registry(target.repository, find, actions=actions, verify=target.tls_verify, reporter=reporter)
 
 
 @frozen(kw_only=True)
@@ -102,12 +102,12 @@ class There:
     command: tuple[str, ...] = ()
 
 
-def look(target: Target, name: str, say: Callable[[str], None]) -> There | None:
+def look(target: Target, name: str, reporter: Reporter) -> There | None:
     """The image that a tag or digest stands for in the repository of `target`; None where it has none.
 
     No permission to push is needed. Raises OcicalibanError where the registry gives no answer, or does not let us read.
     """
-    registry = _registry(target, "pull", say)
+    registry = _registry(target, "pull", reporter)
     if not (digest := registry.find(name)):
         return None
     manifest, config = registry.image(digest)
@@ -126,7 +126,7 @@ def push(
     *,
     compression: Compression = "gzip",
     before: Callable[[], None] = lambda: None,
-    say: Callable[[str], None],
+    reporter: Reporter,
 ) -> Pushed:
     """Push `image` to `target`, which `registry` is a connection to (see `connect`).
 
@@ -142,7 +142,7 @@ def push(
         packing: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if len(there) < len({*diff_ids}):
             before()
-            packing = output.making("layers to push", "packing", done="packed", say=say)
+            packing = reporter.making("layers to push", "packing", done="packed")
         with packing:
             digest, blobs = _lay_out(image, folder, there, compression)
         known = {packed.digest for packed in there.values()}
@@ -152,8 +152,8 @@ def push(
         if missing or registry.digest(target.tag) != digest:
             before()
             what = f"{target.repository}:{target.tag}"
-            with output.making(what, "pushing", done="pushed", taken=sent, say=say):
-                _upload(folder, target, registry, say)
+            with reporter.making(what, "pushing", done="pushed", taken=sent):
+                _upload(folder, target, registry, reporter)
         _placed(blobs, target.repository, compression)
         return Pushed(repository=target.repository, digest=digest, sent=sent, saved=sum(blobs.values()) - sent)
 
@@ -326,14 +326,14 @@ class _Passing(ToolError):
         self.tries = tries
 
 
-def _upload(folder: Path, target: Target, registry: Registry, say: Callable[[str], None]) -> None:
+def _upload(folder: Path, target: Target, registry: Registry, reporter: Reporter) -> None:
     """Have skopeo send what is missing, until it is there or the registry refuses for good."""
     import tenacity
 
     def told(state: tenacity.RetryCallState) -> None:
         fault = state.outcome.exception() if state.outcome else None
         assert isinstance(fault, ToolError) and state.next_action
-        say(f"{fault.message}; again in {state.next_action.sleep:.0f} s")
+        reporter.say(f"{fault.message}; again in {state.next_action.sleep:.0f} s")
 
     def is_over(state: tenacity.RetryCallState) -> bool:
         fault = state.outcome.exception() if state.outcome else None
@@ -346,10 +346,10 @@ def _upload(folder: Path, target: Target, registry: Registry, say: Callable[[str
         before_sleep=told,
         reraise=True,
     )
-    loop(functools.partial(_send, folder, target, registry, say))
+    loop(functools.partial(_send, folder, target, registry, reporter))
 
 
-def _send(folder: Path, target: Target, registry: Registry, say: Callable[[str], None]) -> None:
+def _send(folder: Path, target: Target, registry: Registry, reporter: Reporter) -> None:
     # The source is what we have just written ourselves: a policy for images has nothing to say on it.
     argv = ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests"]
     # skopeo itself asks no CONTAINERS_REGISTRIES_CONF.
@@ -368,7 +368,7 @@ def _send(folder: Path, target: Target, registry: Registry, say: Callable[[str],
         fate = passes(exc.stderr, target)
         if fate == "login":
             # Our own question tells whether it is refused for good, and why.
-            connect(target, say)
+            connect(target, reporter)
         if fate != "never":
             hint = "run it again: what has been sent is not sent anew"
             tries = _UNCLEAR_TRIES if fate == "unclear" else _TRIES

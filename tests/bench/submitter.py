@@ -15,6 +15,7 @@ from attrs import evolve
 from ocicaliban.history import access
 from ocicaliban.jobs import group_names
 from ocicaliban.model.job import Job, JobSpec, Submission
+from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import backend, client, job_spec
 
 
@@ -41,7 +42,7 @@ def main(how: str, image: str, count: int) -> float:
     with access.open() as known:
         start = time.perf_counter()
         made = known.submit(evolve(made, target=backend.TARGET), specs)
-        backend.submit(known, made, options, service, lambda job, name: accepted.append(job.key), print)
+        backend.submit(known, made, options, service, lambda job, name: accepted.append(job.key), SILENT)
         took = time.perf_counter() - start
     if len({*accepted}) != count:
         raise AssertionError(f"{len(accepted)} of {count} jobs were submitted")

@@ -29,6 +29,7 @@ from ocicaliban.emulator.server import Emulator
 from ocicaliban.execution import runner as sweep
 from ocicaliban.history import access
 from ocicaliban.model.job import JobSpec, Submission
+from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import backend, job_spec
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, until, write
 from tests.integration.registries import Proxy
@@ -575,7 +576,7 @@ def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
         until(lambda: sweep.is_run(one), child)
         # A `status` that asked who is at it a moment before.
         by.order.set(Faults())
-        backend.catch_up(known, known.jobs(), print)
+        backend.catch_up(known, known.jobs(), SILENT)
     _, said = child.communicate(timeout=60)
     assert child.returncode == 0 and "stopped" not in said
     assert _states(by) == {"QUEUED": 8} and world.recorded() == {"running": 8}

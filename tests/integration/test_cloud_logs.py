@@ -21,6 +21,7 @@ from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import reconcile
 from ocicaliban.history import access
 from ocicaliban.model.job import Job, JobSpec, Submission
+from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import job_spec, logs
 from tests.integration.program import call, environment, ok
 from tests.integration.test_vertex import MACHINE, Make, emulator, image, registry, service
@@ -143,7 +144,7 @@ def test_no_entry_is_lost_or_told_twice_while_it_is_asked_again(emulator: Make, 
         return True
 
     assert job.last
-    text = b"".join(logs.read(job, job.last, goes_on, print)).decode()
+    text = b"".join(logs.read(job, job.last, goes_on, SILENT)).decode()
     assert text.split() == [f"{number}{each}" for number in range(6) for each in "ab"]
 
 

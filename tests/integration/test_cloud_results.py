@@ -17,6 +17,7 @@ from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.storage import Storage
 from ocicaliban.history import access
 from ocicaliban.model.job import Job, JobSpec, Submission
+from ocicaliban.reporter import Reporter
 from ocicaliban.targets.vertex import results as bucket
 from tests.integration.program import Done, call, environment, ok
 from tests.integration.test_vertex import SUBMISSION, Make, emulator, ended, image, registry, request, service, submit
@@ -115,7 +116,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 def brought(jobs: Sequence[Job]) -> tuple[list[str], list[str]]:
     """The metrics.json of each job as it is here afterwards, "" for none, and what was said."""
     said: list[str] = []
-    folders = bucket.bring(jobs, said.append)
+    folders = bucket.bring(jobs, Reporter(said.append))
     files = [folders[job.id] / "metrics.json" for job in jobs]
     return [file.read_text() if file.exists() else "" for file in files], said
 

@@ -31,6 +31,7 @@ from ocicaliban.history import access, schema
 from ocicaliban.history.store import STATUSES, History, handle
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import ENDED, JobSpec, Status, Submission
+from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
 from tests import records
 from tests.integration import postgres
@@ -632,7 +633,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
     access.open(f"{tmp_path}/h.db").close()
     monkeypatch.setattr(filesystems, "read", lambda: f"1 1 0:1 / {tmp_path} rw - nfs4 server:/home rw\n")
     said: list[str] = []
-    with access.open(f"{tmp_path}/h.db", say=said.append) as store:
+    with access.open(f"{tmp_path}/h.db", reporter=Reporter(said.append)) as store:
         store.submit(submission(), specs(1))
         assert isinstance(store._database, SqliteDatabase)
         assert store._database.pragma("journal_mode") == "delete"
@@ -642,7 +643,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
 
 def test_a_local_disk_is_not_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(filesystems, "read", lambda: "1 1 0:1 / / rw - ext4 /dev/sda rw\n")
-    access.open(f"{tmp_path}/h.db", say=lambda text: pytest.fail(text)).close()
+    access.open(f"{tmp_path}/h.db", reporter=Reporter(lambda text: pytest.fail(text))).close()
 
 
 def fault(url: str) -> OcicalibanError:
@@ -774,7 +775,7 @@ def test_a_user_who_may_not_create_tables(server: postgres.Server) -> None:
 
 def test_a_server_that_is_started_anew_is_waited_for(server: postgres.Server) -> None:
     said: list[str] = []
-    with access.open(server.database(f"history{next(_numbers)}"), say=said.append) as store:
+    with access.open(server.database(f"history{next(_numbers)}"), reporter=Reporter(said.append)) as store:
         store.submit(submission(), specs(2))
         one, two = ids(store)
         assert store.begin(one, started=1.0)

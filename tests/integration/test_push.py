@@ -23,6 +23,7 @@ from ocicaliban.errors import OcicalibanError
 from ocicaliban.registry import client as registry
 from ocicaliban.registry import push as pushing
 from ocicaliban.registry import repository
+from ocicaliban.reporter import SILENT, Reporter
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
 from tests.integration.registries import Proxy, Registry, Tokens, Tunnel, authority, htpasswd
 
@@ -377,7 +378,7 @@ def tokens(plain: Registry) -> Iterator[Tokens]:
 
 def connected(to: str) -> tuple[pushing.Target, registry.Registry]:
     target = pushing.Target(repository=repository.chosen(to), tls_verify=False)
-    return target, pushing.connect(target, print)
+    return target, pushing.connect(target, SILENT)
 
 
 def test_a_token_that_has_had_its_time_is_renewed(folder: Path, tokens: Tokens, images: Callable[..., str]) -> None:
@@ -385,9 +386,9 @@ def test_a_token_that_has_had_its_time_is_renewed(folder: Path, tokens: Tokens, 
     image = launch.image_called(images(folder, ("renewed", 1_000)))
     target, at = connected(f"{tokens.host}/me/renewed")
     tokens.alive.clear()  # while the image was built
-    assert pushing.push(image, target, at, say=print).sent
+    assert pushing.push(image, target, at, reporter=Reporter(print)).sent
     tokens.alive.clear()
-    assert pushing.push(image, target, at, say=print).sent == 0
+    assert pushing.push(image, target, at, reporter=Reporter(print)).sent == 0
 
 
 @pytest.mark.parametrize("basic", [False, True])
@@ -440,7 +441,7 @@ def test_a_strange_image_in_a_registry_is_one_of_which_nothing_is_known(
 
     proxy.order = order
     try:
-        found = pushing.look(pushing.Target(repository=repository.chosen(to), tls_verify=False), "latest", print)
+        found = pushing.look(pushing.Target(repository=repository.chosen(to), tls_verify=False), "latest", SILENT)
     except OcicalibanError as fault:
         assert "has no image for linux/amd64" in fault.message
     else:
@@ -542,7 +543,7 @@ def test_a_registry_that_says_when_to_come_again_is_asked_then(folder: Path, pro
     numbers, said = count(), list[str]()
     proxy.order = lambda method, path: (429, {"Retry-After": "2"}) if next(numbers) < 1 else None
     target = pushing.Target(repository=repository.chosen(f"{proxy.host}/me/again"), tls_verify=False)
-    pushing.connect(target, said.append)
+    pushing.connect(target, Reporter(said.append))
     assert [line.partition("; ")[2] for line in said] == ["trying again in 2 s"]
 
 
@@ -555,7 +556,7 @@ def test_a_registry_that_is_started_again_after_the_build_is_waited_for(
     own.stop()
     again = threading.Timer(1.5, own.start)
     again.start()
-    assert pushing.push(image, target, at, say=print).sent
+    assert pushing.push(image, target, at, reporter=Reporter(print)).sent
     again.join()
     own.stop()
 
@@ -582,11 +583,11 @@ def test_of_an_image_for_several_platforms_the_one_for_the_cloud_is_looked_at(
     image, to = images(folder, ("several", 100)), f"{plain.host}/me/several"
     target = pushing.Target(repository=repository.chosen(to), tls_verify=False)
     _index(to, image, "arm64", "amd64")
-    found = pushing.look(target, "latest", print)
+    found = pushing.look(target, "latest", SILENT)
     assert found and found.known and found.entrypoint == ("for-amd64",)
     _index(to, image, "arm64")
     with pytest.raises(OcicalibanError, match="has no image for linux/amd64"):
-        pushing.look(target, "latest", print)
+        pushing.look(target, "latest", SILENT)
 
 
 def test_a_proxy_with_tls_of_its_own_is_trusted_by_ssl_cert_file(

@@ -25,6 +25,7 @@ from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access
 from ocicaliban.model.job import Job, JobSpec, Parameters, Submission
+from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import process
 from ocicaliban.targets.vertex import backend, job_spec, rate_limit
 from ocicaliban.targets.vertex import client as target
@@ -395,7 +396,7 @@ def test_more_than_the_quota_goes_out_later(emulator: Make, monkeypatch: pytest.
         notes.append(line)
         by.order.set(Faults())  # the minute is over
 
-    told = submit(service(), *requests(30), say=say)
+    told = submit(service(), *requests(30), reporter=Reporter(say))
     assert len(told) == 30 and set(made(by).values()) == {1}
     [note] = notes
     assert note.startswith("note: the rest goes out more slowly: Quota exceeded for quota metric 'Job or LRO")
@@ -505,11 +506,11 @@ def test_of_many_groups_with_a_job_each_the_states_come_in_a_few_lists(
         lists: list[object] = []
         page = by.ledger.page
         monkeypatch.setattr(by.ledger, "page", lambda *args: (lists.append(args), page(*args))[1])
-        backend.catch_up(known, jobs, print)
+        backend.catch_up(known, jobs, SILENT)
         assert len(jobs) == 69 and {job.status for job in known.jobs()} == {"running"}
         assert len(lists) == 4  # 49 jobs by themselves, twenty in a list, and a group
         lists.clear()
-        backend.catch_up(known, [next(job for job in known.jobs() if job.submission.group == "otter-7")], print)
+        backend.catch_up(known, [next(job for job in known.jobs() if job.submission.group == "otter-7")], SILENT)
         assert len(lists) == 1
 
 

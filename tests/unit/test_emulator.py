@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from ocicaliban.emulator import faults, filters, identity, logs
 from ocicaliban.errors import UsageError
+from ocicaliban.reporter import Reporter
 from ocicaliban.targets.vertex import logs as cloudlogs
 
 JOB = {
@@ -215,7 +216,7 @@ def test_a_file_of_faults_that_becomes_wrong_is_told_and_changes_nothing(tmp_pat
     file = tmp_path / "faults.toml"
     file.write_text("latency = 0.5\n")
     told: list[str] = []
-    order = faults.Order(file=file, say=told.append)
+    order = faults.Order(file=file, reporter=Reporter(told.append))
     file.write_text("latency = 'long'\n")
     assert order.now() == order.now() == faults.Faults(latency=0.5)
     assert len(told) == 1 and "no number" in told[0]
@@ -257,7 +258,7 @@ def test_a_file_of_faults_that_cannot_be_read_is_told_once(
     file = tmp_path / "faults.toml"
     file.write_text("latency = 0.5\n")
     told: list[str] = []
-    order = faults.Order(file=file, say=told.append)
+    order = faults.Order(file=file, reporter=Reporter(told.append))
     become(file)
     assert order.now() == order.now() == faults.Faults(latency=0.5)
     assert len(told) == 1 and words in told[0]

@@ -20,6 +20,7 @@ from ocicaliban.model.image import Base, Image
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Variant
 from ocicaliban.recipes import catalog
+from ocicaliban.reporter import SILENT
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text())
 
@@ -116,5 +117,5 @@ def test_the_key_of_a_bootstrapped_base_stays(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(base_image, "_platform", lambda: "linux/amd64")
     monkeypatch.setattr(image_store, "find", find)
-    assert base_image._bootstrapped("debian:bookworm", fresh=False, say=lambda _: None).id == "1d" * 32
+    assert base_image._bootstrapped("debian:bookworm", fresh=False, reporter=SILENT).id == "1d" * 32
     assert set(asked) == {("base", "6ad21c612de289efcfccd64bdcff269d4135a80e2734925eb3a4aaa7487ae03a")}

@@ -181,7 +181,7 @@ def test_a_recording_can_go_on(home: Path) -> None:
 
 def test_what_planning_told_is_told_again(home: Path, ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
     with replay.recording() as found:
-        found.noting(lambda line: None)("note: one")
+        found.noted("note: one")
     found.began += 3_000_000_000
     replay.remember(
         ["run", "train.py"], found, read=(), entries=(), said="running", script=(), image="1d",

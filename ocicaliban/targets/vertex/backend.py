@@ -13,6 +13,7 @@ from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import runner
 from ocicaliban.model.job import ENDED, Job, Submission
+from ocicaliban.reporter import Reporter
 from ocicaliban.targets.vertex import job_spec, rate_limit
 from ocicaliban.targets.vertex.job_spec import Seen
 
@@ -52,7 +53,7 @@ def submit(
     options: job_spec.Options,
     at: Service,
     accepted: Callable[[Job, str], None],
-    say: Callable[[str], None],
+    reporter: Reporter,
     *,
     settle: bool = False,
 ) -> None:
@@ -77,7 +78,9 @@ def submit(
             left_out.update(without)
             requests.append(Request(key=job.key, attempt=attempt, body=body))
         if left_out:
-            say(f"note: no room among the labels for {', '.join(sorted(left_out))}; the jobs have them all the same")
+            reporter.note(
+                f"no room among the labels for {', '.join(sorted(left_out))}; the jobs have them all the same"
+            )
 
         news: list[tuple[Job, str]] = []
         late: dict[str, Job] = {}
@@ -110,15 +113,17 @@ def submit(
                 settle=settle,
                 withdrawn=stopped,
                 together=recorded,
-                say=say,
+                reporter=reporter,
             )
         finally:
             for name, words in at.cancel(tuple(late)).items():
                 job = late[name]
-                say(f"job {job.id} was stopped when it was on its way, and goes on: {words}; ocicaliban stop {job.id}")
+                reporter.say(
+                    f"job {job.id} was stopped when it was on its way, and goes on: {words}; ocicaliban stop {job.id}"
+                )
 
 
-def catch_up(known: History, jobs: Iterable[Job], say: Callable[[str], None]) -> None:
+def catch_up(known: History, jobs: Iterable[Job], reporter: Reporter) -> None:
     """Put on record what the service says of these jobs, in few lists: by their groups, or by themselves if few.
 
     A job that is queued, and that the service has, was submitted by a process that was killed before it could tell.
@@ -133,7 +138,7 @@ def catch_up(known: History, jobs: Iterable[Job], say: Callable[[str], None]) ->
         except OcicalibanError as fault:
             names = ", ".join(dict.fromkeys(job.submission.group for job in here))
             hint = f" ({fault.hint})" if fault.hint else ""
-            say(f"note: no news of {names} from {region}: {fault.message}{hint}; this is the last that is known")
+            reporter.note(f"no news of {names} from {region}: {fault.message}{hint}; this is the last that is known")
             continue
         for job in here:
             _record(known, job, found)
@@ -185,10 +190,10 @@ def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> 
         known.note(job.id, attempt.number, words, seen.started)
 
 
-def cancel(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> tuple[Job, ...]:
+def cancel(known: History, jobs: Sequence[Job], reporter: Reporter) -> tuple[Job, ...]:
     """Ask the service to end these jobs, which have been accepted; those that it agreed to end.
 
-    `say` gets a line for each other one. What the service does not know is on record as lost then.
+    `reporter` gets a line for each other one. What the service does not know is on record as lost then.
     """
     places: dict[tuple[str, str, str], list[Job]] = {}
     for job in jobs:
@@ -200,27 +205,28 @@ def cancel(known: History, jobs: Sequence[Job], say: Callable[[str], None]) -> t
             faults = service(some[0].submission).cancel(tuple(names))
         except OcicalibanError as fault:
             numbers = ", ".join(str(job.id) for job in names.values())
-            say(f"cannot be stopped: {numbers}: {fault.message}{f' ({fault.hint})' if fault.hint else ''}")
+            reporter.say(f"cannot be stopped: {numbers}: {fault.message}{f' ({fault.hint})' if fault.hint else ''}")
             continue
         lost = [names[name] for name, words in faults.items() if words == job_spec.UNKNOWN]
         for job in lost:
             if job.last:
                 known.end(job.id, job.last.number, "lost", reason=job_spec.UNKNOWN, ended=time.time())
         if lost:
-            say(f"nothing is there to be stopped: {', '.join(str(job.id) for job in lost)}: {job_spec.UNKNOWN}")
+            reporter.say(
+                f"nothing is there to be stopped: {', '.join(str(job.id) for job in lost)}: {job_spec.UNKNOWN}"
+            )
         for name, words in faults.items():
             if words != job_spec.UNKNOWN:
-                say(f"job {names[name].id} cannot be stopped: {words}")
+                reporter.say(f"job {names[name].id} cannot be stopped: {words}")
         ended += [job for name, job in names.items() if name not in faults]
     return tuple(ended)
 
 
-def cancel_late(
-    known: History, jobs: Sequence[Job], say: Callable[[str], None], *, wait: bool = True
-) -> tuple[Job, ...]:
+def cancel_late(known: History, jobs: Sequence[Job], reporter: Reporter, *, wait: bool = True) -> tuple[Job, ...]:
     """Put on record, and end, what the service has of jobs that were stopped before anybody knew that it has them.
 
-    Returns those that it agreed to end; `say` gets a line for each other one. A request that was on its way when they
+    Returns those that it agreed to end; `reporter` gets a line for each other one. A request that was on its way
+    when they
     were stopped may still take effect, for which it can `wait`. What is submitted again meanwhile goes on.
     """
     if wait:
@@ -236,10 +242,10 @@ def cancel_late(
             at = service(some[0].submission)
             found = _seen(at, some)
         except OcicalibanError as fault:
-            say(f"whether some were submitted before cannot be asked: {fault.message}")
+            reporter.say(f"whether some were submitted before cannot be asked: {fault.message}")
             continue
         for job in known.jobs(ids=ids, statuses=("stopped",)):
             _record(known, job, found)
         running = known.jobs(ids=ids, statuses=("running",))
         late += [job for job in running if job.last and job.submission.id == stopped_of[job.id]]
-    return cancel(known, late, say)
+    return cancel(known, late, reporter)

@@ -21,6 +21,7 @@ from attrs import field, frozen
 
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, UsageError, first_line, nearest
+from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import process
 from ocicaliban.system import threads as beside
 from ocicaliban.targets.vertex import job_spec, rate_limit
@@ -211,7 +212,7 @@ class Service:
         settle: bool = False,
         withdrawn: Callable[[], Collection[str]] = tuple,
         together: Callable[[], AbstractContextManager[None]] = nullcontext,
-        say: Callable[[str], None] = lambda _: None,
+        reporter: Reporter = SILENT,
     ) -> None:
         """Submit each of these jobs of a `group` once; returns when the service has them all.
 
@@ -229,7 +230,7 @@ class Service:
         whatever `accepted` raises, and a Ctrl-C.
         """
         if settle:
-            say(rate_limit.LOOKING)
+            reporter.say(rate_limit.LOOKING)
             time.sleep(rate_limit.LOOK_AFTER[-1])
         there = {(seen.key, seen.attempt): seen.name for seen in self.look(group)}
         left: deque[tuple[Request, Any]] = deque()
@@ -241,7 +242,7 @@ class Service:
                     left.append((request, self.message(request.body)))
         if left:
             quota = per_minute or job_spec.table().per_minute
-            _Submitting(self, left, quota, say).run(min(at_once, len(left)), accepted, withdrawn, together)
+            _Submitting(self, left, quota, reporter).run(min(at_once, len(left)), accepted, withdrawn, together)
 
     def look(self, *groups: str) -> tuple[Seen, ...]:
         """What the service tells of the jobs of these groups, in as few lists as it allows.
@@ -343,12 +344,12 @@ class _Submitting:
     """One submission under way: its threads, the rate that they share, and the first refusal, which ends it."""
 
     def __init__(
-        self, service: Service, left: deque[tuple[Request, Any]], per_minute: float, say: Callable[[str], None]
+        self, service: Service, left: deque[tuple[Request, Any]], per_minute: float, reporter: Reporter
     ) -> None:
         self._service = service
         self._left = left
         self._total = len(left)
-        self._say = say
+        self._reporter = reporter
         self._lock = threading.RLock()
         # Told when more may go out than was thought, and when nothing shall any more.
         self._changed = threading.Condition(self._lock)
@@ -398,7 +399,7 @@ class _Submitting:
                 told += len(untold)
                 tell()
         except (KeyboardInterrupt, SystemExit):
-            self._say("interrupted; the answers that are under way are waited for")
+            self._reporter.say("interrupted; the answers that are under way are waited for")
             raise
         finally:
             # What is under way is waited for: the service may take it yet, and it shall be recorded.
@@ -489,7 +490,7 @@ class _Submitting:
                 self._pace = rate_limit.throttled(self._pace, now, sent_at)
                 if not self._told_slow:
                     self._told_slow = True
-                    self._say(f"note: the rest goes out more slowly: {self._service.words(exc)}")
+                    self._reporter.note(f"the rest goes out more slowly: {self._service.words(exc)}")
             elif verdict == "refused" or now > self._answered + rate_limit.PATIENCE:
                 self._refusal = self._refusal or exc
                 self._stop()

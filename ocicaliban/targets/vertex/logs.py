@@ -11,6 +11,7 @@ from attrs import frozen
 
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.reporter import Reporter
 from ocicaliban.targets.vertex import job_spec, rate_limit
 
 if TYPE_CHECKING:
@@ -51,14 +52,15 @@ def line(entry: Entry, *, alone: bool) -> bytes:
     return b"".join(f"{prefix}{each}\n".encode("utf-8", "replace") for each in entry.text.rstrip("\n").split("\n"))
 
 
-def read(job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None, say: Callable[[str], None]) -> Iterator[bytes]:
+def read(job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None, reporter: Reporter) -> Iterator[bytes]:
     """What the job has written in that attempt, in the order of time; with `goes_on` as long as that is true.
 
     Entries come to the service some seconds late and not always in order, so that it is asked again for the last
-    seconds, and after the end until nothing new has come for a while. `say` hears of a service that gives no answer
+    seconds, and after the end until nothing new has come for a while. `reporter` hears of a service that gives no
+    answer
     yet. Raises UsageError where the library is not installed, and OcicalibanError where the service gives nothing.
     """
-    log = _connected(job, attempt, say)
+    log = _connected(job, attempt, reporter)
     alone = _replicas(job) == 1
     since = int((attempt.started - _SKEW) * 1e9)
     newest = since
@@ -90,7 +92,7 @@ def _replicas(job: Job) -> int:
     return int(asked.get("replicas") or 1) if isinstance(asked, dict) else 1
 
 
-def _connected(job: Job, attempt: Attempt, say: Callable[[str], None]) -> _Log:
+def _connected(job: Job, attempt: Attempt, reporter: Reporter) -> _Log:
     google_auth.quieten()
     elsewhere = f"{job_spec.log_command(attempt.handle)}, or {job_spec.console(attempt.handle)}"
     try:
@@ -107,7 +109,7 @@ def _connected(job: Job, attempt: Attempt, say: Callable[[str], None]) -> _Log:
         project=str(options.get("project_id") or project),
         number=number,
         elsewhere=elsewhere,
-        say=say,
+        reporter=reporter,
     )
 
 
@@ -119,7 +121,7 @@ class _Log:
     project: str
     number: str
     elsewhere: str
-    say: Callable[[str], None]
+    reporter: Reporter
 
     def pages(self, since: int) -> Iterator[list[Entry]]:
         """The entries from a time on (nanoseconds since 1970), in their order, by pages of the service."""
@@ -137,7 +139,7 @@ class _Log:
         def no_answer(exc: Exception) -> None:
             if not told:
                 told.append(self._error(exc).message)
-                self.say(f"note: {told[0]}; trying again for {_PATIENCE:.0f} s")
+                self.reporter.note(f"{told[0]}; trying again for {_PATIENCE:.0f} s")
 
         retry = Retry(predicate=_passes, initial=0.5, maximum=10, timeout=_PATIENCE, on_error=no_answer)
         try:

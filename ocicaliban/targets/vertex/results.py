@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from attrs import frozen
 
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.reporter import Reporter
 from ocicaliban.reports import metrics
 from ocicaliban.system import files
 from ocicaliban.targets.vertex import rate_limit
@@ -57,11 +58,12 @@ def copy_of(url: str) -> Path:
     return files.cache() / "results" / hashlib.sha256(url.encode()).hexdigest()[:32]
 
 
-def bring(jobs: Iterable[Job], say: Callable[[str], None]) -> Mapping[int, Path]:
+def bring(jobs: Iterable[Job], reporter: Reporter) -> Mapping[int, Path]:
     """Bring what the jobs with results in Cloud Storage have reported; each one's folder here, by the job's id.
 
     Neighbours, as the jobs of a group are, take one list (of pages), and what came earlier and is the same there is not
-    sent again. What cannot be brought is told to `say`, and what came earlier stays. Raises OSError where nothing can
+    sent again. What cannot be brought is told to `reporter`, and what came earlier stays. Raises OSError where
+    nothing can
     be written here.
     """
     folders: dict[int, Path] = {}
@@ -85,7 +87,7 @@ def bring(jobs: Iterable[Job], say: Callable[[str], None]) -> Mapping[int, Path]
         except OcicalibanError as fault:
             stale = "; what came earlier is shown" if any(path.exists() for path in wanted.values()) else ""
             hint = f" ({fault.hint})" if fault.hint else ""
-            say(f"note: no results from {_SCHEME}{bucket}/{above}: {fault.message}{hint}{stale}")
+            reporter.note(f"no results from {_SCHEME}{bucket}/{above}: {fault.message}{hint}{stale}")
     return folders
 
 

@@ -12,6 +12,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base, TreeEntry
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
+from ocicaliban.reporter import Reporter
 
 BASE = Base(
     kind="registry", reference="example.org/base:1", digest=f"sha256:{'a' * 64}", python="3.11.2",
@@ -55,7 +56,7 @@ def test_a_build_secret_enters_no_image_by_whatever_name(tmp_path: Path, named: 
 def test_a_declaration_that_is_not_read_is_told(tmp_path: Path) -> None:
     root = project(tmp_path / "p", {"environment.yml": ""})
     said: list[str] = []
-    planner.read(root, "run", "run.py", say=said.append)
+    planner.read(root, "run", "run.py", reporter=Reporter(said.append))
     assert len(said) == 1 and said[0].startswith("note: environment.yml is not read; dependencies may stand in uv.lock")
 
 

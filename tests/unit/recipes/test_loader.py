@@ -10,6 +10,7 @@ import pytest
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.jsonc import line_of
 from ocicaliban.recipes.loader import load_modes, load_project, load_recipe, place_of
+from ocicaliban.reporter import Reporter
 
 RECIPE = 'summary = "s"\n'
 
@@ -181,7 +182,7 @@ def test_every_other_key_that_caliban_knows_is_accepted_and_told(tmp_path: Path)
         ' "gcloud": {"project_id": "p", "cloud_key": "k"}, "mlflow_config": {}}'
     )
     said: list[str] = []
-    assert load_project(tmp_path, said.append) == load_project(tmp_path)
+    assert load_project(tmp_path, Reporter(said.append)) == load_project(tmp_path)
     assert [line.split("'")[1] for line in said] == [
         "build_time_credentials", "julia_version", "default_mode", "gcloud", "mlflow_config",
     ]  # fmt: skip

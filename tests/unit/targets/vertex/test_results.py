@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.model.job import Job, Submission
+from ocicaliban.reporter import Reporter
 from ocicaliban.targets.vertex import results
 from ocicaliban.targets.vertex.results import Place
 
@@ -58,7 +59,9 @@ def test_a_copy_is_the_same_by_generation_and_size(tmp_path: Path) -> None:
 def test_jobs_of_this_machine_need_no_library() -> None:
     made = Submission(group="g", user="u", host="h", project="p", mode="run")
     said: list[str] = []
-    assert results.bring([Job(id=1, key="k", submission=made, out="/tmp/out")], said.append) == {} and not said
+    assert (
+        results.bring([Job(id=1, key="k", submission=made, out="/tmp/out")], Reporter(said.append)) == {} and not said
+    )
 
 
 def test_a_bucket_that_cannot_be_reached_is_told_without_the_address() -> None:

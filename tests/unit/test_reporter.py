@@ -6,17 +6,17 @@ import sys
 
 import pytest
 
-from ocicaliban import output
+from ocicaliban.reporter import SILENT, Reporter
 
 
 def test_in_a_pipe_there_is_one_plain_line() -> None:
     told: list[str] = []
-    with output.making("data data", taken=3_000_000_000, say=told.append) as made:
+    with Reporter(told.append).making("data data", taken=3_000_000_000) as made:
         made.measure = lambda: 5
     assert told == ["data data: building"]
 
 
 def test_rich_is_imported_at_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.progress", None)  # an import of it fails
-    with output.making("a", say=lambda _: None):
+    with SILENT.making("a"):
         pass

@@ -1,0 +1,124 @@
+"""What a command tells the user while it works: lines, notes, warnings and progress."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+
+from ocicaliban.formats.text import amount
+
+
+class Making:
+    """Something that is being made. Its maker may set `measure`, which returns its size in bytes."""
+
+    def __init__(self) -> None:
+        self.measure: Callable[[], int] = lambda: 0
+
+
+class Reporter:
+    """Tells the user what happens; `write` gets each line."""
+
+    def __init__(self, write: Callable[[str], None]) -> None:
+        self._write = write
+
+    def say(self, line: str) -> None:
+        """Tell one line, or several lines in one text."""
+        self._write(line)
+
+    def also(self, hear: Callable[[str], None]) -> Reporter:
+        """Return a reporter that tells each line here, after `hear` has got it."""
+
+        def write(line: str) -> None:
+            hear(line)
+            self.say(line)
+
+        return Reporter(write)
+
+    def note(self, text: str) -> None:
+        """Tell something that the user may want to know, and that needs no action."""
+        self.say(f"note: {text}")
+
+    def warning(self, text: str) -> None:
+        """Tell something that may make the result differ from what the user wants."""
+        self.say(f"warning: {text}")
+
+    @contextlib.contextmanager
+    def making(self, what: str, doing: str = "building", *, done: str = "built", taken: int = 0) -> Iterator[Making]:
+        """Show that `what` is being made, from `taken` bytes of files (0: do not tell), while the context lasts.
+
+        At a terminal the line shows the elapsed time, and a last line tells how long it took and how large the result
+        is. Elsewhere the only line is "WHAT: DOING", for logs.
+        """
+        made = Making()
+        if not _live():
+            self.say(f"{what}: {doing}")
+            yield made
+            return
+        began = time.monotonic()
+        try:
+            with _line(f"{what}: {doing}{f', {amount(taken)}' if taken else ''}"):
+                yield made
+        except (KeyboardInterrupt, SystemExit):
+            self.say(f"{what}: interrupted; the layers that are finished are kept")
+            raise
+        took, large = time.monotonic() - began, made.measure()
+        self.say(f"{what}: {done} in {took:.{0 if took >= 10 else 1}f} s{f', {amount(large)}' if large else ''}")
+
+    @contextlib.contextmanager
+    def counting(self, what: str, total: int) -> Iterator[Callable[[], None]]:
+        """Count up to `total`; the yielded function counts one more.
+
+        At a terminal a bar moves, with an estimate of the time left. Elsewhere each tenth is a line.
+        """
+        if not _live():
+            done = 0
+
+            def count() -> None:
+                nonlocal done
+                done += 1
+                if done * 10 // total > (done - 1) * 10 // total:
+                    self.say(f"{what} {done} of {total}")
+
+            yield count
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        text = TextColumn("{task.description}", markup=False)
+        columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with Progress(*columns, console=Console(stderr=True)) as progress:
+            task = progress.add_task(what, total=total)
+            yield lambda: progress.advance(task)
+
+
+def _print(line: str) -> None:
+    # The work goes on where stderr cannot be written.
+    with contextlib.suppress(OSError):
+        print(line, file=sys.stderr, flush=True)
+
+
+TERMINAL = Reporter(_print)
+"""Writes to stderr, beside the result on stdout."""
+
+SILENT = Reporter(lambda _: None)
+"""Tells nothing."""
+
+
+def _live() -> bool:
+    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+@contextlib.contextmanager
+def _line(text: str) -> Iterator[None]:
+    """Show a line with a spinner at the terminal, and remove it at the end."""
+    # Imported late: most commands make nothing.
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        progress.add_task(text, total=None)
+        yield
