@@ -1,4 +1,4 @@
-"""Ask a registry through the OCI distribution API (spec 1.1): may we push, and which blobs and manifests has it?
+"""Ask a registry through the OCI distribution API (spec 1.1) whether we may push, and which blobs it has.
 
 This module uploads no blobs; `transfer` does.
 """

@@ -111,8 +111,8 @@ def build(group: str, jobs: Sequence[Job], metrics: Mapping[int, Metrics], now: 
 
 
 def duration(job: Job, now: float) -> float | None:
-    """Return the seconds that the last attempt at a job took, or has taken until `now`; None before the first."""
-    if job.last is None or job.status == "queued":
+    """Return the seconds that the last attempt at a job took, or has taken until `now`; None before it has begun."""
+    if job.last is None or job.status in ("queued", "pending"):
         return None
     return round(max(0.0, (job.last.ended if job.last.ended is not None else now) - job.last.started), 1)
 
