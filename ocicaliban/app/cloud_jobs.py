@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve, field, frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.jobs import records
+from ocicaliban.jobs.records import key
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
@@ -28,19 +30,19 @@ if TYPE_CHECKING:
 class Submitting:
     """What `cloud` was told of the image and of where it goes."""
 
-    mode: str
-    module: str
-    project_id: str
-    region: str
-    repository: str
-    image_tag: str = ""
-    group: str = ""
-    extras: tuple[str, ...] = ()
-    dirs: tuple[str, ...] = ()
-    no_cache: bool = False
-    cloud_key: str = ""
-    tls_verify: bool = True
-    gpu: bool = True
+    mode: str = field(metadata=key("mode"))
+    module: str = field(metadata=key("module"))
+    project_id: str = field(metadata=key("project_id"))
+    region: str = field(metadata=key("region"))
+    repository: str = field(metadata=key("repository"))
+    image_tag: str = field(default="", metadata=key("image_tag"))
+    group: str = field(default="", metadata=key("group"))
+    extras: tuple[str, ...] = field(default=(), metadata=key("extras"))
+    dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
+    no_cache: bool = field(default=False, metadata=key("no_cache"))
+    cloud_key: str = field(default="", metadata=key("cloud_key"))
+    tls_verify: bool = field(default=True, metadata=key("tls_verify"))
+    gpu: bool = field(default=True, metadata=key("gpu"))
 
 
 def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
@@ -171,7 +173,7 @@ def _broken_off(
     Jobs wait of which the service has some perhaps, or it has all, and the command was killed before it could tell. Who
     has stopped jobs of it since wants them anew. Raises UsageError where another process is at it.
     """
-    from ocicaliban.execution import runner
+    from ocicaliban.jobs import lease
     from ocicaliban.model.job import under_way
 
     def alike(one: Submission) -> bool:
@@ -189,20 +191,21 @@ def _broken_off(
         )
         if len(jobs) != count or not all(same):
             continue
-        if runner.is_run(one, patience=runner.ENDING):
+        if lease.is_held(one, patience=lease.ENDING):
             raise UsageError(
                 f"another ocicaliban submits the same to '{one.group}' at this moment",
                 "wait for it, or end it; with a --group of another name they are submitted a second time",
             )
         counts = known.counts(submission=one.id)  # it may have come to its end meanwhile
-        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and runner.was_killed(one))):
+        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and lease.was_abandoned(one))):
             return one
     return None
 
 
 def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
-    from ocicaliban.execution import reconcile, runner
+    from ocicaliban.execution import reconcile
+    from ocicaliban.jobs import lease
 
     reconcile.catch_up(known, TERMINAL, group=begun.group)
     counts = known.counts(submission=begun.id)
@@ -213,7 +216,7 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
         return send(known, begun, options, at, begun=True)
-    with runner.owned(begun):  # from now on it is not one that was killed
+    with lease.held(begun):  # from now on it is not one that was killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         TERMINAL.say(
             f"{begun.group}: this command had submitted all of it before it was killed ({states}), and nothing is sent"
@@ -284,7 +287,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         image=reference,
         plan_key=key,
         launch=launch,
-        options={**asdict(kept), "vertex": asdict(options)},
+        options={**records.to_record(kept), "vertex": asdict(options)},
     )
     commit, dirty = git.head(Path.cwd())
     return evolve(made, commit=commit, dirty=dirty), at, options
@@ -400,7 +403,7 @@ def again(made: Submission) -> tuple[Submitting, Options]:
     from ocicaliban.execution import reconcile
     from ocicaliban.targets.vertex import job_spec
 
-    asked = reconcile.told(made, Submitting)
+    asked = records.requested(made, Submitting)
     return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), reconcile.told(
         made, job_spec.Options, "vertex"
     )

@@ -20,7 +20,7 @@ from ocicaliban.errors import UsageError, nearest
 from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
 from ocicaliban.gpu import cdi
-from ocicaliban.jobs import group_names, provenance, status_table
+from ocicaliban.jobs import group_names, lease, lifecycle, provenance, records, status_table
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission, under_way
 from ocicaliban.project import source_tree
@@ -175,7 +175,7 @@ def run_numbered(
         made = known.submit(
             provenance.with_git(ready.submission(image, name, wanted, alone=True)), [JobSpec(args=args)]
         )
-        with sweep.owned(made):
+        with lease.held(made):
             [job] = known.jobs(submission=made.id)
             out = sweep.results(job, wanted.out)
             attempt = known.begin(job.id, out=str(out), started=time.time())
@@ -192,7 +192,7 @@ def run_numbered(
             TERMINAL.say(f"job {job.id} of {name}; its /out is {out}")
             _warn_of_out(ready, wanted)
             code = podman.run(command.argv, command.name, lambda: launch.record_built(ready.planned))
-            reason = sweep.why(code)
+            reason = lifecycle.why_failed(code)
             status: Status = "failed" if reason else "succeeded"
             known.end(job.id, attempt.number, status, exit_code=code, reason=reason, ended=time.time())
             return code
@@ -212,7 +212,7 @@ def _of_group(known: History, group: str) -> tuple[Submission, ...]:
 
 def _again(made: Submission) -> tuple[Asked, Recorded]:
     """What `run` was told, from the history."""
-    return reconcile.told(made, Asked), reconcile.told(made, Recorded)
+    return records.requested(made, Asked, Recorded)
 
 
 def resume(group: str) -> int:
@@ -237,7 +237,7 @@ def resume(group: str) -> int:
             elif one.host != provenance.host():
                 elsewhere = True
                 TERMINAL.note(f"{left_over} jobs of {group} are {one.host}'s: resume them there")
-            elif sweep.is_run(one, patience=sweep.ENDING):
+            elif lease.is_held(one, patience=lease.ENDING):
                 elsewhere = True
                 TERMINAL.note(f"another ocicaliban runs {left_over} jobs of {group}")
             else:
@@ -322,7 +322,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
 
     asked, options = cloud_jobs.again(old)
     # While another process still submits, what was stopped may be on its way.
-    with sweep.owned(old):
+    with lease.held(old):
         if rebuild:
             _enter(old)
             fresh, at, options = cloud_jobs.prepared(asked, options, jobs[0])

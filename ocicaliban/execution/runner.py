@@ -8,9 +8,7 @@ signal; that is how the end is told apart here from a failure, and the job is no
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import functools
-import os
 import queue
 import signal
 import threading
@@ -18,15 +16,15 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from attrs import evolve, field, frozen
 
-from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import scheduler
 from ocicaliban.execution.scheduler import Adopted, Slot
 from ocicaliban.gpu.cdi import Device
-from ocicaliban.jobs import log_file
+from ocicaliban.jobs import lease, lifecycle, log_file
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.system import files
 from ocicaliban.targets.container_runner import Ended, Target
@@ -37,13 +35,9 @@ if TYPE_CHECKING:
 GRACE = 10.0
 """Seconds that a job has to end after SIGTERM, as `podman stop` gives."""
 
-ENDING = 3.0
-"""Seconds for which a submission may be had by who is at its end, or only looks what became of its jobs."""
-
 _STARTERS = 8
 _SAME_KEYPRESS = 0.2
 """Seconds in which a signal that comes again is the same one: `timeout` sends each of its own twice."""
-_PATIENCE = 1.0
 _TICK = 0.25
 _DOWN = "the machine went down while it ran"
 
@@ -124,84 +118,14 @@ def run(history: History, submission: Submission, connect: Connect, options: Opt
     Signals (INT, TERM, HUP) are handled meanwhile. Raises UsageError when another process runs it, OcicalibanError
     when the history or the target fails; what runs then goes on, and `resume` takes it up.
     """
-    with owned(submission):
+    with lease.held(submission):
         return _Sweep(history, submission, connect, options, show).run(found=False)
 
 
 def resume(history: History, submission: Submission, connect: Connect, options: Options, show: Show) -> Outcome:
     """As `run`, of a submission that was left: what still runs is waited for, and what has ended recorded, first."""
-    with owned(submission):
+    with lease.held(submission):
         return _Sweep(history, submission, connect, options, show).run(found=True)
-
-
-def is_run(submission: Submission, patience: float = 0.0) -> bool:
-    """Whether a process on this machine runs the submission, and goes on with it for `patience` seconds."""
-    until = time.monotonic() + patience
-    while True:
-        try:
-            with _lock_file(submission).open("rb") as file:
-                if _locked(file, fcntl.LOCK_SH):
-                    return False
-        except FileNotFoundError:
-            return False
-        if time.monotonic() >= until:
-            return True
-        time.sleep(0.05)
-
-
-def was_killed(submission: Submission) -> bool:
-    """Whether the process that had the submission last was killed, so that it could not even let go of it."""
-    return _lock_file(submission).exists() and not is_run(submission)
-
-
-def why(exit_code: int | None, *, oom_killed: bool = False) -> str:
-    """Why an attempt counts as failed, for the user; "" for one that succeeded."""
-    if exit_code is None:
-        return "its container is gone, and its result with it"
-    if oom_killed:
-        return f"it was killed for want of memory (exit code {exit_code})"
-    if exit_code > 128:
-        with contextlib.suppress(ValueError):
-            return f"ended by {signal.Signals(exit_code - 128).name} (exit code {exit_code})"
-    return f"exit code {exit_code}" if exit_code else ""
-
-
-def _lock_file(submission: Submission) -> Path:
-    # The time tells apart submissions of two histories, whose numbers may be the same.
-    return files.state() / "submissions" / f"{submission.id}-{int(submission.created * 1000)}.lock"
-
-
-@contextlib.contextmanager
-def owned(submission: Submission) -> Iterator[None]:
-    """Hold the lock of a submission, which is free as soon as our process is gone.
-
-    Raises UsageError when another process holds it.
-    """
-    path = _lock_file(submission)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + _PATIENCE
-    while True:
-        with path.open("ab") as file:
-            if _locked(file, fcntl.LOCK_EX):
-                if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    try:
-                        yield
-                    finally:
-                        path.unlink(missing_ok=True)
-                    return
-                continue  # somebody had it and removed it meanwhile
-        if time.monotonic() > until:  # who only asks `is_run` has it for a moment
-            hint = f"`ocicaliban status --group {submission.group} --watch` shows it"
-            raise UsageError(f"another ocicaliban runs these jobs of '{submission.group}'", hint)
-        time.sleep(0.05)
-
-
-def _locked(file: IO[bytes], how: int) -> bool:
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 @frozen(kw_only=True)
@@ -449,7 +373,7 @@ class _Sweep:
 
     def _on_settled(self, one: _Under, ended: Ended) -> None:
         self._results[one.job.id] = ended
-        reason = why(ended.exit_code, oom_killed=ended.oom_killed)
+        reason = lifecycle.why_failed(ended.exit_code, oom_killed=ended.oom_killed)
         outcome: Literal["succeeded", "failed", "stopped", "lost"] = "failed" if reason else "succeeded"
         if ended.exit_code is None and one.attempt.handle in self._adopted:
             outcome, reason = "lost", _DOWN
