@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from ocicaliban.build.planner import PlannedImage
     from ocicaliban.history.access import History
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.job import Job, JobSpec, Submission
     from ocicaliban.targets.vertex.client import Service
     from ocicaliban.targets.vertex.job_spec import Options
@@ -47,10 +47,10 @@ class Submitting:
 
 def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
     """The first job as it would be, for a look at it."""
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
     from ocicaliban.model.job import Job, JobSpec, Submission
 
-    spec = next(sweep_file.specs(points, args)) if points else JobSpec(args=args)
+    spec = next(expansion.specs(points, args)) if points else JobSpec(args=args)
     made = Submission(
         group=asked.group or "group", user="", host="", project=str(Path.cwd()), mode=asked.mode, module=asked.module
     )
@@ -102,7 +102,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
     """
     from ocicaliban.app.images import chosen, state
     from ocicaliban.build import plan_view
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
     from ocicaliban.model.job import JobSpec
     from ocicaliban.targets.vertex import job_spec
 
@@ -117,7 +117,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
         for line in plan_view.lines(planned.plan, *state(planned)):
             print(f"# {line}")
     options = evolve(options, entrypoint=entry, command=command)
-    for number, spec in enumerate(sweep_file.specs(points, args) if points else [JobSpec(args=args)], start=1):
+    for number, spec in enumerate(expansion.specs(points, args) if points else [JobSpec(args=args)], start=1):
         # The key is made when it is submitted; here only that each job has one of its own shall be seen.
         job = evolve(first, id=number, key=f"{number:012}", parameters=spec.parameters, args=spec.args)
         print(json.dumps(job_spec.custom_job(job, image, options)[0]))
@@ -149,15 +149,15 @@ def _is_slow(planned: PlannedImage) -> bool:
 def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
     """Build, push, submit; returns the exit code. `first` is a job as all will be."""
     from ocicaliban.history import access
-    from ocicaliban.jobs import group_names, sweep_file
+    from ocicaliban.jobs import expansion, group_names
     from ocicaliban.model.job import JobSpec
 
     with access.open(reporter=TERMINAL) as known:
         made, at, options = prepared(asked, options, first)
-        count = sweep_file.count(points) if points else 1
+        count = expansion.count(points) if points else 1
 
         def specs() -> Iterator[JobSpec]:
-            return iter(sweep_file.specs(points, args) if points else [JobSpec(args=args)])
+            return iter(expansion.specs(points, args) if points else [JobSpec(args=args)])
 
         if begun := _broken_off(known, made, count, specs):
             return _go_on(known, begun, options, at)

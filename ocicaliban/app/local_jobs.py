@@ -30,7 +30,7 @@ from ocicaliban.targets.local import runner
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
 
 _MEMORY = re.compile(r"(\d+)([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -105,7 +105,7 @@ def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[scheduler
 def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) -> int:
     """Run a job for each point of a sweep; returns the exit code."""
     from ocicaliban.history import access
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
 
     slots = places(ready.devices, wanted)
     with access.open(reporter=TERMINAL) as known:
@@ -115,11 +115,11 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
         name = wanted.group or group_names.new(ready.planned.project.root)
         made = provenance.with_git(ready.submission(image, name, wanted))
         TERMINAL.say(ready.said)
-        count = sweep_file.count(points)
+        count = expansion.count(points)
         at_once = min(len(slots), count)
         TERMINAL.say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
         _warn_of_out(ready, wanted)
-        made = known.submit(made, sweep_file.specs(points, args))
+        made = known.submit(made, expansion.specs(points, args))
         return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
 
 

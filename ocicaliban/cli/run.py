@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ocicaliban.app.launch import Ready
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.image import Image
 
 
@@ -191,9 +191,9 @@ def _dry_run(
         image = Image(id='"$image"', digest="", key="")
     every: Iterable[tuple[str, ...]] = (args,)
     if points:
-        from ocicaliban.jobs import sweep_file
+        from ocicaliban.jobs import expansion
 
-        every = (spec.args for spec in sweep_file.specs(points, args))
+        every = (spec.args for spec in expansion.specs(points, args))
     for number, each in enumerate(every):
         command = ready.command(image, each, extra=limits, entrypoint=entrypoint)
         if not number:

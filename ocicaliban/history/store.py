@@ -162,7 +162,7 @@ class History:
 
     # --- attempts ---
 
-    def begin(
+    def begin(  # noqa: PLR0913 - one for each column that a new attempt gets
         self,
         job: int,
         *,
@@ -219,7 +219,7 @@ class History:
             job, attempt, lifecycle.observation(status), {_a.backend_state: rows.text(backend_state)}, started
         )
 
-    def end(
+    def end(  # noqa: PLR0913 - one for each column that an end gets
         self,
         job: int,
         attempt: int,

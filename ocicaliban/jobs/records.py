@@ -166,7 +166,7 @@ def submission_from_record(record: Mapping[str, Any]) -> Submission:
         group=str(record["group"]),
         user=str(record["user"]),
         host=str(record["host"]),
-        target=str(record.get("target", "local")),
+        target=str(record["target"]),
         project=str(record["project"]),
         mode=str(record["mode"]),
         module=str(record.get("module", "")),
