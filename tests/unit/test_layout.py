@@ -44,7 +44,7 @@ ONLY: Mapping[str, frozenset[str]] = {
 UPWARDS = {("project", "recipes"), ("google_auth", "targets"), ("targets", "execution")}
 LONG_FILES = {
     "app/cloud_jobs.py", "build/base_image.py", "build/planner.py", "doctor/checks.py", "emulator/running.py",
-    "execution/runner.py", "gpu/cdi.py", "project/source_tree.py",
+    "gpu/cdi.py", "project/source_tree.py",
     "registry/client.py", "registry/push.py", "reports/table.py", "targets/local/runner.py",
     "targets/vertex/client.py", "targets/vertex/job_spec.py",
 }  # fmt: skip
