@@ -43,9 +43,9 @@ ONLY: Mapping[str, frozenset[str]] = {
 
 UPWARDS = {("google_auth", "targets"), ("targets", "execution")}
 LONG_FILES = {
-    "app/cloud_jobs.py", "build/base_image.py", "doctor/checks.py", "emulator/running.py", "gpu/cdi.py", "project/source_tree.py",
-    "registry/client.py", "registry/push.py", "reports/table.py", "targets/local/runner.py",
-    "targets/vertex/client.py", "targets/vertex/job_spec.py",
+    "app/cloud_jobs.py", "build/base_image.py", "doctor/checks.py", "emulator/running.py", "gpu/cdi.py",
+    "project/source_tree.py", "registry/client.py", "registry/push.py", "reports/table.py",
+    "targets/local/runner.py", "targets/vertex/client.py", "targets/vertex/job_spec.py",
 }  # fmt: skip
 LONG_FUNCTIONS = {
     "app/cloud_jobs.py prepared", "cli/cloud.py cloud",
