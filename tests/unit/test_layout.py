@@ -43,10 +43,9 @@ ONLY: Mapping[str, frozenset[str]] = {
 
 UPWARDS = {("google_auth", "targets"), ("targets", "execution")}
 LONG_FILES = {
-    "app/cloud_jobs.py", "build/base_image.py", "doctor/checks.py", "emulator/running.py",
-    "execution/runner.py", "gpu/cdi.py", "history/store.py", "jobs/sweep_file.py", "project/source_tree.py",
-    "registry/client.py", "registry/push.py", "reports/table.py", "targets/local/runner.py",
-    "targets/vertex/client.py", "targets/vertex/job_spec.py",
+    "app/cloud_jobs.py", "build/base_image.py", "doctor/checks.py", "emulator/running.py", "gpu/cdi.py",
+    "project/source_tree.py", "registry/client.py", "registry/push.py", "reports/table.py",
+    "targets/local/runner.py", "targets/vertex/client.py", "targets/vertex/job_spec.py",
 }  # fmt: skip
 LONG_FUNCTIONS = {
     "app/cloud_jobs.py prepared", "cli/cloud.py cloud",
@@ -54,7 +53,7 @@ LONG_FUNCTIONS = {
     "cli/run.py run", "targets/vertex/backend.py submit",
 }  # fmt: skip
 KNOWS_TARGETS = {
-    "app/local_jobs.py", "execution/reconcile.py", "history/store.py", "model/job.py",
+    "app/local_jobs.py", "execution/reconcile.py", "model/job.py",
 }  # fmt: skip
 NOT_THERE_YET = {
     "ocicaliban/app/requests.py", "ocicaliban/targets/backend.py", "ocicaliban/targets/registry.py",
