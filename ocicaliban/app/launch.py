@@ -14,7 +14,7 @@ from ocicaliban.build import base_image, builder, last_build, planner
 from ocicaliban.build.planner import Planned
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, podman_options, selection
 from ocicaliban.jobs import provenance
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
@@ -235,7 +235,7 @@ def ready(asked: Asked) -> Ready:
         require_user()
     with replay.recording() as found:
         told = TERMINAL.also(found.noted)
-        devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, told)
+        devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, told)
         planned = planner.read(
             Path.cwd(),
             asked.mode,
@@ -311,8 +311,8 @@ def _gpu_arguments(devices: tuple[cdi.Device, ...], dry_run: bool) -> tuple[tupl
     if not devices:
         return (), (), ""
     if not dry_run:
-        return *cdi.options(devices, podman.version()), ""
-    options, hooks = cdi.arguments(devices, podman.version())
+        return *podman_options.container_options(devices, podman.version()), ""
+    options, hooks = podman_options.run_options(devices, podman.version())
     if not hooks:
         return (), options, ""
-    return ("--hooks-dir", '"$hooks"'), options, cdi.hooks_script(hooks)
+    return ("--hooks-dir", '"$hooks"'), options, podman_options.hooks_script(hooks)

@@ -14,12 +14,11 @@ from attrs import evolve
 
 from ocicaliban.app import launch
 from ocicaliban.app.launch import Asked, Ready, Recorded
-from ocicaliban.build import planner
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, provenance, status_table
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission
@@ -257,7 +256,7 @@ def _resumed(known: History, made: Submission) -> int:
     if made.target == "vertex":
         return _resumed_in_cloud(known, made)
     asked, wanted = _again(made)
-    devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if made.launch.devices else ()
+    devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if made.launch.devices else ()
     _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
     TERMINAL.say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
@@ -359,7 +358,7 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     _check_given(given)
     if not rebuild:
         _check_image(old)
-        devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if old.launch.devices else ()
+        devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if old.launch.devices else ()
         return renewed, devices, given, wanted
     _enter(old)
     ready = launch.ready(evolve(asked, image_id=""))

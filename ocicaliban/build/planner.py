@@ -24,7 +24,7 @@ from ocicaliban.interactive import shell
 from ocicaliban.model.image import Base, Copy, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Recipe, Variant
-from ocicaliban.project import lockfile, source_tree, user_config
+from ocicaliban.project import lockfile, source_tree
 from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.recipes import catalog, loader, params
 from ocicaliban.reporter import SILENT, Reporter
@@ -61,7 +61,7 @@ class Planned:
         """Where planning looked for something, which may not be there."""
         folders = [folder for _, folder in catalog.layer_folders(self.project)]
         # A spec may outlive the driver's files that it names.
-        drivers = [Path(name) for name in cdi.host_files(self.gpus)]
+        drivers = [Path(name) for name in cdi.host_paths(self.gpus)]
         return (self.project.root, *folders, *cdi.spec_dirs(os.environ), *drivers)
 
     def paths(self) -> Iterator[str]:
@@ -71,22 +71,6 @@ class Planned:
             yield root
             for entry in tree.entries:
                 yield f"{root}/{entry.path}"
-
-
-def choose_gpus(want: bool | None, request: str | None, reporter: Reporter = SILENT) -> tuple[cdi.Device, ...]:
-    """The CDI devices to use; `want` None uses a GPU if there is one.
-
-    `reporter` gets a line for each spec that is left out because it cannot be read. Raises OcicalibanError when a
-    GPU is
-    asked for and there is none: never a silent run on the CPU.
-    """
-    if want is False:
-        return cdi.choose(cdi.Found(), want, request)
-    found = cdi.discover(cdi.spec_dirs(os.environ, user_config.read().cdi_spec_dirs))
-    chosen = cdi.choose(found, want, request)
-    for fault in found.faults:
-        reporter.note(f"{fault.message}")
-    return chosen
 
 
 def _memo(root: Path, what: str) -> Path:

@@ -36,6 +36,7 @@ def build(
     from ocicaliban.app import launch
     from ocicaliban.build import planner
     from ocicaliban.errors import UsageError
+    from ocicaliban.gpu import selection
     from ocicaliban.system import process
 
     launch.require_user()
@@ -47,7 +48,7 @@ def build(
         Path.cwd(),
         mode,
         module,
-        gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
+        gpus=selection.choose_gpus(gpu_wanted, gpus, TERMINAL),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         mount=mount,
@@ -77,6 +78,7 @@ def plan(
     from ocicaliban.app import images
     from ocicaliban.build import base_image, plan_view, planner
     from ocicaliban.errors import UsageError
+    from ocicaliban.gpu import selection
     from ocicaliban.project import source_tree
 
     if as_json + containerfile + bool(diff) > 1:
@@ -84,7 +86,7 @@ def plan(
     read = functools.partial(
         planner.read,
         Path.cwd(),
-        gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
+        gpus=selection.choose_gpus(gpu_wanted, gpus, TERMINAL),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         resolve=False,

@@ -42,6 +42,7 @@ def push(
     from ocicaliban.build import planner
     from ocicaliban.errors import UsageError, nearest
     from ocicaliban.formats.text import amount
+    from ocicaliban.gpu import selection
     from ocicaliban.registry import push as pushing
     from ocicaliban.registry import repository
 
@@ -67,7 +68,7 @@ def push(
             Path.cwd(),
             mode,
             module,
-            gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
+            gpus=selection.choose_gpus(gpu_wanted, gpus, TERMINAL),
             extras=tuple(extras or ()),
             dirs=tuple(dirs or ()),
             fresh=no_cache,

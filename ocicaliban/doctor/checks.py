@@ -242,7 +242,7 @@ def cdi(dirs: Iterable[Path], driver: Path = NVIDIA_DRIVER) -> tuple[Finding, ..
     name = "GPUs"
     found = gpu.discover(dirs)
     poor = [Finding(name=name, level="error", message=fault.message, remedy=fault.hint) for fault in found.faults]
-    stale = gpu.missing_files(found.devices)
+    stale = gpu.absent_host_paths(found.devices)
     for path, names in stale.items():
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         poor.append(

@@ -18,15 +18,14 @@ from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJ
 from google.protobuf import json_format
 from google.rpc import code_pb2
 
-from ocicaliban.build import planner
 from ocicaliban.containers import podman
 from ocicaliban.emulator import place
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.jobs import Entry, Ledger
 from ocicaliban.emulator.logs import Book
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.gpu import cdi
-from ocicaliban.system import files, process
+from ocicaliban.gpu import cdi, podman_options, selection
+from ocicaliban.system import process
 
 # --- what a replica sees ---
 
@@ -141,7 +140,7 @@ def shares(devices: tuple[cdi.Device, ...], wants: Sequence[int]) -> list[tuple[
 def _gpus_here() -> tuple[cdi.Device, ...]:
     """The GPUs that CDI offers; a spec that is of no use offers none, as for a job without."""
     try:
-        return planner.choose_gpus(None, None)
+        return selection.choose_gpus(None, None)
     except OcicalibanError:
         return ()
 
@@ -390,9 +389,7 @@ def _gpu_options(devices: tuple[cdi.Device, ...]) -> tuple[tuple[str, ...], tupl
     """podman's own options and those of `run` that give a container these devices."""
     if not devices:
         return (), ()
-    words = process.output(("podman", "--version")).split()
-    options, hooks = cdi.arguments(devices, tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit()))
-    return (("--hooks-dir", str(cdi.write_hooks(hooks, files.cache() / "hooks"))) if hooks else ()), options
+    return podman_options.container_options(devices, podman.version())
 
 
 def _free_ports(count: int) -> tuple[int, ...]:

@@ -23,7 +23,7 @@ from ocicaliban.app.launch import Asked, Recorded
 from ocicaliban.build import last_build
 from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import podman_options, spec
 from ocicaliban.history import access
 from ocicaliban.jobs import group_names, log_file, run_journal
 from ocicaliban.model.image import Base
@@ -312,7 +312,7 @@ def test_what_was_read_of_a_tree_is_remembered() -> None:
 
 def test_hooks_are_found_in_their_folder() -> None:
     """A container that an earlier version started needs its hooks to its end, under the same path."""
-    hook = cdi.Hook(
+    hook = spec.Hook(
         hook_name="createContainer",
         path="/usr/bin/nvidia-cdi-hook",
         args=("nvidia-cdi-hook", "update-ldcache"),
@@ -320,8 +320,8 @@ def test_hooks_are_found_in_their_folder() -> None:
         timeout=5,
     )
     folder = paths.cache() / "hooks"
-    files = cdi.hook_files(cdi.Injection(hooks=(hook,)))
-    place = cdi.write_hooks(files, folder)
+    files = podman_options.hook_files(spec.ContainerEdits(hooks=(hook,)))
+    place = podman_options.write_hooks(files, folder)
     assert [path.name for path in folder.iterdir()] == [place.name] == ["fe10a90b59f0bc3f8571b18e26b63140"]
     assert {path.name: path.read_text() for path in place.iterdir()} == files
 

@@ -13,6 +13,7 @@ import pytest
 from ocicaliban import replay
 from ocicaliban.build import planner
 from ocicaliban.containers import podman
+from ocicaliban.gpu import selection
 from ocicaliban.model.image import Base
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
@@ -63,7 +64,7 @@ ARGV = ["run", "-d", "data/cur"]
 
 
 def planned(module: str, mount: bool = False) -> planner.Planned:
-    gpus = planner.choose_gpus(None, None)
+    gpus = selection.choose_gpus(None, None)
     return planner.read(Path.cwd(), "run", module, gpus=gpus, dirs=("data/cur",), mount=mount)
 
 

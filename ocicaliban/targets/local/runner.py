@@ -19,7 +19,7 @@ from attrs import evolve, field, frozen
 from ocicaliban.containers import podman
 from ocicaliban.containers.podman_api import Service, ServiceError
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, podman_options
 from ocicaliban.jobs import log_file
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
@@ -92,7 +92,7 @@ class LocalTarget(Target):
         if job.out:
             os.makedirs(job.out, exist_ok=True)
         os.makedirs(os.path.dirname(attempt.log), exist_ok=True)
-        hooks, options = cdi.options(devices, podman.version()) if devices else ((), ())
+        hooks, options = podman_options.container_options(devices, podman.version()) if devices else ((), ())
         spec = None
         if not self._setup.given and not hooks:
             spec = container_spec(
