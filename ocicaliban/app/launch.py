@@ -18,7 +18,7 @@ from ocicaliban.gpu import cdi, podman_options, selection
 from ocicaliban.jobs import provenance
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
-from ocicaliban.project import source_tree
+from ocicaliban.project import ignore_rules
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
 
@@ -126,7 +126,7 @@ class Ready:
         """The lines for the user: what the container runs on, and what of the project a job would not see."""
         where = f"the GPU: {', '.join(device.qualified for device in self.devices)}" if self.devices else "the CPU"
         lines = [f"running on {where}"]
-        if missed := [path for path in self.left_out if not source_tree.is_built_in(path)]:
+        if missed := [path for path in self.left_out if not ignore_rules.is_built_in(path)]:
             more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
             lines.append(
                 f"note: left out of the image, so that no job sees it: {', '.join(missed[:3])}{more}"

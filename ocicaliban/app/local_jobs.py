@@ -22,7 +22,7 @@ from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, provenance, status_table
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission
-from ocicaliban.project import source_tree
+from ocicaliban.project import ignore_rules
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
 from ocicaliban.targets.local import runner
@@ -128,10 +128,10 @@ def _warn_of_out(ready: Ready, wanted: Recorded) -> None:
     if out is None or not out.is_relative_to(root) or ready.asked.image_id:
         return
     inside = str(out.relative_to(root))
-    if inside == "." or source_tree.takes(root, inside):
+    if inside == "." or ignore_rules.is_source(root, inside):
         TERMINAL.note(
             f"{wanted.out} lies in the project, so that the next image holds these results; put it elsewhere, or "
-            f"a line /{'' if inside == '.' else inside} into {source_tree.ignore_file(root)}"
+            f"a line /{'' if inside == '.' else inside} into {ignore_rules.ignore_file_name(root)}"
         )
 
 

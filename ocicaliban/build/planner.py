@@ -24,7 +24,7 @@ from ocicaliban.interactive import shell
 from ocicaliban.model.image import Base, Copy, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Recipe, Variant
-from ocicaliban.project import lockfile, source_tree
+from ocicaliban.project import ignore_rules, lockfile, source_tree, tree_parts
 from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.recipes import catalog, loader, params
 from ocicaliban.reporter import SILENT, Reporter
@@ -140,7 +140,7 @@ def _is_in(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> No
     if wanted and not {entry.path for entry in tree.entries} & wanted:
         raise UsageError(
             f"'{named[0]}' is left out of the image by an ignore file",
-            f"let it in with a line `!PATTERN` in {source_tree.ignore_file(tree.root)}, or use --mount",
+            f"let it in with a line `!PATTERN` in {ignore_rules.ignore_file_name(tree.root)}, or use --mount",
         )
 
 
@@ -167,7 +167,7 @@ def _not_source(folders: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:
-    """What lies in the project's folder, and an image of it does not have (see `snapshot.left_out`).
+    """What lies in the project's folder, and an image of it does not have (see `source_tree.left_out`).
 
     Folders of data, those in `dirs` too, come into an image as layers of their own.
     """
@@ -378,7 +378,7 @@ def _trees(project: Project, recipes: tuple[Recipe, ...], command: tuple[str, ..
         return _Files(data=tuple(data), trees=trees, read=tuple(read))
     tree = source_tree.read_tree(root, memo=_memo(root, ""), exclude=_not_source(folders), never=secrets)
     _is_in(tree, command, folders)
-    parts = source_tree.parts(tree)
+    parts = tree_parts.divide(tree)
     return _Files(
         data=tuple(data),
         source=tree.digest,

@@ -79,7 +79,7 @@ def plan(
     from ocicaliban.build import base_image, plan_view, planner
     from ocicaliban.errors import UsageError
     from ocicaliban.gpu import selection
-    from ocicaliban.project import source_tree
+    from ocicaliban.project import ignore_rules, source_tree
 
     if as_json + containerfile + bool(diff) > 1:
         raise UsageError("--json, --containerfile and --diff exclude each other")
@@ -97,7 +97,7 @@ def plan(
         mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
         left_out = planner.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
         missed, always = (
-            [path for path in left_out if source_tree.is_built_in(path) is known] for known in (False, True)
+            [path for path in left_out if ignore_rules.is_built_in(path) is known] for known in (False, True)
         )
         print("\n".join(plan_view.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))))
     elif containerfile:

@@ -34,7 +34,7 @@ class Project:
 class Snapshot:
     """All that planning must know of the world, read beforehand.
 
-    `source` is a tree's digest; `parts` the same divided (see `snapshot.parts`), each with its folder, the last one
+    `source` is a tree's digest; `parts` the same divided (see `tree_parts.divide`), each with its folder, the last one
     with none, or nothing where it is not; `data` folders with theirs; `requirements` the groups of locked
     dependencies, each with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found
     (see `cuda`); `jupyter` what a notebook's server needs beside the requirements; `shell` the package of the shell

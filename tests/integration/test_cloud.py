@@ -462,11 +462,11 @@ def test_stopping_a_group_here_and_there_ends_what_is_here_though_the_cloud_is_a
 
 
 _TOOLS = """
-from ocicaliban import proc
+from ocicaliban.system import process
 from ocicaliban.targets.vertex import client as vertex
 for _ in range(30):
     vertex.connect("", "us-central1").look("calm-otter")
-    proc.run(("true",))
+    process.run(("true",))
 """
 
 

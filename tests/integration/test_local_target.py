@@ -21,7 +21,7 @@ from attrs import field, frozen
 
 from ocicaliban.containers import podman_api
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, podman_options
 from ocicaliban.jobs import log_file
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
@@ -292,7 +292,9 @@ def test_each_job_has_its_gpus_alone(jobs: Jobs, target: runner.LocalTarget) -> 
 def test_a_gpu_that_podman_does_not_find_is_told(
     jobs: Jobs, target: runner.LocalTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cdi, "options", lambda devices, version: ((), ("--device", devices[0].qualified)))
+    monkeypatch.setattr(
+        podman_options, "container_options", lambda devices, version: ((), ("--device", devices[0].qualified))
+    )
     gone = cdi.Device(kind="example.com/gpu", name="9", spec=Path("/gone.json"), version="0.5.0")
     job = jobs.job("true")
     with pytest.raises(OcicalibanError, match=r"unresolvable CDI devices example\.com/gpu=9") as raised:
@@ -334,9 +336,9 @@ DRIVER = """\
     from pathlib import Path
     sys.path.insert(0, {repository!r})
     from tests.integration.test_local_target import Jobs
-    from ocicaliban import service
+    from ocicaliban.containers import podman_api
     jobs = Jobs(folder=Path({folder!r}), image={image!r}, tag={tag!r})
-    with service.connected(jobs.image) as podman:
+    with podman_api.connected(jobs.image) as podman:
         print(podman._private.socket, flush=True)
         target = jobs.target(podman)
         for number in range(4):

@@ -15,7 +15,7 @@ from ocicaliban.build import builder
 from ocicaliban.containers import buildah, image_store, oci_layout
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.model.image import Configure, Copy, Image, PlannedLayer
-from ocicaliban.project import source_tree
+from ocicaliban.project import source_tree, tree_parts
 
 HEAVY = 1_000_000
 
@@ -80,7 +80,7 @@ def test_a_source_is_divided_as_ever(tmp_path: Path) -> None:
     (tmp_path / "train.py").touch()
     tree = source_tree.read_tree(tmp_path)
     assert tree.digest == "42cef57b61025c9b12c12a3e2ebd2cee26d86bb4229c32869fec8847280e3a7e"
-    assert [(name, part.digest) for name, part in source_tree.parts(tree)] == [
+    assert [(name, part.digest) for name, part in tree_parts.divide(tree)] == [
         ("as heavy", "7c0313785b281ab9d6ebdf9c7fb6f02d464ce165543ce839fbd6e843f66e746b"),
         ("heavy9", "713c3f89692dd54c714ae13772e1a0ab0cf25a7539777d0461985e09045f2e9a"),
         ("heavy8", "53418afdb793926e651fba44541178cbd84004522e8cd599bb2b77a1e25900ce"),
@@ -98,12 +98,12 @@ def test_a_folder_is_heavy_from_a_megabyte_on(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
         os.truncate(tmp_path / name / "file", size)
-    assert [name for name, _ in source_tree.parts(source_tree.read_tree(tmp_path))] == ["heavy", ""]
+    assert [name for name, _ in tree_parts.divide(source_tree.read_tree(tmp_path))] == ["heavy", ""]
 
 
 def test_a_tree_with_nothing_heavy_is_one_part(tmp_path: Path) -> None:
     tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
-    assert source_tree.parts(tree) == (("", tree),)
+    assert tree_parts.divide(tree) == (("", tree),)
 
 
 def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from ocicaliban.history import access
 from ocicaliban.jobs import group_names, log_file, run_journal
 from ocicaliban.model.image import Base
 from ocicaliban.model.job import Job, Submission
-from ocicaliban.project import lockfile, source_tree
+from ocicaliban.project import lockfile, tree_memo
 from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.registry import push
 from ocicaliban.system import files as paths
@@ -298,7 +298,7 @@ def test_where_the_image_store_is_is_remembered(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_was_read_of_a_tree_is_remembered() -> None:
-    memo = source_tree._load_memo(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
+    memo = tree_memo.load(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
     assert {path: (known[0], known[-1][:8]) for path, known in memo.files.items()} == {
         "größe.txt": (3, "edd3a863"),
         ".gitignore": (6, "318d9a16"),
