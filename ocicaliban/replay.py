@@ -217,7 +217,7 @@ def attempt(argv: list[str]) -> int | None:
     name = podman.container_name(key=key)
     command = (*(word.replace(known["key"], key) for word in template), *script)
     if argv[0] == "shell":
-        return podman.live(command, name)
+        return podman.run_interactively(command, name)
     job = {**known["job"], "args": script, "handle": name}
     return run_journal.recorded(key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None)
 

@@ -247,7 +247,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         return at
 
     launch, key, command = Launch(), "", tuple[str, ...]()
-    connecting = threads.beside(connected)
+    connecting = threads.start(connected)
     if asked.image_tag:
         reference, entry, command = _found(asked, first)
     else:
@@ -295,10 +295,10 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
 
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
-    from ocicaliban.containers import podman
+    from ocicaliban.project import entry_point
     from ocicaliban.registry import push, repository
 
-    entry = podman.entry_command(Path.cwd(), asked.module)
+    entry = entry_point.entry_command(Path.cwd(), asked.module)
     name, at, digest = asked.image_tag.partition("@")
     head, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
@@ -317,7 +317,7 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
             f"--image-tag {asked.image_tag}: the registry has no such image",
             "is it deleted, or misspelt? without --image-tag one is built and pushed",
         )
-    if not entry and found.known and not podman.starts(found.entrypoint, first.args or found.command):
+    if not entry and found.known and not entry_point.starts_something(found.entrypoint, first.args or found.command):
         hint = "give the MODULE that it shall start"
         raise UsageError(f"--image-tag {asked.image_tag}: the image has no entry point", hint)
     reference = f"{target.repository}@{found.digest}"

@@ -12,13 +12,13 @@ from attrs import asdict, evolve, field, frozen
 from ocicaliban import replay
 from ocicaliban.build import base_image, builder, last_build, planner
 from ocicaliban.build.planner import Planned
-from ocicaliban.containers import image_store, podman
+from ocicaliban.containers import command_line, image_store, podman, podman_args
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi, podman_options, selection
 from ocicaliban.jobs import provenance
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
-from ocicaliban.project import ignore_rules
+from ocicaliban.project import entry_point, ignore_rules
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
 
@@ -159,17 +159,14 @@ class Ready:
         options, devices, script = _gpu_arguments(self.devices, self.asked.dry_run)
         key = podman.new_key()
         name = name or podman.container_name(self.given, key)
-        labels = podman.labelled({podman.JOB: key}) if labelled else ()
-        argv = podman.run_argv(
-            image,
-            self.planned.plan.launch,
-            args,
+        labels = command_line.label_options({command_line.JOB: key}) if labelled else ()
+        container = command_line.ContainerOptions(
             name=name,
             terminal=(False, False) if detached else podman.terminal(),
-            detached=detached,
             extra=(*labels, *devices, *extra, *self.given),
             entrypoint=entrypoint,
         )
+        argv = command_line.run_argv(image, self.planned.plan.launch, args, container, detached=detached)
         whole = (argv[0], *options, *argv[1:])
         return Command(argv=whole, name=name, key=key, args=args, options=options, script=script)
 
@@ -177,9 +174,9 @@ class Ready:
         """What the history shall know of a `run`; nothing secret, and not git's part (see `origin.with_git`)."""
         asked, plan = self.asked, self.planned.plan
         launch = plan.launch
-        if asked.image_id and (entry := podman.entry_command(self.planned.project.root, asked.module)):
+        if asked.image_id and (entry := entry_point.entry_command(self.planned.project.root, asked.module)):
             launch = evolve(launch, command=entry)
-        given = shlex.join(podman.without_values(podman.words(asked.podman_args)))
+        given = shlex.join(podman_args.without_values(podman_args.split(asked.podman_args)))
         options = {**asdict(evolve(asked, podman_args=given, dry_run=False)), **asdict(wanted)}
         return Submission(
             group=group,
@@ -226,7 +223,7 @@ def ready(asked: Asked) -> Ready:
 
     Raises OcicalibanError where the project, the image or the GPU that it names is not there or cannot be used.
     """
-    given = (*cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*cloud_key(asked.cloud_key), *podman_args.split(asked.podman_args))
     if asked.image_id:
         identity = image_called(asked.image_id).id
         # A script is given the name; what is put on record must be the same image whatever becomes of the name.
@@ -267,7 +264,7 @@ def check_starts(planned: Planned, module: str) -> None:
     if base is None:
         return  # nobody knows yet: a dry run
     config = image_store.config(base).get("config") or {}
-    if not podman.starts(config.get("Entrypoint") or (), config.get("Cmd") or ()):
+    if not entry_point.starts_something(config.get("Entrypoint") or (), config.get("Cmd") or ()):
         hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
         raise UsageError(f"the mode '{planned.plan.mode}' has nothing to start", hint)
 
@@ -290,7 +287,7 @@ def rebuilding(group: str, *, waiting: bool = False) -> str:
 
 def image_called(image: str) -> Image:
     """The image in the store that has this id or name. Raises UsageError where there is none."""
-    identity = process.output(("podman", "image", "inspect", "--format", "{{.Id}}", image)).strip()
+    identity = podman.image_id(image)
     if not identity:
         hint = "`podman images` lists them; `ocicaliban build` makes one"
         raise UsageError(f"there is no image '{image}'", hint)
@@ -303,7 +300,7 @@ def cloud_key(path: str) -> tuple[str, ...]:
     if not file:
         return ()
     inside = "/run/secrets/cloud-key.json"
-    return *podman.bind(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
+    return *command_line.mount_option(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
 
 
 def _gpu_arguments(devices: tuple[cdi.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:

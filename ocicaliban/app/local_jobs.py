@@ -14,7 +14,7 @@ from attrs import evolve
 
 from ocicaliban.app import launch
 from ocicaliban.app.launch import Asked, Ready, Recorded
-from ocicaliban.containers import image_store, podman
+from ocicaliban.containers import image_store, podman, podman_args
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
@@ -24,7 +24,6 @@ from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission
 from ocicaliban.project import ignore_rules
 from ocicaliban.reporter import TERMINAL
-from ocicaliban.system import process
 from ocicaliban.targets.local import runner
 
 if TYPE_CHECKING:
@@ -63,9 +62,9 @@ def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
     if wanted.retries < 0:
         raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
     if many or wanted.numbered:
-        _check_given(podman.words(asked.podman_args))
+        _check_given(podman_args.split(asked.podman_args))
     _check_out(wanted.out)
-    runner.check_limits(limits(wanted), _controllers)
+    runner.check_limits(limits(wanted), podman.cgroup_controllers)
 
 
 def _check_out(out: str) -> None:
@@ -84,13 +83,7 @@ def _check_out(out: str) -> None:
 def _check_given(given: tuple[str, ...]) -> None:
     """Raise UsageError for options for podman that the target would refuse, when the jobs are on record already."""
     runner.check_given(given)
-    podman.require_values(given, os.environ)
-
-
-def _controllers() -> tuple[str, ...]:
-    words = "{{.Host.CgroupsVersion}} {{range .Host.CgroupControllers}}{{.}} {{end}}"
-    version, *controllers = process.run(process.in_cgroup2(("podman", "info", "--format", words))).split()
-    return tuple(controllers) if version == "v2" else ()
+    podman_args.require_values(given, os.environ)
 
 
 def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[scheduler.Slot, ...]:
@@ -260,7 +253,7 @@ def _resumed(known: History, made: Submission) -> int:
     _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
     TERMINAL.say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
-    given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*launch.cloud_key(asked.cloud_key), *podman_args.split(asked.podman_args))
     return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
 
 
@@ -354,7 +347,7 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     asked, wanted = _again(old)
     options = {name: value for name, value in old.options.items() if name != provenance.ALONE}
     renewed = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host(), options=options)
-    given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*launch.cloud_key(asked.cloud_key), *podman_args.split(asked.podman_args))
     _check_given(given)
     if not rebuild:
         _check_image(old)

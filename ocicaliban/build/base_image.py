@@ -159,11 +159,9 @@ def _pulled(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]
     elif not fresh and (image := image_store.by_name(reference)):
         reporter.say(f"base: {reference} as it is in the store (anew: --no-cache)")
         return image, image_store.last_manifest(image.id)
-    # buildah would try four times for six seconds before it says that a registry is not there.
-    argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s", reference)
     try:
         with reporter.making("base", f"pulling {reference}", done="pulled") as made:
-            identity = process.run(argv).splitlines()[-1]
+            identity = buildah.pull(reference)
             made.measure = lambda: image_store.image_sizes().get(identity, 0)
     except ToolError as exc:
         raise pull_fault(base, exc.stderr) from exc
@@ -279,8 +277,8 @@ def _unpacked(reference: str, digest: str) -> tuple[Image, str]:
                 for member in tar:
                     if member.isfile() and (match := re.fullmatch(_PART, member.name)):
                         _copy(tar.extractfile(member), layout / match[2])
-        argv = ("buildah", "pull", "--quiet", f"oci:{layout.relative_to(folder)}{':' + name if name else ''}")
-        identity = process.run(argv, cwd=folder, doing=f"the base image {reference} cannot be stored").splitlines()[-1]
+        oci = f"{layout.relative_to(folder)}{':' + name if name else ''}"
+        identity = buildah.pull_layout(folder, oci, doing=f"the base image {reference} cannot be stored")
     return _there(identity, reference), now
 
 
@@ -300,11 +298,11 @@ def _python(image: Image, reference: str) -> tuple[str, str]:
     """The version of the Python in the image, and of the C library that it stands on."""
     name = f"ocicaliban-base-{os.getpid()}"
     with workspace.open_one() as folder, workspace.working_container(folder, name):
-        process.run(buildah.from_argv(image.id, name), whole=True)
-        argv = ("buildah", "run", "--isolation", "chroot", name, "--", "python3", "-c", _PROBE)
+        buildah.make_container(image.id, name)
+        probe = ("python3", "-c", _PROBE)
         try:
             # buildah's chroot isolation was seen to lose what a command printed, once in some hundred runs.
-            said = process.run(argv) or process.run(argv)
+            said = buildah.run_in_chroot(name, probe) or buildah.run_in_chroot(name, probe)
         except ToolError as exc:
             if "No module named 'venv'" in exc.stderr:
                 what, hint = "Python without its module venv", "add it: on Debian it is the package python3-venv"
@@ -363,7 +361,7 @@ def _bootstrapped(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
         with reporter.making("base", doing, done="bootstrapped") as made:
             image = _bootstrap(reference.partition(":")[2])
             made.measure = lambda: image_store.image_sizes().get(image.id, 0)
-        process.run(("buildah", "tag", image.id, image_store.name_for("base", key)))
+        buildah.tag(image.id, image_store.name_for("base", key))
         return image
 
 

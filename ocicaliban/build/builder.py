@@ -35,7 +35,7 @@ def build(plan: Plan, inputs: Inputs, *, reporter: Reporter, cache: bool = True)
     `reporter` gets a line for each layer that is made; without `cache` every layer is made anew. Raises OcicalibanError
     where a step fails.
     """
-    workspace.sweep()
+    workspace.remove_leftovers()
     if cache and plan.layers:
         top = plan.layers[-1]
         if image := image_store.find(top.name, top.key):
@@ -105,23 +105,23 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs)
     have = (image_store.config(parent).get("config") or {}).get("Env") or []
     path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     with workspace.working_container(folder, name):
-        process.run(buildah.from_argv(parent.id, name), whole=True)
+        buildah.make_container(parent.id, name)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
                 seen = folder / f"{layer.key[:12]}-{number}"
                 mounts, env = _lay_out(step, seen, inputs)
-                process.run(
-                    process.in_cgroup2(buildah.run_argv(name, seen, mounts, env)),
+                buildah.run_step(
+                    buildah.run_argv(name, seen, mounts, env),
                     doing=f"the layer '{layer.name}' cannot be built",
                     hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
                 )
             elif isinstance(step, Configure):
                 path = dict(step.env).get("PATH", path)
-                process.run(buildah.config_argv(name, step, path), whole=True)
+                buildah.configure(name, step, path)
                 path = ":".join([*step.path, path])
             else:
                 raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
-        process.run(buildah.commit_argv(name, image_store.name_for(layer.name, layer.key)), whole=True)
+        buildah.commit(name, image_store.name_for(layer.name, layer.key))
         return image_store.taken(layer.name, layer.key)
 
 

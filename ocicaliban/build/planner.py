@@ -15,7 +15,6 @@ from attrs import evolve, field, frozen
 from ocicaliban.build import base_image
 from ocicaliban.build import plan as plans
 from ocicaliban.build.builder import Inputs
-from ocicaliban.containers import podman
 from ocicaliban.dependencies import cuda_wheels, resolver, size_tiers
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError, nearest
@@ -24,7 +23,7 @@ from ocicaliban.interactive import shell
 from ocicaliban.model.image import Base, Copy, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Recipe, Variant
-from ocicaliban.project import ignore_rules, lockfile, source_tree, tree_parts
+from ocicaliban.project import entry_point, ignore_rules, lockfile, source_tree, tree_parts
 from ocicaliban.project.lockfile import Lock, Resolved
 from ocicaliban.recipes import catalog, loader, params
 from ocicaliban.reporter import SILENT, Reporter
@@ -54,7 +53,7 @@ class Planned:
     @property
     def mounts_project(self) -> bool:
         """Whether the container sees the project's folder itself, and not a copy."""
-        return any(mount.endswith(f":{podman.APP}") for mount in self.plan.launch.mounts)
+        return any(mount.endswith(f":{entry_point.APP}") for mount in self.plan.launch.mounts)
 
     @property
     def looked_for(self) -> tuple[Path, ...]:
@@ -133,7 +132,7 @@ def _folders(project: Project, more: tuple[str, ...]) -> tuple[str, ...]:
 def _is_in(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> None:
     """Raise UsageError when what the container shall start is left out of the image."""
     links = {entry.path: entry.digest for entry in tree.entries if entry.kind == "link"}
-    named = podman.entry_files(command)
+    named = entry_point.entry_files(command)
     wanted = {_through(path, links) for path in named}
     if any(path.startswith(f"{folder}/") for path in wanted for folder in folders):
         return
@@ -213,7 +212,7 @@ def read(
     for name, own in (settings or {}).items():
         project = evolve(project, layers={**project.layers, name: {**project.layers.get(name, {}), **own}})
     recipes = catalog.recipes_for(project, mode)
-    command = podman.entry_command(root, module)
+    command = entry_point.entry_command(root, module)
     if mount:
         recipes = tuple(
             catalog.find(project, "source-mount") if recipe.provides == "source" else recipe for recipe in recipes

@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from ocicaliban.build import last_build
-from ocicaliban.containers import image_store
+from ocicaliban.containers import image_store, podman
 from ocicaliban.formats.text import amount
 from ocicaliban.model.image import Image
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import process
 
 
 def wanted() -> Callable[[Image], bool]:
@@ -54,7 +53,7 @@ def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str]
     for image in going:
         if not dry_run:
             # By its names, so that it stays when it has got another one meanwhile.
-            if not all(process.ok(("podman", "image", "rm", name)) for name in image.names or (image.id,)):
+            if not all(podman.remove_image(name) for name in image.names or (image.id,)):
                 reporter.say(f"{(image.names or image.former)[0]} is in use, and stays")
                 continue
             image_store.forget(image.id)

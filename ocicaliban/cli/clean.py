@@ -42,7 +42,7 @@ def clean(
     if not (older_than or unused or all_):
         raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
     limit = time.time() - _seconds(older_than) if older_than else None
-    workspace.sweep()
+    workspace.remove_leftovers()
     busy = image_store.in_containers()
     wanted = prune.wanted() if unused else lambda _: False
     awaited = _awaited()

@@ -35,9 +35,9 @@ def build(
     """Build the project's image and print its id."""
     from ocicaliban.app import launch
     from ocicaliban.build import planner
+    from ocicaliban.containers import buildah
     from ocicaliban.errors import UsageError
     from ocicaliban.gpu import selection
-    from ocicaliban.system import process
 
     launch.require_user()
     if tag and not _TAG.fullmatch(tag):
@@ -58,7 +58,7 @@ def build(
     image = launch.built(planned, no_cache)
     launch.record_built(planned)
     if tag:
-        process.run(("buildah", "tag", image.id, tag))
+        buildah.tag(image.id, tag)
     print(json.dumps({"id": image.id, "digest": image.digest, "key": planned.plan.key}) if as_json else image.id)
 
 

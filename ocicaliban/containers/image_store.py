@@ -11,9 +11,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ocicaliban.containers import buildah, podman
 from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.model.image import Image
-from ocicaliban.system import files, process
+from ocicaliban.system import files
 
 PREFIX = "localhost/ocicaliban/"
 
@@ -60,12 +61,9 @@ def location() -> tuple[Path, str]:
             return Path(known["root"]), known["driver"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    root, driver = process.run(
-        ("podman", "info", "--format", "{{.Store.GraphRoot}}\n{{.Store.GraphDriverName}}"),
-        doing="podman cannot open its image store",
-    ).splitlines()
-    files.keep(memo, json.dumps({"stamp": stamp, "root": root, "driver": driver}))
-    return Path(root), driver
+    root, driver = podman.store_location()
+    files.keep(memo, json.dumps({"stamp": stamp, "root": str(root), "driver": driver}))
+    return root, driver
 
 
 def _index() -> list[dict[str, Any]]:
@@ -134,15 +132,11 @@ def take(folder: Path, layer: str, key: str) -> Image:
     libimage names an image pulled from a relative `oci:` folder after the folder, which saves a command; should a
     version not do so, it is tagged.
     """
-    identity = process.run(
-        ("buildah", "pull", "--quiet", f"oci:{folder_for(layer, key)}"),
-        cwd=folder,
-        whole=True,
-        doing=f"the layer '{layer}' cannot be stored",
-    ).splitlines()[-1]
+    doing = f"the layer '{layer}' cannot be stored"
+    identity = buildah.pull_layout(folder, folder_for(layer, key), doing=doing, whole=True)
     if image := find(layer, key):
         return image
-    process.run(("buildah", "tag", identity, name_for(layer, key)))
+    buildah.tag(identity, name_for(layer, key))
     return taken(layer, key)
 
 

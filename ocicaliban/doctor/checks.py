@@ -18,6 +18,7 @@ from typing import Literal
 
 from attrs import frozen
 
+from ocicaliban.containers.cgroups import hybrid
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.gpu import cdi as gpu
 from ocicaliban.project import user_config
@@ -149,7 +150,7 @@ def cgroups(root: Path) -> Finding:
     """Which cgroups the machine has; `root` is /sys/fs/cgroup."""
     if (root / "cgroup.controllers").exists():
         return Finding(name="cgroups", level="ok", message="version 2")
-    if process.hybrid_cgroups(root):
+    if hybrid(root):
         message = "hybrid; containers are started in a mount namespace with version 2 alone, through `podman unshare`"
         return Finding(name="cgroups", level="ok", message=message)
     what = "version 1" if root.is_dir() and any(root.iterdir()) else f"none at {root}"
@@ -364,7 +365,7 @@ def examine() -> tuple[Finding, ...]:
         runtime_dir(os.environ, uid),
         cgroups(Path("/sys/fs/cgroup")),
         storage(info),
-        file_system(root, filesystems.read()),
+        file_system(root, filesystems.mounted()),
         room(root, _free(root)),
         *unread,
         *cdi(gpu.spec_dirs(os.environ, own.cdi_spec_dirs)),

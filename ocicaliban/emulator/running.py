@@ -18,7 +18,7 @@ from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJ
 from google.protobuf import json_format
 from google.rpc import code_pb2
 
-from ocicaliban.containers import podman
+from ocicaliban.containers import cgroups, command_line, podman
 from ocicaliban.emulator import place
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.jobs import Entry, Ledger
@@ -92,13 +92,13 @@ def run_argv(
     Nothing of this machine is in it but the buckets' folder at /gcs.
     """
     container = pool.container_spec
-    argv = ["podman", "run", "--rm", "--pull=never", "--name", name, "--label", f"{place.LABEL}={mark}"]
-    argv += ["--network", "host", "--http-proxy=false", *podman.bind(f"{gcs}:/gcs"), *devices]
+    options = [*command_line.label_options({place.LABEL: mark})]
+    options += ["--network", "host", "--http-proxy=false", *command_line.mount_option(f"{gcs}:/gcs"), *devices]
     for key, value in env.items():
-        argv += ["--env", f"{key}={value}"]
+        options += ["--env", f"{key}={value}"]
     if container.command:
-        argv += ["--entrypoint", json.dumps(list(container.command))]
-    return (*argv, container.image_uri, *container.args)
+        options += ["--entrypoint", json.dumps(list(container.command))]
+    return command_line.bare_run_argv(name, container.image_uri, tuple(options), tuple(container.args))
 
 
 # --- running them ---
@@ -254,12 +254,12 @@ class Runner:
     def _pull(self, image: str) -> End | None:
         """Have an image; with a digest it cannot be another one later, but somebody may remove it."""
         with self._pulled.setdefault(image, threading.Lock()):
-            if image in self._there and process.ok(("podman", "image", "exists", image)):
+            if image in self._there and podman.image_exists(image):
                 return None
             host = image.partition("/")[0]
             bare = host.partition(":")[0] in ("localhost", "127.0.0.1") or host in self._ground.registries
             log = self._ground.logs / f"pull-{hashlib.sha256(image.encode()).hexdigest()[:12]}.log"
-            if process.logged(("podman", "pull", "--quiet", *(("--tls-verify=false",) if bare else ()), image), log):
+            if podman.pull(image, log, tls_verify=not bare):
                 why = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
                 return _failed(code_pb2.NOT_FOUND, f"Failed to pull the image {image}: {why}")
             self._there.add(image)
@@ -325,7 +325,7 @@ class _Run:
             before, options = _gpu_options(devices)
             env = environment(self._entry.job, one, self._all)
             argv = run_argv(name, self._ground.mark, pool, env, self._ground.gcs, options)
-            argv = process.in_cgroup2((argv[0], *before, *argv[1:]))
+            argv = cgroups.in_cgroup2((argv[0], *before, *argv[1:]))
             while not self._over.is_set():
                 taken_away = self._once(name, argv, one)
                 if not taken_away:
@@ -375,7 +375,7 @@ class _Run:
         """End a container, which may not be there yet; who does not heed SIGTERM is killed."""
         patience = time.monotonic() + 5
         while not ended.is_set():
-            process.ok(("podman", "kill", "--signal", signal if time.monotonic() < patience else "KILL", name))
+            podman.kill(name, signal if time.monotonic() < patience else "KILL")
             ended.wait(0.3)
 
 

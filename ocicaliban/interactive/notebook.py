@@ -23,7 +23,8 @@ from ocicaliban.containers import podman
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.interactive import shell
 from ocicaliban.model.image import Launch, Plan
-from ocicaliban.system import files, process
+from ocicaliban.project import entry_point
+from ocicaliban.system import files
 
 ADDRESS = "127.0.0.1"
 """Not `localhost`, which may be ::1 first: there another user could listen and be handed the token."""
@@ -53,7 +54,7 @@ _OPTIONS = (
     "--ServerApp.port_retries=0",
     "--ServerApp.open_browser=False",
     "--ServerApp.allow_root=True",
-    f"--ServerApp.root_dir={podman.APP}",
+    f"--ServerApp.root_dir={entry_point.APP}",
     "--ServerApp.base_url=/",
     "--ServerApp.certfile=",
     "--ServerApp.keyfile=",
@@ -238,16 +239,15 @@ def start(argv: tuple[str, ...], container: str, settings: Settings) -> Server:
     server = Server(container=container, settings=settings, token=secrets.token_hex(24))
     # The name may be somebody else's container's: only what bears this mark is ours to remove.
     mark, place = f"{_START}={secrets.token_hex(8)}", argv.index("run") + 1
-    argv = process.in_cgroup2((*argv[:place], "--label", mark, *argv[place:]))
+    argv = (*argv[:place], "--label", mark, *argv[place:])
     ready = False
     try:
-        process.run(argv, env={_TOKEN: server.token}, whole=True, doing="the notebook's container cannot be started")
+        podman.start_detached(argv, env={_TOKEN: server.token}, doing="the notebook's container cannot be started")
         _until_ready(server)
         ready = True
     finally:
         if not ready:
-            for made in process.output(("podman", "ps", "--all", "--quiet", "--filter", f"label={mark}")).split():
-                process.run(("podman", "rm", "--force", "--ignore", "--time", "10", made), whole=True)
+            podman.remove_labelled(mark, grace=10)
             _page(server).unlink(missing_ok=True)
     return server
 
@@ -264,7 +264,7 @@ def _answers(server: Server) -> bool:
 
 
 def _until_ready(server: Server) -> None:
-    with process.waiting(("podman", "wait", server.container)) as ended:
+    with podman.waiting_for(server.container) as ended:
         for _ in range(int(_PATIENCE / _PAUSE)):
             if _answers(server):
                 return
@@ -278,18 +278,18 @@ def _until_ready(server: Server) -> None:
 
 def until_end(server: Server) -> None:
     """Wait until the server ends. Raises ServerEnded with what it said unless it ended well, or was removed."""
-    with process.waiting(("podman", "wait", server.container)) as ended:
+    with podman.waiting_for(server.container) as ended:
         ended(None)
     if _exit_code(server) not in ("0", ""):
         raise _died(server)
 
 
 def _exit_code(server: Server) -> str:
-    return process.output(("podman", "inspect", "--format", "{{.State.ExitCode}}", server.container)).strip()
+    return podman.exit_code(server.container)
 
 
 def _said(server: Server) -> str:
-    return process.output(("podman", "logs", server.container), errors=True).strip()
+    return podman.logs(server.container)
 
 
 def _died(server: Server) -> ServerEnded:
@@ -303,19 +303,14 @@ def _died(server: Server) -> ServerEnded:
 
 def stop(server: Server) -> None:
     """End a server and remove its container; one that is gone already is no fault."""
-    process.run(("podman", "rm", "--force", "--ignore", "--time", "10", server.container), whole=True)
+    podman.remove(server.container, grace=10)
     _page(server).unlink(missing_ok=True)
 
 
 def servers() -> tuple[Server, ...]:
     """The user's servers, by name, also those that have ended, as podman knows them."""
-    ids = process.run(("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={_LABEL}")).split()
-    if not ids:
-        return ()
-    # One that is removed meanwhile is an error of podman's, which tells of the others all the same.
-    raw = json.loads(process.output(("podman", "inspect", "--type", "container", *ids)) or "[]")
     found = []
-    for one in raw:
+    for one in podman.inspect_containers(podman.with_label(_LABEL)):
         label = json.loads(one["Config"]["Labels"][_LABEL])
         environ = dict(item.partition("=")[::2] for item in one["Config"]["Env"])
         settings = Settings(**{**label, "extras": tuple(label["extras"])})

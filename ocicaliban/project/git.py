@@ -21,7 +21,8 @@ def head(folder: Path) -> tuple[str, bool]:
     # Without optional locks it does not disturb a concurrent `git commit`.
     argv = ("git", "--no-optional-locks", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--", ".")
     try:
-        lines = process.run(argv, limit=_TIMEOUT).splitlines()
+        # It changes nothing, so it may outlive us.
+        lines = process.ask(argv, limit=_TIMEOUT).splitlines()
     except OcicalibanError:
         return "", False
     commit = next((line.removeprefix(_OID) for line in lines if line.startswith(_OID)), "")

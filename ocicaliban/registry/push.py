@@ -19,14 +19,14 @@ from typing import Any, Literal
 
 from attrs import evolve, frozen
 
-from ocicaliban.containers import image_store, oci_layout, workspace
+from ocicaliban.containers import buildah, image_store, oci_layout, skopeo, workspace
 from ocicaliban.errors import OcicalibanError, ToolError, printable
 from ocicaliban.model.image import Image
 from ocicaliban.registry import auth
 from ocicaliban.registry.client import Registry
 from ocicaliban.registry.repository import Repository
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import files, process, threads
+from ocicaliban.system import files, threads
 
 Compression = Literal["gzip", "zstd"]
 
@@ -81,7 +81,7 @@ def connect(target: Target, reporter: Reporter) -> Registry:
 
     Raises OcicalibanError with the remedy where it will not, or where a tool is missing.
     """
-    process.tool("skopeo")
+    skopeo.require()
     registry = _registry(target, "pull,push", reporter)
     registry.check()
     return registry
@@ -252,11 +252,10 @@ def _lay_out(
     # then it packs them as well, which only takes its time.
     for diff_id in there:
         (blobs / _hex(diff_id)).touch()
-    argv = ["buildah", "push", "--quiet", "--format", "oci"]
-    # To name gzip makes newer versions doubt what is there.
-    named = ["--compression-format", compression] if compression != "gzip" else []
     doing = "the image cannot be packed for the registry"
-    process.run((*argv, *named, image.id, "oci:image"), cwd=folder, doing=doing)
+    # To name gzip makes newer versions doubt what is there.
+    named = compression if compression != "gzip" else ""
+    buildah.export_layout(image.id, folder, "image", compression=named, doing=doing)
     manifest = _manifest(layout)
     if any(
         layer["mediaType"] == f"{oci_layout.LAYER}+{other}"
@@ -264,7 +263,7 @@ def _lay_out(
         for other in _OTHERS[compression]
     ):
         # containers.conf wants another one.
-        process.run((*argv, "--compression-format", compression, image.id, "oci:image"), cwd=folder, doing=doing)
+        buildah.export_layout(image.id, folder, "image", compression=compression, doing=doing)
         manifest = _manifest(layout)
     config = json.loads((blobs / _hex(manifest["config"]["digest"])).read_text())
     # An empty blob is described like any other.
@@ -350,18 +349,15 @@ def _upload(folder: Path, target: Target, registry: Registry, reporter: Reporter
 
 
 def _send(folder: Path, target: Target, registry: Registry, reporter: Reporter) -> None:
-    # The source is what we have just written ourselves: a policy for images has nothing to say on it.
-    argv = ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests"]
-    # skopeo itself asks no CONTAINERS_REGISTRIES_CONF.
-    if not registry.verified:
-        argv.append("--dest-tls-verify=false")
     # Anew each time: a token of Google's lives for an hour.
     login = auth.find(target.repository, key_file=target.key_file)
     try:
         with contextlib.ExitStack() as stack:
+            file = ""
             if login and login.ours:
-                argv += ["--authfile", stack.enter_context(auth.auth_file(login, target.repository))]
-            process.run((*argv, "oci:image", f"docker://{target.repository}:{target.tag}"), cwd=folder)
+                file = stack.enter_context(auth.auth_file(login, target.repository))
+            reference = f"{target.repository}:{target.tag}"
+            skopeo.copy_layout(folder, "image", reference, tls_verify=registry.verified, auth_file=file)
     except ToolError as exc:
         words = said(exc.stderr, login.secret if login else "")
         message = f"{target.repository}: {words}"

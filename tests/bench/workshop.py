@@ -16,8 +16,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban.containers import image_store
-from ocicaliban.system import process
+from ocicaliban.containers import cgroups, image_store
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = "train.py"
@@ -195,7 +194,7 @@ class Project:
         if words[:2] != ["podman", "run"] or len(places) != 1:
             raise BenchError(f"no `podman run` of an image to be built ends `run --dry-run`: {shlex.join(words)}")
         words[places[0]] = image
-        return process.in_cgroup2(words)
+        return cgroups.in_cgroup2(words)
 
 
 class Containerfile:
@@ -209,7 +208,7 @@ class Containerfile:
         self._file = project.workshop.folder / f"{project.folder.name}.Containerfile"
         self._file.write_text(text)
         self._flags = tuple(flags)
-        self._wrapped = process.in_cgroup2 if containers else tuple
+        self._wrapped = cgroups.in_cgroup2 if containers else tuple
         self._count = 0
         self.tag = ""
 

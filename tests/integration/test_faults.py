@@ -121,7 +121,7 @@ def test_a_file_that_says_what_cannot_be(project: Project, files: dict[str, str]
         (("plan", "buid"), "there is no mode 'buid'", "'build'"),
         (("layers", "show", "pyton"), "there is no recipe 'pyton'", "'python'"),
         (("build", "tt.py"), "no module or file 'tt.py'", "'t.py'"),
-        (("build", "../t.py"), "'../t.py' lies outside of the project", "copy it"),
+        (("build", "../t.py"), "'../t.py' is outside the project", "copy it"),
         (("build", "-d", "../elsewhere", "t.py"), "'../elsewhere' does not lie in the project", "mount it instead"),
         (("run", "--podman-args", "-v '", "t.py"), "--podman-args: no closing quotation", "quote"),
     ],
@@ -216,7 +216,7 @@ def test_an_empty_project(project: Project) -> None:
     (project.root / "ocicaliban.toml").unlink()
     said, told = project.fails("build", "t.py", code=2)
     assert "no module or file 't.py'" in said
-    assert told == "run it in the project's folder"
+    assert told == "run the command in the project's folder"
 
 
 # --- what the machine lacks ---

@@ -208,7 +208,9 @@ def test_a_shell_is_replayed_with_the_command_that_comes_after(
     home: Path, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _remember(home, command="shell")
-    monkeypatch.setattr(podman, "live", podman.run)  # as it is without a terminal, and not our end with one
+    monkeypatch.setattr(
+        podman, "run_interactively", podman.run
+    )  # as it is without a terminal, and not our end with one
     assert replay.attempt(["shell", "train.py", "--", "ls", "-l"]) == 7
     ((argv, name),) = ran
     assert argv == ("podman", "run", "--name", name.replace("ocicaliban", "ours"), "1d", "ls", "-l")
