@@ -203,19 +203,18 @@ class Ready:
         if asked.no_cache or asked.podman_args or asked.cloud_key:
             return
         looked_for = map(str, (*self.planned.looked_for, *image_store.settings_files()))
-        replay.remember(
-            argv,
-            self.found,
-            read=(*looked_for, process.tool("podman"), *command.options[1:]),
-            entries=self.planned.paths(),
-            said=self.said,
+        run = replay.Replayable(
+            argv=argv,
             script=command.args,
-            image=image.id,
-            index=image_store.index_file(),
             command=command.argv,
             key=command.key,
-            job=job,
+            image=image.id,
+            images=image_store.index_file(),
+            said=self.said,
+            job=job or {},
         )
+        read = (*looked_for, process.tool("podman"), *command.options[1:])
+        replay.remember(run, self.found, read=read, entries=self.planned.paths())
 
 
 def ready(asked: Asked) -> Ready:

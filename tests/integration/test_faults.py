@@ -225,7 +225,7 @@ def test_an_empty_project(project: Project) -> None:
 def test_a_current_folder_that_was_removed(project: Project) -> None:
     scene = ("sh", "-c", 'mkdir ../gone && cd ../gone && rmdir ../gone && exec "$@"', "_")
     said, _ = project.fails("build", "t.py", code=1, inside=scene)
-    assert said == "the current folder does not exist any more"
+    assert said == "the current folder no longer exists"
 
 
 @pytest.mark.parametrize("size", ["size=4k,nr_inodes=1", "size=1m"])
@@ -237,7 +237,7 @@ def test_a_full_disk(project: Project, size: str) -> None:
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
     assert f"{project.cache}/ocicaliban" in done.stderr.partition("error: ")[2]
-    assert "No space left on device\n hint: make room" in done.stderr
+    assert "No space left on device\n hint: free disk space" in done.stderr
     assert "/work/build-" not in done.stderr.partition(" hint: ")[2]
     assert "Traceback" not in done.stderr
     assert list(project.tmp.iterdir()) == []
@@ -258,7 +258,7 @@ def test_a_full_image_store(project: Project, tmp_path: Path) -> None:
     script = 'mount -t tmpfs -o size=4m none "$XDG_DATA_HOME" && exec "$@"'
     said, told = project.fails("build", "t.py", code=1, inside=("buildah", "unshare", "sh", "-c", script, "_"))
     assert "no space left on device" in said
-    assert "make room" in told
+    assert "free disk space" in told
 
 
 def _path_without(folder: Path, *missing: str) -> str:
@@ -369,8 +369,8 @@ def test_a_closed_stdin_or_stdout_is_no_fault(project: Project, closed: str) -> 
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ('"$@" layers list >/dev/full', 1, "error: No space left on device\n hint: make room"),
-        ('"$@" --version >/dev/full', 1, "error: No space left on device\n hint: make room"),
+        ('"$@" layers list >/dev/full', 1, "error: No space left on device\n hint: free disk space"),
+        ('"$@" --version >/dev/full', 1, "error: No space left on device\n hint: free disk space"),
         ('{ sleep 0.5; "$@" layers list; } | :; exit ${PIPESTATUS[0]}', 141, ""),
     ],
 )

@@ -74,11 +74,11 @@ def remembered(world: Path, module: str, mount: bool = False) -> replay.Recordin
     with replay.recording() as found:
         plan = planned(module, mount)
     found.began += 3_000_000_000
-    replay.remember(
-        [*ARGV, module], found, read=map(str, plan.looked_for), entries=plan.paths(), said="", script=(), image="1d",
-        index=world / "images.json", command=("podman", "run", "--name", "ours-K0", "1d"),
-        key="K0", job={"submission": {"project": "/p"}},
+    run = replay.Replayable(
+        argv=[*ARGV, module], script=(), command=("podman", "run", "--name", "ours-K0", "1d"), key="K0", image="1d",
+        images=world / "images.json", job={"submission": {"project": "/p"}},
     )  # fmt: skip
+    replay.remember(run, found, read=map(str, plan.looked_for), entries=plan.paths())
     return found
 
 

@@ -312,12 +312,14 @@ def _cli_options(attempt: Attempt, labels: Mapping[str, str], limits: Limits) ->
     return tuple(words)
 
 
+_ROOM = "free disk space: `podman system df` and `ocicaliban clean --all --dry-run` show what uses it"
+
 _HINTS = {
     "image not known": "the image was removed: build it again, and resubmit with --rebuild",
     "no such image": "the image was removed: build it again, and resubmit with --rebuild",
     "unresolvable cdi": "the GPU's CDI spec has changed or is gone: see `ocicaliban doctor`",
-    "no space left": "make room: `podman system df` and `ocicaliban clean --all --dry-run` show what takes it",
-    "disk quota exceeded": "make room: `podman system df` and `ocicaliban clean --all --dry-run` show what takes it",
+    "no space left": _ROOM,
+    "disk quota exceeded": _ROOM,
     "statfs": "a folder or file that is mounted into the container is not there",
     "executable file": "the image has no such command",
 }

@@ -82,7 +82,7 @@ def test_a_file_that_changed_since_it_was_read(tmp_path: Path, data: bytes | Non
     (root / "a").unlink()
     if data is not None:
         (root / "a").write_bytes(data)
-    with pytest.raises(OcicalibanError, match="a changed while it was copied"):
+    with pytest.raises(OcicalibanError, match="a changed while it was being copied"):
         oci_layout.write_layer(tree, "/usr/app", tmp_path / "layer")
 
 
