@@ -16,7 +16,7 @@ from ocicaliban.reporter import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ocicaliban.build.planner import Planned
+    from ocicaliban.build.planner import PlannedImage
     from ocicaliban.history.access import History
     from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model.job import Job, JobSpec, Submission
@@ -67,22 +67,23 @@ def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: 
     return first
 
 
-def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
+def _planned(asked: Submitting, first: Job, *, resolve: bool) -> PlannedImage:
     from ocicaliban.app import launch as start
     from ocicaliban.build import planner
+    from ocicaliban.build.request import PlanRequest
     from ocicaliban.targets.vertex import job_spec
 
-    planned = planner.read(
-        Path.cwd(),
-        asked.mode,
-        asked.module,
+    request = PlanRequest(
+        root=Path.cwd(),
+        mode=asked.mode,
+        module=asked.module,
         gpu_elsewhere=asked.gpu,
         extras=asked.extras,
         dirs=asked.dirs,
         resolve=resolve,
         fresh=asked.no_cache,
-        reporter=TERMINAL,
     )
+    planned = planner.plan_project(request, TERMINAL)
     job_spec.check_platform(planned.plan.base.platform)
     if planned.plan.launch.mounts:
         hint = 'take "source-copy" into its list instead of "source-mount"'
@@ -130,7 +131,7 @@ def _accelerators() -> set[str]:
 _MUCH = 50_000_000  # bytes
 
 
-def _is_slow(planned: Planned) -> bool:
+def _is_slow(planned: PlannedImage) -> bool:
     """Whether more than a few files are to be put into the image: then what can fail is looked at before."""
     from ocicaliban.build import base_image
     from ocicaliban.containers import image_store
@@ -172,6 +173,7 @@ def _broken_off(
     has stopped jobs of it since wants them anew. Raises UsageError where another process is at it.
     """
     from ocicaliban.execution import runner
+    from ocicaliban.model.job import under_way
 
     def alike(one: Submission) -> bool:
         kept = ("target", "host", "project", "mode", "module", "image")
@@ -180,7 +182,7 @@ def _broken_off(
 
     for one in filter(alike, known.submissions(group=made.group, user=made.user)):
         counts = known.counts(submission=one.id)
-        if not counts["queued"] + counts["running"] or sum(counts.values()) != count:
+        if not counts["queued"] + under_way(counts) or sum(counts.values()) != count:
             continue
         jobs = sorted(known.jobs(submission=one.id), key=lambda job: job.id)
         same = (
@@ -194,7 +196,7 @@ def _broken_off(
                 "wait for it, or end it; with a --group of another name they are submitted a second time",
             )
         counts = known.counts(submission=one.id)  # it may have come to its end meanwhile
-        if not counts["stopped"] and (counts["queued"] or (counts["running"] and runner.was_killed(one))):
+        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and runner.was_killed(one))):
             return one
     return None
 

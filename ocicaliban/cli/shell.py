@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import typer
@@ -68,6 +69,5 @@ def shell(
         entrypoint=shells.entrypoint(chosen),
     )
     TERMINAL.say(ready.said)
-    raise typer.Exit(
-        podman.run_interactively(command.argv, command.name, lambda: ready.keep(context.obj.argv, image, command))
-    )
+    keep = functools.partial(ready.keep, context.obj.argv, image, command)
+    raise typer.Exit(podman.run_interactively(command.argv, command.name, keep))

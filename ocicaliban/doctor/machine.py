@@ -38,10 +38,10 @@ class Machine:
         return self.answer("podman", "info", "--format", "json")
 
     @functools.cached_property
-    def settings(self) -> user_config.Config | OcicalibanError:
+    def settings(self) -> user_config.UserConfig | OcicalibanError:
         """The user's settings for all projects, or why they cannot be read."""
         try:
-            return user_config.read()
+            return user_config.load_user_config()
         except OcicalibanError as error:
             return error
 

@@ -26,7 +26,7 @@ def choose_gpus(want: bool | None, request: str | None, reporter: Reporter = SIL
     """
     if want is False:
         return choose(Discovery(), want, request)
-    discovery = cdi.discover(cdi.spec_dirs(os.environ, user_config.read().cdi_spec_dirs))
+    discovery = cdi.discover(cdi.spec_dirs(os.environ, user_config.load_user_config().cdi_spec_dirs))
     chosen = choose(discovery, want, request)
     for fault in discovery.faults:
         reporter.note(fault.message)
