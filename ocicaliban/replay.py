@@ -54,18 +54,18 @@ class Recording:
         self.began = 0
         self.notes: list[str] = []
 
-    def noted(self, line: str) -> None:
+    def note_line(self, line: str) -> None:
         """Keep a line for the user, to be repeated by a replay."""
         self.notes.append(line)
 
-    def told(self, path: object, follow: bool, status: os.stat_result | None) -> None:
+    def note_answer(self, path: object, follow: bool, status: os.stat_result | None) -> None:
         """Note an answer about a path; two different answers make the plan unrepeatable."""
         if isinstance(path, str | bytes | os.PathLike):  # else an open file, noted when it was opened
             answer = _answer(status)
             if self.asked.setdefault((_absolute(path), follow), answer) != answer:
                 self.alone = False
 
-    def heard(self, event: str, arguments: tuple[object, ...]) -> None:
+    def note_event(self, event: str, arguments: tuple[object, ...]) -> None:
         """Note an audit event."""
         if event in _OUTSIDE:
             self.alone = False
@@ -90,7 +90,7 @@ _hooked = False
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
     if _recording is not None:
-        _recording.heard(event, arguments)
+        _recording.note_event(event, arguments)
 
 
 @contextlib.contextmanager
@@ -123,7 +123,7 @@ def _listening(found: Recording) -> Iterator[None]:
             status = _stat(path, follow_symlinks=follow)  # type: ignore[arg-type]
         except OSError:
             status = None
-        found.told(path, follow, status)
+        found.note_answer(path, follow, status)
 
     def listening(name: str, follow: bool) -> Callable[..., Any]:
         def function(path: Any, *args: Any, **options: Any) -> Any:

@@ -12,7 +12,7 @@ from ocicaliban.formats.text import amount
 
 
 class Making:
-    """Something in the making; whoever makes it may set `measure`, which returns its size in bytes."""
+    """Something that is being made; its maker may set `measure`, which returns its size in bytes."""
 
     def __init__(self) -> None:
         self.measure: Callable[[], int] = lambda: 0

@@ -139,7 +139,7 @@ def _is_slow(planned: PlannedImage) -> bool:
     known = image_store.images()
     if base_image.present(planned.plan.base) is None:
         return True
-    missing = [layer for layer in planned.plan.layers if image_store.find(layer.name, layer.key, known) is None]
+    missing = [layer for layer in planned.plan.layers if image_store.find_layer(layer.name, layer.key, known) is None]
     much = sum(entry.size for tree in planned.trees.values() for entry in tree.entries) > _MUCH
     return any(layer.runs or much for layer in missing)
 

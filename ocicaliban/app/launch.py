@@ -232,7 +232,7 @@ def ready(asked: Asked) -> Ready:
     if not asked.dry_run:
         require_user()
     with replay.recording() as found:
-        told = TERMINAL.also(found.noted)
+        told = TERMINAL.also(found.note_line)
         devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, told)
         request = PlanRequest(
             root=Path.cwd(),
@@ -264,7 +264,7 @@ def check_starts(planned: PlannedImage, module: str) -> None:
     base = base_image.present(planned.plan.base)
     if base is None:
         return  # nobody knows yet: a dry run
-    config = image_store.config(base).get("config") or {}
+    config = image_store.image_config(base).get("config") or {}
     if not entry_point.starts_something(config.get("Entrypoint") or (), config.get("Cmd") or ()):
         hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
         raise UsageError(f"the mode '{planned.plan.mode}' has nothing to start", hint)

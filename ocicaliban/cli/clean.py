@@ -43,7 +43,7 @@ def clean(
         raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
     limit = time.time() - _seconds(older_than) if older_than else None
     workspace.remove_leftovers()
-    busy = image_store.in_containers()
+    busy = image_store.images_in_containers()
     wanted = prune.wanted() if unused else lambda _: False
     awaited = _awaited()
 

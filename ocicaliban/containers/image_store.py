@@ -19,13 +19,13 @@ from ocicaliban.system import files
 PREFIX = "localhost/ocicaliban/"
 
 
-def name_for(layer: str, key: str) -> str:
+def layer_name(layer: str, key: str) -> str:
     """Return the name of a layer's image: the recipe, and 128 bits of the key."""
-    return f"localhost/{folder_for(layer, key)}:latest"
+    return f"localhost/{layer_folder(layer, key)}:latest"
 
 
-def folder_for(layer: str, key: str) -> str:
-    """Return the relative folder of a layout that `buildah pull oci:FOLDER` stores under `name_for`."""
+def layer_folder(layer: str, key: str) -> str:
+    """Return the relative folder of a layout that `buildah pull oci:FOLDER` stores under `layer_name`."""
     word = re.sub("[^a-z0-9]+", "-", layer.split()[0].lower()).strip("-") or "layer"
     return f"ocicaliban/{word}/{key[:32]}"
 
@@ -126,37 +126,37 @@ def last_manifest(image: str) -> str:
     return ""
 
 
-def take(folder: Path, layer: str, key: str) -> Image:
-    """Import the layout at `folder`/`folder_for(layer, key)` as the image of that layer; return the image.
+def import_layer(folder: Path, layer: str, key: str) -> Image:
+    """Import the layout at `folder`/`layer_folder(layer, key)` as the image of that layer; return the image.
 
     libimage names an image that is pulled from a relative `oci:` folder after the folder, which saves a command. If a
     version does not, the image is tagged.
     """
     doing = f"the layer '{layer}' cannot be stored"
-    identity = buildah.pull_layout(folder, folder_for(layer, key), doing=doing, whole=True)
-    if image := find(layer, key):
+    identity = buildah.pull_layout(folder, layer_folder(layer, key), doing=doing, whole=True)
+    if image := find_layer(layer, key):
         return image
-    buildah.tag(identity, name_for(layer, key))
-    return taken(layer, key)
+    buildah.tag(identity, layer_name(layer, key))
+    return layer_image(layer, key)
 
 
-def taken(layer: str, key: str) -> Image:
+def layer_image(layer: str, key: str) -> Image:
     """Return the image of a layer that was just made; raises OcicalibanError if it was removed in the meantime."""
-    if image := find(layer, key):
+    if image := find_layer(layer, key):
         return image
     raise OcicalibanError(f"the image of the layer '{layer}' was removed from the store", "run the command again")
 
 
-def find(layer: str, key: str, known: tuple[Image, ...] | None = None) -> Image | None:
+def find_layer(layer: str, key: str, known: tuple[Image, ...] | None = None) -> Image | None:
     """Return the image of the layer with this key, or None; `known` are the images to search, by default all."""
-    name = name_for(layer, key)
+    name = layer_name(layer, key)
     for image in images() if known is None else known:
         if name in image.names:
             return Image(id=image.id, digest=image.digest, key=key, names=image.names)
     return None
 
 
-def config(image: Image) -> dict[str, Any]:
+def image_config(image: Image) -> dict[str, Any]:
     """Return the OCI config of an image, which containers/storage keeps in a file named after its digest in base64.
 
     Raises ToolError if the store no longer has the image.
@@ -182,7 +182,7 @@ def layer_sizes() -> dict[str, int]:
     return {item["diff-digest"]: int(item.get("diff-size", 0)) for item in raw if "diff-digest" in item}
 
 
-def chains() -> dict[str, dict[str, int]]:
+def layer_chains() -> dict[str, dict[str, int]]:
     """Return the layers of each image, by image id: the layers' ids, from the top down, with their bytes."""
     root, driver = location()
     try:
@@ -204,10 +204,10 @@ def chains() -> dict[str, dict[str, int]]:
 
 def image_sizes() -> dict[str, int]:
     """Return the bytes of each image, by id; a shared layer counts in every image."""
-    return {image: sum(chain.values()) for image, chain in chains().items()}
+    return {image: sum(chain.values()) for image, chain in layer_chains().items()}
 
 
-def in_containers() -> frozenset[str]:
+def images_in_containers() -> frozenset[str]:
     """Return the ids of the images that podman's and buildah's containers were made from."""
     root, driver = location()
     try:
@@ -219,7 +219,7 @@ def in_containers() -> frozenset[str]:
     return frozenset(item.get("image", "") for item in raw)
 
 
-def touch(image: str) -> None:
+def mark_used(image: str) -> None:
     """Note that the image with this id is used now, if the state folder can be written to."""
     mark = files.used(image)
     with contextlib.suppress(OSError):
@@ -235,6 +235,6 @@ def last_used(image: str) -> float:
         return 0.0
 
 
-def forget(image: str) -> None:
+def forget_use(image: str) -> None:
     """Remove the note about an image that was removed."""
     (files.state() / "used" / image).unlink(missing_ok=True)

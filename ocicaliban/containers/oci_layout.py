@@ -146,14 +146,14 @@ _FIELDS = ("architecture", "author", "created", "history", "os", "os.features", 
 _INNER = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "StopSignal", "User", "Volumes", "WorkingDir")
 
 
-def standard(config: Mapping[str, Any]) -> dict[str, Any]:
+def standard_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of an image's config that the OCI image spec (config.md) defines; Docker's format has more."""
     inner = config.get("config") or {}
     known = {name: config[name] for name in _FIELDS if name in config}
     return {**known, "config": {name: inner[name] for name in _INNER if inner.get(name)}}
 
 
-def configured(config: Mapping[str, Any], change: Configure) -> dict[str, Any]:
+def with_changes(config: Mapping[str, Any], change: Configure) -> dict[str, Any]:
     """Return the OCI config with a configure step applied; the step's `path` goes before the existing PATH."""
     inner = dict(config.get("config") or {})
     env = {name: value for name, _, value in (item.partition("=") for item in inner.get("Env") or [])}
@@ -171,7 +171,7 @@ def configured(config: Mapping[str, Any], change: Configure) -> dict[str, Any]:
     return {**config, "config": inner}
 
 
-def appended(config: Mapping[str, Any], diff_id: str | None, created_by: str) -> dict[str, Any]:
+def with_layer(config: Mapping[str, Any], diff_id: str | None, created_by: str) -> dict[str, Any]:
     """Return the OCI config with one more layer or, without `diff_id`, with one more change of the config."""
     history = {"created": CREATED, "created_by": created_by}
     rootfs = config.get("rootfs") or {"type": "layers", "diff_ids": []}
@@ -184,7 +184,7 @@ def appended(config: Mapping[str, Any], diff_id: str | None, created_by: str) ->
     return new
 
 
-def canonical(value: object) -> bytes:
+def canonical_json(value: object) -> bytes:
     """Encode a value as JSON; equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
@@ -202,20 +202,20 @@ def write_layout(layout: Path, config: Mapping[str, Any], layers: Iterable[Blob]
         (blobs / digest).write_bytes(data)
         return Blob(digest=f"sha256:{digest}", size=len(data))
 
-    described = put(canonical(config))
+    described = put(canonical_json(config))
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": {"mediaType": CONFIG, "digest": described.digest, "size": described.size},
         "layers": [{"mediaType": LAYER, "digest": blob.digest, "size": blob.size} for blob in layers],
     }
-    top = put(canonical(manifest))
+    top = put(canonical_json(manifest))
     index = {
         "schemaVersion": 2,
         "manifests": [{"mediaType": MANIFEST, "digest": top.digest, "size": top.size}],
     }
-    (layout / "index.json").write_bytes(canonical(index))
-    (layout / "oci-layout").write_bytes(canonical({"imageLayoutVersion": "1.0.0"}))
+    (layout / "index.json").write_bytes(canonical_json(index))
+    (layout / "oci-layout").write_bytes(canonical_json({"imageLayoutVersion": "1.0.0"}))
     return top.digest
 
 

@@ -36,7 +36,7 @@ def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda
     """
     ended = threading.Event()
     try:
-        return process.foreground(
+        return process.run_in_foreground(
             cgroups.in_cgroup2(argv), on_signal=_Signals(name, ended).forward, meanwhile=meanwhile
         )
     finally:
@@ -51,7 +51,7 @@ def run_interactively(argv: tuple[str, ...], name: str, meanwhile: Callable[[], 
     if all(terminal()):
         with contextlib.suppress(OSError, OcicalibanError):
             meanwhile()
-        process.become(cgroups.in_cgroup2(argv))
+        process.replace_process(cgroups.in_cgroup2(argv))
     return run(argv, name, meanwhile)
 
 
@@ -85,7 +85,7 @@ def terminal() -> tuple[bool, bool]:
 
     In the background, reading from a terminal would stop the process.
     """
-    attended = process.attended()
+    attended = process.has_terminal()
     return attended or not os.isatty(0), attended and os.isatty(1)
 
 
@@ -227,7 +227,9 @@ def remove_image(name: str) -> bool:
 
 def pull(image: str, log: Path, *, tls_verify: bool = True) -> int:
     """Pull an image, with podman's messages appended to the file `log`; return podman's exit code."""
-    return process.logged(("podman", "pull", "--quiet", *(() if tls_verify else ("--tls-verify=false",)), image), log)
+    return process.run_logged(
+        ("podman", "pull", "--quiet", *(() if tls_verify else ("--tls-verify=false",)), image), log
+    )
 
 
 @functools.cache

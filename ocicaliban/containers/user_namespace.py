@@ -47,7 +47,7 @@ def _revive(state: Path) -> None:
     if process.on_path("podman") is None:
         return
     # The second of two commands would stop containers that the first has started in the meantime.
-    with workspace.only_one("podman"):
+    with workspace.exclusive("podman"):
         if _pause_process_lives(state):
             return
         # Another process may have this number by now, and podman would kill it.

@@ -23,7 +23,7 @@ _TIMEOUT = 60.0
 
 
 @contextlib.contextmanager
-def open_one() -> Iterator[Path]:
+def open_workspace() -> Iterator[Path]:
     """Make a private folder, removed at the end; leftovers of killed processes are removed first.
 
     Two locks protect it: `owner` is held by this process alone, `tools` also by the tools that it starts. So nobody
@@ -46,7 +46,7 @@ def open_one() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def only_one(key: str) -> Iterator[None]:
+def exclusive(key: str) -> Iterator[None]:
     """Hold the lock of a layer's or base's key: of two builds that need it, one makes it and the other finds it.
 
     For other work that only one process may do at a time, `key` is a word.
@@ -70,7 +70,7 @@ def working_container(folder: Path, name: str) -> Iterator[None]:
         note.unlink(missing_ok=True)
 
 
-def scratch(folder: Path) -> Path:
+def scratch_folder(folder: Path) -> Path:
     """Make a folder for temporary files that a tool's user namespace can reach, which a home usually is not.
 
     It is removed together with `folder`, whichever of the user's subordinate ids own its files.

@@ -347,7 +347,7 @@ class _Run:
         def run() -> None:
             try:
                 with self._ground.book.follows(self._entry.id, one.name, log):
-                    codes.append(process.logged(argv, log))
+                    codes.append(process.run_logged(argv, log))
             finally:
                 ended.set()
 

@@ -50,7 +50,7 @@ def entry_command(root: Path, module: str) -> tuple[str, ...]:
 
 
 def entry_files(command: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the project's paths of which the command needs one; empty for an empty command."""
+    """Return the paths that the command may start, relative to the project; one of them must exist."""
     if not command:
         return ()
     if "-m" in command:

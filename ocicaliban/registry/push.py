@@ -134,10 +134,10 @@ def push(
     ends the push. One that was interrupted goes on where it was. Raises OcicalibanError where the registry refuses for
     good, or is still not well after some tries.
     """
-    with workspace.open_one() as folder:
+    with workspace.open_workspace() as folder:
         folder = folder / "push"
         folder.mkdir(mode=0o700)
-        diff_ids = tuple((image_store.config(image).get("rootfs") or {}).get("diff_ids") or ())
+        diff_ids = tuple((image_store.image_config(image).get("rootfs") or {}).get("diff_ids") or ())
         there = _there(registry, diff_ids, compression)
         packing: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if len(there) < len({*diff_ids}):
@@ -272,11 +272,11 @@ def _lay_out(
     for diff_id in there:
         (blobs / _hex(diff_id)).unlink()
     whole = finished(manifest, config, {**there, **{each.diff_id: each for each in made}})
-    data = oci_layout.canonical(whole)
+    data = oci_layout.canonical_json(whole)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     (blobs / _hex(digest)).write_bytes(data)
     described_top = {"mediaType": oci_layout.MANIFEST, "digest": digest, "size": len(data)}
-    (layout / "index.json").write_bytes(oci_layout.canonical({"schemaVersion": 2, "manifests": [described_top]}))
+    (layout / "index.json").write_bytes(oci_layout.canonical_json({"schemaVersion": 2, "manifests": [described_top]}))
     return digest, {each["digest"]: each["size"] for each in (*whole["layers"], whole["config"])}
 
 

@@ -1,4 +1,4 @@
-"""Run tools beside our own work: one that waits for something, or a service."""
+"""Run tools in the background: one that waits for something, or a service."""
 
 from __future__ import annotations
 

@@ -188,7 +188,7 @@ def ask(argv: Sequence[str], question: str = "", *, limit: float) -> str:
     return done.stdout
 
 
-def logged(argv: Sequence[str], log: Path) -> int:
+def run_logged(argv: Sequence[str], log: Path) -> int:
     """Run a tool to its end with its stdout and stderr appended to the file `log`; return its exit code.
 
     For threads: it does not react to signals, and the tool goes on when we are killed.
@@ -222,7 +222,7 @@ _FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, sign
 _BY_KERNEL = 0x80  # SI_KERNEL: a signal of the terminal, which reaches every process of its foreground group
 
 
-def foreground(
+def run_in_foreground(
     argv: Sequence[str], *, on_signal: Callable[[int], None], meanwhile: Callable[[], None] = lambda: None
 ) -> int:
     """Run `argv` on our own terminal until it ends; return its exit code.
@@ -233,7 +233,7 @@ def foreground(
     has its own group, so that no signal reaches it twice.
     """
     tool(argv[0])
-    shared = attended()
+    shared = has_terminal()
     forwarded = {number for number in _FORWARDED if signal.getsignal(number) != signal.SIG_IGN}
     # Blocked signals wait for us, even those that come before there is a child; a handler might run too early or late.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {*forwarded, signal.SIGCHLD})
@@ -257,7 +257,7 @@ def foreground(
     return 128 - code if code < 0 else code
 
 
-def attended() -> bool:
+def has_terminal() -> bool:
     """Return whether stdin is a terminal that we may read; a process in the background would be stopped."""
     try:
         return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
@@ -265,7 +265,7 @@ def attended() -> bool:
         return True  # a terminal that controls another session
 
 
-def become(argv: Sequence[str]) -> NoReturn:
+def replace_process(argv: Sequence[str]) -> NoReturn:
     """Replace our process by a tool, so that the tool has the terminal to itself."""
     tool(argv[0])
     sys.stdout.flush()

@@ -189,7 +189,7 @@ class Project:
     def images(self, mode: str = "run") -> list[str]:
         """Return the names of the images of its layers, parents first."""
         layers = json.loads(self.ocicaliban("plan", mode, SCRIPT, "--json").out)["layers"]
-        return [image_store.name_for(layer["name"], layer["key"]) for layer in layers]
+        return [image_store.layer_name(layer["name"], layer["key"]) for layer in layers]
 
     def containerfile(self, mode: str = "run") -> str:
         """Return the Containerfile that `plan --containerfile` writes."""

@@ -254,7 +254,7 @@ def test_a_full_image_store(project: Project, tmp_path: Path) -> None:
     blob = oci_layout.write_layer(read_tree(tmp_path / "tree"), "/", tmp_path / "layer")
     oci_layout.adopt_layer(tmp_path / "layout", tmp_path / "layer", blob)
     config = {"os": "linux", "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "")}
-    oci_layout.write_layout(tmp_path / "layout", oci_layout.appended(config, blob.digest, ""), [blob])
+    oci_layout.write_layout(tmp_path / "layout", oci_layout.with_layer(config, blob.digest, ""), [blob])
     project.write({"ocicaliban.toml": f'[layers.base]\nimage = "oci:{tmp_path}/layout"\n'})
     (project.root / "ocicaliban.lock").unlink()
     project.env["XDG_DATA_HOME"] = str(tmp_path / "data")

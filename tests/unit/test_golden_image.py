@@ -116,8 +116,8 @@ def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'1' * 64}"]},
         "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "base"}],
     }
-    config = oci_layout.configured(
-        oci_layout.standard(base),
+    config = oci_layout.with_changes(
+        oci_layout.standard_config(base),
         Configure(
             env=(("PYTHONPATH", "/usr/app"), ("LANG", "de")),
             path=("/opt/venv/bin",),
@@ -128,8 +128,8 @@ def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
     )
     tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
     layer = oci_layout.write_layer(tree, "/usr/app", tmp_path / "layer.tar")
-    config = oci_layout.appended(config, layer.digest, "ocicaliban source-copy")
-    config = oci_layout.appended(config, None, "ocicaliban entrypoint")
+    config = oci_layout.with_layer(config, layer.digest, "ocicaliban source-copy")
+    config = oci_layout.with_layer(config, None, "ocicaliban entrypoint")
     layout = tmp_path / "layout"
     digest = oci_layout.write_layout(layout, config, [oci_layout.Blob(digest=f"sha256:{'1' * 64}", size=12345), layer])
     oci_layout.adopt_layer(layout, tmp_path / "layer.tar", layer)
@@ -159,9 +159,9 @@ def test_the_image_that_the_builder_makes_of_a_layer_of_files_stays(
         "config": {"Env": ["PATH=/usr/bin:/bin"], "User": "1000"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'1' * 64}"]},
     }
-    monkeypatch.setattr(image_store, "config", lambda image: base)
+    monkeypatch.setattr(image_store, "image_config", lambda image: base)
     monkeypatch.setattr(image_store, "layer_sizes", lambda: {f"sha256:{'1' * 64}": 12345})
-    monkeypatch.setattr(image_store, "take", lambda folder, layer, key: Image(id="1d" * 32, digest="", key=key))
+    monkeypatch.setattr(image_store, "import_layer", lambda folder, layer, key: Image(id="1d" * 32, digest="", key=key))
     tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
     layer = PlannedLayer(
         name="source-copy",

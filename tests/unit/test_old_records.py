@@ -205,7 +205,7 @@ def test_the_log_of_a_job_that_runs_is_read() -> None:
 def test_when_an_image_was_used_is_known() -> None:
     os.utime(paths.used(IMAGE), (1000, 1000))
     assert image_store.last_used(IMAGE) == 1000
-    image_store.forget(IMAGE)
+    image_store.forget_use(IMAGE)
     assert image_store.last_used(IMAGE) == 0
 
 

@@ -180,7 +180,7 @@ def test_a_recording_can_go_on(home: Path) -> None:
 
 def test_what_planning_told_is_told_again(home: Path, ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
     with replay.recording() as found:
-        found.noted("note: one")
+        found.note_line("note: one")
     found.began += 3_000_000_000
     run = replay.Replayable(
         argv=["run", "train.py"], script=(), command=("podman", "run", "--name", "ours-K0", "1d"), key="K0",
