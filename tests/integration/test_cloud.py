@@ -779,7 +779,7 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
         (("--output-dir", "results"), "no folder in Cloud Storage"),
         (("--tls-verify=maybe",), "neither true nor false"),
         (("--cloud-key", "nowhere.json"), "there is no file"),
-        (("--group", "a b"), "cannot be a group's name"),
+        (("--group", "a b"), "is not a valid name for a group"),
         (("--mode", "mounted"), "mounts folders of this machine"),
         (("--mount",), "the cloud has no folder of this machine"),
         (("--image-tag", "registry.example.org/me/digits"), "--image-tag and --to exclude each other"),

@@ -736,7 +736,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     access.open(f"{tmp_path}/h.db").close()
     with mode(tmp_path / "h.db", 0o400):
-        assert "cannot be written" in fault(f"{tmp_path}/h.db").message
+        assert "is not writable" in fault(f"{tmp_path}/h.db").message
     with mode(tmp_path / "h.db", 0):
         assert "cannot be opened" in fault(f"{tmp_path}/h.db").message
 
@@ -789,7 +789,7 @@ def test_somebody_who_does_not_let_go(tmp_path: Path, monkeypatch: pytest.Monkey
     access.open(f"{tmp_path}/h.db").close()
     other = sqlite3.connect(tmp_path / "h.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert "is locked by another process" in fault(f"{tmp_path}/h.db").message
+    assert "has been locked by another process" in fault(f"{tmp_path}/h.db").message
     other.execute("ROLLBACK")
     other.close()
 
@@ -854,7 +854,7 @@ def test_a_server_that_is_started_anew_is_waited_for(server: postgres.Server) ->
 def test_the_driver_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     found = fault("postgresql://ada:p%40ss@127.0.0.1:1/history")
-    assert "needs the package psycopg" in found.message and "ocicaliban[postgresql]" in found.hint
+    assert "needs the Python package psycopg" in found.message and "ocicaliban[postgresql]" in found.hint
 
 
 def test_a_schema_of_its_own_in_a_teams_database(server: postgres.Server) -> None:
