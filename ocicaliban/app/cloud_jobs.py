@@ -241,6 +241,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     from ocicaliban.model.job import Submission
     from ocicaliban.project import git
     from ocicaliban.registry import push as pushing
+    from ocicaliban.registry.reference import Destination
     from ocicaliban.system import threads
     from ocicaliban.targets.vertex import backend, job_spec
 
@@ -256,7 +257,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     if asked.image_tag:
         reference, entry, command = _found(asked, first)
     else:
-        to = pushing.Target(
+        to = Destination(
             repository=chosen(Path.cwd(), asked.repository), tls_verify=asked.tls_verify, key_file=asked.cloud_key
         )
         registry = pushing.connect(to, TERMINAL)
@@ -301,7 +302,8 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
     from ocicaliban.containers import podman
-    from ocicaliban.registry import push, repository
+    from ocicaliban.registry import lookup
+    from ocicaliban.registry.reference import Destination, check_tag, parse_repository
 
     entry = podman.entry_command(Path.cwd(), asked.module)
     name, at, digest = asked.image_tag.partition("@")
@@ -310,19 +312,19 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
         head, tag = name, "latest"
     if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise UsageError(f"--image-tag {asked.image_tag}: {digest} is no digest", "sha256: and 64 hexadecimal digits")
-    target = push.Target(
-        repository=repository.chosen(head),
-        tag=repository.checked_tag(tag),
+    target = Destination(
+        repository=parse_repository(head),
+        tag=check_tag(tag),
         tls_verify=asked.tls_verify,
         key_file=asked.cloud_key,
     )
-    found = push.look(target, digest or tag, TERMINAL)
+    found = lookup.find_image(target, digest or tag, TERMINAL)
     if not found:
         raise UsageError(
             f"--image-tag {asked.image_tag}: the registry has no such image",
             "is it deleted, or misspelt? without --image-tag one is built and pushed",
         )
-    if not entry and found.known and not podman.starts(found.entrypoint, first.args or found.command):
+    if not entry and found.has_config and not podman.starts(found.entrypoint, first.args or found.command):
         hint = "give the MODULE that it shall start"
         raise UsageError(f"--image-tag {asked.image_tag}: the image has no entry point", hint)
     reference = f"{target.repository}@{found.digest}"
@@ -335,11 +337,12 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
     `waiting` tells that these jobs were never submitted.
     """
     from ocicaliban.app import launch as start
-    from ocicaliban.registry import push, repository
+    from ocicaliban.registry import lookup
+    from ocicaliban.registry.reference import Destination, parse_repository
 
     name, _, digest = made.image.partition("@")
-    target = push.Target(repository=repository.chosen(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
-    if not push.look(target, digest, TERMINAL):
+    target = Destination(repository=parse_repository(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
+    if not lookup.find_image(target, digest, TERMINAL):
         hint = start.rebuilding(made.group, waiting=waiting)
         if asked.image_tag:
             hint = "push it again, or submit anew with another --image-tag"

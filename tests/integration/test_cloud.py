@@ -901,7 +901,7 @@ def test_an_accelerator_that_the_library_does_not_know_is_told_before_anything_i
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(404, "there is no repository"), (403, "no permission to push to"), (None, "cannot be reached")],
+    [(404, "does not exist"), (403, "no permission to push to"), (None, "cannot be reached")],
 )
 def test_what_the_registry_would_refuse_is_told_before_anything_is_built(
     world: World, emulator: Make, status: int | None, words: str

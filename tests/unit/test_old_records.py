@@ -31,7 +31,8 @@ from ocicaliban.model.image import Base
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.project import lockfile, source_tree
 from ocicaliban.project.lockfile import Lock, Resolution
-from ocicaliban.registry import push
+from ocicaliban.registry import packed_layers
+from ocicaliban.registry.packed_layers import Compression, PackedLayer
 from ocicaliban.system import files as paths
 from ocicaliban.system import process
 from ocicaliban.targets.vertex import results
@@ -277,16 +278,16 @@ def test_a_kept_command_line_is_replayed_where_nothing_differs(
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_what_was_pushed_is_remembered(compression: push.Compression) -> None:
+def test_what_was_pushed_is_remembered(compression: Compression) -> None:
     kind = f"application/vnd.oci.image.layer.v1.tar+{compression}"
-    assert push._remembered(compression) == [
-        push.Packed(diff_id=f"sha256:{'1' * 64}", digest=f"sha256:{'a' * 64}", size=1001, kind=kind),
-        push.Packed(
+    assert packed_layers.load(compression) == [
+        PackedLayer(diff_id=f"sha256:{'1' * 64}", digest=f"sha256:{'a' * 64}", size=1001, media_type=kind),
+        PackedLayer(
             diff_id=f"sha256:{'2' * 64}",
             digest=f"sha256:{'b' * 64}",
             size=1002,
-            kind=kind,
-            place="registry.example/ada/digits",
+            media_type=kind,
+            repository="registry.example/ada/digits",
         ),
     ]
 
