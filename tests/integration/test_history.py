@@ -138,6 +138,25 @@ def test_a_migrated_server_has_the_tables_of_a_new_one(server: postgres.Server) 
     assert tables(url) == tables(server.database(new))
 
 
+def test_a_migration_gives_way_to_a_sweep_that_writes(server: postgres.Server) -> None:
+    """Migrate while another process has locked an attempt, and then wants its job: neither is a deadlock's victim."""
+    import psycopg
+
+    name = f"history{next(_numbers)}"
+    url = server.database(name)
+    server.tell((records.DATA / "history-1.postgresql.sql").read_text(encoding="utf-8"), database=name)
+    with psycopg.connect(url) as sweep, ThreadPoolExecutor(1) as other:
+        sweep.execute("UPDATE attempt SET status = 'failed', ended = 2.0 WHERE job = 6")
+        migrated = other.submit(lambda: access.open(url).close())
+        time.sleep(1.5)
+        assert not migrated.done()
+        sweep.execute("UPDATE job SET status = 'failed' WHERE id = 6")
+        sweep.commit()
+        migrated.result(timeout=60)
+    with access.open(url) as known:
+        assert known.jobs(ids=[6])[0].status == "failed" and known.jobs(ids=[9])[0].status == "pending"
+
+
 # --- what goes in comes out -----------------------------------------------------------------------------------------
 
 
