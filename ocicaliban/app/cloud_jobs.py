@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
     from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model.job import Job, JobSpec, Submission
+    from ocicaliban.targets.backend import BatchBackend, Connection
     from ocicaliban.targets.vertex.client import Service
     from ocicaliban.targets.vertex.job_spec import Options
 
@@ -148,6 +149,7 @@ def submit(asked: Submitting, options: Options, points: Sweep | None, args: tupl
     from ocicaliban.history import access
     from ocicaliban.jobs import group_names, sweep_file
     from ocicaliban.model.job import JobSpec
+    from ocicaliban.targets.vertex import backend
 
     with access.open(reporter=TERMINAL) as known:
         made, at, options = prepared(asked, options, first)
@@ -157,10 +159,10 @@ def submit(asked: Submitting, options: Options, points: Sweep | None, args: tupl
             return iter(sweep_file.specs(points, args) if points else [JobSpec(args=args)])
 
         if begun := _broken_off(known, made, count, specs):
-            return _go_on(known, begun, options, at)
+            return _go_on(known, begun, at)
         made = known.submit(evolve(made, group=asked.group or group_names.new(Path.cwd())), specs())
         TERMINAL.say(f"{made.group}: {count} job{'s' if count > 1 else ''} to {asked.region}")
-        return send(known, made, options, at)
+        return send(known, made, backend.BACKEND, at)
 
 
 def _broken_off(
@@ -199,9 +201,10 @@ def _broken_off(
     return None
 
 
-def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
+def _go_on(known: History, begun: Submission, at: Service) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
     from ocicaliban.execution import reconcile, runner
+    from ocicaliban.targets.vertex import backend
 
     reconcile.catch_up(known, TERMINAL, group=begun.group)
     counts = known.counts(submission=begun.id)
@@ -211,7 +214,7 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
             f"{begun.group}: this command has begun it before; {left}"
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
-        return send(known, begun, options, at, begun=True)
+        return send(known, begun, backend.BACKEND, at, begun=True)
     with runner.owned(begun):  # from now on it is not one that was killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         TERMINAL.say(
@@ -283,7 +286,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         image=reference,
         plan_key=key,
         launch=launch,
-        options={**asdict(kept), "vertex": asdict(options)},
+        options={**asdict(kept), job_spec.OPTION: job_spec.to_record(options)},
     )
     commit, dirty = git.head(Path.cwd())
     return evolve(made, commit=commit, dirty=dirty), at, options
@@ -342,29 +345,34 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
 
 
 def send(
-    known: History, made: Submission, options: Options, at: Service, *, begun: bool = False, settle: bool = False
+    known: History,
+    made: Submission,
+    batch: BatchBackend,
+    connection: Connection,
+    *,
+    begun: bool = False,
+    settle: bool = False,
 ) -> int:
     """Submit what is queued of a submission; returns the exit code.
 
     `begun` tells that somebody was at this submission before, and may have been killed; `settle` that some of these
     jobs may be on their way for another reason.
     """
-    from ocicaliban.targets.vertex import backend, job_spec
-    from ocicaliban.targets.vertex.client import Refused
+    from ocicaliban.targets.backend import Refused
 
     count = known.counts(submission=made.id)["queued"]
     taken = 0
     with TERMINAL.counting(f"{made.group}: submitted", count) as one:
 
-        def accepted(job: Job, name: str) -> None:
+        def accepted(job: Job, page: str) -> None:
             nonlocal taken
             taken += 1
             one()
             if count == 1:
-                TERMINAL.say(f"job {job.id}: {job_spec.console(name)}")
+                TERMINAL.say(f"job {job.id}: {page}")
 
         try:
-            backend.submit(known, made, options, at, accepted, TERMINAL, settle=begun or settle)
+            batch.submit(known, made, accepted, TERMINAL, connection=connection, settle=begun or settle)
         except Refused as fault:
             waiting = known.jobs(submission=made.id)
             if begun or taken or any(job.status != "queued" for job in waiting):
@@ -400,6 +408,4 @@ def again(made: Submission) -> tuple[Submitting, Options]:
     from ocicaliban.targets.vertex import job_spec
 
     asked = reconcile.told(made, Submitting)
-    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), reconcile.told(
-        made, job_spec.Options, "vertex"
-    )
+    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), job_spec.recorded(made)

@@ -26,6 +26,8 @@ from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission
 from ocicaliban.project import source_tree
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
+from ocicaliban.targets import registry
+from ocicaliban.targets.backend import BatchBackend, Connection, stopped_unsent
 from ocicaliban.targets.local import runner
 
 if TYPE_CHECKING:
@@ -153,7 +155,7 @@ def _carry_out(
         places=slots, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
     )
     with podman_api.connected(made.image) as podmans, progress.Progress(places=len(slots)) as show:
-        outcome = how(known, made, functools.partial(runner.LocalTarget, podmans, setup), options, show)
+        outcome = how(known, made, functools.partial(runner.LocalRunner, podmans, setup), options, show)
     TERMINAL.say("\n".join(progress.summary(made.group, outcome, show.failed)))
     return outcome.exit_code
 
@@ -230,9 +232,9 @@ def resume(group: str) -> int:
             if provenance.alone(one) and counts["running"]:
                 elsewhere = True
                 TERMINAL.note(f"a job of {group} is run at a terminal of its own")
-            elif one.target == "vertex" and not counts["queued"]:
+            elif (batch := registry.batch_backend(one.target)) and not counts["queued"]:
                 elsewhere = True
-                TERMINAL.note(f"all jobs of {group} are with Vertex AI: ocicaliban status --group {group}")
+                TERMINAL.note(f"all jobs of {group} are with {batch.title}: ocicaliban status --group {group}")
             elif one.host != provenance.host():
                 elsewhere = True
                 TERMINAL.note(
@@ -254,8 +256,8 @@ def resume(group: str) -> int:
 
 
 def _resumed(known: History, made: Submission) -> int:
-    if made.target == "vertex":
-        return _resumed_in_cloud(known, made)
+    if batch := registry.batch_backend(made.target):
+        return _resumed_in_cloud(known, made, batch)
     asked, wanted = _again(made)
     devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if made.launch.devices else ()
     _check_image(made, waiting=True)
@@ -265,15 +267,14 @@ def _resumed(known: History, made: Submission) -> int:
     return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
 
 
-def _resumed_in_cloud(known: History, made: Submission) -> int:
+def _resumed_in_cloud(known: History, made: Submission, batch: BatchBackend) -> int:
     from ocicaliban.app import cloud_jobs
-    from ocicaliban.targets.vertex import backend
 
-    asked, options = cloud_jobs.again(made)
-    at = backend.service(made)
-    at.check()
+    asked, _ = cloud_jobs.again(made)
+    connection = batch.connect(made)
+    connection.check()
     cloud_jobs.check_image(made, asked, waiting=True)
-    return cloud_jobs.send(known, made, options, at, begun=True)
+    return cloud_jobs.send(known, made, batch, connection, begun=True)
 
 
 def _check_image(made: Submission, *, waiting: bool = False) -> None:
@@ -301,11 +302,13 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         before: dict[int, list[Job]] = {}
         for job in jobs:
             before.setdefault(job.submission.id, []).append(job)
-        far = [some for some in before.values() if some[0].submission.target == "vertex"]
-        here = [some for some in before.values() if some[0].submission.target != "vertex"]
+        far = [
+            (some, batch) for some in before.values() if (batch := registry.batch_backend(some[0].submission.target))
+        ]
+        here = [some for some in before.values() if not registry.batch_backend(some[0].submission.target)]
         # What cannot be here is told before anything goes out.
         plans = [_renewed(some[0].submission, rebuild) for some in here]
-        codes = [_resubmitted_to_cloud(known, some[0].submission, some, rebuild) for some in far]
+        codes = [_resubmitted_to_cloud(known, some[0].submission, some, batch, rebuild) for some, batch in far]
         for (made, devices, given, how), some in zip(plans, here, strict=True):
             made = known.resubmit(made, [job.id for job in some])
             count = known.counts(submission=made.id)["queued"]
@@ -317,19 +320,19 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         return next((code for code in codes if code), 0)
 
 
-def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebuild: bool) -> int:
+def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], batch: BatchBackend, rebuild: bool) -> int:
     from ocicaliban.app import cloud_jobs
-    from ocicaliban.targets.vertex import backend
 
     asked, options = cloud_jobs.again(old)
+    at: Connection
     # While another process still submits, what was stopped may be on its way.
     with sweep.owned(old):
         if rebuild:
             _enter(old)
-            fresh, at, options = cloud_jobs.prepared(asked, options, jobs[0])
+            fresh, at, _ = cloud_jobs.prepared(asked, options, jobs[0])
             made = evolve(fresh, group=old.group)
         else:
-            at = backend.service(old)
+            at = batch.connect(old)
             at.check()
             cloud_jobs.check_image(old, asked)
             made = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host())
@@ -341,7 +344,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
         )
     TERMINAL.say(f"{made.group}: {count} job{'s' if count > 1 else ''} again")
     # What was stopped when it was on its way may be there in a moment, and is taken over then.
-    return cloud_jobs.send(known, made, options, at, settle=any(map(reconcile.stopped_unsent, jobs)))
+    return cloud_jobs.send(known, made, batch, at, settle=any(map(stopped_unsent, jobs)))
 
 
 _Renewed = tuple[Submission, tuple[cdi.Device, ...], tuple[str, ...], Recorded]
