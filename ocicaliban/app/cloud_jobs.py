@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model.job import Job, JobSpec, Submission
     from ocicaliban.targets.backend import BatchBackend, Connection
-    from ocicaliban.targets.vertex.client import Service
-    from ocicaliban.targets.vertex.job_spec import Options
+    from ocicaliban.targets.vertex.client import VertexClient
+    from ocicaliban.targets.vertex.options import Options
 
 
 @frozen(kw_only=True)
@@ -123,9 +123,9 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
 
 def _accelerators() -> set[str]:
     """Those of the table, and none: any other one the library may not know."""
-    from ocicaliban.targets.vertex import job_spec
+    from ocicaliban.targets.vertex import machines
 
-    return {"", *job_spec.table().accelerators.values()}
+    return {"", *machines.table().accelerators.values()}
 
 
 _MUCH = 50_000_000  # bytes
@@ -201,7 +201,7 @@ def _broken_off(
     return None
 
 
-def _go_on(known: History, begun: Submission, at: Service) -> int:
+def _go_on(known: History, begun: Submission, at: VertexClient) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
     from ocicaliban.execution import reconcile, runner
     from ocicaliban.targets.vertex import backend
@@ -225,7 +225,7 @@ def _go_on(known: History, begun: Submission, at: Service) -> int:
     return 0
 
 
-def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submission, Service, Options]:
+def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submission, VertexClient, Options]:
     """What the jobs have in common, with their image in the registry, and the connection to the service.
 
     What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
@@ -241,8 +241,9 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     from ocicaliban.registry import push as pushing
     from ocicaliban.system import threads
     from ocicaliban.targets.vertex import backend, job_spec
+    from ocicaliban.targets.vertex import options as vertex_options
 
-    def connected() -> Service:
+    def connected() -> VertexClient:
         from ocicaliban.targets.vertex import client
 
         at = client.connect(asked.project_id, asked.region, key_file=asked.cloud_key)
@@ -286,7 +287,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         image=reference,
         plan_key=key,
         launch=launch,
-        options={**asdict(kept), job_spec.OPTION: job_spec.to_record(options)},
+        options={**asdict(kept), vertex_options.KEY: vertex_options.to_record(options)},
     )
     commit, dirty = git.head(Path.cwd())
     return evolve(made, commit=commit, dirty=dirty), at, options
@@ -405,7 +406,7 @@ def again(made: Submission) -> tuple[Submitting, Options]:
     """What `cloud` was told, from the history. Raises UsageError where another version wrote that otherwise."""
     from ocicaliban import google_auth
     from ocicaliban.execution import reconcile
-    from ocicaliban.targets.vertex import job_spec
+    from ocicaliban.targets.vertex import options as vertex_options
 
     asked = reconcile.told(made, Submitting)
-    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), job_spec.recorded(made)
+    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), vertex_options.recorded(made)
