@@ -462,11 +462,11 @@ def test_stopping_a_group_here_and_there_ends_what_is_here_though_the_cloud_is_a
 
 
 _TOOLS = """
-from ocicaliban import proc
+from ocicaliban.system import process
 from ocicaliban.targets.vertex import client as vertex
 for _ in range(30):
     vertex.connect("", "us-central1").look("calm-otter")
-    proc.run(("true",))
+    process.run(("true",))
 """
 
 
@@ -624,6 +624,7 @@ def test_the_same_command_is_refused_while_it_is_under_way(world: World, emulato
     child = world.begun(*argv)
     until(lambda: world.recorded()["running"] == 3, child)
     child.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)  # what the service has already got is refused, too, before it takes everything
     by.order.set(Faults())
     again = world.call(*argv)
     assert again.returncode == 2 and "at this moment" in again.stderr and not again.stdout
