@@ -41,7 +41,7 @@ class CreateRequest:
 class ObservedJob:
     """What a service says about a job.
 
-    `name` is the service's own for it, `state` its own word for the `status`, `reason` why the job failed. Times are
+    `name` is the service's own for it, `state` its own word ("queued", "cancelling") for the `status`, `reason` why the job failed. Times are
     in seconds since 1970.
     """
 
