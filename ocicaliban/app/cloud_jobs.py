@@ -16,7 +16,7 @@ from ocicaliban.reporter import TERMINAL
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ocicaliban.build.planner import Planned
+    from ocicaliban.build.planner import PlannedImage
     from ocicaliban.history.access import History
     from ocicaliban.jobs.sweep_file import Sweep
     from ocicaliban.model.job import Job, JobSpec, Submission
@@ -68,22 +68,23 @@ def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: 
     return first
 
 
-def _planned(asked: Submitting, first: Job, *, resolve: bool) -> Planned:
+def _planned(asked: Submitting, first: Job, *, resolve: bool) -> PlannedImage:
     from ocicaliban.app import launch as start
     from ocicaliban.build import planner
+    from ocicaliban.build.request import PlanRequest
     from ocicaliban.targets.vertex import job_spec
 
-    planned = planner.read(
-        Path.cwd(),
-        asked.mode,
-        asked.module,
+    request = PlanRequest(
+        root=Path.cwd(),
+        mode=asked.mode,
+        module=asked.module,
         gpu_elsewhere=asked.gpu,
         extras=asked.extras,
         dirs=asked.dirs,
         resolve=resolve,
         fresh=asked.no_cache,
-        reporter=TERMINAL,
     )
+    planned = planner.plan_project(request, TERMINAL)
     job_spec.check_platform(planned.plan.base.platform)
     if planned.plan.launch.mounts:
         hint = 'take "source-copy" into its list instead of "source-mount"'
@@ -131,7 +132,7 @@ def _accelerators() -> set[str]:
 _MUCH = 50_000_000  # bytes
 
 
-def _is_slow(planned: Planned) -> bool:
+def _is_slow(planned: PlannedImage) -> bool:
     """Whether more than a few files are to be put into the image: then what can fail is looked at before."""
     from ocicaliban.build import base_image
     from ocicaliban.containers import image_store

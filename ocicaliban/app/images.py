@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ocicaliban.build.planner import Planned
+    from ocicaliban.build.planner import PlannedImage
     from ocicaliban.registry.repository import Repository
 
 
-def state(planned: Planned) -> tuple[dict[str, int], dict[str, str]]:
+def state(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]]:
     """Of each layer that the store has its bytes, by key; of the others why they are missing, by name."""
     from ocicaliban.build import base_image, last_build
     from ocicaliban.containers import image_store
@@ -33,13 +33,12 @@ def chosen(root: Path, to: str) -> Repository:
     Raises UsageError where none says one, or it is none.
     """
     from ocicaliban.errors import UsageError
-    from ocicaliban.project import user_config
-    from ocicaliban.recipes import loader
+    from ocicaliban.project import config, user_config
     from ocicaliban.registry import repository
 
-    if given := to or loader.load_project(root).push.repository:
+    if given := to or config.load_project(root).push.repository:
         return repository.chosen(given, root.name)
-    if given := user_config.read().push.repository:
+    if given := user_config.load_user_config().push.repository:
         # It holds for all projects, each of which needs an image of its own.
         return repository.chosen(given, root.name, prefix=True)
     hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"

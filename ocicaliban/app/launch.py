@@ -11,7 +11,9 @@ from attrs import asdict, evolve, field, frozen
 
 from ocicaliban import replay
 from ocicaliban.build import base_image, builder, last_build, planner
-from ocicaliban.build.planner import Planned
+from ocicaliban.build.inputs import folders
+from ocicaliban.build.planner import PlannedImage
+from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
@@ -29,12 +31,12 @@ def require_user() -> None:
         TERMINAL.note("running as root; ocicaliban is made for an ordinary user, and needs no root")
 
 
-def built(planned: Planned, no_cache: bool) -> Image:
+def built(planned: PlannedImage, no_cache: bool) -> Image:
     """The image of a plan, of which what is missing is made. Raises OcicalibanError where a step fails."""
-    return builder.build(planned.plan, planned.inputs, reporter=TERMINAL, cache=not no_cache)
+    return builder.build(planned.plan, planned.build_context, reporter=TERMINAL, cache=not no_cache)
 
 
-def record_built(planned: Planned) -> None:
+def record_built(planned: PlannedImage) -> None:
     """Put on record what was built, so that the next plan can tell what has changed."""
     last_build.save(planned.project.root, planned.plan, planned.trees)
 
@@ -115,7 +117,7 @@ class Ready:
     """
 
     asked: Asked
-    planned: Planned
+    planned: PlannedImage
     devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
     found: replay.Recording
@@ -205,12 +207,12 @@ class Ready:
         record_built(self.planned)
         if asked.no_cache or asked.podman_args or asked.cloud_key:
             return
-        looked_for = map(str, (*self.planned.looked_for, *image_store.settings_files()))
+        looked_for = map(str, (*self.planned.searched_paths, *image_store.settings_files()))
         replay.remember(
             argv,
             self.found,
             read=(*looked_for, process.tool("podman"), *command.options[1:]),
-            entries=self.planned.paths(),
+            entries=self.planned.tree_paths(),
             said=self.said,
             script=command.args,
             image=image.id,
@@ -236,22 +238,22 @@ def ready(asked: Asked) -> Ready:
     with replay.recording() as found:
         told = TERMINAL.also(found.noted)
         devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, told)
-        planned = planner.read(
-            Path.cwd(),
-            asked.mode,
-            asked.module,
+        request = PlanRequest(
+            root=Path.cwd(),
+            mode=asked.mode,
+            module=asked.module,
             gpus=devices,
             extras=asked.extras,
             dirs=asked.dirs,
             mount=asked.mount,
             shell_name=asked.shell,
-            settings=asked.settings,
+            settings=asked.settings or {},
             resolve=not asked.dry_run and not asked.image_id,
             fresh=asked.no_cache,
             contents=not asked.image_id,
-            reporter=told,
         )
-        left_out = planner.left_out(planned.project, asked.dirs) if asked.lived_in else ()
+        planned = planner.plan_project(request, told)
+        left_out = folders.left_out(planned.project, asked.dirs) if asked.lived_in else ()
     if devices and not planned.plan.launch.devices:
         if asked.gpu_wanted or asked.gpus:
             raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", 'add "cuda" to its list')
@@ -259,7 +261,7 @@ def ready(asked: Asked) -> Ready:
     return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found, left_out=left_out)
 
 
-def check_starts(planned: Planned, module: str) -> None:
+def check_starts(planned: PlannedImage, module: str) -> None:
     """Raise UsageError where a container of the plan, without arguments, would start nothing but a bare shell."""
     if planned.plan.entrypoint:
         return

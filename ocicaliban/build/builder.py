@@ -21,15 +21,15 @@ from ocicaliban.system import files, process
 
 
 @frozen(kw_only=True)
-class Inputs:
-    """What a plan names and does not hold: trees by their digest, files of build secrets, the project's indexes."""
+class BuildContext:
+    """What a plan refers to: trees by digest, files of build secrets, the package indexes that the project names."""
 
     trees: Mapping[str, Tree]
     secrets: Mapping[str, Path] = field(factory=dict)
     indexes: Indexes = field(factory=Indexes)
 
 
-def build(plan: Plan, inputs: Inputs, *, reporter: Reporter, cache: bool = True) -> Image:
+def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool = True) -> Image:
     """The image of `plan`, making the layers that the store lacks.
 
     `reporter` gets a line for each layer that is made; without `cache` every layer is made anew. Raises OcicalibanError
@@ -58,17 +58,17 @@ def build(plan: Plan, inputs: Inputs, *, reporter: Reporter, cache: bool = True)
                 found = image_store.find(layer.name, layer.key) if cache else None
                 if found is None:
                     make = _run_layer if layer.runs else _tree_layer
-                    with reporter.making(layer.name, taken=_taken(layer, inputs)) as made:
-                        found = make(layer, parent, folder, inputs)
+                    with reporter.making(layer.name, taken=_taken(layer, context)) as made:
+                        found = make(layer, parent, folder, context)
                         made.measure = functools.partial(_added, parent.id, found.id)
                 parent = found
                 image_store.touch(found.id)
     return parent
 
 
-def _taken(layer: PlannedLayer, inputs: Inputs) -> int:
+def _taken(layer: PlannedLayer, context: BuildContext) -> int:
     """The bytes of the files that a layer copies."""
-    return sum(inputs.trees[step.tree].size for step in layer.steps if isinstance(step, Copy))
+    return sum(context.trees[step.tree].size for step in layer.steps if isinstance(step, Copy))
 
 
 def _added(below: str, image: str) -> int:
@@ -77,7 +77,7 @@ def _added(below: str, image: str) -> int:
     return sizes.get(image, 0) - sizes.get(below, 0)
 
 
-def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs) -> Image:
+def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext) -> Image:
     config = oci_layout.standard(image_store.config(parent))
     # A base's user would be a stranger to the mounted files: root inside is the user outside.
     config["config"].pop("User", None)
@@ -90,7 +90,7 @@ def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs
     for step in layer.steps:
         if isinstance(step, Copy):
             tar = folder / "layer.tar"
-            blob = oci_layout.write_layer(inputs.trees[step.tree], step.to, tar)
+            blob = oci_layout.write_layer(context.trees[step.tree], step.to, tar)
             oci_layout.adopt_layer(layout, tar, blob)
             blobs.append(blob)
             config = oci_layout.appended(config, blob.digest, created_by)
@@ -100,7 +100,7 @@ def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs
     return image_store.take(folder, layer.name, layer.key)
 
 
-def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs) -> Image:
+def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
     have = (image_store.config(parent).get("config") or {}).get("Env") or []
     path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
@@ -109,7 +109,7 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
                 seen = folder / f"{layer.key[:12]}-{number}"
-                mounts, env = _lay_out(step, seen, inputs)
+                mounts, env = _lay_out(step, seen, context)
                 process.run(
                     process.in_cgroup2(buildah.run_argv(name, seen, mounts, env)),
                     doing=f"the layer '{layer.name}' cannot be built",
@@ -125,7 +125,7 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, inputs: Inputs)
         return image_store.taken(layer.name, layer.key)
 
 
-def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+def _lay_out(step: Run, seen: Path, context: BuildContext) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
     """Lay out in the folder `seen` what a step sees below /dev/oc.
 
     Returns the mounts and the environment, nothing secret in either.
@@ -134,7 +134,7 @@ def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tu
     (seen / "script").write_text(step.script)
     for name, content in step.files:
         (seen / name).write_text(content)
-    settings, local = host_settings.read().joined(inputs.indexes).inside()
+    settings, local = host_settings.read().joined(context.indexes).inside()
     mounts: list[str] = []
     # Proxies are not here: buildah hands them over by itself, and its arguments could be seen by others.
     env = dict(step.env)
@@ -149,10 +149,10 @@ def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tu
         mounts.append(f"{folder}:{path}")
         env[f"OC_CACHE_{number}"] = path
     for name in step.secrets:
-        if name not in inputs.secrets:
+        if name not in context.secrets:
             raise UsageError(f"there is no build secret '{name}'", f"in ocicaliban.toml: [secrets] {name} = 'FILE'")
         (seen / "secrets").mkdir(exist_ok=True)
-        _hand_over(inputs.secrets[name], seen / "secrets" / name, f"the build secret '{name}'")
+        _hand_over(context.secrets[name], seen / "secrets" / name, f"the build secret '{name}'")
     if "uv" in step.tools:
         (seen / "uv").touch()
         mounts.append(f"{os.path.realpath(process.tool('uv'))}:{buildah.INPUTS}/uv:ro")
@@ -168,7 +168,7 @@ def _lay_out(step: Run, seen: Path, inputs: Inputs) -> tuple[tuple[str, ...], tu
 
 
 def _hand_over(source: Path, target: Path, what: str) -> None:
-    """Copy a file of the user's into a step's inputs."""
+    """Copy a file of the user's into a step's context."""
     target.touch(mode=0o600)
     try:
         shutil.copyfile(source, target)

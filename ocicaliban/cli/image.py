@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 import os
 import re
@@ -35,6 +34,7 @@ def build(
     """Build the project's image and print its id."""
     from ocicaliban.app import launch
     from ocicaliban.build import planner
+    from ocicaliban.build.request import PlanRequest
     from ocicaliban.errors import UsageError
     from ocicaliban.system import process
 
@@ -43,17 +43,17 @@ def build(
         raise UsageError(f"'{tag}' is no name for an image", "lower case, as in digits:v1 or ghcr.io/me/digits:v1")
     if cloud_key:
         TERMINAL.note("no credential enters an image; give --cloud-key to `ocicaliban run`")
-    planned = planner.read(
-        Path.cwd(),
-        mode,
-        module,
+    request = PlanRequest(
+        root=Path.cwd(),
+        mode=mode,
+        module=module,
         gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         mount=mount,
         fresh=no_cache,
-        reporter=TERMINAL,
     )
+    planned = planner.plan_project(request, TERMINAL)
     image = launch.built(planned, no_cache)
     launch.record_built(planned)
     if tag:
@@ -74,26 +74,31 @@ def plan(
     debug: Debug = False,
 ) -> None:
     """Show the stack of layers and which of them are there."""
+    from attrs import evolve
+
     from ocicaliban.app import images
     from ocicaliban.build import base_image, plan_view, planner
+    from ocicaliban.build.inputs import folders
+    from ocicaliban.build.request import PlanRequest
     from ocicaliban.errors import UsageError
     from ocicaliban.project import source_tree
 
     if as_json + containerfile + bool(diff) > 1:
         raise UsageError("--json, --containerfile and --diff exclude each other")
-    read = functools.partial(
-        planner.read,
-        Path.cwd(),
+    request = PlanRequest(
+        root=Path.cwd(),
+        mode=mode,
+        module=module,
         gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         resolve=False,
     )
-    planned = read(mode, module)
+    planned = planner.plan_project(request)
     if diff:
-        other = read(diff)
+        other = planner.plan_project(evolve(request, mode=diff, module=""))
         mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
-        left_out = planner.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
+        left_out = folders.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
         missed, always = (
             [path for path in left_out if source_tree.is_built_in(path) is known] for known in (False, True)
         )

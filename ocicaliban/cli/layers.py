@@ -15,7 +15,7 @@ app = typer.Typer(no_args_is_help=True, help="The recipes that images are made o
 
 
 def _project() -> Project:
-    from ocicaliban.recipes.loader import load_project
+    from ocicaliban.project.config import load_project
 
     return load_project(Path.cwd())
 
@@ -34,13 +34,14 @@ def list_() -> None:
 @app.command()
 def show(name: str) -> None:
     """Show what a recipe is for, which parameters it takes and what it does."""
+    from ocicaliban.build.inputs.registry import layer_words
     from ocicaliban.recipes import catalog, describe
 
     project = _project()
     recipe = catalog.find(project, name)
     place = next(folder for known, _, folder in catalog.names(project) if known == name)
     modes = [mode for mode, recipes in sorted(catalog.modes(project).items()) if name in recipes]
-    print("\n".join(describe.recipe(recipe, str(place), modes)))
+    print("\n".join(describe.recipe(recipe, str(place), modes, layer_words(recipe))))
 
 
 @app.command()

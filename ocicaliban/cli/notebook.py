@@ -168,17 +168,19 @@ def _list() -> None:
 def _is_current(server: Server) -> bool:
     """Whether the server's environment is what one would get now."""
     from ocicaliban.build import planner
+    from ocicaliban.build.request import PlanRequest
     from ocicaliban.interactive import notebook as notebooks
 
     about = server.settings
-    planned = planner.read(
-        Path(about.project),
-        "notebook",
+    request = PlanRequest(
+        root=Path(about.project),
+        mode="notebook",
         gpus=planner.choose_gpus(about.variant == "gpu", None),
         extras=about.extras,
         resolve=False,
         settings={"jupyter": {"interface": about.interface, **({"version": about.version} if about.version else {})}},
     )
+    planned = planner.plan_project(request)
     return notebooks.environment(planned.plan) == about.environment
 
 

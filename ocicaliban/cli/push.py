@@ -40,6 +40,7 @@ def push(
     """Build what is missing of the project's image, push it to a registry, and print its name by digest."""
     from ocicaliban.app import images, launch
     from ocicaliban.build import planner
+    from ocicaliban.build.request import PlanRequest
     from ocicaliban.errors import UsageError, nearest
     from ocicaliban.formats.text import amount
     from ocicaliban.registry import push as pushing
@@ -63,16 +64,16 @@ def push(
         )
     registry = pushing.connect(target, TERMINAL)
     if not image_id:
-        planned = planner.read(
-            Path.cwd(),
-            mode,
-            module,
+        request = PlanRequest(
+            root=Path.cwd(),
+            mode=mode,
+            module=module,
             gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
             extras=tuple(extras or ()),
             dirs=tuple(dirs or ()),
             fresh=no_cache,
-            reporter=TERMINAL,
         )
+        planned = planner.plan_project(request, TERMINAL)
         image = launch.built(planned, no_cache)
         launch.record_built(planned)
     kind: pushing.Compression = "zstd" if compression == "zstd" else "gzip"

@@ -813,7 +813,7 @@ def test_a_sweep_that_is_large_by_accident_wants_a_word(world: World) -> None:
     argv = ("cloud", *world.to, *points, "train.py")
     assert "10000 jobs" in world.refused(*argv)
     words = command(*argv)
-    terminal = pexpect.spawn(words[0], words[1:], cwd=str(world.folder), env=environment(world.env), timeout=60)  # type: ignore[arg-type]
+    terminal = pexpect.spawn(words[0], words[1:], cwd=str(world.folder), env=environment(world.env), timeout=60)
     terminal.expect_exact("submit 10000 jobs?")
     terminal.sendline("n")
     terminal.expect(pexpect.EOF)

@@ -24,6 +24,7 @@ from attrs import evolve
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from peewee import SqliteDatabase
 
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access, schema
@@ -417,7 +418,7 @@ class Transitions(RuleBasedStateMachine):
 def test_whatever_happens_to_jobs_the_history_says_so(store: History) -> None:
     machine = type("Machine", (Transitions,), {"store": store})
     chosen = settings(max_examples=40, stateful_step_count=20, suppress_health_check=list(HealthCheck), database=None)
-    run_state_machine_as_test(machine, settings=chosen)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=chosen)
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------
@@ -554,8 +555,8 @@ def test_what_was_recorded_survives_kill_9(url: str) -> None:
             said += child.communicate(timeout=60)[0].splitlines(True)
             words = [line.split() for line in said if line.endswith("\n")]
             found = {job.id: job for job in store.jobs()}
-            for word, job in words:
-                assert found[int(job)].status in (["succeeded"] if word == "ended" else ["succeeded", "running"])
+            for word, number in words:
+                assert found[int(number)].status in (["succeeded"] if word == "ended" else ["succeeded", "running"])
             for job in found.values():
                 assert len(job.attempts) == (job.status != "queued")
                 assert not job.last or job.last.status == job.status
@@ -680,7 +681,9 @@ def test_the_url_comes_from_the_argument_the_environment_or_the_configuration(
 
 def test_a_file_of_sqlite_is_synced_and_does_not_make_readers_wait(tmp_path: Path) -> None:
     with access.open(f"{tmp_path}/h.db") as store:
-        found = {name: store._database.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
+        connection = store._database
+        assert isinstance(connection, SqliteDatabase)
+        found = {name: connection.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
@@ -692,6 +695,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
     said: list[str] = []
     with access.open(f"{tmp_path}/h.db", reporter=Reporter(said.append)) as store:
         store.submit(submission(), specs(1))
+        assert isinstance(store._database, SqliteDatabase)
         assert store._database.pragma("journal_mode") == "delete"
     (warning,) = said
     assert "nfs4" in warning and "OCICALIBAN_DB_URL" in warning and f"{tmp_path}/h.db" in warning

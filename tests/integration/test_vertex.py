@@ -583,7 +583,7 @@ def test_credentials_that_have_expired_are_told_at_once(emulator: Make) -> None:
     from google.auth import exceptions
     from google.oauth2 import credentials
 
-    class Expired(credentials.Credentials):  # as google-auth answers when Google's token endpoint refuses
+    class Expired(credentials.Credentials):  # type: ignore[misc]  # as google-auth answers when Google's token endpoint refuses
         def refresh(self, request: object) -> None:
             raise exceptions.RefreshError("invalid_grant: Token has been expired or revoked.")
 

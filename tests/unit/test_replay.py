@@ -12,6 +12,7 @@ import pytest
 
 from ocicaliban import replay
 from ocicaliban.build import planner
+from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import podman
 from ocicaliban.model.image import Base
 from ocicaliban.project import lockfile
@@ -50,7 +51,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(text)
     project = tmp_path / "project"
     (project / "data/cur").symlink_to("v1")
-    lockfile.write(project, lockfile.with_base(Lock(), "cpu", BASE))
+    lockfile.write_lock(project, Lock().with_base("cpu", BASE))
     (tmp_path / "images.json").write_text('[{"id":"1d"}]')
     files.used("1d").parent.mkdir(parents=True)
     files.used("1d").touch()
@@ -62,9 +63,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 ARGV = ["run", "-d", "data/cur"]
 
 
-def planned(module: str, mount: bool = False) -> planner.Planned:
+def planned(module: str, mount: bool = False) -> planner.PlannedImage:
     gpus = planner.choose_gpus(None, None)
-    return planner.read(Path.cwd(), "run", module, gpus=gpus, dirs=("data/cur",), mount=mount)
+    request = PlanRequest(root=Path.cwd(), mode="run", module=module, gpus=gpus, dirs=("data/cur",), mount=mount)
+    return planner.plan_project(request)
 
 
 def remembered(world: Path, module: str, mount: bool = False) -> replay.Recording:
@@ -74,8 +76,8 @@ def remembered(world: Path, module: str, mount: bool = False) -> replay.Recordin
         plan = planned(module, mount)
     found.began += 3_000_000_000
     replay.remember(
-        [*ARGV, module], found, read=map(str, plan.looked_for), entries=plan.paths(), said="", script=(), image="1d",
-        index=world / "images.json", command=("podman", "run", "--name", "ours-K0", "1d"),
+        [*ARGV, module], found, read=map(str, plan.searched_paths), entries=plan.tree_paths(), said="", script=(),
+        image="1d", index=world / "images.json", command=("podman", "run", "--name", "ours-K0", "1d"),
         key="K0", job={"submission": {"project": "/p"}},
     )  # fmt: skip
     return found
@@ -102,7 +104,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     ),
     "the module gone": lambda world: (world / "project/src/deep/er.py").unlink(),
     "the secret in another file": lambda world: (world / "project/sub/secret").rename(world / "project/sub/other"),
-    "another lock": lambda world: lockfile.write(world / "project", Lock()),
+    "another lock": lambda world: lockfile.write_lock(world / "project", Lock()),
     "the configuration changed": lambda world: (world / "project/ocicaliban.toml").touch(),
     "the user's first configuration": lambda world: write(world / "config/ocicaliban/config.toml", ""),
     "a first .containerignore": lambda world: write(world / "project/.containerignore", ""),

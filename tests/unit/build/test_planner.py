@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ocicaliban.build import planner
+from ocicaliban.build.request import PlanRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base, TreeEntry
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
-from ocicaliban.reporter import Reporter
+from ocicaliban.reporter import SILENT, Reporter
 
 BASE = Base(
     kind="registry", reference="example.org/base:1", digest=f"sha256:{'a' * 64}", python="3.11.2",
@@ -32,11 +34,15 @@ def project(root: Path, files: dict[str, str], config: str = "") -> Path:
     for name, text in {"ocicaliban.toml": config + CONFIG, "run.py": "", **files}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    lockfile.write(root, lockfile.with_base(Lock(), "cpu", BASE))
+    lockfile.write_lock(root, Lock().with_base("cpu", BASE))
     return root
 
 
-def entries(planned: planner.Planned) -> list[TreeEntry]:
+def plan(root: Path, mode: str = "run", reporter: Reporter = SILENT, **options: Any) -> planner.PlannedImage:
+    return planner.plan_project(PlanRequest(root=root, mode=mode, **options), reporter)
+
+
+def entries(planned: planner.PlannedImage) -> list[TreeEntry]:
     return [entry for tree in planned.trees.values() for entry in tree.entries]
 
 
@@ -47,16 +53,16 @@ def test_a_build_secret_enters_no_image_by_whatever_name(tmp_path: Path, named: 
     root = project(tmp_path / "p", {"sub/token": "s", "sub/b": ""}, secrets)
     (root / "folder").symlink_to("sub")
     (root / "name").symlink_to("sub/token")
-    planned = planner.read(root, "build", dirs=dirs)
+    planned = plan(root, "build", dirs=dirs)
     paths = [entry.path for entry in entries(planned)]
     assert "token" not in paths and "sub/token" not in paths
-    assert planned.inputs.secrets["x"].read_text() == "s"
+    assert planned.build_context.secrets["x"].read_text() == "s"
 
 
 def test_a_declaration_that_is_not_read_is_told(tmp_path: Path) -> None:
     root = project(tmp_path / "p", {"environment.yml": ""})
     said: list[str] = []
-    planner.read(root, "run", "run.py", reporter=Reporter(said.append))
+    plan(root, module="run.py", reporter=Reporter(said.append))
     assert len(said) == 1 and said[0].startswith("note: environment.yml is not read; dependencies may stand in uv.lock")
 
 
@@ -64,7 +70,7 @@ def test_without_contents_nothing_that_would_enter_an_image_is_read(tmp_path: Pa
     root = project(tmp_path / "p", {"requirements.txt": "no such thing!\n"})
     (root / "requirements.txt").chmod(0)
     os.mkfifo(root / "fifo")
-    planned = planner.read(root, "run", "run.py", contents=False, resolve=False)
+    planned = plan(root, module="run.py", contents=False, resolve=False)
     assert planned.trees == {}
     assert planned.plan.launch.command == ("python3", "run.py")
 
@@ -75,22 +81,22 @@ def test_a_module_behind_a_link_inside_the_project_is_in_the_image(tmp_path: Pat
     (root / "lreal").symlink_to("real")
     (root / "far").symlink_to("lreal/../data")
     (root / "here.py").symlink_to("lreal/m.py")
-    planner.read(root, "build", module, dirs=("data",))
+    plan(root, "build", module=module, dirs=("data",))
     (root / "real/out.py").touch()
-    with pytest.raises(UsageError, match=r"'lreal/out\.py' is left out") as caught:
-        planner.read(root, "build", "lreal/out.py", dirs=("data",))
+    with pytest.raises(UsageError, match=r"leaves 'lreal/out\.py' out of the image") as caught:
+        plan(root, "build", module="lreal/out.py", dirs=("data",))
     assert "in .gitignore," in caught.value.hint
 
 
 def test_of_two_folders_with_the_same_files_both_are_watched(tmp_path: Path) -> None:
     root = project(tmp_path / "p", {"one/x": "same", "two/x": "same"})
-    watched = set(planner.read(root, "run", "run.py", dirs=("one", "two")).paths())
+    watched = set(plan(root, module="run.py", dirs=("one", "two")).tree_paths())
     assert {str(root / "one/x"), str(root / "two/x"), str(root / "run.py"), str(root)} <= watched
 
 
 def test_a_heavy_folder_is_copied_by_a_layer_of_its_own_and_no_file_twice(tmp_path: Path) -> None:
     root = project(tmp_path / "p", {"big/x": "x" * 1_000_000, "small/x": "x"})
-    planned = planner.read(root, "run", "run.py")
+    planned = plan(root, module="run.py")
     assert [layer.name for layer in planned.plan.layers] == ["source-copy big", "source-copy"]
     paths = [entry.path for entry in entries(planned) if entry.kind == "file"]
     assert sorted(paths) == ["big/x", "ocicaliban.toml", "run.py", "small/x"]
@@ -100,16 +106,88 @@ def test_a_lock_that_another_command_is_just_writing_is_no_part_of_the_source(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     root = project(tmp_path / "p", {})
-    before = planner.read(root, "run", "run.py").plan.key
+    before = plan(root, module="run.py").plan.key
     keys: list[str] = []
 
     real = os.replace
 
     def replace(half: Path, target: Path) -> None:
         if target.name == lockfile.NAME:
-            keys.append(planner.read(root, "run", "run.py").plan.key)
+            keys.append(plan(root, module="run.py").plan.key)
         real(half, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    lockfile.write(root, Lock())
+    lockfile.write_lock(root, Lock())
     assert keys == [before]
+
+
+COPY = """summary = "s"
+after = ["base"]
+{key}
+[[steps]]
+do = "copy"
+tree = "${{source_tree}}"
+to = "/mine"
+"""
+MODE = '[modes]\nown = ["base", "{name}"]\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "layers"),
+    [
+        ("mine", 'inputs = "source"', ["mine big", "mine"]),
+        ("mine", 'each = "source"', ["mine big", "mine"]),
+        ("source-copy", 'inputs = "source"', ["source-copy big", "source-copy"]),
+        ("source-copy", "", ["source-copy"]),  # a copy of the built-in recipe, from before it named its inputs
+    ],
+)
+def test_a_recipe_of_the_project_takes_the_source(tmp_path: Path, name: str, key: str, layers: list[str]) -> None:
+    files = {"big/x": "x" * 1_000_000, f"layers/{name}/layer.toml": COPY.format(key=key)}
+    root = project(tmp_path / "p", files, MODE.format(name=name))
+    planned = plan(root, "own")
+    assert [layer.name for layer in planned.plan.layers] == layers
+    assert "run.py" in [entry.path for entry in entries(planned)]
+
+
+def test_what_provides_the_source_is_replaced_by_what_mounts_it(tmp_path: Path) -> None:
+    own = COPY.format(key='inputs = "source"\nprovides = "source"')
+    root = project(tmp_path / "p", {"layers/mine/layer.toml": own}, MODE.format(name="mine"))
+    planned = plan(root, "own", mount=True)
+    assert [layer.name for layer in planned.plan.layers] == ["source-mount"]
+    assert planned.mounts_project and not planned.trees
+
+
+@pytest.mark.parametrize(("mode", "message"), [("own", "no recipe for the folder of data 'data'"), ("shell", "")])
+def test_a_mode_without_data_takes_no_folder_unless_it_mounts_the_project(
+    tmp_path: Path, mode: str, message: str
+) -> None:
+    root = project(tmp_path / "p", {"data/x": ""}, MODE.format(name="source-copy"))
+    if message:
+        with pytest.raises(UsageError, match=message):
+            plan(root, mode, dirs=("data",))
+    else:
+        assert plan(root, mode, dirs=("data",)).mounts_project
+
+
+def test_a_mode_needs_a_base(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {}, '[modes]\nown = ["apt"]\n')
+    with pytest.raises(UsageError, match="no recipe that provides the base image"):
+        plan(root, "own")
+
+
+def test_the_base_may_have_another_name_or_be_an_old_copy(tmp_path: Path) -> None:
+    recipe = (Path(__file__).parents[3] / "layers/base/layer.toml").read_text()
+    old = recipe.replace('provides = "base"\n', "")
+    root = project(tmp_path / "p", {"layers/base/layer.toml": old})
+    assert plan(root).plan.base == BASE
+    config = '[modes]\nown = ["ground"]\n[layers.ground]\nimage = "example.org/base:1"\n'
+    root = project(tmp_path / "q", {"layers/ground/layer.toml": recipe}, config)
+    assert plan(root, "own").plan.base == BASE
+
+
+def test_cuda_without_a_recipe_that_installs_it_is_refused(tmp_path: Path) -> None:
+    config = '[modes]\nown = ["base", "cuda"]\n[layers.cuda]\nversion = "12.8"\n'
+    root = project(tmp_path / "p", {}, config)
+    with pytest.raises(UsageError, match=r"layers\.cuda\.version: the mode has no recipe that installs"):
+        plan(root, "own", gpu_elsewhere=True)
+    assert plan(root, "own").plan.layers == ()

@@ -1,0 +1,47 @@
+"""What a command asks the planner for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from ocicaliban.gpu import cdi
+from ocicaliban.model.recipe import Variant
+
+
+@frozen(kw_only=True)
+class PlanRequest:
+    """Which project to plan, for which mode, and how.
+
+    `root` is the project's folder, and `module` what a container starts. `gpus` are the GPUs of this machine that its
+    containers use; with `gpu_elsewhere` the image is for another machine that has a GPU. `extras` and `dirs` are
+    added to those of the project's configuration. With `mount` the container sees the project's folder, not a copy
+    of it. `shell_name` is the shell for a mode that has one; the user's own if empty. `settings` are parameters of
+    recipes, by recipe; they take precedence over the project's configuration.
+
+    Without `resolve`, planning pulls, creates and writes nothing: a base image that is not in the lock stays
+    unresolved in the plan, and so do the dependencies. With `fresh`, such a base image is pulled or made again, even
+    if the store has one. Without `contents`, planning reads nothing that an image would hold, neither files nor
+    dependencies; only the launch of the plan is of use then.
+    """
+
+    root: Path
+    mode: str
+    module: str = ""
+    gpus: tuple[cdi.Device, ...] = ()
+    gpu_elsewhere: bool = False
+    extras: tuple[str, ...] = ()
+    dirs: tuple[str, ...] = ()
+    mount: bool = False
+    shell_name: str = ""
+    settings: Mapping[str, Mapping[str, object]] = field(factory=dict)
+    resolve: bool = True
+    fresh: bool = False
+    contents: bool = True
+
+    @property
+    def variant(self) -> Variant:
+        """Whether the image is for a machine with a GPU."""
+        return "gpu" if self.gpus or self.gpu_elsewhere else "cpu"
