@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.jobs import records
+from ocicaliban.jobs.records import key
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from ocicaliban.build.planner import PlannedImage
     from ocicaliban.history.access import History
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.job import Job, JobSpec, Submission
     from ocicaliban.targets.backend import BatchBackend, Connection
     from ocicaliban.targets.vertex.client import VertexClient
@@ -29,27 +31,27 @@ if TYPE_CHECKING:
 class Submitting:
     """What `cloud` was told of the image and of where it goes."""
 
-    mode: str
-    module: str
-    project_id: str
-    region: str
-    repository: str
-    image_tag: str = ""
-    group: str = ""
-    extras: tuple[str, ...] = ()
-    dirs: tuple[str, ...] = ()
-    no_cache: bool = False
-    cloud_key: str = ""
-    tls_verify: bool = True
-    gpu: bool = True
+    mode: str = field(metadata=key("mode"))
+    module: str = field(metadata=key("module"))
+    project_id: str = field(metadata=key("project_id"))
+    region: str = field(metadata=key("region"))
+    repository: str = field(metadata=key("repository"))
+    image_tag: str = field(default="", metadata=key("image_tag"))
+    group: str = field(default="", metadata=key("group"))
+    extras: tuple[str, ...] = field(default=(), metadata=key("extras"))
+    dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
+    no_cache: bool = field(default=False, metadata=key("no_cache"))
+    cloud_key: str = field(default="", metadata=key("cloud_key"))
+    tls_verify: bool = field(default=True, metadata=key("tls_verify"))
+    gpu: bool = field(default=True, metadata=key("gpu"))
 
 
 def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
     """The first job as it would be, for a look at it."""
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
     from ocicaliban.model.job import Job, JobSpec, Submission
 
-    spec = next(sweep_file.specs(points, args)) if points else JobSpec(args=args)
+    spec = next(expansion.specs(points, args)) if points else JobSpec(args=args)
     made = Submission(
         group=asked.group or "group", user="", host="", project=str(Path.cwd()), mode=asked.mode, module=asked.module
     )
@@ -101,7 +103,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
     """
     from ocicaliban.app.images import chosen, state
     from ocicaliban.build import plan_view
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
     from ocicaliban.model.job import JobSpec
     from ocicaliban.targets.vertex import job_spec
 
@@ -116,7 +118,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
         for line in plan_view.lines(planned.plan, *state(planned)):
             print(f"# {line}")
     options = evolve(options, entrypoint=entry, command=command)
-    for number, spec in enumerate(sweep_file.specs(points, args) if points else [JobSpec(args=args)], start=1):
+    for number, spec in enumerate(expansion.specs(points, args) if points else [JobSpec(args=args)], start=1):
         # The key is made when it is submitted; here only that each job has one of its own shall be seen.
         job = evolve(first, id=number, key=f"{number:012}", parameters=spec.parameters, args=spec.args)
         print(json.dumps(job_spec.custom_job(job, image, options)[0]))
@@ -148,16 +150,16 @@ def _is_slow(planned: PlannedImage) -> bool:
 def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
     """Build, push, submit; returns the exit code. `first` is a job as all will be."""
     from ocicaliban.history import access
-    from ocicaliban.jobs import group_names, sweep_file
+    from ocicaliban.jobs import expansion, group_names
     from ocicaliban.model.job import JobSpec
     from ocicaliban.targets.vertex import backend
 
     with access.open(reporter=TERMINAL) as known:
         made, at, options = prepared(asked, options, first)
-        count = sweep_file.count(points) if points else 1
+        count = expansion.count(points) if points else 1
 
         def specs() -> Iterator[JobSpec]:
-            return iter(sweep_file.specs(points, args) if points else [JobSpec(args=args)])
+            return iter(expansion.specs(points, args) if points else [JobSpec(args=args)])
 
         if begun := _broken_off(known, made, count, specs):
             return _go_on(known, begun, at)
@@ -174,7 +176,7 @@ def _broken_off(
     Jobs wait of which the service has some perhaps, or it has all, and the command was killed before it could tell. Who
     has stopped jobs of it since wants them anew. Raises UsageError where another process is at it.
     """
-    from ocicaliban.execution import runner
+    from ocicaliban.jobs import lease
     from ocicaliban.model.job import under_way
 
     def alike(one: Submission) -> bool:
@@ -192,20 +194,21 @@ def _broken_off(
         )
         if len(jobs) != count or not all(same):
             continue
-        if runner.is_run(one, patience=runner.ENDING):
+        if lease.is_held(one, patience=lease.ENDING):
             raise UsageError(
                 f"another ocicaliban submits the same to '{one.group}' at this moment",
                 "wait for it, or end it; with a --group of another name they are submitted a second time",
             )
         counts = known.counts(submission=one.id)  # it may have come to its end meanwhile
-        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and runner.was_killed(one))):
+        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and lease.was_abandoned(one))):
             return one
     return None
 
 
 def _go_on(known: History, begun: Submission, at: VertexClient) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
-    from ocicaliban.execution import reconcile, runner
+    from ocicaliban.execution import reconcile
+    from ocicaliban.jobs import lease
     from ocicaliban.targets.vertex import backend
 
     reconcile.catch_up(known, TERMINAL, group=begun.group)
@@ -217,7 +220,7 @@ def _go_on(known: History, begun: Submission, at: VertexClient) -> int:
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
         return send(known, begun, backend.BACKEND, at, begun=True)
-    with runner.owned(begun):  # from now on it is not one that was killed
+    with lease.held(begun):  # from now on it is not one that was killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         TERMINAL.say(
             f"{begun.group}: this command had submitted all of it before it was killed ({states}), and nothing is sent"
@@ -241,6 +244,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     from ocicaliban.model.job import Submission
     from ocicaliban.project import git
     from ocicaliban.registry import push as pushing
+    from ocicaliban.registry.reference import Destination
     from ocicaliban.system import threads
     from ocicaliban.targets.vertex import backend, job_spec
     from ocicaliban.targets.vertex import options as vertex_options
@@ -257,7 +261,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     if asked.image_tag:
         reference, entry, command = _found(asked, first)
     else:
-        to = pushing.Target(
+        to = Destination(
             repository=chosen(Path.cwd(), asked.repository), tls_verify=asked.tls_verify, key_file=asked.cloud_key
         )
         registry = pushing.connect(to, TERMINAL)
@@ -289,7 +293,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         image=reference,
         plan_key=key,
         launch=launch,
-        options={**asdict(kept), vertex_options.KEY: vertex_options.to_record(options)},
+        options={**records.to_record(kept), vertex_options.KEY: vertex_options.to_record(options)},
     )
     commit, dirty = git.head(Path.cwd())
     return evolve(made, commit=commit, dirty=dirty), at, options
@@ -302,7 +306,8 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
     from ocicaliban.containers import podman
-    from ocicaliban.registry import push, repository
+    from ocicaliban.registry import lookup
+    from ocicaliban.registry.reference import Destination, check_tag, parse_repository
 
     entry = podman.entry_command(Path.cwd(), asked.module)
     name, at, digest = asked.image_tag.partition("@")
@@ -311,19 +316,19 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
         head, tag = name, "latest"
     if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise UsageError(f"--image-tag {asked.image_tag}: {digest} is no digest", "sha256: and 64 hexadecimal digits")
-    target = push.Target(
-        repository=repository.chosen(head),
-        tag=repository.checked_tag(tag),
+    target = Destination(
+        repository=parse_repository(head),
+        tag=check_tag(tag),
         tls_verify=asked.tls_verify,
         key_file=asked.cloud_key,
     )
-    found = push.look(target, digest or tag, TERMINAL)
+    found = lookup.find_image(target, digest or tag, TERMINAL)
     if not found:
         raise UsageError(
             f"--image-tag {asked.image_tag}: the registry has no such image",
             "is it deleted, or misspelt? without --image-tag one is built and pushed",
         )
-    if not entry and found.known and not podman.starts(found.entrypoint, first.args or found.command):
+    if not entry and found.has_config and not podman.starts(found.entrypoint, first.args or found.command):
         hint = "give the MODULE that it shall start"
         raise UsageError(f"--image-tag {asked.image_tag}: the image has no entry point", hint)
     reference = f"{target.repository}@{found.digest}"
@@ -336,11 +341,12 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
     `waiting` tells that these jobs were never submitted.
     """
     from ocicaliban.app import launch as start
-    from ocicaliban.registry import push, repository
+    from ocicaliban.registry import lookup
+    from ocicaliban.registry.reference import Destination, parse_repository
 
     name, _, digest = made.image.partition("@")
-    target = push.Target(repository=repository.chosen(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
-    if not push.look(target, digest, TERMINAL):
+    target = Destination(repository=parse_repository(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
+    if not lookup.find_image(target, digest, TERMINAL):
         hint = start.rebuilding(made.group, waiting=waiting)
         if asked.image_tag:
             hint = "push it again, or submit anew with another --image-tag"
@@ -407,8 +413,7 @@ def _say_left(made: Submission, taken: int, count: int) -> None:
 def again(made: Submission) -> tuple[Submitting, Options]:
     """What `cloud` was told, from the history. Raises UsageError where another version wrote that otherwise."""
     from ocicaliban import google_auth
-    from ocicaliban.execution import reconcile
     from ocicaliban.targets.vertex import options as vertex_options
 
-    asked = reconcile.told(made, Submitting)
+    asked = records.requested(made, Submitting)
     return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), vertex_options.recorded(made)
