@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from attrs import evolve
 
 from ocicaliban.app import launch
 from ocicaliban.app.launch import Asked, Ready, Recorded
-from ocicaliban.containers import image_store, podman, podman_args
+from ocicaliban.containers import command_line, image_store, podman, podman_args
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
@@ -22,39 +21,26 @@ from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, lease, lifecycle, provenance, records, status_table
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission, under_way
+from ocicaliban.model.resources import Resources, parse_resources
 from ocicaliban.project import ignore_rules
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets import registry
 from ocicaliban.targets.backend import BatchBackend, Connection, stopped_unsent
-from ocicaliban.targets.local import runner
+from ocicaliban.targets.local import container_spec, runner
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
     from ocicaliban.jobs.expansion import Sweep
 
-_MEMORY = re.compile(r"(\d+)([bkmg]?)")
-_UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
-
-def limits(wanted: Recorded) -> runner.Limits:
+def limits(wanted: Recorded) -> Resources:
     """What each job may have at most. Raises UsageError for what is no amount."""
-    if wanted.cpus is not None and not 0 < wanted.cpus < 1e6:
-        raise UsageError(f"--cpus {wanted.cpus:g}: more than none are needed", "for example --cpus 1.5")
-    if not wanted.memory:
-        return runner.Limits(cpus=wanted.cpus)
-    match = _MEMORY.fullmatch(wanted.memory.lower())
-    if match is None or not int(match[1]):
-        raise UsageError(f"--memory {wanted.memory}: not an amount of memory", "for example --memory 8g or 500m")
-    return runner.Limits(cpus=wanted.cpus, memory=int(match[1]) * _UNIT[match[2]])
+    return parse_resources(wanted.cpus, wanted.memory)
 
 
 def limit_options(wanted: Recorded) -> tuple[str, ...]:
     """podman's options for the limits."""
-    found = limits(wanted)
-    options: tuple[str, ...] = ("--cpus", f"{found.cpus:g}") if found.cpus is not None else ()
-    if found.memory is not None:
-        options += ("--memory", str(found.memory), "--memory-swap", str(found.memory))
-    return options
+    return command_line.resource_options(limits(wanted))
 
 
 def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
@@ -66,7 +52,7 @@ def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
     if many or wanted.numbered:
         _check_given(podman_args.split(asked.podman_args))
     _check_out(wanted.out)
-    runner.check_limits(limits(wanted), podman.cgroup_controllers)
+    container_spec.check_resources(limits(wanted), podman.cgroup_controllers)
 
 
 def _check_out(out: str) -> None:
@@ -84,7 +70,7 @@ def _check_out(out: str) -> None:
 
 def _check_given(given: tuple[str, ...]) -> None:
     """Raise UsageError for options for podman that the target would refuse, when the jobs are on record already."""
-    runner.check_given(given)
+    container_spec.check_given(given)
     podman_args.require_values(given, os.environ)
 
 
@@ -142,7 +128,7 @@ def _carry_out(
     from ocicaliban.containers import podman_api
     from ocicaliban.execution import progress
 
-    setup = runner.Setup(image=made.image, launch=made.launch, limits=limits(wanted), given=given)
+    setup = runner.Setup(image=made.image, launch=made.launch, resources=limits(wanted), given=given)
     options = sweep.Options(
         places=slots, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
     )
@@ -178,7 +164,7 @@ def run_numbered(
             command = ready.command(
                 image,
                 args,
-                extra=(*runner.as_options(evolve(job, out=str(out)), attempt), *limit_options(wanted)),
+                extra=(*container_spec.terminal_options(evolve(job, out=str(out)), attempt), *limit_options(wanted)),
                 entrypoint=entrypoint,
                 name=attempt.handle,
             )

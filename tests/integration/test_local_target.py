@@ -25,8 +25,9 @@ from ocicaliban.gpu import cdi, podman_options
 from ocicaliban.jobs import log_file
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
-from ocicaliban.targets.container_runner import Ended, NameTaken
-from ocicaliban.targets.local import runner
+from ocicaliban.model.resources import Resources
+from ocicaliban.targets.container_runner import ContainerExit, NameTaken
+from ocicaliban.targets.local import exit_watcher, listing, runner
 from tests.integration.program import REPOSITORY, environment, ok, write
 
 
@@ -44,7 +45,7 @@ class Jobs:
     folder: Path
     image: str
     tag: str = field(factory=lambda: uuid.uuid4().hex[:8])
-    ends: "queue.SimpleQueue[Ended]" = field(factory=queue.SimpleQueue)
+    ends: "queue.SimpleQueue[ContainerExit]" = field(factory=queue.SimpleQueue)
 
     def job(self, script: str, number: int = 0) -> Job:
         submission = Submission(id=1, group=self.tag, user="u", host="h", project="/p", mode="run")
@@ -62,7 +63,7 @@ class Jobs:
             podman, runner.Setup(image=self.image, **{"launch": Launch(), **setup}), self.ends.put
         )
 
-    def end(self) -> Ended:
+    def end(self) -> ContainerExit:
         return self.ends.get(timeout=60)
 
 
@@ -91,7 +92,7 @@ def target(jobs: Jobs, podman: podman_api.PodmanApi) -> Iterator[runner.LocalRun
     target.close()
 
 
-def run(jobs: Jobs, target: runner.LocalRunner, script: str) -> tuple[Ended, str]:
+def run(jobs: Jobs, target: runner.LocalRunner, script: str) -> tuple[ContainerExit, str]:
     """The end of a job, and its plain log's path."""
     job = jobs.job(script)
     attempt = jobs.attempt(job)
@@ -185,7 +186,7 @@ def test_signals(jobs: Jobs, target: runner.LocalRunner, script: str, name: Any,
     assert not target.signal(attempt.handle, name)
     found = target.find(group=jobs.tag)[attempt.handle]
     assert (found.state, found.exit_code) == ("exited", code)
-    assert runner.find(group=jobs.tag) == {attempt.handle: found}
+    assert listing.find(group=jobs.tag) == {attempt.handle: found}
     target.remove(attempt.handle)
     target.remove(attempt.handle)
     assert not target.find(group=jobs.tag) and not target.signal(attempt.handle, name)
@@ -213,7 +214,7 @@ def test_a_container_that_somebody_removes_has_ended(jobs: Jobs, target: runner.
 def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
     jobs: Jobs, podman: podman_api.PodmanApi, target: runner.LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_PATIENCE", 1.0)
+    monkeypatch.setattr(exit_watcher, "_PATIENCE", 1.0)
     job = jobs.job("sleep 1000")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -233,7 +234,7 @@ def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: p
         with pytest.raises(OcicalibanError) as raised:
             target.start(job, jobs.attempt(job), devices)
         target.close()
-        assert not runner.find(group=jobs.tag)
+        assert not listing.find(group=jobs.tag)
         return raised.value
 
     gone = fault(image="0" * 64)
@@ -258,7 +259,7 @@ def test_options_for_podman_and_a_variable_whose_value_is_not_kept(
     target.close()
     assert ended.exit_code == 0
     assert Path(log).read_text() == "s3 box\n/out\n/x\n" + "y\n" * 100_000
-    (found,) = runner.find(job=f"{jobs.tag}-0").values()
+    (found,) = listing.find(job=f"{jobs.tag}-0").values()
     assert found.labels == {"job": f"{jobs.tag}-0", "attempt": "1", "group": jobs.tag, "submission": "1"}
 
 
@@ -319,7 +320,7 @@ def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_give
 
 
 def test_limits_are_kept_or_refused(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
-    limits = runner.Limits(cpus=0.5, memory=64 << 20)
+    limits = Resources(cpus=0.5, memory=64 << 20)
     if {"cpu", "memory"} <= {*podman.controllers()}:
         target = jobs.target(podman, limits=limits)
         ended, _ = run(jobs, target, "python3 -c 'b = bytearray(512 << 20)'")
@@ -412,7 +413,7 @@ def test_a_service_is_stopped_and_its_folder_removed(jobs: Jobs) -> None:
     socket = Path(child.stdout.readline().strip())
     child.communicate()
     assert child.returncode == 5 and not socket.parent.exists()
-    found = runner.find(group=jobs.tag)
+    found = listing.find(group=jobs.tag)
     assert len(found) == 4  # what runs goes on
 
 
@@ -485,7 +486,7 @@ def test_after_a_loss_of_power_no_job_is_taken_for_succeeded(jobs: Jobs) -> None
             os.kill(int(Path(inspected["ConmonPidFile"]).read_text()), signal.SIGKILL)
             os.kill(inspected["State"]["Pid"], signal.SIGKILL)
             subprocess.run(["podman", "unshare", "rm", "-rf", *map(str, runtime.iterdir())], check=True)
-            for found in (runner.find(group=jobs.tag), runner.find()):
+            for found in (listing.find(group=jobs.tag), listing.find()):
                 assert (found[handle].state, found[handle].exit_code) == ("exited", None)
                 assert found[jobs.attempt(short).handle].exit_code == 3
             with podman_api.connected(jobs.image) as podman:

@@ -14,8 +14,8 @@ from ocicaliban.jobs import lease, lifecycle, log_file, provenance, run_journal
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets.backend import Backend, Capabilities, Request
-from ocicaliban.targets.container_runner import Found
-from ocicaliban.targets.local import runner
+from ocicaliban.targets.container_runner import ObservedContainer
+from ocicaliban.targets.local import container_spec, listing
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -39,7 +39,7 @@ class LocalBackend(Backend):
         """Return an error for options for podman that a job cannot have."""
         given = podman_args.split(str(request.job.submission.options.get("podman_args") or ""))
         try:
-            runner.check_given(given)
+            container_spec.check_given(given)
             podman_args.require_values(given, os.environ)
         except UsageError as problem:
             return (problem,)
@@ -62,7 +62,7 @@ class LocalBackend(Backend):
                 with lease.held(submission):
                     # Look at containers only now: no other process can start or end one.
                     labels = {"job": ""} if provenance.alone(submission) else {"submission": str(submission.id)}
-                    found = runner.find(**labels)
+                    found = listing.find(**labels)
                     for job in history.jobs(submission=submission.id, statuses=UNDER_WAY):
                         _settle(history, job, found)
             except UsageError:
@@ -97,7 +97,7 @@ class LocalBackend(Backend):
     ) -> tuple[Job, ...]:
         """Stop containers that still run though their jobs have ended by the record."""
         ended = {job.last.handle: job for job in jobs if job.status in ENDED and job.last and _here(job.submission)}
-        found = runner.find(job="") if ended else {}
+        found = listing.find(job="") if ended else {}
         rest = {handle: job for handle, job in ended.items() if handle in found and found[handle].state == "running"}
         if not dry_run:
             stop_containers([*rest])
@@ -135,7 +135,7 @@ def _here(submission: Submission) -> bool:
     return submission.host == provenance.host()
 
 
-def _settle(history: History, job: Job, found: Mapping[str, Found]) -> None:
+def _settle(history: History, job: Job, found: Mapping[str, ObservedContainer]) -> None:
     """Record the end of a running job's attempt, if it has ended."""
     attempt = job.last
     if attempt is None:
@@ -176,7 +176,7 @@ def stop_containers(handles: Sequence[str]) -> None:
         podman.stop(handles, grace=_GRACE)
     except OcicalibanError:
         # A container that was removed meanwhile has ended.
-        left = runner.find(job="")
+        left = listing.find(job="")
         if any(handle in left and left[handle].state == "running" for handle in handles):
             raise
 
