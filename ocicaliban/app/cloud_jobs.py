@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve, frozen
+from attrs import asdict, evolve, field, frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.jobs import records
+from ocicaliban.jobs.records import key
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from ocicaliban.build.planner import PlannedImage
     from ocicaliban.history.access import History
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.job import Job, JobSpec, Submission
     from ocicaliban.targets.vertex.client import Service
     from ocicaliban.targets.vertex.job_spec import Options
@@ -28,27 +30,27 @@ if TYPE_CHECKING:
 class Submitting:
     """What `cloud` was told of the image and of where it goes."""
 
-    mode: str
-    module: str
-    project_id: str
-    region: str
-    repository: str
-    image_tag: str = ""
-    group: str = ""
-    extras: tuple[str, ...] = ()
-    dirs: tuple[str, ...] = ()
-    no_cache: bool = False
-    cloud_key: str = ""
-    tls_verify: bool = True
-    gpu: bool = True
+    mode: str = field(metadata=key("mode"))
+    module: str = field(metadata=key("module"))
+    project_id: str = field(metadata=key("project_id"))
+    region: str = field(metadata=key("region"))
+    repository: str = field(metadata=key("repository"))
+    image_tag: str = field(default="", metadata=key("image_tag"))
+    group: str = field(default="", metadata=key("group"))
+    extras: tuple[str, ...] = field(default=(), metadata=key("extras"))
+    dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
+    no_cache: bool = field(default=False, metadata=key("no_cache"))
+    cloud_key: str = field(default="", metadata=key("cloud_key"))
+    tls_verify: bool = field(default=True, metadata=key("tls_verify"))
+    gpu: bool = field(default=True, metadata=key("gpu"))
 
 
 def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
     """The first job as it would be, for a look at it."""
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
     from ocicaliban.model.job import Job, JobSpec, Submission
 
-    spec = next(sweep_file.specs(points, args)) if points else JobSpec(args=args)
+    spec = next(expansion.specs(points, args)) if points else JobSpec(args=args)
     made = Submission(
         group=asked.group or "group", user="", host="", project=str(Path.cwd()), mode=asked.mode, module=asked.module
     )
@@ -100,7 +102,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
     """
     from ocicaliban.app.images import chosen, state
     from ocicaliban.build import plan_view
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
     from ocicaliban.model.job import JobSpec
     from ocicaliban.targets.vertex import job_spec
 
@@ -115,7 +117,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
         for line in plan_view.lines(planned.plan, *state(planned)):
             print(f"# {line}")
     options = evolve(options, entrypoint=entry, command=command)
-    for number, spec in enumerate(sweep_file.specs(points, args) if points else [JobSpec(args=args)], start=1):
+    for number, spec in enumerate(expansion.specs(points, args) if points else [JobSpec(args=args)], start=1):
         # The key is made when it is submitted; here only that each job has one of its own shall be seen.
         job = evolve(first, id=number, key=f"{number:012}", parameters=spec.parameters, args=spec.args)
         print(json.dumps(job_spec.custom_job(job, image, options)[0]))
@@ -147,15 +149,15 @@ def _is_slow(planned: PlannedImage) -> bool:
 def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
     """Build, push, submit; returns the exit code. `first` is a job as all will be."""
     from ocicaliban.history import access
-    from ocicaliban.jobs import group_names, sweep_file
+    from ocicaliban.jobs import expansion, group_names
     from ocicaliban.model.job import JobSpec
 
     with access.open(reporter=TERMINAL) as known:
         made, at, options = prepared(asked, options, first)
-        count = sweep_file.count(points) if points else 1
+        count = expansion.count(points) if points else 1
 
         def specs() -> Iterator[JobSpec]:
-            return iter(sweep_file.specs(points, args) if points else [JobSpec(args=args)])
+            return iter(expansion.specs(points, args) if points else [JobSpec(args=args)])
 
         if begun := _broken_off(known, made, count, specs):
             return _go_on(known, begun, options, at)
@@ -172,7 +174,7 @@ def _broken_off(
     Jobs wait of which the service has some perhaps, or it has all, and the command was killed before it could tell. Who
     has stopped jobs of it since wants them anew. Raises UsageError where another process is at it.
     """
-    from ocicaliban.execution import runner
+    from ocicaliban.jobs import lease
     from ocicaliban.model.job import under_way
 
     def alike(one: Submission) -> bool:
@@ -190,20 +192,21 @@ def _broken_off(
         )
         if len(jobs) != count or not all(same):
             continue
-        if runner.is_run(one, patience=runner.ENDING):
+        if lease.is_held(one, patience=lease.ENDING):
             raise UsageError(
                 f"another ocicaliban submits the same to '{one.group}' at this moment",
                 "wait for it, or end it; with a --group of another name they are submitted a second time",
             )
         counts = known.counts(submission=one.id)  # it may have come to its end meanwhile
-        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and runner.was_killed(one))):
+        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and lease.was_abandoned(one))):
             return one
     return None
 
 
 def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
-    from ocicaliban.execution import reconcile, runner
+    from ocicaliban.execution import reconcile
+    from ocicaliban.jobs import lease
 
     reconcile.catch_up(known, TERMINAL, group=begun.group)
     counts = known.counts(submission=begun.id)
@@ -214,7 +217,7 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
         return send(known, begun, options, at, begun=True)
-    with runner.owned(begun):  # from now on it is not one that was killed
+    with lease.held(begun):  # from now on it is not one that was killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         TERMINAL.say(
             f"{begun.group}: this command had submitted all of it before it was killed ({states}), and nothing is sent"
@@ -286,7 +289,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         image=reference,
         plan_key=key,
         launch=launch,
-        options={**asdict(kept), "vertex": asdict(options)},
+        options={**records.to_record(kept), "vertex": asdict(options)},
     )
     commit, dirty = git.head(Path.cwd())
     return evolve(made, commit=commit, dirty=dirty), at, options
@@ -404,7 +407,7 @@ def again(made: Submission) -> tuple[Submitting, Options]:
     from ocicaliban.execution import reconcile
     from ocicaliban.targets.vertex import job_spec
 
-    asked = reconcile.told(made, Submitting)
+    asked = records.requested(made, Submitting)
     return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), reconcile.told(
         made, job_spec.Options, "vertex"
     )

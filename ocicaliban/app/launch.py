@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban import replay
 from ocicaliban.build import base_image, builder, last_build, planner
@@ -17,7 +17,8 @@ from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
-from ocicaliban.jobs import provenance
+from ocicaliban.jobs import provenance, records
+from ocicaliban.jobs.records import key
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
 from ocicaliban.project import source_tree
@@ -49,21 +50,21 @@ class Asked:
     `lived_in` tells that one will look around in the project's folder, and not run a job in it.
     """
 
-    mode: str
-    module: str = ""
-    shell: str = ""
-    settings: Mapping[str, Mapping[str, object]] = field(factory=dict)
-    lived_in: bool = False
-    image_id: str = ""
-    podman_args: str = ""
-    mount: bool = False
-    dry_run: bool = False
-    no_cache: bool = False
-    gpu_wanted: bool | None = None
-    gpus: str | None = None
-    extras: tuple[str, ...] = ()
-    dirs: tuple[str, ...] = ()
-    cloud_key: str = ""
+    mode: str = field(metadata=key("mode"))
+    module: str = field(default="", metadata=key("module"))
+    shell: str = field(default="", metadata=key("shell"))
+    settings: Mapping[str, Mapping[str, object]] = field(factory=dict, metadata=key("settings"))
+    lived_in: bool = field(default=False, metadata=key("lived_in"))
+    image_id: str = field(default="", metadata=key("image_id"))
+    podman_args: str = field(default="", metadata=key("podman_args"))
+    mount: bool = field(default=False, metadata=key("mount"))
+    dry_run: bool = field(default=False, metadata=key("dry_run"))
+    no_cache: bool = field(default=False, metadata=key("no_cache"))
+    gpu_wanted: bool | None = field(default=None, metadata=key("gpu_wanted"))
+    gpus: str | None = field(default=None, metadata=key("gpus"))
+    extras: tuple[str, ...] = field(default=(), metadata=key("extras"))
+    dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
+    cloud_key: str = field(default="", metadata=key("cloud_key"))
 
 
 @frozen(kw_only=True)
@@ -73,14 +74,14 @@ class Recorded:
     See `ocicaliban run --help`.
     """
 
-    group: str = ""
-    jobs: int | None = None
-    gpus_per_job: int | None = None
-    cpus: float | None = None
-    memory: str = ""
-    fail_fast: bool = False
-    retries: int = 0
-    out: str = ""
+    group: str = field(default="", metadata=key("group"))
+    jobs: int | None = field(default=None, metadata=key("jobs"))
+    gpus_per_job: int | None = field(default=None, metadata=key("gpus_per_job"))
+    cpus: float | None = field(default=None, metadata=key("cpus"))
+    memory: str = field(default="", metadata=key("memory"))
+    fail_fast: bool = field(default=False, metadata=key("fail_fast"))
+    retries: int = field(default=0, metadata=key("retries"))
+    out: str = field(default="", metadata=key("out"))
 
     @property
     def limited(self) -> bool:
@@ -182,7 +183,7 @@ class Ready:
         if asked.image_id and (entry := podman.entry_command(self.planned.project.root, asked.module)):
             launch = evolve(launch, command=entry)
         given = shlex.join(podman.without_values(podman.words(asked.podman_args)))
-        options = {**asdict(evolve(asked, podman_args=given, dry_run=False)), **asdict(wanted)}
+        options = records.to_record(evolve(asked, podman_args=given, dry_run=False), wanted)
         return Submission(
             group=group,
             user=provenance.user(),

@@ -20,7 +20,7 @@ from ocicaliban.errors import UsageError, nearest
 from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
 from ocicaliban.gpu import cdi
-from ocicaliban.jobs import group_names, provenance, status_table
+from ocicaliban.jobs import group_names, lease, lifecycle, provenance, records, status_table
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission, under_way
 from ocicaliban.project import source_tree
@@ -30,7 +30,7 @@ from ocicaliban.targets.local import runner
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
 
 _MEMORY = re.compile(r"(\d+)([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -105,7 +105,7 @@ def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[scheduler
 def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) -> int:
     """Run a job for each point of a sweep; returns the exit code."""
     from ocicaliban.history import access
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
 
     slots = places(ready.devices, wanted)
     with access.open(reporter=TERMINAL) as known:
@@ -115,11 +115,11 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
         name = wanted.group or group_names.new(ready.planned.project.root)
         made = provenance.with_git(ready.submission(image, name, wanted))
         TERMINAL.say(ready.said)
-        count = sweep_file.count(points)
+        count = expansion.count(points)
         at_once = min(len(slots), count)
         TERMINAL.say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
         _warn_of_out(ready, wanted)
-        made = known.submit(made, sweep_file.specs(points, args))
+        made = known.submit(made, expansion.specs(points, args))
         return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
 
 
@@ -175,7 +175,7 @@ def run_numbered(
         made = known.submit(
             provenance.with_git(ready.submission(image, name, wanted, alone=True)), [JobSpec(args=args)]
         )
-        with sweep.owned(made):
+        with lease.held(made):
             [job] = known.jobs(submission=made.id)
             out = sweep.results(job, wanted.out)
             attempt = known.begin(job.id, out=str(out), started=time.time())
@@ -192,7 +192,7 @@ def run_numbered(
             TERMINAL.say(f"job {job.id} of {name}; its /out is {out}")
             _warn_of_out(ready, wanted)
             code = podman.run(command.argv, command.name, lambda: launch.record_built(ready.planned))
-            reason = sweep.why(code)
+            reason = lifecycle.why_failed(code)
             status: Status = "failed" if reason else "succeeded"
             known.end(job.id, attempt.number, status, exit_code=code, reason=reason, ended=time.time())
             return code
@@ -212,7 +212,7 @@ def _of_group(known: History, group: str) -> tuple[Submission, ...]:
 
 def _again(made: Submission) -> tuple[Asked, Recorded]:
     """What `run` was told, from the history."""
-    return reconcile.told(made, Asked), reconcile.told(made, Recorded)
+    return records.requested(made, Asked, Recorded)
 
 
 def resume(group: str) -> int:
@@ -237,7 +237,7 @@ def resume(group: str) -> int:
             elif one.host != provenance.host():
                 elsewhere = True
                 TERMINAL.note(f"{left_over} jobs of {group} are {one.host}'s: resume them there")
-            elif sweep.is_run(one, patience=sweep.ENDING):
+            elif lease.is_held(one, patience=lease.ENDING):
                 elsewhere = True
                 TERMINAL.note(f"another ocicaliban runs {left_over} jobs of {group}")
             else:
@@ -322,7 +322,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
 
     asked, options = cloud_jobs.again(old)
     # While another process still submits, what was stopped may be on its way.
-    with sweep.owned(old):
+    with lease.held(old):
         if rebuild:
             _enter(old)
             fresh, at, options = cloud_jobs.prepared(asked, options, jobs[0])

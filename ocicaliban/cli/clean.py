@@ -63,7 +63,7 @@ def _awaited() -> Mapping[str, frozenset[str]]:
         if not access.is_begun():
             return {}
         with access.open(reporter=TERMINAL) as known:
-            found = known.unfinished_images(user=provenance.user(), host=provenance.host())
+            found = known.unfinished_images(user=provenance.user(), host=provenance.host(), targets=["local"])
     except OcicalibanError as fault:
         TERMINAL.note(f"{fault.message}, so that jobs that wait for an image are not known")
         return {}

@@ -13,7 +13,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
 
 _MANY = 1000
 """So many jobs may be an accident."""
@@ -153,9 +153,9 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _ask(points: Sweep | None, yes: bool) -> None:
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
 
-    count = sweep_file.count(points) if points else 1
+    count = expansion.count(points) if points else 1
     if count <= _MANY or yes:
         return
     if not sys.stdin.isatty():

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ocicaliban.app.launch import Ready
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.image import Image
 
 
@@ -140,11 +140,9 @@ def _run(
     What the history shall know is left in a file (see `spool`), and made when podman is under way: nothing may come
     between a user and a run of which nothing has changed.
     """
-    from attrs import asdict
-
     from ocicaliban.app import launch
     from ocicaliban.containers import podman
-    from ocicaliban.jobs import run_journal
+    from ocicaliban.jobs import records, run_journal
 
     command = ready.command(image, args, extra=limits, entrypoint=entrypoint, labelled=True)
     TERMINAL.say(ready.said)
@@ -152,7 +150,8 @@ def _run(
 
     def value() -> dict[str, object]:
         # Its group is named when it gets its number.
-        told["submission"] = asdict(ready.submission(image, "", launch.Recorded(), alone=True))
+        made = ready.submission(image, "", launch.Recorded(), alone=True)
+        told["submission"] = records.submission_to_record(made)
         return told | {"args": list(args), "handle": command.name}
 
     return run_journal.recorded(
@@ -192,9 +191,9 @@ def _dry_run(
         image = Image(id='"$image"', digest="", key="")
     every: Iterable[tuple[str, ...]] = (args,)
     if points:
-        from ocicaliban.jobs import sweep_file
+        from ocicaliban.jobs import expansion
 
-        every = (spec.args for spec in sweep_file.specs(points, args))
+        every = (spec.args for spec in expansion.specs(points, args))
     for number, each in enumerate(every):
         command = ready.command(image, each, extra=limits, entrypoint=entrypoint)
         if not number:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import evolve
+from attrs import AttrsInstance, evolve
 
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.execution import runner as sweep
-from ocicaliban.jobs import group_names, log_file, provenance, run_journal
+from ocicaliban.jobs import group_names, lease, lifecycle, log_file, provenance, records, run_journal
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import process
@@ -22,7 +21,7 @@ from ocicaliban.targets.vertex import rate_limit
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
 
-T = TypeVar("T")
+T = TypeVar("T", bound=AttrsInstance)
 
 _EVERY = 1.0  # seconds
 _GRACE = 10  # seconds, as `podman stop` gives
@@ -52,13 +51,13 @@ def catch_up(known: History, reporter: Reporter = SILENT, *, group: str = "", id
     near = known.jobs(target="local", statuses=UNDER_WAY, user=provenance.user())
     near = tuple(job for job in near if _here(job.submission))
     # Another look at the history may have put a run on record that had not begun when we read the files.
-    alone = {job.key for job in near if provenance.alone(job.submission) and run_journal.kept(job.key)}
-    left = [job for job in near if job.key not in under_way | alone and not sweep.is_run(job.submission)]
+    alone = {job.key for job in near if provenance.alone(job.submission) and run_journal.has(job.key)}
+    left = [job for job in near if job.key not in under_way | alone and not lease.is_held(job.submission)]
     if not left:
         return
     for submission in {job.submission.id: job.submission for job in left}.values():
         try:
-            with sweep.owned(submission):
+            with lease.held(submission):
                 # Only now that nobody else can be at it.
                 labels = {"job": ""} if provenance.alone(submission) else {"submission": str(submission.id)}
                 found = runner.find(**labels)
@@ -74,7 +73,7 @@ def _here(submission: Submission) -> bool:
 
 def _left(submission: Submission) -> bool:
     """Whether a submission was begun on this machine, and nobody is at it any more."""
-    return submission.host == provenance.host() and not sweep.is_run(submission)
+    return submission.host == provenance.host() and not lease.is_held(submission)
 
 
 def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
@@ -89,13 +88,13 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
         # Without force: if it runs after all, or is just being started, nothing is lost.
         if there and not process.ok(("podman", "rm", attempt.handle)):
             return
-        reason = sweep.why(None) if there is None or there.state != "created" else "it was never started"
+        reason = lifecycle.why_failed(None) if there is None or there.state != "created" else "it was never started"
         again = not provenance.alone(job.submission)
         known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=again)
     else:
         if attempt.log:
             log_file.plain(attempt.log)
-        reason = sweep.why(there.exit_code)
+        reason = lifecycle.why_failed(there.exit_code)
         status: Status = "failed" if reason else "succeeded"
         ended = there.ended or time.time()
         known.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)
@@ -105,13 +104,13 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
 def _of_spool(value: dict[str, Any], goes_on: bool) -> Job | None:
     """A single run as its file tells it; None for a file of another form."""
     try:
-        submission = structured(value["submission"], Submission)
+        submission = records.submission_from_record(value["submission"])
         began, exit_code = float(value["started"]), value.get("exit_code")
         ended = None if goes_on else float(value.get("ended") or 0) or None
         args, key, handle = tuple(map(str, value["args"])), str(value["key"]), str(value["handle"])
     except (KeyError, TypeError, ValueError):
         return None
-    reason = sweep.why(exit_code) if ended else ""
+    reason = lifecycle.why_failed(exit_code) if ended else ""
     status: Status = "running" if not ended else "failed" if reason else "succeeded"
     attempt = Attempt(
         number=1, handle=handle, status=status, started=began, ended=ended, exit_code=exit_code, reason=reason
@@ -123,18 +122,6 @@ def _of_spool(value: dict[str, Any], goes_on: bool) -> Job | None:
     return Job(id=0, key=key, submission=whole, args=args, status=status, attempts=(attempt,))
 
 
-def structured(raw: object, cls: type[T]) -> T:
-    """What was written as JSON by us, as the type that it was. Raises ValueError for what is none."""
-    import cattrs
-
-    converter = cattrs.Converter()
-    converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
-    try:
-        return converter.structure(raw, cls)
-    except (cattrs.BaseValidationError, TypeError, KeyError) as exc:
-        raise ValueError(str(exc)) from exc
-
-
 def told(made: Submission, cls: type[T], part: str = "") -> T:
     """What a submission was told, from its options or a `part` of them, as an attrs class; others' fields are left out.
 
@@ -144,7 +131,7 @@ def told(made: Submission, cls: type[T], part: str = "") -> T:
     try:
         if not isinstance(held, Mapping):
             raise ValueError(f"there is no {part}")
-        return structured({name: value for name, value in held.items() if name in cls.__annotations__}, cls)
+        return records.structured({name: value for name, value in held.items() if name in cls.__annotations__}, cls)
     except ValueError as exc:
         raise UsageError(
             f"{made.group} was begun by another version of ocicaliban, which wrote down other options",
@@ -269,7 +256,7 @@ def stop_rest(known: History, jobs: Iterable[Job], reporter: Reporter, *, dry_ru
 
 def _tidy(job: Job) -> None:
     """What is left to do of a job that was stopped, where nobody runs it who will."""
-    if job.last and job.last.log and not sweep.is_run(job.submission):
+    if job.last and job.last.log and not lease.is_held(job.submission):
         log_file.plain(job.last.log)
         process.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
 

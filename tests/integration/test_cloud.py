@@ -26,8 +26,8 @@ from attrs import frozen
 
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
-from ocicaliban.execution import runner as sweep
 from ocicaliban.history import access
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import JobSpec, Submission
 from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import backend, job_spec
@@ -572,7 +572,7 @@ def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         [one] = known.submissions()
         child = world.begun("resume", "calm-otter")
-        until(lambda: sweep.is_run(one), child)
+        until(lambda: lease.is_held(one), child)
         # A `status` that asked who is at it a moment before.
         by.faults.replace(Faults())
         backend.catch_up(known, known.jobs(), SILENT)

@@ -185,7 +185,7 @@ def test_text_that_no_database_takes_is_kept_readable(store: History) -> None:
 
 
 def test_a_parameter_that_is_there_twice_leaves_nothing_of_the_submission(store: History) -> None:
-    with pytest.raises(UsageError, match="'a' is there twice"):
+    with pytest.raises(UsageError, match="'a' is given twice"):
         store.submit(submission(), [*specs(2), JobSpec(parameters=(("a", 1), ("a", 2)))])
     assert store.jobs() == () and store.submissions() == ()
 
@@ -879,11 +879,11 @@ def test_the_images_that_unfinished_jobs_are_of(store: History) -> None:
     store.submit(submission(image="i3", host="other"), specs(1))
     store.submit(submission(image="i4", user="grace"), specs(1))
     store.submit(submission(image="i5", target="vertex"), specs(1))
-    assert store.unfinished_images(user="ada", host="zuse") == {"i1": {"a", "b"}, "i2": {"c"}}
+    assert store.unfinished_images(user="ada", host="zuse", targets=["local"]) == {"i1": {"a", "b"}, "i2": {"c"}}
     running, queued = ids(store, group="c")
     attempt = store.begin(running, started=1.0)
     assert attempt
     store.stop_queued([queued])
-    assert "i2" in store.unfinished_images(user="ada", host="zuse")
+    assert "i2" in store.unfinished_images(user="ada", host="zuse", targets=["local"])
     store.end(running, attempt.number, "failed", ended=2.0)
-    assert store.unfinished_images(user="ada", host="zuse") == {"i1": {"a", "b"}}
+    assert store.unfinished_images(user="ada", host="zuse", targets=["local"]) == {"i1": {"a", "b"}}

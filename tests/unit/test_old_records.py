@@ -25,7 +25,8 @@ from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
 from ocicaliban.gpu import cdi
 from ocicaliban.history import access
-from ocicaliban.jobs import group_names, log_file, run_journal
+from ocicaliban.jobs import group_names, lease, log_file, run_journal
+from ocicaliban.jobs.records import requested
 from ocicaliban.model.image import Base
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.project import lockfile, source_tree
@@ -158,8 +159,8 @@ def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert over.submission.launch.command == ("python3", "-m", "trainer.train")
     assert over.submission.options["alone"] is True
-    assert reconcile.told(over.submission, Asked) == Asked(mode="run", module="trainer.train")
-    assert reconcile.told(over.submission, Recorded) == Recorded()
+    asked = Asked(mode="run", module="trainer.train")
+    assert requested(over.submission, Asked, Recorded) == (asked, Recorded())
     assert (killed.key, killed.status) == ("b0b0b0b0b003", "running")
     assert killed.last and killed.last.ended is None
     assert list(run_journal.taken()) == []
@@ -173,7 +174,7 @@ def test_a_single_run_that_goes_on_is_told_by_its_lock() -> None:
             ("b0b0b0b0b002", "failed", False),
             ("b0b0b0b0b003", "running", True),
         ]
-    assert run_journal.kept("b0b0b0b0b003") and not run_journal.kept("b0b0b0b0b002")
+    assert run_journal.has("b0b0b0b0b003") and not run_journal.has("b0b0b0b0b002")
 
 
 def test_a_single_run_of_an_earlier_version_gets_into_a_history(tmp_path: Path) -> None:
@@ -190,8 +191,8 @@ def test_a_submission_whose_process_was_killed_is_known_by_its_file() -> None:
     made = Submission(
         id=1, group="digits", user="ada", host="workstation", project="/p", mode="run", created=1767225600.25
     )
-    assert runner.was_killed(made) and not runner.is_run(made)
-    assert not runner.was_killed(evolve(made, id=2))
+    assert lease.was_abandoned(made) and not lease.is_held(made)
+    assert not lease.was_abandoned(evolve(made, id=2))
 
 
 def test_the_log_of_a_job_that_runs_is_read() -> None:

@@ -11,7 +11,7 @@ from attrs import evolve
 
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.execution import runner
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import ENDED, UNDER_WAY, Job, Submission, UnderWay
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets.vertex import job_spec, rate_limit
@@ -68,7 +68,7 @@ def submit(
     """
     from ocicaliban.targets.vertex.client import Request
 
-    with runner.owned(made):
+    with lease.held(made):
         waiting = {job.key: job for job in known.queued(made.id)}
         left_out: set[str] = set()
         requests = []
