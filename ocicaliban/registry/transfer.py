@@ -69,7 +69,7 @@ def _upload_once(folder: Path, destination: Destination, verified: bool, check_l
     if not verified:
         argv.append("--dest-tls-verify=false")
     # Look it up each time: one of Google's tokens is valid for an hour.
-    login = auth.find(destination.repository, key_file=destination.key_file)
+    login = auth.find_login(destination.repository, key_file=destination.key_file)
     try:
         with contextlib.ExitStack() as stack:
             if login and login.unknown_to_tools:

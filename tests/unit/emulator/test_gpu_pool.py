@@ -12,7 +12,7 @@ from ocicaliban.emulator import gpu_pool
 from ocicaliban.emulator.gpu_pool import GpuPool
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.gpu import cdi
-from tests.unit.emulator.requests import custom_job, pool
+from tests.unit.emulator.samples import custom_job, pool
 
 GPUS = tuple(cdi.Device(kind="nvidia.com/gpu", name=name, spec=Path("gpus.json"), version="0.5.0") for name in "abc")
 

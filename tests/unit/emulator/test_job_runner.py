@@ -19,7 +19,7 @@ from ocicaliban.emulator.job_store import JobRecord, JobStore
 from ocicaliban.emulator.log_store import LogStore
 from ocicaliban.errors import ToolError
 from ocicaliban.system import process
-from tests.unit.emulator.requests import PARENT, custom_job, pool
+from tests.unit.emulator.samples import PARENT, custom_job, pool
 
 
 class Podman:

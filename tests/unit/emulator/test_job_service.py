@@ -15,7 +15,7 @@ from ocicaliban.emulator.identity import CloudProject, ServiceAccount
 from ocicaliban.emulator.job_service import JobService, Region
 from ocicaliban.emulator.job_store import JobRecord, JobStore
 from ocicaliban.emulator.rpc import RequestGate
-from tests.unit.emulator.requests import PARENT, Call, Context, Refused, custom_job
+from tests.unit.emulator.samples import PARENT, Call, Context, Refused, custom_job
 
 
 class Account(ServiceAccount):

@@ -9,7 +9,7 @@ from google.protobuf import field_mask_pb2
 from ocicaliban.emulator import filters
 from ocicaliban.emulator.job_store import JobQuery, JobStore
 from ocicaliban.reporter import Reporter
-from tests.unit.emulator.requests import PARENT, custom_job
+from tests.unit.emulator.samples import PARENT, custom_job
 
 ALL = filters.parse("")
 

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from ocicaliban.emulator import replica
-from tests.unit.emulator.requests import PARENT, custom_job, pool
+from tests.unit.emulator.samples import PARENT, custom_job, pool
 
 
 def test_each_replica_has_a_name_and_an_address_of_its_own() -> None:

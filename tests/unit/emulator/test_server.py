@@ -19,7 +19,7 @@ from ocicaliban.emulator.faults import FaultInjector, Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.emulator.settings import EmulatorSettings
 from ocicaliban.errors import OcicalibanError, UsageError
-from tests.unit.emulator.requests import PARENT, custom_job
+from tests.unit.emulator.samples import PARENT, custom_job
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from google.cloud.aiplatform_v1.types import CustomJob
 
 from ocicaliban.emulator import validation
 from ocicaliban.emulator.faults import Faults
-from tests.unit.emulator.requests import custom_job, pool
+from tests.unit.emulator.samples import custom_job, pool
 
 N1 = {"machine_type": "n1-standard-4"}
 T4 = {**N1, "accelerator_type": "NVIDIA_TESLA_T4"}
