@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from ocicaliban.containers import podman
 from ocicaliban.errors import UsageError
-from ocicaliban.system import process
 
 LABEL = "ocicaliban.emulator"
 """The label of all containers; its value is the ID of their emulator."""
@@ -42,7 +42,7 @@ def lock(folder: Path, *, runs_containers: bool) -> Iterator[str]:
         except BlockingIOError as exc:
             raise UsageError(f"an emulator already uses {folder}", "--folder DIR takes another") from exc
         if killed := file.read(_MAX_ID).strip():
-            _remove_containers(killed)
+            podman.remove_labelled(f"{LABEL}={killed}", grace=0)
         emulator_id = secrets.token_hex(8) if runs_containers else ""
         _write(file, emulator_id)
         yield emulator_id
@@ -54,9 +54,3 @@ def _write(file: IO[str], emulator_id: str) -> None:
     file.truncate()
     file.write(emulator_id)
     file.flush()
-
-
-def _remove_containers(emulator_id: str) -> None:
-    left = process.output(("podman", "ps", "--all", "--quiet", "--filter", f"label={LABEL}={emulator_id}")).split()
-    if left:
-        process.run(("podman", "rm", "--force", "--time", "0", *left))

@@ -9,10 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 from google.cloud.aiplatform_v1.types import AcceleratorType, WorkerPoolSpec
 
-from ocicaliban.build import planner
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.gpu import cdi
-from ocicaliban.system import files, process
+from ocicaliban.gpu import cdi, selection
 
 
 class GpuPool:
@@ -43,7 +41,7 @@ class GpuPool:
 def find_gpus() -> tuple[cdi.Device, ...]:
     """Return the GPUs that CDI offers; none if its specs cannot be used."""
     try:
-        return planner.choose_gpus(None, None)
+        return selection.choose_gpus(None, None)
     except OcicalibanError:
         return ()
 
@@ -58,12 +56,3 @@ def wanted_by(pool: WorkerPoolSpec) -> int:
     """Return how many GPUs each replica of a worker pool wants; TPUs do not count."""
     is_gpu = AcceleratorType(pool.machine_spec.accelerator_type).name.startswith("NVIDIA")
     return int(pool.machine_spec.accelerator_count) if is_gpu else 0
-
-
-def podman_options(devices: tuple[cdi.Device, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return podman's global options, and those of `podman run`, that give a container these devices."""
-    if not devices:
-        return (), ()
-    words = process.output(("podman", "--version")).split()
-    options, hooks = cdi.arguments(devices, tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit()))
-    return (("--hooks-dir", str(cdi.write_hooks(hooks, files.cache() / "hooks"))) if hooks else ()), options

@@ -13,13 +13,14 @@ from attrs import frozen
 from google.cloud.aiplatform_v1.types import CustomJobSpec, JobState
 from google.rpc import code_pb2
 
-from ocicaliban.emulator import gpu_pool, replica
+from ocicaliban.containers import cgroups, podman
+from ocicaliban.emulator import replica
 from ocicaliban.emulator.faults import FaultInjector
 from ocicaliban.emulator.job_store import JobRecord
 from ocicaliban.emulator.log_store import LogStore
 from ocicaliban.emulator.replica import Replica
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, podman_options
 from ocicaliban.system import process
 
 _PODMAN_FAILED = 125  # the exit code of `podman run` if podman itself failed
@@ -124,10 +125,10 @@ class JobRun:
         pool = self._spec.worker_pool_specs[one.pool]
         name = f"vertex-{self._record.id}-{one.name}"
         try:
-            global_options, options = gpu_pool.podman_options(devices)
+            global_options, options = _gpu_options(devices)
             env = replica.environment(self._record.job, one, self._replicas)
             argv = replica.podman_command(name, self._shared.emulator_id, pool, env, self._shared.gcs, options)
-            argv = process.in_cgroup2((argv[0], *global_options, *argv[1:]))
+            argv = cgroups.in_cgroup2((argv[0], *global_options, *argv[1:]))
             while not self._over.is_set():
                 if not self._run_once(name, argv, one):
                     return
@@ -148,7 +149,7 @@ class JobRun:
         def run() -> None:
             try:
                 with self._shared.log_store.follow(self._record.id, one.name, log):
-                    codes.append(process.logged(argv, log))
+                    codes.append(process.run_logged(argv, log))
             finally:
                 ended.set()
 
@@ -180,8 +181,13 @@ def _kill(name: str, ended: threading.Event, signal: str) -> None:
     """Signal a container, which may not exist yet, until it has ended; kill it if it ignores the signal."""
     deadline = time.monotonic() + _GRACE
     while not ended.is_set():
-        process.ok(("podman", "kill", "--signal", signal if time.monotonic() < deadline else "KILL", name))
+        podman.kill(name, signal if time.monotonic() < deadline else "KILL")
         ended.wait(0.3)
+
+
+def _gpu_options(devices: tuple[cdi.Device, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return podman's global options, and those of `podman run`, that give a container these devices."""
+    return podman_options.container_options(devices, podman.version()) if devices else ((), ())
 
 
 def _free_ports(count: int) -> tuple[int, ...]:

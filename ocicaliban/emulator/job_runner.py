@@ -11,6 +11,7 @@ import time
 from google.cloud.aiplatform_v1.types import JobState
 from google.rpc import code_pb2
 
+from ocicaliban.containers import podman
 from ocicaliban.emulator import gpu_pool
 from ocicaliban.emulator.gpu_pool import GpuPool
 from ocicaliban.emulator.job_run import CANCELLED, EMULATOR_ENDED, JobEnd, JobRun, SharedResources
@@ -97,13 +98,12 @@ class JobRunner:
         An image named by digest cannot change, but someone may remove it.
         """
         with self._pulling.setdefault(image, threading.Lock()):
-            if image in self._pulled and process.ok(("podman", "image", "exists", image)):
+            if image in self._pulled and podman.image_exists(image):
                 return None
             host = image.partition("/")[0]
             insecure = host.partition(":")[0] in ("localhost", "127.0.0.1") or host in self._shared.insecure_registries
             log = self._shared.logs / f"pull-{hashlib.sha256(image.encode()).hexdigest()[:12]}.log"
-            options = ("--tls-verify=false",) if insecure else ()
-            if process.logged(("podman", "pull", "--quiet", *options, image), log):
+            if podman.pull(image, log, tls_verify=not insecure):
                 why = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
                 return JobEnd.failed(code_pb2.NOT_FOUND, f"Failed to pull the image {image}: {why}")
             self._pulled.add(image)

@@ -10,7 +10,7 @@ from attrs import frozen
 from google.cloud.aiplatform_v1.types import CustomJob, CustomJobSpec, WorkerPoolSpec
 from google.protobuf import json_format
 
-from ocicaliban.containers import podman
+from ocicaliban.containers import command_line
 from ocicaliban.emulator import folder
 
 _ROLES = ("chief", "worker", "ps", "evaluator")
@@ -75,10 +75,10 @@ def podman_command(
     The container sees nothing of this machine but the folder of the buckets, at /gcs.
     """
     container = pool.container_spec
-    argv = ["podman", "run", "--rm", "--pull=never", "--name", name, "--label", f"{folder.LABEL}={emulator_id}"]
-    argv += ["--network", "host", "--http-proxy=false", *podman.bind(f"{gcs}:/gcs"), *gpus]
+    options = [*command_line.label_options({folder.LABEL: emulator_id})]
+    options += ["--network", "host", "--http-proxy=false", *command_line.mount_option(f"{gcs}:/gcs"), *gpus]
     for key, value in env.items():
-        argv += ["--env", f"{key}={value}"]
+        options += ["--env", f"{key}={value}"]
     if container.command:
-        argv += ["--entrypoint", json.dumps(list(container.command))]
-    return (*argv, container.image_uri, *container.args)
+        options += ["--entrypoint", json.dumps(list(container.command))]
+    return command_line.bare_run_argv(name, container.image_uri, tuple(options), tuple(container.args))

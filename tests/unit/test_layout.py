@@ -20,7 +20,7 @@ EMPTY = "the files __init__.py are empty, so that an import brings nothing by ac
 FILE_LINES, FUNCTION_LINES = 400, 60
 
 ONLY: Mapping[str, frozenset[str]] = {
-    "subprocess": frozenset({"system.process"}),
+    "subprocess": frozenset({"system.process", "system.background"}),
     "podman": frozenset({"containers.podman_api"}),
     "peewee": frozenset({"history"}),
     **dict.fromkeys(
@@ -41,10 +41,10 @@ ONLY: Mapping[str, frozenset[str]] = {
 
 # --- until the splits land: what does not hold yet, to be removed from here once it does ---
 
-UPWARDS = {("google_auth", "targets"), ("targets", "execution")}
+UPWARDS = {("google_auth", "targets")}
 LONG_FILES = {
-    "app/cloud_jobs.py", "build/base_image.py", "doctor/checks.py", "gpu/cdi.py",
-    "project/source_tree.py",     "targets/local/runner.py", "targets/vertex/client.py", "targets/vertex/job_spec.py",
+    "app/cloud_jobs.py", "build/base_image.py",
+    "targets/local/runner.py", "targets/vertex/client.py", "targets/vertex/job_spec.py",
 }  # fmt: skip
 LONG_FUNCTIONS = {
     "app/cloud_jobs.py prepared", "cli/cloud.py cloud",

@@ -23,13 +23,13 @@ from ocicaliban.app.launch import Asked, Recorded
 from ocicaliban.build import last_build
 from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import podman_options, spec
 from ocicaliban.history import access
 from ocicaliban.jobs import group_names, lease, log_file, run_journal
 from ocicaliban.jobs.records import requested
 from ocicaliban.model.image import Base
 from ocicaliban.model.job import Job, Submission
-from ocicaliban.project import lockfile, source_tree
+from ocicaliban.project import lockfile, tree_memo
 from ocicaliban.project.lockfile import Lock, Resolution
 from ocicaliban.registry import packed_layers
 from ocicaliban.registry.packed_layers import Compression, PackedLayer
@@ -57,6 +57,36 @@ def test_a_history_of_schema_1_is_read(tmp_path: Path) -> None:
     shutil.copyfile(DATA / "history-1.sqlite", tmp_path / "history.db")
     with access.open(f"sqlite://{tmp_path}/history.db") as known:
         records.check(known)
+
+
+def test_a_history_of_schema_2_is_read(tmp_path: Path) -> None:
+    for number in (1, 2):
+        shutil.copyfile(DATA / f"history-{number}.sqlite", tmp_path / f"{number}.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "2.db")) as tables:
+        assert tables.execute("SELECT version FROM schema_version").fetchall() == [(1,), (2,)]
+        written = tables.execute("SELECT options ->> '$.version', launch ->> '$.version' FROM submission").fetchall()
+        assert written == [(1, 1), (1, 1)]
+    with access.open(f"sqlite://{tmp_path}/1.db") as known:
+        sweep, _, cloud, _, _ = known.submissions()
+    with access.open(f"sqlite://{tmp_path}/2.db") as known:
+        assert known.submissions() == (
+            evolve(sweep, id=1, created=1798761900.25),
+            evolve(cloud, id=2, created=1798762140.25),
+        )
+        found = {
+            job.id: (job.status, [(each.status, each.reason, each.backend_state) for each in job.attempts])
+            for job in known.jobs()
+        }
+        assert found == {
+            1: ("running", [("failed", "exit code 3", ""), ("running", "", "")]),
+            2: ("queued", []),
+            3: ("pending", [("pending", "", "queued")]),
+            4: ("running", [("running", "", "cancelling")]),
+            5: ("stopped", [("stopped", "cancelled", "")]),
+        }
+        (first,) = known.jobs(ids=[1])
+        assert (first.parameters, first.args) == ((("lr", 0.1), ("fast", True)), ("--lr", "0.1", "--fast"))
+        assert known.end(3, 1, "lost", ended=1.0) and known.resubmit(evolve(cloud, id=0), [3, 5]).id == 3
 
 
 def test_the_history_is_still_one_of_schema_1(tmp_path: Path) -> None:
@@ -207,7 +237,7 @@ def test_the_log_of_a_job_that_runs_is_read() -> None:
 def test_when_an_image_was_used_is_known() -> None:
     os.utime(paths.used(IMAGE), (1000, 1000))
     assert image_store.last_used(IMAGE) == 1000
-    image_store.forget(IMAGE)
+    image_store.forget_use(IMAGE)
     assert image_store.last_used(IMAGE) == 0
 
 
@@ -302,7 +332,7 @@ def test_where_the_image_store_is_is_remembered(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_was_read_of_a_tree_is_remembered() -> None:
-    memo = source_tree._load_memo(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
+    memo = tree_memo.load(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
     assert {path: (known[0], known[-1][:8]) for path, known in memo.files.items()} == {
         "größe.txt": (3, "edd3a863"),
         ".gitignore": (6, "318d9a16"),
@@ -316,7 +346,7 @@ def test_what_was_read_of_a_tree_is_remembered() -> None:
 
 def test_hooks_are_found_in_their_folder() -> None:
     """A container that an earlier version started needs its hooks to its end, under the same path."""
-    hook = cdi.Hook(
+    hook = spec.Hook(
         hook_name="createContainer",
         path="/usr/bin/nvidia-cdi-hook",
         args=("nvidia-cdi-hook", "update-ldcache"),
@@ -324,8 +354,8 @@ def test_hooks_are_found_in_their_folder() -> None:
         timeout=5,
     )
     folder = paths.cache() / "hooks"
-    files = cdi.hook_files(cdi.Injection(hooks=(hook,)))
-    place = cdi.write_hooks(files, folder)
+    files = podman_options.hook_files(spec.ContainerEdits(hooks=(hook,)))
+    place = podman_options.write_hooks(files, folder)
     assert [path.name for path in folder.iterdir()] == [place.name] == ["fe10a90b59f0bc3f8571b18e26b63140"]
     assert {path.name: path.read_text() for path in place.iterdir()} == files
 

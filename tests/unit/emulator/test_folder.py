@@ -27,9 +27,9 @@ def test_containers_of_a_killed_emulator_are_removed(tmp_path: Path, monkeypatch
     (tmp_path / "lock").write_text("0123")
     calls: list[Sequence[str]] = []
     monkeypatch.setattr(process, "output", lambda argv: "a\nb\n" if "label=ocicaliban.emulator=0123" in argv else "")
-    monkeypatch.setattr(process, "run", calls.append)
+    monkeypatch.setattr(process, "run", lambda argv, **_: calls.append(argv))
     with folder.lock(tmp_path, runs_containers=True):
-        assert calls == [("podman", "rm", "--force", "--time", "0", "a", "b")]
+        assert calls == [("podman", "rm", "--force", "--ignore", "--time", "0", "a", "b")]
 
 
 def test_what_is_not_a_folder_is_told_with_its_option(tmp_path: Path) -> None:

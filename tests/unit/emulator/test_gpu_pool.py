@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.build import planner
 from ocicaliban.emulator import gpu_pool
 from ocicaliban.emulator.gpu_pool import GpuPool
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, selection
 from tests.unit.emulator.samples import custom_job, pool
 
 GPUS = tuple(cdi.Device(kind="nvidia.com/gpu", name=name, spec=Path("gpus.json"), version="0.5.0") for name in "abc")
@@ -52,7 +51,7 @@ def test_specs_that_cannot_be_used_offer_no_gpu(monkeypatch: pytest.MonkeyPatch)
     def choose(*_: object) -> None:
         raise OcicalibanError("broken spec")
 
-    monkeypatch.setattr(planner, "choose_gpus", choose)
+    monkeypatch.setattr(selection, "choose_gpus", choose)
     assert gpu_pool.find_gpus() == ()
 
 
@@ -63,7 +62,3 @@ def test_tpus_are_no_gpus(kind: str, count: int) -> None:
     machine = {"machine_type": "n1-standard-4", "accelerator_type": kind, "accelerator_count": 2 if "_T" in kind else 0}
     [spec] = custom_job(pool(machine_spec=machine)).job_spec.worker_pool_specs
     assert gpu_pool.wanted_by(spec) == count
-
-
-def test_no_gpu_needs_no_option() -> None:
-    assert gpu_pool.podman_options(()) == ((), ())

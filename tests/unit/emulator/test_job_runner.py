@@ -11,6 +11,7 @@ from types import SimpleNamespace
 import pytest
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 
+from ocicaliban.containers import cgroups
 from ocicaliban.emulator import gpu_pool, job_run
 from ocicaliban.emulator.faults import FaultInjector, Faults
 from ocicaliban.emulator.job_run import SharedResources
@@ -36,7 +37,7 @@ class Podman:
         self._killed: dict[str, threading.Event] = {}
         self._lock = threading.Lock()
 
-    def logged(self, argv: Sequence[str], log: Path) -> int:
+    def run_logged(self, argv: Sequence[str], log: Path) -> int:
         if "pull" in argv:
             self.pulls.append(tuple(argv))
             log.write_text("trying\nmanifest unknown\n")
@@ -99,10 +100,10 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     podman = Podman()
-    monkeypatch.setattr(process, "logged", podman.logged)
+    monkeypatch.setattr(process, "run_logged", podman.run_logged)
     monkeypatch.setattr(process, "ok", podman.ok)
     monkeypatch.setattr(process, "tool", lambda name: name)
-    monkeypatch.setattr(process, "in_cgroup2", lambda argv: argv)
+    monkeypatch.setattr(cgroups, "in_cgroup2", lambda argv: argv)
     monkeypatch.setattr(gpu_pool, "find_gpus", tuple)
     made = World(tmp_path, podman)
     yield made
@@ -150,7 +151,7 @@ def test_a_container_that_cannot_be_run_at_all_fails_the_job(world: World, monke
     def in_cgroup2(_: object) -> None:
         raise ToolError("no cgroup")
 
-    monkeypatch.setattr(process, "in_cgroup2", in_cgroup2)
+    monkeypatch.setattr(cgroups, "in_cgroup2", in_cgroup2)
     [record] = world.run(custom_job())
     assert "no cgroup" in world.ended(record).error.message
 
