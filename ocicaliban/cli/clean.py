@@ -60,7 +60,7 @@ def _awaited() -> Mapping[str, frozenset[str]]:
     from ocicaliban.jobs import provenance
 
     try:
-        if not access.is_begun():
+        if not access.exists():
             return {}
         with access.open(reporter=TERMINAL) as known:
             found = known.unfinished_images(user=provenance.user(), host=provenance.host(), targets=["local"])

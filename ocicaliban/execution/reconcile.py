@@ -133,10 +133,7 @@ def told(made: Submission, cls: type[T], part: str = "") -> T:
             raise ValueError(f"there is no {part}")
         return records.structured({name: value for name, value in held.items() if name in cls.__annotations__}, cls)
     except ValueError as exc:
-        raise UsageError(
-            f"{made.group} was begun by another version of ocicaliban, which wrote down other options",
-            "go on with that version, or begin it anew",
-        ) from exc
+        raise records.unreadable(made, exc) from exc
 
 
 def unattended(jobs: Iterable[Job]) -> frozenset[int]:
