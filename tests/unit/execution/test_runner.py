@@ -111,7 +111,7 @@ class Told:
         self.said: list[str] = []
         self.ends: list[tuple[str, str, bool]] = []
 
-    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
+    def started(self, job: Job, attempt: Attempt, *, adopted: bool = False) -> None:
         pass
 
     def ended(self, job: Job, attempt: Attempt, state: State, *, again: bool) -> None:
