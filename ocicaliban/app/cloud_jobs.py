@@ -141,7 +141,7 @@ def _is_slow(planned: PlannedImage) -> bool:
     known = image_store.images()
     if base_image.present(planned.plan.base) is None:
         return True
-    missing = [layer for layer in planned.plan.layers if image_store.find(layer.name, layer.key, known) is None]
+    missing = [layer for layer in planned.plan.layers if image_store.find_layer(layer.name, layer.key, known) is None]
     much = sum(entry.size for tree in planned.trees.values() for entry in tree.entries) > _MUCH
     return any(layer.runs or much for layer in missing)
 
@@ -253,7 +253,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         return at
 
     launch, key, command = Launch(), "", tuple[str, ...]()
-    connecting = threads.beside(connected)
+    connecting = threads.start(connected)
     if asked.image_tag:
         reference, entry, command = _found(asked, first)
     else:
@@ -301,11 +301,11 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
 
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
-    from ocicaliban.containers import podman
+    from ocicaliban.project import entry_point
     from ocicaliban.registry import lookup
     from ocicaliban.registry.reference import Destination, check_tag, parse_repository
 
-    entry = podman.entry_command(Path.cwd(), asked.module)
+    entry = entry_point.entry_command(Path.cwd(), asked.module)
     name, at, digest = asked.image_tag.partition("@")
     head, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
@@ -324,7 +324,8 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
             f"--image-tag {asked.image_tag}: the registry has no such image",
             "is it deleted, or misspelt? without --image-tag one is built and pushed",
         )
-    if not entry and found.has_config and not podman.starts(found.entrypoint, first.args or found.command):
+    starts = entry_point.starts_something(found.entrypoint, first.args or found.command)
+    if not entry and found.has_config and not starts:
         hint = "give the MODULE that it shall start"
         raise UsageError(f"--image-tag {asked.image_tag}: the image has no entry point", hint)
     reference = f"{target.repository}@{found.digest}"

@@ -20,7 +20,7 @@ def state(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]]:
     below = sizes.get(base.id, 0) if base else 0
     there = {planned.plan.base_key: below} if base else {}
     for layer in planned.plan.layers:
-        if image := image_store.find(layer.name, layer.key, known):
+        if image := image_store.find_layer(layer.name, layer.key, known):
             whole = sizes.get(image.id, below)
             there[layer.key], below = whole - below, whole
     before = last_build.load(planned.project.root, planned.plan.mode)

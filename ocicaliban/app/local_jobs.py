@@ -14,18 +14,16 @@ from attrs import evolve
 
 from ocicaliban.app import launch
 from ocicaliban.app.launch import Asked, Ready, Recorded
-from ocicaliban.build import planner
-from ocicaliban.containers import image_store, podman
+from ocicaliban.containers import image_store, podman, podman_args
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, lease, lifecycle, provenance, records, status_table
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission, under_way
-from ocicaliban.project import source_tree
+from ocicaliban.project import ignore_rules
 from ocicaliban.reporter import TERMINAL
-from ocicaliban.system import process
 from ocicaliban.targets.local import runner
 
 if TYPE_CHECKING:
@@ -64,9 +62,9 @@ def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
     if wanted.retries < 0:
         raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
     if many or wanted.numbered:
-        _check_given(podman.words(asked.podman_args))
+        _check_given(podman_args.split(asked.podman_args))
     _check_out(wanted.out)
-    runner.check_limits(limits(wanted), _controllers)
+    runner.check_limits(limits(wanted), podman.cgroup_controllers)
 
 
 def _check_out(out: str) -> None:
@@ -85,13 +83,7 @@ def _check_out(out: str) -> None:
 def _check_given(given: tuple[str, ...]) -> None:
     """Raise UsageError for options for podman that the target would refuse, when the jobs are on record already."""
     runner.check_given(given)
-    podman.require_values(given, os.environ)
-
-
-def _controllers() -> tuple[str, ...]:
-    words = "{{.Host.CgroupsVersion}} {{range .Host.CgroupControllers}}{{.}} {{end}}"
-    version, *controllers = process.run(process.in_cgroup2(("podman", "info", "--format", words))).split()
-    return tuple(controllers) if version == "v2" else ()
+    podman_args.require_values(given, os.environ)
 
 
 def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[scheduler.Slot, ...]:
@@ -129,10 +121,10 @@ def _warn_of_out(ready: Ready, wanted: Recorded) -> None:
     if out is None or not out.is_relative_to(root) or ready.asked.image_id:
         return
     inside = str(out.relative_to(root))
-    if inside == "." or source_tree.takes(root, inside):
+    if inside == "." or ignore_rules.is_source(root, inside):
         TERMINAL.note(
             f"{wanted.out} lies in the project, so that the next image holds these results; put it elsewhere, or "
-            f"a line /{'' if inside == '.' else inside} into {source_tree.ignore_file(root)}"
+            f"a line /{'' if inside == '.' else inside} into {ignore_rules.ignore_file_name(root)}"
         )
 
 
@@ -256,11 +248,11 @@ def _resumed(known: History, made: Submission) -> int:
     if made.target == "vertex":
         return _resumed_in_cloud(known, made)
     asked, wanted = _again(made)
-    devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if made.launch.devices else ()
+    devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if made.launch.devices else ()
     _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
     TERMINAL.say(f"{made.group}: {counts['queued'] + under_way(counts)} jobs are left")
-    given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*launch.cloud_key(asked.cloud_key), *podman_args.split(asked.podman_args))
     return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
 
 
@@ -354,11 +346,11 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     asked, wanted = _again(old)
     options = {name: value for name, value in old.options.items() if name != provenance.ALONE}
     renewed = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host(), options=options)
-    given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*launch.cloud_key(asked.cloud_key), *podman_args.split(asked.podman_args))
     _check_given(given)
     if not rebuild:
         _check_image(old)
-        devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if old.launch.devices else ()
+        devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if old.launch.devices else ()
         return renewed, devices, given, wanted
     _enter(old)
     ready = launch.ready(evolve(asked, image_id=""))

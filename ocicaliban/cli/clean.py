@@ -42,8 +42,8 @@ def clean(
     if not (older_than or unused or all_):
         raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
     limit = time.time() - _seconds(older_than) if older_than else None
-    workspace.sweep()
-    busy = image_store.in_containers()
+    workspace.remove_leftovers()
+    busy = image_store.images_in_containers()
     wanted = prune.wanted() if unused else lambda _: False
     awaited = _awaited()
 

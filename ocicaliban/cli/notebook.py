@@ -169,13 +169,14 @@ def _is_current(server: NotebookServer) -> bool:
     """Whether the server's environment is what one would get now."""
     from ocicaliban.build import planner
     from ocicaliban.build.request import PlanRequest
+    from ocicaliban.gpu import selection
     from ocicaliban.interactive import notebook as notebooks
 
     about = server.settings
     request = PlanRequest(
         root=Path(about.project),
         mode="notebook",
-        gpus=planner.choose_gpus(about.variant == "gpu", None),
+        gpus=selection.choose_gpus(about.variant == "gpu", None),
         extras=about.extras,
         resolve=False,
         settings={"jupyter": {"interface": about.interface, **({"version": about.version} if about.version else {})}},

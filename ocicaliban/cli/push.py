@@ -43,6 +43,7 @@ def push(
     from ocicaliban.build.request import PlanRequest
     from ocicaliban.errors import UsageError, nearest
     from ocicaliban.formats.text import amount
+    from ocicaliban.gpu import selection
     from ocicaliban.registry import push as pushing
     from ocicaliban.registry import reference
     from ocicaliban.registry.packed_layers import Compression
@@ -69,7 +70,7 @@ def push(
             root=Path.cwd(),
             mode=mode,
             module=module,
-            gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
+            gpus=selection.choose_gpus(gpu_wanted, gpus, TERMINAL),
             extras=tuple(extras or ()),
             dirs=tuple(dirs or ()),
             fresh=no_cache,

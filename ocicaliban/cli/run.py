@@ -60,8 +60,8 @@ def run(
     """
     from ocicaliban.app import launch
     from ocicaliban.app.launch import Recorded
-    from ocicaliban.containers import podman
     from ocicaliban.errors import UsageError
+    from ocicaliban.project import entry_point
 
     if not experiment_config:
         for option, given in (
@@ -113,7 +113,7 @@ def run(
     args = context.obj.script
     if not (image_id or args):
         launch.check_starts(ready.planned, module)
-    entrypoint = podman.entry_command(Path.cwd(), module) if image_id else ()
+    entrypoint = entry_point.entry_command(Path.cwd(), module) if image_id else ()
     limits = local_jobs.limit_options(recorded) if recorded.limited else ()
     if dry_run:
         for line in _dry_run(ready, args, entrypoint, limits, points):
@@ -171,8 +171,8 @@ def _dry_run(
 ) -> Iterator[str]:
     """The lines of a script that does what `run` would do, but for the history: of a sweep one job after the other."""
     from ocicaliban.build import plan_view
+    from ocicaliban.containers import cgroups
     from ocicaliban.model.image import Image
-    from ocicaliban.system import process
 
     asked = ready.asked
     for line in plan_view.lines(ready.planned.plan, *state(ready.planned)):
@@ -199,4 +199,4 @@ def _dry_run(
         if not number:
             yield from command.script.splitlines()
         raw = {*command.options[1:], *(() if asked.image_id else (image.id,))}
-        yield " ".join(word if word in raw else shlex.quote(word) for word in process.in_cgroup2(command.argv))
+        yield " ".join(word if word in raw else shlex.quote(word) for word in cgroups.in_cgroup2(command.argv))

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import AttrsInstance, evolve
 
+from ocicaliban.containers import podman
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.jobs import group_names, lease, lifecycle, log_file, provenance, records, run_journal
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.reporter import SILENT, Reporter
-from ocicaliban.system import process
 from ocicaliban.targets.container_runner import Found
 from ocicaliban.targets.local import runner
 from ocicaliban.targets.vertex import rate_limit
@@ -86,7 +86,7 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
         return
     if there is None or there.exit_code is None:
         # Without force: if it runs after all, or is just being started, nothing is lost.
-        if there and not process.ok(("podman", "rm", attempt.handle)):
+        if there and not podman.remove_ended(attempt.handle):
             return
         reason = lifecycle.why_failed(None) if there is None or there.state != "created" else "it was never started"
         again = not provenance.alone(job.submission)
@@ -98,7 +98,7 @@ def _settle(known: History, job: Job, found: Mapping[str, Found]) -> None:
         status: Status = "failed" if reason else "succeeded"
         ended = there.ended or time.time()
         known.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)
-        process.ok(("podman", "rm", "--force", "--time", "0", attempt.handle))
+        podman.remove_at_once(attempt.handle)
 
 
 def _of_spool(value: dict[str, Any], goes_on: bool) -> Job | None:
@@ -255,15 +255,14 @@ def _tidy(job: Job) -> None:
     """What is left to do of a job that was stopped, where nobody runs it who will."""
     if job.last and job.last.log and not lease.is_held(job.submission):
         log_file.plain(job.last.log)
-        process.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
+        podman.remove_at_once(job.last.handle)
 
 
 def _stop(handles: Sequence[str]) -> None:
     """SIGTERM, and after a while SIGKILL, all at once."""
     try:
         # It is let finish: they are on record as stopped, and one that does not end by itself would go on for ever.
-        argv = ("podman", "stop", "--ignore", "--time", str(_GRACE), *handles)
-        process.run(argv, whole=True, doing="podman cannot stop them all")
+        podman.stop(handles, grace=_GRACE)
     except OcicalibanError:
         left = set(runner.find(job="")) & set(handles)  # whoever was removed meanwhile has ended
         if any(runner.find(job="")[handle].state == "running" for handle in left):

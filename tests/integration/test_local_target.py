@@ -19,13 +19,12 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
-from ocicaliban.containers import podman_api
+from ocicaliban.containers import cgroups, podman_api
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, podman_options
 from ocicaliban.jobs import log_file
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
-from ocicaliban.system import process
 from ocicaliban.targets.container_runner import Ended, NameTaken
 from ocicaliban.targets.local import runner
 from tests.integration.program import REPOSITORY, environment, ok, write
@@ -58,7 +57,7 @@ class Jobs:
         name = f"{job.key}-{number}"
         return Attempt(number=number, handle=f"ocicaliban-test-{name}", log=str(self.folder / f"{name}.log"))
 
-    def target(self, podman: podman_api.Service, **setup: Any) -> runner.LocalTarget:
+    def target(self, podman: podman_api.PodmanApi, **setup: Any) -> runner.LocalTarget:
         return runner.LocalTarget(
             podman, runner.Setup(image=self.image, **{"launch": Launch(), **setup}), self.ends.put
         )
@@ -80,13 +79,13 @@ def jobs(image: str, tmp_path: Path) -> Iterator[Jobs]:
 
 
 @pytest.fixture(scope="module")
-def podman(image: str) -> Iterator[podman_api.Service]:
+def podman(image: str) -> Iterator[podman_api.PodmanApi]:
     with podman_api.connected(image) as connected:
         yield connected
 
 
 @pytest.fixture
-def target(jobs: Jobs, podman: podman_api.Service) -> Iterator[runner.LocalTarget]:
+def target(jobs: Jobs, podman: podman_api.PodmanApi) -> Iterator[runner.LocalTarget]:
     target = jobs.target(podman)
     yield target
     target.close()
@@ -212,7 +211,7 @@ def test_a_container_that_somebody_removes_has_ended(jobs: Jobs, target: runner.
 
 
 def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
-    jobs: Jobs, podman: podman_api.Service, target: runner.LocalTarget, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, podman: podman_api.PodmanApi, target: runner.LocalTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "_PATIENCE", 1.0)
     job = jobs.job("sleep 1000")
@@ -227,7 +226,7 @@ def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
     assert not target.find(group=jobs.tag)
 
 
-def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: podman_api.Service) -> None:
+def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
     def fault(devices: tuple[cdi.Device, ...] = (), image: str = jobs.image, **setup: Any) -> OcicalibanError:
         target = runner.LocalTarget(podman, runner.Setup(image=image, **{"launch": Launch(), **setup}), jobs.ends.put)
         job = jobs.job("true")
@@ -248,7 +247,7 @@ def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: p
 
 
 def test_options_for_podman_and_a_variable_whose_value_is_not_kept(
-    jobs: Jobs, podman: podman_api.Service, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, podman: podman_api.PodmanApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ("-e", "OC_SECRET", "--hostname", "box", "-v", f"{jobs.folder}:/x:ro")
     with pytest.raises(UsageError, match="OC_SECRET"):
@@ -292,7 +291,9 @@ def test_each_job_has_its_gpus_alone(jobs: Jobs, target: runner.LocalTarget) -> 
 def test_a_gpu_that_podman_does_not_find_is_told(
     jobs: Jobs, target: runner.LocalTarget, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cdi, "options", lambda devices, version: ((), ("--device", devices[0].qualified)))
+    monkeypatch.setattr(
+        podman_options, "container_options", lambda devices, version: ((), ("--device", devices[0].qualified))
+    )
     gone = cdi.Device(kind="example.com/gpu", name="9", spec=Path("/gone.json"), version="0.5.0")
     job = jobs.job("true")
     with pytest.raises(OcicalibanError, match=r"unresolvable CDI devices example\.com/gpu=9") as raised:
@@ -301,7 +302,7 @@ def test_a_gpu_that_podman_does_not_find_is_told(
 
 
 def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_gives(
-    jobs: Jobs, podman: podman_api.Service
+    jobs: Jobs, podman: podman_api.PodmanApi
 ) -> None:
     said = []
     for number, given in enumerate(((), ("--annotation", "a=b"))):
@@ -317,7 +318,7 @@ def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_give
     assert said[0] == said[1]
 
 
-def test_limits_are_kept_or_refused(jobs: Jobs, podman: podman_api.Service) -> None:
+def test_limits_are_kept_or_refused(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
     limits = runner.Limits(cpus=0.5, memory=64 << 20)
     if {"cpu", "memory"} <= {*podman.controllers()}:
         target = jobs.target(podman, limits=limits)
@@ -355,7 +356,7 @@ def driver(jobs: Jobs, then: str) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, env=environment())
 
 
-def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podman: podman_api.Service) -> None:
+def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
     child = driver(jobs, "time.sleep(1000)")
     assert child.stdout is not None
     socket = Path(child.stdout.readline().strip())
@@ -375,7 +376,7 @@ def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podma
         log_file.plain(jobs.attempt(job).log)
         assert Path(jobs.attempt(job).log).read_text() == "done\n"
         assert (Path(job.out) / "started").read_text() == "x\n"
-    eventually(lambda: not podman_api._answers(socket))  # podman ended it, since nobody was connected
+    eventually(lambda: not podman_api._accepts_connections(socket))  # podman ended it, since nobody was connected
     with podman_api.connected(jobs.image):
         assert not socket.parent.exists()
 
@@ -415,7 +416,7 @@ def test_a_service_is_stopped_and_its_folder_removed(jobs: Jobs) -> None:
     assert len(found) == 4  # what runs goes on
 
 
-def test_two_services_at_once_and_one_that_dies(jobs: Jobs, podman: podman_api.Service) -> None:
+def test_two_services_at_once_and_one_that_dies(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
     with podman_api.connected(jobs.image) as other:
         assert other._private is not None and podman._private is not other._private
         assert other._private.socket.parent.stat().st_mode & 0o777 == 0o700
@@ -440,10 +441,10 @@ def test_the_users_own_service_is_used_where_it_has_the_image(
     path.parent.mkdir(exist_ok=True)
     users = subprocess.Popen(["podman", "system", "service", "--time=0", f"unix://{path}"])
     try:
-        eventually(lambda: podman_api._answers(path))
+        eventually(lambda: podman_api._accepts_connections(path))
         with podman_api.connected(jobs.image) as connected:
-            # A service that another started does not see cgroups as `proc.in_cgroup2` gives them.
-            assert (connected._private is None) == (not process.hybrid_cgroups())
+            # A service that another started does not see cgroups as `cgroups.in_cgroup2` gives them.
+            assert (connected._private is None) == (not cgroups.hybrid())
             target = jobs.target(connected)
             assert run(jobs, target, "exit 4")[0].exit_code == 4
             target.close()

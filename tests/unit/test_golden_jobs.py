@@ -6,6 +6,7 @@ meant edits the file: put what the test shows into it, and say why.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ocicaliban.containers import podman
+from ocicaliban.containers import command_line, podman
 from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
 from ocicaliban.gpu.cdi import Device
@@ -92,23 +93,21 @@ def specs() -> Mapping[str, object]:
 def argvs() -> Mapping[str, Sequence[str]]:
     """The command lines of podman that make and start containers."""
     image, labels = Image(id="1d" * 32, digest="", key=""), runner.labels_of(JOB, ATTEMPT, DEVICES)
-    name, labelled = ATTEMPT.handle, podman.labelled({podman.JOB: JOB.key})
+    options = functools.partial(command_line.ContainerOptions, name=ATTEMPT.handle)
+    labelled = command_line.label_options({command_line.JOB: JOB.key})
     return {
-        "create": podman.create_argv(
+        "create": command_line.create_argv(
             "1d" * 32,
             runner.for_job(LAUNCH, JOB),
             JOB.args,
-            name=name,
-            extra=(*runner._cli_options(ATTEMPT, labels, LIMITS), *OPTIONS),
+            options(extra=(*runner._cli_options(ATTEMPT, labels, LIMITS), *OPTIONS)),
         ),
-        "run": podman.run_argv(image, LAUNCH, JOB.args, name=name, terminal=(False, False), extra=labelled),
-        "run, at a terminal": podman.run_argv(image, LAUNCH, (), name=name, terminal=(True, True), extra=labelled),
-        "run, with a pipe": podman.run_argv(image, Launch(), (), name=name, terminal=(True, False)),
-        "run, detached": podman.run_argv(
-            image, LAUNCH, (), name=name, terminal=(False, False), entrypoint=("bash", "-l"), detached=True
-        ),
-        "run, as a job of a group": podman.run_argv(
-            image, LAUNCH, JOB.args, name=name, terminal=(False, False), extra=runner.as_options(JOB, ATTEMPT)
+        "run": command_line.run_argv(image, LAUNCH, JOB.args, options(extra=labelled)),
+        "run, at a terminal": command_line.run_argv(image, LAUNCH, (), options(terminal=(True, True), extra=labelled)),
+        "run, with a pipe": command_line.run_argv(image, Launch(), (), options(terminal=(True, False))),
+        "run, detached": command_line.run_argv(image, LAUNCH, (), options(entrypoint=("bash", "-l")), detached=True),
+        "run, as a job of a group": command_line.run_argv(
+            image, LAUNCH, JOB.args, options(extra=runner.as_options(JOB, ATTEMPT))
         ),
     }
 
@@ -143,7 +142,7 @@ def test_a_job_has_ten_seconds_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_and_labels_of_containers_stay() -> None:
     assert store.handle("0123456789ab", 2) == "ocicaliban-0123456789ab-2"
     assert podman.container_name(key="0123456789ab") == "ocicaliban-0123456789ab"
-    assert (podman.LABEL, podman.JOB) == ("ocicaliban.", "ocicaliban.job")
+    assert (command_line.LABEL, command_line.JOB) == ("ocicaliban.", "ocicaliban.job")
 
 
 def custom_jobs() -> Mapping[str, object]:

@@ -20,7 +20,7 @@ EMPTY = "the files __init__.py are empty, so that an import brings nothing by ac
 FILE_LINES, FUNCTION_LINES = 400, 60
 
 ONLY: Mapping[str, frozenset[str]] = {
-    "subprocess": frozenset({"system.process"}),
+    "subprocess": frozenset({"system.process", "system.background"}),
     "podman": frozenset({"containers.podman_api"}),
     "peewee": frozenset({"history"}),
     **dict.fromkeys(
@@ -43,8 +43,7 @@ ONLY: Mapping[str, frozenset[str]] = {
 
 UPWARDS = {("google_auth", "targets")}
 LONG_FILES = {
-    "app/cloud_jobs.py", "build/base_image.py", "doctor/checks.py", "emulator/running.py", "gpu/cdi.py",
-    "project/source_tree.py", "registry/client.py", "registry/push.py", "reports/table.py",
+    "app/cloud_jobs.py", "build/base_image.py", "emulator/running.py",
     "targets/local/runner.py", "targets/vertex/client.py", "targets/vertex/job_spec.py",
 }  # fmt: skip
 LONG_FUNCTIONS = {
@@ -59,7 +58,7 @@ NOT_THERE_YET = {
     "ocicaliban/app/requests.py", "ocicaliban/targets/backend.py", "ocicaliban/targets/registry.py",
     "ocicaliban/targets/submit_once.py",
 }  # fmt: skip
-KNOWS_RECIPES = {"interactive/notebook.py"}
+KNOWS_RECIPES: set[str] = set()
 
 
 # --- reading the package ---

@@ -16,14 +16,13 @@ from typing import Any, Literal
 
 from attrs import evolve, field, frozen
 
-from ocicaliban.containers import podman
-from ocicaliban.containers.podman_api import Service, ServiceError
+from ocicaliban.containers import command_line, podman, podman_args
+from ocicaliban.containers.podman_api import PodmanApi, PodmanApiError
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, podman_options
 from ocicaliban.jobs import log_file
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
-from ocicaliban.system import process
 from ocicaliban.targets.container_runner import Ended, Found, NameTaken, State, Target
 
 OUT = "/out"
@@ -70,10 +69,10 @@ class LocalTarget(Target):
     Raises UsageError where the machine cannot keep the limits, or podman's options cannot be given to a job.
     """
 
-    def __init__(self, service: Service, setup: Setup, on_end: Callable[[Ended], None]) -> None:
+    def __init__(self, service: PodmanApi, setup: Setup, on_end: Callable[[Ended], None]) -> None:
         check_limits(setup.limits, service.controllers)
         check_given(setup.given)
-        podman.require_values(setup.given, os.environ)
+        podman_args.require_values(setup.given, os.environ)
         self._service = service
         self._setup = setup
         self._ends = _Ends(service, on_end)
@@ -92,7 +91,7 @@ class LocalTarget(Target):
         if job.out:
             os.makedirs(job.out, exist_ok=True)
         os.makedirs(os.path.dirname(attempt.log), exist_ok=True)
-        hooks, options = cdi.options(devices, podman.version()) if devices else ((), ())
+        hooks, options = podman_options.container_options(devices, podman.version()) if devices else ((), ())
         spec = None
         if not self._setup.given and not hooks:
             spec = container_spec(
@@ -103,13 +102,13 @@ class LocalTarget(Target):
                 self._service.call("post", "/containers/create", body=spec)
             else:
                 extra = (*_cli_options(attempt, labels, self._setup.limits), *options, *self._setup.given)
-                argv = podman.create_argv(self._setup.image, launch, job.args, name=attempt.handle, extra=extra)
-                process.run(process.in_cgroup2((argv[0], *hooks, *argv[1:])))
-        except (ServiceError, ToolError) as fault:
+                container = command_line.ContainerOptions(name=attempt.handle, extra=extra)
+                podman.create(command_line.create_argv(self._setup.image, launch, job.args, container), hooks)
+        except (PodmanApiError, ToolError) as fault:
             raise _explained(fault, attempt.handle) from fault
         try:
             if hooks:
-                process.run(process.in_cgroup2(("podman", *hooks, "start", attempt.handle)), env=podman.UTF8)
+                podman.start(attempt.handle, hooks)
             else:
                 self._service.call("post", f"/containers/{attempt.handle}/start")
         except OcicalibanError as fault:
@@ -128,7 +127,7 @@ class LocalTarget(Target):
         """Send a signal to a container; False if it does not run."""
         try:
             self._service.call("post", f"/containers/{handle}/kill", signal=name)
-        except ServiceError as fault:
+        except PodmanApiError as fault:
             if fault.status in (404, 409) or "can only kill running" in fault.words:
                 return False
             raise
@@ -141,7 +140,7 @@ class LocalTarget(Target):
             try:
                 self._service.call("delete", f"/containers/{handle}", v="true", force=force, timeout="0")
                 return
-            except ServiceError as fault:
+            except PodmanApiError as fault:
                 if fault.status == 404 or "no such container" in fault.words.lower():
                     return
                 if force == "false" and self._lives(handle):
@@ -152,7 +151,7 @@ class LocalTarget(Target):
     def _lives(self, handle: str) -> bool:
         try:
             pid = self._service.call("get", f"/containers/{handle}/json")["State"]["Pid"]
-        except ServiceError as fault:
+        except PodmanApiError as fault:
             if fault.status == 404:
                 return False
             raise
@@ -172,8 +171,7 @@ class LocalTarget(Target):
 
 def find(**labels: str) -> Mapping[str, Found]:
     """As `LocalTarget.find`, by podman's command line, which is faster where it is all that is asked."""
-    words = [word for text in _label_filters(labels) for word in ("--filter", f"label={text}")]
-    return _found(json.loads(process.run(("podman", "ps", "--all", "--format", "json", *words)) or "[]"))
+    return _found(podman.list_containers(_label_filters(labels)))
 
 
 def for_job(launch: Launch, job: Job) -> Launch:
@@ -193,20 +191,20 @@ def for_job(launch: Launch, job: Job) -> Launch:
 def labels_of(job: Job, attempt: Attempt, devices: tuple[cdi.Device, ...] = ()) -> dict[str, str]:
     """The labels by which an attempt's container is found again, and what tells which GPUs it has."""
     return {
-        **({f"{podman.LABEL}devices": ",".join(device.qualified for device in devices)} if devices else {}),
-        podman.JOB: job.key,
-        f"{podman.LABEL}attempt": str(attempt.number),
-        f"{podman.LABEL}group": job.submission.group,
-        f"{podman.LABEL}submission": str(job.submission.id),
+        **({f"{command_line.LABEL}devices": ",".join(device.qualified for device in devices)} if devices else {}),
+        command_line.JOB: job.key,
+        f"{command_line.LABEL}attempt": str(attempt.number),
+        f"{command_line.LABEL}group": job.submission.group,
+        f"{command_line.LABEL}submission": str(job.submission.id),
     }
 
 
 def as_options(job: Job, attempt: Attempt) -> tuple[str, ...]:
     """podman's options for a job that is run at a terminal: its labels, its results folder, what it can know."""
     own = for_job(Launch(), job)
-    words = [*podman.labelled(labels_of(job, attempt))]
+    words = [*command_line.label_options(labels_of(job, attempt))]
     words += [word for name, value in own.env for word in ("--env", f"{name}={value}")]
-    return *words, *(word for mount in own.mounts for word in podman.bind(mount))
+    return *words, *(word for mount in own.mounts for word in command_line.mount_option(mount))
 
 
 def check_limits(limits: Limits, controllers: Callable[[], Iterable[str]]) -> None:
@@ -250,14 +248,14 @@ def container_spec(
     limits: Limits,
     environ: Mapping[str, str],
 ) -> dict[str, Any] | None:
-    """The body of podman's libpod `containers/create` that means what `podman.create_argv` does.
+    """The body of podman's libpod `containers/create` that means what `command_line.create_argv` does.
 
     None where a mount or one of the devices' `options` needs the command line. Ports are left out, since the host's
     network is used and podman would discard them.
     """
     if any(option != "--device" or "=" not in value for option, value in zip(options[::2], options[1::2], strict=True)):
         return None
-    mounts = [podman.parsed(mount) for mount in launch.mounts]
+    mounts = [command_line.bind_mount(mount) for mount in launch.mounts]
     if any(mount is None or not os.path.isabs(mount[0]) for mount in mounts):
         return None
     spec: dict[str, Any] = {
@@ -304,9 +302,9 @@ _PROXIES = tuple(
 
 def _cli_options(attempt: Attempt, labels: Mapping[str, str], limits: Limits) -> tuple[str, ...]:
     """What `container_spec` says beside the launch, as options of `podman create`."""
-    words = [*podman.labelled(labels)]
+    words = [*command_line.label_options(labels)]
     log = log_file.raw(os.path.abspath(attempt.log))
-    words += ["--log-driver", "k8s-file", "--log-opt", podman.record(f"path={log}", f"max-size={_UNLIMITED}")]
+    words += ["--log-driver", "k8s-file", "--log-opt", command_line.csv_record(f"path={log}", f"max-size={_UNLIMITED}")]
     if limits.cpus is not None:
         words += ["--cpus", f"{limits.cpus:g}"]
     if limits.memory is not None:
@@ -314,12 +312,14 @@ def _cli_options(attempt: Attempt, labels: Mapping[str, str], limits: Limits) ->
     return tuple(words)
 
 
+_ROOM = "free disk space: `podman system df` and `ocicaliban clean --all --dry-run` show what uses it"
+
 _HINTS = {
     "image not known": "the image was removed: build it again, and resubmit with --rebuild",
     "no such image": "the image was removed: build it again, and resubmit with --rebuild",
     "unresolvable cdi": "the GPU's CDI spec has changed or is gone: see `ocicaliban doctor`",
-    "no space left": "make room: `podman system df` and `ocicaliban clean --all --dry-run` show what takes it",
-    "disk quota exceeded": "make room: `podman system df` and `ocicaliban clean --all --dry-run` show what takes it",
+    "no space left": _ROOM,
+    "disk quota exceeded": _ROOM,
     "statfs": "a folder or file that is mounted into the container is not there",
     "executable file": "the image has no such command",
 }
@@ -327,7 +327,7 @@ _HINTS = {
 
 def _explained(fault: OcicalibanError, handle: str) -> OcicalibanError:
     """The fault for the user."""
-    words = fault.words if isinstance(fault, ServiceError) else fault.message
+    words = fault.words if isinstance(fault, PodmanApiError) else fault.message
     if isinstance(fault, ToolError):
         words = fault.stderr.removeprefix("Error: ") or words
     if "already in use" in words:
@@ -337,7 +337,10 @@ def _explained(fault: OcicalibanError, handle: str) -> OcicalibanError:
 
 
 def _label_filters(labels: Mapping[str, str]) -> list[str]:
-    return [f"{podman.LABEL}{name}={value}" if value else f"{podman.LABEL}{name}" for name, value in labels.items()]
+    return [
+        f"{command_line.LABEL}{name}={value}" if value else f"{command_line.LABEL}{name}"
+        for name, value in labels.items()
+    ]
 
 
 def _found(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, Found]:
@@ -357,9 +360,9 @@ def _found(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, Found]:
             started=started,
             ended=ended if state == "exited" else None,
             labels={
-                name.removeprefix(podman.LABEL): value
+                name.removeprefix(command_line.LABEL): value
                 for name, value in (entry["Labels"] or {}).items()
-                if name.startswith(podman.LABEL)
+                if name.startswith(command_line.LABEL)
             },
         )
     return found
@@ -372,7 +375,7 @@ class _Ends:
     a file, and `wait` waits for a process of podman's that cleans up.
     """
 
-    def __init__(self, service: Service, on_end: Callable[[Ended], None]) -> None:
+    def __init__(self, service: PodmanApi, on_end: Callable[[Ended], None]) -> None:
         self._service = service
         self._on_end = on_end
         self._new: queue.SimpleQueue[str | None] = queue.SimpleQueue()
@@ -422,7 +425,7 @@ class _Ends:
         now = time.clock_gettime(time.CLOCK_BOOTTIME)
         try:
             inspected = self._service.call("get", f"/containers/{handle}/json")
-        except ServiceError as fault:
+        except PodmanApiError as fault:
             return Ended(handle=handle, ended=time.time()) if fault.status == 404 else None
         except OcicalibanError:
             return None

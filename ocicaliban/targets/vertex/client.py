@@ -22,8 +22,7 @@ from attrs import field, frozen
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, UsageError, first_line, nearest
 from ocicaliban.reporter import SILENT, Reporter
-from ocicaliban.system import process
-from ocicaliban.system import threads as beside
+from ocicaliban.system import process, threads
 from ocicaliban.targets.vertex import job_spec, rate_limit
 from ocicaliban.targets.vertex.job_spec import Seen
 
@@ -53,7 +52,7 @@ def preload() -> None:
     """Begin to import the library in the background, while something else goes on; a second call does nothing."""
     global _loading
     if _loading is None:
-        _loading = beside.beside(_load)
+        _loading = threads.start(_load)
 
 
 def _load() -> _Library:
@@ -154,7 +153,7 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
 def _configured_project() -> str:
     """gcloud's project: google-auth asks for it only where it has found the credentials in gcloud's own file."""
     try:
-        return process.answer(("gcloud", "config", "get-value", "project"), "", limit=_CHECK_LIMIT).strip()
+        return process.ask(("gcloud", "config", "get-value", "project"), limit=_CHECK_LIMIT).strip()
     except OcicalibanError:
         return ""  # it is not installed, or has none
 
@@ -295,7 +294,7 @@ class Service:
                 return "" if self.code(said) == "FAILED_PRECONDITION" else self.words(said)
             return ""
 
-        return {name: fault for name, fault in beside.each(one, names, at_once=16) if fault}
+        return {name: fault for name, fault in threads.each(one, names, at_once=16) if fault}
 
     # --- its words ---
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from ocicaliban.containers.podman import create_argv, require_values, without_values
+from ocicaliban.containers.command_line import ContainerOptions, create_argv
+from ocicaliban.containers.podman_args import require_values, without_values
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
@@ -101,7 +102,7 @@ def test_devices_that_podman_does_not_know_by_name_go_to_the_command_line() -> N
 
 
 def test_the_command_line_that_makes_a_container() -> None:
-    argv = create_argv("1d", LAUNCH, ("--lr", "0.1"), name="n", extra=("--label", "a=b"))
+    argv = create_argv("1d", LAUNCH, ("--lr", "0.1"), ContainerOptions(name="n", extra=("--label", "a=b")))
     assert " ".join(argv) == (
         "podman create --init --pull=never --name n --network host --env A=1 -v /p:/usr/app:ro "
         "--workdir /usr/app --label a=b --entrypoint python3 1d -m t --lr 0.1"
