@@ -48,7 +48,7 @@ def server() -> Iterator[postgres.Server]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a history that nobody has written to yet."""
+    """Return the URL of a new history."""
     if request.param == "sqlite":
         return f"sqlite://{tmp_path}/made/history.db"
     made: str = request.getfixturevalue("server").database(f"history{next(_numbers)}")
@@ -594,7 +594,7 @@ with history.open() as store:
 """
 
 
-def test_a_submission_that_is_killed_leaves_nothing_and_holds_nobody_up(url: str) -> None:
+def test_a_submission_that_is_killed_leaves_nothing_and_blocks_no_other_process(url: str) -> None:
     with access.open(url) as store:
         child = script(url, SUBMITTER)
         assert child.stdout and child.stdout.readline() == "ready\n"
@@ -803,7 +803,7 @@ def test_a_file_that_cannot_grow(tmp_path: Path) -> None:
     assert "cannot be read or written: the disk" in message and "df -h" in message and number == "2"
 
 
-def test_somebody_who_does_not_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_does_not_release_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocicaliban.history.connection.PATIENCE", 0.1)
     access.open(f"{tmp_path}/h.db").close()
     other = sqlite3.connect(tmp_path / "h.db", isolation_level=None)
@@ -852,7 +852,7 @@ def test_a_user_who_may_not_create_tables(server: postgres.Server) -> None:
     assert "permission denied for schema public" in found.message and "GRANT CREATE" in found.hint
 
 
-def test_a_server_that_is_started_anew_is_waited_for(server: postgres.Server) -> None:
+def test_a_server_that_restarts_is_waited_for(server: postgres.Server) -> None:
     said: list[str] = []
     with access.open(server.database(f"history{next(_numbers)}"), reporter=Reporter(said.append)) as store:
         store.submit(submission(), specs(2))

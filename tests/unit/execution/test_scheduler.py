@@ -144,7 +144,7 @@ def test_when_the_grace_is_over_what_still_runs_is_killed() -> None:
     assert actions == (Kill(job=1),)
 
 
-def test_a_job_that_somebody_stops_is_not_tried_again() -> None:
+def test_a_job_that_someone_stops_is_not_tried_again() -> None:
     state, _ = scheduler.begin([1, 2], slots(()), retries=3, fail_fast=True)
     state, actions = step(state, ContainerEnded(job=1, outcome="stopped", reason="stopped by ada"))
     assert actions == (Finish(job=1, status="stopped", reason="stopped by ada"), Start(job=2, slot=Slot(number=0)))
