@@ -260,7 +260,7 @@ def test_fail_fast_ends_the_others(history: History, machine: Machine) -> None:
     assert _statuses(history, submission) == ["queued", "failed", "queued"]
 
 
-def test_a_job_stopped_by_another_process_is_not_tried_again(history: History, machine: Machine, tmp_path: Path) -> None:
+def test_a_job_that_another_process_stops_is_not_retried(history: History, machine: Machine, tmp_path: Path) -> None:
     submission = _submitted(history, "hangs", "ok", "ok")
 
     def stop(job: Job) -> None:
