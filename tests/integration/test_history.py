@@ -62,7 +62,8 @@ def store(url: str) -> Iterator[History]:
 
 
 def submission(**changes: Any) -> Submission:
-    return evolve(Submission(group="digits", user="ada", host="zuse", project="/p/digits", mode="run"), **changes)
+    made = Submission(group="digits", user="ada", host="zuse", project="/p/digits", mode="run", options={"version": 1})
+    return evolve(made, **changes)
 
 
 def specs(number: int) -> list[JobSpec]:
@@ -164,7 +165,7 @@ def test_a_submission_comes_back_as_it_was_given(store: History) -> None:
     given = submission(
         module="train.py", image="sha256:1", plan_key="abc", commit="c0ffee", dirty=True, target="local",
         launch=Launch(command=("python", "-m", "x"), env=(("A", "1"), ("B", "")), mounts=("/a:/b",), devices=("gpu",)),
-        options={"memory": "4g", "podman_args": ["--init"], "gpus": 2, "rebuild": False, "none": None},
+        options={"version": 1, "memory": "4g", "podman_args": ["--init"], "gpus": 2, "rebuild": False, "none": None},
         created=1234.5,
     )  # fmt: skip
     made = store.submit(given, [])
@@ -710,7 +711,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     access.open(f"{tmp_path}/h.db").close()
-    monkeypatch.setattr(filesystems, "read", lambda: f"1 1 0:1 / {tmp_path} rw - nfs4 server:/home rw\n")
+    monkeypatch.setattr(filesystems, "mounted", lambda: f"1 1 0:1 / {tmp_path} rw - nfs4 server:/home rw\n")
     said: list[str] = []
     with access.open(f"{tmp_path}/h.db", reporter=Reporter(said.append)) as store:
         store.submit(submission(), specs(1))
@@ -721,7 +722,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
 
 
 def test_a_local_disk_is_not_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystems, "read", lambda: "1 1 0:1 / / rw - ext4 /dev/sda rw\n")
+    monkeypatch.setattr(filesystems, "mounted", lambda: "1 1 0:1 / / rw - ext4 /dev/sda rw\n")
     access.open(f"{tmp_path}/h.db", reporter=Reporter(lambda text: pytest.fail(text))).close()
 
 
