@@ -6,14 +6,14 @@ from pathlib import Path
 
 from ocicaliban.app.cloud_jobs import Submitting
 from ocicaliban.app.launch import Asked, Recorded
-from ocicaliban.execution import reconcile
 from ocicaliban.history.store import History
 from ocicaliban.jobs import group_names, provenance
 from ocicaliban.jobs.records import requested
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import UNDER_WAY, JobSpec, Submission
-from ocicaliban.targets.vertex import backend
-from ocicaliban.targets.vertex.job_spec import Machine, Options
+from ocicaliban.targets.vertex import backend, options
+from ocicaliban.targets.vertex.machines import Machine
+from ocicaliban.targets.vertex.options import Options
 
 DATA = Path(__file__).parent / "data"
 """Files that earlier versions wrote; its README.md says how each came to be."""
@@ -175,7 +175,7 @@ def check_submissions(known: History) -> None:
         dirs=("data",),
         cloud_key="/home/ada/key.json",
     )
-    assert reconcile.told(cloud, Options, "vertex") == Options(
+    assert options.recorded(cloud) == Options(
         machine=Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
         replicas=2,
         boot_disk=200,

@@ -8,7 +8,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs import records
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
     from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.job import Job, JobSpec, Submission
-    from ocicaliban.targets.vertex.client import Service
-    from ocicaliban.targets.vertex.job_spec import Options
+    from ocicaliban.targets.backend import BatchBackend, Connection
+    from ocicaliban.targets.vertex.client import VertexClient
+    from ocicaliban.targets.vertex.options import Options
 
 
 @frozen(kw_only=True)
@@ -125,9 +126,9 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
 
 def _accelerators() -> set[str]:
     """Those of the table, and none: any other one the library may not know."""
-    from ocicaliban.targets.vertex import job_spec
+    from ocicaliban.targets.vertex import machines
 
-    return {"", *job_spec.table().accelerators.values()}
+    return {"", *machines.table().accelerators.values()}
 
 
 _MUCH = 50_000_000  # bytes
@@ -151,6 +152,7 @@ def submit(asked: Submitting, options: Options, points: Sweep | None, args: tupl
     from ocicaliban.history import access
     from ocicaliban.jobs import expansion, group_names
     from ocicaliban.model.job import JobSpec
+    from ocicaliban.targets.vertex import backend
 
     with access.open(reporter=TERMINAL) as known:
         made, at, options = prepared(asked, options, first)
@@ -160,10 +162,10 @@ def submit(asked: Submitting, options: Options, points: Sweep | None, args: tupl
             return iter(expansion.specs(points, args) if points else [JobSpec(args=args)])
 
         if begun := _broken_off(known, made, count, specs):
-            return _go_on(known, begun, options, at)
+            return _go_on(known, begun, at)
         made = known.submit(evolve(made, group=asked.group or group_names.new(Path.cwd())), specs())
         TERMINAL.say(f"{made.group}: {count} job{'s' if count > 1 else ''} to {asked.region}")
-        return send(known, made, options, at)
+        return send(known, made, backend.BACKEND, at)
 
 
 def _broken_off(
@@ -203,10 +205,11 @@ def _broken_off(
     return None
 
 
-def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
+def _go_on(known: History, begun: Submission, at: VertexClient) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
     from ocicaliban.execution import reconcile
     from ocicaliban.jobs import lease
+    from ocicaliban.targets.vertex import backend
 
     reconcile.catch_up(known, TERMINAL, group=begun.group)
     counts = known.counts(submission=begun.id)
@@ -216,7 +219,7 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
             f"{begun.group}: this command has begun it before; {left}"
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
-        return send(known, begun, options, at, begun=True)
+        return send(known, begun, backend.BACKEND, at, begun=True)
     with lease.held(begun):  # from now on it is not one that was killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         TERMINAL.say(
@@ -227,7 +230,7 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
     return 0
 
 
-def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submission, Service, Options]:
+def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submission, VertexClient, Options]:
     """What the jobs have in common, with their image in the registry, and the connection to the service.
 
     What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
@@ -244,8 +247,9 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     from ocicaliban.registry.reference import Destination
     from ocicaliban.system import threads
     from ocicaliban.targets.vertex import backend, job_spec
+    from ocicaliban.targets.vertex import options as vertex_options
 
-    def connected() -> Service:
+    def connected() -> VertexClient:
         from ocicaliban.targets.vertex import client
 
         at = client.connect(asked.project_id, asked.region, key_file=asked.cloud_key)
@@ -289,7 +293,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         image=reference,
         plan_key=key,
         launch=launch,
-        options={**records.to_record(kept), "vertex": asdict(options)},
+        options={**records.to_record(kept), vertex_options.KEY: vertex_options.to_record(options)},
     )
     commit, dirty = git.head(Path.cwd())
     return evolve(made, commit=commit, dirty=dirty), at, options
@@ -351,29 +355,34 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
 
 
 def send(
-    known: History, made: Submission, options: Options, at: Service, *, begun: bool = False, settle: bool = False
+    known: History,
+    made: Submission,
+    batch: BatchBackend,
+    connection: Connection,
+    *,
+    begun: bool = False,
+    settle: bool = False,
 ) -> int:
     """Submit what is queued of a submission; returns the exit code.
 
     `begun` tells that somebody was at this submission before, and may have been killed; `settle` that some of these
     jobs may be on their way for another reason.
     """
-    from ocicaliban.targets.vertex import backend, job_spec
-    from ocicaliban.targets.vertex.client import Refused
+    from ocicaliban.targets.backend import Refused
 
     count = known.counts(submission=made.id)["queued"]
     taken = 0
     with TERMINAL.counting(f"{made.group}: submitted", count) as one:
 
-        def accepted(job: Job, name: str) -> None:
+        def accepted(job: Job, page: str) -> None:
             nonlocal taken
             taken += 1
             one()
             if count == 1:
-                TERMINAL.say(f"job {job.id}: {job_spec.console(name)}")
+                TERMINAL.say(f"job {job.id}: {page}")
 
         try:
-            backend.submit(known, made, options, at, accepted, TERMINAL, settle=begun or settle)
+            batch.submit(known, made, accepted, TERMINAL, connection=connection, settle=begun or settle)
         except Refused as fault:
             waiting = known.jobs(submission=made.id)
             if begun or taken or any(job.status != "queued" for job in waiting):
@@ -405,10 +414,7 @@ def _say_left(made: Submission, taken: int, count: int) -> None:
 def again(made: Submission) -> tuple[Submitting, Options]:
     """What `cloud` was told, from the history. Raises UsageError where another version wrote that otherwise."""
     from ocicaliban import google_auth
-    from ocicaliban.execution import reconcile
-    from ocicaliban.targets.vertex import job_spec
+    from ocicaliban.targets.vertex import options as vertex_options
 
     asked = records.requested(made, Submitting)
-    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), reconcile.told(
-        made, job_spec.Options, "vertex"
-    )
+    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), vertex_options.recorded(made)

@@ -58,12 +58,14 @@ def _awaited() -> Mapping[str, frozenset[str]]:
     """The images (ids) that jobs wait for, with the names of their groups; each is told."""
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance
+    from ocicaliban.targets import registry
 
     try:
         if not access.exists():
             return {}
         with access.open(reporter=TERMINAL) as known:
-            found = known.unfinished_images(user=provenance.user(), host=provenance.host(), targets=["local"])
+            targets = registry.with_images_in_store()
+            found = known.unfinished_images(user=provenance.user(), host=provenance.host(), targets=targets)
     except OcicalibanError as fault:
         TERMINAL.note(f"{fault.message}, so that jobs that wait for an image are not known")
         return {}

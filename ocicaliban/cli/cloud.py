@@ -80,7 +80,8 @@ def cloud(
     from ocicaliban.app import cloud_jobs, launch
     from ocicaliban.app.sweep_input import read
     from ocicaliban.jobs import group_names
-    from ocicaliban.targets.vertex import backend, client, job_spec
+    from ocicaliban.targets.vertex import backend, library, machines
+    from ocicaliban.targets.vertex.options import Options
 
     launch.require_user()
     if not module and mode == "cloud" and not image_tag:
@@ -98,8 +99,8 @@ def cloud(
     if group:
         group_names.check(group)
     region = region or backend.REGION
-    machine, doubts = job_spec.machine(machine_type, gpu_spec, tpu_spec, region, force)
-    options = job_spec.Options(
+    machine, doubts = machines.machine(machine_type, gpu_spec, tpu_spec, region, force)
+    options = Options(
         machine=machine,
         replicas=replicas,
         boot_disk=boot_disk,
@@ -125,7 +126,7 @@ def cloud(
         cloud_jobs.dry_run(asked, options, points, args, first)
         return
     _ask(points, yes)
-    client.preload()  # seconds, which are not felt while the image is built and pushed
+    library.preload()  # seconds, which are not felt while the image is built and pushed
     raise typer.Exit(cloud_jobs.submit(asked, options, points, args, first))
 
 

@@ -48,7 +48,7 @@ def report(
     from ocicaliban.reports import export, query
     from ocicaliban.reports import html as html_page
     from ocicaliban.reports import report as reports
-    from ocicaliban.targets.vertex import results
+    from ocicaliban.targets import registry
 
     group = one_group(name, group)
     if not group:
@@ -63,7 +63,9 @@ def report(
     missed: list[str] = []
 
     miss = Reporter(lambda line: TERMINAL.say(status_table.printable(line)))
-    brought = results.bring(jobs, miss.also(missed.append))
+    brought: dict[int, Path] = {}
+    for backend, some in registry.by_backend(jobs):
+        brought |= backend.results(some, miss.also(missed.append))
     found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
     whole = reports.build(group, jobs, found, time.time())
     if maximize or minimize:

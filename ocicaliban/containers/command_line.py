@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 from attrs import frozen
 
 from ocicaliban.model.image import Image, Launch
+from ocicaliban.model.resources import Resources, parse_mount
 
 LABEL = "ocicaliban."
 """The prefix of our containers' labels."""
@@ -86,18 +86,16 @@ def label_options(labels: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(word for name, value in labels.items() for word in ("--label", f"{name}={value}"))
 
 
-_MOUNT = re.compile(r"(.*):(/[^:]*)(?::([^/:]*))?", re.S)
-
 _QUOTED = {'"', ",", "\n", "\r"}
 
 
 def mount_option(mount: str) -> tuple[str, ...]:
     """Return podman's option for a mount `SOURCE:TARGET[:OPTIONS]`; -v takes no source that contains a colon."""
-    match = _MOUNT.fullmatch(mount)
-    if match is None or ":" not in match[1]:
+    parsed = parse_mount(mount)
+    if parsed is None or ":" not in parsed.source:
         return "-v", mount
-    words = ["type=bind", f"source={match[1]}", f"target={match[2]}"]
-    if "ro" in (match[3] or "").split(","):
+    words = ["type=bind", f"source={parsed.source}", f"target={parsed.target}"]
+    if parsed.readonly:
         words.append("readonly")
     return "--mount", csv_record(*words)
 
@@ -107,11 +105,9 @@ def csv_record(*words: str) -> str:
     return ",".join('"' + word.replace('"', '""') + '"' if _QUOTED & {*word} else word for word in words)
 
 
-def bind_mount(mount: str) -> tuple[str, str, tuple[str, ...]] | None:
-    """Return source, target and options of a mount `SOURCE:TARGET[:OPTIONS]` that podman's API can express too.
-
-    Return None for a mount with options of podman's command line alone, such as `O` and `U`.
-    """
-    match = _MOUNT.fullmatch(mount)
-    options = tuple(filter(None, (match[3] or "").split(","))) if match else ()
-    return (match[1], match[2], options) if match and {*options} <= {"ro", "rw"} else None
+def resource_options(resources: Resources) -> tuple[str, ...]:
+    """Return podman's options that limit a container to these resources; it gets no swap beside its memory."""
+    options: tuple[str, ...] = ("--cpus", f"{resources.cpus:g}") if resources.cpus is not None else ()
+    if resources.memory is not None:
+        options += ("--memory", str(resources.memory), "--memory-swap", str(resources.memory))
+    return options

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Submission
-from ocicaliban.targets.container_runner import Found, Target
+from ocicaliban.targets.container_runner import ContainerRunner, ObservedContainer
 
 if TYPE_CHECKING:
     from ocicaliban.history.store import History
@@ -32,7 +32,7 @@ class Remains:
     failures: Mapping[int, int] = field(factory=dict)
 
 
-def adopt(history: History, submission: Submission, containers: Target) -> Remains:
+def adopt(history: History, submission: Submission, containers: ContainerRunner) -> Remains:
     """Record as lost the attempts under way that have no result and do not run, and return the others."""
     found = containers.find(submission=str(submission.id))
     running: list[Job] = []
@@ -56,7 +56,7 @@ def adopt(history: History, submission: Submission, containers: Target) -> Remai
     return Remains(running=tuple(running), devices=devices, failures=failures)
 
 
-def _why_lost(container: Found | None) -> str:
+def _why_lost(container: ObservedContainer | None) -> str:
     """Return why an attempt with this container will have no result; "" where it will."""
     if container is None:
         return "its container is gone"
@@ -65,7 +65,7 @@ def _why_lost(container: Found | None) -> str:
     return "it was never started, since ocicaliban was killed" if container.state == "created" else ""
 
 
-def _removed(containers: Target, attempt: Attempt) -> bool:
+def _removed(containers: ContainerRunner, attempt: Attempt) -> bool:
     """Remove the container of an attempt; return whether there is none any more."""
     try:
         containers.remove(attempt.handle)

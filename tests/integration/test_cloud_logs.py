@@ -23,6 +23,7 @@ from ocicaliban.history import access
 from ocicaliban.model.job import UNDER_WAY, Job, JobSpec, Submission
 from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import job_spec, logs
+from ocicaliban.targets.vertex.options import Options
 from tests.integration.program import call, environment, ok
 from tests.integration.test_vertex import MACHINE, Make, emulator, image, registry, service
 from tests.integration.test_vertex import submit as sent
@@ -47,9 +48,9 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[access.Hi
 
 def submitted(known: access.History, image: str = "", script: str = "", **options: object) -> Job:
     """A job of the history that the emulator has, or says so; without an image it was never sent."""
-    from ocicaliban.targets.vertex.client import Request
+    from ocicaliban.targets.submit_once import CreateRequest
 
-    chosen = job_spec.Options(machine=MACHINE, entrypoint=("sh", "-c"), **options)  # type: ignore[arg-type]
+    chosen = Options(machine=MACHINE, entrypoint=("sh", "-c"), **options)  # type: ignore[arg-type]
     made = known.submit(
         Submission(
             group="brave-otter", user=getpass.getuser(), host="here", project="p", mode="cloud", target="vertex",
@@ -60,7 +61,7 @@ def submitted(known: access.History, image: str = "", script: str = "", **option
     [job] = known.jobs(submission=made.id)
     name = "projects/rehearsal/locations/us-central1/customJobs/123"
     if image:
-        [name] = sent(service(), Request(key=job.key, body=job_spec.custom_job(job, image, chosen)[0])).values()
+        [name] = sent(service(), CreateRequest(key=job.key, body=job_spec.custom_job(job, image, chosen)[0])).values()
     assert known.begin(job.id, started=time.time(), named=name)
     return found(known, job)
 
@@ -89,7 +90,7 @@ def at_once(job: Job) -> str:
 def written(by: Emulator, job: Job, *texts: str, task: str = "workerpool0-0") -> None:
     assert job.last
     for text in texts:
-        by.book.write(job.last.handle.rpartition("/")[2], task, text)
+        by.log_store.write(job.last.handle.rpartition("/")[2], task, text)
 
 
 def test_what_a_job_wrote_is_followed_to_its_end_and_read_afterwards(
@@ -120,7 +121,7 @@ def test_many_entries_come_in_pages_and_those_of_other_jobs_do_not(
     by = emulator()
     monkeypatch.setattr(logs, "_PAGE", 100)
     job = submitted(known)
-    by.book.write("124", "workerpool0-0", "of another")
+    by.log_store.write("124", "workerpool0-0", "of another")
     written(by, job, *map(str, range(1050)))
     assert at_once(job).split() == [*map(str, range(1050))]
 
@@ -154,7 +155,7 @@ def test_no_entry_is_lost_or_told_twice_while_it_is_asked_again(emulator: Make, 
 def test_without_permission_the_role_is_named(emulator: Make, known: access.History) -> None:
     by = emulator()
     job = submitted(known)
-    by.order.set(Faults(denied=True))
+    by.faults.replace(Faults(denied=True))
     done = call(Path.cwd(), "logs", str(job.id))
     assert done.returncode == 1 and "Permission 'logging.logEntries.list' denied" in done.stderr
     assert "roles/logging.viewer" in done.stderr and "Traceback" not in done.stderr
@@ -167,7 +168,7 @@ def test_a_service_out_of_reach_is_named_with_where_else_to_look(
     job = submitted(known)
     monkeypatch.setattr(logs, "_PATIENCE", 0.5)
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", "https://localhost:9/")
-    with pytest.raises(OcicalibanError, match="Cloud Logging gives no answer") as told:
+    with pytest.raises(OcicalibanError, match="Cloud Logging does not answer") as told:
         at_once(job)
     assert "stream-logs 123" in told.value.hint and "console.cloud.google.com" in told.value.hint
 
@@ -179,7 +180,7 @@ def test_no_credentials_are_named(
     job = submitted(known)
     (tmp_path / "key.json").write_text("{")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
-    with pytest.raises(OcicalibanError, match="gives no credentials"):
+    with pytest.raises(OcicalibanError, match="holds no usable credentials"):
         at_once(job)
 
 
@@ -202,17 +203,19 @@ def test_without_the_library_it_is_told_where_to_look(emulator: Make, known: acc
 def test_a_stranger_gets_no_token_and_no_answer(
     emulator: Make, known: access.History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ocicaliban.emulator.identity import Account
+    from ocicaliban.emulator.identity import ServiceAccount
 
     by = emulator()
     job = submitted(known)
-    key = json.loads(by._key_file.read_text())
+    key = json.loads(by.key_file.read_text())
     for body in (b"", b"assertion=x", urllib.parse.urlencode({"assertion": "a.b.c"}).encode()):
         with pytest.raises(urllib.error.HTTPError) as told:
             urllib.request.urlopen(key["token_uri"], body, timeout=10)
         assert told.value.code == 400 and json.loads(told.value.read())["error"] == "invalid_grant"
     # A key like the emulator's, of its own account even, but not the one that it made.
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(Account("rehearsal").key_file(tmp_path, key["token_uri"])))
+    monkeypatch.setenv(
+        "GOOGLE_APPLICATION_CREDENTIALS", str(ServiceAccount("rehearsal").write_key_file(tmp_path, key["token_uri"]))
+    )
     with pytest.raises(OcicalibanError, match="UNAUTHENTICATED"):
         at_once(job)
     with pytest.raises(OcicalibanError, match="UNAUTHENTICATED"):
@@ -225,9 +228,9 @@ def test_the_account_gets_a_token_by_its_key(emulator: Make) -> None:
     from google.oauth2.service_account import Credentials
 
     by = emulator()
-    credentials = Credentials.from_service_account_file(by._key_file, scopes=["x"])
+    credentials = Credentials.from_service_account_file(by.key_file, scopes=["x"])
     credentials.refresh(Request())
-    tls = grpc.ssl_channel_credentials(by._identity.trusted.read_bytes())
+    tls = grpc.ssl_channel_credentials(by.certificate.trusted.read_bytes())
     with grpc.secure_channel(f"localhost:{by._port}", tls) as channel:
         call = channel.unary_unary("/google.logging.v2.LoggingServiceV2/ListLogEntries")
         asked = b"\x42\x12projects/rehearsal"  # resource_names, which is field 8
