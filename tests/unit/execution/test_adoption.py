@@ -12,17 +12,17 @@ from ocicaliban.execution import adoption
 from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.model.job import Job, JobSpec, Submission
-from ocicaliban.targets.container_runner import Found, State
+from ocicaliban.targets.container_runner import ContainerState, ObservedContainer
 
 
 class Containers:
     """The containers of a machine; `busy` ones are being started, and cannot be removed."""
 
     def __init__(self) -> None:
-        self.found: dict[str, Found] = {}
+        self.found: dict[str, ObservedContainer] = {}
         self.busy: set[str] = set()
 
-    def find(self, **labels: str) -> Mapping[str, Found]:
+    def find(self, **labels: str) -> Mapping[str, ObservedContainer]:
         assert labels == {"submission": "1"}
         return self.found
 
@@ -71,14 +71,14 @@ def test_an_attempt_without_a_result_is_lost_and_its_job_queued(
     history: History,
     submission: Submission,
     containers: Containers,
-    state: State | None,
+    state: ContainerState | None,
     exit_code: int | None,
     reason: str,
 ) -> None:
     job = begun(history)
     assert job.last
     if state:
-        containers.found[job.last.handle] = Found(handle=job.last.handle, state=state, exit_code=exit_code)
+        containers.found[job.last.handle] = ObservedContainer(handle=job.last.handle, state=state, exit_code=exit_code)
     assert adopt(history, submission, containers) == adoption.Remains()
     (job,) = history.jobs()
     assert job.last and (job.status, job.last.status, job.last.reason) == ("queued", "lost", reason)
@@ -87,11 +87,11 @@ def test_an_attempt_without_a_result_is_lost_and_its_job_queued(
 
 @pytest.mark.parametrize(("state", "exit_code"), [("running", None), ("exited", 0), ("exited", 3)])
 def test_what_runs_or_has_a_result_is_adopted(
-    history: History, submission: Submission, containers: Containers, state: State, exit_code: int | None
+    history: History, submission: Submission, containers: Containers, state: ContainerState, exit_code: int | None
 ) -> None:
     job = begun(history)
     assert job.last
-    containers.found[job.last.handle] = Found(
+    containers.found[job.last.handle] = ObservedContainer(
         handle=job.last.handle, state=state, exit_code=exit_code, labels={"devices": "gpu=0,gpu=1"}
     )
     assert adopt(history, submission, containers) == adoption.Remains(
@@ -106,7 +106,7 @@ def test_a_container_that_is_being_started_is_adopted(
     job = begun(history)
     assert job.last
     containers.busy.add(job.last.handle)
-    containers.found[job.last.handle] = Found(handle=job.last.handle, state="created")
+    containers.found[job.last.handle] = ObservedContainer(handle=job.last.handle, state="created")
     assert adopt(history, submission, containers).running == (job,)
 
 
