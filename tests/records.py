@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban.app.cloud_jobs import Submitting
-from ocicaliban.app.launch import Asked, Recorded
+from ocicaliban.app.requests import CloudRequest, JobsRequest, LaunchRequest
 from ocicaliban.execution import reconcile
 from ocicaliban.history.store import History
 from ocicaliban.jobs import group_names, provenance
@@ -128,7 +127,7 @@ def check_submissions(known: History) -> None:
         options=sweep.options,
         created=1767225600.25,
     )
-    asked = Asked(
+    asked = LaunchRequest(
         mode="run",
         module="trainer.train",
         settings={"jupyter": {"version": "4.4"}},
@@ -140,7 +139,7 @@ def check_submissions(known: History) -> None:
         dirs=("data",),
         cloud_key="/home/ada/key.json",
     )
-    wanted = Recorded(
+    wanted = JobsRequest(
         group="digits",
         jobs=2,
         gpus_per_job=1,
@@ -150,14 +149,14 @@ def check_submissions(known: History) -> None:
         retries=2,
         out="/home/ada/results",
     )
-    assert reconcile.told(sweep, Asked) == asked
-    assert reconcile.told(sweep, Recorded) == wanted
+    assert reconcile.told(sweep, LaunchRequest) == asked
+    assert reconcile.told(sweep, JobsRequest) == wanted
     assert (again.image, again.launch, again.options) == ("2d" * 32, launch, {**sweep.options, "retries": 0})
-    assert reconcile.told(again, Recorded).retries == 0
+    assert reconcile.told(again, JobsRequest).retries == 0
 
     assert (cloud.target, cloud.host, cloud.dirty) == (backend.TARGET, "workstation", False)
     assert cloud.image == f"registry.example/ada/digits@sha256:{'ab' * 32}"
-    assert reconcile.told(cloud, Submitting) == Submitting(
+    assert reconcile.told(cloud, CloudRequest) == CloudRequest(
         mode="cloud",
         module="trainer.train",
         project_id="ada-digits",
@@ -185,11 +184,11 @@ def check_submissions(known: History) -> None:
     )
 
     assert (bare.user, bare.host, bare.module, bare.commit) == ("bob", "server", "", "")
-    assert reconcile.told(bare, Asked) == Asked(mode="run")
-    assert reconcile.told(bare, Recorded) == Recorded()
+    assert reconcile.told(bare, LaunchRequest) == LaunchRequest(mode="run")
+    assert reconcile.told(bare, JobsRequest) == JobsRequest()
     assert (single.group, single.commit, single.dirty) == ("digits-brave-otter", COMMIT, True)
     assert [provenance.alone(one) for one in (sweep, again, cloud, bare, single)] == [False, False, False, False, True]
-    assert reconcile.told(single, Asked) == Asked(mode="run", module="trainer.train")
+    assert reconcile.told(single, LaunchRequest) == LaunchRequest(mode="run", module="trainer.train")
     assert all(group_names.check(one.group) for one in (sweep, again, cloud, bare, single))
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import evolve
+from attrs import evolve, fields
 
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import runner as sweep
@@ -136,6 +136,10 @@ def structured(raw: object, cls: type[T]) -> T:
         raise ValueError(str(exc)) from exc
 
 
+def _field_names(cls: type) -> frozenset[str]:
+    return frozenset(field.name for field in fields(cls))
+
+
 def told(made: Submission, cls: type[T], part: str = "") -> T:
     """What a submission was told, from its options or a `part` of them, as an attrs class; others' fields are left out.
 
@@ -145,7 +149,7 @@ def told(made: Submission, cls: type[T], part: str = "") -> T:
     try:
         if not isinstance(held, Mapping):
             raise ValueError(f"there is no {part}")
-        return structured({name: value for name, value in held.items() if name in cls.__annotations__}, cls)
+        return structured({name: value for name, value in held.items() if name in _field_names(cls)}, cls)
     except ValueError as exc:
         raise UsageError(
             f"{made.group} was begun by another version of ocicaliban, which wrote down other options",

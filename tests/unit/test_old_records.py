@@ -19,7 +19,7 @@ import pytest
 from attrs import evolve
 
 from ocicaliban import replay
-from ocicaliban.app.launch import Asked, Recorded
+from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import last_build
 from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
@@ -155,8 +155,8 @@ def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert over.submission.launch.command == ("python3", "-m", "trainer.train")
     assert over.submission.options["alone"] is True
-    assert reconcile.told(over.submission, Asked) == Asked(mode="run", module="trainer.train")
-    assert reconcile.told(over.submission, Recorded) == Recorded()
+    assert reconcile.told(over.submission, LaunchRequest) == LaunchRequest(mode="run", module="trainer.train")
+    assert reconcile.told(over.submission, JobsRequest) == JobsRequest()
     assert (killed.key, killed.status) == ("b0b0b0b0b003", "running")
     assert killed.last and killed.last.ended is None
     assert list(run_journal.taken()) == []

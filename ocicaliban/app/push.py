@@ -1,0 +1,69 @@
+"""Push the project's image to a registry."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ocicaliban.app import build
+from ocicaliban.app.cloud_key import key_file
+from ocicaliban.app.requests import BuildRequest, PushRequest
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.text import amount
+from ocicaliban.project import user_config
+from ocicaliban.recipes import loader
+from ocicaliban.registry import push as registry_push
+from ocicaliban.registry import repository
+from ocicaliban.registry.push import Pushed
+from ocicaliban.registry.repository import Repository
+from ocicaliban.reporter import TERMINAL
+
+_COMPRESSIONS = ("gzip", "zstd")
+
+
+def push(request: BuildRequest, target: PushRequest, image_id: str = "") -> Pushed:
+    """Build the project's image, unless `image_id` names another one, and push it.
+
+    Raises UsageError if the target is not valid, OcicalibanError if the build or the registry fails.
+    """
+    build.note_root()
+    if target.compression not in _COMPRESSIONS:
+        raise UsageError(
+            f"--compression '{target.compression}' is not supported", nearest(target.compression, _COMPRESSIONS)
+        )
+    compression: registry_push.Compression = "zstd" if target.compression == "zstd" else "gzip"
+    to = registry_push.Target(
+        repository=repository_of(Path.cwd(), target.repository),
+        tag=repository.checked_tag(target.tag),
+        tls_verify=target.tls_verify,
+        key_file=key_file(target.cloud_key),
+    )
+    given = build.image_called(image_id) if image_id else None
+    if target.cloud_key and not to.repository.google:
+        raise UsageError(
+            f"--cloud-key is for Google's registries, and {to.repository.host} is not one of them",
+            f"podman login {to.repository.host}",
+        )
+    registry = registry_push.connect(to, TERMINAL)
+    image = given or build.plan_and_build(request).image
+    pushed = registry_push.push(image, to, registry, compression=compression, reporter=TERMINAL)
+    say_pushed(pushed)
+    return pushed
+
+
+def say_pushed(pushed: Pushed) -> None:
+    """Tell the user what was pushed, and how many bytes that took."""
+    TERMINAL.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there already")
+
+
+def repository_of(root: Path, given: str) -> Repository:
+    """Return the repository of the project in `root`: the `given` one, or the project's, or the user's.
+
+    Raises UsageError if none is configured, or its name is not valid.
+    """
+    if given := given or loader.load_project(root).push.repository:
+        return repository.chosen(given, root.name)
+    if given := user_config.read().push.repository:
+        # It holds for all projects, and each needs an image of its own.
+        return repository.chosen(given, root.name, prefix=True)
+    hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"
+    raise UsageError("no repository to push to is configured", hint)
