@@ -13,6 +13,7 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.jobs import provenance
 from ocicaliban.model.image import Image
 from ocicaliban.reporter import TERMINAL
+from ocicaliban.targets import registry
 
 _AGE = re.compile(r"(\d+)([dh])")
 
@@ -53,7 +54,9 @@ def _awaited() -> Mapping[str, frozenset[str]]:
         if not access.is_begun():
             return {}
         with access.open(reporter=TERMINAL) as history:
-            found = history.unfinished_images(user=provenance.user(), host=provenance.host())
+            found = history.unfinished_images(
+                user=provenance.user(), host=provenance.host(), targets=registry.with_images_in_store()
+            )
     except OcicalibanError as fault:
         TERMINAL.note(f"cannot tell which images jobs wait for: {fault.message}")
         return {}

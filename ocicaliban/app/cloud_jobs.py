@@ -13,13 +13,13 @@ from ocicaliban.app import build, cloud_image, cloud_options, cloud_unfinished, 
 from ocicaliban.app.cloud_image import CloudImage
 from ocicaliban.app.cloud_key import key_file
 from ocicaliban.app.requests import CloudRequest, MachinesRequest
-from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import reconcile, runner
 from ocicaliban.jobs import group_names, provenance
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.project import git
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import threads
+from ocicaliban.targets.backend import BatchBackend, Connection, Refused, stopped_unsent
 from ocicaliban.targets.vertex import backend, job_spec
 from ocicaliban.targets.vertex.job_spec import Options
 
@@ -102,11 +102,11 @@ def submit(jobs: CloudJobs) -> str:
 
 @frozen(kw_only=True)
 class _Prepared:
-    """A submission whose image is in the registry, the service's options, and the connection to the service."""
+    """A submission whose image is in the registry, and the connection to its backend's service."""
 
     submission: Submission
-    options: Options
-    service: Service
+    batch: BatchBackend
+    connection: Connection
 
 
 def _with_image(request: CloudRequest, options: Options, first: Job) -> _Prepared:
@@ -124,7 +124,7 @@ def _with_image(request: CloudRequest, options: Options, first: Job) -> _Prepare
     service = connecting.result()
     options = evolve(options, entrypoint=image.entrypoint, command=image.command)
     submission = _submission(evolve(request, project_id=service.project), options, image)
-    return _Prepared(submission=submission, options=options, service=service)
+    return _Prepared(submission=submission, batch=backend.BACKEND, connection=service)
 
 
 def _wait(connecting: Future[Service]) -> None:
@@ -158,7 +158,7 @@ def _submission(request: CloudRequest, options: Options, image: CloudImage) -> S
         image=image.reference,
         plan_key=image.plan_key,
         launch=image.launch,
-        options={**asdict(request), "vertex": asdict(options)},
+        options={**asdict(request), job_spec.OPTION: job_spec.to_record(options)},
         commit=commit,
         dirty=dirty,
     )
@@ -189,46 +189,45 @@ def _go_on(history: History, begun: _Prepared) -> str:
 # --- jobs that are left, and jobs that run again ---
 
 
-def resume(history: History, submission: Submission) -> str:
+def resume(history: History, submission: Submission, batch: BatchBackend) -> str:
     """Submit the jobs of a submission that are left, and return its group. Raises UsageError if its image is gone."""
-    request, options = _recorded(submission)
-    service = backend.service(submission)
-    service.check()
+    request = _recorded(submission)
+    connection = batch.connect(submission)
+    connection.check()
     cloud_image.check(submission, request, waiting=True)
-    return _send(history, _Prepared(submission=submission, options=options, service=service), begun=True)
+    return _send(history, _Prepared(submission=submission, batch=batch, connection=connection), begun=True)
 
 
-def resubmit(history: History, jobs: list[Job], *, rebuild: bool) -> str:
+def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild: bool) -> str:
     """Submit jobs of one submission again, and return their group.
 
     With `rebuild` their image is one of the project as it is now. Raises UsageError if their image is gone, or another
     process has taken the jobs.
     """
     old = jobs[0].submission
-    request, options = _recorded(old)
+    request = _recorded(old)
     # While another process still submits, a job that was stopped may be on its way.
     with runner.owned(old):
         if rebuild:
             submissions.enter_project(old)
-            prepared = _with_image(request, options, jobs[0])
+            prepared = _with_image(request, job_spec.recorded(old), jobs[0])
             new = evolve(prepared.submission, group=old.group)
         else:
-            service = backend.service(old)
-            service.check()
+            connection = batch.connect(old)
+            connection.check()
             cloud_image.check(old, request)
-            prepared = _Prepared(submission=old, options=options, service=service)
+            prepared = _Prepared(submission=old, batch=batch, connection=connection)
             new = submissions.ours(old)
         submission = submissions.resubmitted(history, new, jobs)
     # A job that was stopped on its way may arrive in a moment; then it is taken over.
-    settle = any(map(reconcile.stopped_unsent, jobs))
+    settle = any(map(stopped_unsent, jobs))
     return _send(history, evolve(prepared, submission=submission), settle=settle)
 
 
-def _recorded(submission: Submission) -> tuple[CloudRequest, Options]:
+def _recorded(submission: Submission) -> CloudRequest:
     """Return what `cloud` was asked for. Raises UsageError if another version wrote it in another form."""
     request = reconcile.told(submission, CloudRequest)
-    request = evolve(request, cloud_key=google_auth.recorded(request.cloud_key))
-    return request, reconcile.told(submission, Options, "vertex")
+    return evolve(request, cloud_key=google_auth.recorded(request.cloud_key))
 
 
 # --- submitting ---
@@ -240,29 +239,21 @@ def _send(history: History, prepared: _Prepared, *, begun: bool = False, settle:
     `begun` says that another process was submitting them, and may have been killed; `settle` that the service may get
     some of them in a moment for another reason. Raises OcicalibanError if the service refuses.
     """
-    from ocicaliban.targets.vertex.client import Refused
-
     submission = prepared.submission
     group, count = submission.group, history.counts(submission=submission.id)["queued"]
     taken = 0
     with TERMINAL.counting(f"{group}: submitted", count) as count_one:
 
-        def accepted(job: Job, name: str) -> None:
+        def accepted(job: Job, page: str) -> None:
             nonlocal taken
             taken += 1
             count_one()
             if count == 1:
-                TERMINAL.say(f"job {job.id}: {job_spec.console(name)}")
+                TERMINAL.say(f"job {job.id}: {page}")
 
         try:
-            backend.submit(
-                history,
-                submission,
-                prepared.options,
-                prepared.service,
-                accepted,
-                TERMINAL,
-                settle=begun or settle,
+            prepared.batch.submit(
+                history, submission, accepted, TERMINAL, connection=prepared.connection, settle=begun or settle
             )
         except Refused as fault:
             waiting = history.jobs(submission=submission.id)
@@ -279,10 +270,8 @@ def _send(history: History, prepared: _Prepared, *, begun: bool = False, settle:
     return group
 
 
-def _withdrawn(history: History, group: str, waiting: Iterable[Job], fault: OcicalibanError) -> OcicalibanError:
+def _withdrawn(history: History, group: str, waiting: Iterable[Job], fault: Refused) -> Refused:
     """Stop jobs of which the service has taken none, and return its refusal with what the user can do."""
-    from ocicaliban.targets.vertex.client import Refused
-
     history.stop_queued(job.id for job in waiting)
     return Refused(
         f"{fault.message}\nno job of {group} was submitted",

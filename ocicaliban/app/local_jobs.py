@@ -78,7 +78,7 @@ def _carry_out(history: History, whole: LocalSubmission, how: Callable[..., runn
         podman_api.connected(submission.image) as service,
         progress.Progress(places=len(whole.slots)) as show,
     ):
-        connect = functools.partial(local.LocalTarget, service, setup)
+        connect = functools.partial(local.LocalRunner, service, setup)
         outcome = how(history, submission, connect, options, show)
     TERMINAL.say("\n".join(progress.summary(submission.group, outcome, show.failed)))
     return outcome.exit_code

@@ -19,7 +19,7 @@ from ocicaliban.reporter import TERMINAL, Reporter
 from ocicaliban.reports import html, metrics, table
 from ocicaliban.reports.metrics import Metrics
 from ocicaliban.reports.table import Report
-from ocicaliban.targets.vertex import results
+from ocicaliban.targets import registry
 
 
 @frozen(kw_only=True)
@@ -52,7 +52,9 @@ def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
     points = html.points(len(jobs)) if plots else 0
     missed: list[str] = []
     printable = Reporter(lambda line: TERMINAL.say(status_table.printable(line)))
-    fetched = results.bring(jobs, printable.also(missed.append))
+    fetched: dict[int, Path] = {}
+    for backend, some in registry.by_backend(jobs):
+        fetched |= backend.results(some, printable.also(missed.append))
     found = {job.id: _metrics(job, points, fetched.get(job.id)) for job in jobs}
     whole = _arranged(table.made(request.group, jobs, found, time.time()), request)
     for note in whole.notes:

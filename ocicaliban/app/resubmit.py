@@ -9,6 +9,8 @@ from ocicaliban.execution import reconcile
 from ocicaliban.jobs import provenance
 from ocicaliban.model.job import ENDED, Job, Status
 from ocicaliban.reporter import TERMINAL
+from ocicaliban.targets import registry
+from ocicaliban.targets.backend import BatchBackend
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -54,19 +56,24 @@ def _run_again(history: History, jobs: tuple[Job, ...], *, rebuild: bool) -> sub
     # Faults here are told before anything is submitted elsewhere.
     renewed = [local_jobs.renew(some[0].submission, rebuild=rebuild) for some in here]
     outcomes = []
-    for some in far:
+    for some, batch in far:
         from ocicaliban.app import cloud_jobs
 
-        outcomes.append(submissions.Outcome(groups=(cloud_jobs.resubmit(history, some, rebuild=rebuild),)))
+        outcomes.append(submissions.Outcome(groups=(cloud_jobs.resubmit(history, some, batch, rebuild=rebuild),)))
     for one, some in zip(renewed, here, strict=True):
         outcomes.append(submissions.Outcome(exit_code=local_jobs.run_again(history, one, some)))
     return submissions.Outcome.of(outcomes)
 
 
-def split(jobs: tuple[Job, ...]) -> tuple[list[list[Job]], list[list[Job]]]:
+def split(jobs: tuple[Job, ...]) -> tuple[list[tuple[list[Job], BatchBackend]], list[list[Job]]]:
     """Return the jobs by submission: those whose backend schedules them itself, and those that we run."""
     before: dict[int, list[Job]] = {}
     for job in jobs:
         before.setdefault(job.submission.id, []).append(job)
-    far = [some for some in before.values() if submissions.schedules_itself(some[0].submission)]
-    return far, [some for some in before.values() if some not in far]
+    far, here = [], []
+    for some in before.values():
+        if batch := registry.batch_backend(some[0].submission.target):
+            far.append((some, batch))
+        else:
+            here.append(some)
+    return far, here

@@ -10,6 +10,7 @@ from ocicaliban.execution import reconcile, runner
 from ocicaliban.jobs import provenance
 from ocicaliban.model.job import Status, Submission
 from ocicaliban.reporter import TERMINAL
+from ocicaliban.targets import registry
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -46,8 +47,8 @@ def obstacle(submission: Submission, counts: Mapping[Status, int]) -> str:
     group, left = submission.group, submissions.numbered(submissions.unfinished(counts))
     if provenance.alone(submission) and submissions.started(counts):
         return f"a job of {group} runs at a terminal of its own"
-    if submissions.schedules_itself(submission) and not counts["queued"]:
-        return f"all jobs of {group} are submitted: ocicaliban status --group {group}"
+    if (batch := registry.batch_backend(submission.target)) and not counts["queued"]:
+        return f"all jobs of {group} have been submitted to {batch.title}: ocicaliban status --group {group}"
     if submission.host != provenance.host():
         return f"{left} of {group} can only be resumed on {submission.host}"
     if runner.is_run(submission, patience=runner.ENDING):
@@ -56,10 +57,10 @@ def obstacle(submission: Submission, counts: Mapping[Status, int]) -> str:
 
 
 def _taken_up(history: History, submission: Submission) -> submissions.Outcome:
-    if submissions.schedules_itself(submission):
+    if batch := registry.batch_backend(submission.target):
         from ocicaliban.app import cloud_jobs
 
-        return submissions.Outcome(groups=(cloud_jobs.resume(history, submission),))
+        return submissions.Outcome(groups=(cloud_jobs.resume(history, submission, batch),))
     from ocicaliban.app import local_jobs
 
     return submissions.Outcome(exit_code=local_jobs.resume(history, submission))

@@ -9,6 +9,7 @@ from attrs import frozen
 from ocicaliban.app import selection, submissions
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
+from ocicaliban.execution import stop as execution_stop
 from ocicaliban.jobs import provenance, status_table
 from ocicaliban.model.job import Job
 from ocicaliban.reporter import TERMINAL, Reporter
@@ -40,10 +41,10 @@ def stop(numbers: Sequence[int], group: str, refusals: Reporter, *, dry_run: boo
         if not jobs:
             raise submissions.no_group(history, group, user)
         unfinished = status_table.unfinished(jobs)
-        stopped = unfinished if dry_run else reconcile.stop(history, unfinished, refusals, TERMINAL)
+        stopped = unfinished if dry_run else execution_stop.stop(history, unfinished, refusals, TERMINAL)
         for job in stopped:
             yield StoppedJob(job=job)
-        rest = reconcile.stop_rest(history, jobs, refusals, dry_run=dry_run)
+        rest = execution_stop.stop_rest(history, jobs, refusals, dry_run=dry_run)
         for job in rest:
             yield StoppedJob(job=job, ended=True)
         if not unfinished and not rest:

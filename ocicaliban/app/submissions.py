@@ -94,8 +94,3 @@ class Outcome:
             exit_code=next((one.exit_code for one in each if one.exit_code), 0),
             groups=tuple(group for one in each for group in one.groups),
         )
-
-
-def schedules_itself(submission: Submission) -> bool:
-    """Whether the backend of a submission has a scheduler: its jobs go on without us."""
-    return submission.target == "vertex"

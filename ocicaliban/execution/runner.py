@@ -29,7 +29,7 @@ from ocicaliban.gpu.cdi import Device
 from ocicaliban.jobs import log_file
 from ocicaliban.model.job import Attempt, Job, Status, Submission
 from ocicaliban.system import files
-from ocicaliban.targets.container_runner import Ended, Target
+from ocicaliban.targets.container_runner import ContainerRunner, Ended
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History  # peewee comes with whoever opens it
@@ -102,8 +102,8 @@ class Show(Protocol):
         """Something else that the user should know."""
 
 
-Connect = Callable[[Callable[[Ended], None]], Target]
-"""Makes the target, which hands each end to what it is given: `partial(LocalTarget, service, setup)`."""
+Connect = Callable[[Callable[[Ended], None]], ContainerRunner]
+"""Makes the runner, which hands each end to what it is given: `partial(LocalRunner, service, setup)`."""
 
 
 def folder(job: Job) -> Path:

@@ -390,11 +390,14 @@ class History:
             rows = list(query.tuples().execute(self._database))
         return _counts(rows)
 
-    def unfinished_images(self, *, user: str, host: str) -> Mapping[str, frozenset[str]]:
-        """The images (ids) that unfinished jobs of a user on a machine are of, each with the names of their groups."""
+    def unfinished_images(self, *, user: str, host: str, targets: Iterable[str]) -> Mapping[str, frozenset[str]]:
+        """Return the images of a user's unfinished jobs on a machine, with the groups that need each one.
+
+        Only the jobs of these targets count.
+        """
         query = submissions_table.select(_s.image, _s.group_name).distinct()
         query = query.join(jobs_table, on=(_s.id == _j.submission)).where(_j.status.not_in(sorted(ENDED)))
-        query = query.where(_s.user_name == user, _s.host == host, _s.target == "local")
+        query = query.where(_s.user_name == user, _s.host == host, _s.target.in_(sorted(targets)))
         found: dict[str, frozenset[str]] = {}
         with self._reading():
             for image, group in query.tuples().execute(self._database):

@@ -44,7 +44,7 @@ class NameTaken(OcicalibanError):
     """There is a container of that attempt already: it was started before, and is to be found, not started again."""
 
 
-class Target(Protocol):
+class ContainerRunner(Protocol):
     """What starts the attempts of one submission's jobs, and tells when they end."""
 
     def start(self, job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> None:

@@ -815,11 +815,11 @@ def test_the_images_that_unfinished_jobs_are_of(store: History) -> None:
     store.submit(submission(image="i3", host="other"), specs(1))
     store.submit(submission(image="i4", user="grace"), specs(1))
     store.submit(submission(image="i5", target="vertex"), specs(1))
-    assert store.unfinished_images(user="ada", host="zuse") == {"i1": {"a", "b"}, "i2": {"c"}}
+    assert store.unfinished_images(user="ada", host="zuse", targets=["local"]) == {"i1": {"a", "b"}, "i2": {"c"}}
     running, queued = ids(store, group="c")
     attempt = store.begin(running, started=1.0)
     assert attempt
     store.stop_queued([queued])
-    assert "i2" in store.unfinished_images(user="ada", host="zuse")
+    assert "i2" in store.unfinished_images(user="ada", host="zuse", targets=["local"])
     store.end(running, attempt.number, "failed", ended=2.0)
-    assert store.unfinished_images(user="ada", host="zuse") == {"i1": {"a", "b"}}
+    assert store.unfinished_images(user="ada", host="zuse", targets=["local"]) == {"i1": {"a", "b"}}

@@ -58,8 +58,8 @@ class Jobs:
         name = f"{job.key}-{number}"
         return Attempt(number=number, handle=f"ocicaliban-test-{name}", log=str(self.folder / f"{name}.log"))
 
-    def target(self, podman: podman_api.Service, **setup: Any) -> runner.LocalTarget:
-        return runner.LocalTarget(
+    def target(self, podman: podman_api.Service, **setup: Any) -> runner.LocalRunner:
+        return runner.LocalRunner(
             podman, runner.Setup(image=self.image, **{"launch": Launch(), **setup}), self.ends.put
         )
 
@@ -86,13 +86,13 @@ def podman(image: str) -> Iterator[podman_api.Service]:
 
 
 @pytest.fixture
-def target(jobs: Jobs, podman: podman_api.Service) -> Iterator[runner.LocalTarget]:
+def target(jobs: Jobs, podman: podman_api.Service) -> Iterator[runner.LocalRunner]:
     target = jobs.target(podman)
     yield target
     target.close()
 
 
-def run(jobs: Jobs, target: runner.LocalTarget, script: str) -> tuple[Ended, str]:
+def run(jobs: Jobs, target: runner.LocalRunner, script: str) -> tuple[Ended, str]:
     """The end of a job, and its plain log's path."""
     job = jobs.job(script)
     attempt = jobs.attempt(job)
@@ -110,7 +110,7 @@ def eventually(true: Callable[[], bool]) -> None:
     raise AssertionError("it never came true")
 
 
-def test_what_a_job_sees(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_what_a_job_sees(jobs: Jobs, target: runner.LocalRunner) -> None:
     before = time.time()
     script = "env | grep OCICALIBAN_ | sort; echo result > /out/metrics.json; exit 3"
     ended, log = run(jobs, target, script)
@@ -123,7 +123,7 @@ def test_what_a_job_sees(jobs: Jobs, target: runner.LocalTarget) -> None:
     assert results.read_text() == "result\n" and results.stat().st_uid == os.getuid()
 
 
-def test_the_log_of_a_fast_writer_is_whole(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_the_log_of_a_fast_writer_is_whole(jobs: Jobs, target: runner.LocalRunner) -> None:
     ended, log = run(jobs, target, "yes '0123456789 a line of a job' | head -c 100000000; printf end")
     assert ended.exit_code == 0
     data = Path(log).read_bytes()
@@ -131,7 +131,7 @@ def test_the_log_of_a_fast_writer_is_whole(jobs: Jobs, target: runner.LocalTarge
     assert data[:-3] == (b"0123456789 a line of a job\n" * (100_000_000 // 27 + 1))[:100_000_000]
 
 
-def test_the_log_of_what_is_no_text_is_whole(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_the_log_of_what_is_no_text_is_whole(jobs: Jobs, target: runner.LocalRunner) -> None:
     written = os.urandom(3_000_000) + b"\0\n\r\n"
     (jobs.folder / "out" / "0").mkdir(parents=True)
     (jobs.folder / "out" / "0" / "bytes").write_bytes(written)
@@ -140,7 +140,7 @@ def test_the_log_of_what_is_no_text_is_whole(jobs: Jobs, target: runner.LocalTar
     assert hashlib.sha256(Path(log).read_bytes()).digest() == hashlib.sha256(written).digest()
 
 
-def test_the_last_line_while_it_runs_and_the_log_as_it_grows(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_the_last_line_while_it_runs_and_the_log_as_it_grows(jobs: Jobs, target: runner.LocalRunner) -> None:
     job = jobs.job("printf ' 10%%\\r 20%%\\r'; until [ -e /out/go ]; do sleep 0.05; done; echo; echo done")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -154,7 +154,7 @@ def test_the_last_line_while_it_runs_and_the_log_as_it_grows(jobs: Jobs, target:
     assert text + b"".join(followed) == b" 10%\r 20%\r\ndone\n"
 
 
-def test_a_name_that_is_taken_is_never_started_twice(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_a_name_that_is_taken_is_never_started_twice(jobs: Jobs, target: runner.LocalRunner) -> None:
     job = jobs.job("echo x >> /out/started; sleep 1000")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -175,7 +175,7 @@ def test_a_name_that_is_taken_is_never_started_twice(jobs: Jobs, target: runner.
         ("trap 'exit 7' TERM; touch /out/up; while :; do sleep 0.05; done", "TERM", 7),
     ],
 )
-def test_signals(jobs: Jobs, target: runner.LocalTarget, script: str, name: Any, code: int) -> None:
+def test_signals(jobs: Jobs, target: runner.LocalRunner, script: str, name: Any, code: int) -> None:
     job = jobs.job(f"touch /out/up; {script}")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -192,7 +192,7 @@ def test_signals(jobs: Jobs, target: runner.LocalTarget, script: str, name: Any,
     assert not target.find(group=jobs.tag) and not target.signal(attempt.handle, name)
 
 
-def test_many_jobs_at_a_time_end_one_by_one(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_many_jobs_at_a_time_end_one_by_one(jobs: Jobs, target: runner.LocalRunner) -> None:
     for number in range(12):
         job = jobs.job(f"exit {number}", number)
         target.start(job, jobs.attempt(job))
@@ -203,7 +203,7 @@ def test_many_jobs_at_a_time_end_one_by_one(jobs: Jobs, target: runner.LocalTarg
     assert not target.find(group=jobs.tag)
 
 
-def test_a_container_that_somebody_removes_has_ended(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_a_container_that_somebody_removes_has_ended(jobs: Jobs, target: runner.LocalRunner) -> None:
     job = jobs.job("sleep 1000")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -212,7 +212,7 @@ def test_a_container_that_somebody_removes_has_ended(jobs: Jobs, target: runner.
 
 
 def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
-    jobs: Jobs, podman: podman_api.Service, target: runner.LocalTarget, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, podman: podman_api.Service, target: runner.LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runner, "_PATIENCE", 1.0)
     job = jobs.job("sleep 1000")
@@ -229,7 +229,7 @@ def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
 
 def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: podman_api.Service) -> None:
     def fault(devices: tuple[cdi.Device, ...] = (), image: str = jobs.image, **setup: Any) -> OcicalibanError:
-        target = runner.LocalTarget(podman, runner.Setup(image=image, **{"launch": Launch(), **setup}), jobs.ends.put)
+        target = runner.LocalRunner(podman, runner.Setup(image=image, **{"launch": Launch(), **setup}), jobs.ends.put)
         job = jobs.job("true")
         with pytest.raises(OcicalibanError) as raised:
             target.start(job, jobs.attempt(job), devices)
@@ -263,7 +263,7 @@ def test_options_for_podman_and_a_variable_whose_value_is_not_kept(
     assert found.labels == {"job": f"{jobs.tag}-0", "attempt": "1", "group": jobs.tag, "submission": "1"}
 
 
-def test_each_job_has_its_gpus_alone(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_each_job_has_its_gpus_alone(jobs: Jobs, target: runner.LocalRunner) -> None:
     """A made-up vendor, whose spec is where podman does not look, with a hook."""
     hook = jobs.folder / "hook"
     hook.write_text(f"#!/bin/sh\ncat > /dev/null; echo $1 >> {jobs.folder}/hooked\n")
@@ -290,7 +290,7 @@ def test_each_job_has_its_gpus_alone(jobs: Jobs, target: runner.LocalTarget) -> 
 
 
 def test_a_gpu_that_podman_does_not_find_is_told(
-    jobs: Jobs, target: runner.LocalTarget, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, target: runner.LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cdi, "options", lambda devices, version: ((), ("--device", devices[0].qualified)))
     gone = cdi.Device(kind="example.com/gpu", name="9", spec=Path("/gone.json"), version="0.5.0")

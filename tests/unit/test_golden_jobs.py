@@ -14,15 +14,15 @@ from typing import Any
 import pytest
 
 from ocicaliban.containers import podman
-from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
+from ocicaliban.execution import scheduler
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import store
 from ocicaliban.interactive import notebook
 from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.system import process
-from ocicaliban.targets.local import runner
+from ocicaliban.targets.local import backend, runner
 from ocicaliban.targets.vertex import job_spec
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -129,7 +129,7 @@ def test_every_container_has_an_init_process() -> None:
 def test_a_job_has_ten_seconds_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(process, "run", lambda argv, **_: asked.append(argv))
-    reconcile._stop(["ocicaliban-0123456789ab-2"])
+    backend.stop_containers(["ocicaliban-0123456789ab-2"])
     assert plain(
         {
             "asked to end": asked[0],

@@ -125,7 +125,7 @@ def spool() -> list[tuple[Job, bool]]:
     """The single runs that files tell of, and whether they go on."""
     found = []
     for value, goes_on in run_journal.taken():
-        job = reconcile._of_spool(value, goes_on)
+        job = reconcile.from_journal(value, goes_on)
         assert job
         found.append((job, goes_on))
     return found

@@ -24,7 +24,7 @@ from ocicaliban.jobs import log_file
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
 from ocicaliban.system import process
-from ocicaliban.targets.container_runner import Ended, Found, NameTaken, State, Target
+from ocicaliban.targets.container_runner import ContainerRunner, Ended, Found, NameTaken, State
 
 OUT = "/out"
 """Where a job finds its results folder."""
@@ -62,7 +62,7 @@ class Setup:
     given: tuple[str, ...] = ()
 
 
-class LocalTarget(Target):
+class LocalRunner(ContainerRunner):
     """Runs the jobs of a submission through podman's service.
 
     Each end is handed to `on_end`, from another thread, which must not raise (a queue's `put`). The methods take some
@@ -171,7 +171,7 @@ class LocalTarget(Target):
 
 
 def find(**labels: str) -> Mapping[str, Found]:
-    """As `LocalTarget.find`, by podman's command line, which is faster where it is all that is asked."""
+    """As `LocalRunner.find`, by podman's command line, which is faster where it is all that is asked."""
     words = [word for text in _label_filters(labels) for word in ("--filter", f"label={text}")]
     return _found(json.loads(process.run(("podman", "ps", "--all", "--format", "json", *words)) or "[]"))
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from attrs import evolve
 
 from ocicaliban import google_auth
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import runner
-from ocicaliban.model.job import ENDED, Job, Submission
+from ocicaliban.model.job import ENDED, Attempt, Job, Submission
 from ocicaliban.reporter import Reporter
+from ocicaliban.targets.backend import BatchBackend, Capabilities, Connection, Request, stopped_unsent
 from ocicaliban.targets.vertex import job_spec, rate_limit
 from ocicaliban.targets.vertex.job_spec import Seen
 
@@ -66,7 +68,7 @@ def submit(
     looked has put on record meanwhile counts as accepted. Raises UsageError where another process is at it, and
     OcicalibanError where the service refuses: the others stay queued.
     """
-    from ocicaliban.targets.vertex.client import Request
+    from ocicaliban.targets.vertex.client import Request as CreateRequest
 
     with runner.owned(made):
         waiting = {job.key: job for job in known.queued(made.id)}
@@ -76,7 +78,7 @@ def submit(
             attempt = len(job.attempts) + 1
             body, without = job_spec.custom_job(job, made.image, options, attempt)
             left_out.update(without)
-            requests.append(Request(key=job.key, attempt=attempt, body=body))
+            requests.append(CreateRequest(key=job.key, attempt=attempt, body=body))
         if left_out:
             reporter.note(
                 f"no room among the labels for {', '.join(sorted(left_out))}; the jobs have them all the same"
@@ -249,3 +251,98 @@ def cancel_late(known: History, jobs: Sequence[Job], reporter: Reporter, *, wait
         running = known.jobs(ids=ids, statuses=("running",))
         late += [job for job in running if job.last and job.submission.id == stopped_of[job.id]]
     return cancel(known, late, reporter)
+
+
+_NO_DIGEST = f"image@sha256:{'0' * 64}"
+
+
+class VertexBackend(BatchBackend):
+    """Vertex AI's custom jobs."""
+
+    title = "Vertex AI"
+    capabilities = Capabilities(
+        schedules_itself=True, arrays=False, needs_registry=True, can_mount=False, image_form="digest"
+    )
+
+    def validate(self, request: Request) -> tuple[UsageError, ...]:
+        """Return what is wrong with the labels, the options, the image's platform and the mounts."""
+        job = request.job
+        problems = []
+        try:
+            job_spec.check_platform(request.platform)
+        except UsageError as problem:
+            problems.append(problem)
+        try:
+            job_spec.custom_job(job, job.submission.image or _NO_DIGEST, job_spec.recorded(job.submission))
+        except UsageError as problem:
+            problems.append(problem)
+        if job.submission.launch.mounts:
+            hint = 'take "source-copy" into its list instead of "source-mount"'
+            mode = job.submission.mode
+            problems.append(UsageError(f"the mode '{mode}' mounts folders of this machine; Vertex AI has none", hint))
+        return tuple(problems)
+
+    def connect(self, submission: Submission) -> Connection:
+        """Connect to the project and region of a submission."""
+        return service(submission)
+
+    def submit(
+        self,
+        history: History,
+        submission: Submission,
+        accepted: Callable[[Job, str], None],
+        reporter: Reporter,
+        *,
+        connection: Connection | None = None,
+        settle: bool = False,
+    ) -> None:
+        """Submit the queued jobs of a submission; see `BatchBackend.submit`."""
+        at = cast("Service | None", connection) or service(submission)
+        options = job_spec.recorded(submission)
+
+        def with_page(job: Job, name: str) -> None:
+            accepted(job, job_spec.console(name))
+
+        submit(history, submission, options, at, with_page, reporter, settle=settle)
+
+    def observe(self, history: History, jobs: Sequence[Job], reporter: Reporter) -> None:
+        """Record what the service says of these jobs."""
+        catch_up(history, jobs, reporter)
+
+    def cancel(self, history: History, jobs: Sequence[Job], reporter: Reporter) -> Iterator[Job]:
+        """Ask the service to end these jobs, and yield those that it agreed to end."""
+        yield from cancel(history, [job for job in jobs if job.status == "running" and job.last], reporter)
+
+    def cancel_ended(
+        self,
+        history: History,
+        jobs: Sequence[Job],
+        reporter: Reporter,
+        *,
+        wait: Reporter | None = None,
+        dry_run: bool = False,
+    ) -> tuple[Job, ...]:
+        """End what the service has of jobs that were stopped before anybody knew that it has them."""
+        late = [job for job in jobs if job.status == "queued" or stopped_unsent(job)]
+        if not late or dry_run:
+            return ()
+        if wait:
+            wait.say(rate_limit.LOOKING)
+        return cancel_late(history, late, reporter, wait=wait is not None)
+
+    def logs(
+        self, job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None, reporter: Reporter
+    ) -> Iterator[bytes]:
+        """Yield the job's entries in Cloud Logging."""
+        from ocicaliban.targets.vertex import logs
+
+        return logs.read(job, attempt, goes_on, reporter)
+
+    def results(self, jobs: Iterable[Job], reporter: Reporter) -> Mapping[int, Path]:
+        """Fetch the jobs' metrics files from Cloud Storage."""
+        from ocicaliban.targets.vertex import results
+
+        return results.bring(jobs, reporter)
+
+
+BACKEND = VertexBackend()

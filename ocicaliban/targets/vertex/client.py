@@ -24,6 +24,7 @@ from ocicaliban.errors import OcicalibanError, UsageError, first_line, nearest
 from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import process
 from ocicaliban.system import threads as beside
+from ocicaliban.targets.backend import Refused
 from ocicaliban.targets.vertex import job_spec, rate_limit
 from ocicaliban.targets.vertex.job_spec import Seen
 
@@ -110,10 +111,6 @@ T = TypeVar("T")
 
 
 # --- a connection ---
-
-
-class Refused(OcicalibanError):
-    """The service will not, and no waiting helps."""
 
 
 @frozen(kw_only=True)

@@ -8,11 +8,12 @@ import re
 import tomllib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from attrs import frozen
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.model.job import Job, Parameters, Scalar, Status
+from ocicaliban.model.job import Job, Parameters, Scalar, Status, Submission
 
 JOB_LABEL = "ocicaliban-job"
 """The label that holds a job's key: by it a job is found again whose answer was lost."""
@@ -294,6 +295,94 @@ class Options:
     command: tuple[str, ...] = ()
     labels: tuple[tuple[str, str], ...] = ()
     name: str = ""
+
+
+OPTION = "vertex"
+"""The option of a submission that holds `Options` as a record."""
+
+
+def recorded(submission: Submission) -> Options:
+    """Return the options that a submission was made with.
+
+    Raises UsageError if another version of ocicaliban wrote other options.
+    """
+    held = submission.options.get(OPTION)
+    try:
+        if not isinstance(held, Mapping):
+            raise ValueError(f"there is no {OPTION}")
+        return from_record(held)
+    except ValueError as exc:
+        raise UsageError(
+            f"{submission.group} was begun by another version of ocicaliban, which wrote down other options",
+            "go on with that version, or begin it anew",
+        ) from exc
+
+
+def to_record(options: Options) -> dict[str, object]:
+    """Return the options as JSON can hold them."""
+    machine = options.machine
+    return {
+        "machine": {
+            "type": machine.type,
+            "accelerator": machine.accelerator,
+            "count": machine.count,
+            "topology": machine.topology,
+        },
+        "replicas": options.replicas,
+        "boot_disk": options.boot_disk,
+        "spot": options.spot,
+        "timeout": options.timeout,
+        "restarts": options.restarts,
+        "service_account": options.service_account,
+        "network": options.network,
+        "output": options.output,
+        "entrypoint": list(options.entrypoint),
+        "command": list(options.command),
+        "labels": [list(each) for each in options.labels],
+        "name": options.name,
+    }
+
+
+def from_record(record: Mapping[str, object]) -> Options:
+    """Return the options of a record. Fields that this version does not know do not count.
+
+    Raises ValueError if a field is missing that has no default, or has another type.
+    """
+    machine = _typed(record, "machine", dict, None)
+    return Options(
+        machine=Machine(
+            type=_typed(machine, "type", str, None),
+            accelerator=_typed(machine, "accelerator", str, ""),
+            count=_typed(machine, "count", int, 0),
+            topology=_typed(machine, "topology", str, ""),
+        ),
+        replicas=_typed(record, "replicas", int, 1),
+        boot_disk=_number(record, "boot_disk"),
+        spot=_typed(record, "spot", bool, False),
+        timeout=_number(record, "timeout"),
+        restarts=_number(record, "restarts"),
+        service_account=_typed(record, "service_account", str, ""),
+        network=_typed(record, "network", str, ""),
+        output=_typed(record, "output", str, ""),
+        entrypoint=tuple(map(str, _typed(record, "entrypoint", list, []))),
+        command=tuple(map(str, _typed(record, "command", list, []))),
+        labels=tuple((str(name), str(value)) for name, value in _typed(record, "labels", list, [])),
+        name=_typed(record, "name", str, ""),
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _typed(record: Mapping[str, object], name: str, kind: type[_T], default: _T | None) -> _T:
+    value = record.get(name, default)
+    if not isinstance(value, kind):
+        raise ValueError(f"{name} is {value!r}")
+    return value
+
+
+def _number(record: Mapping[str, object], name: str) -> int | None:
+    return None if record.get(name) is None else _typed(record, name, int, None)
 
 
 def check_platform(platform: str) -> None:
