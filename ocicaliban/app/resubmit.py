@@ -45,7 +45,7 @@ def _candidates(history: History, group: str, *, all_jobs: bool) -> tuple[Job, .
     submissions.of_group(history, group)
     jobs = history.jobs(group=group, user=provenance.user(), statuses=sorted(wanted))
     if not jobs:
-        TERMINAL.say(f"{group}: no job has {'ended' if all_jobs else 'failed or was stopped'}")
+        TERMINAL.say(f"{group}: no job has {'ended' if all_jobs else 'failed or been stopped'}")
     return jobs
 
 
