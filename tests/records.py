@@ -11,7 +11,8 @@ from ocicaliban.jobs import group_names, provenance
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import JobSpec, Submission
 from ocicaliban.targets.vertex import backend
-from ocicaliban.targets.vertex.job_spec import Machine, Options
+from ocicaliban.targets.vertex.machines import Machine
+from ocicaliban.targets.vertex.options import Options
 
 DATA = Path(__file__).parent / "data"
 """Files that earlier versions wrote; its README.md says how each came to be."""

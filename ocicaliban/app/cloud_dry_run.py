@@ -9,12 +9,12 @@ from pathlib import Path
 
 from attrs import evolve
 
-from ocicaliban.app import cloud_image, cloud_options, plan
+from ocicaliban.app import cloud_image, plan
 from ocicaliban.app.cloud_jobs import CloudJobs
 from ocicaliban.app.push import repository_of
 from ocicaliban.build import plan_view
 from ocicaliban.errors import UsageError
-from ocicaliban.targets.vertex import job_spec
+from ocicaliban.targets.vertex import backend, job_spec
 
 
 def lines(jobs: CloudJobs) -> Iterator[str]:
@@ -29,9 +29,9 @@ def lines(jobs: CloudJobs) -> Iterator[str]:
         reference, entrypoint, command = image.reference, image.entrypoint, image.command
     else:
         planned = cloud_image.plan(request, jobs.first, resolve=False)
-        reference, entrypoint = cloud_options.NO_DIGEST, planned.plan.entrypoint
+        reference, entrypoint = backend.NO_DIGEST, planned.plan.entrypoint
         with contextlib.suppress(UsageError):  # nothing is pushed yet, so it needs no name
-            digest = cloud_options.NO_DIGEST.partition("@")[2]
+            digest = backend.NO_DIGEST.partition("@")[2]
             reference = f"{repository_of(Path.cwd(), request.repository)}@{digest}"
         for line in plan_view.lines(planned.plan, *plan.stored_layers(planned)):
             yield f"# {line}"

@@ -20,15 +20,16 @@ from ocicaliban.project import git
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import threads
 from ocicaliban.targets.backend import BatchBackend, Connection, Refused, stopped_unsent
-from ocicaliban.targets.vertex import backend, job_spec
-from ocicaliban.targets.vertex.job_spec import Options
+from ocicaliban.targets.vertex import backend, job_spec, machines
+from ocicaliban.targets.vertex import options as vertex_options
+from ocicaliban.targets.vertex.options import Options
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from ocicaliban.history.access import History
     from ocicaliban.jobs.sweep_file import Sweep
-    from ocicaliban.targets.vertex.client import Service
+    from ocicaliban.targets.vertex.client import VertexClient
 
 
 @frozen(kw_only=True)
@@ -51,15 +52,13 @@ class CloudJobs:
         return cloud_options.specs(self.sweep, self.args)
 
 
-def prepare(
-    request: CloudRequest, machines: MachinesRequest, experiment_config: str, args: tuple[str, ...]
-) -> CloudJobs:
+def prepare(request: CloudRequest, wanted: MachinesRequest, experiment_config: str, args: tuple[str, ...]) -> CloudJobs:
     """Check a request for jobs: one, or one for each point of the sweep file `experiment_config`.
 
     Raises UsageError for what the service would not take.
     """
     build.note_root()
-    cloud_options.check_request(request, machines)
+    cloud_options.check_request(request, wanted)
     sweep = None
     if experiment_config:
         from ocicaliban.app import sweep_input
@@ -68,10 +67,10 @@ def prepare(
     if request.group:
         group_names.check(request.group)
     region = request.region or backend.REGION
-    options, warnings = cloud_options.options(machines, region)
+    options, warnings = cloud_options.options(wanted, region)
     for warning in warnings:
         TERMINAL.warning(warning)
-    request = evolve(request, region=region, cloud_key=key_file(request.cloud_key), gpu=bool(machines.gpu_spec))
+    request = evolve(request, region=region, cloud_key=key_file(request.cloud_key), gpu=bool(wanted.gpu_spec))
     first = cloud_options.first_job(request, options, sweep, args)
     return CloudJobs(request=request, options=options, sweep=sweep, args=args, first=first)
 
@@ -86,9 +85,9 @@ def submit(jobs: CloudJobs) -> str:
     build, the registry or the service fails.
     """
     from ocicaliban.history import access
-    from ocicaliban.targets.vertex import client
+    from ocicaliban.targets.vertex import library
 
-    client.preload()  # it takes seconds, which nobody notices while the image is built and pushed
+    library.preload()  # it takes seconds, which nobody notices while the image is built and pushed
     with access.open(reporter=TERMINAL) as history:
         prepared = _with_image(jobs.request, jobs.options, jobs.first)
         begun = cloud_unfinished.find(history, prepared.submission, jobs.count, jobs.specs)
@@ -127,22 +126,22 @@ def _with_image(request: CloudRequest, options: Options, first: Job) -> _Prepare
     return _Prepared(submission=submission, batch=backend.BACKEND, connection=service)
 
 
-def _wait(connecting: Future[Service]) -> None:
+def _wait(connecting: Future[VertexClient]) -> None:
     connecting.result()
 
 
-def _connected(request: CloudRequest, options: Options, first: Job) -> Service:
+def _connected(request: CloudRequest, options: Options, first: Job) -> VertexClient:
     """Return a connection to the service, which has said that it takes jobs like `first`."""
     from ocicaliban.targets.vertex import client
 
     service = client.connect(request.project_id, request.region, key_file=request.cloud_key)
-    service.check(job_spec.custom_job(first, cloud_options.NO_DIGEST, options)[0])
+    service.check(job_spec.custom_job(first, backend.NO_DIGEST, options)[0])
     return service
 
 
 def _accelerators() -> set[str]:
     """Return the accelerators of the table, and ""; the library may not know any other."""
-    return {"", *job_spec.table().accelerators.values()}
+    return {"", *machines.table().accelerators.values()}
 
 
 def _submission(request: CloudRequest, options: Options, image: CloudImage) -> Submission:
@@ -158,7 +157,7 @@ def _submission(request: CloudRequest, options: Options, image: CloudImage) -> S
         image=image.reference,
         plan_key=image.plan_key,
         launch=image.launch,
-        options={**asdict(request), job_spec.OPTION: job_spec.to_record(options)},
+        options={**asdict(request), vertex_options.KEY: vertex_options.to_record(options)},
         commit=commit,
         dirty=dirty,
     )
@@ -210,7 +209,7 @@ def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild:
     with runner.owned(old):
         if rebuild:
             submissions.enter_project(old)
-            prepared = _with_image(request, job_spec.recorded(old), jobs[0])
+            prepared = _with_image(request, vertex_options.recorded(old), jobs[0])
             new = evolve(prepared.submission, group=old.group)
         else:
             connection = batch.connect(old)

@@ -11,14 +11,12 @@ from ocicaliban.app.requests import CloudRequest, MachinesRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs import sweep_file
 from ocicaliban.model.job import Job, JobSpec, Submission
-from ocicaliban.targets.vertex import job_spec
-from ocicaliban.targets.vertex.job_spec import Options
+from ocicaliban.targets.vertex import backend, job_spec
+from ocicaliban.targets.vertex import machines as vertex_machines
+from ocicaliban.targets.vertex.options import Options
 
 if TYPE_CHECKING:
     from ocicaliban.jobs.sweep_file import Sweep
-
-NO_DIGEST = f"image@sha256:{'0' * 64}"
-"""Stands for an image that is not pushed yet."""
 
 _TIME = re.compile(r"\d+|(?:\d+[dhms])+")
 _LONGEST = 315_576_000_000  # seconds, 10,000 years: the most that protobuf's Duration takes
@@ -49,7 +47,7 @@ def options(machines: MachinesRequest, region: str) -> tuple[Options, tuple[str,
 
     Raises UsageError if they are not valid, or the table of machines contradicts them.
     """
-    machine, warnings = job_spec.machine(
+    machine, warnings = vertex_machines.machine(
         machines.machine_type, machines.gpu_spec, machines.tpu_spec, region, machines.force
     )
     made = Options(
@@ -112,5 +110,5 @@ def first_job(request: CloudRequest, made: Options, sweep: Sweep | None, args: t
         module=request.module,
     )
     job = Job(id=0, key="0" * 12, submission=submission, parameters=spec.parameters, args=spec.args)
-    job_spec.custom_job(job, NO_DIGEST, made)
+    job_spec.custom_job(job, backend.NO_DIGEST, made)
     return job

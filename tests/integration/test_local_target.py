@@ -334,9 +334,9 @@ DRIVER = """\
     from pathlib import Path
     sys.path.insert(0, {repository!r})
     from tests.integration.test_local_target import Jobs
-    from ocicaliban import service
+    from ocicaliban.containers import podman_api
     jobs = Jobs(folder=Path({folder!r}), image={image!r}, tag={tag!r})
-    with service.connected(jobs.image) as podman:
+    with podman_api.connected(jobs.image) as podman:
         print(podman._private.socket, flush=True)
         target = jobs.target(podman)
         for number in range(4):

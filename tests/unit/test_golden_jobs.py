@@ -23,7 +23,7 @@ from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.system import process
 from ocicaliban.targets.local import backend, runner
-from ocicaliban.targets.vertex import job_spec
+from ocicaliban.targets.vertex import job_spec, labels, machines, options
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -148,8 +148,8 @@ def test_names_and_labels_of_containers_stay() -> None:
 def custom_jobs() -> Mapping[str, object]:
     """What Vertex AI is told of a job with everything, and of one with nothing."""
     image = f"registry.example/ada/digits@sha256:{'ab' * 32}"
-    whole = job_spec.Options(
-        machine=job_spec.Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
+    whole = options.Options(
+        machine=machines.Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
         replicas=3,
         boot_disk=200,
         spot=True,
@@ -162,8 +162,8 @@ def custom_jobs() -> Mapping[str, object]:
         labels=(("team", "Vision"), ("owner", "ada")),
         name="digits",
     )
-    bare = job_spec.Options(machine=job_spec.Machine(type="n1-standard-8"), restarts=1, command=("train",))
-    tpu = job_spec.Options(machine=job_spec.Machine(type="ct5lp-hightpu-4t", topology="2x2"), entrypoint=("python3",))
+    bare = options.Options(machine=machines.Machine(type="n1-standard-8"), restarts=1, command=("train",))
+    tpu = options.Options(machine=machines.Machine(type="ct5lp-hightpu-4t", topology="2x2"), entrypoint=("python3",))
     job = Job(id=8, key="ba9876543210", submission=JOB.submission)
     return {
         "whole": job_spec.custom_job(JOB, image, whole, 2),
@@ -177,9 +177,9 @@ def test_what_vertex_ai_is_told_stays() -> None:
 
 
 def test_the_labels_by_which_jobs_are_found_at_vertex_ai_stay() -> None:
-    assert job_spec.group_filter("Digits.1") == 'labels.ocicaliban-group="digits_1"'
-    assert job_spec.key_filter("0123456789ab") == 'labels.ocicaliban-job="0123456789ab"'
-    assert job_spec.ATTEMPT_LABEL == "ocicaliban-attempt"
+    assert labels.group_filter("Digits.1") == 'labels.ocicaliban-group="digits_1"'
+    assert labels.key_filter("0123456789ab") == 'labels.ocicaliban-job="0123456789ab"'
+    assert labels.ATTEMPT_LABEL == "ocicaliban-attempt"
 
 
 def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import ocicaliban
 
 ROOT = Path(ocicaliban.__file__).parent
-GOOGLE = {"google_auth", "registry.auth", "targets.vertex.client", "targets.vertex.logs", "targets.vertex.results"}
+GOOGLE = {"google_auth", "registry.auth", "targets.vertex.library", "targets.vertex.logs", "targets.vertex.results"}
 """Who may import Google's libraries, beside the emulator: all others go without the extra."""
 
 

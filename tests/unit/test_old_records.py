@@ -327,6 +327,6 @@ def test_hooks_are_found_in_their_folder() -> None:
 
 
 def test_results_in_the_cloud_have_the_same_copy_here() -> None:
-    copy = results.copy_of("gs://ada-digits/results/digits-cloud/a0a0a0a0a008")
+    copy = results.local_copy("gs://ada-digits/results/digits-cloud/a0a0a0a0a008")
     assert copy == paths.cache() / "results" / "f8734af1906dd3e350c9324e2faf8b63"
     assert results.stamp(1767225600250000) == 1767225600250000000

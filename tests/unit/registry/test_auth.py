@@ -242,7 +242,7 @@ def test_a_key_that_google_refuses_or_that_is_none_is_told(
 
 
 def test_a_key_that_is_no_file_is_told_in_words(home: Callable[..., dict[str, str]], tmp_path: Path) -> None:
-    with pytest.raises(OcicalibanError, match="gives no credentials: Is a directory"):
+    with pytest.raises(OcicalibanError, match="holds no usable credentials: Is a directory"):
         credentials.find(GOOGLE, key_file=str(tmp_path), environ=home())
 
 
@@ -260,18 +260,18 @@ def test_what_is_no_key_and_no_login_is_told_with_its_file(
             "gcloud": ("CLOUDSDK_CONFIG", tmp_path),
         }[place]
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(OcicalibanError, match=f"{file} gives no credentials: it is ") as caught:
+    with pytest.raises(OcicalibanError, match=f"{file} holds no usable credentials: it is ") as caught:
         credentials.find(GOOGLE, key_file=str(file) if place == "key" else "", environ=home())
-    assert ("gcloud auth" if place == "gcloud" else "download the key anew") in caught.value.hint
+    assert ("gcloud auth" if place == "gcloud" else "download the key again") in caught.value.hint
 
 
 def test_the_remedy_is_that_of_what_is_wrong(
     google: Callable[[int], str], home: Callable[..., dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)  # google-auth asks a service that is not well three times
-    with pytest.raises(OcicalibanError, match="gives no credentials: No such file") as caught:
+    with pytest.raises(OcicalibanError, match="holds no usable credentials: No such file") as caught:
         credentials.find(GOOGLE, key_file=str(tmp_path / "gone.json"), environ=home())
-    assert "a file that is there" in caught.value.hint
+    assert "an existing file" in caught.value.hint
     with pytest.raises(OcicalibanError, match="gives no token") as caught:
         credentials.find(GOOGLE, key_file=google(400), environ=home())
     assert "has the key been deleted?" in caught.value.hint and "gcloud" not in caught.value.hint

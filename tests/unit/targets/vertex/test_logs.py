@@ -3,7 +3,7 @@
 import pytest
 
 from ocicaliban.targets.vertex import logs
-from ocicaliban.targets.vertex.logs import Entry
+from ocicaliban.targets.vertex.logs import LogEntry
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from ocicaliban.targets.vertex.logs import Entry
     ],
 )
 def test_a_line_tells_who_wrote_it_where_that_is_a_question(task: str, text: str, alone: bool, printed: bytes) -> None:
-    assert logs.line(Entry(id="1", task=task, time=1, text=text), alone=alone) == printed
+    assert logs.line(LogEntry(id="1", task=task, time=1, text=text), alone=alone) == printed
