@@ -58,7 +58,7 @@ def test_help_and_completion_import_nothing_that_is_slow() -> None:
     assert len(told) == 4 and all(line.endswith("[]") for line in told), told
 
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 
 
 def _is_current(name: str, text: str) -> None:

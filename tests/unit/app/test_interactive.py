@@ -1,0 +1,128 @@
+"""Shells and notebooks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from attrs import evolve
+
+from ocicaliban.app import notebook, shell
+from ocicaliban.app.requests import LaunchRequest, NotebookRequest
+from ocicaliban.build import base_image
+from ocicaliban.dependencies import resolver
+from ocicaliban.errors import UsageError
+from ocicaliban.interactive import notebook as servers
+from ocicaliban.interactive.notebook import Server, Settings
+
+if TYPE_CHECKING:
+    from tests.unit.app.conftest import World
+
+SHELL = LaunchRequest(mode="shell", gpu_wanted=False)
+
+
+def test_a_shell_lives_in_the_project(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("SHELL", "/bin/zsh")
+    world.exit_code = 4
+    assert shell.run(SHELL, ["shell"], ("ls", "-l")) == 4
+    [argv] = world.ran
+    assert argv[-2:] == ("ls", "-l") and "zsh" in argv
+    home = world.folder / "home"
+    assert any(str(home) in word for word in argv)
+    assert "running on the CPU" in capsys.readouterr().err
+    assert shell.run(evolve(SHELL, shell="fish"), ["shell"], (), bare=True) == 4
+    assert "fish" in world.ran[1] and not any(str(home) in word for word in world.ran[1])
+    home.rmdir()
+    shell.run(SHELL, ["shell"], ())
+    assert "there is no home folder to mount" in capsys.readouterr().err
+
+
+def test_files_that_no_job_sees_are_told(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.write({".gitignore": "notes*\n", **{f"notes{number}": "" for number in range(5)}})
+    shell.run(SHELL, ["shell"], (), bare=True)
+    told = capsys.readouterr().err
+    assert "note: left out of the image, so that no job sees it: notes0, notes1, notes2 and 2 more" in told
+    assert "(ocicaliban plan --diff shell run)" in told
+
+
+def test_an_image_of_another_mode_starts_in_the_project(world: World) -> None:
+    world.image("cd" * 32, "mine")
+    shell.run(evolve(SHELL, image_id="mine"), ["shell"], ())
+    assert "--workdir" in world.ran[0]
+    with pytest.raises(UsageError, match="ksh"):
+        shell.run(evolve(SHELL, shell="ksh"), ["shell"], ())
+
+
+@pytest.fixture
+def running(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Server]:
+    """Return the servers that run; a new one is among them when it has started."""
+    made: list[Server] = []
+
+    def start(argv: tuple[str, ...], container: str, settings: Settings) -> Server:
+        server = Server(container=container, settings=settings, token="secret")
+        made.append(server)
+        world.ran.append(argv)
+        return server
+
+    monkeypatch.setattr(servers, "start", start)
+    monkeypatch.setattr(servers, "stop", made.remove)
+    monkeypatch.setattr(servers, "servers", lambda: tuple(made))
+    monkeypatch.setattr(servers, "is_free", lambda port: True)
+    monkeypatch.setattr(resolver, "resolution", lambda *_, **__: None)
+    monkeypatch.setattr(base_image, "resolved", lambda base, **_: base)
+    for name in ("SSH_CONNECTION", "SLURM_JOB_ID"):
+        monkeypatch.delenv(name, raising=False)
+    return made
+
+
+NOTEBOOK = LaunchRequest(mode="notebook", gpu_wanted=False, extras=("b", "a", "b"))
+
+
+def test_a_notebook_is_started_listed_and_ended(
+    world: World, running: list[Server], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _without_jupyter(monkeypatch)
+    monkeypatch.setenv("SSH_CONNECTION", "192.0.2.9 1 192.0.2.1 22")
+    started = notebook.start(NOTEBOOK, NotebookRequest(lab=False, version="7", port=9000, bare=True))
+    server = started.server
+    assert (server.name, server.settings.interface, server.settings.version) == ("digits-9000", "notebook", "7")
+    assert server.settings.extras == ("a", "b") and server.settings.variant == "cpu"
+    assert "running on the CPU" in started.summary and started.tunnel.startswith("ssh -N -L 9000:")
+    assert "--detach" in world.ran[0]
+    [listed] = notebook.listed()
+    assert listed.server is server and listed.remark == ""
+    world.write(
+        {"ocicaliban.toml": (world.project / "ocicaliban.toml").read_text() + '[layers.apt]\npackages = ["x"]\n'}
+    )
+    [listed] = notebook.listed()
+    assert listed.remark == "with the packages from before"
+    notebook.start(NOTEBOOK, NotebookRequest(port=9001))
+    assert "digits-9000 still runs with the packages from before" in capsys.readouterr().err
+    (world.project / "ocicaliban.toml").write_text("[")
+    assert "ocicaliban.toml" in next(notebook.listed()).remark
+    with pytest.raises(UsageError, match="there is no notebook 'digit'") as caught:
+        list(notebook.stop("digit"))
+    assert "digits-900" in caught.value.hint
+    assert [each.name for each in notebook.stop("9000")] == ["digits-9000"]
+    assert [each.name for each in notebook.stop("all")] == ["digits-9001"] and not running
+    assert list(notebook.stop("all")) == []
+
+
+def test_containers_of_servers_that_have_ended_are_removed(running: list[Server]) -> None:
+    about = Settings(project="/p", port=1, interface="lab", environment="e", version="", variant="cpu", extras=())
+    running.append(Server(container="c", settings=about, token="t", state="exited"))
+    assert list(notebook.listed()) == [] and running == []
+
+
+def _without_jupyter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resolve no packages of Jupyter: that asks an index."""
+    from ocicaliban.project.lockfile import Resolved
+
+    monkeypatch.setattr(
+        resolver,
+        "jupyter",
+        lambda *_, **__: Resolved(inputs="", requirements="jupyterlab==4\n", weights={}),
+        raising=False,
+    )
