@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ocicaliban.app import submissions
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import runner
-from ocicaliban.model.job import Job, JobSpec, Status, Submission
+from ocicaliban.model.job import Job, JobSpec, Status, Submission, under_way
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -63,4 +63,4 @@ def goes_on(counts: Mapping[Status, int], killed: Callable[[], bool]) -> bool:
     """
     if counts["stopped"]:
         return False
-    return counts["queued"] > 0 or (submissions.started(counts) > 0 and killed())
+    return counts["queued"] > 0 or (under_way(counts) > 0 and killed())

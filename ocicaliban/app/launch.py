@@ -11,6 +11,7 @@ from ocicaliban import replay
 from ocicaliban.app import build, cloud_key
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import base_image, planner
+from ocicaliban.build.inputs import folders
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
@@ -184,7 +185,7 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
             contents=not request.image_id,
         )
         planned = planner.plan_project(asked, reporter)
-        left_out = planner.left_out(planned.project, request.dirs) if request.lived_in else ()
+        left_out = folders.left_out(planned.project, request.dirs) if request.lived_in else ()
     if devices and not planned.plan.launch.devices:
         if request.gpu_wanted or request.gpus:
             raise UsageError(f"the mode '{request.mode}' has no recipe for the GPU", 'add "cuda" to the mode\'s list')

@@ -5,11 +5,12 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ocicaliban.build.inputs.registry import layer_words
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.jobs import status_table
 from ocicaliban.model.project import Project
+from ocicaliban.project.config import load_project
 from ocicaliban.recipes import catalog, describe
-from ocicaliban.recipes.loader import load_project
 
 
 def listed() -> list[str]:
@@ -24,7 +25,7 @@ def described(name: str) -> tuple[str, ...]:
     project = load_project(Path.cwd())
     recipe = catalog.find(project, name)
     modes = [mode for mode, recipes in sorted(catalog.modes(project).items()) if name in recipes]
-    return describe.recipe(recipe, str(_folder(project, name)), modes)
+    return describe.recipe(recipe, str(_folder(project, name)), modes, layer_words(recipe))
 
 
 def eject(name: str) -> Path:

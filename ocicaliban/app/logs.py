@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from ocicaliban.app import selection
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
-from ocicaliban.jobs import status_table
-from ocicaliban.model.job import ENDED, Attempt, Job
+from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def read(number: int, *, attempt: int = 0, follow: bool = False) -> Iterator[byt
             empty = empty and not block
             yield block
         if empty:
-            why = f" ({chosen.reason})" if status_table.waits(job) else ""
+            why = f" ({chosen.backend_state or chosen.status})" if job.status == "pending" else ""
             TERMINAL.say(f"job {number} has written nothing{'' if job.status in ENDED else ' yet'}{why}")
 
 
@@ -53,7 +52,7 @@ def _goes_on(history: History, number: int, attempt: Attempt) -> Callable[[], bo
     def goes_on() -> bool:
         reconcile.catch_up(history, TERMINAL, ids=[number])
         now = _job(history, number)
-        return any(each.number == attempt.number and each.status not in ENDED for each in now.attempts)
+        return any(each.number == attempt.number and each.status in UNDER_WAY for each in now.attempts)
 
     return goes_on
 

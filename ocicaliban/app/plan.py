@@ -10,6 +10,7 @@ from attrs import evolve
 from ocicaliban.app import build
 from ocicaliban.app.requests import BuildRequest
 from ocicaliban.build import base_image, last_build, plan_view, planner
+from ocicaliban.build.inputs import folders
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import image_store
@@ -57,7 +58,7 @@ def difference(request: BuildRequest, mode: str) -> list[str]:
     planned = planner.plan_project(asked)
     other = planner.plan_project(evolve(asked, mode=mode, module=""))
     mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
-    left_out = planner.left_out(planned.project, request.dirs) if len(mounting) == 1 else ()
+    left_out = folders.left_out(planned.project, request.dirs) if len(mounting) == 1 else ()
     missed, always = ([path for path in left_out if source_tree.is_built_in(path) is known] for known in (False, True))
     return [*plan_view.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))]
 

@@ -9,8 +9,7 @@ from ocicaliban.app.cloud_key import key_file
 from ocicaliban.app.requests import BuildRequest, PushRequest
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.text import amount
-from ocicaliban.project import user_config
-from ocicaliban.recipes import loader
+from ocicaliban.project import config, user_config
 from ocicaliban.registry import push as registry_push
 from ocicaliban.registry import repository
 from ocicaliban.registry.push import Pushed
@@ -60,9 +59,9 @@ def repository_of(root: Path, given: str) -> Repository:
 
     Raises UsageError if none is configured, or its name is not valid.
     """
-    if given := given or loader.load_project(root).push.repository:
+    if given := given or config.load_project(root).push.repository:
         return repository.chosen(given, root.name)
-    if given := user_config.read().push.repository:
+    if given := user_config.load_user_config().push.repository:
         # It holds for all projects, and each needs an image of its own.
         return repository.chosen(given, root.name, prefix=True)
     hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"

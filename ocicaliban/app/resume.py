@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ocicaliban.app import build, submissions
 from ocicaliban.execution import reconcile, runner
 from ocicaliban.jobs import provenance
-from ocicaliban.model.job import Status, Submission
+from ocicaliban.model.job import Status, Submission, under_way
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets import registry
 
@@ -45,7 +45,7 @@ def resume(group: str) -> submissions.Outcome:
 def obstacle(submission: Submission, counts: Mapping[Status, int]) -> str:
     """Return why we cannot take up a submission that has jobs left, "" if we can."""
     group, left = submission.group, submissions.numbered(submissions.unfinished(counts))
-    if provenance.alone(submission) and submissions.started(counts):
+    if provenance.alone(submission) and under_way(counts):
         return f"a job of {group} runs at a terminal of its own"
     if (batch := registry.batch_backend(submission.target)) and not counts["queued"]:
         return f"all jobs of {group} have been submitted to {batch.title}: ocicaliban status --group {group}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -10,23 +10,15 @@ from attrs import frozen
 from ocicaliban.app import submissions
 from ocicaliban.app.requests import StatusRequest
 from ocicaliban.execution import reconcile
-from ocicaliban.jobs import provenance, status_table
-from ocicaliban.model.job import Job, Status
+from ocicaliban.jobs import provenance
+from ocicaliban.model.job import Job
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
+    from ocicaliban.history.store import Group
 
 _MOST = 1 << 62  # what a database can count to
-
-
-@frozen(kw_only=True)
-class GroupCounts:
-    """How many jobs of a group have which status; `waiting` of those that run wait where they were submitted."""
-
-    name: str
-    counts: Mapping[Status, int]
-    waiting: int = 0
 
 
 @frozen(kw_only=True)
@@ -34,7 +26,7 @@ class JobsStatus:
     """The jobs that are shown, newest first, their groups, and the groups with queued jobs that no process starts."""
 
     jobs: tuple[Job, ...]
-    groups: tuple[GroupCounts, ...]
+    groups: tuple[Group, ...]
     unattended: tuple[str, ...]
 
 
@@ -60,16 +52,14 @@ def _look(history: History, request: StatusRequest, user: str) -> JobsStatus:
     return JobsStatus(jobs=jobs, groups=_groups(history, jobs, group, user), unattended=_unattended(jobs))
 
 
-def _groups(history: History, jobs: tuple[Job, ...], group: str, user: str) -> tuple[GroupCounts, ...]:
+def _groups(history: History, jobs: tuple[Job, ...], group: str, user: str) -> tuple[Group, ...]:
     """Return the groups of the jobs, oldest first; not those with one job, unless the user asks for a group."""
     shown = {job.submission.group for job in jobs}
     found = []
     for each in reversed(history.groups(user=user)):
         if each.name not in shown or not (group or sum(each.counts.values()) > 1):
             continue
-        running = history.jobs(group=each.name, user=user, statuses=("running",)) if each.counts["running"] else ()
-        waiting = sum(map(status_table.waits, running))
-        found.append(GroupCounts(name=each.name, counts=each.counts, waiting=waiting))
+        found.append(each)
     return tuple(found)
 
 

@@ -35,11 +35,6 @@ def unfinished(counts: Mapping[Status, int]) -> int:
     return sum(number for status, number in counts.items() if status not in ENDED)
 
 
-def started(counts: Mapping[Status, int]) -> int:
-    """Return how many jobs have an attempt that has not ended: they run, or wait where they were submitted."""
-    return unfinished(counts) - counts["queued"]
-
-
 def numbered(count: int) -> str:
     """Return "1 job", "2 jobs", ..."""
     return f"{count} job{'' if count == 1 else 's'}"

@@ -1,50 +1,54 @@
-"""Orders the recipes, expands their steps and chains the layers' keys; pure."""
+"""Turn recipes and a snapshot of the world into a plan; pure."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
-from attrs import asdict
-
-from ocicaliban.errors import UsageError
-from ocicaliban.model.image import Base, Configure, Copy, Launch, Plan, PlannedLayer, Run, Step
-from ocicaliban.model.project import Project, Snapshot
+from ocicaliban.build.keys import base_key, layer_key, step_digests
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.model.image import Configure, Copy, Launch, Plan, PlannedLayer, Run, Step
+from ocicaliban.model.project import Instance, Project, Snapshot
 from ocicaliban.model.recipe import Recipe, StepTemplate, Value
 from ocicaliban.recipes import params
 
-FORMAT = "ocicaliban-1"
-"""Enters every key: raise it when the same steps would give other bytes."""
 
+def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snapshot) -> Plan:
+    """Return the stack of layers that `recipes` make, and the launch of a container.
 
-def _sha(value: object) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+    Raises UsageError if recipes or parameters do not fit together.
+    """
+    world: dict[str, Value] = {"gpu": snapshot.variant == "gpu", "project": str(project.root), **snapshot.values}
+    bottom = base_key(snapshot.base)
+    layers: list[PlannedLayer] = []
+    launch = Launch()
+    for recipe in order(recipes):
+        given = params.resolve(recipe, project.layers.get(recipe.name, {}), snapshot.variant)
+        for instance in _instances(recipe, snapshot):
+            steps = _steps(recipe, world | given | dict(instance.values), snapshot)
+            if steps:
+                parent = layers[-1].key if layers else bottom
+                name = f"{recipe.name} {instance.label}" if instance.label else recipe.name
+                key, inputs = layer_key(parent, steps), step_digests(steps)
+                layers.append(PlannedLayer(name=name, steps=steps, key=key, inputs=inputs))
+        launch = _added_launch(launch, recipe, world | given)
+    return Plan(mode=mode, base=snapshot.base, base_key=bottom, layers=tuple(layers), launch=launch)
 
 
 def order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
-    """The recipes sorted by their `after`, otherwise as listed.
+    """Return the recipes in the order of their layers: sorted by `after`, otherwise as listed.
 
-    Raises UsageError for a cycle, a recipe twice, or two that provide the same thing.
+    Raises UsageError for a cycle, a recipe listed twice, or two that provide the same thing.
     """
     by_name = {recipe.name: recipe for recipe in recipes}
-    if len(by_name) != len(recipes):
-        twice = next(recipe.name for recipe in recipes if [r.name for r in recipes].count(recipe.name) > 1)
-        raise UsageError(f"the mode lists the recipe '{twice}' twice", "once is enough")
-    provided: dict[str, str] = {}
-    for recipe in recipes:
-        if recipe.provides:
-            other = provided.setdefault(recipe.provides, recipe.name)
-            if other != recipe.name:
-                raise UsageError(f"'{other}' and '{recipe.name}' both provide the {recipe.provides}", "list only one")
+    _check_unique(recipes, by_name)
     sorter: TopologicalSorter[str] = TopologicalSorter()
     for recipe in recipes:
         sorter.add(recipe.name, *(name for name in recipe.after if name in by_name))
     try:
         sorter.prepare()
     except CycleError as exc:
-        hint = "take one of them out of the other's 'after'"
+        hint = "remove one of them from the other's 'after'"
         raise UsageError(f"a cycle in 'after': {' -> '.join(exc.args[1])}", hint) from exc
     rank = {recipe.name: index for index, recipe in enumerate(recipes)}
     ordered: list[Recipe] = []
@@ -58,9 +62,47 @@ def order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     return tuple(ordered)
 
 
-def base_key(base: Base) -> str:
-    """The key below all layers; an unresolved base gets one that no image can have."""
-    return _sha([FORMAT, "base", base.digest or f"unresolved {base.reference}", base.platform])
+def _check_unique(recipes: Sequence[Recipe], by_name: Mapping[str, Recipe]) -> None:
+    if len(by_name) != len(recipes):
+        names = [recipe.name for recipe in recipes]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UsageError(f"the mode lists the recipe '{twice}' twice", "list it once")
+    provided: dict[str, str] = {}
+    for recipe in recipes:
+        if recipe.provides:
+            other = provided.setdefault(recipe.provides, recipe.name)
+            if other != recipe.name:
+                raise UsageError(f"'{other}' and '{recipe.name}' both provide the {recipe.provides}", "list only one")
+
+
+_ONE_LAYER = (Instance(label="", values={}),)
+
+
+def _instances(recipe: Recipe, snapshot: Snapshot) -> tuple[Instance, ...]:
+    """Return the instances of the recipe's inputs: it makes one layer of each."""
+    for kind in recipe.inputs:
+        if kind not in snapshot.instances:
+            message = f"layers/{recipe.name}: inputs: there is no kind of input '{kind}'"
+            raise UsageError(message, nearest(kind, snapshot.instances))
+    several = [kind for kind in recipe.inputs if snapshot.instances[kind] is not None]
+    if len(several) > 1:
+        message = f"layers/{recipe.name}: inputs: '{several[0]}' and '{several[1]}' both make several layers"
+        raise UsageError(message, "make two recipes")
+    instances = snapshot.instances[several[0]] if several else None
+    return _ONE_LAYER if instances is None else instances
+
+
+def _steps(recipe: Recipe, values: Mapping[str, Value], snapshot: Snapshot) -> tuple[Step, ...]:
+    """Return the steps of one layer, with the values in place. Raises UsageError for a tree that does not exist."""
+    place = f"layers/{recipe.name}"
+    steps = tuple(_step(recipe, step, values) for step in recipe.steps if params.holds(step.when, values, place))
+    for step in steps:
+        if isinstance(step, Copy) and snapshot.trees is not None and step.tree not in snapshot.trees:
+            raise UsageError(
+                f"{place}: a copy step's tree '{step.tree}' is not a tree of the project in this mode",
+                'write tree = "${source_tree}" with inputs = "source", or tree = "${data_tree}" with inputs = "data"',
+            )
+    return steps
 
 
 def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> Step:
@@ -89,87 +131,16 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> St
     )
 
 
-def _inputs(steps: tuple[Step, ...]) -> tuple[tuple[str, str], ...]:
-    found: list[tuple[str, str]] = []
-    for step in steps:
-        if isinstance(step, Run):
-            found.append(("script", _sha(step.script)))
-            found.extend((f"env {name}", value) for name, value in step.env)
-            found.extend((name, _sha(content)) for name, content in step.files)
-        elif isinstance(step, Copy):
-            found.append((f"files in {step.to}", step.tree))
-        else:
-            found.append(("config", _sha(asdict(step))))
-    return tuple(found)
-
-
-def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snapshot) -> Plan:
-    """The stack of layers that `recipes` make of `project` in the world of `snapshot`, and its launch.
-
-    Raises UsageError where recipes or parameters do not fit together.
-    """
-    world: dict[str, Value] = {
-        "gpu": snapshot.variant == "gpu",
-        "cuda_libraries": snapshot.cuda_libraries,
-        "lock": "".join(text for _, text in snapshot.requirements),
-        "has_requirements": bool(snapshot.requirements),
-        "jupyter_lock": snapshot.jupyter,
-        "source_tree": snapshot.source,
-        "command": snapshot.command,
-        "has_command": bool(snapshot.command),
-        "module": snapshot.module,
-        "shell": snapshot.shell,
-        "project": str(project.root),
-    }
-    repeated: dict[str, list[tuple[str, dict[str, Value]]]] = {
-        "": [("", {})],
-        "data": [(name, {"data_dir": name, "data_tree": digest}) for name, digest in snapshot.data],
-        "requirements": [
-            (label, {"lock": text, "first": number == 0}) for number, (label, text) in enumerate(snapshot.requirements)
-        ],
-        "source": [
-            (label, {"source_tree": digest, "last": not label})
-            for label, digest in snapshot.parts or (("", snapshot.source),)
-        ],
-    }
-    trees = {digest for _, digest in (("", snapshot.source), *snapshot.parts, *snapshot.data)} - {""}
-    bottom = base_key(snapshot.base)
-    parent = bottom
-    layers: list[PlannedLayer] = []
-    launch = Launch()
-    for recipe in order(recipes):
-        given = params.resolve(recipe, project.layers.get(recipe.name, {}), snapshot.variant)
-        if recipe.each not in repeated:
-            known = ", ".join(name for name in repeated if name)
-            raise UsageError(f"layers/{recipe.name}: each = '{recipe.each}' is not known", f"known: {known}")
-        for label, instance in repeated[recipe.each]:
-            values = world | given | instance
-            place = f"layers/{recipe.name}"
-            steps = tuple(
-                _step(recipe, step, values) for step in recipe.steps if params.holds(step.when, values, place)
-            )
-            if not steps:
-                continue
-            for step in steps:
-                if isinstance(step, Copy) and step.tree not in trees:
-                    raise UsageError(
-                        f"{place}: a copy step's tree '{step.tree}' is none of the project's in this mode",
-                        'tree = "${source_tree}" in a recipe source-copy, or "${data_tree}" in one of each = "data"',
-                    )
-            key = _sha([FORMAT, parent, [[type(step).__name__, asdict(step)] for step in steps]])
-            name = f"{recipe.name} {label}" if label else recipe.name
-            layers.append(PlannedLayer(name=name, steps=steps, key=key, inputs=_inputs(steps)))
-            parent = key
-        extra = recipe.launch
-        values = world | given
-        if params.holds(extra.when, values, f"layers/{recipe.name}"):
-            place = f"layers/{recipe.name}"
-            launch = Launch(
-                command=params.texts(extra.command, values, place) or launch.command,
-                env=(*launch.env, *((k, params.text(v, values, place)) for k, v in sorted(extra.env.items()))),
-                mounts=(*launch.mounts, *(params.text(mount, values, place) for mount in extra.mounts)),
-                ports=(*launch.ports, *extra.ports),
-                devices=(*launch.devices, *extra.devices),
-                workdir=params.text(extra.workdir, values, place) or launch.workdir,
-            )
-    return Plan(mode=mode, base=snapshot.base, base_key=bottom, layers=tuple(layers), launch=launch)
+def _added_launch(launch: Launch, recipe: Recipe, values: Mapping[str, Value]) -> Launch:
+    """Return the launch with what a recipe adds to it."""
+    extra, place = recipe.launch, f"layers/{recipe.name}"
+    if not params.holds(extra.when, values, place):
+        return launch
+    return Launch(
+        command=params.texts(extra.command, values, place) or launch.command,
+        env=(*launch.env, *((name, params.text(value, values, place)) for name, value in sorted(extra.env.items()))),
+        mounts=(*launch.mounts, *(params.text(mount, values, place) for mount in extra.mounts)),
+        ports=(*launch.ports, *extra.ports),
+        devices=(*launch.devices, *extra.devices),
+        workdir=params.text(extra.workdir, values, place) or launch.workdir,
+    )

@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import frozen
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.recipes.loader import read_toml, structure
+from ocicaliban.formats.toml import read_toml, structure
 
 # Patterns are compiled where they are used first: most commands need none of them.
 _LOCKED = r"(?m)^([A-Za-z0-9][A-Za-z0-9._-]*)(?:\[[^]]*\])?==([^\s;\\]+)"

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import frozen
 
-from ocicaliban.recipes.loader import read_toml
+from ocicaliban.formats.toml import read_toml
 
 _OPTION = re.compile(r"^\s*(-i|--index-url|--extra-index-url|-f|--find-links)(?:\s*=\s*|\s+)(\S+)", re.M)
 _LINKS = ("-f", "--find-links")

@@ -15,11 +15,11 @@ from typing import Any
 
 from ocicaliban.dependencies import cuda_wheels, host_settings, indexes, requirements, size_tiers
 from ocicaliban.errors import ToolError, UsageError, nearest
+from ocicaliban.formats.toml import read_toml
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Variant
-from ocicaliban.project.lockfile import Lock, Resolved
-from ocicaliban.recipes.loader import read_toml
+from ocicaliban.project.lockfile import Lock, Resolution
 from ocicaliban.system import process
 
 FOUND = ("uv.lock", "pylock.toml", "requirements.txt", "pyproject.toml", "setup.py")
@@ -159,7 +159,7 @@ def resolution(
     given: str,
     extras: tuple[str, ...],
     asked: cuda_wheels.Request | None = None,
-) -> Resolved | None:
+) -> Resolution | None:
     """The project's dependencies, locked, with the CUDA libraries that are `asked` for; None when there are none.
 
     Resolves with uv for the base's Python and platform where the lock does not hold any more; what is locked
@@ -170,7 +170,7 @@ def resolution(
         return None
     extras = _extras(path, extras, variant) if path else ()
     digest = inputs_digest(project, path, base, extras, asked)
-    known = lock.python.get(variant)
+    known = lock.resolution("python", variant)
     if known and known.inputs == digest:
         return known
     if path:
@@ -189,7 +189,7 @@ def resolution(
         before = known.requirements if known else ""
         text = _with(text, more, base, settings, before, "what layers.cuda asks for")
     text = requirements.with_declared_hashes(text, requirements.declared_hashes(_lists(project, path).values()))
-    return Resolved(inputs=digest, requirements=text, weights=_weights(text, base, settings) if text else {})
+    return Resolution(inputs=digest, requirements=text, weights=_weights(text, base, settings) if text else {})
 
 
 def _check_python(path: Path, base: Base) -> None:
@@ -230,7 +230,9 @@ def _exported(project: Project, extras: tuple[str, ...]) -> str:
     return process.run(argv, env=env, cwd=project.root, doing="uv cannot export uv.lock")
 
 
-def jupyter(locked: str, more: tuple[str, ...], base: Base, known: Resolved | None, named: indexes.Indexes) -> Resolved:
+def jupyter(
+    locked: str, more: tuple[str, ...], base: Base, known: Resolution | None, named: indexes.Indexes
+) -> Resolution:
     """What has to be installed beside the locked requirements `locked` for `more`, and changes nothing of them.
 
     `known` is what was resolved last, which is taken while it holds, and preferred otherwise; `named` are the indexes
@@ -247,7 +249,7 @@ def jupyter(locked: str, more: tuple[str, ...], base: Base, known: Resolved | No
     whole = _with(locked, more, base, settings, before, "Jupyter")
     names = {requirements.name(entry) for entry in requirements.entries(there)}
     found = (entry for entry in requirements.entries(whole) if requirements.name(entry) not in names)
-    return Resolved(inputs=digest, requirements="".join(found))
+    return Resolution(inputs=digest, requirements="".join(found))
 
 
 def _with(

@@ -271,12 +271,13 @@ def cdi(dirs: Iterable[Path], driver: Path = NVIDIA_DRIVER) -> tuple[Finding, ..
     return (Finding(name=name, level="ok", message="no GPU"),)
 
 
-def settings() -> tuple[user_config.Config, tuple[Finding, ...]]:
+def settings() -> tuple[user_config.UserConfig, tuple[Finding, ...]]:
     """The user's configuration, and a finding where it cannot be read (the defaults count then)."""
     try:
-        return user_config.read(), ()
+        return user_config.load_user_config(), ()
     except OcicalibanError as error:
-        return user_config.Config(), (Finding(name="config", level="error", message=error.message, remedy=error.hint),)
+        finding = Finding(name="config", level="error", message=error.message, remedy=error.hint)
+        return user_config.UserConfig(), (finding,)
 
 
 def bootstrap(mmdebstrap: str | None) -> Finding:

@@ -11,7 +11,7 @@ from attrs import evolve, fields
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import runner as sweep
 from ocicaliban.jobs import group_names, provenance, run_journal
-from ocicaliban.model.job import Attempt, Job, Status, Submission
+from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.targets import registry
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_UNFINISHED: tuple[Status, ...] = ("running", "queued")
+_UNFINISHED: frozenset[Status] = UNDER_WAY | {"queued"}
 
 
 def catch_up(history: History, reporter: Reporter = SILENT, *, group: str = "", ids: Sequence[int] = ()) -> None:
@@ -38,7 +38,7 @@ def catch_up(history: History, reporter: Reporter = SILENT, *, group: str = "", 
             jobs = history.jobs(target=name, statuses=_UNFINISHED, user=provenance.user(), group=group, ids=ids)
             jobs = tuple(job for job in jobs if job.status != "queued" or _left(job.submission))
         else:
-            jobs = history.jobs(target=name, statuses=("running",), user=provenance.user())
+            jobs = history.jobs(target=name, statuses=UNDER_WAY, user=provenance.user())
             jobs = tuple(job for job in jobs if job.key not in under_way)
         if jobs:
             registry.backend(name).observe(history, jobs, reporter)

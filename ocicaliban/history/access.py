@@ -35,4 +35,4 @@ def _place(url: str = "") -> Place:
     from ocicaliban.history import url as place
     from ocicaliban.project import user_config
 
-    return place.of(url or os.environ.get("OCICALIBAN_DB_URL", "") or user_config.read().db_url)
+    return place.of(url or os.environ.get("OCICALIBAN_DB_URL", "") or user_config.load_user_config().db_url)

@@ -1,25 +1,26 @@
-"""A project, and everything that planning knows of the world."""
+"""A project, and what planning knows of the world."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from attrs import field, frozen
 
 from ocicaliban.model.image import Base
-from ocicaliban.model.recipe import Variant
+from ocicaliban.model.recipe import Value, Variant
 
 
 @frozen(kw_only=True)
 class Push:
-    """The table `push` of a configuration: the `repository` that images go to."""
+    """The table `push` of a configuration: the repository that images are pushed to."""
 
     repository: str = ""
 
 
 @frozen(kw_only=True)
 class Project:
-    """A folder of research code and what its configuration says."""
+    """A folder of research code, and its configuration."""
 
     root: Path
     layers: dict[str, dict[str, object]] = field(factory=dict)
@@ -31,24 +32,24 @@ class Project:
 
 
 @frozen(kw_only=True)
-class Snapshot:
-    """All that planning must know of the world, read beforehand.
+class Instance:
+    """One of several layers that a recipe makes of an input: the layer's label, and the values that only it has."""
 
-    `source` is a tree's digest; `parts` the same divided (see `snapshot.parts`), each with its folder, the last one
-    with none, or nothing where it is not; `data` folders with theirs; `requirements` the groups of locked
-    dependencies, each with its label (see `weights`); `cuda_libraries` the folders in which CUDA's libraries are found
-    (see `cuda`); `jupyter` what a notebook's server needs beside the requirements; `shell` the package of the shell
-    that is wanted beside bash.
+    label: str
+    values: Mapping[str, Value]
+
+
+@frozen(kw_only=True)
+class Snapshot:
+    """All that planning needs to know of the world, read beforehand.
+
+    `values` are what recipes can refer to, from all kinds of input. `instances` has each kind of input: the layers
+    that a recipe with this input makes, or None if it makes one. `trees` are the digests of the trees that a step can
+    copy, or None if no files were read.
     """
 
     variant: Variant
     base: Base
-    source: str = ""
-    parts: tuple[tuple[str, str], ...] = ()
-    data: tuple[tuple[str, str], ...] = ()
-    requirements: tuple[tuple[str, str], ...] = ()
-    cuda_libraries: str = ""
-    jupyter: str = ""
-    module: str = ""
-    command: tuple[str, ...] = ()
-    shell: str = ""
+    values: Mapping[str, Value] = field(factory=dict)
+    instances: Mapping[str, tuple[Instance, ...] | None] = field(factory=dict)
+    trees: frozenset[str] | None = frozenset()

@@ -66,13 +66,19 @@ class LaunchTemplate:
 
 @frozen(kw_only=True)
 class Recipe:
-    """A layer recipe: `layers/NAME/layer.toml` and the scripts beside it."""
+    """A layer recipe: `layers/NAME/layer.toml` and the scripts beside it.
+
+    `inputs` are the kinds of input that it takes. `former_inputs` are those of the built-in recipe that it replaces,
+    if it names none itself, as recipes did before there were inputs. It then sees their values, and makes one layer.
+    `origin` says where it comes from: project, user or built-in.
+    """
 
     name: str
     summary: str
     after: tuple[str, ...] = ()
     provides: str = ""
-    each: str = ""
+    inputs: tuple[str, ...] = ()
+    former_inputs: tuple[str, ...] = ()
     params: dict[str, Param] = field(factory=dict)
     steps: tuple[StepTemplate, ...] = ()
     launch: LaunchTemplate = field(factory=LaunchTemplate)

@@ -1,23 +1,29 @@
-"""ocicaliban.lock: the base's digest, and the dependencies resolved by uv to versions and hashes."""
+"""Read and write `ocicaliban.lock`: the digest of the base image, and the resolved dependencies with their hashes."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any, Literal
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.toml import read_toml, structure
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
-from ocicaliban.recipes.loader import read_toml, structure
 from ocicaliban.system import files
 
 NAME = "ocicaliban.lock"
+VERSION = 1
 
 
 @frozen(kw_only=True)
-class Resolved:
-    """One resolution: for which inputs (a digest), uv's requirements with hashes, and the heavy packages' bytes."""
+class Resolution:
+    """Resolved requirements.
+
+    `inputs` is a digest of all that they were resolved from, and `requirements` the result, with hashes, as uv writes
+    it. `weights` holds the bytes of the heavy packages.
+    """
 
     inputs: str
     requirements: str
@@ -26,51 +32,118 @@ class Resolved:
 
 @frozen(kw_only=True)
 class Lock:
-    """What ocicaliban.lock holds, by variant (cpu, gpu); `jupyter` by interface and variant (lab-cpu)."""
+    """The contents of a lock.
 
-    version: int = 1
+    `base` holds the base image of each variant (cpu, gpu). `sections` holds the resolutions of each kind of input: by
+    the name of its section, and in it by the variant, or what else it depends on ("lab-cpu").
+    """
+
     base: dict[str, Base] = field(factory=dict)
-    python: dict[str, Resolved] = field(factory=dict)
-    jupyter: dict[str, Resolved] = field(factory=dict)
+    sections: dict[str, dict[str, Resolution]] = field(factory=dict)
+
+    def resolution(self, section: str, name: str) -> Resolution | None:
+        """Return a resolution, or None if the lock does not have it."""
+        return self.sections.get(section, {}).get(name)
+
+    def with_base(self, variant: Variant, base: Base) -> Lock:
+        """Return the lock with the base image of a variant added or replaced."""
+        return evolve(self, base={**self.base, variant: base})
+
+    def with_resolution(self, section: str, name: str, resolution: Resolution) -> Lock:
+        """Return the lock with a resolution added or replaced."""
+        held = {**self.sections.get(section, {}), name: resolution}
+        return evolve(self, sections={**self.sections, section: held})
 
 
-def read(root: Path) -> Lock:
-    """The project's lock, or an empty one. Raises UsageError for a lock that is broken or newer than we are."""
+@frozen(kw_only=True)
+class _BaseRecord:
+    """A base image as the file has it, whatever `Base` becomes."""
+
+    kind: Literal["registry", "local", "archive", "bootstrap"]
+    reference: str
+    digest: str = ""
+    python: str = ""
+    platform: str = ""
+    libc: str = ""
+
+
+@frozen(kw_only=True)
+class _ResolutionRecord:
+    """A resolution as the file has it, whatever `Resolution` becomes."""
+
+    inputs: str
+    requirements: str
+    weights: dict[str, int] = field(factory=dict)
+
+
+def read_lock(root: Path) -> Lock:
+    """Return the lock of the project in `root`, or an empty one.
+
+    Raises UsageError if the lock is damaged, or if a newer ocicaliban has written it.
+    """
     path = root / NAME
     if not path.is_file():
         return Lock()
     text, raw = read_toml(path)
-    version = raw.get("version", Lock().version)
-    if type(version) is int and version > Lock().version:
+
+    def convert(value: object, kind: Any, key: str) -> Any:
+        return structure(value, kind, path=path, text=text, keys=(key,))
+
+    version = convert(raw.pop("version", VERSION), int, "version")
+    if version > VERSION:
         raise UsageError(
-            f"{path}: written by a newer ocicaliban (version {version}, known is {Lock().version})",
+            f"{path}: a newer ocicaliban wrote this file (version {version}; this one reads {VERSION})",
             "upgrade ocicaliban, for example: pip install -U ocicaliban",
         )
-    lock = structure(raw, Lock, path=path, text=text)
-    assert isinstance(lock, Lock)
-    return lock
+    bases = convert(raw.pop("base", {}), dict[str, _BaseRecord], "base")
+    sections = {name: convert(value, dict[str, _ResolutionRecord], name) for name, value in raw.items()}
+    return Lock(
+        base={variant: _base_from_record(record) for variant, record in bases.items()},
+        sections={
+            section: {name: _resolution_from_record(record) for name, record in records.items()}
+            for section, records in sections.items()
+        },
+    )
 
 
-def write(root: Path, lock: Lock) -> None:
-    """Replace the project's lock atomically; raises OSError when that cannot be, and leaves nothing then."""
+def write_lock(root: Path, lock: Lock) -> None:
+    """Replace the project's lock in one step. Raises OSError if it cannot be written; the old lock stays then."""
     import tomli_w  # few commands write a lock
 
-    held = {name: value for name, value in asdict(lock).items() if value != {}}
-    body = tomli_w.dumps(held, multiline_strings=True)
+    record: dict[str, object] = {"version": VERSION}
+    if lock.base:
+        record["base"] = {variant: _base_to_record(base) for variant, base in lock.base.items()}
+    for section, resolutions in lock.sections.items():
+        record[section] = {name: _resolution_to_record(resolution) for name, resolution in resolutions.items()}
     head = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
-    files.replace(root / NAME, head + body, lasting=True)
+    files.replace(root / NAME, head + tomli_w.dumps(record, multiline_strings=True), lasting=True)
 
 
-def with_base(lock: Lock, variant: Variant, base: Base) -> Lock:
-    """The lock with the base of a variant in it."""
-    return evolve(lock, base={**lock.base, variant: base})
+def _base_from_record(record: _BaseRecord) -> Base:
+    return Base(
+        kind=record.kind,
+        reference=record.reference,
+        digest=record.digest,
+        python=record.python,
+        platform=record.platform,
+        libc=record.libc,
+    )
 
 
-def with_python(lock: Lock, variant: Variant, resolution: Resolved) -> Lock:
-    """The lock with the resolution of a variant in it."""
-    return evolve(lock, python={**lock.python, variant: resolution})
+def _base_to_record(base: Base) -> dict[str, str]:
+    return {
+        "kind": base.kind,
+        "reference": base.reference,
+        "digest": base.digest,
+        "python": base.python,
+        "platform": base.platform,
+        "libc": base.libc,
+    }
 
 
-def with_jupyter(lock: Lock, name: str, resolution: Resolved) -> Lock:
-    """The lock with the resolution of an interface of Jupyter's and a variant ("lab-cpu") in it."""
-    return evolve(lock, jupyter={**lock.jupyter, name: resolution})
+def _resolution_from_record(record: _ResolutionRecord) -> Resolution:
+    return Resolution(inputs=record.inputs, requirements=record.requirements, weights=record.weights)
+
+
+def _resolution_to_record(resolution: Resolution) -> dict[str, object]:
+    return {"inputs": resolution.inputs, "requirements": resolution.requirements, "weights": resolution.weights}

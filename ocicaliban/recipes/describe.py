@@ -8,17 +8,12 @@ from collections.abc import Sequence
 
 from ocicaliban.model.recipe import LaunchTemplate, Param, Recipe, StepTemplate
 
-_EACH = {
-    "data": "folder of data",
-    "requirements": "group of requirements",
-    "source": "heavy folder of the source, and one for the rest",
-}
 
+def recipe(recipe: Recipe, place: str, modes: Sequence[str] = (), layers: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the lines about a recipe.
 
-def recipe(recipe: Recipe, place: str, modes: Sequence[str] = ()) -> tuple[str, ...]:
-    """The lines about a recipe.
-
-    `place` is where it lies, `modes` are the names of the modes that list it.
+    `place` is its folder, and `modes` are the names of the modes that list it. `layers` are what it makes a layer of
+    each.
     """
     out = [f"{recipe.name}: {recipe.summary}", ""]
     out.append(f"  {recipe.origin}, {place}")
@@ -28,8 +23,9 @@ def recipe(recipe: Recipe, place: str, modes: Sequence[str] = ()) -> tuple[str, 
         out.append(f"  its layer comes after {', '.join(recipe.after)}, where they are in the mode")
     if recipe.provides:
         out.append(f"  provides the {recipe.provides}: a mode has only one such recipe")
-    if recipe.each:
-        out.append(f"  one layer for each {_EACH.get(recipe.each, recipe.each)}")
+    if recipe.inputs:
+        out.append(f"  inputs: {', '.join(recipe.inputs)}")
+    out += [f"  one layer for each {each}" for each in layers]
     if recipe.params:
         out += ["", "Parameters, in ocicaliban.toml:", "", f"  [layers.{recipe.name}]"]
         for name, param in recipe.params.items():

@@ -14,7 +14,7 @@ from typing import Any
 from attrs import frozen
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.recipes.loader import read_toml
+from ocicaliban.formats.toml import read_toml
 from ocicaliban.registry.repository import Repository
 
 _FILES = "containers-auth.json"

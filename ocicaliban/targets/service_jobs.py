@@ -13,7 +13,7 @@ from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import runner
-from ocicaliban.model.job import ENDED, Job, Submission
+from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Submission, UnderWay
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets import submit_once
 from ocicaliban.targets.backend import stopped_unsent
@@ -142,28 +142,42 @@ class ServiceJobs:
 
     def _record(self, history: History, job: Job, observed: Mapping[tuple[str, int], ObservedJob]) -> None:
         attempt = job.last
-        if job.status != "running":
+        if job.status not in UNDER_WAY:
+            # Nobody knew that the service has it.
             if (seen := observed.get((job.key, len(job.attempts) + 1))) is None:
                 return
-            out = self.service.output(job)
             attempt = history.begin(
-                job.id, out=out, started=seen.created, named=seen.name, late=job.status == "stopped"
+                job.id,
+                out=self.service.output(job),
+                started=seen.created,
+                named=seen.name,
+                late=job.status == "stopped",
+                status="pending",
             )
         if attempt is None:
             return
         seen = observed.get((job.key, attempt.number))
         if seen is None:
-            if self.clock.time() - attempt.started > _UNSEEN:
-                reason = f"{self.service.title} does not know it any more"
-                history.end(job.id, attempt.number, "lost", reason=reason, ended=self.clock.time())
-            elif attempt.reason != (words := f"not listed by {self.service.title}"):
-                history.note(job.id, attempt.number, words)
+            self._record_unlisted(history, job, attempt)
         elif seen.status in ENDED:
-            reason = seen.reason or ("" if seen.status == "succeeded" else seen.state.lower())
+            reason = seen.reason or ("" if seen.status == "succeeded" else seen.state)
             ended = seen.ended or self.clock.time()
             history.end(job.id, attempt.number, seen.status, reason=reason, ended=ended, started=seen.started)
-        elif (words := "" if seen.state == "RUNNING" else seen.state.lower()) != attempt.reason:
-            history.note(job.id, attempt.number, words, seen.started)
+        else:
+            status: UnderWay = "running" if seen.status == "running" else "pending"
+            word = "" if seen.state == status == "running" else seen.state
+            if (status, word) != (attempt.status, attempt.backend_state):
+                history.observed(job.id, attempt.number, status=status, backend_state=word, started=seen.started)
+
+    def _record_unlisted(self, history: History, job: Job, attempt: Attempt) -> None:
+        """Record that the service does not list an attempt, and after a while that it is lost."""
+        word = f"not listed by {self.service.title}"
+        if self.clock.time() - attempt.started > _UNSEEN:
+            reason = f"{self.service.title} does not know it any more"
+            history.end(job.id, attempt.number, "lost", reason=reason, ended=self.clock.time())
+        elif attempt.backend_state != word:
+            status: UnderWay = "running" if attempt.status == "running" else "pending"
+            history.observed(job.id, attempt.number, status=status, backend_state=word)
 
     # --- cancelling ---
 
@@ -172,7 +186,7 @@ class ServiceJobs:
 
         `reporter` gets a line for each of the others. A job that the service does not know is recorded as lost.
         """
-        for some in self._by_place(job for job in jobs if job.status == "running" and job.last):
+        for some in self._by_place(job for job in jobs if job.status in UNDER_WAY and job.last):
             names = {job.last.handle: job for job in some if job.last}
             try:
                 faults = self.service.client(some[0].submission).cancel(tuple(names))
@@ -218,8 +232,8 @@ class ServiceJobs:
                 continue
             for job in history.jobs(ids=ids, statuses=("stopped",)):
                 self._record(history, job, observed)
-            running = history.jobs(ids=ids, statuses=("running",))
-            found += [job for job in running if job.last and job.submission.id == stopped_of[job.id]]
+            under_way = history.jobs(ids=ids, statuses=UNDER_WAY)
+            found += [job for job in under_way if job.last and job.submission.id == stopped_of[job.id]]
         return tuple(self.cancel(history, found, reporter))
 
 
@@ -269,7 +283,8 @@ class _Recorder:
     def _begin(self, job: Job, name: str, *, late: bool) -> bool:
         """Record an attempt; `late` if the job was stopped meanwhile. False if another process has recorded it."""
         out, now = self._jobs.service.output(job), self._jobs.clock.time()
-        return self._history.begin(job.id, out=out, started=now, named=name, late=late) is not None
+        begun = self._history.begin(job.id, out=out, started=now, named=name, late=late, status="pending")
+        return begun is not None
 
 
 def _look(client: Client[object], jobs: Iterable[Job]) -> dict[tuple[str, int], ObservedJob]:

@@ -41,8 +41,8 @@ class CreateRequest:
 class ObservedJob:
     """What a service says about a job.
 
-    `name` is the service's own for it, `state` its own word for the `status`, `reason` why the job failed. Times are
-    in seconds since 1970.
+    `name` is the service's own for it, `state` its own word ("queued", "cancelling") for the `status`, `reason` why it
+    failed. Times are in seconds since 1970.
     """
 
     key: str

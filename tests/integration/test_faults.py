@@ -122,7 +122,11 @@ def test_a_file_that_says_what_cannot_be(project: Project, files: dict[str, str]
         (("layers", "show", "pyton"), "there is no recipe 'pyton'", "'python'"),
         (("build", "tt.py"), "no module or file 'tt.py'", "'t.py'"),
         (("build", "../t.py"), "'../t.py' lies outside of the project", "copy it"),
-        (("build", "-d", "../elsewhere", "t.py"), "'../elsewhere' does not lie in the project", "mount it instead"),
+        (
+            ("build", "-d", "../elsewhere", "t.py"),
+            "'../elsewhere' is outside the project",
+            "mount it instead",
+        ),
         (("run", "--podman-args", "-v '", "t.py"), "--podman-args: no closing quotation", "quote"),
     ],
 )

@@ -359,8 +359,7 @@ def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podma
     child = driver(jobs, "time.sleep(1000)")
     assert child.stdout is not None
     socket = Path(child.stdout.readline().strip())
-    while child.stdout.readline() != "3\n":
-        pass
+    assert "3\n" in iter(child.stdout.readline, "")
     child.kill()
     child.wait()
     target = jobs.target(podman)

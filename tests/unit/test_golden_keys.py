@@ -13,14 +13,15 @@ from typing import Any
 import pytest
 from attrs import asdict, evolve
 
-from ocicaliban.build import base_image
+from ocicaliban.build import base_image, keys
 from ocicaliban.build import plan as planning
 from ocicaliban.containers import image_store
 from ocicaliban.model.image import Base, Image
-from ocicaliban.model.project import Project, Snapshot
+from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Variant
 from ocicaliban.recipes import catalog
 from ocicaliban.reporter import SILENT
+from tests.snapshots import World
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text())
 
@@ -29,7 +30,7 @@ PROJECT = Project(
     root=Path("/nowhere/digits"),
     layers={"apt": {"packages": {"all": ["git", "curl"], "gpu": ["nvtop"]}}, "python": {"secrets": ["index-token"]}},
 )
-WORLD = Snapshot(
+WORLD = World(
     variant="cpu",
     base=Base(
         kind="registry",
@@ -55,8 +56,8 @@ WORLD = Snapshot(
 BARE = evolve(WORLD, parts=(), data=(), requirements=(), shell="", command=(), module="")
 
 
-def world(variant: Variant, bare: bool) -> Snapshot:
-    """The snapshot of a machine with GPUs, or of one without."""
+def world(variant: Variant, bare: bool) -> World:
+    """The world of a machine with GPUs, or of one without."""
     libraries = "/opt/venv/lib/python3.12/site-packages/nvidia/cublas/lib" if variant == "gpu" else ""
     return evolve(BARE if bare else WORLD, variant=variant, cuda_libraries=libraries)
 
@@ -64,7 +65,7 @@ def world(variant: Variant, bare: bool) -> Snapshot:
 def planned(mode: str, variant: Variant, bare: bool) -> dict[str, Any]:
     """What the golden file holds of a plan: all keys, the names in the store, what goes into a key, the launch."""
     project = Project(root=PROJECT.root) if bare else PROJECT
-    made = planning.plan(project, catalog.recipes_for(project, mode), mode, world(variant, bare))
+    made = planning.plan(project, catalog.recipes_for(project, mode), mode, world(variant, bare).snapshot)
     whole: dict[str, Any] = {
         "base_key": made.base_key,
         "layers": [
@@ -100,9 +101,9 @@ def test_each_recipe_of_ours_is_in_a_plan_with_golden_keys() -> None:
 
 
 def test_the_format_and_the_base_key_stay() -> None:
-    assert planning.FORMAT == "ocicaliban-1"
-    assert planning.base_key(WORLD.base) == GOLDEN["run cpu"]["base_key"]
-    unresolved = planning.base_key(evolve(WORLD.base, digest=""))
+    assert keys.FORMAT == "ocicaliban-1"
+    assert keys.base_key(WORLD.base) == GOLDEN["run cpu"]["base_key"]
+    unresolved = keys.base_key(evolve(WORLD.base, digest=""))
     assert unresolved == "891e3e0bc3cc4082e6072a5de526e6f4163001b3742862f5255613c69d301898"
 
 

@@ -29,7 +29,7 @@ from ocicaliban.jobs import group_names, log_file, run_journal
 from ocicaliban.model.image import Base
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.project import lockfile, source_tree
-from ocicaliban.project.lockfile import Lock, Resolved
+from ocicaliban.project.lockfile import Lock, Resolution
 from ocicaliban.registry import push
 from ocicaliban.system import files as paths
 from ocicaliban.system import process
@@ -80,22 +80,24 @@ def test_a_lock_of_version_1_is_read() -> None:
             libc="2.36",
         )
 
-    def resolved(digit: str, **weights: int) -> Resolved:
+    def resolved(digit: str, **weights: int) -> Resolution:
         text = f"six==1.16.0 \\\n    --hash=sha256:{digit * 64}\n" + 'torch==2.3.0 ; python_version >= "3.8"\n'
-        return Resolved(inputs=f"sha256:{digit * 64}", requirements=text, weights=weights)
+        return Resolution(inputs=f"sha256:{digit * 64}", requirements=text, weights=weights)
 
     heavy = {"torch": 755_500_000, "numpy": 18_200_000}
-    assert lockfile.read(DATA) == Lock(
-        version=1,
+    assert lockfile.VERSION == 1
+    assert lockfile.read_lock(DATA) == Lock(
         base={"cpu": base("cpu"), "gpu": base("gpu")},
-        python={"cpu": resolved("1", **heavy), "gpu": resolved("2", **heavy)},
-        jupyter={"lab-cpu": resolved("1"), "lab-gpu": resolved("2"), "notebook-cpu": resolved("3")},
+        sections={
+            "python": {"cpu": resolved("1", **heavy), "gpu": resolved("2", **heavy)},
+            "jupyter": {"lab-cpu": resolved("1"), "lab-gpu": resolved("2"), "notebook-cpu": resolved("3")},
+        },
     )
 
 
 def test_a_lock_is_written_as_it_was(tmp_path: Path) -> None:
     """Leave a lock that is written again as it is: a project has it under version control."""
-    lockfile.write(tmp_path, lockfile.read(DATA))
+    lockfile.write_lock(tmp_path, lockfile.read_lock(DATA))
     assert (tmp_path / lockfile.NAME).read_bytes() == (DATA / lockfile.NAME).read_bytes()
 
 

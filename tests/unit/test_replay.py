@@ -51,7 +51,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / name).write_text(text)
     project = tmp_path / "project"
     (project / "data/cur").symlink_to("v1")
-    lockfile.write(project, lockfile.with_base(Lock(), "cpu", BASE))
+    lockfile.write_lock(project, Lock().with_base("cpu", BASE))
     (tmp_path / "images.json").write_text('[{"id":"1d"}]')
     files.used("1d").parent.mkdir(parents=True)
     files.used("1d").touch()
@@ -104,7 +104,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     ),
     "the module gone": lambda world: (world / "project/src/deep/er.py").unlink(),
     "the secret in another file": lambda world: (world / "project/sub/secret").rename(world / "project/sub/other"),
-    "another lock": lambda world: lockfile.write(world / "project", Lock()),
+    "another lock": lambda world: lockfile.write_lock(world / "project", Lock()),
     "the configuration changed": lambda world: (world / "project/ocicaliban.toml").touch(),
     "the user's first configuration": lambda world: write(world / "config/ocicaliban/config.toml", ""),
     "a first .containerignore": lambda world: write(world / "project/.containerignore", ""),

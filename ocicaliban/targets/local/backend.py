@@ -12,7 +12,7 @@ from ocicaliban.containers import podman
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import runner as sweep
 from ocicaliban.jobs import log_file, provenance, run_journal
-from ocicaliban.model.job import ENDED, Attempt, Job, Status, Submission
+from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import process
 from ocicaliban.targets.backend import Backend, Capabilities, Request
@@ -52,7 +52,7 @@ class LocalBackend(Backend):
 
         Jobs whose container is gone are queued again, or are lost if `resume` cannot run them.
         """
-        here = [job for job in jobs if job.status == "running" and _here(job.submission)]
+        here = [job for job in jobs if job.status in UNDER_WAY and _here(job.submission)]
         # A run that another process began may have come on record after the journal was read.
         left = [
             job
@@ -65,7 +65,7 @@ class LocalBackend(Backend):
                     # Look at containers only now: no other process can start or end one.
                     labels = {"job": ""} if provenance.alone(submission) else {"submission": str(submission.id)}
                     found = runner.find(**labels)
-                    for job in history.jobs(submission=submission.id, statuses=("running",)):
+                    for job in history.jobs(submission=submission.id, statuses=UNDER_WAY):
                         _settle(history, job, found)
             except UsageError:
                 continue  # another process has taken it up
@@ -74,7 +74,7 @@ class LocalBackend(Backend):
         """Send SIGTERM to the jobs' containers, SIGKILL ten seconds later, and yield the jobs that were stopped."""
         stopped: list[Job] = []
         for job in jobs:
-            if job.status != "running" or job.last is None:
+            if job.status not in UNDER_WAY or job.last is None:
                 continue
             if not _here(job.submission):
                 reporter.say(f"job {job.id} runs on {job.submission.host}: stop it there")

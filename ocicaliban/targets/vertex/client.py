@@ -214,7 +214,7 @@ def _observed(job: Any) -> ObservedJob:
         key=raw.labels.get(labels.JOB_LABEL, ""),
         attempt=int(attempt) if attempt.isdigit() else 1,
         name=raw.name,
-        state=state,
+        state=state.lower(),
         status=job_spec.status_of(state),
         reason=raw.error.message,
         created=raw.create_time.seconds + raw.create_time.nanos / 1e9,

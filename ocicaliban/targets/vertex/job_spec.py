@@ -149,8 +149,8 @@ _STATUS: dict[str, Status] = {
 
 
 def status_of(state: str) -> Status:
-    """Return our word for a state of the service. A job that waits for a machine is `queued`."""
-    return _STATUS.get(state, "queued")
+    """Return our word for a state of the service. A job that waits for a machine is `pending`."""
+    return _STATUS.get(state, "pending")
 
 
 def console(name: str) -> str:

@@ -19,6 +19,8 @@ from ocicaliban.system import threads
 
 @frozen(kw_only=True)
 class Library:
+    """What we use of Google's library; `faults` is its module of exceptions."""
+
     JobServiceClient: Any
     CustomJob: Any
     faults: ModuleType
@@ -28,7 +30,7 @@ _loading: futures.Future[Library] | None = None
 
 
 def preload() -> None:
-    """Begin to import the library in the background, while something else goes on; a second call does nothing."""
+    """Begin to import the library in the background; a second call does nothing."""
     global _loading
     if _loading is None:
         _loading = threads.beside(_load)
@@ -45,10 +47,10 @@ _PACKAGE = "google.cloud.aiplatform_v1"
 
 
 def _parts(*names: str) -> tuple[ModuleType, ...]:
-    """Modules of Google's package, without the hundreds that it imports beside them: a third of the time.
+    """Import modules of Google's package, without the hundreds that it imports beside them: a third of the time.
 
-    The package asks Python 3.15 to leave out what nobody uses (PEP 810). For an older one, empty packages stand in for
-    those above the modules while these are imported: whoever imports the package afterwards gets all of it.
+    The package asks Python 3.15 to import the others on use (PEP 810). On an older Python, empty packages replace those
+    that contain the modules, while these are imported. A later import of the package gets all of it.
     """
     found = importlib.util.find_spec(_PACKAGE) if _PACKAGE not in sys.modules else None
     if sys.version_info < (3, 15) and found is not None:
@@ -70,6 +72,7 @@ def _parts(*names: str) -> tuple[ModuleType, ...]:
 
 
 def library() -> Library:
+    """Return the library once it is imported. Raises OcicalibanError if it is missing or does not fit."""
     preload()
     assert _loading is not None
     fault = _loading.exception()

@@ -126,10 +126,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     (tmp_path / "home").mkdir()
     monkeypatch.setenv("OCICALIBAN_DB_URL", f"sqlite:///{tmp_path}/history.db")
     made.write({"ocicaliban.toml": CONFIG, "train.py": "", "data/x": "x"})
-    locked = Lock()
-    for variant in ("cpu", "gpu"):
-        locked = lockfile.with_base(locked, variant, BASE)
-    lockfile.write(made.project, locked)
+    lockfile.write_lock(made.project, Lock().with_base("cpu", BASE).with_base("gpu", BASE))
     monkeypatch.chdir(made.project)
     base = made.image("ba" * 32, "example.org/base:1")
 

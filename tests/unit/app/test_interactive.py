@@ -14,6 +14,7 @@ from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
 from ocicaliban.interactive import notebook as servers
 from ocicaliban.interactive.notebook import Server, Settings
+from ocicaliban.project.lockfile import Resolution
 
 if TYPE_CHECKING:
     from tests.unit.app.conftest import World
@@ -83,7 +84,7 @@ NOTEBOOK = LaunchRequest(mode="notebook", gpu_wanted=False, extras=("b", "a", "b
 def test_a_notebook_is_started_listed_and_ended(
     world: World, running: list[Server], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    _without_jupyter(monkeypatch)
+    _resolve_nothing(monkeypatch)
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.9 1 192.0.2.1 22")
     started = notebook.start(NOTEBOOK, NotebookRequest(lab=False, version="7", port=9000, bare=True))
     server = started.server
@@ -116,13 +117,7 @@ def test_containers_of_servers_that_have_ended_are_removed(running: list[Server]
     assert list(notebook.listed()) == [] and running == []
 
 
-def _without_jupyter(monkeypatch: pytest.MonkeyPatch) -> None:
+def _resolve_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Resolve no packages of Jupyter: that asks an index."""
-    from ocicaliban.project.lockfile import Resolved
-
-    monkeypatch.setattr(
-        resolver,
-        "jupyter",
-        lambda *_, **__: Resolved(inputs="", requirements="jupyterlab==4\n", weights={}),
-        raising=False,
-    )
+    resolved = Resolution(inputs="", requirements="jupyterlab==4\n", weights={})
+    monkeypatch.setattr(resolver, "jupyter", lambda *_, **__: resolved)

@@ -10,12 +10,13 @@ from attrs import evolve
 from ocicaliban.build import last_build
 from ocicaliban.build.plan import plan
 from ocicaliban.model.image import Base, Plan, Tree, TreeEntry
-from ocicaliban.model.project import Project, Snapshot
+from ocicaliban.model.project import Project
 from ocicaliban.recipes import catalog
+from tests.snapshots import World
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 SIX = (("", "six==1.16.0\n"),)
-WORLD = Snapshot(variant="cpu", base=BASE, source="one", requirements=SIX, command=("python3", "train.py"))
+WORLD = World(variant="cpu", base=BASE, source="one", requirements=SIX, command=("python3", "train.py"))
 
 
 def tree(digest: str, **files: str) -> Tree:
@@ -23,9 +24,9 @@ def tree(digest: str, **files: str) -> Tree:
     return Tree(root=Path("/nowhere"), digest=digest, entries=entries)
 
 
-def planned(world: Snapshot = WORLD, packages: tuple[str, ...] = ("git",)) -> Plan:
+def planned(world: World = WORLD, packages: tuple[str, ...] = ("git",)) -> Plan:
     project = Project(root=Path("/nowhere"), layers={"apt": {"packages": list(packages)}})
-    return plan(project, catalog.recipes_for(project, "build"), "build", world)
+    return plan(project, catalog.recipes_for(project, "build"), "build", world.snapshot)
 
 
 ONE = {"one": tree("one", train="a", model="b")}

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from ocicaliban.build.plan import order, plan
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base, Configure, Copy, Plan
-from ocicaliban.model.project import Project, Snapshot
+from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Recipe, StepTemplate
 from ocicaliban.recipes import catalog
+from tests.snapshots import World
 
 BASE = Base(kind="registry", reference="example/python", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
-WORLD = Snapshot(
+WORLD = World(
     variant="cpu", base=BASE, source="5eed", requirements=(("", "six==1.16.0\n"),), command=("python3", "train.py")
 )
 
@@ -25,9 +26,9 @@ NOWHERE = Project(root=Path("/nowhere"))
 RECIPES = catalog.recipes_for(NOWHERE, "run")
 
 
-def planned(world: Snapshot = WORLD, project: Project | None = None, mode: str = "run") -> Plan:
+def planned(world: World = WORLD, project: Project | None = None, mode: str = "run") -> Plan:
     project = project or Project(root=Path("/nowhere"))
-    return plan(project, catalog.recipes_for(project, mode), mode, world)
+    return plan(project, catalog.recipes_for(project, mode), mode, world.snapshot)
 
 
 def test_the_layers_of_run_stand_in_their_order() -> None:
@@ -62,10 +63,10 @@ def test_a_recipe_that_asks_for_no_parts_gets_the_whole_source() -> None:
     parts = (("big", "b16"), ("", "0ne"))
     project = Project(root=Path("/nowhere"))
     recipes = [
-        evolve(recipe, each="", steps=recipe.steps[:1]) if recipe.provides == "source" else recipe
+        evolve(recipe, inputs=(), steps=recipe.steps[:1]) if recipe.provides == "source" else recipe
         for recipe in catalog.recipes_for(project, "run")
     ]
-    layers = plan(project, recipes, "run", evolve(WORLD, parts=parts)).layers
+    layers = plan(project, recipes, "run", evolve(WORLD, parts=parts).snapshot).layers
     assert layers[-1].steps == (Copy(tree=WORLD.source, to="/usr/app"),)
 
 
@@ -98,7 +99,7 @@ def test_cpu_and_gpu_share_layers_when_nothing_differs_but_the_devices() -> None
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_different_requirements_have_different_keys(one: str, two: str) -> None:
     worlds = (evolve(WORLD, requirements=(("", text),)) for text in (one, two))
-    keys = {plan(NOWHERE, RECIPES, "run", world).key for world in worlds}
+    keys = {plan(NOWHERE, RECIPES, "run", world.snapshot).key for world in worlds}
     assert (len(keys) == 1) == (one == two)
 
 
@@ -130,10 +131,32 @@ def test_a_copy_step_takes_a_tree_of_the_project(tree: str) -> None:
     recipe = Recipe(name="own", summary="", steps=(StepTemplate(do="copy", tree=tree, to="/own"),))
     world = evolve(WORLD, data=(("data", "da7a"),))
     if tree in ("5eed", "da7a"):
-        assert plan(Project(root=Path("/nowhere")), [recipe], "own", world).layers
+        assert plan(Project(root=Path("/nowhere")), [recipe], "own", world.snapshot).layers
     else:
         with pytest.raises(UsageError, match=f"layers/own: a copy step's tree '{tree}'"):
-            plan(Project(root=Path("/nowhere")), [recipe], "own", world)
+            plan(Project(root=Path("/nowhere")), [recipe], "own", world.snapshot)
+
+
+def test_an_unknown_kind_of_input_gets_the_nearest_name() -> None:
+    recipe = Recipe(name="own", summary="", inputs=("requirement",))
+    with pytest.raises(UsageError, match="layers/own: inputs: there is no kind of input 'requirement'") as caught:
+        plan(NOWHERE, [recipe], "own", WORLD.snapshot)
+    assert caught.value.hint == "did you mean 'requirements'?"
+
+
+def test_two_inputs_that_make_several_layers_are_refused() -> None:
+    recipe = Recipe(name="own", summary="", inputs=("command", "source", "data"))
+    with pytest.raises(UsageError, match="'source' and 'data' both make several layers"):
+        plan(NOWHERE, [recipe], "own", WORLD.snapshot)
+
+
+def test_a_recipe_may_have_inputs_that_make_one_layer_beside_one_that_makes_several() -> None:
+    step = StepTemplate(do="copy", tree="${data_tree}", to="/data/${module}")
+    recipe = Recipe(name="own", summary="", inputs=("command", "data"), steps=(step,))
+    world = evolve(WORLD, data=(("one", "0"), ("two", "2")), module="m")
+    layers = plan(NOWHERE, [recipe], "own", world.snapshot).layers
+    assert [layer.name for layer in layers] == ["own one", "own two"]
+    assert layers[1].steps == (Copy(tree="2", to="/data/m"),)
 
 
 def test_an_unknown_mode_gets_the_nearest_name() -> None:

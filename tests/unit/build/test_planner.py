@@ -34,7 +34,7 @@ def project(root: Path, files: dict[str, str], config: str = "") -> Path:
     for name, text in {"ocicaliban.toml": config + CONFIG, "run.py": "", **files}.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text)
-    lockfile.write(root, lockfile.with_base(Lock(), "cpu", BASE))
+    lockfile.write_lock(root, Lock().with_base("cpu", BASE))
     return root
 
 
@@ -83,7 +83,7 @@ def test_a_module_behind_a_link_inside_the_project_is_in_the_image(tmp_path: Pat
     (root / "here.py").symlink_to("lreal/m.py")
     plan(root, "build", module=module, dirs=("data",))
     (root / "real/out.py").touch()
-    with pytest.raises(UsageError, match=r"'lreal/out\.py' is left out") as caught:
+    with pytest.raises(UsageError, match=r"leaves 'lreal/out\.py' out of the image") as caught:
         plan(root, "build", module="lreal/out.py", dirs=("data",))
     assert "in .gitignore," in caught.value.hint
 
@@ -117,5 +117,77 @@ def test_a_lock_that_another_command_is_just_writing_is_no_part_of_the_source(
         real(half, target)
 
     monkeypatch.setattr(os, "replace", replace)
-    lockfile.write(root, Lock())
+    lockfile.write_lock(root, Lock())
     assert keys == [before]
+
+
+COPY = """summary = "s"
+after = ["base"]
+{key}
+[[steps]]
+do = "copy"
+tree = "${{source_tree}}"
+to = "/mine"
+"""
+MODE = '[modes]\nown = ["base", "{name}"]\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "key", "layers"),
+    [
+        ("mine", 'inputs = "source"', ["mine big", "mine"]),
+        ("mine", 'each = "source"', ["mine big", "mine"]),
+        ("source-copy", 'inputs = "source"', ["source-copy big", "source-copy"]),
+        ("source-copy", "", ["source-copy"]),  # a copy of the built-in recipe, from before it named its inputs
+    ],
+)
+def test_a_recipe_of_the_project_takes_the_source(tmp_path: Path, name: str, key: str, layers: list[str]) -> None:
+    files = {"big/x": "x" * 1_000_000, f"layers/{name}/layer.toml": COPY.format(key=key)}
+    root = project(tmp_path / "p", files, MODE.format(name=name))
+    planned = plan(root, "own")
+    assert [layer.name for layer in planned.plan.layers] == layers
+    assert "run.py" in [entry.path for entry in entries(planned)]
+
+
+def test_what_provides_the_source_is_replaced_by_what_mounts_it(tmp_path: Path) -> None:
+    own = COPY.format(key='inputs = "source"\nprovides = "source"')
+    root = project(tmp_path / "p", {"layers/mine/layer.toml": own}, MODE.format(name="mine"))
+    planned = plan(root, "own", mount=True)
+    assert [layer.name for layer in planned.plan.layers] == ["source-mount"]
+    assert planned.mounts_project and not planned.trees
+
+
+@pytest.mark.parametrize(("mode", "message"), [("own", "no recipe for the folder of data 'data'"), ("shell", "")])
+def test_a_mode_without_data_takes_no_folder_unless_it_mounts_the_project(
+    tmp_path: Path, mode: str, message: str
+) -> None:
+    root = project(tmp_path / "p", {"data/x": ""}, MODE.format(name="source-copy"))
+    if message:
+        with pytest.raises(UsageError, match=message):
+            plan(root, mode, dirs=("data",))
+    else:
+        assert plan(root, mode, dirs=("data",)).mounts_project
+
+
+def test_a_mode_needs_a_base(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {}, '[modes]\nown = ["apt"]\n')
+    with pytest.raises(UsageError, match="no recipe that provides the base image"):
+        plan(root, "own")
+
+
+def test_the_base_may_have_another_name_or_be_an_old_copy(tmp_path: Path) -> None:
+    recipe = (Path(__file__).parents[3] / "layers/base/layer.toml").read_text()
+    old = recipe.replace('provides = "base"\n', "")
+    root = project(tmp_path / "p", {"layers/base/layer.toml": old})
+    assert plan(root).plan.base == BASE
+    config = '[modes]\nown = ["ground"]\n[layers.ground]\nimage = "example.org/base:1"\n'
+    root = project(tmp_path / "q", {"layers/ground/layer.toml": recipe}, config)
+    assert plan(root, "own").plan.base == BASE
+
+
+def test_cuda_without_a_recipe_that_installs_it_is_refused(tmp_path: Path) -> None:
+    config = '[modes]\nown = ["base", "cuda"]\n[layers.cuda]\nversion = "12.8"\n'
+    root = project(tmp_path / "p", {}, config)
+    with pytest.raises(UsageError, match=r"layers\.cuda\.version: the mode has no recipe that installs"):
+        plan(root, "own", gpu_elsewhere=True)
+    assert plan(root, "own").plan.layers == ()

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.__main__ import main
+from ocicaliban.build.inputs.registry import layer_words
 from ocicaliban.model.project import Project
 from ocicaliban.recipes import catalog, describe
 
@@ -75,9 +76,10 @@ def test_the_reference_of_the_commands_is_what_they_say_themselves() -> None:
 def test_the_reference_of_the_recipes_is_what_layers_show_says() -> None:
     project = Project(root=Path("/nowhere"))
     modes = catalog.modes(project)
-    out = ["# Recipes", "", "What `ocicaliban layers show NAME` says of each built-in recipe."]
+    out = ["# Recipes", "", "This is the output of `ocicaliban layers show NAME` for each built-in recipe."]
     for name, _, _ in catalog.names(project):
         used = [mode for mode, recipes in sorted(modes.items()) if name in recipes]
-        lines = describe.recipe(catalog.find(project, name), f"layers/{name}", used)
+        recipe = catalog.find(project, name)
+        lines = describe.recipe(recipe, f"layers/{name}", used, layer_words(recipe))
         out += ["", f"## {name}", "", "```text", *lines, "```"]
     _is_current("recipes.md", "\n".join(out) + "\n")

@@ -11,8 +11,7 @@ from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
-from ocicaliban.project import lockfile
-from ocicaliban.project.lockfile import Lock, Resolved
+from ocicaliban.project.lockfile import Lock, Resolution
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 
@@ -136,8 +135,8 @@ def test_a_declaration_that_is_not_read_is_named(tmp_path: Path, files: dict[str
 
 def test_what_is_locked_is_taken_without_uv(tmp_path: Path) -> None:
     path = project(tmp_path)
-    known = Resolved(inputs=digest(path), requirements="six==1\n")
-    given = lockfile.with_python(Lock(), "cpu", known)
+    known = Resolution(inputs=digest(path), requirements="six==1\n")
+    given = Lock().with_resolution("python", "cpu", known)
     assert resolver.resolution(Project(root=tmp_path), given, BASE, "cpu", "", ()) == known
 
 

@@ -16,10 +16,10 @@ from ocicaliban.errors import UsageError
 from ocicaliban.interactive import notebook
 from ocicaliban.interactive.notebook import Server, ServerEnded, Settings
 from ocicaliban.model.image import Base, Launch, Plan
-from ocicaliban.model.project import Project, Snapshot
-from ocicaliban.project import lockfile
+from ocicaliban.model.project import Project
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.recipes import catalog
+from tests.snapshots import World
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 SETTINGS = Settings(
@@ -29,14 +29,14 @@ SETTINGS = Settings(
 
 def planned(requirements: str = "six==1\n", jupyter: str = "jupyterlab==4\n") -> Plan:
     project = Project(root=Path("/nowhere"))
-    world = Snapshot(variant="cpu", base=BASE, requirements=(("", requirements),), jupyter=jupyter)
-    return plan(project, catalog.recipes_for(project, "notebook"), "notebook", world)
+    world = World(variant="cpu", base=BASE, requirements=(("", requirements),), jupyter=jupyter)
+    return plan(project, catalog.recipes_for(project, "notebook"), "notebook", world.snapshot)
 
 
 def test_jupyter_lies_above_the_packages_and_shares_them_with_a_job() -> None:
     project = Project(root=Path("/nowhere"))
-    world = Snapshot(variant="cpu", base=BASE, requirements=(("", "six==1\n"),), source="5eed", jupyter="")
-    job = plan(project, catalog.recipes_for(project, "run"), "run", world)
+    world = World(variant="cpu", base=BASE, requirements=(("", "six==1\n"),), source="5eed", jupyter="")
+    job = plan(project, catalog.recipes_for(project, "run"), "run", world.snapshot)
     mine = planned()
     assert [layer.name for layer in mine.layers] == ["python", "jupyter", "source-mount"]
     assert mine.layers[0].key == job.layers[0].key
@@ -71,15 +71,6 @@ def test_a_server_has_a_name_and_a_url_and_does_not_show_its_token() -> None:
     assert "s3cret" not in repr(server)
 
 
-@pytest.mark.parametrize("version", ["4.4; rm", "four", "4.*"])
-def test_what_is_no_version_is_refused(version: str, tmp_path: Path) -> None:
-    from ocicaliban.build import planner
-
-    with pytest.raises(UsageError, match="is no version of jupyterlab"):
-        planner._jupyter_packages("lab", version, ())
-    assert planner._jupyter_packages("notebook", "7.2", ("a",)) == ("notebook==7.2.*", "jupyter-server>=2", "a")
-
-
 def test_what_is_locked_is_taken_without_uv_while_the_packages_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
@@ -90,8 +81,9 @@ def test_what_is_locked_is_taken_without_uv_while_the_packages_are_the_same(monk
     monkeypatch.setattr(resolver, "_with", answer)
     first = resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, None, Indexes())
     assert first.requirements == "jupyterlab==4 \\\n    --hash=sha256:1\n"
-    held = lockfile.with_jupyter(Lock(), "lab-cpu", first)
-    assert resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, held.jupyter["lab-cpu"], Indexes()) == first
+    held = Lock().with_resolution("jupyter", "lab-cpu", first)
+    locked = held.resolution("jupyter", "lab-cpu")
+    assert resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, locked, Indexes()) == first
     assert len(asked) == 1
     resolver.jupyter("six==2\n", ("jupyterlab",), BASE, first, Indexes())
     assert len(asked) == 2

@@ -12,37 +12,37 @@ from hypothesis import strategies as st
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.project import lockfile
-from ocicaliban.project.lockfile import Lock, Resolved
+from ocicaliban.project.lockfile import Lock, Resolution
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 
 
 @given(st.text(st.characters(exclude_categories=["Cs"])))
 def test_what_is_written_is_read(requirements: str) -> None:
-    given = lockfile.with_base(Lock(), "cpu", BASE)
+    given = Lock().with_base("cpu", BASE)
     requirements = requirements.replace("\r", "")
-    given = lockfile.with_python(given, "gpu", Resolved(inputs="sha256:bb", requirements=requirements))
+    given = given.with_resolution("python", "gpu", Resolution(inputs="sha256:bb", requirements=requirements))
     with tempfile.TemporaryDirectory() as folder:
-        lockfile.write(Path(folder), given)
-        assert lockfile.read(Path(folder)) == given
+        lockfile.write_lock(Path(folder), given)
+        assert lockfile.read_lock(Path(folder)) == given
         assert [path.name for path in Path(folder).iterdir()] == [lockfile.NAME]
 
 
 def test_no_lock_is_an_empty_one(tmp_path: Path) -> None:
-    assert lockfile.read(tmp_path) == Lock()
+    assert lockfile.read_lock(tmp_path) == Lock()
 
 
 def test_a_fault_in_the_lock(tmp_path: Path) -> None:
     (tmp_path / lockfile.NAME).write_text('version = 1\n[base.cpu]\nkind = "x"\nreference = "r"\n')
     with pytest.raises(UsageError, match=r"ocicaliban\.lock:3: expected one of"):
-        lockfile.read(tmp_path)
+        lockfile.read_lock(tmp_path)
 
 
 def test_a_lock_of_a_newer_ocicaliban(tmp_path: Path) -> None:
     (tmp_path / lockfile.NAME).write_text("version = 2\n[python.cpu]\nfuture = 1\n")
     with pytest.raises(UsageError, match="newer ocicaliban") as caught:
-        lockfile.read(tmp_path)
+        lockfile.read_lock(tmp_path)
     assert "upgrade" in caught.value.hint
     (tmp_path / lockfile.NAME).write_text('version = "2"\n')
     with pytest.raises(UsageError, match=r"ocicaliban\.lock:1: expected a whole number"):
-        lockfile.read(tmp_path)
+        lockfile.read_lock(tmp_path)

@@ -18,23 +18,23 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_without_a_file_the_defaults_count(file: Path) -> None:
-    assert user_config.read() == user_config.Config()
+    assert user_config.load_user_config() == user_config.UserConfig()
 
 
 def test_a_run_is_not_replayed_when_the_file_appears(file: Path) -> None:
     with replay.recording() as found:
-        user_config.read()
+        user_config.load_user_config()
     assert str(file) in found.read
 
 
 def test_folders_of_cdi_specs(file: Path) -> None:
     file.write_text('cdi_spec_dirs = ["/opt/cdi", "~/cdi"]\n')
-    assert user_config.read() == user_config.Config(cdi_spec_dirs=("/opt/cdi", "~/cdi"))
+    assert user_config.load_user_config() == user_config.UserConfig(cdi_spec_dirs=("/opt/cdi", "~/cdi"))
 
 
 def test_the_historys_database_is_not_shown_with_its_password(file: Path) -> None:
     file.write_text('db_url = "postgresql://ada:hush@db/history"\n')
-    read = user_config.read()
+    read = user_config.load_user_config()
     assert read.db_url == "postgresql://ada:hush@db/history" and "hush" not in repr(read)
 
 
@@ -51,6 +51,6 @@ def test_the_historys_database_is_not_shown_with_its_password(file: Path) -> Non
 def test_a_fault_is_told_with_its_line(file: Path, text: str, message: str) -> None:
     file.write_text(text)
     with pytest.raises(UsageError) as caught:
-        user_config.read()
+        user_config.load_user_config()
     assert caught.value.message.startswith(f"{file}:{message}")
     assert caught.value.hint

@@ -8,8 +8,8 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model.project import Project
+from ocicaliban.project.config import load_project
 from ocicaliban.recipes import catalog
-from ocicaliban.recipes.loader import load_project
 
 
 def told(root: Path, toml: str, mode: str = "run") -> UsageError:

@@ -1,11 +1,9 @@
-"""The backends by name, and that no other module knows one by its name."""
+"""The backends by name."""
 
 from __future__ import annotations
 
-import ast
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -53,27 +51,3 @@ def test_no_library_of_a_service_is_imported_before_it_is_used() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT.parent, capture_output=True, text=True)
     assert done.stdout == "set()\n", done.stderr
-
-
-def comparisons(path: Path) -> Iterator[str]:
-    """Where a module outside of targets/ knows a backend by its name."""
-    for node in ast.walk(ast.parse(path.read_text())):
-        told: list[ast.AST] = []
-        line = getattr(node, "lineno", 0)
-        if isinstance(node, ast.Compare):
-            sides = [node.left, *node.comparators]
-            if any("target" in ast.unparse(side) for side in sides):
-                told = [*sides]
-        elif isinstance(node, ast.Call):
-            told = [each.value for each in node.keywords if each.arg in ("target", "targets")]
-        elif isinstance(node, ast.Match) and "target" in ast.unparse(node.subject):
-            told = [case.pattern for case in node.cases]
-        names = {each.value for side in told for each in ast.walk(side) if isinstance(each, ast.Constant)}
-        if names & {*registry.names()}:
-            yield f"{path.relative_to(ROOT)}:{line}: {ast.unparse(node)}"
-
-
-def test_no_other_module_compares_the_name_of_a_target() -> None:
-    modules = [path for path in ROOT.rglob("*.py") if path.relative_to(ROOT).parts[0] != "targets"]
-    assert len(modules) > 50
-    assert [each for path in modules for each in comparisons(path)] == []

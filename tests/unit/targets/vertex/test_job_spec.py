@@ -161,8 +161,8 @@ def test_any_job_can_be_written_as_json(parameters: Parameters, group: str) -> N
 
 def test_states_are_told_in_our_words() -> None:
     assert [job_spec.status_of(state) for state in ("QUEUED", "PENDING", "RUNNING", "CANCELLING")] == [
-        "queued", "queued", "running", "running",
+        "pending", "pending", "running", "running",
     ]  # fmt: skip
     assert [job_spec.status_of(state) for state in ("SUCCEEDED", "FAILED", "CANCELLED", "NEW_ONE")] == [
-        "succeeded", "failed", "stopped", "queued",
+        "succeeded", "failed", "stopped", "pending",
     ]  # fmt: skip

@@ -1,0 +1,45 @@
+"""The input `cuda`: CUDA's libraries, which are installed with the requirements, and where they are found."""
+
+from __future__ import annotations
+
+from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
+from ocicaliban.dependencies import cuda_wheels
+from ocicaliban.errors import UsageError
+from ocicaliban.recipes import catalog
+
+KIND = "cuda"
+
+
+def of_libraries(path: str) -> Provided:
+    """Return the values for the folders of CUDA's libraries, joined by colons; pure."""
+    return Provided(values={"cuda_libraries": path})
+
+
+def request(context: PlanContext) -> cuda_wheels.Request | None:
+    """Return which libraries the project asks for; None if it asks for none, or if there is no GPU to use them."""
+    parameters = context.parameters(KIND)
+    if parameters is None or context.variant == "cpu" or not parameters.text("version"):
+        return None
+    folder = catalog.folder(context.project, parameters.recipes[0].name)
+    return cuda_wheels.Request(
+        version=parameters.text("version"),
+        components=parameters.texts("components"),
+        known=cuda_wheels.table(folder / "versions.toml"),
+    )
+
+
+def _provide(context: PlanContext, parameters: InputParameters | None) -> Provided:
+    assert parameters is not None
+    libraries = request(context)
+    if libraries is None:
+        return of_libraries("")
+    if context.parameters("requirements") is None:
+        message = f"{parameters.setting('version')}: the mode has no recipe that installs Python packages"
+        raise UsageError(message, 'add "python" to its list')
+    if not context.base.python:
+        return of_libraries("")
+    locked = str(context.provided["requirements"].values["lock"])
+    return of_libraries(cuda_wheels.library_path(libraries, locked, context.base.python))
+
+
+PROVIDER = Provider(kind=KIND, provide=_provide, empty=of_libraries(""))

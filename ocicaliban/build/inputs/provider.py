@@ -1,0 +1,124 @@
+"""What a provider of an input is: the kind of input, what it is asked with, and what it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from attrs import field, frozen
+
+from ocicaliban.build.request import PlanRequest
+from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.model.image import Base, Tree
+from ocicaliban.model.project import Instance, Project
+from ocicaliban.model.recipe import Recipe, Value, Variant
+from ocicaliban.project.lockfile import Lock, Resolution
+from ocicaliban.recipes import params
+from ocicaliban.reporter import Reporter
+
+
+@frozen(kw_only=True)
+class Provided:
+    """What a provider gives.
+
+    `values` are what recipes can refer to, as `${NAME}` or in `when`; they must not depend on which recipe asks.
+    `instances` are the layers that a recipe with this input makes, or None if it makes one. `trees` are what a step
+    can copy, and `trees_read` the folders that were read for them. `resolutions` is the provider's section of the
+    lock. `indexes` are the package indexes that an installation needs.
+    """
+
+    values: Mapping[str, Value] = field(factory=dict)
+    instances: tuple[Instance, ...] | None = None
+    trees: tuple[Tree, ...] = ()
+    trees_read: tuple[Tree, ...] = ()
+    resolutions: Mapping[str, Resolution] = field(factory=dict)
+    indexes: Indexes = field(factory=Indexes)
+
+
+@frozen(kw_only=True)
+class InputParameters:
+    """The parameters of the recipes of a mode that have one kind of input. The first recipe with a name wins."""
+
+    recipes: tuple[Recipe, ...]
+    values: Mapping[str, Value]
+
+    def text(self, name: str) -> str:
+        """Return a parameter as a string, "" if no recipe has it."""
+        return str(self.values.get(name, ""))
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        """Return a list parameter, () if no recipe has it."""
+        value = self.values.get(name, ())
+        return value if isinstance(value, tuple) else ()
+
+    def setting(self, name: str) -> str:
+        """Return the name of a parameter in the project's configuration, for a message."""
+        recipe = next((recipe for recipe in self.recipes if name in recipe.params), self.recipes[0])
+        return f"layers.{recipe.name}.{name}"
+
+
+@frozen(kw_only=True)
+class PlanContext:
+    """What providers work with.
+
+    `command` is what a container starts. `lock` is the project's lock, with the base image of this plan. `provided`
+    has what the providers before this one gave, by kind.
+    """
+
+    request: PlanRequest
+    project: Project
+    recipes: tuple[Recipe, ...]
+    command: tuple[str, ...]
+    base: Base
+    lock: Lock
+    reporter: Reporter
+    provided: Mapping[str, Provided] = field(factory=dict)
+
+    @property
+    def variant(self) -> Variant:
+        """Whether the image is for a machine with a GPU."""
+        return self.request.variant
+
+    @property
+    def mounts_project(self) -> bool:
+        """Whether a recipe of the mode mounts the project's folder."""
+        return any(mount.startswith("${project}:") for recipe in self.recipes for mount in recipe.launch.mounts)
+
+    @property
+    def secret_files(self) -> tuple[Path, ...]:
+        """The files of the build secrets, which must not enter an image."""
+        return secret_files(self.project)
+
+    def parameters(self, kind: str) -> InputParameters | None:
+        """Return the parameters of the recipes that have this kind of input; None if the mode has no such recipe."""
+        asking = tuple(recipe for recipe in self.recipes if kind in (*recipe.inputs, *recipe.former_inputs))
+        if not asking:
+            return None
+        values: dict[str, Value] = {}
+        for recipe in asking:
+            values = params.resolve(recipe, self.project.layers.get(recipe.name, {}), self.variant) | values
+        return InputParameters(recipes=asking, values=values)
+
+
+@frozen(kw_only=True)
+class Provider:
+    """The one place that knows a kind of input.
+
+    `provide` is called if a recipe of the mode has this input, or if the provider is `always` asked; the parameters
+    are those of the recipe. It raises UsageError for a mistake in them. Otherwise, or if the plan reads no contents
+    and the provider `reads_contents`, recipes get the values of `empty`. `lock_section` is the name of its section in
+    the lock. `layers` says for people what a recipe with this input makes layers of.
+    """
+
+    kind: str
+    provide: Callable[[PlanContext, InputParameters | None], Provided]
+    empty: Provided
+    always: bool = False
+    reads_contents: bool = True
+    lock_section: str = ""
+    layers: str = ""
+
+
+def secret_files(project: Project) -> tuple[Path, ...]:
+    """Return the files of the build secrets of a project, in the order of its configuration."""
+    return tuple(project.root / Path(file).expanduser() for file in project.secrets.values())

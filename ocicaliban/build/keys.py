@@ -1,0 +1,42 @@
+"""Compute the keys of layers; pure. All that decides a key is in this module."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from attrs import asdict
+
+from ocicaliban.model.image import Base, Copy, Run, Step
+
+FORMAT = "ocicaliban-1"
+"""Part of every key: raise it when the same steps would give other bytes."""
+
+
+def _sha256(value: object) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
+
+
+def base_key(base: Base) -> str:
+    """Return the key of the base image. While a base is unresolved, its key is one that no image has."""
+    return _sha256([FORMAT, "base", base.digest or f"unresolved {base.reference}", base.platform])
+
+
+def layer_key(parent: str, steps: tuple[Step, ...]) -> str:
+    """Return the key (sha256, hex) of a layer, from the key of the layer below it and its steps."""
+    return _sha256([FORMAT, parent, [[type(step).__name__, asdict(step)] for step in steps]])
+
+
+def step_digests(steps: tuple[Step, ...]) -> tuple[tuple[str, str], ...]:
+    """Return a digest of each part of the steps, by a name that people understand, to tell later what has changed."""
+    digests: list[tuple[str, str]] = []
+    for step in steps:
+        if isinstance(step, Run):
+            digests.append(("script", _sha256(step.script)))
+            digests.extend((f"env {name}", value) for name, value in step.env)
+            digests.extend((name, _sha256(content)) for name, content in step.files)
+        elif isinstance(step, Copy):
+            digests.append((f"files in {step.to}", step.tree))
+        else:
+            digests.append(("config", _sha256(asdict(step))))
+    return tuple(digests)

@@ -1,0 +1,87 @@
+"""Read a project's configuration: `ocicaliban.toml`, or Caliban's `.calibanconfig.json`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from attrs import field, fields, frozen
+
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.jsonc import Keys
+from ocicaliban.formats.toml import place, read_toml, structure
+from ocicaliban.model.project import Project, Push
+from ocicaliban.project import caliban_config
+from ocicaliban.reporter import SILENT, Reporter
+
+NAME = "ocicaliban.toml"
+
+
+@frozen(kw_only=True)
+class _ProjectFile:
+    """The tables of `ocicaliban.toml`, apart from `layers`, whose form depends on the recipes."""
+
+    modes: dict[str, tuple[str, ...]] = field(factory=dict)
+    extras: tuple[str, ...] = ()
+    dirs: tuple[str, ...] = ()
+    secrets: dict[str, str] = field(factory=dict)
+    push: Push = field(factory=Push)
+
+
+def load_project(root: Path, reporter: Reporter = SILENT) -> Project:
+    """Return the project in the folder `root`. A folder without configuration is a project too.
+
+    `reporter` gets a note for each of Caliban's keys that has no effect. Raises UsageError with file, line and key for
+    a mistake.
+    """
+    path = root / NAME
+    if path.is_file():
+        return _load(root, path)
+    if (root / caliban_config.NAME).is_file():
+        return caliban_config.load(root, reporter)
+    return Project(root=root)
+
+
+def _load(root: Path, path: Path) -> Project:
+    text, raw = read_toml(path)
+    known = ("layers", *(each.name for each in fields(_ProjectFile)))
+    for key in raw:
+        if key not in known:
+            raise UsageError(f"{place(path, text, (key,))}: unknown key '{key}'", nearest(key, known))
+    layers = _layers(raw.pop("layers", {}), path, text)
+    file = structure(raw, _ProjectFile, path=path, text=text)
+    assert isinstance(file, _ProjectFile)
+    return Project(
+        root=root,
+        layers=layers,
+        modes=file.modes,
+        extras=file.extras,
+        dirs=file.dirs,
+        secrets=file.secrets,
+        push=file.push,
+    )
+
+
+def _layers(layers: Any, path: Path, text: str) -> dict[str, dict[str, object]]:
+    """Check that `layers` holds one table for each recipe. `recipes.catalog` checks what is in them."""
+    wrong: Keys = ("layers",)
+    if isinstance(layers, dict):
+        name = next((name for name, table in layers.items() if not isinstance(table, dict)), None)
+        if name is None:
+            return layers
+        wrong = ("layers", name)
+    raise UsageError(
+        f"{place(path, text, wrong)}: 'layers' must hold one table for each recipe", '[layers.apt]\npackages = ["git"]'
+    )
+
+
+def setting_place(root: Path, keys: Keys) -> str:
+    """Return `FILE:LINE` of the value at `keys` in the configuration of the project in `root`.
+
+    Returns the file alone if the line is unknown.
+    """
+    path = root / NAME
+    if path.is_file():
+        return place(path, read_toml(path)[0], keys)
+    theirs = root / caliban_config.NAME
+    return caliban_config.place(theirs, keys) if theirs.is_file() else str(path)

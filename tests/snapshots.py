@@ -1,0 +1,50 @@
+"""Snapshots of a world without files, as the providers would make them."""
+
+from __future__ import annotations
+
+from attrs import frozen
+
+from ocicaliban.build.inputs import command, cuda, data, jupyter, requirements, shell, source
+from ocicaliban.build.inputs.provider import Provided
+from ocicaliban.model.image import Base
+from ocicaliban.model.project import Snapshot
+from ocicaliban.model.recipe import Variant
+
+
+@frozen(kw_only=True)
+class World:
+    """What the providers would read: digests, locked requirements, what starts."""
+
+    variant: Variant
+    base: Base
+    source: str = ""
+    parts: tuple[tuple[str, str], ...] = ()
+    data: tuple[tuple[str, str], ...] = ()
+    requirements: tuple[tuple[str, str], ...] = ()
+    cuda_libraries: str = ""
+    jupyter: str = ""
+    module: str = ""
+    command: tuple[str, ...] = ()
+    shell: str = ""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The snapshot that the planner would make of it."""
+        provided = {
+            "requirements": requirements.of_groups(self.requirements),
+            "cuda": cuda.of_libraries(self.cuda_libraries),
+            "jupyter": jupyter.of_requirements(self.jupyter),
+            "command": command.of_command(self.module, self.command),
+            "shell": shell.of_shell(self.shell),
+            "data": Provided(instances=data.instances(self.data)),
+            "source": Provided(
+                values={"source_tree": self.source}, instances=source.instances(self.source, self.parts)
+            ),
+        }
+        return Snapshot(
+            variant=self.variant,
+            base=self.base,
+            values={name: value for each in provided.values() for name, value in each.values.items()},
+            instances={kind: each.instances for kind, each in provided.items()},
+            trees=frozenset(digest for _, digest in (("", self.source), *self.parts, *self.data)) - {""},
+        )
