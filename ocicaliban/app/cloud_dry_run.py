@@ -17,7 +17,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.targets.vertex import backend, job_spec
 
 
-def lines(jobs: CloudJobs) -> Iterator[str]:
+def dry_run_lines(jobs: CloudJobs) -> Iterator[str]:
     """Yield the layers of the image as comments, and each job in JSON as the service would get it.
 
     What is not known yet is made up: the jobs' numbers and keys, and the image's digest if it is not in a registry.

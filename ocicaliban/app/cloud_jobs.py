@@ -63,11 +63,11 @@ def prepare(request: CloudRequest, wanted: MachinesRequest, experiment_config: s
     if experiment_config:
         from ocicaliban.app import sweep_input
 
-        sweep = sweep_input.read(experiment_config)
+        sweep = sweep_input.read_sweep(experiment_config)
     if request.group:
         group_names.check(request.group)
     region = request.region or backend.REGION
-    options, warnings = cloud_options.options(wanted, region)
+    options, warnings = cloud_options.vertex_options(wanted, region)
     for warning in warnings:
         TERMINAL.warning(warning)
     request = evolve(request, region=region, cloud_key=key_file(request.cloud_key), gpu=bool(wanted.gpu_spec))
@@ -90,7 +90,7 @@ def submit(jobs: CloudJobs) -> str:
     library.preload()  # it takes seconds, which nobody notices while the image is built and pushed
     with access.open(reporter=TERMINAL) as history:
         prepared = _with_image(jobs.request, jobs.options, jobs.first)
-        begun = cloud_unfinished.find(history, prepared.submission, jobs.count, jobs.specs)
+        begun = cloud_unfinished.find_interrupted(history, prepared.submission, jobs.count, jobs.specs)
         if begun:
             return _go_on(history, evolve(prepared, submission=begun))
         group = jobs.request.group or group_names.new(Path.cwd())

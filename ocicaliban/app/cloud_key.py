@@ -21,7 +21,7 @@ def key_file(path: str) -> str:
     return str(file)
 
 
-def options(path: str) -> tuple[str, ...]:
+def podman_options(path: str) -> tuple[str, ...]:
     """Return podman's options that give the key file to the container, and to no image. Raises UsageError."""
     file = key_file(path)
     if not file:

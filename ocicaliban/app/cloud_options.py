@@ -42,7 +42,7 @@ def check_request(request: CloudRequest, machines: MachinesRequest) -> None:
             raise UsageError(f"--image-tag and {option} exclude each other", hint)
 
 
-def options(machines: MachinesRequest, region: str) -> tuple[Options, tuple[str, ...]]:
+def vertex_options(machines: MachinesRequest, region: str) -> tuple[Options, tuple[str, ...]]:
     """Return the service's options for jobs in a region, and warnings.
 
     Raises UsageError if they are not valid, or the table of machines contradicts them.

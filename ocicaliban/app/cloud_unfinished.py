@@ -17,7 +17,9 @@ if TYPE_CHECKING:
 _SAME = ("target", "host", "project", "mode", "module", "image")
 
 
-def find(history: History, new: Submission, count: int, specs: Callable[[], Iterable[JobSpec]]) -> Submission | None:
+def find_interrupted(
+    history: History, new: Submission, count: int, specs: Callable[[], Iterable[JobSpec]]
+) -> Submission | None:
     """Return the submission of the same image and jobs that a command like this has begun, and has not finished.
 
     Its jobs wait, or the service has them all and the command was killed before it could tell. A user who has stopped

@@ -24,7 +24,7 @@ def argument_lines(source: str) -> Iterator[str]:
     def quoted(parameters: Parameters) -> tuple[str, ...]:
         return tuple(shlex.quote(word) for word in flags(parameters))
 
-    for words in products(sweep_input.read(source), quoted):
+    for words in products(sweep_input.read_sweep(source), quoted):
         yield f"{' '.join(words)}\n"
 
 
@@ -34,7 +34,7 @@ def json_pieces(source: str, *, indented: bool) -> Iterator[str]:
     Together they are what json.dumps would make of a list of all jobs, which is never in memory. Raises UsageError if
     the file cannot be read, or is not valid.
     """
-    return _pieces(sweep_input.read(source), indented=indented)
+    return _pieces(sweep_input.read_sweep(source), indented=indented)
 
 
 def _pieces(sweep: Sweep, *, indented: bool) -> Iterator[str]:

@@ -197,7 +197,7 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
 
 def podman_options(request: LaunchRequest) -> tuple[str, ...]:
     """Return the options for podman that come from the user: the cloud key's, and --podman-args."""
-    return *cloud_key.options(request.cloud_key), *podman.words(request.podman_args)
+    return *cloud_key.podman_options(request.cloud_key), *podman.words(request.podman_args)
 
 
 def check_starts(planned: PlannedImage, module: str) -> None:

@@ -40,7 +40,7 @@ class LocalSubmission:
 # --- a new sweep ---
 
 
-def run(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: tuple[str, ...]) -> int:
+def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: tuple[str, ...]) -> int:
     """Run a job for each point of a sweep and return the exit code. `args` go to each script."""
     from ocicaliban.history import access
     from ocicaliban.jobs import sweep_file

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _PAUSE = 2.0  # seconds
 
 
-def read(number: int, *, attempt: int = 0, follow: bool = False) -> Iterator[bytes]:
+def log_blocks(number: int, *, attempt: int = 0, follow: bool = False) -> Iterator[bytes]:
     """Yield what a job has written in an attempt (0: the last), with `follow` until the attempt ends.
 
     Raises UsageError if there is no such job or attempt, OcicalibanError if its log cannot be read.
@@ -65,5 +65,5 @@ def _chosen(job: Job, number: int) -> Attempt:
 
 
 def _job(history: History, number: int) -> Job:
-    [job] = selection.by_number(history, [number])
+    [job] = selection.jobs_by_number(history, [number])
     return job

@@ -40,7 +40,7 @@ def _planned(request: BuildRequest) -> PlannedImage:
     return planner.plan_project(_request(request))
 
 
-def layers(request: BuildRequest) -> tuple[str, ...]:
+def layer_lines(request: BuildRequest) -> tuple[str, ...]:
     """Return a line for each layer of the plan, which says whether the store has it."""
     planned = _planned(request)
     return plan_view.lines(planned.plan, *stored_layers(planned))

@@ -41,7 +41,7 @@ def run(request: RunRequest, argv: list[str]) -> int:
     if prepared.sweep:
         from ocicaliban.app import local_jobs
 
-        return local_jobs.run(prepared.launch, prepared.sweep, request.jobs, request.args)
+        return local_jobs.run_sweep(prepared.launch, prepared.sweep, request.jobs, request.args)
     from ocicaliban.app import run_one
 
     image = prepared.launch.image()
@@ -56,7 +56,7 @@ def _prepare(request: RunRequest) -> _PreparedRun:
     if request.experiment_config:
         from ocicaliban.app import sweep_input
 
-        sweep = sweep_input.read(request.experiment_config)
+        sweep = sweep_input.read_sweep(request.experiment_config)
     asked = request.launch
     if not asked.module and not asked.image_id and asked.mode == "run":
         raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run train.py -- --lr 0.1")
@@ -91,7 +91,7 @@ def _check_options(request: RunRequest) -> None:
             raise UsageError(f"{option} needs a sweep", "give a sweep file: --experiment-config sweep.json")
 
 
-def script(request: RunRequest) -> Iterator[str]:
+def dry_run_script(request: RunRequest) -> Iterator[str]:
     """Yield the lines of a shell script that does what `run` would do, except for the history.
 
     The jobs of a sweep come one after the other. Raises OcicalibanError if the run could not start.

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
 
 
-def by_number(history: History, numbers: Iterable[int]) -> tuple[Job, ...]:
+def jobs_by_number(history: History, numbers: Iterable[int]) -> tuple[Job, ...]:
     """Return the jobs with these numbers. Raises UsageError if one of them does not exist."""
     wanted = tuple(dict.fromkeys(numbers))
     possible = [number for number in wanted if 0 < number < 1 << 63]

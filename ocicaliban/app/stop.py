@@ -34,10 +34,10 @@ def stop(numbers: Sequence[int], group: str, refusals: Reporter, *, dry_run: boo
     if bool(numbers) == bool(group):
         raise UsageError("say which jobs to stop", "give their numbers, or --group GROUP")
     with access.open(reporter=TERMINAL) as history:
-        ids = [each.id for each in selection.by_number(history, numbers)]
+        ids = [each.id for each in selection.jobs_by_number(history, numbers)]
         reconcile.catch_up(history, TERMINAL, group=group, ids=ids)
         user = provenance.user()
-        jobs = selection.by_number(history, ids) if ids else history.jobs(group=group, user=user)
+        jobs = selection.jobs_by_number(history, ids) if ids else history.jobs(group=group, user=user)
         if not jobs:
             raise submissions.no_group(history, group, user)
         unfinished = status_table.unfinished(jobs)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _HINT = "give the path of a sweep file, or stdin; see docs/experiments.md"
 
 
-def read(source: str) -> Sweep:
+def read_sweep(source: str) -> Sweep:
     """Return the sweep in a file, or from stdin if `source` is `stdin` or `-`.
 
     Raises UsageError if it cannot be read, or is not valid.

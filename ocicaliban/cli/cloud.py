@@ -14,6 +14,7 @@ _MANY = 1000
 """More jobs than this may be an accident."""
 
 
+# Longer than 60 lines: most of them are its 33 options.
 def cloud(
     context: typer.Context,
     module: Module = "",
@@ -97,7 +98,7 @@ def cloud(
         context.obj.script,
     )
     if dry_run:
-        for line in cloud_dry_run.lines(jobs):
+        for line in cloud_dry_run.dry_run_lines(jobs):
             print(line)
         return
     _confirm(jobs.count, yes)

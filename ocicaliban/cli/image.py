@@ -67,4 +67,4 @@ def plan(
     elif as_json:
         print(json.dumps(use_case.as_json(asked), indent=2))
     else:
-        print("\n".join(use_case.layers(asked)))
+        print("\n".join(use_case.layer_lines(asked)))

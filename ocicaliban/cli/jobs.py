@@ -109,7 +109,7 @@ def logs(
     """Print what a job has written."""
     from ocicaliban.app import logs as use_case
 
-    for block in use_case.read(job, attempt=attempt, follow=follow):
+    for block in use_case.log_blocks(job, attempt=attempt, follow=follow):
         sys.stdout.buffer.write(block)
         sys.stdout.buffer.flush()
 

@@ -80,7 +80,7 @@ def run(
         args=context.obj.script,
     )
     if dry_run:
-        for line in use_case.script(asked):
+        for line in use_case.dry_run_script(asked):
             print(line)
         return
     raise typer.Exit(use_case.run(asked, context.obj.argv))

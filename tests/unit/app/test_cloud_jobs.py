@@ -261,12 +261,12 @@ def test_a_mode_that_mounts_cannot_go_to_the_cloud(world: World, service: Servic
 
 def test_a_dry_run_shows_the_layers_and_the_jobs(world: World, service: Service, registry: Registry) -> None:
     world.write({"sweep.json": '{"x": [1, 2]}'})
-    lines = list(cloud_dry_run.lines(prepared("sweep.json")))
+    lines = list(cloud_dry_run.dry_run_lines(prepared("sweep.json")))
     comments = [line for line in lines if line.startswith("#")]
     bodies = [json.loads(line) for line in lines[len(comments) :]]
     assert comments and len(bodies) == 2
     assert {body["labels"]["ocicaliban-job"] for body in bodies} == {"000000000001", "000000000002"}
     assert f"ghcr.io/ada/digits@sha256:{'0' * 64}" in lines[-1]
     assert not registry.pushed and not service.taken and not access.is_begun()
-    [line] = cloud_dry_run.lines(prepared(image_tag="ghcr.io/ada/digits:v1", repository=""))
+    [line] = cloud_dry_run.dry_run_lines(prepared(image_tag="ghcr.io/ada/digits:v1", repository=""))
     assert DIGEST in line

@@ -65,7 +65,7 @@ def test_the_interrupted_submission_is_found(world: World, submission: Submissio
 
     def find(count: int = 2, group: str = "", specs: list[JobSpec] = specs) -> int:
         with world.history() as history:
-            found = cloud_unfinished.find(history, evolve(new, group=group), count, lambda: specs)
+            found = cloud_unfinished.find_interrupted(history, evolve(new, group=group), count, lambda: specs)
         return found.id if found else 0
 
     world.submit(evolve(new, group="other", image="x"), ("1",), ("2",))
@@ -92,4 +92,4 @@ def test_another_process_that_submits_the_same_is_told(
         world.history() as history,
         pytest.raises(UsageError, match="another ocicaliban is submitting the same jobs to 'digits'"),
     ):
-        cloud_unfinished.find(history, new, 1, lambda: [JobSpec(args=("1",))])
+        cloud_unfinished.find_interrupted(history, new, 1, lambda: [JobSpec(args=("1",))])

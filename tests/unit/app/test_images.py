@@ -41,10 +41,10 @@ def test_a_user_who_is_root_is_told(
 
 
 def test_a_plan_tells_which_layers_are_built(world: World) -> None:
-    lines = plan.layers(BUILD)
+    lines = plan.layer_lines(BUILD)
     assert any("train.py" in line or "source-copy" in line for line in lines)
     build.build(BUILD)
-    again = plan.layers(BUILD)
+    again = plan.layer_lines(BUILD)
     assert lines != again
     whole = plan.as_json(BUILD)
     assert whole["mode"] == "build"

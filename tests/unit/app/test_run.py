@@ -120,7 +120,9 @@ def test_a_wrong_number_of_jobs_is_told_before_anything_is_built(world: World) -
 
 
 def test_a_dry_run_is_a_script(world: World) -> None:
-    lines = list(run.script(request(JobsRequest(cpus=2), args=("a b",), dry_run=True, dirs=("data",), no_cache=True)))
+    lines = list(
+        run.dry_run_script(request(JobsRequest(cpus=2), args=("a b",), dry_run=True, dirs=("data",), no_cache=True))
+    )
     assert lines[0].startswith("# ")
     build = next(line for line in lines if line.startswith("image="))
     assert build == "image=$(ocicaliban build --mode run --nogpu --dir data --no-cache train.py) || exit"
@@ -132,6 +134,6 @@ def test_a_dry_run_is_a_script(world: World) -> None:
 def test_a_dry_run_of_a_sweep_has_a_line_for_each_job(world: World) -> None:
     world.write({"sweep.json": '{"x": [1, 2]}'})
     world.image("cd" * 32, "mine:v1")
-    lines = list(run.script(request(sweep="sweep.json", image_id="mine:v1", dry_run=True, module="")))
+    lines = list(run.dry_run_script(request(sweep="sweep.json", image_id="mine:v1", dry_run=True, module="")))
     assert [line.split()[-2:] for line in lines if line.startswith("podman")] == [["--x", "1"], ["--x", "2"]]
     assert all("mine:v1" in line for line in lines if line.startswith("podman"))

@@ -39,9 +39,9 @@ def test_the_jobs_of_a_sweep_file_are_written_out(world: World) -> None:
 
 
 def test_a_key_file_must_exist(world: World) -> None:
-    assert cloud_key.key_file("") == "" and cloud_key.options("") == ()
+    assert cloud_key.key_file("") == "" and cloud_key.podman_options("") == ()
     assert cloud_key.key_file("train.py") == str(world.project / "train.py")
-    assert any("GOOGLE_APPLICATION_CREDENTIALS" in word for word in cloud_key.options("train.py"))
+    assert any("GOOGLE_APPLICATION_CREDENTIALS" in word for word in cloud_key.podman_options("train.py"))
     with pytest.raises(UsageError, match="there is no file"):
         cloud_key.key_file("~/none.json")
 
