@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from ocicaliban.app.requests import CloudRequest, JobsRequest, LaunchRequest
-from ocicaliban.execution import reconcile
 from ocicaliban.history.store import History
 from ocicaliban.jobs import group_names, provenance
+from ocicaliban.jobs.records import requested
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import UNDER_WAY, JobSpec, Submission
-from ocicaliban.targets.vertex import backend
+from ocicaliban.targets.vertex import backend, options
 from ocicaliban.targets.vertex.machines import Machine
 from ocicaliban.targets.vertex.options import Options
 
@@ -157,14 +157,13 @@ def check_submissions(known: History) -> None:
         retries=2,
         out="/home/ada/results",
     )
-    assert reconcile.told(sweep, LaunchRequest) == asked
-    assert reconcile.told(sweep, JobsRequest) == wanted
+    assert requested(sweep, LaunchRequest, JobsRequest) == (asked, wanted)
     assert (again.image, again.launch, again.options) == ("2d" * 32, launch, {**sweep.options, "retries": 0})
-    assert reconcile.told(again, JobsRequest).retries == 0
+    assert requested(again, LaunchRequest, JobsRequest)[1].retries == 0
 
     assert (cloud.target, cloud.host, cloud.dirty) == (backend.TARGET, "workstation", False)
     assert cloud.image == f"registry.example/ada/digits@sha256:{'ab' * 32}"
-    assert reconcile.told(cloud, CloudRequest) == CloudRequest(
+    assert requested(cloud, CloudRequest) == CloudRequest(
         mode="cloud",
         module="trainer.train",
         project_id="ada-digits",
@@ -175,7 +174,7 @@ def check_submissions(known: History) -> None:
         dirs=("data",),
         cloud_key="/home/ada/key.json",
     )
-    assert reconcile.told(cloud, Options, "vertex") == Options(
+    assert options.recorded(cloud) == Options(
         machine=Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
         replicas=2,
         boot_disk=200,
@@ -192,11 +191,13 @@ def check_submissions(known: History) -> None:
     )
 
     assert (bare.user, bare.host, bare.module, bare.commit) == ("bob", "server", "", "")
-    assert reconcile.told(bare, LaunchRequest) == LaunchRequest(mode="run")
-    assert reconcile.told(bare, JobsRequest) == JobsRequest()
+    assert requested(bare, LaunchRequest, JobsRequest) == (LaunchRequest(mode="run"), JobsRequest())
     assert (single.group, single.commit, single.dirty) == ("digits-brave-otter", COMMIT, True)
     assert [provenance.alone(one) for one in (sweep, again, cloud, bare, single)] == [False, False, False, False, True]
-    assert reconcile.told(single, LaunchRequest) == LaunchRequest(mode="run", module="trainer.train")
+    assert requested(single, LaunchRequest, JobsRequest) == (
+        LaunchRequest(mode="run", module="trainer.train"),
+        JobsRequest(),
+    )
     assert all(group_names.check(one.group) for one in (sweep, again, cloud, bare, single))
 
 

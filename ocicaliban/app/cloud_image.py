@@ -18,7 +18,8 @@ from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Job, Submission
-from ocicaliban.registry import push, repository
+from ocicaliban.registry import lookup, push
+from ocicaliban.registry.reference import Destination, check_tag, parse_repository
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets.vertex import job_spec
 
@@ -73,7 +74,7 @@ def build_and_push(request: CloudRequest, first: Job, wait: Callable[[], None], 
     `wait` returns when the service has said that it takes such jobs, and raises what it says otherwise. It is called
     before anything slow, with `at_once` before the build in any case.
     """
-    target = push.Target(
+    target = Destination(
         repository=repository_of(Path.cwd(), request.repository),
         tls_verify=request.tls_verify,
         key_file=request.cloud_key,
@@ -112,13 +113,13 @@ def look_up(request: CloudRequest, first: Job) -> CloudImage:
     """
     entry = podman.entry_command(Path.cwd(), request.module)
     target, name = _tagged(request)
-    found = push.look(target, name, TERMINAL)
+    found = lookup.find_image(target, name, TERMINAL)
     if not found:
         raise UsageError(
             f"--image-tag {request.image_tag}: the registry has no such image",
             "check the name, or leave --image-tag out to build and push an image",
         )
-    if not entry and found.known and not podman.starts(found.entrypoint, first.args or found.command):
+    if not entry and found.has_config and not podman.starts(found.entrypoint, first.args or found.command):
         raise UsageError(
             f"--image-tag {request.image_tag}: the image has no entry point", "give the MODULE that it must start"
         )
@@ -128,7 +129,7 @@ def look_up(request: CloudRequest, first: Job) -> CloudImage:
     return CloudImage(reference=reference, entrypoint=found.entrypoint, command=found.command)
 
 
-def _tagged(request: CloudRequest) -> tuple[push.Target, str]:
+def _tagged(request: CloudRequest) -> tuple[Destination, str]:
     """Return where the image of --image-tag is, and its digest or else its tag. Raises UsageError."""
     name, at, digest = request.image_tag.partition("@")
     head, colon, tag = name.rpartition(":")
@@ -138,9 +139,9 @@ def _tagged(request: CloudRequest) -> tuple[push.Target, str]:
         raise UsageError(
             f"--image-tag {request.image_tag}: '{digest}' is not a digest", "sha256: and 64 hexadecimal digits"
         )
-    target = push.Target(
-        repository=repository.chosen(head),
-        tag=repository.checked_tag(tag),
+    target = Destination(
+        repository=parse_repository(head),
+        tag=check_tag(tag),
         tls_verify=request.tls_verify,
         key_file=request.cloud_key,
     )
@@ -153,8 +154,8 @@ def check(submission: Submission, request: CloudRequest, *, waiting: bool = Fals
     `waiting` says that jobs wait for it, which were never submitted.
     """
     name, _, digest = submission.image.partition("@")
-    target = push.Target(repository=repository.chosen(name), tls_verify=request.tls_verify, key_file=request.cloud_key)
-    if push.look(target, digest, TERMINAL):
+    target = Destination(repository=parse_repository(name), tls_verify=request.tls_verify, key_file=request.cloud_key)
+    if lookup.find_image(target, digest, TERMINAL):
         return
     hint = submissions.rebuild_hint(submission.group, waiting=waiting)
     if request.image_tag:

@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
 
 from ocicaliban import google_auth
 from ocicaliban.app import build, cloud_image, cloud_options, cloud_unfinished, submissions
 from ocicaliban.app.cloud_image import CloudImage
 from ocicaliban.app.cloud_key import key_file
 from ocicaliban.app.requests import CloudRequest, MachinesRequest
-from ocicaliban.execution import reconcile, runner
-from ocicaliban.jobs import group_names, provenance
+from ocicaliban.execution import reconcile
+from ocicaliban.jobs import group_names, lease, provenance, records
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.project import git
 from ocicaliban.reporter import TERMINAL
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
     from ocicaliban.history.access import History
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.targets.vertex.client import VertexClient
 
 
@@ -157,7 +157,7 @@ def _submission(request: CloudRequest, options: Options, image: CloudImage) -> S
         image=image.reference,
         plan_key=image.plan_key,
         launch=image.launch,
-        options={**asdict(request), vertex_options.KEY: vertex_options.to_record(options)},
+        options={**records.to_record(request), vertex_options.KEY: vertex_options.to_record(options)},
         commit=commit,
         dirty=dirty,
     )
@@ -176,7 +176,7 @@ def _go_on(history: History, begun: _Prepared) -> str:
             f" (to start over instead: ocicaliban stop --group {group})"
         )
         return _send(history, begun, begun=True)
-    with runner.owned(submission):  # from now on it does not count as killed
+    with lease.held(submission):  # from now on it does not count as killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         TERMINAL.say(
             f"{group}: this command was killed after it had submitted all jobs ({states}); none is submitted twice."
@@ -206,7 +206,7 @@ def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild:
     old = jobs[0].submission
     request = _recorded(old)
     # While another process still submits, a job that was stopped may be on its way.
-    with runner.owned(old):
+    with lease.held(old):
         if rebuild:
             submissions.enter_project(old)
             prepared = _with_image(request, vertex_options.recorded(old), jobs[0])
@@ -225,7 +225,7 @@ def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild:
 
 def _recorded(submission: Submission) -> CloudRequest:
     """Return what `cloud` was asked for. Raises UsageError if another version wrote it in another form."""
-    request = reconcile.told(submission, CloudRequest)
+    request = records.requested(submission, CloudRequest)
     return evolve(request, cloud_key=google_auth.recorded(request.cloud_key))
 
 

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING
 
 from ocicaliban.app.requests import CloudRequest, MachinesRequest
 from ocicaliban.errors import UsageError
-from ocicaliban.jobs import sweep_file
+from ocicaliban.jobs import expansion
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.targets.vertex import backend, job_spec
 from ocicaliban.targets.vertex import machines as vertex_machines
 from ocicaliban.targets.vertex.options import Options
 
 if TYPE_CHECKING:
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
 
 _TIME = re.compile(r"\d+|(?:\d+[dhms])+")
 _LONGEST = 315_576_000_000  # seconds, 10,000 years: the most that protobuf's Duration takes
@@ -87,12 +87,12 @@ def _label(text: str) -> tuple[str, str]:
 
 def specs(sweep: Sweep | None, args: tuple[str, ...]) -> Iterator[JobSpec]:
     """Yield the jobs of a sweep, or the one job without a sweep; `args` go to each script."""
-    yield from sweep_file.specs(sweep, args) if sweep else (JobSpec(args=args),)
+    yield from expansion.specs(sweep, args) if sweep else (JobSpec(args=args),)
 
 
 def count(sweep: Sweep | None) -> int:
     """Return the number of jobs."""
-    return sweep_file.count(sweep) if sweep else 1
+    return expansion.count(sweep) if sweep else 1
 
 
 def first_job(request: CloudRequest, made: Options, sweep: Sweep | None, args: tuple[str, ...]) -> Job:

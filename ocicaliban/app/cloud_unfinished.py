@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ocicaliban.app import submissions
 from ocicaliban.errors import UsageError
-from ocicaliban.execution import runner
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import Job, JobSpec, Status, Submission, under_way
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ def find_interrupted(
             continue
         if not same_jobs(history.jobs(submission=submission.id), specs()):
             continue
-        if runner.is_run(submission, patience=runner.ENDING):
+        if lease.is_held(submission, patience=lease.ENDING):
             raise UsageError(
                 f"another ocicaliban is submitting the same jobs to '{submission.group}'",
                 "wait for it, or stop it; with another --group they are submitted a second time",
             )
         # It may have finished while we waited.
         counts = history.counts(submission=submission.id)
-        if goes_on(counts, killed=lambda submission=submission: runner.was_killed(submission)):  # type: ignore[misc]
+        if goes_on(counts, killed=lambda submission=submission: lease.was_abandoned(submission)):  # type: ignore[misc]
             return submission
     return None
 

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ocicaliban.app import sweep_input
-from ocicaliban.jobs.sweep_file import flags, products
+from ocicaliban.jobs.expansion import flags, products
 
 if TYPE_CHECKING:
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.job import Parameters
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
 
 from ocicaliban import replay
 from ocicaliban.app import build, cloud_key
@@ -16,7 +16,7 @@ from ocicaliban.build.planner import PlannedImage
 from ocicaliban.containers import image_store, podman
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
-from ocicaliban.jobs import provenance
+from ocicaliban.jobs import provenance, records
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
 from ocicaliban.project import source_tree
@@ -121,7 +121,7 @@ class PreparedLaunch:
         if request.image_id and (entry := podman.entry_command(self.planned.project.root, request.module)):
             launch = evolve(launch, command=entry)
         given = shlex.join(podman.without_values(podman.words(request.podman_args)))
-        options = {**asdict(evolve(request, podman_args=given, dry_run=False)), **asdict(jobs)}
+        options = records.to_record(evolve(request, podman_args=given, dry_run=False), jobs)
         return Submission(
             group=group,
             user=provenance.user(),

@@ -14,16 +14,16 @@ from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import planner
 from ocicaliban.containers import image_store
 from ocicaliban.errors import UsageError
-from ocicaliban.execution import reconcile, runner, scheduler
+from ocicaliban.execution import runner, scheduler
 from ocicaliban.gpu import cdi
-from ocicaliban.jobs import group_names, provenance
+from ocicaliban.jobs import group_names, provenance, records
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets.local import runner as local
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
 
 
 @frozen(kw_only=True)
@@ -43,7 +43,7 @@ class LocalSubmission:
 def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: tuple[str, ...]) -> int:
     """Run a job for each point of a sweep and return the exit code. `args` go to each script."""
     from ocicaliban.history import access
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
 
     slots = job_checks.slots(prepared.devices, jobs)
     with access.open(reporter=TERMINAL) as history:
@@ -52,10 +52,10 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
         group = jobs.group or group_names.new(prepared.planned.project.root)
         new = provenance.with_git(prepared.submission(image, group, jobs))
         TERMINAL.say(prepared.summary)
-        count = sweep_file.count(sweep)
+        count = expansion.count(sweep)
         TERMINAL.say(f"{group}: {submissions.numbered(count)}, {min(len(slots), count)} at a time")
         job_checks.warn_of_out(prepared, jobs)
-        submission = history.submit(new, sweep_file.specs(sweep, args))
+        submission = history.submit(new, expansion.specs(sweep, args))
         whole = LocalSubmission(
             submission=submission, jobs=jobs, slots=slots, devices=prepared.devices, given=prepared.given
         )
@@ -146,7 +146,7 @@ def run_again(history: History, renewed: LocalSubmission, jobs: list[Job]) -> in
 
 def _recorded(submission: Submission) -> tuple[LaunchRequest, JobsRequest]:
     """Return what `run` was asked for. Raises UsageError if another version wrote it in another form."""
-    return reconcile.told(submission, LaunchRequest), reconcile.told(submission, JobsRequest)
+    return records.requested(submission, LaunchRequest, JobsRequest)
 
 
 def _gpus(submission: Submission, request: LaunchRequest) -> tuple[cdi.Device, ...]:

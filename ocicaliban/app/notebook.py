@@ -18,8 +18,8 @@ from ocicaliban.app.requests import LaunchRequest, NotebookRequest
 from ocicaliban.build import planner
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.errors import OcicalibanError, UsageError, nearest
-from ocicaliban.interactive import notebook, shell
-from ocicaliban.interactive.notebook import Server
+from ocicaliban.interactive import jupyter_command, notebook, notebook_server, ports, shell, ssh_tunnel
+from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
 from ocicaliban.reporter import TERMINAL
 
 
@@ -27,7 +27,7 @@ from ocicaliban.reporter import TERMINAL
 class ListedServer:
     """A server that runs, and a remark on it: whether its packages are up to date, or why that is not known."""
 
-    server: Server
+    server: NotebookServer
     remark: str = ""
 
 
@@ -35,7 +35,7 @@ class ListedServer:
 class StartedServer:
     """A server that has started. `summary` has the lines for the user, `tunnel` the ssh command that leads to it."""
 
-    server: Server
+    server: NotebookServer
     summary: str
     tunnel: str = ""
 
@@ -45,7 +45,7 @@ def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
 
     Raises OcicalibanError if the port is taken, or the server does not start.
     """
-    notebook.free_port(wanted.port)  # before anything is built
+    ports.free_port(wanted.port)  # before anything is built
     request = evolve(
         request,
         lived_in=True,
@@ -56,11 +56,11 @@ def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
         running = pool.submit(_running)  # podman answers while the project is read
         prepared = launch.prepare(request)
     starts = prepared.planned.plan.launch
-    about = notebook.Settings(
+    about = NotebookSettings(
         project=str(prepared.planned.project.root),
         port=wanted.port,
         interface=notebook.interface(starts),
-        environment=notebook.environment(prepared.planned.plan),
+        environment=notebook.environment_key(prepared.planned.plan),
         version=wanted.version,
         variant="gpu" if prepared.devices else "cpu",
         extras=request.extras,
@@ -71,20 +71,20 @@ def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
     prepared.record_built()
     home = None if wanted.bare else shell.home(os.environ)
 
-    def begin(port: int) -> Server:
+    def begin(port: int) -> NotebookServer:
         own = evolve(about, port=port)
         command = prepared.command(
             image,
             Start(
-                args=notebook.arguments(starts, own),
-                extra=notebook.options(own, home, os.environ),
-                entrypoint=notebook.ENTRYPOINT,
+                args=jupyter_command.arguments(starts, own),
+                extra=jupyter_command.container_options(own, home, os.environ),
+                entrypoint=jupyter_command.ENTRYPOINT,
                 detached=True,
             ),
         )
-        return notebook.start(command.argv, command.name, own)
+        return notebook_server.start(command.argv, command.name, own)
 
-    server = notebook.on_free_port(wanted.port, begin)
+    server = ports.start_on_free_port(wanted.port, begin)
     return StartedServer(server=server, summary=prepared.summary, tunnel=_tunnel(server))
 
 
@@ -94,25 +94,25 @@ def _settings(wanted: NotebookRequest) -> dict[str, object]:
     return {**interface, **({"version": wanted.version} if wanted.version else {})}
 
 
-def _tunnel(server: Server) -> str:
+def _tunnel(server: NotebookServer) -> str:
     """Return the ssh command that leads to a server from the machine where the user sits, "" if it is this one."""
     node = socket.getfqdn()
     if node.partition(".")[0] == "localhost":
         node = socket.gethostname()  # /etc/hosts names the machine after its loopback
-    return notebook.tunnel(server.settings.port, os.environ, getpass.getuser(), node)
+    return ssh_tunnel.command(server.settings.port, os.environ, getpass.getuser(), node)
 
 
-def stop_hint(server: Server) -> str:
+def stop_hint(server: NotebookServer) -> str:
     """Return the command that ends a server, in backticks."""
     return f"`ocicaliban notebook --stop {shlex.quote(server.name)}`"
 
 
-def _running() -> tuple[Server, ...]:
+def _running() -> tuple[NotebookServer, ...]:
     """Return the servers that run, and remove the containers of those that have ended."""
     found = []
-    for server in notebook.servers():
+    for server in notebook_server.find_servers():
         if server.state in ("exited", "stopped"):
-            notebook.stop(server)
+            notebook_server.stop(server)
         else:
             found.append(server)
     return tuple(found)
@@ -128,7 +128,7 @@ def listed() -> Iterator[ListedServer]:
         yield ListedServer(server=server, remark=remark)
 
 
-def _is_current(server: Server) -> bool:
+def _is_current(server: NotebookServer) -> bool:
     """Whether the server has the environment that a new one would have."""
     about = server.settings
     request = PlanRequest(
@@ -139,15 +139,15 @@ def _is_current(server: Server) -> bool:
         resolve=False,
         settings={"jupyter": {"interface": about.interface, **({"version": about.version} if about.version else {})}},
     )
-    return notebook.environment(planner.plan_project(request).plan) == about.environment
+    return notebook.environment_key(planner.plan_project(request).plan) == about.environment
 
 
-def stop(name: str) -> Iterator[Server]:
+def stop(name: str) -> Iterator[NotebookServer]:
     """End the server with this name or port, or "all", and yield each. Raises UsageError if there is none."""
     running = _running()
     chosen = [server for server in running if name in ("all", server.name, str(server.settings.port))]
     if not chosen and name != "all":
         raise UsageError(f"there is no notebook '{name}'", nearest(name, [server.name for server in running]))
     for server in chosen:
-        notebook.stop(server)
+        notebook_server.stop(server)
         yield server

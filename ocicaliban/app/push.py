@@ -11,9 +11,9 @@ from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.text import amount
 from ocicaliban.project import config, user_config
 from ocicaliban.registry import push as registry_push
-from ocicaliban.registry import repository
+from ocicaliban.registry.packed_layers import Compression
 from ocicaliban.registry.push import Pushed
-from ocicaliban.registry.repository import Repository
+from ocicaliban.registry.reference import Destination, Repository, check_tag, parse_repository
 from ocicaliban.reporter import TERMINAL
 
 _COMPRESSIONS = ("gzip", "zstd")
@@ -29,15 +29,15 @@ def push(request: BuildRequest, target: PushRequest, image_id: str = "") -> Push
         raise UsageError(
             f"--compression '{target.compression}' is not supported", nearest(target.compression, _COMPRESSIONS)
         )
-    compression: registry_push.Compression = "zstd" if target.compression == "zstd" else "gzip"
-    to = registry_push.Target(
+    compression: Compression = "zstd" if target.compression == "zstd" else "gzip"
+    to = Destination(
         repository=repository_of(Path.cwd(), target.repository),
-        tag=repository.checked_tag(target.tag),
+        tag=check_tag(target.tag),
         tls_verify=target.tls_verify,
         key_file=key_file(target.cloud_key),
     )
     given = build.image_called(image_id) if image_id else None
-    if target.cloud_key and not to.repository.google:
+    if target.cloud_key and not to.repository.is_google:
         raise UsageError(
             f"--cloud-key is for Google's registries, and {to.repository.host} is not one of them",
             f"podman login {to.repository.host}",
@@ -60,9 +60,9 @@ def repository_of(root: Path, given: str) -> Repository:
     Raises UsageError if none is configured, or its name is not valid.
     """
     if given := given or config.load_project(root).push.repository:
-        return repository.chosen(given, root.name)
+        return parse_repository(given, root.name)
     if given := user_config.load_user_config().push.repository:
         # It holds for all projects, and each needs an image of its own.
-        return repository.chosen(given, root.name, prefix=True)
+        return parse_repository(given, root.name, prefix=True)
     hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"
     raise UsageError("no repository to push to is configured", hint)

@@ -16,9 +16,10 @@ from ocicaliban.execution import reconcile
 from ocicaliban.jobs import provenance, status_table
 from ocicaliban.model.job import Job
 from ocicaliban.reporter import TERMINAL, Reporter
-from ocicaliban.reports import html, metrics, table
+from ocicaliban.reports import html, metrics, query
+from ocicaliban.reports import report as group_report
 from ocicaliban.reports.metrics import Metrics
-from ocicaliban.reports.table import Report
+from ocicaliban.reports.report import Report
 from ocicaliban.targets import registry
 
 
@@ -37,7 +38,7 @@ class GroupReport:
 
     def page(self) -> str:
         """Return the report as an HTML page with plots."""
-        return html.made(self.table, self.metrics, self.drawing)
+        return html.page(self.table, self.metrics, self.drawing)
 
 
 def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
@@ -49,14 +50,14 @@ def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
         raise UsageError("--maximize and --minimize exclude each other", "name the one column that counts")
     drawing = html.plotly() if plots else ""
     jobs = _jobs(request)
-    points = html.points(len(jobs)) if plots else 0
+    points = html.curve_points(len(jobs)) if plots else 0
     missed: list[str] = []
     printable = Reporter(lambda line: TERMINAL.say(status_table.printable(line)))
     fetched: dict[int, Path] = {}
     for backend, some in registry.by_backend(jobs):
         fetched |= backend.results(some, printable.also(missed.append))
     found = {job.id: _metrics(job, points, fetched.get(job.id)) for job in jobs}
-    whole = _arranged(table.made(request.group, jobs, found, time.time()), request)
+    whole = _arranged(group_report.build(request.group, jobs, found, time.time()), request)
     for note in whole.notes:
         TERMINAL.note(status_table.printable(note))
     return GroupReport(table=whole, metrics=found, complete=not missed, drawing=drawing)
@@ -77,21 +78,21 @@ def _jobs(request: ReportRequest) -> Sequence[Job]:
 def _metrics(job: Job, points: int, fetched: Path | None) -> Metrics:
     """Return what a job has reported: in the copy that was `fetched`, or in its folder if that is on this machine."""
     if fetched:
-        return metrics.read(str(fetched), points)
+        return metrics.read_folder(str(fetched), points)
     if job.out and not os.path.isdir(job.out):
         return metrics.Metrics(notes=(f"its results are on {job.submission.host}, not on this machine",))
-    return metrics.read(job.out, points)
+    return metrics.read_folder(job.out, points)
 
 
 def _arranged(whole: Report, request: ReportRequest) -> Report:
     """Return the table with the best job, the rows and the columns that are asked for, in their order."""
     if request.maximize or request.minimize:
         column = request.maximize or request.minimize
-        whole = table.aimed(whole, column, "highest" if request.maximize else "lowest")
+        whole = query.set_objective(whole, column, "highest" if request.maximize else "lowest")
     for condition in request.where:
-        whole = table.where(whole, condition)
+        whole = query.filter_rows(whole, condition)
     if request.sort or request.descending:
-        whole = table.ordered(whole, request.sort or "id", request.descending)
+        whole = query.sort(whole, request.sort or "id", request.descending)
     if request.columns:
-        whole = table.only(whole, [name.strip() for name in request.columns.split(",") if name.strip()])
+        whole = query.select_columns(whole, [name.strip() for name in request.columns.split(",") if name.strip()])
     return whole

@@ -1,6 +1,7 @@
 """What a use case is asked for: frozen types that a command fills from its options, field by field.
 
-A field has the name of the command's parameter, so that `cli.options.request` can fill it.
+A field has the name of the command's parameter, so that `cli.options.request` can fill it. A field with a
+`key` is kept in the history too, under that key (see `jobs/records`).
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from attrs import field, frozen
+
+from ocicaliban.jobs.records import key
 
 Settings = Mapping[str, Mapping[str, object]]
 """Parameters of recipes, by the recipe's name."""
@@ -20,11 +23,11 @@ class ImageRequest:
     With `no_cache` every layer is built again, and a base image that no lock pins is pulled again.
     """
 
-    mode: str
-    module: str = ""
-    extras: tuple[str, ...] = ()
-    dirs: tuple[str, ...] = ()
-    no_cache: bool = False
+    mode: str = field(metadata=key("mode"))
+    module: str = field(default="", metadata=key("module"))
+    extras: tuple[str, ...] = field(default=(), metadata=key("extras"))
+    dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
+    no_cache: bool = field(default=False, metadata=key("no_cache"))
 
 
 @frozen(kw_only=True)
@@ -35,11 +38,11 @@ class BuildRequest(ImageRequest):
     the GPUs. `shell` is the shell that the image must have. `settings` overrides the project's parameters of recipes.
     """
 
-    mount: bool = False
-    gpu_wanted: bool | None = None
-    gpus: str | None = None
-    shell: str = ""
-    settings: Settings = field(factory=dict)
+    mount: bool = field(default=False, metadata=key("mount"))
+    gpu_wanted: bool | None = field(default=None, metadata=key("gpu_wanted"))
+    gpus: str | None = field(default=None, metadata=key("gpus"))
+    shell: str = field(default="", metadata=key("shell"))
+    settings: Settings = field(factory=dict, metadata=key("settings"))
 
 
 @frozen(kw_only=True)
@@ -50,11 +53,11 @@ class LaunchRequest(BuildRequest):
     `lived_in` says that a person works in the project's folder, as in a shell. With `dry_run` nothing is built.
     """
 
-    image_id: str = ""
-    podman_args: str = ""
-    cloud_key: str = ""
-    lived_in: bool = False
-    dry_run: bool = False
+    image_id: str = field(default="", metadata=key("image_id"))
+    podman_args: str = field(default="", metadata=key("podman_args"))
+    cloud_key: str = field(default="", metadata=key("cloud_key"))
+    lived_in: bool = field(default=False, metadata=key("lived_in"))
+    dry_run: bool = field(default=False, metadata=key("dry_run"))
 
 
 @frozen(kw_only=True)
@@ -66,14 +69,14 @@ class JobsRequest:
     `fail_fast` the first job that fails ends the sweep. `out` is the folder that holds the jobs' folders of results.
     """
 
-    group: str = ""
-    jobs: int | None = None
-    gpus_per_job: int | None = None
-    cpus: float | None = None
-    memory: str = ""
-    fail_fast: bool = False
-    retries: int = 0
-    out: str = ""
+    group: str = field(default="", metadata=key("group"))
+    jobs: int | None = field(default=None, metadata=key("jobs"))
+    gpus_per_job: int | None = field(default=None, metadata=key("gpus_per_job"))
+    cpus: float | None = field(default=None, metadata=key("cpus"))
+    memory: str = field(default="", metadata=key("memory"))
+    fail_fast: bool = field(default=False, metadata=key("fail_fast"))
+    retries: int = field(default=0, metadata=key("retries"))
+    out: str = field(default="", metadata=key("out"))
 
     @property
     def has_limits(self) -> bool:
@@ -107,14 +110,14 @@ class CloudRequest(ImageRequest):
     the jobs do not see it. `gpu` says that the machines have a GPU.
     """
 
-    project_id: str = ""
-    region: str = ""
-    repository: str = ""
-    image_tag: str = ""
-    group: str = ""
-    cloud_key: str = ""
-    tls_verify: bool = True
-    gpu: bool = True
+    project_id: str = field(default="", metadata=key("project_id"))
+    region: str = field(default="", metadata=key("region"))
+    repository: str = field(default="", metadata=key("repository"))
+    image_tag: str = field(default="", metadata=key("image_tag"))
+    group: str = field(default="", metadata=key("group"))
+    cloud_key: str = field(default="", metadata=key("cloud_key"))
+    tls_verify: bool = field(default=True, metadata=key("tls_verify"))
+    gpu: bool = field(default=True, metadata=key("gpu"))
 
 
 @frozen(kw_only=True)

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from ocicaliban.app import build, submissions
-from ocicaliban.execution import reconcile, runner
-from ocicaliban.jobs import provenance
+from ocicaliban.execution import reconcile
+from ocicaliban.jobs import lease, provenance
 from ocicaliban.model.job import Status, Submission, under_way
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets import registry
@@ -51,7 +51,7 @@ def obstacle(submission: Submission, counts: Mapping[Status, int]) -> str:
         return f"all jobs of {group} have been submitted to {batch.title}: ocicaliban status --group {group}"
     if submission.host != provenance.host():
         return f"{left} of {group} can only be resumed on {submission.host}"
-    if runner.is_run(submission, patience=runner.ENDING):
+    if lease.is_held(submission, patience=lease.ENDING):
         return f"another ocicaliban runs {left} of {group}"
     return ""
 

@@ -18,7 +18,7 @@ from ocicaliban.model.image import Image
 from ocicaliban.system import process
 
 if TYPE_CHECKING:
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
 
 # What only some runs need is imported there: nothing may come between a user and a run that has changed little.
 
@@ -111,9 +111,9 @@ def dry_run_script(request: RunRequest) -> Iterator[str]:
         image = Image(id='"$image"', digest="", key="")
     every: Iterable[tuple[str, ...]] = (request.args,)
     if prepared.sweep:
-        from ocicaliban.jobs import sweep_file
+        from ocicaliban.jobs import expansion
 
-        every = (spec.args for spec in sweep_file.specs(prepared.sweep, request.args))
+        every = (spec.args for spec in expansion.specs(prepared.sweep, request.args))
     for number, args in enumerate(every):
         start = Start(args=args, extra=prepared.start.extra, entrypoint=prepared.start.entrypoint)
         command = ready.command(image, start)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve
+from attrs import evolve
 
 from ocicaliban.app.launch import PreparedLaunch, Start
 from ocicaliban.app.requests import JobsRequest
 from ocicaliban.containers import podman
-from ocicaliban.jobs import run_journal
+from ocicaliban.jobs import records, run_journal
 from ocicaliban.model.image import Image
 from ocicaliban.reporter import TERMINAL
 
@@ -30,7 +30,7 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
 
     def value() -> dict[str, object]:
         # The group gets its name when the job gets its number.
-        told["submission"] = asdict(launch.submission(image, "", JobsRequest(), alone=True))
+        told["submission"] = records.submission_to_record(launch.submission(image, "", JobsRequest(), alone=True))
         return told | {"args": list(start.args), "handle": command.name}
 
     return run_journal.recorded(
@@ -49,7 +49,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
     from ocicaliban.app import job_checks
     from ocicaliban.execution import runner
     from ocicaliban.history import access
-    from ocicaliban.jobs import group_names, provenance
+    from ocicaliban.jobs import group_names, lease, lifecycle, provenance
     from ocicaliban.model.job import JobSpec
     from ocicaliban.targets.local import runner as local
 
@@ -57,7 +57,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
         group = jobs.group or group_names.new(launch.planned.project.root)
         new = provenance.with_git(launch.submission(image, group, jobs, alone=True))
         submission = history.submit(new, [JobSpec(args=start.args)])
-        with runner.owned(submission):
+        with lease.held(submission):
             [job] = history.jobs(submission=submission.id)
             out = runner.results(job, jobs.out)
             attempt = history.begin(job.id, out=str(out), started=time.time())
@@ -69,7 +69,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
             TERMINAL.say(f"job {job.id} of {group}; its /out is {out}")
             job_checks.warn_of_out(launch, jobs)
             code = podman.run(command.argv, command.name, launch.record_built)
-            reason = runner.why(code)
+            reason = lifecycle.why_failed(code)
             status: Status = "failed" if reason else "succeeded"
             history.end(job.id, attempt.number, status, exit_code=code, reason=reason, ended=time.time())
             return code

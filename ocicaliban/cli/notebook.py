@@ -61,7 +61,7 @@ def notebook(
 def _serve(started: StartedServer, *, open_browser: bool, detach: bool) -> None:
     """Print the URL of a server, and wait until it ends; end it with Ctrl-C, or leave it running."""
     from ocicaliban.app import notebook as use_case
-    from ocicaliban.interactive import notebook as notebooks
+    from ocicaliban.interactive import notebook_server
 
     server = started.server
     try:
@@ -75,19 +75,19 @@ def _serve(started: StartedServer, *, open_browser: bool, detach: bool) -> None:
             TERMINAL.say(f"{use_case.stop_hint(server)} ends it")
             return
         TERMINAL.say("Ctrl-C ends it")
-        notebooks.until_end(server)
+        notebook_server.wait_for_end(server)
     except KeyboardInterrupt:
         TERMINAL.say("")
     finally:
         if not detach:
-            notebooks.stop(server)
+            notebook_server.stop(server)
 
 
 def _open(started: StartedServer) -> None:
     """Open the browser on a page that leads to the server."""
     import webbrowser
 
-    from ocicaliban.interactive import notebook as notebooks
+    from ocicaliban.interactive import notebook_server
 
-    if not webbrowser.open(notebooks.redirect(started.server).as_uri()):
+    if not webbrowser.open(notebook_server.write_redirect_page(started.server).as_uri()):
         TERMINAL.note("there is no browser on this machine")

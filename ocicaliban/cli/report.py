@@ -18,7 +18,7 @@ from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import files
 
 if TYPE_CHECKING:
-    from ocicaliban.reports.table import Report
+    from ocicaliban.reports.report import Report
 
 
 def report(
@@ -49,7 +49,7 @@ def report(
     given = locals()
     from ocicaliban.app import report as use_case
     from ocicaliban.app.requests import ReportRequest
-    from ocicaliban.reports import table
+    from ocicaliban.reports import export
 
     group = one_group(name, group)
     if not group:
@@ -59,11 +59,11 @@ def report(
     made = use_case.collect(request(ReportRequest, given, group=group), plots=bool(html))
     whole = made.table
     if csv:
-        _write(csv, table.as_csv(whole, whole.columns if columns else whole.known))
+        _write(csv, export.as_csv(whole, whole.columns if columns else whole.all_columns))
     if html:
         _write(html, made.page())
     if as_json:
-        print(json.dumps(table.as_json(whole), indent=2, allow_nan=False))
+        print(json.dumps(export.as_json(whole), indent=2, allow_nan=False))
     elif not (csv or html):
         _print(whole, complete=made.complete)
 
@@ -74,19 +74,19 @@ def _print(whole: Report, *, complete: bool) -> None:
     If the results are not `complete`, their absence means nothing.
     """
     from ocicaliban.jobs import status_table
-    from ocicaliban.reports import table
+    from ocicaliban.reports import text
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 0
     bold, plain = ("\x1b[1m", "\x1b[0m") if terminal and "NO_COLOR" not in os.environ else ("", "")
-    lines, left_out = table.table(whole, width)
-    print("\n".join(table.heading(whole)))
+    lines, left_out = text.table(whole, width)
+    print("\n".join(text.heading(whole)))
     print()
     for line in lines:
         print(f"{bold}{line}{plain}" if line is lines[0] or line.startswith("*") else line)
     if not whole.rows:
         print("(no job matches)")
-    if best := table.summary(whole):
+    if best := text.summary(whole):
         print(f"\n* {best}")
     if not whole.metrics and complete:
         TERMINAL.note("no job has reported a result; a job reports by writing /out/metrics.json (run: --out DIR)")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.execution import runner
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Submission, UnderWay
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets import submit_once
@@ -82,7 +82,7 @@ class ServiceJobs:
         and its next attempt is another one, and is cancelled. A job that another process has recorded meanwhile counts
         as accepted. Raises UsageError if another process submits them.
         """
-        with runner.owned(submission):
+        with lease.held(submission):
             waiting = {job.key: job for job in history.queued(submission.id)}
             requests = self._requests(waiting.values(), reporter)
             recorder = _Recorder(self, history, submission, waiting, accepted)

@@ -26,8 +26,8 @@ from attrs import frozen
 
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
-from ocicaliban.execution import runner as sweep
 from ocicaliban.history import access
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import JobSpec, Submission
 from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import backend, labels
@@ -573,7 +573,7 @@ def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         [one] = known.submissions()
         child = world.begun("resume", "calm-otter")
-        until(lambda: sweep.is_run(one), child)
+        until(lambda: lease.is_held(one), child)
         # A `status` that asked who is at it a moment before.
         by.order.set(Faults())
         backend.BACKEND.observe(known, known.jobs(), SILENT)
@@ -901,7 +901,7 @@ def test_an_accelerator_that_the_library_does_not_know_is_told_before_anything_i
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(404, "there is no repository"), (403, "no permission to push to"), (None, "cannot be reached")],
+    [(404, "does not exist"), (403, "no permission to push to"), (None, "cannot be reached")],
 )
 def test_what_the_registry_would_refuse_is_told_before_anything_is_built(
     world: World, emulator: Make, status: int | None, words: str

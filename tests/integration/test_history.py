@@ -185,7 +185,7 @@ def test_text_that_no_database_takes_is_kept_readable(store: History) -> None:
 
 
 def test_a_parameter_that_is_there_twice_leaves_nothing_of_the_submission(store: History) -> None:
-    with pytest.raises(UsageError, match="'a' is there twice"):
+    with pytest.raises(UsageError, match="'a' is given twice"):
         store.submit(submission(), [*specs(2), JobSpec(parameters=(("a", 1), ("a", 2)))])
     assert store.jobs() == () and store.submissions() == ()
 

@@ -18,7 +18,8 @@ from ocicaliban.execution import runner as sweep
 from ocicaliban.execution import scheduler
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import store
-from ocicaliban.interactive import notebook
+from ocicaliban.interactive import jupyter_command, notebook_server
+from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
 from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.system import process
@@ -184,7 +185,7 @@ def test_the_labels_by_which_jobs_are_found_at_vertex_ai_stay() -> None:
 
 def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """A later version finds the servers of this one by the label, and reads their settings from it."""
-    settings = notebook.Settings(
+    settings = NotebookSettings(
         project="/home/ada/digits",
         port=8888,
         interface="lab",
@@ -197,7 +198,7 @@ def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatc
         '{"project": "/home/ada/digits", "port": 8888, "interface": "lab", "environment": "' + "e" * 64 + '",'
         ' "version": "4.4", "variant": "gpu", "extras": ["cuda"]}'
     )
-    words = notebook.options(settings, None, {})
+    words = jupyter_command.container_options(settings, None, {})
     assert words[words.index("--label") + 1] == f"ocicaliban.notebook={label}"
     container = {
         "Name": "ocicaliban-0123456789ab",
@@ -206,7 +207,7 @@ def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatc
     }
     monkeypatch.setattr(process, "run", lambda argv, **_: "1d\n" if "label=ocicaliban.notebook" in argv else "")
     monkeypatch.setattr(process, "output", lambda argv, **_: json.dumps([container]))
-    (found,) = notebook.servers()
-    assert found == notebook.Server(
+    (found,) = notebook_server.find_servers()
+    assert found == NotebookServer(
         container="ocicaliban-0123456789ab", settings=settings, token="made-up", state="exited"
     )

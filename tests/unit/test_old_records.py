@@ -25,12 +25,14 @@ from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
 from ocicaliban.gpu import cdi
 from ocicaliban.history import access
-from ocicaliban.jobs import group_names, log_file, run_journal
+from ocicaliban.jobs import group_names, lease, log_file, run_journal
+from ocicaliban.jobs.records import requested
 from ocicaliban.model.image import Base
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.project import lockfile, source_tree
 from ocicaliban.project.lockfile import Lock, Resolution
-from ocicaliban.registry import push
+from ocicaliban.registry import packed_layers
+from ocicaliban.registry.packed_layers import Compression, PackedLayer
 from ocicaliban.system import files as paths
 from ocicaliban.system import process
 from ocicaliban.targets.vertex import results
@@ -157,8 +159,8 @@ def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert over.submission.launch.command == ("python3", "-m", "trainer.train")
     assert over.submission.options["alone"] is True
-    assert reconcile.told(over.submission, LaunchRequest) == LaunchRequest(mode="run", module="trainer.train")
-    assert reconcile.told(over.submission, JobsRequest) == JobsRequest()
+    asked = LaunchRequest(mode="run", module="trainer.train")
+    assert requested(over.submission, LaunchRequest, JobsRequest) == (asked, JobsRequest())
     assert (killed.key, killed.status) == ("b0b0b0b0b003", "running")
     assert killed.last and killed.last.ended is None
     assert list(run_journal.taken()) == []
@@ -172,7 +174,7 @@ def test_a_single_run_that_goes_on_is_told_by_its_lock() -> None:
             ("b0b0b0b0b002", "failed", False),
             ("b0b0b0b0b003", "running", True),
         ]
-    assert run_journal.kept("b0b0b0b0b003") and not run_journal.kept("b0b0b0b0b002")
+    assert run_journal.has("b0b0b0b0b003") and not run_journal.has("b0b0b0b0b002")
 
 
 def test_a_single_run_of_an_earlier_version_gets_into_a_history(tmp_path: Path) -> None:
@@ -189,8 +191,8 @@ def test_a_submission_whose_process_was_killed_is_known_by_its_file() -> None:
     made = Submission(
         id=1, group="digits", user="ada", host="workstation", project="/p", mode="run", created=1767225600.25
     )
-    assert runner.was_killed(made) and not runner.is_run(made)
-    assert not runner.was_killed(evolve(made, id=2))
+    assert lease.was_abandoned(made) and not lease.is_held(made)
+    assert not lease.was_abandoned(evolve(made, id=2))
 
 
 def test_the_log_of_a_job_that_runs_is_read() -> None:
@@ -276,16 +278,16 @@ def test_a_kept_command_line_is_replayed_where_nothing_differs(
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_what_was_pushed_is_remembered(compression: push.Compression) -> None:
+def test_what_was_pushed_is_remembered(compression: Compression) -> None:
     kind = f"application/vnd.oci.image.layer.v1.tar+{compression}"
-    assert push._remembered(compression) == [
-        push.Packed(diff_id=f"sha256:{'1' * 64}", digest=f"sha256:{'a' * 64}", size=1001, kind=kind),
-        push.Packed(
+    assert packed_layers.load(compression) == [
+        PackedLayer(diff_id=f"sha256:{'1' * 64}", digest=f"sha256:{'a' * 64}", size=1001, media_type=kind),
+        PackedLayer(
             diff_id=f"sha256:{'2' * 64}",
             digest=f"sha256:{'b' * 64}",
             size=1002,
-            kind=kind,
-            place="registry.example/ada/digits",
+            media_type=kind,
+            repository="registry.example/ada/digits",
         ),
     ]
 

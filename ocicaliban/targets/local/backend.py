@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 from ocicaliban.containers import podman
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.execution import runner as sweep
-from ocicaliban.jobs import log_file, provenance, run_journal
+from ocicaliban.jobs import lease, lifecycle, log_file, provenance, run_journal
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import process
@@ -57,11 +56,11 @@ class LocalBackend(Backend):
         left = [
             job
             for job in here
-            if not (provenance.alone(job.submission) and run_journal.kept(job.key)) and not sweep.is_run(job.submission)
+            if not (provenance.alone(job.submission) and run_journal.has(job.key)) and not lease.is_held(job.submission)
         ]
         for submission in {job.submission.id: job.submission for job in left}.values():
             try:
-                with sweep.owned(submission):
+                with lease.held(submission):
                     # Look at containers only now: no other process can start or end one.
                     labels = {"job": ""} if provenance.alone(submission) else {"submission": str(submission.id)}
                     found = runner.find(**labels)
@@ -149,13 +148,13 @@ def _settle(history: History, job: Job, found: Mapping[str, Found]) -> None:
         # Without force: a container that runs after all, or is about to start, stays.
         if there and not process.ok(("podman", "rm", attempt.handle)):
             return
-        reason = sweep.why(None) if there is None or there.state != "created" else "it was never started"
+        reason = lifecycle.why_failed(None) if there is None or there.state != "created" else "it was never started"
         again = not provenance.alone(job.submission)
         history.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=again)
     else:
         if attempt.log:
             log_file.plain(attempt.log)
-        reason = sweep.why(there.exit_code)
+        reason = lifecycle.why_failed(there.exit_code)
         status: Status = "failed" if reason else "succeeded"
         ended = there.ended or time.time()
         history.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)
@@ -164,7 +163,7 @@ def _settle(history: History, job: Job, found: Mapping[str, Found]) -> None:
 
 def _remove(job: Job) -> None:
     """Finish the log and remove the container of a stopped job, unless the process that runs it does so."""
-    if job.last and job.last.log and not sweep.is_run(job.submission):
+    if job.last and job.last.log and not lease.is_held(job.submission):
         log_file.plain(job.last.log)
         process.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from ocicaliban.errors import UsageError
+from ocicaliban.jobs import records
 from ocicaliban.model.job import Submission
 from ocicaliban.targets.vertex.machines import Machine
 
@@ -51,10 +51,7 @@ def recorded(submission: Submission) -> Options:
             raise ValueError(f"there is no {KEY}")
         return from_record(held)
     except ValueError as exc:
-        raise UsageError(
-            f"another version of ocicaliban began {submission.group}, and recorded other options ({exc})",
-            "use that version, or submit the jobs as a new group",
-        ) from exc
+        raise records.unreadable(submission) from exc
 
 
 def to_record(options: Options) -> dict[str, object]:

@@ -195,5 +195,5 @@ def submission(world: World) -> Submission:
         mode="run",
         module="train.py",
         image=image.id,
-        options={"mode": "run", "module": "train.py", "gpu_wanted": False},
+        options={"version": 1, "mode": "run", "module": "train.py", "gpu_wanted": False},
     )

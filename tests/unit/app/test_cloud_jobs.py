@@ -14,8 +14,10 @@ from ocicaliban.app.cloud_jobs import CloudJobs
 from ocicaliban.app.requests import CloudRequest, MachinesRequest
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access
-from ocicaliban.registry import push
-from ocicaliban.registry.push import Pushed, Target, There
+from ocicaliban.registry import lookup, push
+from ocicaliban.registry.lookup import RemoteImage
+from ocicaliban.registry.push import Pushed
+from ocicaliban.registry.reference import Destination
 from ocicaliban.targets.backend import Refused
 from ocicaliban.targets.submit_once import CreateFault, Limits, ObservedJob
 from ocicaliban.targets.vertex import client, library
@@ -79,16 +81,18 @@ class Registry:
     """A registry that has what was pushed to it."""
 
     def __init__(self) -> None:
-        self.pushed: list[Target] = []
-        self.there: There | None = There(digest=DIGEST, known=True, entrypoint=("python3",), command=("x.py",))
+        self.pushed: list[Destination] = []
+        self.there: RemoteImage | None = RemoteImage(
+            digest=DIGEST, has_config=True, entrypoint=("python3",), command=("x.py",)
+        )
 
-    def push(self, image: object, target: Target, registry: object, **how: object) -> Pushed:
+    def push(self, image: object, target: Destination, registry: object, **how: object) -> Pushed:
         before: Callable[[], None] = how["before"]  # type: ignore[assignment]
         before()
         self.pushed.append(target)
         return Pushed(repository=target.repository, digest=DIGEST, sent=10, saved=20)
 
-    def look(self, target: Target, name: str, reporter: object) -> There | None:
+    def look(self, target: Destination, name: str, reporter: object) -> RemoteImage | None:
         return self.there
 
 
@@ -105,7 +109,7 @@ def registry(monkeypatch: pytest.MonkeyPatch) -> Registry:
     made = Registry()
     monkeypatch.setattr(push, "connect", lambda target, reporter: made)
     monkeypatch.setattr(push, "push", made.push)
-    monkeypatch.setattr(push, "look", made.look)
+    monkeypatch.setattr(lookup, "find_image", made.look)
     return made
 
 
@@ -148,7 +152,7 @@ def test_a_job_is_built_pushed_and_submitted(
     assert (options["project_id"], options["region"], options["gpu"]) == ("ada-digits", "us-central1", True)
     assert sorted(options) == [
         "cloud_key", "dirs", "extras", "gpu", "group", "image_tag", "mode", "module", "no_cache", "project_id",
-        "region", "repository", "tls_verify", "vertex",
+        "region", "repository", "tls_verify", "version", "vertex",
     ]  # fmt: skip
     assert job.last and job.last.handle in service.taken
     assert "vision" in json.dumps(body) and "NVIDIA_TESLA_V100" in json.dumps(body)
@@ -244,7 +248,7 @@ def test_an_image_of_a_registry_is_looked_up(world: World, service: Service, reg
     assert found("localhost:5055/digits", "train.py").entrypoint == ("python3", "train.py")
     with pytest.raises(UsageError, match="'sha256:12' is not a digest"):
         found("ghcr.io/ada/digits@sha256:12")
-    registry.there = There(digest=DIGEST, known=True)
+    registry.there = RemoteImage(digest=DIGEST, has_config=True)
     with pytest.raises(UsageError, match="the image has no entry point"):
         found("ghcr.io/ada/digits:v1")
     registry.there = None

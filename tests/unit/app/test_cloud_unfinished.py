@@ -10,8 +10,8 @@ from attrs import evolve
 from ocicaliban.app import cloud_unfinished
 from ocicaliban.app.cloud_unfinished import alike, goes_on, same_jobs
 from ocicaliban.errors import UsageError
-from ocicaliban.execution import runner
 from ocicaliban.history.store import STATUSES
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import Job, JobSpec, Status, Submission
 
 if TYPE_CHECKING:
@@ -84,11 +84,11 @@ def test_the_interrupted_submission_is_found(world: World, submission: Submissio
 def test_another_process_that_submits_the_same_is_told(
     world: World, submission: Submission, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "ENDING", 0.0)
+    monkeypatch.setattr(lease, "ENDING", 0.0)
     new = evolve(submission, target="vertex")
     made = world.submit(new, ("1",))
     with (
-        runner.owned(made),
+        lease.held(made),
         world.history() as history,
         pytest.raises(UsageError, match="another ocicaliban is submitting the same jobs to 'digits'"),
     ):

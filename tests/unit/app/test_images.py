@@ -15,6 +15,7 @@ from ocicaliban.containers import image_store, workspace
 from ocicaliban.errors import UsageError
 from ocicaliban.registry import push as registry_push
 from ocicaliban.registry.push import Pushed
+from ocicaliban.registry.reference import Destination
 
 if TYPE_CHECKING:
     from ocicaliban.model.job import Submission
@@ -59,11 +60,11 @@ def test_modes_are_compared(world: World) -> None:
     assert plan.difference(BUILD, "run")
 
 
-def pushed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, registry_push.Target, str]]:
+def pushed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, Destination, str]]:
     """Return what is pushed: the image's id, where to, and how it is compressed."""
-    made: list[tuple[str, registry_push.Target, str]] = []
+    made: list[tuple[str, Destination, str]] = []
 
-    def send(image: object, target: registry_push.Target, registry: object, **how: object) -> Pushed:
+    def send(image: object, target: Destination, registry: object, **how: object) -> Pushed:
         made.append((image.id, target, str(how["compression"])))  # type: ignore[attr-defined]
         return Pushed(repository=target.repository, digest=f"sha256:{'d' * 64}", sent=1, saved=2)
 

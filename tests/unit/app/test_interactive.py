@@ -12,8 +12,9 @@ from ocicaliban.app.requests import LaunchRequest, NotebookRequest
 from ocicaliban.build import base_image
 from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
-from ocicaliban.interactive import notebook as servers
-from ocicaliban.interactive.notebook import Server, Settings
+from ocicaliban.interactive import notebook_server as servers
+from ocicaliban.interactive import ports
+from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
 from ocicaliban.project.lockfile import Resolution
 
 if TYPE_CHECKING:
@@ -57,20 +58,20 @@ def test_an_image_of_another_mode_starts_in_the_project(world: World) -> None:
 
 
 @pytest.fixture
-def running(world: World, monkeypatch: pytest.MonkeyPatch) -> list[Server]:
+def running(world: World, monkeypatch: pytest.MonkeyPatch) -> list[NotebookServer]:
     """Return the servers that run; a new one is among them when it has started."""
-    made: list[Server] = []
+    made: list[NotebookServer] = []
 
-    def start(argv: tuple[str, ...], container: str, settings: Settings) -> Server:
-        server = Server(container=container, settings=settings, token="secret")
+    def start(argv: tuple[str, ...], container: str, settings: NotebookSettings) -> NotebookServer:
+        server = NotebookServer(container=container, settings=settings, token="secret")
         made.append(server)
         world.ran.append(argv)
         return server
 
     monkeypatch.setattr(servers, "start", start)
     monkeypatch.setattr(servers, "stop", made.remove)
-    monkeypatch.setattr(servers, "servers", lambda: tuple(made))
-    monkeypatch.setattr(servers, "is_free", lambda port: True)
+    monkeypatch.setattr(servers, "find_servers", lambda: tuple(made))
+    monkeypatch.setattr(ports, "is_free", lambda port: True)
     monkeypatch.setattr(resolver, "resolution", lambda *_, **__: None)
     monkeypatch.setattr(base_image, "resolved", lambda base, **_: base)
     for name in ("SSH_CONNECTION", "SLURM_JOB_ID"):
@@ -82,7 +83,7 @@ NOTEBOOK = LaunchRequest(mode="notebook", gpu_wanted=False, extras=("b", "a", "b
 
 
 def test_a_notebook_is_started_listed_and_ended(
-    world: World, running: list[Server], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    world: World, running: list[NotebookServer], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     _resolve_nothing(monkeypatch)
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.9 1 192.0.2.1 22")
@@ -111,9 +112,11 @@ def test_a_notebook_is_started_listed_and_ended(
     assert list(notebook.stop("all")) == []
 
 
-def test_containers_of_servers_that_have_ended_are_removed(running: list[Server]) -> None:
-    about = Settings(project="/p", port=1, interface="lab", environment="e", version="", variant="cpu", extras=())
-    running.append(Server(container="c", settings=about, token="t", state="exited"))
+def test_containers_of_servers_that_have_ended_are_removed(running: list[NotebookServer]) -> None:
+    about = NotebookSettings(
+        project="/p", port=1, interface="lab", environment="e", version="", variant="cpu", extras=()
+    )
+    running.append(NotebookServer(container="c", settings=about, token="t", state="exited"))
     assert list(notebook.listed()) == [] and running == []
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ocicaliban.app import logs
 from ocicaliban.errors import UsageError
-from ocicaliban.execution import runner
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import Submission
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def test_a_job_that_was_not_started_has_none(
 def test_an_empty_log_is_told(world: World, submission: Submission, capsys: pytest.CaptureFixture[str]) -> None:
     made = world.submit(submission, ())
     log = write(world, "")
-    with runner.owned(made):
+    with lease.held(made):
         world.begin(1, log=lambda number: str(log))
         assert b"".join(logs.log_blocks(1)) == b""
     assert capsys.readouterr().err == "job 1 has written nothing yet\n"

@@ -11,9 +11,9 @@ from attrs import evolve
 from ocicaliban.app import cloud_jobs, resume
 from ocicaliban.app.submissions import Outcome
 from ocicaliban.errors import UsageError
-from ocicaliban.execution import reconcile, runner
+from ocicaliban.execution import reconcile
 from ocicaliban.history import access
-from ocicaliban.jobs import provenance
+from ocicaliban.jobs import lease, provenance
 from ocicaliban.model.job import Status, Submission
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ def test_jobs_that_a_service_has_go_on_by_themselves(submission: Submission) -> 
 
 
 def test_jobs_that_another_process_runs_are_left_alone(submission: Submission, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(runner, "ENDING", 0.0)
-    with runner.owned(submission):
+    monkeypatch.setattr(lease, "ENDING", 0.0)
+    with lease.held(submission):
         assert resume.obstacle(submission, counts(queued=3)) == "another ocicaliban runs 3 jobs of digits"
 
 
@@ -107,6 +107,6 @@ def test_another_process_is_not_waited_for_long(world: World, submission: Submis
     world.submit(submission, ())
     with contextlib.ExitStack() as stack, access.open() as history:
         [made] = history.submissions()
-        stack.enter_context(runner.owned(made))
+        stack.enter_context(lease.held(made))
         assert resume.resume("digits") == Outcome()
     assert world.statuses() == ["queued"]

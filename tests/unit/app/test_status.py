@@ -11,7 +11,7 @@ from ocicaliban.app import status
 from ocicaliban.app.requests import StatusRequest
 from ocicaliban.cli import jobs as command
 from ocicaliban.errors import UsageError
-from ocicaliban.execution import runner
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import Submission
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def test_the_newest_jobs_and_their_groups_are_shown(world: World, submission: Su
 
 def test_a_group_has_a_line_of_its_own_if_it_is_asked_for(world: World, submission: Submission) -> None:
     made = world.submit(submission, ())
-    with runner.owned(made):
+    with lease.held(made):
         seen = next(status.looks(StatusRequest(group="digits", max_jobs=-5)))
     assert [each.name for each in seen.groups] == ["digits"] and seen.unattended == ()
     with pytest.raises(UsageError, match="there is no group 'digit'"):

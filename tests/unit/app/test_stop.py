@@ -9,7 +9,7 @@ from attrs import evolve
 
 from ocicaliban.app import stop
 from ocicaliban.errors import UsageError
-from ocicaliban.execution import runner
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import Submission
 from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.targets.container_runner import Found
@@ -36,7 +36,7 @@ def test_queued_and_running_jobs_are_stopped(
 ) -> None:
     made = world.submit(submission, (), (), ())
     world.end(1, "succeeded")
-    with runner.owned(made):
+    with lease.held(made):
         attempt = world.begin(2)
         assert [each.job.id for each in stop.stop([], "digits", SILENT, dry_run=True)] == [2, 3]
         assert world.statuses() == ["succeeded", "running", "queued"]

@@ -19,6 +19,7 @@ from ocicaliban.execution.scheduler import State, slots
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import access
 from ocicaliban.history.store import History
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import Attempt, Job, JobSpec, Submission
 from ocicaliban.targets.container_runner import Ended, Found
 
@@ -169,7 +170,7 @@ def test_all_jobs_run_and_nothing_is_left_of_them(history: History, machine: Mac
     assert _statuses(history, submission) == ["succeeded"] * 20
     assert machine.containers == {}
     assert machine.most <= 3
-    assert not runner.is_run(submission)
+    assert not lease.is_held(submission)
     job = history.jobs(submission=submission.id)[0]
     assert job.last and job.last.exit_code == 0
     assert job.out == str(runner.folder(job) / "out")
@@ -293,13 +294,13 @@ def test_a_job_stopped_before_it_had_a_container_is_stopped(history: History, ma
 def test_a_submission_is_run_by_one_process_at_a_time(
     history: History, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_PATIENCE", 0.01)
+    monkeypatch.setattr(lease, "_PATIENCE", 0.01)
     submission = _submitted(history, "ok", "ok")
     faults: list[str] = []
 
     def another(_: Job) -> None:
         if not faults:
-            assert runner.is_run(submission)
+            assert lease.is_held(submission)
             with pytest.raises(UsageError) as raised:
                 runner.resume(history, submission, machine.connect, Options(places=slots(())), Told())
             faults.append(raised.value.message)
@@ -393,12 +394,3 @@ def test_a_container_that_somebody_removes_is_a_failure(history: History, machin
     told = Told()
     assert _run(history, submission, machine, told=told).failed == 1
     assert told.ends == [("failed", "its container is gone, and its result with it", False)]
-
-
-def test_why_an_attempt_failed() -> None:
-    assert runner.why(0) == ""
-    assert runner.why(3) == "exit code 3"
-    assert runner.why(139) == "ended by SIGSEGV (exit code 139)"
-    assert runner.why(255) == "exit code 255"
-    assert runner.why(137, oom_killed=True) == "it was killed for want of memory (exit code 137)"
-    assert runner.why(None) == "its container is gone, and its result with it"

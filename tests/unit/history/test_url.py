@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.errors import UsageError
-from ocicaliban.history import store
 from ocicaliban.history import url as place
 
 
@@ -100,7 +99,3 @@ def test_looking_at_the_history_is_what_loads_a_database() -> None:
     told = "import sys, ocicaliban.history.access; print(sorted({'peewee', 'psycopg', 'sqlite3'} & set(sys.modules)))"
     done = subprocess.run((sys.executable, "-c", told), capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_a_container_is_named_after_the_job_and_the_attempt() -> None:
-    assert store.handle("0123456789ab", 3) == "ocicaliban-0123456789ab-3"

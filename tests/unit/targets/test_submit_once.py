@@ -191,6 +191,14 @@ def test_a_ctrl_c_ends_it_with_all_that_was_accepted_told(tenths: int, creates: 
     assert {key for key, _ in world.told} == {made.key for made in world.service.jobs}
 
 
+def test_after_a_ctrl_c_nobody_waits_for_a_service_that_does_not_answer() -> None:
+    world = World(["lost after"], ["accepted", *["no answer"] * 99])  # type: ignore[list-item]
+    world.clock.interrupt_at = 1.0
+    with pytest.raises(KeyboardInterrupt):
+        world.submit(requests(1))
+    assert world.clock.monotonic() < 10
+
+
 def test_a_fault_of_the_caller_ends_it_with_all_that_was_accepted_told() -> None:
     world = World()
 
