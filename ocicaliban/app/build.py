@@ -12,11 +12,11 @@ from ocicaliban.app.requests import BuildRequest
 from ocicaliban.build import builder, last_build, planner
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
+from ocicaliban.containers import buildah, podman
 from ocicaliban.errors import UsageError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, selection
 from ocicaliban.model.image import Image
 from ocicaliban.reporter import TERMINAL, Reporter
-from ocicaliban.system import process
 
 # The grammar of a reference in the OCI distribution spec, with a port and without a digest.
 _TAG = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?")
@@ -42,7 +42,7 @@ def build(request: BuildRequest, tag: str = "") -> Built:
         )
     whole = plan_and_build(request)
     if tag:
-        process.run(("buildah", "tag", whole.image.id, tag))
+        buildah.tag(whole.image.id, tag)
     return whole
 
 
@@ -56,7 +56,7 @@ def plan_and_build(request: BuildRequest) -> Built:
 
 def choose_gpus(request: BuildRequest, reporter: Reporter = TERMINAL) -> tuple[cdi.Device, ...]:
     """Return the GPUs that a request asks for. Raises OcicalibanError if there are none, but some are asked for."""
-    return planner.choose_gpus(request.gpu_wanted, request.gpus, reporter)
+    return selection.choose_gpus(request.gpu_wanted, request.gpus, reporter)
 
 
 def plan_request(request: BuildRequest, gpus: tuple[cdi.Device, ...]) -> PlanRequest:
@@ -93,7 +93,7 @@ def record_built(planned: PlannedImage) -> None:
 
 def image_called(name: str) -> Image:
     """Return the image of the local store that has this id or name. Raises UsageError if there is none."""
-    identity = process.output(("podman", "image", "inspect", "--format", "{{.Id}}", name)).strip()
+    identity = podman.image_id(name)
     if not identity:
         hint = "`podman images` lists the images; `ocicaliban build` makes one"
         raise UsageError(f"there is no image '{name}'", hint)

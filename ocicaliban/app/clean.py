@@ -26,8 +26,8 @@ def clean(request: CleanRequest, removed: Callable[[str], None]) -> None:
     if not (request.older_than or request.unused or request.all_):
         raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
     limit = time.time() - _seconds(request.older_than) if request.older_than else None
-    workspace.sweep()
-    in_use = image_store.in_containers()
+    workspace.remove_leftovers()
+    in_use = image_store.images_in_containers()
     wanted = prune.wanted() if request.unused else lambda _: False
     awaited = _awaited()
 

@@ -14,10 +14,11 @@ from ocicaliban.app.requests import CloudRequest
 from ocicaliban.build import base_image, planner
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
-from ocicaliban.containers import image_store, podman
+from ocicaliban.containers import image_store
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Job, Submission
+from ocicaliban.project import entry_point
 from ocicaliban.registry import lookup, push
 from ocicaliban.registry.reference import Destination, check_tag, parse_repository
 from ocicaliban.reporter import TERMINAL
@@ -101,7 +102,7 @@ def _is_slow(planned: PlannedImage) -> bool:
     known = image_store.images()
     if base_image.present(planned.plan.base) is None:
         return True
-    missing = [layer for layer in planned.plan.layers if image_store.find(layer.name, layer.key, known) is None]
+    missing = [layer for layer in planned.plan.layers if image_store.find_layer(layer.name, layer.key, known) is None]
     large = sum(entry.size for tree in planned.trees.values() for entry in tree.entries) > _LARGE
     return any(layer.runs or large for layer in missing)
 
@@ -111,7 +112,7 @@ def look_up(request: CloudRequest, first: Job) -> CloudImage:
 
     Raises OcicalibanError if the registry does not have it, or a job like `first` would start nothing.
     """
-    entry = podman.entry_command(Path.cwd(), request.module)
+    entry = entry_point.entry_command(Path.cwd(), request.module)
     target, name = _tagged(request)
     found = lookup.find_image(target, name, TERMINAL)
     if not found:
@@ -119,7 +120,11 @@ def look_up(request: CloudRequest, first: Job) -> CloudImage:
             f"--image-tag {request.image_tag}: the registry has no such image",
             "check the name, or leave --image-tag out to build and push an image",
         )
-    if not entry and found.has_config and not podman.starts(found.entrypoint, first.args or found.command):
+    if (
+        not entry
+        and found.has_config
+        and not entry_point.starts_something(found.entrypoint, first.args or found.command)
+    ):
         raise UsageError(
             f"--image-tag {request.image_tag}: the image has no entry point", "give the MODULE that it must start"
         )

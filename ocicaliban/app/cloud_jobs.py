@@ -114,7 +114,7 @@ def _with_image(request: CloudRequest, options: Options, first: Job) -> _Prepare
     Nothing that takes long is built, and nothing is pushed, before the service has said that it takes such jobs.
     Raises OcicalibanError if it does not.
     """
-    connecting = threads.beside(lambda: _connected(request, options, first))
+    connecting = threads.start(lambda: _connected(request, options, first))
     if request.image_tag:
         image = cloud_image.look_up(request, first)
     else:

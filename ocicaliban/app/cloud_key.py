@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban.containers import podman
+from ocicaliban.containers import command_line
 from ocicaliban.errors import UsageError
 
 _INSIDE = "/run/secrets/cloud-key.json"
@@ -26,4 +26,4 @@ def podman_options(path: str) -> tuple[str, ...]:
     file = key_file(path)
     if not file:
         return ()
-    return *podman.bind(f"{file}:{_INSIDE}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={_INSIDE}"
+    return *command_line.mount_option(f"{file}:{_INSIDE}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={_INSIDE}"

@@ -1,25 +1,21 @@
-"""Check a request for jobs on this machine before anything is done, and give the limits of each job."""
+"""Check a request for jobs on this machine before anything is done, and return what each job may use."""
 
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 
 from ocicaliban.app.launch import PreparedLaunch
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
-from ocicaliban.containers import podman
+from ocicaliban.containers import command_line, podman, podman_args
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import scheduler
 from ocicaliban.gpu import cdi
 from ocicaliban.jobs import group_names
-from ocicaliban.project import source_tree
+from ocicaliban.model.resources import Resources, parse_resources
+from ocicaliban.project import ignore_rules
 from ocicaliban.reporter import TERMINAL
-from ocicaliban.system import process
-from ocicaliban.targets.local import runner
-
-_MEMORY = re.compile(r"(\d+)([bkmg]?)")
-_UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+from ocicaliban.targets.local import container_spec
 
 
 def check(request: LaunchRequest, jobs: JobsRequest, *, sweep: bool) -> None:
@@ -32,9 +28,9 @@ def check(request: LaunchRequest, jobs: JobsRequest, *, sweep: bool) -> None:
     if jobs.retries < 0:
         raise UsageError(f"--retries {jobs.retries}: a negative number", "for example --retries 2")
     if sweep or jobs.needs_number:
-        check_podman_options(podman.words(request.podman_args))
+        check_podman_options(podman_args.split(request.podman_args))
     _check_out(jobs.out)
-    runner.check_limits(limits(jobs), _controllers)
+    container_spec.check_resources(resources(jobs), podman.cgroup_controllers)
 
 
 def _check_out(out: str) -> None:
@@ -52,29 +48,18 @@ def _check_out(out: str) -> None:
 
 def check_podman_options(given: tuple[str, ...]) -> None:
     """Raise UsageError for podman options that a job cannot have, before the jobs are recorded."""
-    runner.check_given(given)
-    podman.require_values(given, os.environ)
+    container_spec.check_given(given)
+    podman_args.require_values(given, os.environ)
 
 
-def limits(jobs: JobsRequest) -> runner.Limits:
-    """Return the limits of each job. Raises UsageError if an amount is not valid."""
-    if jobs.cpus is not None and not 0 < jobs.cpus < 1e6:
-        raise UsageError(f"--cpus {jobs.cpus:g}: not a positive number of cores", "for example --cpus 1.5")
-    if not jobs.memory:
-        return runner.Limits(cpus=jobs.cpus)
-    match = _MEMORY.fullmatch(jobs.memory.lower())
-    if match is None or not int(match[1]):
-        raise UsageError(f"--memory {jobs.memory}: not an amount of memory", "for example --memory 8g or 500m")
-    return runner.Limits(cpus=jobs.cpus, memory=int(match[1]) * _UNIT[match[2]])
+def resources(jobs: JobsRequest) -> Resources:
+    """Return what each job may use. Raises UsageError if an amount is not valid."""
+    return parse_resources(jobs.cpus, jobs.memory)
 
 
-def limit_options(jobs: JobsRequest) -> tuple[str, ...]:
-    """Return podman's options for the limits. Raises UsageError if an amount is not valid."""
-    found = limits(jobs)
-    options: tuple[str, ...] = ("--cpus", f"{found.cpus:g}") if found.cpus is not None else ()
-    if found.memory is not None:
-        options += ("--memory", str(found.memory), "--memory-swap", str(found.memory))
-    return options
+def resource_options(jobs: JobsRequest) -> tuple[str, ...]:
+    """Return podman's options for what a job may use. Raises UsageError if an amount is not valid."""
+    return command_line.resource_options(resources(jobs))
 
 
 def slots(devices: tuple[cdi.Device, ...], jobs: JobsRequest) -> tuple[scheduler.Slot, ...]:
@@ -88,16 +73,9 @@ def warn_of_out(launch: PreparedLaunch, jobs: JobsRequest) -> None:
     if out is None or not out.is_relative_to(root) or launch.request.image_id:
         return
     inside = str(out.relative_to(root))
-    if inside == "." or source_tree.takes(root, inside):
+    if inside == "." or ignore_rules.is_source(root, inside):
         line = f"/{'' if inside == '.' else inside}"
         TERMINAL.note(
             f"{jobs.out} is in the project, so the next image will hold these results; choose another folder, or add"
-            f" the line {line} to {source_tree.ignore_file(root)}"
+            f" the line {line} to {ignore_rules.ignore_file_name(root)}"
         )
-
-
-def _controllers() -> tuple[str, ...]:
-    """Ask podman which cgroup controllers can limit a container."""
-    words = "{{.Host.CgroupsVersion}} {{range .Host.CgroupControllers}}{{.}} {{end}}"
-    version, *controllers = process.run(process.in_cgroup2(("podman", "info", "--format", words))).split()
-    return tuple(controllers) if version == "v2" else ()

@@ -13,13 +13,14 @@ from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import base_image, planner
 from ocicaliban.build.inputs import folders
 from ocicaliban.build.planner import PlannedImage
-from ocicaliban.containers import image_store, podman
+from ocicaliban.containers import command_line, image_store, podman, podman_args
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
+from ocicaliban.gpu import podman_options as gpu_options
 from ocicaliban.jobs import provenance, records
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
-from ocicaliban.project import source_tree
+from ocicaliban.project import entry_point, ignore_rules
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
 
@@ -76,7 +77,7 @@ class PreparedLaunch:
         """The lines for the user: what the container runs on, and which files of the project a job would not see."""
         where = f"the GPU: {', '.join(device.qualified for device in self.devices)}" if self.devices else "the CPU"
         lines = [f"running on {where}"]
-        if missed := [path for path in self.left_out if not source_tree.is_built_in(path)]:
+        if missed := [path for path in self.left_out if not ignore_rules.is_built_in(path)]:
             more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
             lines.append(
                 f"note: left out of the image, so that no job sees it: {', '.join(missed[:3])}{more}"
@@ -100,17 +101,14 @@ class PreparedLaunch:
         options, devices, script = _gpu_options(self.devices, self.request.dry_run)
         key = podman.new_key()
         name = start.name or podman.container_name(self.given, key)
-        labels = podman.labelled({podman.JOB: key}) if start.labelled else ()
-        argv = podman.run_argv(
-            image,
-            self.planned.plan.launch,
-            start.args,
+        labels = command_line.label_options({command_line.JOB: key}) if start.labelled else ()
+        container = command_line.ContainerOptions(
             name=name,
             terminal=(False, False) if start.detached else podman.terminal(),
-            detached=start.detached,
             extra=(*labels, *devices, *start.extra, *self.given),
             entrypoint=start.entrypoint,
         )
+        argv = command_line.run_argv(image, self.planned.plan.launch, start.args, container, detached=start.detached)
         whole = (argv[0], *options, *argv[1:])
         return Command(argv=whole, name=name, key=key, args=start.args, options=options, script=script)
 
@@ -118,9 +116,9 @@ class PreparedLaunch:
         """Return what the history keeps of a `run`: no secret, and git's part later (see `provenance.with_git`)."""
         request, plan = self.request, self.planned.plan
         launch = plan.launch
-        if request.image_id and (entry := podman.entry_command(self.planned.project.root, request.module)):
+        if request.image_id and (entry := entry_point.entry_command(self.planned.project.root, request.module)):
             launch = evolve(launch, command=entry)
-        given = shlex.join(podman.without_values(podman.words(request.podman_args)))
+        given = shlex.join(podman_args.without_values(podman_args.split(request.podman_args)))
         options = records.to_record(evolve(request, podman_args=given, dry_run=False), jobs)
         return Submission(
             group=group,
@@ -149,19 +147,18 @@ class PreparedLaunch:
         if request.no_cache or request.podman_args or request.cloud_key:
             return
         searched = map(str, (*self.planned.searched_paths, *image_store.settings_files()))
-        replay.remember(
-            argv,
-            self.recording,
-            read=(*searched, process.tool("podman"), *command.options[1:]),
-            entries=self.planned.tree_paths(),
-            said=self.summary,
+        run = replay.Replayable(
+            argv=argv,
             script=command.args,
-            image=image.id,
-            index=image_store.index_file(),
             command=command.argv,
             key=command.key,
-            job=job,
+            image=image.id,
+            images=image_store.index_file(),
+            said=self.summary,
+            job=job or {},
         )
+        read = (*searched, process.tool("podman"), *command.options[1:])
+        replay.remember(run, self.recording, read=read, entries=self.planned.tree_paths())
 
 
 def prepare(request: LaunchRequest) -> PreparedLaunch:
@@ -177,7 +174,7 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
     if not request.dry_run:
         build.note_root()
     with replay.recording() as recording:
-        reporter = TERMINAL.also(recording.noted)
+        reporter = TERMINAL.also(recording.note_line)
         devices = build.choose_gpus(request, reporter)
         asked = evolve(
             build.plan_request(request, devices),
@@ -197,7 +194,7 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
 
 def podman_options(request: LaunchRequest) -> tuple[str, ...]:
     """Return the options for podman that come from the user: the cloud key's, and --podman-args."""
-    return *cloud_key.podman_options(request.cloud_key), *podman.words(request.podman_args)
+    return *cloud_key.podman_options(request.cloud_key), *podman_args.split(request.podman_args)
 
 
 def check_starts(planned: PlannedImage, module: str) -> None:
@@ -207,8 +204,8 @@ def check_starts(planned: PlannedImage, module: str) -> None:
     base = base_image.present(planned.plan.base)
     if base is None:
         return  # in a dry run the base may be missing, so that nobody can tell
-    config = image_store.config(base).get("config") or {}
-    if not podman.starts(config.get("Entrypoint") or (), config.get("Cmd") or ()):
+    config = image_store.image_config(base).get("config") or {}
+    if not entry_point.starts_something(config.get("Entrypoint") or (), config.get("Cmd") or ()):
         hint = 'add "command" to the mode\'s list' if module else "give a MODULE, or words to run after --"
         raise UsageError(f"the mode '{planned.plan.mode}' starts nothing", hint)
 
@@ -218,8 +215,8 @@ def _gpu_options(devices: tuple[cdi.Device, ...], dry_run: bool) -> tuple[tuple[
     if not devices:
         return (), (), ""
     if not dry_run:
-        return *cdi.options(devices, podman.version()), ""
-    options, hooks = cdi.arguments(devices, podman.version())
+        return *gpu_options.container_options(devices, podman.version()), ""
+    options, hooks = gpu_options.run_options(devices, podman.version())
     if not hooks:
         return (), options, ""
-    return ("--hooks-dir", '"$hooks"'), options, cdi.hooks_script(hooks)
+    return ("--hooks-dir", '"$hooks"'), options, gpu_options.hooks_script(hooks)

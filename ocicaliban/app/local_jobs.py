@@ -11,11 +11,10 @@ from attrs import evolve, frozen
 from ocicaliban.app import job_checks, launch, submissions
 from ocicaliban.app.launch import PreparedLaunch
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
-from ocicaliban.build import planner
 from ocicaliban.containers import image_store
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import runner, scheduler
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, provenance, records
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.reporter import TERMINAL
@@ -69,7 +68,7 @@ def _carry_out(history: History, whole: LocalSubmission, how: Callable[..., runn
 
     submission, jobs = whole.submission, whole.jobs
     setup = local.Setup(
-        image=submission.image, launch=submission.launch, limits=job_checks.limits(jobs), given=whole.given
+        image=submission.image, launch=submission.launch, resources=job_checks.resources(jobs), given=whole.given
     )
     options = runner.Options(
         places=whole.slots, gpus=whole.devices, retries=jobs.retries, fail_fast=jobs.fail_fast, out=jobs.out
@@ -153,7 +152,7 @@ def _gpus(submission: Submission, request: LaunchRequest) -> tuple[cdi.Device, .
     """Return the GPUs for a submission's jobs, none if they use none."""
     if not submission.launch.devices:
         return ()
-    return planner.choose_gpus(request.gpu_wanted, request.gpus, TERMINAL)
+    return selection.choose_gpus(request.gpu_wanted, request.gpus, TERMINAL)
 
 
 def _check_image(submission: Submission, *, waiting: bool = False) -> None:

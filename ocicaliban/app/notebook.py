@@ -18,6 +18,7 @@ from ocicaliban.app.requests import LaunchRequest, NotebookRequest
 from ocicaliban.build import planner
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.errors import OcicalibanError, UsageError, nearest
+from ocicaliban.gpu import selection
 from ocicaliban.interactive import jupyter_command, notebook, notebook_server, ports, shell, ssh_tunnel
 from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
 from ocicaliban.reporter import TERMINAL
@@ -134,7 +135,7 @@ def _is_current(server: NotebookServer) -> bool:
     request = PlanRequest(
         root=Path(about.project),
         mode="notebook",
-        gpus=planner.choose_gpus(about.variant == "gpu", None),
+        gpus=selection.choose_gpus(about.variant == "gpu", None),
         extras=about.extras,
         resolve=False,
         settings={"jupyter": {"interface": about.interface, **({"version": about.version} if about.version else {})}},

@@ -14,7 +14,7 @@ from ocicaliban.build.inputs import folders
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import image_store
-from ocicaliban.project import source_tree
+from ocicaliban.project import ignore_rules, source_tree
 
 
 def stored_layers(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]]:
@@ -24,7 +24,7 @@ def stored_layers(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]
     below = sizes.get(base.id, 0) if base else 0
     stored = {planned.plan.base_key: below} if base else {}
     for layer in planned.plan.layers:
-        if image := image_store.find(layer.name, layer.key, known):
+        if image := image_store.find_layer(layer.name, layer.key, known):
             whole = sizes.get(image.id, below)
             stored[layer.key], below = whole - below, whole
     before = last_build.load(planned.project.root, planned.plan.mode)
@@ -59,7 +59,7 @@ def difference(request: BuildRequest, mode: str) -> list[str]:
     other = planner.plan_project(evolve(asked, mode=mode, module=""))
     mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
     left_out = folders.left_out(planned.project, request.dirs) if len(mounting) == 1 else ()
-    missed, always = ([path for path in left_out if source_tree.is_built_in(path) is known] for known in (False, True))
+    missed, always = ([path for path in left_out if ignore_rules.is_built_in(path) is known] for known in (False, True))
     return [*plan_view.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))]
 
 

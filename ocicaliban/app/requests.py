@@ -79,11 +79,6 @@ class JobsRequest:
     out: str = field(default="", metadata=key("out"))
 
     @property
-    def has_limits(self) -> bool:
-        """Whether a job has a limit of processor cores or memory."""
-        return self.cpus is not None or bool(self.memory)
-
-    @property
     def needs_number(self) -> bool:
         """Whether a single job must have its number before it starts: its group or its /out depends on it."""
         return bool(self.group or self.out)

@@ -12,10 +12,9 @@ from attrs import frozen
 from ocicaliban.app import launch
 from ocicaliban.app.launch import PreparedLaunch, Start
 from ocicaliban.app.requests import JobsRequest, RunRequest
-from ocicaliban.containers import podman
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Image
-from ocicaliban.system import process
+from ocicaliban.project import entry_point
 
 if TYPE_CHECKING:
     from ocicaliban.jobs.expansion import Sweep
@@ -65,13 +64,13 @@ def _prepare(request: RunRequest) -> _PreparedRun:
         from ocicaliban.app import job_checks
 
         job_checks.check(asked, request.jobs, sweep=sweep is not None)
-        limits = job_checks.limit_options(request.jobs)
+        limits = job_checks.resource_options(request.jobs)
     prepared = launch.prepare(asked)
     if sweep:
         job_checks.slots(prepared.devices, request.jobs)  # a wrong number is told before anything is built
     if not (asked.image_id or request.args):
         launch.check_starts(prepared.planned, asked.module)
-    entrypoint = podman.entry_command(Path.cwd(), asked.module) if asked.image_id else ()
+    entrypoint = entry_point.entry_command(Path.cwd(), asked.module) if asked.image_id else ()
     start = Start(args=request.args, extra=limits, entrypoint=entrypoint)
     return _PreparedRun(launch=prepared, sweep=sweep, start=start)
 
@@ -98,6 +97,7 @@ def dry_run_script(request: RunRequest) -> Iterator[str]:
     """
     from ocicaliban.app import plan
     from ocicaliban.build import plan_view
+    from ocicaliban.containers import cgroups
 
     prepared = _prepare(request)
     ready = prepared.launch
@@ -120,7 +120,7 @@ def dry_run_script(request: RunRequest) -> Iterator[str]:
         if not number:
             yield from command.script.splitlines()
         raw = {*command.options[1:], *(() if ready.request.image_id else (image.id,))}
-        yield " ".join(word if word in raw else shlex.quote(word) for word in process.in_cgroup2(command.argv))
+        yield " ".join(word if word in raw else shlex.quote(word) for word in cgroups.in_cgroup2(command.argv))
 
 
 def _build_command(ready: PreparedLaunch) -> tuple[str, ...]:

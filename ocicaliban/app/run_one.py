@@ -51,7 +51,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
     from ocicaliban.history import access
     from ocicaliban.jobs import group_names, lease, lifecycle, provenance
     from ocicaliban.model.job import JobSpec
-    from ocicaliban.targets.local import runner as local
+    from ocicaliban.targets.local import container_spec
 
     with access.open(reporter=TERMINAL) as history:
         group = jobs.group or group_names.new(launch.planned.project.root)
@@ -63,7 +63,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
             attempt = history.begin(job.id, out=str(out), started=time.time())
             assert attempt is not None  # no other process knows the job yet
             out.mkdir(parents=True, exist_ok=True)
-            options = local.as_options(evolve(job, out=str(out)), attempt)
+            options = container_spec.terminal_options(evolve(job, out=str(out)), attempt)
             command = launch.command(image, evolve(start, extra=(*options, *start.extra), name=attempt.handle))
             TERMINAL.say(launch.summary)
             TERMINAL.say(f"job {job.id} of {group}; its /out is {out}")

@@ -12,6 +12,7 @@ from ocicaliban.app.launch import Start
 from ocicaliban.app.requests import LaunchRequest
 from ocicaliban.containers import podman
 from ocicaliban.interactive import shell
+from ocicaliban.project import entry_point
 from ocicaliban.recipes import catalog
 from ocicaliban.reporter import TERMINAL
 
@@ -35,8 +36,8 @@ def run(request: LaunchRequest, argv: list[str], args: tuple[str, ...], *, bare:
         files = next(place for place in places if place.is_dir())
     options = shell.options(project.root.name, files, home, os.environ)
     # An image of another mode may start in another folder.
-    workdir = ("--workdir", podman.APP) if request.image_id else ()
+    workdir = ("--workdir", entry_point.APP) if request.image_id else ()
     start = Start(args=args, extra=(*options, *workdir), entrypoint=shell.entrypoint(chosen))
     command = prepared.command(image, start)
     TERMINAL.say(prepared.summary)
-    return podman.live(command.argv, command.name, lambda: prepared.remember(argv, image, command))
+    return podman.run_interactively(command.argv, command.name, lambda: prepared.remember(argv, image, command))

@@ -114,8 +114,8 @@ def resolved(base: Base, *, fresh: bool = False, reporter: Reporter = SILENT) ->
     digest = base.digest
     if image is None:
         image, digest = _made(base, fresh=fresh, reporter=reporter)
-    image_store.touch(image.id)
-    config = image_store.config(image)
+    image_store.mark_used(image.id)
+    config = image_store.image_config(image)
     platform = f"{config.get('os', 'linux')}/{config.get('architecture')}"
     if platform != _platform():
         raise OcicalibanError(
@@ -159,11 +159,9 @@ def _pulled(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]
     elif not fresh and (image := image_store.by_name(reference)):
         reporter.say(f"base: {reference} as it is in the store (anew: --no-cache)")
         return image, image_store.last_manifest(image.id)
-    # buildah would try four times for six seconds before it says that a registry is not there.
-    argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s", reference)
     try:
         with reporter.making("base", f"pulling {reference}", done="pulled") as made:
-            identity = process.run(argv).splitlines()[-1]
+            identity = buildah.pull(reference)
             made.measure = lambda: image_store.image_sizes().get(identity, 0)
     except ToolError as exc:
         raise pull_fault(base, exc.stderr) from exc
@@ -267,9 +265,9 @@ def _unpacked(reference: str, digest: str) -> tuple[Image, str]:
         raise OcicalibanError(
             f"{path} changed: it no longer holds the image with the digest {digest}", "run the command again"
         )
-    with workspace.open_one() as folder:
+    with workspace.open_workspace() as folder:
         # buildah names the image after the path, and refuses upper case, blanks and dots in it.
-        layout = folder / image_store.folder_for("base", now.removeprefix("sha256:"))
+        layout = folder / image_store.layer_folder("base", now.removeprefix("sha256:"))
         layout.parent.mkdir(parents=True)
         if path.is_dir():
             layout.symlink_to(path.resolve())
@@ -279,8 +277,8 @@ def _unpacked(reference: str, digest: str) -> tuple[Image, str]:
                 for member in tar:
                     if member.isfile() and (match := re.fullmatch(_PART, member.name)):
                         _copy(tar.extractfile(member), layout / match[2])
-        argv = ("buildah", "pull", "--quiet", f"oci:{layout.relative_to(folder)}{':' + name if name else ''}")
-        identity = process.run(argv, cwd=folder, doing=f"the base image {reference} cannot be stored").splitlines()[-1]
+        oci = f"{layout.relative_to(folder)}{':' + name if name else ''}"
+        identity = buildah.pull_layout(folder, oci, doing=f"the base image {reference} cannot be stored")
     return _there(identity, reference), now
 
 
@@ -299,12 +297,12 @@ print(platform.python_version(), sysconfig.get_config_var("HOST_GNU_TYPE") or "?
 def _python(image: Image, reference: str) -> tuple[str, str]:
     """The version of the Python in the image, and of the C library that it stands on."""
     name = f"ocicaliban-base-{os.getpid()}"
-    with workspace.open_one() as folder, workspace.working_container(folder, name):
-        process.run(buildah.from_argv(image.id, name), whole=True)
-        argv = ("buildah", "run", "--isolation", "chroot", name, "--", "python3", "-c", _PROBE)
+    with workspace.open_workspace() as folder, workspace.working_container(folder, name):
+        buildah.make_container(image.id, name)
+        probe = ("python3", "-c", _PROBE)
         try:
             # buildah's chroot isolation was seen to lose what a command printed, once in some hundred runs.
-            said = process.run(argv) or process.run(argv)
+            said = buildah.run_in_chroot(name, probe) or buildah.run_in_chroot(name, probe)
         except ToolError as exc:
             if "No module named 'venv'" in exc.stderr:
                 what, hint = "Python without its module venv", "add it: on Debian it is the package python3-venv"
@@ -352,10 +350,10 @@ def _bootstrapped(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
     key = hashlib.sha256(
         json.dumps([reference, _platform(), oci_layout.EPOCH, *_ENV, *_MMDEBSTRAP]).encode()
     ).hexdigest()
-    before = image_store.find("base", key)
-    with workspace.only_one(key):
+    before = image_store.find_layer("base", key)
+    with workspace.exclusive(key):
         # What another process made while we waited is fresh enough.
-        image = image_store.find("base", key)
+        image = image_store.find_layer("base", key)
         if image is not None and (not fresh or before is None or image.id != before.id):
             reporter.say(f"base: {reference} as it is in the store (anew: --no-cache)")
             return image
@@ -363,15 +361,15 @@ def _bootstrapped(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
         with reporter.making("base", doing, done="bootstrapped") as made:
             image = _bootstrap(reference.partition(":")[2])
             made.measure = lambda: image_store.image_sizes().get(image.id, 0)
-        process.run(("buildah", "tag", image.id, image_store.name_for("base", key)))
+        buildah.tag(image.id, image_store.layer_name("base", key))
         return image
 
 
 def _bootstrap(suite: str) -> Image:
     """Make the image from Debian's packages with mmdebstrap."""
-    with workspace.open_one() as folder:
+    with workspace.open_workspace() as folder:
         tar = folder / "root.tar"
-        env = {"SOURCE_DATE_EPOCH": str(oci_layout.EPOCH), "TMPDIR": str(workspace.scratch(folder))}
+        env = {"SOURCE_DATE_EPOCH": str(oci_layout.EPOCH), "TMPDIR": str(workspace.scratch_folder(folder))}
         try:
             process.run((*_MMDEBSTRAP, suite, str(tar)), env=env)
         except ToolError as exc:
@@ -379,16 +377,16 @@ def _bootstrap(suite: str) -> Image:
         with tar.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
         blob = oci_layout.Blob(digest=f"sha256:{sha}", size=tar.stat().st_size)
-        layout = folder / image_store.folder_for("base", sha)
+        layout = folder / image_store.layer_folder("base", sha)
         oci_layout.adopt_layer(layout, tar, blob)
         config: dict[str, Any] = {
             "architecture": _platform().partition("/")[2],
             "os": "linux",
             "config": {"Env": _ENV, "Cmd": ["/bin/sh"]},
         }
-        config = oci_layout.appended(config, blob.digest, f"ocicaliban base: mmdebstrap {suite}")
+        config = oci_layout.with_layer(config, blob.digest, f"ocicaliban base: mmdebstrap {suite}")
         oci_layout.write_layout(layout, config, [blob])
-        return image_store.take(folder, "base", sha)
+        return image_store.import_layer(folder, "base", sha)
 
 
 def _bootstrap_fault(suite: str, exc: ToolError) -> ToolError:

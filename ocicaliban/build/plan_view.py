@@ -102,7 +102,7 @@ _OWN_INDEX = """\
 @frozen(kw_only=True)
 class Source:
     """A tree that is copied: its `folder` relative to the context, and those of its folders of which nothing on the
-    disk is left out (`snapshot.whole_folders`), so that they can be copied by their name."""
+    disk is left out (`source_tree.whole_folders`), so that they can be copied by their name."""
 
     folder: str
     tree: Tree

@@ -10,7 +10,7 @@ from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Submission
-from ocicaliban.targets.container_runner import ContainerRunner, Found
+from ocicaliban.targets.container_runner import ContainerRunner, ObservedContainer
 
 if TYPE_CHECKING:
     from ocicaliban.history.store import History
@@ -56,7 +56,7 @@ def adopt(history: History, submission: Submission, containers: ContainerRunner)
     return Remains(running=tuple(running), devices=devices, failures=failures)
 
 
-def _why_lost(container: Found | None) -> str:
+def _why_lost(container: ObservedContainer | None) -> str:
     """Return why an attempt with this container will have no result; "" where it will."""
     if container is None:
         return "its container is gone"

@@ -27,7 +27,7 @@ from ocicaliban.gpu.cdi import Device
 from ocicaliban.jobs import lease, lifecycle, log_file
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.system import files
-from ocicaliban.targets.container_runner import ContainerRunner, Ended
+from ocicaliban.targets.container_runner import ContainerExit, ContainerRunner
 
 if TYPE_CHECKING:
     from ocicaliban.history.store import History  # it imports peewee
@@ -94,7 +94,7 @@ class Show(Protocol):
         """Show a line."""
 
 
-Connect = Callable[[Callable[[Ended], None]], ContainerRunner]
+Connect = Callable[[Callable[[ContainerExit], None]], ContainerRunner]
 """Makes what starts containers. It calls the given function for each end: `partial(LocalRunner, service, setup)`."""
 
 
@@ -138,7 +138,7 @@ class _UnderWay:
     started: bool = False
     adopted: bool = False
     asked: Literal["TERM", "KILL"] | None = None
-    result: Ended | None = None
+    result: ContainerExit | None = None
 
     @property
     def handle(self) -> str:
@@ -309,7 +309,7 @@ class _Running:
             self._signal(one.job.id, "KILL")
 
     def _on_refusal(self, one: _UnderWay, reason: str) -> None:
-        one.result = Ended(handle=one.handle, ended=time.time())
+        one.result = ContainerExit(handle=one.handle, ended=time.time())
         self._step(scheduler.CouldNotStart(job=one.job.id, reason=reason))
 
     # --- ending ---
@@ -329,16 +329,16 @@ class _Running:
         except (OcicalibanError, OSError) as fault:
             self._later(self._show.say, f"note: {fault}")
 
-    def _on_end(self, ended: Ended) -> None:
+    def _on_end(self, ended: ContainerExit) -> None:
         number = self._jobs.get(ended.handle)
         if number is not None:
             self._settlers.submit(self._settle, self._under_way[number], ended)
 
-    def _settle(self, one: _UnderWay, ended: Ended) -> None:
+    def _settle(self, one: _UnderWay, ended: ContainerExit) -> None:
         self._quietly(functools.partial(log_file.plain, one.attempt.log))
         self._later(self._on_settled, one, ended)
 
-    def _on_settled(self, one: _UnderWay, ended: Ended) -> None:
+    def _on_settled(self, one: _UnderWay, ended: ContainerExit) -> None:
         one.result = ended
         reason = lifecycle.why_failed(ended.exit_code, oom_killed=ended.oom_killed)
         outcome: Literal["succeeded", "failed", "stopped", "lost"] = "failed" if reason else "succeeded"
@@ -358,7 +358,7 @@ class _Running:
     def _finish(self, action: scheduler.Finish) -> None:
         one = self._under_way.pop(action.job)
         del self._jobs[one.handle]
-        result = one.result or Ended(handle=one.handle)
+        result = one.result or ContainerExit(handle=one.handle)
         ended = result.ended or time.time()
         attempt = evolve(
             one.attempt,

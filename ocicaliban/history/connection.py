@@ -55,7 +55,7 @@ def connected(place: Place, reporter: Reporter) -> peewee.Database:
 
 
 def _on_network(file: Path, reporter: Reporter) -> bool:
-    kind = filesystems.kind(file.parent, filesystems.read())
+    kind = filesystems.kind(file.parent, filesystems.mounted())
     if not filesystems.SHARED.fullmatch(kind):
         return False
     reporter.warning(

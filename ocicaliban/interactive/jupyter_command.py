@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocicaliban.containers import podman
 from ocicaliban.interactive import shell
 from ocicaliban.interactive.notebook import ADDRESS, LABEL, NotebookSettings
 from ocicaliban.model.image import Launch
+from ocicaliban.project import entry_point
 
 TOKEN_VARIABLE = "JUPYTER_TOKEN"
 _RUNTIME_FOLDER = "/tmp/jupyter"
@@ -33,7 +33,7 @@ _SERVER_OPTIONS = (
     "--ServerApp.port_retries=0",
     "--ServerApp.open_browser=False",
     "--ServerApp.allow_root=True",
-    f"--ServerApp.root_dir={podman.APP}",
+    f"--ServerApp.root_dir={entry_point.APP}",
     "--ServerApp.base_url=/",
     "--ServerApp.certfile=",
     "--ServerApp.keyfile=",

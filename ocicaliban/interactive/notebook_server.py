@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import http.client
-import json
 import os
 import secrets
 from pathlib import Path
 
+from ocicaliban.containers import podman
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.interactive.jupyter_command import TOKEN_VARIABLE
 from ocicaliban.interactive.notebook import ADDRESS, LABEL, NotebookServer, NotebookSettings, ServerEnded
-from ocicaliban.system import files, process
+from ocicaliban.system import files
 
 _START_LABEL = "ocicaliban.start"
 _START_TIMEOUT = 120.0  # seconds
 _POLL_INTERVAL = 0.02  # seconds
 _REQUEST_TIMEOUT = 10  # seconds
+_GRACE = 10  # seconds between SIGTERM and SIGKILL
 
 
 def start(argv: tuple[str, ...], container: str, settings: NotebookSettings) -> NotebookServer:
@@ -28,26 +29,23 @@ def start(argv: tuple[str, ...], container: str, settings: NotebookSettings) -> 
     server = NotebookServer(container=container, settings=settings, token=secrets.token_hex(24))
     # Another container may have this name: only one with this label may be removed.
     label, position = f"{_START_LABEL}={secrets.token_hex(8)}", argv.index("run") + 1
-    argv = process.in_cgroup2((*argv[:position], "--label", label, *argv[position:]))
+    argv = (*argv[:position], "--label", label, *argv[position:])
     ready = False
     try:
-        process.run(
-            argv, env={TOKEN_VARIABLE: server.token}, whole=True, doing="the notebook's container cannot be started"
-        )
+        doing = "the notebook's container cannot be started"
+        podman.start_detached(argv, env={TOKEN_VARIABLE: server.token}, doing=doing)
         _wait_until_ready(server)
         ready = True
     finally:
         if not ready:
-            containers = process.output(("podman", "ps", "--all", "--quiet", "--filter", f"label={label}"))
-            for started in containers.split():
-                _remove_container(started)
+            podman.remove_labelled(label, grace=_GRACE)
             _page(server).unlink(missing_ok=True)
     return server
 
 
 def wait_for_end(server: NotebookServer) -> None:
     """Wait until the server ends. Raises ServerEnded with its output unless it ended well, or was removed."""
-    with process.waiting(("podman", "wait", server.container)) as ended:
+    with podman.waiting_for(server.container) as ended:
         ended(None)
     if _exit_code(server) not in ("0", ""):
         raise _ended(server)
@@ -55,19 +53,14 @@ def wait_for_end(server: NotebookServer) -> None:
 
 def stop(server: NotebookServer) -> None:
     """End a server and remove its container; it is not an error if it is gone already."""
-    _remove_container(server.container)
+    podman.remove(server.container, grace=_GRACE)
     _page(server).unlink(missing_ok=True)
 
 
 def find_servers() -> tuple[NotebookServer, ...]:
     """Return the user's servers, sorted by name, including those that have ended."""
-    ids = process.run(("podman", "ps", "--all", "--quiet", "--no-trunc", "--filter", f"label={LABEL}")).split()
-    if not ids:
-        return ()
-    # podman fails for a container that is removed meanwhile, and describes the others all the same.
-    raw = json.loads(process.output(("podman", "inspect", "--type", "container", *ids)) or "[]")
     servers = []
-    for container in raw:
+    for container in podman.inspect_containers(podman.with_label(LABEL)):
         environ = dict(item.partition("=")[::2] for item in container["Config"]["Env"])
         servers.append(
             NotebookServer(
@@ -97,12 +90,8 @@ def _page(server: NotebookServer) -> Path:
     return files.state() / "notebooks" / f"{server.container}.html"
 
 
-def _remove_container(name: str) -> None:
-    process.run(("podman", "rm", "--force", "--ignore", "--time", "10", name), whole=True)
-
-
 def _wait_until_ready(server: NotebookServer) -> None:
-    with process.waiting(("podman", "wait", server.container)) as ended:
+    with podman.waiting_for(server.container) as ended:
         for _ in range(int(_START_TIMEOUT / _POLL_INTERVAL)):
             if _answers(server):
                 return
@@ -139,8 +128,8 @@ def _ended(server: NotebookServer) -> ServerEnded:
 
 
 def _exit_code(server: NotebookServer) -> str:
-    return process.output(("podman", "inspect", "--format", "{{.State.ExitCode}}", server.container)).strip()
+    return podman.exit_code(server.container)
 
 
 def _output(server: NotebookServer) -> str:
-    return process.output(("podman", "logs", server.container), errors=True).strip()
+    return podman.logs(server.container)

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocicaliban.containers import podman
+from ocicaliban.containers import command_line
 from ocicaliban.errors import UsageError
 
 SHELLS = ("bash", "zsh", "fish")
@@ -57,7 +57,7 @@ def options(project: str, files: Path, home: Path | None, environ: Mapping[str, 
     name = re.sub(r"[^\w.+-]", "_", project) or "project"
     # Otherwise podman holds back Ctrl-P until the next key is pressed.
     words = ["--detach-keys="]
-    words += [*podman.bind(f"{files}:{_FOLDER}:ro"), "--env", f"OCICALIBAN_PROJECT={name}"]
+    words += [*command_line.mount_option(f"{files}:{_FOLDER}:ro"), "--env", f"OCICALIBAN_PROJECT={name}"]
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG", "")
     if locale:
         words += ["--env", f"OCICALIBAN_LOCALE={locale}"]
@@ -70,7 +70,7 @@ def home_options(home: Path | None, environ: Mapping[str, str]) -> tuple[str, ..
     words = ["--security-opt", "label=disable"]
     if home is not None:
         # What pip installed for the user is for the host's Python, and jobs would not see it.
-        words += [*podman.bind(f"{home}:{home}"), "--env", f"HOME={home}", "--env", "PYTHONNOUSERSITE=1"]
+        words += [*command_line.mount_option(f"{home}:{home}"), "--env", f"HOME={home}", "--env", "PYTHONNOUSERSITE=1"]
         values = ((name, environ.get(name, "")) for name in HOME_VARIABLES)
         words += [word for name, at in values if Path(at).is_relative_to(home) for word in ("--env", f"{name}={at}")]
     return tuple(words)

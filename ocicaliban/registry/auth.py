@@ -149,7 +149,7 @@ def _ask_helper(helper: object, host: str, file: Path | None, *, unknown_to_tool
         )
     address = "https://index.docker.io/v1/" if host == "docker.io" else host
     try:
-        held = json.loads(process.answer((name, "get"), address, limit=_HELPER_TIMEOUT))
+        held = json.loads(process.ask((name, "get"), address, limit=_HELPER_TIMEOUT))
         user, secret = str(held["Username"]), str(held["Secret"])
     except ToolError as exc:
         if "credentials not found" in exc.stderr:

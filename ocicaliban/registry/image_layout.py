@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ocicaliban.containers import oci_layout
+from ocicaliban.containers import buildah, oci_layout
 from ocicaliban.model.image import Image
 from ocicaliban.registry import packed_layers
 from ocicaliban.registry.packed_layers import Compression, PackedLayer
-from ocicaliban.system import process
 
 FOLDER = "image"
 """The layout's folder below the one given to `write`."""
@@ -38,16 +37,15 @@ def write(
     # compress these layers as well, which costs only time.
     for diff_id in present:
         (blobs / _hex(diff_id)).touch()
-    argv = ["buildah", "push", "--quiet", "--format", "oci"]
-    # With --compression-format gzip newer versions do not trust blobs that exist.
-    compressing = ["--compression-format", compression] if compression != "gzip" else []
     doing = "the image cannot be packed for the registry"
-    process.run((*argv, *compressing, image.id, f"oci:{FOLDER}"), cwd=folder, doing=doing)
+    # With --compression-format gzip newer versions do not trust blobs that exist.
+    named = compression if compression != "gzip" else ""
+    buildah.export_layout(image.id, folder, FOLDER, compression=named, doing=doing)
     manifest = _manifest(layout)
     unwanted = packed_layers.media_type(_OTHER[compression])
     if any(layer["mediaType"] == unwanted for layer in manifest["layers"]):
         # containers.conf sets another compression.
-        process.run((*argv, "--compression-format", compression, image.id, f"oci:{FOLDER}"), cwd=folder, doing=doing)
+        buildah.export_layout(image.id, folder, FOLDER, compression=compression, doing=doing)
         manifest = _manifest(layout)
     config = json.loads((blobs / _hex(manifest["config"]["digest"])).read_text())
     # buildah describes an empty blob like any other.
@@ -56,11 +54,11 @@ def write(
     for diff_id in present:
         (blobs / _hex(diff_id)).unlink()
     whole = complete_manifest(manifest, config, {**present, **{each.diff_id: each for each in packed}})
-    data = oci_layout.canonical(whole)
+    data = oci_layout.canonical_json(whole)
     digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
     (blobs / _hex(digest)).write_bytes(data)
     descriptor = {"mediaType": oci_layout.MANIFEST, "digest": digest, "size": len(data)}
-    (layout / "index.json").write_bytes(oci_layout.canonical({"schemaVersion": 2, "manifests": [descriptor]}))
+    (layout / "index.json").write_bytes(oci_layout.canonical_json({"schemaVersion": 2, "manifests": [descriptor]}))
     return digest, {each["digest"]: each["size"] for each in (*whole["layers"], whole["config"])}
 
 

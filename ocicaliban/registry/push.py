@@ -12,14 +12,14 @@ from collections.abc import Callable, Iterable
 
 from attrs import frozen
 
-from ocicaliban.containers import image_store, workspace
+from ocicaliban.containers import image_store, skopeo, workspace
 from ocicaliban.model.image import Image
 from ocicaliban.registry import client, image_layout, packed_layers, transfer
 from ocicaliban.registry.client import RegistryClient
 from ocicaliban.registry.packed_layers import Compression, PackedLayer
 from ocicaliban.registry.reference import Destination, Repository
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import process, threads
+from ocicaliban.system import threads
 
 _PARALLEL_REQUESTS = 8
 
@@ -44,7 +44,7 @@ def connect(destination: Destination, reporter: Reporter) -> RegistryClient:
 
     Raises OcicalibanError with a hint if the registry refuses, or if skopeo is missing.
     """
-    process.tool("skopeo")
+    skopeo.require()
     registry = client.client_for(destination, "pull,push", reporter)
     registry.check_push()
     return registry
@@ -65,10 +65,10 @@ def push(
     the push ends. A push that was interrupted continues where it stopped. Raises OcicalibanError if the registry
     refuses, or still fails after several attempts.
     """
-    with workspace.open_one() as folder:
+    with workspace.open_workspace() as folder:
         folder = folder / "push"
         folder.mkdir(mode=0o700)
-        diff_ids = tuple((image_store.config(image).get("rootfs") or {}).get("diff_ids") or ())
+        diff_ids = tuple((image_store.image_config(image).get("rootfs") or {}).get("diff_ids") or ())
         present = _present_layers(registry, diff_ids, compression)
         packing: contextlib.AbstractContextManager[object] = contextlib.nullcontext()
         if len(present) < len({*diff_ids}):

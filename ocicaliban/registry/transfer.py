@@ -13,11 +13,11 @@ from typing import Literal
 
 import tenacity
 
+from ocicaliban.containers import skopeo
 from ocicaliban.errors import OcicalibanError, ToolError, printable
 from ocicaliban.registry import auth, image_layout
 from ocicaliban.registry.reference import Destination
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import process
 
 _ATTEMPTS = 8
 _ATTEMPTS_IF_UNKNOWN = 3  # after a failure of unknown kind
@@ -63,18 +63,14 @@ def upload(
 
 
 def _upload_once(folder: Path, destination: Destination, verified: bool, check_login: Callable[[], object]) -> None:
-    # The source is what we have just written ourselves: no signature policy applies to it.
-    argv = ["skopeo", "--insecure-policy", "copy", "--quiet", "--preserve-digests"]
-    # skopeo itself does not read CONTAINERS_REGISTRIES_CONF.
-    if not verified:
-        argv.append("--dest-tls-verify=false")
     # Look it up each time: one of Google's tokens is valid for an hour.
     login = auth.find(destination.repository, key_file=destination.key_file)
     try:
         with contextlib.ExitStack() as stack:
+            file = ""
             if login and login.unknown_to_tools:
-                argv += ["--authfile", stack.enter_context(auth.auth_file(login, destination.repository))]
-            process.run((*argv, f"oci:{image_layout.FOLDER}", f"docker://{destination.reference}"), cwd=folder)
+                file = stack.enter_context(auth.auth_file(login, destination.repository))
+            skopeo.copy_layout(folder, image_layout.FOLDER, destination.reference, tls_verify=verified, auth_file=file)
     except ToolError as exc:
         message = f"{destination.repository}: {skopeo_message(exc.stderr, login.secret if login else '')}"
         kind = classify(exc.stderr, destination)

@@ -457,7 +457,7 @@ def test_what_others_say_of_a_layer_is_not_believed(folder: Path, proxy: Proxy, 
         "digest": _layers(push(folder, theirs, to, OPEN))[0],
         "size": 50_000,
     }
-    diff_ids = image_store.config(build.image_called(ours))["rootfs"]["diff_ids"]
+    diff_ids = image_store.image_config(build.image_called(ours))["rootfs"]["diff_ids"]
     config = json.dumps({"rootfs": {"diff_ids": diff_ids}}).encode()
     described = {"digest": f"sha256:{hashlib.sha256(config).hexdigest()}", "size": len(config)}
     manifest = json.dumps({"config": described, "layers": [layer]}).encode()

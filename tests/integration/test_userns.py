@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.system import process
+from ocicaliban.containers import cgroups
 from tests.integration.program import call, command, environment, until
 
 NOTE = "note: podman's processes were killed while containers ran"
@@ -34,7 +34,7 @@ class Podman:
         self.pids: list[int] = []
 
     def says(self, *args: str) -> subprocess.CompletedProcess[str]:
-        argv = process.in_cgroup2(("podman", *args)) if args[0] == "run" else ("podman", *args)
+        argv = cgroups.in_cgroup2(("podman", *args)) if args[0] == "run" else ("podman", *args)
         return subprocess.run(argv, env=environment(self.env), capture_output=True, text=True, check=False, timeout=60)
 
     def begin(self) -> None:

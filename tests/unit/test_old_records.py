@@ -23,13 +23,13 @@ from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import last_build
 from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import podman_options, spec
 from ocicaliban.history import access
 from ocicaliban.jobs import group_names, lease, log_file, run_journal
 from ocicaliban.jobs.records import requested
 from ocicaliban.model.image import Base
 from ocicaliban.model.job import Job, Submission
-from ocicaliban.project import lockfile, source_tree
+from ocicaliban.project import lockfile, tree_memo
 from ocicaliban.project.lockfile import Lock, Resolution
 from ocicaliban.registry import packed_layers
 from ocicaliban.registry.packed_layers import Compression, PackedLayer
@@ -207,7 +207,7 @@ def test_the_log_of_a_job_that_runs_is_read() -> None:
 def test_when_an_image_was_used_is_known() -> None:
     os.utime(paths.used(IMAGE), (1000, 1000))
     assert image_store.last_used(IMAGE) == 1000
-    image_store.forget(IMAGE)
+    image_store.forget_use(IMAGE)
     assert image_store.last_used(IMAGE) == 0
 
 
@@ -302,7 +302,7 @@ def test_where_the_image_store_is_is_remembered(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_was_read_of_a_tree_is_remembered() -> None:
-    memo = source_tree._load_memo(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
+    memo = tree_memo.load(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
     assert {path: (known[0], known[-1][:8]) for path, known in memo.files.items()} == {
         "größe.txt": (3, "edd3a863"),
         ".gitignore": (6, "318d9a16"),
@@ -316,7 +316,7 @@ def test_what_was_read_of_a_tree_is_remembered() -> None:
 
 def test_hooks_are_found_in_their_folder() -> None:
     """A container that an earlier version started needs its hooks to its end, under the same path."""
-    hook = cdi.Hook(
+    hook = spec.Hook(
         hook_name="createContainer",
         path="/usr/bin/nvidia-cdi-hook",
         args=("nvidia-cdi-hook", "update-ldcache"),
@@ -324,8 +324,8 @@ def test_hooks_are_found_in_their_folder() -> None:
         timeout=5,
     )
     folder = paths.cache() / "hooks"
-    files = cdi.hook_files(cdi.Injection(hooks=(hook,)))
-    place = cdi.write_hooks(files, folder)
+    files = podman_options.hook_files(spec.ContainerEdits(hooks=(hook,)))
+    place = podman_options.write_hooks(files, folder)
     assert [path.name for path in folder.iterdir()] == [place.name] == ["fe10a90b59f0bc3f8571b18e26b63140"]
     assert {path.name: path.read_text() for path in place.iterdir()} == files
 

@@ -8,15 +8,14 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ocicaliban.containers import podman
+from ocicaliban.containers import podman, podman_args
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.jobs import lease, lifecycle, log_file, provenance, run_journal
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import process
 from ocicaliban.targets.backend import Backend, Capabilities, Request
-from ocicaliban.targets.container_runner import Found
-from ocicaliban.targets.local import runner
+from ocicaliban.targets.container_runner import ObservedContainer
+from ocicaliban.targets.local import container_spec, listing
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -38,10 +37,10 @@ class LocalBackend(Backend):
 
     def validate(self, request: Request) -> tuple[UsageError, ...]:
         """Return an error for options for podman that a job cannot have."""
-        given = podman.words(str(request.job.submission.options.get("podman_args") or ""))
+        given = podman_args.split(str(request.job.submission.options.get("podman_args") or ""))
         try:
-            runner.check_given(given)
-            podman.require_values(given, os.environ)
+            container_spec.check_given(given)
+            podman_args.require_values(given, os.environ)
         except UsageError as problem:
             return (problem,)
         return ()
@@ -63,7 +62,7 @@ class LocalBackend(Backend):
                 with lease.held(submission):
                     # Look at containers only now: no other process can start or end one.
                     labels = {"job": ""} if provenance.alone(submission) else {"submission": str(submission.id)}
-                    found = runner.find(**labels)
+                    found = listing.find(**labels)
                     for job in history.jobs(submission=submission.id, statuses=UNDER_WAY):
                         _settle(history, job, found)
             except UsageError:
@@ -98,7 +97,7 @@ class LocalBackend(Backend):
     ) -> tuple[Job, ...]:
         """Stop containers that still run though their jobs have ended by the record."""
         ended = {job.last.handle: job for job in jobs if job.status in ENDED and job.last and _here(job.submission)}
-        found = runner.find(job="") if ended else {}
+        found = listing.find(job="") if ended else {}
         rest = {handle: job for handle, job in ended.items() if handle in found and found[handle].state == "running"}
         if not dry_run:
             stop_containers([*rest])
@@ -136,7 +135,7 @@ def _here(submission: Submission) -> bool:
     return submission.host == provenance.host()
 
 
-def _settle(history: History, job: Job, found: Mapping[str, Found]) -> None:
+def _settle(history: History, job: Job, found: Mapping[str, ObservedContainer]) -> None:
     """Record the end of a running job's attempt, if it has ended."""
     attempt = job.last
     if attempt is None:
@@ -146,7 +145,7 @@ def _settle(history: History, job: Job, found: Mapping[str, Found]) -> None:
         return
     if there is None or there.exit_code is None:
         # Without force: a container that runs after all, or is about to start, stays.
-        if there and not process.ok(("podman", "rm", attempt.handle)):
+        if there and not podman.remove_ended(attempt.handle):
             return
         reason = lifecycle.why_failed(None) if there is None or there.state != "created" else "it was never started"
         again = not provenance.alone(job.submission)
@@ -158,14 +157,14 @@ def _settle(history: History, job: Job, found: Mapping[str, Found]) -> None:
         status: Status = "failed" if reason else "succeeded"
         ended = there.ended or time.time()
         history.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)
-        process.ok(("podman", "rm", "--force", "--time", "0", attempt.handle))
+        podman.remove_at_once(attempt.handle)
 
 
 def _remove(job: Job) -> None:
     """Finish the log and remove the container of a stopped job, unless the process that runs it does so."""
     if job.last and job.last.log and not lease.is_held(job.submission):
         log_file.plain(job.last.log)
-        process.ok(("podman", "rm", "--force", "--time", "0", job.last.handle))
+        podman.remove_at_once(job.last.handle)
 
 
 def stop_containers(handles: Sequence[str]) -> None:
@@ -174,11 +173,10 @@ def stop_containers(handles: Sequence[str]) -> None:
         return
     try:
         # Uninterrupted: the jobs are on record as stopped, and one that ignores SIGTERM would go on for ever.
-        argv = ("podman", "stop", "--ignore", "--time", str(_GRACE), *handles)
-        process.run(argv, whole=True, doing="podman cannot stop them all")
+        podman.stop(handles, grace=_GRACE)
     except OcicalibanError:
         # A container that was removed meanwhile has ended.
-        left = runner.find(job="")
+        left = listing.find(job="")
         if any(handle in left and left[handle].state == "running" for handle in handles):
             raise
 

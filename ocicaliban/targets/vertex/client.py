@@ -56,7 +56,7 @@ def connect(project: str, region: str, *, key_file: str = "", address: str = "")
 def _configured_project() -> str:
     """Return gcloud's project; google-auth reads it only if the credentials are in gcloud's own file."""
     try:
-        return process.answer(("gcloud", "config", "get-value", "project"), "", limit=_CHECK_LIMIT).strip()
+        return process.ask(("gcloud", "config", "get-value", "project"), limit=_CHECK_LIMIT).strip()
     except OcicalibanError:
         return ""  # gcloud is not installed, or has no project
 

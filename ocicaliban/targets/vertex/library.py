@@ -33,7 +33,7 @@ def preload() -> None:
     """Begin to import the library in the background; a second call does nothing."""
     global _loading
     if _loading is None:
-        _loading = threads.beside(_load)
+        _loading = threads.start(_load)
 
 
 def _load() -> Library:

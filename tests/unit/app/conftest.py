@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from ocicaliban.build import base_image, builder
-from ocicaliban.containers import image_store, podman, podman_api
+from ocicaliban.containers import cgroups, image_store, podman, podman_api
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import access
 from ocicaliban.history.store import History
@@ -19,7 +19,8 @@ from ocicaliban.model.job import Attempt, Job, JobSpec, Submission
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.system import process
-from ocicaliban.targets.container_runner import Ended, Found
+from ocicaliban.targets.container_runner import ContainerExit, ObservedContainer
+from ocicaliban.targets.local import listing
 from ocicaliban.targets.local import runner as local
 
 BASE = Base(
@@ -32,7 +33,7 @@ CONFIG = '[layers.base]\nimage = "example.org/base:1"\n'
 class FakeRunner:
     """Runs jobs by their arguments: one with "fails" ends with 1, each other one with 0."""
 
-    def __init__(self, service: object, setup: local.Setup, on_end: Callable[[Ended], None]) -> None:
+    def __init__(self, service: object, setup: local.Setup, on_end: Callable[[ContainerExit], None]) -> None:
         self._on_end = on_end
 
     def close(self) -> None:
@@ -40,11 +41,11 @@ class FakeRunner:
 
     def start(self, job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> None:
         """Run a job to its end."""
-        self._on_end(Ended(handle=attempt.handle, exit_code=int("fails" in job.args), started=1.0, ended=2.0))
+        self._on_end(ContainerExit(handle=attempt.handle, exit_code=int("fails" in job.args), started=1.0, ended=2.0))
 
     def watch(self, handle: str) -> None:
         """Tell the end of a container: it is gone."""
-        self._on_end(Ended(handle=handle, exit_code=None))
+        self._on_end(ContainerExit(handle=handle, exit_code=None))
 
     def signal(self, handle: str, name: str) -> bool:
         """Send no signal."""
@@ -53,7 +54,7 @@ class FakeRunner:
     def remove(self, handle: str) -> None:
         """Remove nothing."""
 
-    def find(self, **labels: str) -> Mapping[str, Found]:
+    def find(self, **labels: str) -> Mapping[str, ObservedContainer]:
         """Find nothing."""
         return {}
 
@@ -132,7 +133,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
     def build(plan: Plan, *_: object, **__: object) -> Image:
         top = plan.layers[-1]
-        return made.image(f"{len(made.images):02}" * 32, image_store.name_for(top.name, top.key))
+        return made.image(f"{len(made.images):02}" * 32, image_store.layer_name(top.name, top.key))
 
     def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
         made.ran.append(argv)
@@ -155,27 +156,27 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(base_image, "present", lambda _: base)
     monkeypatch.setattr(image_store, "images", lambda: tuple(made.images))
     monkeypatch.setattr(image_store, "image_sizes", lambda: {image.id: 1_000_000 for image in made.images})
-    monkeypatch.setattr(image_store, "config", lambda _: {"config": {"Cmd": ["bash"]}})
-    monkeypatch.setattr(image_store, "find", _finder(made))
+    monkeypatch.setattr(image_store, "image_config", lambda _: {"config": {"Cmd": ["bash"]}})
+    monkeypatch.setattr(image_store, "find_layer", _finder(made))
     monkeypatch.setattr(image_store, "index_file", lambda: tmp_path / "images.json")
     monkeypatch.setattr(image_store, "settings_files", tuple)
     monkeypatch.setattr(podman, "run", run)
-    monkeypatch.setattr(podman, "live", run)
+    monkeypatch.setattr(podman, "run_interactively", run)
     monkeypatch.setattr(podman, "version", lambda: (4, 3, 1))
     monkeypatch.setattr(process, "tool", lambda name: f"/usr/bin/{name}")
     monkeypatch.setattr(process, "run", tool)
     monkeypatch.setattr(process, "output", tool)
     monkeypatch.setattr(process, "ok", lambda argv, **_: bool(tool(argv)) or True)
-    monkeypatch.setattr(process, "in_cgroup2", tuple)
+    monkeypatch.setattr(cgroups, "in_cgroup2", tuple)
     monkeypatch.setattr(podman_api, "connected", connected)
     monkeypatch.setattr(local, "LocalRunner", FakeRunner)
-    monkeypatch.setattr(local, "find", lambda **_: {})
+    monkeypatch.setattr(listing, "find", lambda **_: {})
     return made
 
 
 def _finder(world: World) -> Callable[..., Image | None]:
     def find(layer: str, key: str, known: object = None) -> Image | None:
-        name = image_store.name_for(layer, key)
+        name = image_store.layer_name(layer, key)
         return next((image for image in world.images if name in image.names), None)
 
     return find

@@ -126,8 +126,8 @@ def kept(world: World, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
         out("0 B freed")
 
     monkeypatch.setattr(prune, "remove", remove)
-    monkeypatch.setattr(workspace, "sweep", lambda: None)
-    monkeypatch.setattr(image_store, "in_containers", lambda: frozenset({"aa" * 32}))
+    monkeypatch.setattr(workspace, "remove_leftovers", lambda: None)
+    monkeypatch.setattr(image_store, "images_in_containers", lambda: frozenset({"aa" * 32}))
     monkeypatch.setattr(image_store, "last_used", lambda identity: time.time() - (3600 if identity[0] == "b" else 1e6))
     for two in ("aa", "bb", "cc"):
         world.image(two * 32)

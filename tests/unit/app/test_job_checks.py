@@ -9,7 +9,7 @@ import pytest
 from ocicaliban.app import job_checks
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.errors import UsageError
-from ocicaliban.targets.local.runner import Limits
+from ocicaliban.model.resources import Resources
 
 if TYPE_CHECKING:
     from tests.unit.app.conftest import World
@@ -21,26 +21,25 @@ RUN = LaunchRequest(mode="run")
     ("text", "size"), [("8g", 8 << 30), ("500M", 500 << 20), ("3k", 3 << 10), ("17", 17), ("17b", 17)]
 )
 def test_memory_is_an_amount(text: str, size: int) -> None:
-    assert job_checks.limits(JobsRequest(memory=text)) == Limits(memory=size)
-    options = job_checks.limit_options(JobsRequest(memory=text, cpus=1.5))
+    assert job_checks.resources(JobsRequest(memory=text)) == Resources(memory=size)
+    options = job_checks.resource_options(JobsRequest(memory=text, cpus=1.5))
     assert options == ("--cpus", "1.5", "--memory", str(size), "--memory-swap", str(size))
 
 
 @pytest.mark.parametrize("text", ["0", "0g", "g", "-1g", "1.5g", "1 g", "1t"])
 def test_other_texts_are_no_amount_of_memory(text: str) -> None:
     with pytest.raises(UsageError, match="not an amount of memory"):
-        job_checks.limits(JobsRequest(memory=text))
+        job_checks.resources(JobsRequest(memory=text))
 
 
 @pytest.mark.parametrize("cpus", [0, -1, 1e6, float("nan")])
 def test_cpus_are_a_positive_number(cpus: float) -> None:
     with pytest.raises(UsageError, match="not a positive number of cores"):
-        job_checks.limits(JobsRequest(cpus=cpus))
+        job_checks.resources(JobsRequest(cpus=cpus))
 
 
 def test_without_limits_there_are_no_options() -> None:
-    assert job_checks.limit_options(JobsRequest()) == ()
-    assert not JobsRequest().has_limits and JobsRequest(cpus=1).has_limits and JobsRequest(memory="1g").has_limits
+    assert job_checks.resource_options(JobsRequest()) == ()
     assert not JobsRequest(jobs=3).needs_number and JobsRequest(out="/o").needs_number
 
 

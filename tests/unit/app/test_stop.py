@@ -12,8 +12,8 @@ from ocicaliban.errors import UsageError
 from ocicaliban.jobs import lease
 from ocicaliban.model.job import Submission
 from ocicaliban.reporter import SILENT, Reporter
-from ocicaliban.targets.container_runner import Found
-from ocicaliban.targets.local import runner as local
+from ocicaliban.targets.container_runner import ObservedContainer
+from ocicaliban.targets.local import listing
 
 if TYPE_CHECKING:
     from tests.unit.app.conftest import World
@@ -62,7 +62,9 @@ def test_a_job_that_runs_though_it_has_ended_is_stopped(
     world.submit(submission, ())
     world.end(1, "stopped")
     handle = world.jobs()[0].attempts[0].handle
-    monkeypatch.setattr(local, "find", lambda **_: {handle: Found(handle=handle, state="running", labels={})})
+    monkeypatch.setattr(
+        listing, "find", lambda **_: {handle: ObservedContainer(handle=handle, state="running", labels={})}
+    )
     for dry_run in (True, False):
         [each] = stop.stop([1], "", SILENT, dry_run=dry_run)
         assert each.ended and each.job.id == 1

@@ -16,7 +16,7 @@ from ocicaliban.app import notebook as notebooks
 from ocicaliban.app.notebook import ListedServer, StartedServer
 from ocicaliban.app.requests import CloudRequest, PushRequest
 from ocicaliban.doctor import checks
-from ocicaliban.doctor.checks import Finding
+from ocicaliban.doctor.finding import Finding
 from ocicaliban.interactive import notebook_server
 from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
 from ocicaliban.model.job import JobSpec, Submission

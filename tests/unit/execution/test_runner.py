@@ -21,7 +21,7 @@ from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.jobs import lease
 from ocicaliban.model.job import Attempt, Job, JobSpec, Submission
-from ocicaliban.targets.container_runner import Ended, Found
+from ocicaliban.targets.container_runner import ContainerExit, ObservedContainer
 
 GPUS = tuple(Device(kind="nvidia.com/gpu", name=str(n), spec=Path("/x"), version="0.5.0") for n in range(2))
 
@@ -30,24 +30,24 @@ class Machine:
     """Containers, as long as the test lasts: the first argument of a job says what it does."""
 
     def __init__(self) -> None:
-        self.containers: dict[str, Found] = {}
+        self.containers: dict[str, ObservedContainer] = {}
         self.live: set[str] = set()
         self.jobs: dict[str, Job] = {}
         self.ran: list[tuple[str, tuple[str, ...]]] = []
         self.signals: list[tuple[str, str]] = []
         self.most = 0
         self.on_start: Callable[[Job], None] = lambda job: None
-        self.tell: Callable[[Ended], None] = lambda ended: None
+        self.tell: Callable[[ContainerExit], None] = lambda ended: None
         self.lock = threading.Lock()
 
-    def connect(self, tell: Callable[[Ended], None]) -> "Machine":
+    def connect(self, tell: Callable[[ContainerExit], None]) -> "Machine":
         self.tell = tell
         return self
 
     def close(self) -> None:
         pass
 
-    def running(self) -> list[Found]:
+    def running(self) -> list[ObservedContainer]:
         return [there for there in self.containers.values() if there.state == "running"]
 
     def put(self, job: Job, attempt: Attempt, state: Literal["created", "running", "exited"], **more: object) -> None:
@@ -56,7 +56,7 @@ class Machine:
         self.jobs[attempt.handle] = job
         if state == "running":
             self.live.add(attempt.handle)
-        self.containers[attempt.handle] = Found(handle=attempt.handle, state=state, labels=labels, **more)  # type: ignore[arg-type]
+        self.containers[attempt.handle] = ObservedContainer(handle=attempt.handle, state=state, labels=labels, **more)  # type: ignore[arg-type]
 
     def start(self, job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> None:
         does = job.args[0]
@@ -76,12 +76,12 @@ class Machine:
         there = evolve(self.containers[handle], state="exited", exit_code=code)
         self.containers[handle] = there
         self.live.discard(handle)
-        self.tell(Ended(handle=handle, exit_code=code, started=time.time(), ended=time.time()))
+        self.tell(ContainerExit(handle=handle, exit_code=code, started=time.time(), ended=time.time()))
 
     def watch(self, handle: str) -> None:
         there = self.containers.get(handle)
         if there is None or there.state == "exited":
-            self.tell(Ended(handle=handle, exit_code=there.exit_code if there else None))
+            self.tell(ContainerExit(handle=handle, exit_code=there.exit_code if there else None))
 
     def signal(self, handle: str, name: Literal["TERM", "KILL"]) -> bool:
         self.signals.append((self.jobs[handle].args[0], name))
@@ -94,7 +94,7 @@ class Machine:
             raise OcicalibanError("it runs")
         self.containers.pop(handle, None)
 
-    def find(self, **labels: str) -> Mapping[str, Found]:
+    def find(self, **labels: str) -> Mapping[str, ObservedContainer]:
         return {
             handle: there
             for handle, there in self.containers.items()
@@ -381,7 +381,7 @@ def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History,
     assert attempt
     machine.put(job, attempt, "running")
     machine.live.clear()  # as podman does not see
-    threading.Timer(0.1, lambda: machine.tell(Ended(handle=attempt.handle))).start()
+    threading.Timer(0.1, lambda: machine.tell(ContainerExit(handle=attempt.handle))).start()
     assert _resume(history, submission, machine).succeeded == 1
     (job,) = history.jobs(submission=submission.id)
     assert [each.status for each in job.attempts] == ["lost", "succeeded"]
@@ -390,7 +390,7 @@ def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History,
 
 def test_a_container_that_somebody_removes_is_a_failure(history: History, machine: Machine) -> None:
     submission = _submitted(history, "hangs")
-    machine.on_start = lambda _: machine.tell(Ended(handle=machine.live.pop()))
+    machine.on_start = lambda _: machine.tell(ContainerExit(handle=machine.live.pop()))
     told = Told()
     assert _run(history, submission, machine, told=told).failed == 1
     assert told.ends == [("failed", "its container is gone, and its result with it", False)]

@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
+from ocicaliban.containers import cgroups
 from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.interactive import notebook_server
 from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings, ServerEnded
-from ocicaliban.system import process
+from ocicaliban.system import background, process
 
 SETTINGS = NotebookSettings(
     project="/somewhere/digits", port=1, interface="lab", environment="key", version="", variant="cpu", extras=()
@@ -64,8 +65,8 @@ def podman(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Podman:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(process, "run", made.run)
     monkeypatch.setattr(process, "output", made.output)
-    monkeypatch.setattr(process, "waiting", made.waiting)
-    monkeypatch.setattr(process, "in_cgroup2", lambda argv: argv)
+    monkeypatch.setattr(background, "waiting", made.waiting)
+    monkeypatch.setattr(cgroups, "in_cgroup2", lambda argv: argv)
     return made
 
 

@@ -73,9 +73,9 @@ class World:
             self.options = options
 
         monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
-        monkeypatch.setattr(workspace, "open_one", open_one)
+        monkeypatch.setattr(workspace, "open_workspace", open_one)
         monkeypatch.setattr(
-            image_store, "config", lambda image: {"rootfs": {"diff_ids": [HEAVY.diff_id, LIGHT.diff_id]}}
+            image_store, "image_config", lambda image: {"rootfs": {"diff_ids": [HEAVY.diff_id, LIGHT.diff_id]}}
         )
         monkeypatch.setattr(image_layout, "write", write)
         monkeypatch.setattr(transfer, "upload", upload)

@@ -19,7 +19,7 @@ def test_what_fails_meanwhile_is_no_fault_of_the_run(fault: Exception) -> None:
     def meanwhile() -> None:
         raise fault
 
-    assert process.foreground(("sh", "-c", "exit 3"), on_signal=_nothing, meanwhile=meanwhile) == 3
+    assert process.run_in_foreground(("sh", "-c", "exit 3"), on_signal=_nothing, meanwhile=meanwhile) == 3
 
 
 def test_an_error_of_ours_meanwhile_comes_when_the_tool_has_ended(tmp_path: Path) -> None:
@@ -27,5 +27,7 @@ def test_an_error_of_ours_meanwhile_comes_when_the_tool_has_ended(tmp_path: Path
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        process.foreground(("sh", "-c", f"sleep 0.2; echo > {tmp_path}/ended"), on_signal=_nothing, meanwhile=meanwhile)
+        process.run_in_foreground(
+            ("sh", "-c", f"sleep 0.2; echo > {tmp_path}/ended"), on_signal=_nothing, meanwhile=meanwhile
+        )
     assert (tmp_path / "ended").exists()

@@ -174,7 +174,7 @@ def test_a_project_is_the_one_that_is_named_or_the_credentials_or_gclouds(monkey
     own, gcloud = "own", "gclouds\n"
     monkeypatch.setattr(google_auth, "credentials", lambda key_file: (object(), own))
     answer: Callable[..., str] = lambda *_, **__: gcloud  # noqa: E731
-    monkeypatch.setattr(process, "answer", answer)
+    monkeypatch.setattr(process, "ask", answer)
     assert client.connect("named", "r").project == "named"
     assert client.connect("", "r").project == "own"
     own = ""
@@ -186,7 +186,7 @@ def test_a_project_is_the_one_that_is_named_or_the_credentials_or_gclouds(monkey
     def missing(*_: object, **__: object) -> str:
         raise OcicalibanError("gcloud is not installed")
 
-    monkeypatch.setattr(process, "answer", missing)
+    monkeypatch.setattr(process, "ask", missing)
     with pytest.raises(UsageError, match="no Google Cloud project"):
         client.connect("", "r")
 
