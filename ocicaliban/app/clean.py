@@ -51,7 +51,7 @@ def _awaited() -> Mapping[str, frozenset[str]]:
     from ocicaliban.history import access
 
     try:
-        if not access.is_begun():
+        if not access.exists():
             return {}
         with access.open(reporter=TERMINAL) as history:
             found = history.unfinished_images(

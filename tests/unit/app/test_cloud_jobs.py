@@ -128,7 +128,7 @@ def prepared(sweep: str = "", args: tuple[str, ...] = ("--lr", "1"), **how: obje
         ({"gpu_spec": "1xT4", "nogpu": True}, "--nogpu and --gpu-spec exclude each other"),
         ({"image_tag": "x"}, "--image-tag and --to exclude each other"),
         ({"image_tag": "x", "repository": "", "extras": ("a",)}, "--image-tag and --extras exclude"),
-        ({"group": "a b"}, "cannot be a group's name"),
+        ({"group": "a b"}, "is not a valid name for a group"),
         ({"label": ("a",)}, "not of the form KEY=VALUE"),
         ({"cloud_key": "nowhere.json"}, "there is no file"),
         ({"region": "mars"}, "no region 'mars'"),
@@ -271,6 +271,6 @@ def test_a_dry_run_shows_the_layers_and_the_jobs(world: World, service: Service,
     assert comments and len(bodies) == 2
     assert {body["labels"]["ocicaliban-job"] for body in bodies} == {"000000000001", "000000000002"}
     assert f"ghcr.io/ada/digits@sha256:{'0' * 64}" in lines[-1]
-    assert not registry.pushed and not service.taken and not access.is_begun()
+    assert not registry.pushed and not service.taken and not access.exists()
     [line] = cloud_dry_run.dry_run_lines(prepared(image_tag="ghcr.io/ada/digits:v1", repository=""))
     assert DIGEST in line

@@ -46,7 +46,7 @@ def test_without_limits_there_are_no_options() -> None:
 @pytest.mark.parametrize(
     ("jobs", "told"),
     [
-        (JobsRequest(group="a b"), "'a b' cannot be a group's name"),
+        (JobsRequest(group="a b"), "'a b' is not a valid name for a group"),
         (JobsRequest(retries=-1), "--retries -1: a negative number"),
         (JobsRequest(out="train.py/x"), "train.py is not a folder"),
         (JobsRequest(out="closed/x"), "you cannot write in closed"),

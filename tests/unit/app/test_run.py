@@ -116,7 +116,7 @@ def test_a_wrong_number_of_jobs_is_told_before_anything_is_built(world: World) -
     before = len(world.images)
     with pytest.raises(UsageError, match="--jobs"):
         run.run(request(JobsRequest(jobs=0), sweep="sweep.json"), [])
-    assert len(world.images) == before and not access.is_begun()
+    assert len(world.images) == before and not access.exists()
 
 
 def test_a_dry_run_is_a_script(world: World) -> None:
@@ -128,7 +128,7 @@ def test_a_dry_run_is_a_script(world: World) -> None:
     assert build == "image=$(ocicaliban build --mode run --nogpu --dir data --no-cache train.py) || exit"
     assert lines[-1].startswith("podman run ") and '"$image"' in lines[-1] and lines[-1].endswith("'a b'")
     assert "--cpus 2" in lines[-1]
-    assert not world.ran and not access.is_begun()
+    assert not world.ran and not access.exists()
 
 
 def test_a_dry_run_of_a_sweep_has_a_line_for_each_job(world: World) -> None:
