@@ -270,7 +270,7 @@ def _send(history: History, prepared: _Prepared, *, begun: bool = False, settle:
 
 
 def _withdrawn(history: History, group: str, waiting: Iterable[Job], fault: Refused) -> Refused:
-    """Stop jobs of which the service has taken none, and return its refusal with what the user can do."""
+    """Stop the jobs, because the service has taken none of them, and return its refusal with what the user can do."""
     history.stop_queued(job.id for job in waiting)
     return Refused(
         f"{fault.message}\nno job of {group} was submitted",

@@ -22,7 +22,7 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
     """Run one job and return its exit code. `argv` is the whole command line, which `replay` may run again.
 
     What the history must know is left in a file (see `run_journal`), and written while the container starts: nothing
-    may come between a user and a run of which nothing has changed.
+    may delay a run whose project has not changed.
     """
     command = launch.command(image, evolve(start, labelled=True))
     TERMINAL.say(launch.summary)
