@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import asdict, field, frozen
+from attrs import field, frozen
 
 from ocicaliban.model.image import Plan, Tree
 from ocicaliban.system import files as paths
@@ -42,6 +42,35 @@ def of(plan: Plan, trees: Mapping[str, Tree], root: str = "") -> Record:
     )
 
 
+VERSION = 1
+"""The version of a file. Files without one are of version 1."""
+
+
+def to_record(built: Record) -> dict[str, object]:
+    """Return a record as its file holds it."""
+    return {
+        "version": VERSION,
+        "layers": built.layers,
+        "keys": built.keys,
+        "files": built.files,
+        "base": built.base,
+        "root": built.root,
+    }
+
+
+def from_record(record: Mapping[str, object]) -> Record:
+    """Return the record in a file. Raises ValueError for another version or form."""
+    if record.get("version", 1) != VERSION:
+        raise ValueError("another version wrote it")
+    tables = [record.get(name, {}) for name in ("layers", "keys", "files")]
+    layers, keys, files = (value if isinstance(value, dict) else None for value in tables)
+    if layers is None or keys is None or files is None:
+        raise ValueError("it has another form")
+    return Record(
+        layers=layers, keys=keys, files=files, base=str(record.get("base", "")), root=str(record.get("root", ""))
+    )
+
+
 def _path(root: Path, mode: str) -> Path:
     return paths.state() / "plans" / (hashlib.sha256(os.fsencode(f"{root}\0{mode}")).hexdigest()[:32] + ".json")
 
@@ -51,13 +80,13 @@ def save(root: Path, plan: Plan, trees: Mapping[str, Tree]) -> None:
     before, now = load(root, plan.mode), of(plan, trees, str(root))
     if before == now:
         return
-    paths.keep(_path(root, plan.mode), json.dumps(asdict(now)))
+    paths.keep(_path(root, plan.mode), json.dumps(to_record(now)))
 
 
 def _read(path: Path) -> Record | None:
     try:
-        return Record(**json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError):
+        return from_record(json.loads(path.read_text()))
+    except (OSError, ValueError, AttributeError):
         return None
 
 

@@ -61,7 +61,7 @@ def _awaited() -> Mapping[str, frozenset[str]]:
     from ocicaliban.targets import registry
 
     try:
-        if not access.is_begun():
+        if not access.exists():
             return {}
         with access.open(reporter=TERMINAL) as known:
             targets = registry.with_images_in_store()

@@ -227,7 +227,7 @@ class _Running:
             self._inbox.get(timeout=limit)()
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
-            self._show.say("the time to end is over: killing what still runs")
+            self._show.say("the jobs have had their time to end: killing those that still run")
             self._step(scheduler.GraceOver())
         self._show.tick(self._state)
 
@@ -235,9 +235,9 @@ class _Running:
         before = self._state.phase
         self._state, actions = scheduler.step(self._state, event)
         if before == "going" and self._state.phase == "draining":
-            self._show.say("note: podman starts no container, so that the other jobs are left queued")
+            self._show.say("note: podman starts no container; the other jobs stay queued")
         if before == "going" and self._state.phase == "stopping" and not self._interrupted:
-            self._show.say(f"--fail-fast: {_count(len(self._state.running))} asked to end, the others are left queued")
+            self._show.say(f"--fail-fast: {_count(len(self._state.running))} asked to end, the others stay queued")
         self._act(actions)
 
     def _act(self, actions: tuple[scheduler.Action, ...]) -> None:
@@ -262,7 +262,7 @@ class _Running:
     def _interrupt(self, number: int) -> None:
         jobs = _count(len(self._state.running))
         if not self._interrupted:
-            self._show.say(f"interrupted: {jobs} asked to end; once more kills")
+            self._show.say(f"interrupted: {jobs} asked to end; interrupt again to kill")
         else:
             self._show.say(f"interrupted again: {jobs} killed")
             self._interruptions.give_back()  # the third signal ends this process; `resume` finds what runs

@@ -58,7 +58,7 @@ class Group:
 
 
 def batches(values: Sequence[Any], parts: int = 1) -> Iterator[Sequence[Any]]:
-    """Yield the values in portions, of which `parts` fit into one statement; an empty portion where there are none."""
+    """Yield the values in portions; `parts` portions fit into one statement. Without values, yield an empty portion."""
     size = _AT_ONCE // parts - 10
     for start in range(0, max(len(values), 1), size):
         yield values[start : start + size]

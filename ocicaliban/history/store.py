@@ -16,7 +16,7 @@ from ocicaliban.history import connection, queries, rows, schema
 from ocicaliban.history.queries import STATUSES as STATUSES
 from ocicaliban.history.queries import Group as Group
 from ocicaliban.history.queries import JobQuery
-from ocicaliban.history.url import Place
+from ocicaliban.history.url import DatabaseLocation
 from ocicaliban.jobs import lifecycle
 from ocicaliban.jobs.lifecycle import Transition
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, JobSpec, Status, Submission, UnderWay
@@ -34,9 +34,9 @@ def handle(key: str, number: int) -> str:
     return f"ocicaliban-{key}-{number}"
 
 
-def opened(place: Place, reporter: Reporter) -> History:
+def opened(place: DatabaseLocation, reporter: Reporter) -> History:
     """Open the history at `place`; see `ocicaliban.history.access.open`."""
-    return History(connection.connected(place, reporter), place, reporter)
+    return History(connection.connect(place, reporter), place, reporter)
 
 
 class JobFilter(TypedDict, total=False):
@@ -60,7 +60,7 @@ class History:
     the database fails.
     """
 
-    def __init__(self, database: Database, place: Place, reporter: Reporter) -> None:
+    def __init__(self, database: Database, place: DatabaseLocation, reporter: Reporter) -> None:
         self._database = database
         self._reporter = reporter
         self.place = place
@@ -74,19 +74,19 @@ class History:
 
     def close(self) -> None:
         """Close the connection."""
-        with connection.told(self.place):
+        with connection.clear_errors(self.place):
             self._database.close()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Database]:
-        with connection.told(self.place):
-            connection.alive(self._database, self.place, self._reporter)
+        with connection.clear_errors(self.place):
+            connection.ensure_connected(self._database, self.place, self._reporter)
             yield self._database
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Database]:
         if getattr(self._together, "begun", False):
-            with connection.told(self.place):
+            with connection.clear_errors(self.place):
                 yield self._database
             return
         with self._reading(), connection.transaction(self._database):
@@ -149,9 +149,9 @@ class History:
 
     def _moved(self, jobs: Iterable[int], transition: Transition, change: Mapping[Any, object]) -> tuple[int, ...]:
         moved: list[int] = []
-        # In the order of their numbers: two who lock the same rows in another order would wait for each other.
+        # In the order of their numbers: two processes that lock them in another order would wait for each other.
         for some in queries.batches(sorted(set(jobs))):
-            # One by one: PostgreSQL takes the statuses after it has waited for those who had the rows.
+            # Lock, then change: PostgreSQL reads the statuses after it has waited for other processes.
             before = _j.status.in_(sorted(transition.before))
             found = [row[0] for row in self._locked(_job.select(_j.id).where(_j.id.in_(some), before).order_by(_j.id))]
             if found:
@@ -259,7 +259,7 @@ class History:
         [tried] = job.attempts
         with self._writing() as database:
             if not isinstance(database, SqliteDatabase):
-                # Of two who find the same run one waits: there is no row yet that they could lock.
+                # Of two processes that find the same run, one waits: there is no row yet to lock.
                 database.execute_sql("SELECT pg_advisory_xact_lock(%s)", (_RECORDING,))
             query = _job.select(_j.id).where(_j.job_key == job.key)
             if not (found := self._locked(query)):

@@ -67,11 +67,20 @@ def structured(values: object, cls: type[A]) -> A:
     import cattrs  # it takes a while to load, and few commands read records
 
     converter = cattrs.Converter()
+    for kind in (str, bool, int, float):
+        converter.register_structure_hook(kind, _exactly)  # otherwise any value becomes a str, and "no" is True
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
     try:
         return converter.structure(values, cls)
     except (cattrs.BaseValidationError, TypeError, KeyError) as exc:
         raise ValueError(str(exc)) from exc
+
+
+def _exactly(value: object, kind: type) -> Any:
+    """Return a value of a plain type. Raises TypeError for one of another type."""
+    if type(value) is kind or (kind is float and type(value) is int):
+        return value
+    raise TypeError(f"{value!r} is not of type {kind.__name__}")
 
 
 @overload
@@ -93,14 +102,14 @@ def requested(made: Submission, first: type[A], second: type[B] | None = None) -
         found = from_record(made.options, first, known)
         return found if second is None else (found, from_record(made.options, second, known))
     except ValueError as exc:
-        raise unreadable(made) from exc
+        raise unreadable(made, exc) from exc
 
 
-def unreadable(made: Submission) -> UsageError:
-    """Return the fault of a submission whose options this version cannot read."""
+def unreadable(made: Submission, fault: ValueError) -> UsageError:
+    """Return the error for a submission whose options this version cannot read."""
     return UsageError(
-        f"{made.group} was begun by another version of ocicaliban, which wrote down other options",
-        "go on with that version, or begin it anew",
+        f"another version of ocicaliban began {made.group}, and recorded other options ({fault})",
+        "use that version, or submit the jobs as a new group",
     )
 
 

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from attrs import frozen
 
 from ocicaliban.errors import UsageError, first_line
-from ocicaliban.formats.jsonc import Keys, json_key, line_of, read_json
+from ocicaliban.formats.jsonc import json_key, read_json
+from ocicaliban.formats.key_lines import Keys, line_of
 from ocicaliban.model.job import Scalar
 
 if TYPE_CHECKING:

@@ -7,21 +7,16 @@ import hashlib
 import os
 import posixpath
 import stat
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from attrs import frozen
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Tree, TreeEntry
-from ocicaliban.project import credential_files, ignore_rules, tree_memo
+from ocicaliban.project import ignore_rules, tree_entries, tree_memo
 from ocicaliban.project.ignore_rules import DESCEND, GIT_FILE, IGNORED, IS_DIR, GitRules, Rules, printable_path
 from ocicaliban.project.tree_memo import TreeMemo
-
-_RACY_NS = 2_000_000_000
-_CHUNK = 1 << 20
 
 
 def read_tree(
@@ -63,7 +58,7 @@ def read_tree(
     reader = _Reader(os.path.abspath(root), old, options)
     try:
         reader.walk()
-    except _Refused as fault:
+    except tree_entries.Refused as fault:
         raise fault.as_error(top, ignore_rules.ignore_file_name(root) if ignore else "") from fault
     if options.memo is not None and reader.new != old:
         tree_memo.save(options.memo, reader.new)
@@ -119,96 +114,6 @@ def _identities(files: tuple[Path, ...]) -> frozenset[tuple[int, int]]:
     return frozenset(found)
 
 
-class _Refused(Exception):
-    """A path that no image can contain, or may contain; `fix` says what to do, after "Add it to .gitignore, or"."""
-
-    def __init__(self, path: str, what: str, fix: str) -> None:
-        super().__init__(path, what, fix)
-        self.path, self.what, self.fix = path, what, fix
-
-    def as_error(self, top: str, ignore_file: str) -> OcicalibanError:
-        """Return the error; `top` is the tree's folder in the project, `ignore_file` the one that applies, or ""."""
-        path = printable_path(posixpath.join(top, self.path))
-        hint = f"add {path} to {ignore_file}, or {self.fix}" if ignore_file else self.fix
-        return OcicalibanError(f"{path}: {self.what}", hint)
-
-
-def _unreadable(path: str, fault: OSError) -> _Refused:
-    return _Refused(path, f"cannot be read: {fault.strerror}", "make it readable")
-
-
-def _special(path: str) -> _Refused:
-    return _Refused(path, "is a socket, FIFO or device, which an image cannot contain", "remove it")
-
-
-def _link(absolute: str, path: str, top: str) -> TreeEntry:
-    try:
-        target = os.readlink(absolute)
-    except OSError as fault:
-        raise _unreadable(path, fault) from fault
-    if not _is_utf8(target):
-        raise _Refused(path, "links to a name that is not UTF-8", "rename the target")
-    place = posixpath.join(top, path)
-    resolved = posixpath.normpath(posixpath.join(posixpath.dirname(place), target))
-    if target.startswith("/") or resolved == ".." or resolved.startswith("../"):
-        mount = f'--podman-args "-v {printable_path(os.path.realpath(absolute))}:/usr/app/{printable_path(place)}:ro"'
-        raise _Refused(
-            path,
-            f"links out of the project, to {target}",
-            f"link to a path in the project, relatively; to mount what is left out of the image: {mount}",
-        )
-    return TreeEntry(path=path, kind="link", digest=target)
-
-
-def _is_utf8(text: str) -> bool:
-    if text.isascii():
-        return True
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _signature(status: os.stat_result) -> list[Any]:
-    return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-
-
-def _hash_file(absolute: str, path: str) -> tuple[TreeEntry, list[Any] | None]:
-    """Read a file; also return what to keep in the memo, None if the file changed too recently to be trusted.
-
-    Raises _Refused if the file cannot be read, or contains a credential.
-    """
-    now = time.time_ns()
-    hasher = hashlib.sha256()
-    size = 0
-    last = b""
-    try:
-        handle = os.open(absolute, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            before = os.fstat(handle)
-            if not stat.S_ISREG(before.st_mode):
-                raise _special(path)
-            while chunk := os.read(handle, _CHUNK):
-                hasher.update(chunk)
-                size += len(chunk)
-                last = chunk
-            after = os.fstat(handle)
-        finally:
-            os.close(handle)
-    except OSError as fault:
-        raise _unreadable(path, fault) from fault
-    if size == len(last) <= credential_files.LARGEST and (what := credential_files.credential_in(last)):
-        fix = "move it elsewhere (--cloud-key gives a Google key to a container without adding it to an image)"
-        raise _Refused(path, f"contains {what}, which must not enter an image", fix)
-    digest = hasher.hexdigest()
-    entry = TreeEntry(path=path, kind="file", digest=digest, size=size, executable=bool(after.st_mode & stat.S_IXUSR))
-    settled = now - max(after.st_mtime_ns, after.st_ctime_ns) > _RACY_NS
-    if not settled or _signature(before) != _signature(after) or size != after.st_size:
-        return entry, None
-    return entry, [*_signature(after), digest]
-
-
 def _scan(absolute: str) -> list[os.DirEntry[str]]:
     with os.scandir(absolute) as entries:
         return list(entries)
@@ -241,10 +146,10 @@ class _Reader:
         for item, path, code, ignored in self.visit():
             if code & IGNORED:
                 continue
-            if not _is_utf8(path):
-                raise _Refused(path, "has a name that is not UTF-8", "rename it")
+            if not tree_entries.is_utf8(path):
+                raise tree_entries.Refused(path, "has a name that is not UTF-8", "rename it")
             if item.name.startswith(".wh."):
-                raise _Refused(path, "has a name that marks a removed file in an image layer", "rename it")
+                raise tree_entries.Refused(path, "has a name that marks a removed file in an image layer", "rename it")
             if ignored:
                 self._add_dir(posixpath.dirname(path))
             if code & IS_DIR:
@@ -269,7 +174,7 @@ class _Reader:
             except OSError as fault:
                 if ignored or lenient:
                     continue
-                raise _unreadable(prefix.rstrip("/") or ".", fault) from fault
+                raise tree_entries.unreadable(prefix.rstrip("/") or ".", fault) from fault
             if self.options.ignore and isinstance(rules, GitRules):
                 for item in items:
                     if item.name == GIT_FILE and item.is_file(follow_symlinks=False):
@@ -317,14 +222,14 @@ class _Reader:
         try:
             status = item.stat(follow_symlinks=False)
         except OSError as fault:
-            raise _unreadable(path, fault) from fault
+            raise tree_entries.unreadable(path, fault) from fault
         if (status.st_dev, status.st_ino) in self.options.never:
             return
         if stat.S_ISLNK(status.st_mode):
-            self.entries.append(_link(item.path, path, self.options.top))
+            self.entries.append(tree_entries.read_link(item.path, path, self.options.top))
             return
         if not stat.S_ISREG(status.st_mode):
-            raise _special(path)
+            raise tree_entries.special(path)
         known = self.old.files.get(path)
         if (
             known is not None
@@ -336,7 +241,7 @@ class _Reader:
             executable = bool(status.st_mode & stat.S_IXUSR)
             entry = TreeEntry(path=path, kind="file", digest=known[4], size=status.st_size, executable=executable)
         else:
-            entry, known = _hash_file(item.path, path)
+            entry, known = tree_entries.read_file(item.path, path)
         self.entries.append(entry)
         if known is not None:
             self.new.files[path] = known

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import evolve, frozen
 
@@ -19,6 +19,7 @@ from ocicaliban.system import files
 
 Compression = Literal["gzip", "zstd"]
 
+_VERSION = 2
 _MAX_LAYERS = 2000  # the oldest are dropped
 
 
@@ -44,7 +45,6 @@ def media_type(compression: Compression) -> str:
 def load(compression: Compression) -> list[PackedLayer]:
     """Return the remembered layers, the oldest first; none if the file is missing or cannot be read."""
     try:
-        held = json.loads(_file(compression).read_text())
         layers = [
             PackedLayer(
                 diff_id=diff_id,
@@ -53,11 +53,23 @@ def load(compression: Compression) -> list[PackedLayer]:
                 media_type=media_type(compression),
                 repository=str(entry[2]) if entry[2:] else "",
             )
-            for diff_id, entry in held.items()
+            for diff_id, entry in _entries(json.loads(_file(compression).read_text())).items()
         ]
         return [each for each in layers if each.size]
     except (OSError, ValueError, TypeError, LookupError, AttributeError):
         return []
+
+
+def _entries(record: dict[str, Any]) -> dict[str, list[Any]]:
+    """Return the digest, size and repository of each layer in a record, by its diff_id.
+
+    Version 1 has nothing else in it, not even its version. Raises ValueError for a newer version.
+    """
+    version = record.get("version", 1)
+    if version not in (1, _VERSION):
+        raise ValueError(f"its version is {version}")
+    entries: dict[str, list[Any]] = record if version == 1 else record["layers"]
+    return entries
 
 
 def remember(layers: Iterable[PackedLayer], compression: Compression) -> None:
@@ -67,7 +79,7 @@ def remember(layers: Iterable[PackedLayer], compression: Compression) -> None:
         known.pop(each.diff_id, None)  # so that it becomes the newest
         known[each.diff_id] = each
     held = {each.diff_id: [each.digest, each.size, each.repository] for each in [*known.values()][-_MAX_LAYERS:]}
-    files.keep(_file(compression), json.dumps(held))
+    files.keep(_file(compression), json.dumps({"version": _VERSION, "layers": held}))
 
 
 def remember_pushed(digests: Collection[str], repository: Repository, compression: Compression) -> None:

@@ -448,7 +448,7 @@ def test_stopping_a_group_here_and_there_ends_what_is_here_though_the_cloud_is_a
     (world.folder / "wait.py").write_text("import time\ntime.sleep(300)\n")
     world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *world.sweep({"n": [1, 2]}), "--", "true")
     child = world.begun("run", "--nogpu", "--group", "calm-otter", *world.sweep({"n": [1]}), "wait.py")
-    until(lambda: world.recorded()["pending"] == 3, child)
+    until(lambda: world.recorded() == {"pending": 2, "running": 1}, child)
     away = {"GOOGLE_APPLICATION_CREDENTIALS": str(world.folder / "nowhere.json")}
     done = world.call("stop", "--group", "calm-otter", env=away)
     assert done.returncode == 1 and done.stdout == "3  stopped\n" and "Traceback" not in done.stderr
@@ -779,7 +779,7 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
         (("--output-dir", "results"), "no folder in Cloud Storage"),
         (("--tls-verify=maybe",), "neither true nor false"),
         (("--cloud-key", "nowhere.json"), "there is no file"),
-        (("--group", "a b"), "cannot be a group's name"),
+        (("--group", "a b"), "is not a valid name for a group"),
         (("--mode", "mounted"), "mounts folders of this machine"),
         (("--mount",), "the cloud has no folder of this machine"),
         (("--image-tag", "registry.example.org/me/digits"), "--image-tag and --to exclude each other"),

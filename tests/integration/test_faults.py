@@ -90,16 +90,16 @@ OTHER = {"ocicaliban.toml": OWN, "layers/other/layer.toml": f'{RECIPE}after = ["
     [
         ({"ocicaliban.toml": "\nextra = []\n"}, "ocicaliban.toml:2: unknown key 'extra'", "'extras'"),
         ({"ocicaliban.toml": "extras = 3\n"}, "ocicaliban.toml:1: expected a list, got a whole number", "docs"),
-        ({"ocicaliban.toml": "[layers\n"}, "ocicaliban.toml:1: not valid TOML", "mend"),
+        ({"ocicaliban.toml": "[layers\n"}, "ocicaliban.toml:1: not valid TOML", "correct"),
         ({"ocicaliban.toml": "[layers.apt]\npackages = 3\n"}, "ocicaliban.toml:2: layers.apt.packages: expected", "["),
         ({"ocicaliban.toml": "[layers.atp]\n"}, "ocicaliban.toml:1: [layers.atp]: there is no such recipe", "'apt'"),
         ({"ocicaliban.toml": "[modes]\nbuild = ['bsae']\n"}, "ocicaliban.toml:2: the mode 'build'", "'base'"),
-        ({"ocicaliban.lock": "version = 2\n"}, "ocicaliban.lock: written by a newer ocicaliban", "upgrade"),
+        ({"ocicaliban.lock": "version = 2\n"}, "ocicaliban.lock: a newer ocicaliban wrote this file", "upgrade"),
         ({**OTHER, "layers/own/layer.toml": f"{RECIPE}bogus = 1\n"}, "layer.toml:2: unknown key 'bogus'", "summary"),
         (
             {**OTHER, "layers/own/layer.toml": f"{RECIPE}after = ['other']\n"},
             "a cycle in 'after': other -> own -> other",
-            "take one",
+            "remove one",
         ),
         (
             {**OTHER, "layers/own/layer.toml": f"{RECIPE}[params.level]\nrequired = true\n"},

@@ -168,7 +168,7 @@ def test_an_interrupted_sweep_asks_its_jobs_and_goes_on_later(place: Place) -> N
     assert place.lines("asked") == ["asked"] * 2
     assert place.containers() == []
     assert not lease.is_held(submission)
-    assert "interrupted: 2 jobs asked to end; once more kills\n" in told
+    assert "interrupted: 2 jobs asked to end; interrupt again to kill\n" in told
     assert f"{place.group}: 4 not finished\n  to go on:    ocicaliban resume {place.group}\n" in told
     jobs = place.history.jobs(submission=submission.id)
     assert [job.status for job in jobs] == ["queued"] * 4
@@ -233,8 +233,14 @@ def test_at_a_terminal_a_display_follows_its_size_and_ctrl_c_ends_the_sweep(plac
     for rows, columns in ((8, 44), (20, 120), (5, 24)):
         child.setwinsize(rows, columns)
         screen.resize(rows, columns)
-        lines = shown(lambda lines: sum("[" in line for line in lines) == 2 and "0/6" in "".join(lines))
-        assert [line for line in lines if line.strip()] == lines[:3], "nothing else is there"
+        # Two jobs, the summary, and nothing else, once it has drawn all of that again.
+        lines = shown(
+            lambda lines: (
+                sum("[" in line for line in lines) == 2
+                and "0/6" in "".join(lines)
+                and [line for line in lines if line.strip()] == lines[:3]
+            )
+        )
     assert len(screen.history.top) == 0
     child.sendintr()
     shown(lambda lines: "6 not finished" in "".join(lines))

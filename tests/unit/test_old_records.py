@@ -59,6 +59,36 @@ def test_a_history_of_schema_1_is_read(tmp_path: Path) -> None:
         records.check(known)
 
 
+def test_a_history_of_schema_2_is_read(tmp_path: Path) -> None:
+    for number in (1, 2):
+        shutil.copyfile(DATA / f"history-{number}.sqlite", tmp_path / f"{number}.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "2.db")) as tables:
+        assert tables.execute("SELECT version FROM schema_version").fetchall() == [(1,), (2,)]
+        written = tables.execute("SELECT options ->> '$.version', launch ->> '$.version' FROM submission").fetchall()
+        assert written == [(1, 1), (1, 1)]
+    with access.open(f"sqlite://{tmp_path}/1.db") as known:
+        sweep, _, cloud, _, _ = known.submissions()
+    with access.open(f"sqlite://{tmp_path}/2.db") as known:
+        assert known.submissions() == (
+            evolve(sweep, id=1, created=1798761900.25),
+            evolve(cloud, id=2, created=1798762140.25),
+        )
+        found = {
+            job.id: (job.status, [(each.status, each.reason, each.backend_state) for each in job.attempts])
+            for job in known.jobs()
+        }
+        assert found == {
+            1: ("running", [("failed", "exit code 3", ""), ("running", "", "")]),
+            2: ("queued", []),
+            3: ("pending", [("pending", "", "queued")]),
+            4: ("running", [("running", "", "cancelling")]),
+            5: ("stopped", [("stopped", "cancelled", "")]),
+        }
+        (first,) = known.jobs(ids=[1])
+        assert (first.parameters, first.args) == ((("lr", 0.1), ("fast", True)), ("--lr", "0.1", "--fast"))
+        assert known.end(3, 1, "lost", ended=1.0) and known.resubmit(evolve(cloud, id=0), [3, 5]).id == 3
+
+
 def test_the_history_is_still_one_of_schema_1(tmp_path: Path) -> None:
     """See to it that nobody has opened the file itself with a newer version, which would bring it up to date."""
     shutil.copyfile(DATA / "history-1.sqlite", tmp_path / "history.db")

@@ -51,7 +51,7 @@ def recorded(submission: Submission) -> Options:
             raise ValueError(f"there is no {KEY}")
         return from_record(held)
     except ValueError as exc:
-        raise records.unreadable(submission) from exc
+        raise records.unreadable(submission, exc) from exc
 
 
 def to_record(options: Options) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -76,3 +77,19 @@ def test_a_project_that_is_gone_has_no_newest_record(tmp_path: Path, monkeypatch
     last_build.save(Path("/nowhere"), planned(), ONE)
     last_build.save(tmp_path, planned(), ONE)
     assert [found.root for found in last_build.newest()] == [str(tmp_path)]
+
+
+def test_a_file_of_another_version_or_form_counts_as_none(tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    built = last_build.Record(layers={"a": {"env X": "1"}}, keys={"a": "k"}, files={"d": {"p": "file"}}, base="b")
+    record = last_build.to_record(built)
+    assert list(record) == ["version", "layers", "keys", "files", "base", "root"]
+    for held, expected in (
+        (record, built),
+        ({name: value for name, value in record.items() if name != "version"}, built),
+        ({**record, "version": 2}, None),
+        ({**record, "layers": []}, None),
+        ([record], None),
+    ):
+        file.write_text(json.dumps(held))
+        assert last_build._read(file) == expected

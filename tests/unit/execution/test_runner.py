@@ -202,7 +202,7 @@ def test_what_cannot_be_started_says_why(history: History, machine: Machine) -> 
     told = Told()
     assert _run(history, submission, machine, told=told) == Outcome(failed=3, left=2)
     assert told.ends[0] == ("failed", "no space left", False)
-    assert told.said == ["note: podman starts no container, so that the other jobs are left queued"]
+    assert told.said == ["note: podman starts no container; the other jobs stay queued"]
 
 
 def test_a_folder_for_results_is_the_users(history: History, machine: Machine, tmp_path: Path) -> None:
@@ -248,7 +248,7 @@ def test_a_second_interrupt_kills(history: History, machine: Machine) -> None:
     told = Impatient()
     _run(history, submission, machine, grace=1000, told=told)
     assert machine.signals[-1] == ("deaf", "KILL")
-    assert told.said == ["interrupted: 1 job asked to end; once more kills", "interrupted again: 1 job killed"]
+    assert told.said == ["interrupted: 1 job asked to end; interrupt again to kill", "interrupted again: 1 job killed"]
 
 
 def test_fail_fast_ends_the_others(history: History, machine: Machine) -> None:
@@ -256,7 +256,7 @@ def test_fail_fast_ends_the_others(history: History, machine: Machine) -> None:
     told = Told()
     outcome = _run(history, submission, machine, jobs=2, fail_fast=True, told=told)
     assert outcome == Outcome(failed=1, left=2)
-    assert told.said == ["--fail-fast: 1 job asked to end, the others are left queued"]
+    assert told.said == ["--fail-fast: 1 job asked to end, the others stay queued"]
     assert _statuses(history, submission) == ["queued", "failed", "queued"]
 
 

@@ -88,11 +88,15 @@ def test_what_is_missing_has_its_default_and_a_version_is_not_needed() -> None:
         {"meal": "soup", "candles": True},
         {"people": 3},
         {"meal": "soup", "people": "many"},
+        {"meal": ["soup"]},
+        {"meal": "soup", "people": True},
+        {"meal": "soup", "spices": [1]},
+        {"meal": "soup", "kitchen": {"pot": 1}},
         {"meal": "soup", "plates": 3},
     ],
 )
 def test_what_this_version_cannot_read_is_refused(options: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match="digits was begun by another version of ocicaliban"):
+    with pytest.raises(UsageError, match="another version of ocicaliban began digits"):
         records.requested(evolve(MADE, options=options), Cooking)
 
 

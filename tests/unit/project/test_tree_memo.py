@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.project import ignore_rules, source_tree
+from ocicaliban.project import ignore_rules, tree_entries
 from ocicaliban.project.source_tree import read_tree
 from tests.folders import files, later, write
 
@@ -17,13 +17,13 @@ from tests.folders import files, later, write
 def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The paths that were read for their digest."""
     seen: list[str] = []
-    real = source_tree._hash_file
+    real = tree_entries.read_file
 
     def spy(absolute: str, path: str) -> object:
         seen.append(path)
         return real(absolute, path)
 
-    monkeypatch.setattr(source_tree, "_hash_file", spy)
+    monkeypatch.setattr(tree_entries, "read_file", spy)
     return seen
 
 

@@ -43,7 +43,9 @@ def test_where_a_layer_was_pushed_to_is_remembered() -> None:
     assert packed_layers.load("gzip") == [layer(2), evolve(layer(1), repository="h/p")]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", '{"a": 1}', '{"a": []}', '{"a": ["b", "x"]}', '{"a": ["b", 0]}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{", '{"a": 1}', '{"a": []}', '{"a": ["b", "x"]}', '{"a": ["b", 0]}', '{"version": 3}']
+)
 def test_a_file_that_cannot_be_read_says_nothing(text: str) -> None:
     files.keep(packed_layers._file("gzip"), text)
     assert packed_layers.load("gzip") == []
