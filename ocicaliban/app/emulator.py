@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from ocicaliban import google_auth
 from ocicaliban.app.requests import EmulatorRequest
-from ocicaliban.emulator import faults
+from ocicaliban.emulator.faults import FaultInjector
+from ocicaliban.emulator.settings import EmulatorSettings
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import files
@@ -42,14 +43,14 @@ def prepare(request: EmulatorRequest) -> Emulator:
             f"--faults: there is no file {request.faults}", "create it first; it may be empty until something must fail"
         )
     folder = Path(request.folder).expanduser().absolute() if request.folder else files.state() / "vertex-emulator"
-    return Emulator(
+    settings = EmulatorSettings(
         folder=folder,
         gcs=Path(request.gcs).expanduser().absolute() if request.gcs else folder / "gcs",
         port=request.port,
         region=request.region,
         project=request.project,
         parallel=request.jobs,
-        registries=request.registry,
-        order=faults.Order(file=Path(request.faults) if request.faults else None, reporter=TERMINAL),
-        reporter=TERMINAL,
+        insecure_registries=request.registry,
     )
+    injector = FaultInjector(file=Path(request.faults) if request.faults else None, reporter=TERMINAL)
+    return Emulator(settings, faults=injector, reporter=TERMINAL)

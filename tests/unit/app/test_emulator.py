@@ -9,6 +9,7 @@ import pytest
 
 from ocicaliban.app import emulator
 from ocicaliban.app.requests import EmulatorRequest
+from ocicaliban.emulator.settings import EmulatorSettings
 from ocicaliban.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,13 +18,13 @@ if TYPE_CHECKING:
 
 def test_an_emulator_is_set_up(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     server = pytest.importorskip("ocicaliban.emulator.server")
-    made: list[dict[str, object]] = []
-    monkeypatch.setattr(server, "Emulator", lambda **how: made.append(how))
+    made: list[EmulatorSettings] = []
+    monkeypatch.setattr(server, "Emulator", lambda settings, **_: made.append(settings))
     emulator.prepare(EmulatorRequest(port=9, jobs=0, registry=("h:1",)))
     emulator.prepare(EmulatorRequest(folder="here", gcs="/b"))
     state = world.folder / "state/ocicaliban/vertex-emulator"
-    assert (made[0]["folder"], made[0]["gcs"], made[0]["registries"]) == (state, state / "gcs", ("h:1",))
-    assert (made[1]["folder"], made[1]["gcs"]) == (world.project / "here", Path("/b"))
+    assert (made[0].folder, made[0].gcs, made[0].insecure_registries) == (state, state / "gcs", ("h:1",))
+    assert (made[1].folder, made[1].gcs) == (world.project / "here", Path("/b"))
 
 
 @pytest.mark.parametrize(
