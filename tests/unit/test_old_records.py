@@ -19,7 +19,7 @@ import pytest
 from attrs import evolve
 
 from ocicaliban import replay
-from ocicaliban.app.launch import Asked, Recorded
+from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import last_build
 from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
@@ -189,8 +189,8 @@ def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert over.submission.launch.command == ("python3", "-m", "trainer.train")
     assert over.submission.options["alone"] is True
-    asked = Asked(mode="run", module="trainer.train")
-    assert requested(over.submission, Asked, Recorded) == (asked, Recorded())
+    asked = LaunchRequest(mode="run", module="trainer.train")
+    assert requested(over.submission, LaunchRequest, JobsRequest) == (asked, JobsRequest())
     assert (killed.key, killed.status) == ("b0b0b0b0b003", "running")
     assert killed.last and killed.last.ended is None
     assert list(run_journal.taken()) == []

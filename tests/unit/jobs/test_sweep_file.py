@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.__main__ import main
-from ocicaliban.app.sweep_input import read
+from ocicaliban.app.sweep_input import read_sweep
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs.expansion import count, flags, points, products, specs
 from ocicaliban.jobs.sweep_file import parse
@@ -354,7 +354,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, message: str) -> 
     (tmp_path / "secret.json").chmod(0)
     (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
     with pytest.raises(UsageError) as caught:
-        read(f"{tmp_path}/{name}")
+        read_sweep(f"{tmp_path}/{name}")
     assert caught.value.message == f"{tmp_path}/{name}{message}" and caught.value.hint
 
 
@@ -363,19 +363,19 @@ def test_a_file_is_read_from_the_home_and_with_a_byte_order_mark(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "s.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
-    assert list(points(read("~/s.json"))) == [(("a", 1),)]
+    assert list(points(read_sweep("~/s.json"))) == [(("a", 1),)]
 
 
 @pytest.mark.parametrize("word", ["stdin", "STDIN", "-"])
 def test_stdin_is_read_and_named(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given_stdin(monkeypatch, b"a: [1, 2]\n")
-    assert count(read(word)) == 2
+    assert count(read_sweep(word)) == 2
     given_stdin(monkeypatch, b'{"a": null}')
     with pytest.raises(UsageError, match=r"^stdin:1:2: 'a' holds null"):
-        read(word)
+        read_sweep(word)
     given_stdin(monkeypatch, b"\xff")
     with pytest.raises(UsageError, match=r"^stdin: not UTF-8"):
-        read(word)
+        read_sweep(word)
 
 
 SWEEP = '[{"a": [1, 0.5, true], "b": "é \\"x\\""}, {}, {"[c,d]": [[1, "2 3"]]}]'
