@@ -21,7 +21,8 @@ ADDRESS = "127.0.0.1"
 LABEL = "ocicaliban.notebook"
 """The label of a server's container; its value is a record of the settings."""
 
-_ABOVE_ENVIRONMENT = ("data", "jupyter", "source-mount")
+_RECIPE = "jupyter"
+"""The recipe that this package serves: it starts the server, and a job does not have its layer."""
 
 
 class ServerEnded(OcicalibanError):
@@ -95,12 +96,13 @@ class NotebookServer:
 
 
 def environment_key(plan: Plan) -> str:
-    """Return the key of the layers that hold the packages of a job: those below Jupyter's and the source's."""
+    """Return the key of the layers that hold the packages of a job: the last one below Jupyter's that installs any."""
     key = plan.base_key
     for layer in plan.layers:
-        if layer.name.split()[0] in _ABOVE_ENVIRONMENT:
+        if layer.name.split()[0] == _RECIPE:
             break
-        key = layer.key
+        if layer.runs:
+            key = layer.key
     return key
 
 
@@ -119,5 +121,5 @@ def interface(launch: Launch) -> str:
     """Return "lab" or "notebook". Raises UsageError if the mode does not start Jupyter."""
     command = launch.command[0] if launch.command else ""
     if not command.startswith("jupyter-"):
-        raise UsageError("the mode 'notebook' lists no recipe 'jupyter'", 'add "jupyter" to its list')
+        raise UsageError(f"the mode 'notebook' lists no recipe '{_RECIPE}'", f'add "{_RECIPE}" to its list')
     return command.removeprefix("jupyter-")
