@@ -27,7 +27,7 @@ B = TypeVar("B", bound=AttrsInstance)
 
 _KEY = "ocicaliban.record"
 _EXTRA = frozenset({"version", "alone"})
-"""Keys of a submission's options that no request has (see `jobs.provenance`). The target's own options have its name."""
+"""Keys of a submission's options that no request has (see `jobs.provenance`); a target's own have its name."""
 
 
 def key(name: str) -> dict[str, str]:
