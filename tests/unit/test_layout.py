@@ -157,6 +157,7 @@ def test_packages_are_empty() -> None:
 # --- sizes ---
 
 
+@functools.cache
 def _measured() -> list[tuple[str, str, ast.Module]]:
     """The name, text and tree of each file that has to keep the limits: the package and the bench.
 
