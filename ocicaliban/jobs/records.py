@@ -27,7 +27,7 @@ B = TypeVar("B", bound=AttrsInstance)
 
 _KEY = "ocicaliban.record"
 _EXTRA = frozenset({"version", "alone"})
-"""Keys of a submission's options that no request has (see `jobs.provenance`); a target's own have its name."""
+"""Keys of a submission's options that are in every request's; see `jobs.provenance`."""
 
 
 def key(name: str) -> dict[str, str]:
@@ -97,6 +97,7 @@ def requested(made: Submission, first: type[A], second: type[B] | None = None) -
     Raises UsageError where this version cannot read it.
     """
     classes: tuple[type[AttrsInstance], ...] = (first,) if second is None else (first, second)
+    # The options of a backend are under its name.
     known = _EXTRA | {made.target} | {name for cls in classes for name, _ in _recorded(cls)}
     try:
         found = from_record(made.options, first, known)
