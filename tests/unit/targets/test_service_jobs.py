@@ -135,6 +135,11 @@ class World:
             self.reporter, settle=settle,
         )  # fmt: skip
 
+    def submit_elsewhere(self, made: Submission) -> None:
+        """Submit in another thread."""
+        with access.open(self._url) as history:
+            self.jobs().submit(history, made, FakeClient(self.service), lambda job, name: None, self.reporter)
+
     def observe(self) -> None:
         with access.open(self._url) as history:
             self.jobs().observe(history, history.jobs(statuses=("queued", "pending", "running")), self.reporter)
@@ -150,14 +155,17 @@ class World:
             self.jobs().cancel_late(history, late, self.reporter, wait=self.reporter)
 
     def later(self, seconds: float, what: str, ids: list[int]) -> None:
-        """Let another process look or stop jobs, so many seconds from now."""
+        """Let another process look, stop jobs, or only withdraw those that are queued, so many seconds from now."""
 
         def process() -> None:
             self.clock.sleep(seconds)
             if what == "observe":
                 self.observe()
-            else:
+            elif what == "stop":
                 self.stop(ids)
+            else:
+                with access.open(self._url) as history:
+                    history.stop_queued(ids)
 
         self.clock.start(process)
 
@@ -245,7 +253,7 @@ def test_a_job_that_is_stopped_on_its_way_is_recorded_and_cancelled(template: Pa
     with World(template) as world:
         made = world.add(1)
         world.service.latency = 1.0
-        world.clock.start(lambda: (world.clock.sleep(1.5), world.history.stop_queued([1]))[0])
+        world.later(1.5, "withdraw", [1])
         world.submit(made)
         assert world.accepted == [] and world.service.jobs[0].state == "cancelled"
         assert world.one().status == "pending"  # until somebody looks
@@ -258,7 +266,7 @@ def test_a_job_that_cannot_be_cancelled_then_is_told(template: Path) -> None:
     with World(template) as world:
         made = world.add(1)
         world.service.latency, world.service.cancels = 1.0, ["refused"]
-        world.clock.start(lambda: (world.clock.sleep(1.5), world.history.stop_queued([1]))[0])
+        world.later(1.5, "withdraw", [1])
         world.submit(made)
         assert world.said == ["job 1 was stopped on its way, and still runs: denied; ocicaliban stop 1"]
 
@@ -420,7 +428,7 @@ def test_what_is_submitted_again_meanwhile_goes_on(template: Path) -> None:
         world.history.stop_queued([1])
         late = world.history.jobs()
         made = world.history.resubmit(evolve(first, id=0, created=0.0), [1])
-        world.clock.start(lambda: world.submit(made))
+        world.clock.start(lambda: world.submit_elsewhere(made))
         assert world.jobs().cancel_late(world.history, late, world.reporter, wait=world.reporter) == ()
         assert world.statuses() == {1: "pending"} and world.service.jobs[0].state == "queued"
 
