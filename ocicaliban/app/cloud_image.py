@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.app import build, launch, submissions
 from ocicaliban.app.push import repository_of, say_pushed
@@ -22,7 +22,8 @@ from ocicaliban.project import entry_point
 from ocicaliban.registry import lookup, push
 from ocicaliban.registry.reference import Destination, check_tag, parse_repository
 from ocicaliban.reporter import TERMINAL
-from ocicaliban.targets.vertex import job_spec
+from ocicaliban.targets.backend import Request, require
+from ocicaliban.targets.vertex import backend
 
 _LARGE = 50_000_000  # bytes
 
@@ -58,12 +59,9 @@ def plan(request: CloudRequest, first: Job, *, resolve: bool) -> PlannedImage:
         fresh=request.no_cache,
     )
     planned = planner.plan_project(asked, TERMINAL)
-    job_spec.check_platform(planned.plan.base.platform)
-    if planned.plan.launch.mounts:
-        raise UsageError(
-            f"the mode '{request.mode}' mounts folders of this machine, which the cloud does not have",
-            'put "source-copy" into its list instead of "source-mount"',
-        )
+    submission = evolve(first.submission, mode=request.mode, launch=planned.plan.launch)
+    job = evolve(first, submission=submission)
+    require(backend.BACKEND, Request(job=job, platform=planned.plan.base.platform))
     if not first.args:
         launch.check_starts(planned, request.module)
     return planned

@@ -11,8 +11,10 @@ from ocicaliban.app.requests import CloudRequest, MachinesRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs import expansion
 from ocicaliban.model.job import Job, JobSpec, Submission
-from ocicaliban.targets.vertex import backend, job_spec
+from ocicaliban.targets.backend import Request, require
+from ocicaliban.targets.vertex import backend
 from ocicaliban.targets.vertex import machines as vertex_machines
+from ocicaliban.targets.vertex import options as option_records
 from ocicaliban.targets.vertex.options import Options
 
 if TYPE_CHECKING:
@@ -108,7 +110,8 @@ def first_job(request: CloudRequest, made: Options, sweep: Sweep | None, args: t
         project=str(Path.cwd()),
         mode=request.mode,
         module=request.module,
+        options={option_records.KEY: option_records.to_record(made)},
     )
     job = Job(id=0, key="0" * 12, submission=submission, parameters=spec.parameters, args=spec.args)
-    job_spec.custom_job(job, backend.NO_DIGEST, made)
+    require(backend.BACKEND, Request(job=job))
     return job

@@ -139,6 +139,12 @@ class BatchBackend(Backend, Protocol):
         """
 
 
+def require(backend: Backend, request: Request) -> None:
+    """Raise the first problem that keeps these jobs from running on this backend, if there is one."""
+    for problem in backend.validate(request):
+        raise problem
+
+
 def stopped_unsent(job: Job) -> bool:
     """Return whether a job was stopped before its backend was known to have it: no attempt of it was stopped."""
     return job.status == "stopped" and not (job.last and job.last.status == "stopped")
