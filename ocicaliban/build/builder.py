@@ -134,14 +134,14 @@ def _lay_out(step: Run, seen: Path, context: BuildContext) -> tuple[tuple[str, .
     (seen / "script").write_text(step.script)
     for name, content in step.files:
         (seen / name).write_text(content)
-    settings, local = host_settings.read().joined(context.indexes).inside()
+    settings, local = host_settings.read_host_settings().with_indexes(context.indexes).in_container()
     mounts: list[str] = []
     # Proxies are not here: buildah hands them over by itself, and its arguments could be seen by others.
     env = dict(step.env)
     if settings.ca_bundle:
         _hand_over(settings.ca_bundle, seen / "ca.crt", "the CA bundle")
         env |= {"SSL_CERT_FILE": f"{buildah.INPUTS}/ca.crt", "PIP_CERT": f"{buildah.INPUTS}/ca.crt"}
-    if apt := host_settings.apt():
+    if apt := host_settings.apt_proxies():
         (seen / "apt.conf").write_text(apt)
     for number, path in enumerate(step.cache):
         folder = files.cache() / "mounts" / path.strip("/").replace("/", "-")

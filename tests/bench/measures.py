@@ -127,13 +127,13 @@ def _pip_flags(folder: Path) -> list[str]:
     wheels = folder / "wheels"
     for made in (inside, wheels):
         made.mkdir(parents=True)
-    settings = host_settings.read()
+    settings = host_settings.read_host_settings()
     flags = ["--volume", f"{inside}:/dev/bench:ro", "--volume", f"{wheels}:/dev/bench-wheels"]
     lines = ["[global]", "disable-pip-version-check = true", "root-user-action = ignore"]
     if settings.ca_bundle:
         (inside / "ca.crt").write_bytes(settings.ca_bundle.read_bytes())
         lines.append("cert = /dev/bench/ca.crt")
-    within, places = settings.inside()
+    within, places = settings.in_container()
     for local, place in places.items():
         flags += ["--volume", f"{local}:{place}:ro"]
     for key, urls in (
@@ -176,7 +176,7 @@ def _dependency(shop: Workshop) -> Iterator[Sequence[Sample]]:
 
     theirs = shop.project("dependency-plain", files)
     uv = (*_uv(), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(theirs.folder / "pip"))
-    shop.timed((*uv, "pip"), env=host_settings.read().uv_environ())
+    shop.timed((*uv, "pip"), env=host_settings.read_host_settings().uv_environ())
     base = next(line for line in theirs.containerfile().splitlines() if line.startswith("FROM "))
     flags = _pip_flags(shop.folder / "pip")
     warming = _PIP_CONTAINERFILE.format(base=base, install=f"{_PIP_DOWNLOAD} && {_PIP_INSTALL}")
@@ -265,7 +265,7 @@ def _vertex(shop: Workshop) -> tuple[str, ...]:
     """ocicaliban in an environment with google-cloud-aiplatform (200 MB), which is kept in the user's cache."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = cache / "ocicaliban-bench" / f"vertex-{sys.version_info.major}.{sys.version_info.minor}"
-    env = host_settings.read().uv_environ()
+    env = host_settings.read_host_settings().uv_environ()
     python = folder / "bin" / "python"
     install = (*_uv(), "pip", "install", "--quiet", "--python", str(python))
     if not python.exists():

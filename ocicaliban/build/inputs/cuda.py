@@ -15,16 +15,18 @@ def of_libraries(path: str) -> Provided:
     return Provided(values={"cuda_libraries": path})
 
 
-def request(context: PlanContext) -> cuda_wheels.Request | None:
+def request(context: PlanContext) -> cuda_wheels.CudaRequest | None:
     """Return which libraries the project asks for; None if it asks for none, or if there is no GPU to use them."""
     parameters = context.parameters(KIND)
     if parameters is None or context.variant == "cpu" or not parameters.text("version"):
         return None
-    folder = catalog.folder(context.project, parameters.recipes[0].name)
-    return cuda_wheels.Request(
+    recipe = parameters.recipes[0].name
+    folder = catalog.folder(context.project, recipe)
+    return cuda_wheels.CudaRequest(
+        recipe=recipe,
         version=parameters.text("version"),
         components=parameters.texts("components"),
-        known=cuda_wheels.table(folder / "versions.toml"),
+        table=cuda_wheels.load_table(folder / "versions.toml"),
     )
 
 
