@@ -8,11 +8,13 @@ import os
 import signal
 import sys
 
-from ocicaliban.containers import user_namespace
 from ocicaliban.errors import OcicalibanError, of_system
 
 _COMPLETE = "_OCICALIBAN_COMPLETE"
 _PIPE_CLOSED = 128 + signal.SIGPIPE  # what a shell makes of a tool that nobody reads any more
+
+_REPLAYED = ("run", "shell")
+"""The commands that `replay` knows; the others do not import it."""
 
 
 def main(argv: list[str]) -> int:
@@ -59,12 +61,15 @@ def _run(argv: list[str]) -> int:
     own, script = argv[:cut], argv[cut + 1 :]
     try:
         if tools and "--help" not in own:
-            user_namespace.revive()
-        from ocicaliban import replay
+            from ocicaliban.containers import user_namespace
 
-        code = replay.attempt(argv)
-        if code is not None:
-            return code
+            user_namespace.revive()
+        if argv and argv[0] in _REPLAYED:
+            from ocicaliban import replay
+
+            code = replay.attempt(argv)
+            if code is not None:
+                return code
         from ocicaliban.cli.app import made
         from ocicaliban.cli.options import Given
 

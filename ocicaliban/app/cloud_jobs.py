@@ -173,6 +173,7 @@ def _broken_off(
     has stopped jobs of it since wants them anew. Raises UsageError where another process is at it.
     """
     from ocicaliban.execution import runner
+    from ocicaliban.model.job import under_way
 
     def alike(one: Submission) -> bool:
         kept = ("target", "host", "project", "mode", "module", "image")
@@ -181,7 +182,7 @@ def _broken_off(
 
     for one in filter(alike, known.submissions(group=made.group, user=made.user)):
         counts = known.counts(submission=one.id)
-        if not counts["queued"] + counts["running"] or sum(counts.values()) != count:
+        if not counts["queued"] + under_way(counts) or sum(counts.values()) != count:
             continue
         jobs = sorted(known.jobs(submission=one.id), key=lambda job: job.id)
         same = (
@@ -195,7 +196,7 @@ def _broken_off(
                 "wait for it, or end it; with a --group of another name they are submitted a second time",
             )
         counts = known.counts(submission=one.id)  # it may have come to its end meanwhile
-        if not counts["stopped"] and (counts["queued"] or (counts["running"] and runner.was_killed(one))):
+        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and runner.was_killed(one))):
             return one
     return None
 

@@ -22,7 +22,7 @@ from ocicaliban.execution import runner as sweep
 from ocicaliban.gpu import cdi
 from ocicaliban.jobs import group_names, provenance, status_table
 from ocicaliban.model.image import Image
-from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission
+from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission, under_way
 from ocicaliban.project import source_tree
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
@@ -225,9 +225,10 @@ def resume(group: str) -> int:
         elsewhere = False
         for one in _of_group(known, group):
             counts = known.counts(submission=one.id)
-            if not counts["queued"] + counts["running"]:
+            left_over = counts["queued"] + under_way(counts)
+            if not left_over:
                 continue
-            if provenance.alone(one) and counts["running"]:
+            if provenance.alone(one) and under_way(counts):
                 elsewhere = True
                 TERMINAL.note(f"a job of {group} is run at a terminal of its own")
             elif one.target == "vertex" and not counts["queued"]:
@@ -235,12 +236,10 @@ def resume(group: str) -> int:
                 TERMINAL.note(f"all jobs of {group} are with Vertex AI: ocicaliban status --group {group}")
             elif one.host != provenance.host():
                 elsewhere = True
-                TERMINAL.note(
-                    f"{counts['queued'] + counts['running']} jobs of {group} are {one.host}'s: resume them there"
-                )
+                TERMINAL.note(f"{left_over} jobs of {group} are {one.host}'s: resume them there")
             elif sweep.is_run(one, patience=sweep.ENDING):
                 elsewhere = True
-                TERMINAL.note(f"another ocicaliban runs {counts['queued'] + counts['running']} jobs of {group}")
+                TERMINAL.note(f"another ocicaliban runs {left_over} jobs of {group}")
             else:
                 left.append(one)
         if not left and not elsewhere:
@@ -260,7 +259,7 @@ def _resumed(known: History, made: Submission) -> int:
     devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if made.launch.devices else ()
     _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
-    TERMINAL.say(f"{made.group}: {counts['queued'] + counts['running']} jobs are left")
+    TERMINAL.say(f"{made.group}: {counts['queued'] + under_way(counts)} jobs are left")
     given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
     return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
 

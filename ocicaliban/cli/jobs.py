@@ -92,8 +92,7 @@ def _lines(known: History, jobs: Sequence[Job], group: str, user: str) -> list[s
     below = []
     for each in reversed(known.groups(user=user)):
         if each.name in shown and (group or sum(each.counts.values()) > 1):  # the only job of a group says it itself
-            going = known.jobs(group=each.name, user=user, statuses=("running",)) if each.counts["running"] else ()
-            below.append(f"{each.name}: {status_table.counted(each.counts, sum(map(status_table.waits, going)))}")
+            below.append(f"{each.name}: {status_table.counted(each.counts)}")
     for name in sorted({job.submission.group for job in jobs if job.submission.id in unattended}):
         below.append(f"nobody runs what is queued of {name}: ocicaliban resume {name}")
     return [*lines, "", *below] if below else lines
@@ -133,8 +132,7 @@ def logs(
     """Print what a job has written."""
     from ocicaliban.execution import reconcile
     from ocicaliban.history import access
-    from ocicaliban.jobs import status_table
-    from ocicaliban.model.job import ENDED
+    from ocicaliban.model.job import ENDED, UNDER_WAY
 
     with access.open(reporter=TERMINAL) as known:
         [found] = _jobs(known, [job])
@@ -147,7 +145,7 @@ def logs(
         def goes_on() -> bool:
             reconcile.catch_up(known, TERMINAL, ids=[job])
             [now] = _jobs(known, [job])
-            return any(each.number == chosen.number and each.status == "running" for each in now.attempts)
+            return any(each.number == chosen.number and each.status in UNDER_WAY for each in now.attempts)
 
         if not found.attempts:
             TERMINAL.say(f"job {job} is {found.status}; it has not been started")
@@ -162,7 +160,7 @@ def logs(
             sys.stdout.buffer.write(block)
             sys.stdout.buffer.flush()
         if empty:
-            why = f" ({chosen.reason})" if status_table.waits(found) else ""
+            why = f" ({chosen.backend_state or chosen.status})" if found.status == "pending" else ""
             TERMINAL.say(f"job {job} has written nothing{'' if found.status in ENDED else ' yet'}{why}")
 
 

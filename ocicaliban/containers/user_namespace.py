@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from pathlib import Path
 
@@ -17,7 +16,7 @@ def revive() -> None:
     podman holds to containers of which no process is left, and refuses every command (podman's issue 20697). Costs no
     process where all is well. Raises ToolError where podman cannot put it right.
     """
-    if os.geteuid() and (state := _state()) and not _kept(state) and shutil.which("podman"):
+    if os.geteuid() and (state := _state()) and not _kept(state):
         _revive(state)
 
 
@@ -45,6 +44,8 @@ def _revive(state: Path) -> None:
     from ocicaliban.errors import ToolError
     from ocicaliban.system import process
 
+    if process.on_path("podman") is None:
+        return
     # Of two of us the second would stop what the first has started by then.
     with workspace.only_one("podman"):
         if _kept(state):

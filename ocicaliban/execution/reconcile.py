@@ -12,7 +12,7 @@ from attrs import evolve
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import runner as sweep
 from ocicaliban.jobs import group_names, log_file, provenance, run_journal
-from ocicaliban.model.job import ENDED, Attempt, Job, Status, Submission
+from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import process
 from ocicaliban.targets.container_runner import Found
@@ -43,14 +43,13 @@ def catch_up(known: History, reporter: Reporter = SILENT, *, group: str = "", id
         if goes_on:
             under_way.add(job.key)
         known.record(job)
-    unfinished: tuple[Status, ...] = ("running", "queued")
-    far = known.jobs(target="vertex", statuses=unfinished, user=provenance.user(), group=group, ids=ids)
+    far = known.jobs(target="vertex", statuses=UNDER_WAY | {"queued"}, user=provenance.user(), group=group, ids=ids)
     # What is queued is a matter of whoever submits it; where that was killed, the service may have it all the same.
-    if far := tuple(job for job in far if job.status == "running" or _left(job.submission)):
+    if far := tuple(job for job in far if job.status in UNDER_WAY or _left(job.submission)):
         from ocicaliban.targets.vertex import backend  # what it needs takes seconds to load
 
         backend.catch_up(known, far, reporter)
-    near = known.jobs(target="local", statuses=("running",), user=provenance.user())
+    near = known.jobs(target="local", statuses=UNDER_WAY, user=provenance.user())
     near = tuple(job for job in near if _here(job.submission))
     # Another look at the history may have put a run on record that had not begun when we read the files.
     alone = {job.key for job in near if provenance.alone(job.submission) and run_journal.kept(job.key)}
@@ -63,7 +62,7 @@ def catch_up(known: History, reporter: Reporter = SILENT, *, group: str = "", id
                 # Only now that nobody else can be at it.
                 labels = {"job": ""} if provenance.alone(submission) else {"submission": str(submission.id)}
                 found = runner.find(**labels)
-                for job in known.jobs(submission=submission.id, statuses=("running",)):
+                for job in known.jobs(submission=submission.id, statuses=UNDER_WAY):
                     _settle(known, job, found)
         except UsageError:
             continue  # somebody took it up meanwhile
@@ -210,7 +209,7 @@ def stop(
     far: list[Job] = []
     rest = [job.id for job in jobs if job.id not in withdrawn]
     for job in known.jobs(ids=rest) if rest else ():
-        if job.status != "running" or job.last is None:
+        if job.status not in UNDER_WAY or job.last is None:
             continue
         if job.submission.target == "vertex":
             far.append(job)

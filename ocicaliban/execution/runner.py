@@ -27,7 +27,7 @@ from ocicaliban.execution import scheduler
 from ocicaliban.execution.scheduler import Adopted, Slot
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.jobs import log_file
-from ocicaliban.model.job import Attempt, Job, Status, Submission
+from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.system import files
 from ocicaliban.targets.container_runner import Ended, Target
 
@@ -284,12 +284,12 @@ class _Sweep:
         running: list[_Under] = []
         devices: dict[int, tuple[str, ...]] = {}
         failures: dict[int, int] = {}
-        for job in self._history.jobs(submission=self._submission.id, statuses=("queued", "running")):
+        for job in self._history.jobs(submission=self._submission.id, statuses=UNDER_WAY | {"queued"}):
             # A job that was resubmitted has older attempts.
             since = self._submission.created
             if failed := sum(each.status == "failed" and each.started >= since for each in job.attempts):
                 failures[job.id] = failed
-            if job.status != "running" or job.last is None:
+            if job.status not in UNDER_WAY or job.last is None:
                 continue
             there = found.get(job.last.handle)
             lost = ""
@@ -412,7 +412,7 @@ class _Sweep:
         self._step(scheduler.Started(job=one.job.id))
         if asked := self._signals.get(one.job.id):
             self._signal(one.job.id, asked)
-        if self._recorded(one).status != "running":
+        if self._recorded(one).status not in UNDER_WAY:
             # Somebody stopped it when there was no container yet to send a signal to.
             self._signal(one.job.id, "KILL")
 
@@ -454,7 +454,7 @@ class _Sweep:
         if ended.exit_code is None and one.attempt.handle in self._adopted:
             outcome, reason = "lost", _DOWN
         recorded = self._recorded(one)
-        if recorded.status != "running":  # somebody else has put its end on record
+        if recorded.status not in UNDER_WAY:  # somebody else has put its end on record
             outcome = "succeeded" if recorded.status == "succeeded" else "stopped"
             reason = recorded.reason
         self._step(scheduler.Ended(job=one.job.id, outcome=outcome, reason=reason))
@@ -499,7 +499,7 @@ class _Sweep:
         keys = {there.labels.get("job", "") for there in found.values() if there.state != "running"}
         for job in self._history.jobs(keys=keys, submission=number) if keys else ():
             for attempt in job.attempts:
-                if attempt.handle in found and attempt.status != "running":
+                if attempt.handle in found and attempt.status not in UNDER_WAY:
                     self._quietly(functools.partial(self._target.remove, attempt.handle))
 
     # --- signals --------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from ocicaliban.history.schema import job as jobs_table
 from ocicaliban.history.schema import submission as submissions_table
 from ocicaliban.history.url import Place
 from ocicaliban.model.image import Launch
-from ocicaliban.model.job import ENDED, Attempt, Job, JobSpec, Parameters, Status, Submission
+from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, JobSpec, Parameters, Status, Submission, UnderWay
 from ocicaliban.reporter import Reporter
 
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -38,7 +38,7 @@ _SUBMISSION = (
     *("git_commit", "git_dirty", "launch", "options", "created"),
 )
 _JOB = ("job_key", "submission", "parameters", "args", "status", "out")
-_ATTEMPT = ("number", "handle", "status", "started", "ended", "exit_code", "reason", "log")
+_ATTEMPT = ("number", "handle", "status", "started", "ended", "exit_code", "reason", "log", "backend_state")
 
 
 @frozen(kw_only=True)
@@ -68,11 +68,11 @@ def opened(place: Place, reporter: Reporter) -> History:
 class History:
     """The submissions, jobs and attempts in a database.
 
-    A job is queued until `begin` takes it; running until `end` records what became of the attempt; then it stays as it
-    is until `resubmit`. What a method has returned from is written, and survives the end of this process or machine.
-    Several processes may use one history at once, and threads may share one of these. It stores what it is given:
-    whoever calls leaves out secret values.
-    All methods raise OcicalibanError where the database fails.
+    A job is queued until `begin` takes it; pending or running, as `observed` says, until `end` records what became of
+    the attempt; then it stays as it is until `resubmit`. What a method has returned from is written, and survives the
+    end of this process or machine. Several processes may use one history at once, and threads may share one of these.
+    It stores what it is given: the caller leaves out secret values. All methods raise OcicalibanError where the
+    database fails.
     """
 
     def __init__(self, connection: Database, place: Place, reporter: Reporter) -> None:
@@ -155,7 +155,7 @@ class History:
     def resubmit(self, submission: Submission, jobs: Iterable[int]) -> Submission:
         """Queue those of `jobs` that have ended again, under a new submission, keeping their attempts.
 
-        Returns the new submission, with its id and time. Jobs that are queued or running stay where they are.
+        Returns the new submission, with its id and time. Jobs that have not ended stay where they are.
         """
         with self._writing():
             added = self._added(submission)
@@ -163,7 +163,7 @@ class History:
             return added
 
     def stop_queued(self, jobs: Iterable[int]) -> tuple[int, ...]:
-        """Stop those of `jobs` that are still queued, and return them; a running one is its container's matter."""
+        """Stop those of `jobs` that are still queued, and return them; one under way is its backend's matter."""
         with self._writing():
             return self._moved(jobs, frozenset({"queued"}), {_j.status: "stopped"})
 
@@ -190,8 +190,10 @@ class History:
         started: float,
         named: str = "",
         late: bool = False,
+        status: UnderWay = "running",
+        backend_state: str = "",
     ) -> Attempt | None:
-        """Take a queued job: it is running from now on, and its new attempt, which is returned, is on record.
+        """Take a queued job: it has the `status` from now on, and its new attempt, which is returned, is on record.
 
         The attempt's number is one more than the last one's; its handle is as `named` by its target, or else
         `history.handle(key, number)`; `log` tells the path of its log from that number. `out` is the job's folder of
@@ -209,8 +211,15 @@ class History:
             last = attempts.select(fn.MAX(_a.number)).where(_a.job == job).tuples().execute(self._database)
             number = (next(iter(last))[0] or 0) + 1
             name = named or handle(found[0][0], number)
-            begun = Attempt(number=number, handle=name, started=float(started), log=_text(log(number)))
-            change = {_j.status: "running", **({_j.out: _text(out)} if out else {})}
+            begun = Attempt(
+                number=number,
+                handle=name,
+                status=status,
+                started=float(started),
+                log=_text(log(number)),
+                backend_state=_text(backend_state),
+            )
+            change = {_j.status: status, **({_j.out: _text(out)} if out else {})}
             jobs_table.update(change).where(_j.id == job).execute(self._database)
             values = {getattr(_a, name): getattr(begun, name) for name in _ATTEMPT}
             attempts.insert({_a.job: job, **values}).execute(self._database)
@@ -236,20 +245,30 @@ class History:
         if status not in ENDED:
             raise ValueError(f"an attempt does not end {status}")
         change = {_a.status: status, _a.ended: float(ended), _a.exit_code: exit_code, _a.reason: _text(reason)}
+        change |= {_a.backend_state: ""}
         change |= {} if started is None else {_a.started: float(started)}
         with self._writing():
-            here = (_a.job == job) & (_a.number == attempt) & (_a.status == "running")
+            here = (_a.job == job) & (_a.number == attempt) & _a.status.in_(sorted(UNDER_WAY))
             if not attempts.update(change).where(here).execute(self._database):
                 return False
             jobs_table.update({_j.status: "queued" if again else status}).where(_j.id == job).execute(self._database)
             return True
 
-    def note(self, job: int, attempt: int, words: str, started: float | None = None) -> None:
-        """Put a word about an attempt that is under way on record, as its reason, and when it `started` if known."""
-        change = {_a.reason: _text(words)} | ({} if started is None else {_a.started: float(started)})
-        here = (_a.job == job) & (_a.number == attempt) & (_a.status == "running") & (_a.reason != _text(words))
+    def observed(
+        self, job: int, attempt: int, *, status: UnderWay, backend_state: str = "", started: float | None = None
+    ) -> bool:
+        """Record what a backend says of an attempt that is under way, and of its job; return False for another one.
+
+        `backend_state` is its own word, and `started`, in seconds since 1970, replaces the time on record.
+        """
+        change = {_a.status: status, _a.backend_state: _text(backend_state)}
+        change |= {} if started is None else {_a.started: float(started)}
+        here = (_a.job == job) & (_a.number == attempt) & _a.status.in_(sorted(UNDER_WAY))
         with self._writing():
-            attempts.update(change).where(here).execute(self._database)
+            if not attempts.update(change).where(here).execute(self._database):
+                return False
+            jobs_table.update({_j.status: status}).where(_j.id == job).execute(self._database)
+            return True
 
     def record(self, job: Job) -> None:
         """Put on record a job that was run without this history, with its submission and one attempt at it.

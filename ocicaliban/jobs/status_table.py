@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import asdict
 
-from ocicaliban.model.job import ENDED, Job, Status
+from ocicaliban.model.job import ENDED, UNDER_WAY, Job, Status
 
 
 def printable(text: str) -> str:
@@ -40,23 +40,18 @@ def ago(then: float, now: float) -> str:
 
 def took(job: Job, now: float) -> str:
     """How long the last attempt at a job has taken, or takes until `now`; "" before the first."""
-    if job.last is None or job.status == "queued" or waits(job):
+    if job.last is None or job.status in ("queued", "pending"):
         return ""
     return span((job.last.ended if job.last.ended is not None else now) - job.last.started)
 
 
-def waits(job: Job) -> bool:
-    """Whether a job that a cloud has accepted waits there."""
-    return job.status == "running" and job.last is not None and job.last.reason not in ("", "cancelling")
-
-
 def status(job: Job) -> str:
     """What became of a job, in a few words: with its exit code, and the attempts it took when there were several."""
-    words: str = "waiting" if waits(job) else job.status
+    words: str = job.status
     if job.last and job.status == "failed" and job.last.exit_code:
         words += f" ({job.last.exit_code})"
-    elif job.last and job.status == "running" and job.last.reason:
-        words += f" ({printable(job.last.reason)})"  # a cloud's own word
+    elif job.last and job.status in UNDER_WAY and job.last.backend_state not in ("", job.status):
+        words += f" ({printable(job.last.backend_state)})"
     if len(job.attempts) > 1:
         words += f", attempt {len(job.attempts)}"
     return words
@@ -70,6 +65,7 @@ def as_json(job: Job) -> dict[str, object]:
         "key": job.key,
         "group": whole.group,
         "status": job.status,
+        "backend_state": job.last.backend_state if job.last else "",
         "parameters": dict(job.parameters),
         "args": list(job.args),
         "exit_code": job.last.exit_code if job.last else None,
@@ -116,12 +112,6 @@ def unfinished(jobs: Iterable[Job]) -> tuple[Job, ...]:
     return tuple(job for job in jobs if job.status not in ENDED)
 
 
-def counted(counts: Mapping[Status, int], waiting: int = 0) -> str:
-    """How many jobs have which status: "28 succeeded, 2 failed"; those that none has are left out.
-
-    Of those that run, so many are `waiting` in a cloud.
-    """
-    all_: dict[str, int] = {name: number for name, number in counts.items()}
-    if waiting:
-        all_ |= {"running": all_["running"] - waiting, "waiting": waiting}
-    return ", ".join(f"{number} {status}" for status, number in all_.items() if number) or "no jobs"
+def counted(counts: Mapping[Status, int]) -> str:
+    """Return how many jobs have which status, without those that none has: "28 succeeded, 2 failed"."""
+    return ", ".join(f"{number} {status}" for status, number in counts.items() if number) or "no jobs"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from attrs import field, frozen
@@ -16,12 +17,28 @@ Parameters = tuple[tuple[str, Scalar], ...]
 """The parameters of one job, in the order in which they are given to its script."""
 
 
-Status = Literal["queued", "running", "succeeded", "failed", "stopped", "lost"]
-"""What has become of a job or of one attempt at it; `lost` is one whose container vanished without a result."""
+Status = Literal["queued", "pending", "running", "succeeded", "failed", "stopped", "lost"]
+"""What has become of a job or of one attempt at it.
+
+A `pending` one was accepted by its backend, and does not run yet. A `lost` one vanished without a result.
+"""
+
+
+UnderWay = Literal["pending", "running"]
+"""The statuses of an attempt that has not ended."""
+
+
+UNDER_WAY: frozenset[Status] = frozenset({"pending", "running"})
+"""The statuses of an attempt that has not ended, and of its job."""
 
 
 ENDED: frozenset[Status] = frozenset({"succeeded", "failed", "stopped", "lost"})
 """The statuses that only a new attempt changes."""
+
+
+def under_way(counts: Mapping[Status, int]) -> int:
+    """Return how many jobs are pending or running, of the number of jobs with each status."""
+    return counts["pending"] + counts["running"]
 
 
 @frozen(kw_only=True)
@@ -60,7 +77,11 @@ class Submission:
 
 @frozen(kw_only=True)
 class Attempt:
-    """One container that ran a job, or shall: its name, times (seconds since 1970) and log, and why it failed."""
+    """One attempt at a job: the name of its container (or its name at the backend), its log, what became of it.
+
+    Times are in seconds since 1970. `reason` says why it ended. While it is under way, `backend_state` is the backend's
+    own word for its state ("queued", "cancelling"); "" where that says no more than the status.
+    """
 
     number: int
     handle: str
@@ -70,6 +91,7 @@ class Attempt:
     exit_code: int | None = None
     reason: str = ""
     log: str = ""
+    backend_state: str = ""
 
 
 @frozen(kw_only=True)

@@ -164,7 +164,7 @@ def _cells(job: Job, metrics: Metrics, columns: Iterable[Column], now: float) ->
 
 def duration(job: Job, now: float) -> float | None:
     """Seconds that the last attempt at a job took, or has taken until `now`; None before the first."""
-    if job.last is None or job.status == "queued":
+    if job.last is None or job.status in ("queued", "pending"):
         return None
     return round(max(0.0, (job.last.ended if job.last.ended is not None else now) - job.last.started), 1)
 

@@ -1,1 +1,1 @@
-"""What ocicaliban costs in time, against what the same costs without it: `python -m tests.bench [NAME...]`."""
+"""Measure how long ocicaliban takes, against the plain tools or another checkout: `python -m tests.bench [NAME...]`."""

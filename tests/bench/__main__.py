@@ -1,4 +1,7 @@
-"""`python -m tests.bench [NAME...]`: takes the measures and prints them; exits 1 where a limit is not met."""
+"""Take the measures and print them; exit with 1 if one is above its limit.
+
+With --against, compare this checkout with another one, in turns: the limit is then 5 % more than there.
+"""
 
 from __future__ import annotations
 
@@ -7,28 +10,33 @@ import shutil
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
 
 from rich.console import Console
 
-from tests.bench.measure import as_json, markdown, table, take
+from tests.bench.measure import as_json, compare, markdown, table, take
 from tests.bench.measures import MEASURES
-from tests.bench.workshop import BenchError, Workshop
+from tests.bench.workshop import REPOSITORY, BenchError, Workshop
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Take the measures that `argv` names, or all; returns 1 where a limit is missed, 2 where one cannot be taken."""
+    """Take the measures that `argv` names, or all; return 1 if one is above its limit, 2 if one cannot be taken."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     known = [measure.name for measure in MEASURES]
     parser.add_argument("names", metavar="NAME", nargs="*", help=f"which: {', '.join(known)} (default: all)")
-    parser.add_argument("--runs", type=int, default=0, help="how often, instead of as often as each measure asks for")
+    parser.add_argument("--runs", type=int, default=0, help="how often, instead of as often as each measure says")
+    parser.add_argument("--against", metavar="CHECKOUT", type=Path, help="compare with ocicaliban in another checkout")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="the README's table")
+    form.add_argument("--markdown", action="store_true", help="as the README has them")
     form.add_argument("--json", action="store_true", help="with every run")
     given = parser.parse_args(argv)
     if unknown := [name for name in given.names if name not in known]:
         parser.error(f"there is no measure '{unknown[0]}'; there are {', '.join(known)}")
     if given.runs < 0:
-        parser.error("--runs has to be positive")
+        parser.error("--runs must be positive")
+    if given.against and not (given.against / "ocicaliban" / "__main__.py").is_file():
+        parser.error(f"{given.against} is not a checkout of ocicaliban")
     wanted = [measure for measure in MEASURES if measure.name in (given.names or known)]
     if missing := sorted({tool for measure in wanted for tool in measure.needs if shutil.which(tool) is None}):
         print(f"error: not installed: {', '.join(missing)}; see `ocicaliban doctor`", file=sys.stderr)
@@ -36,11 +44,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = []
     progress = Console(stderr=True)
     try:
-        with Workshop() as shop:
-            progress.print(f"measuring {' '.join(shop.command)}", highlight=False, soft_wrap=True)
+        with ExitStack() as stack:
+            shop = stack.enter_context(Workshop(REPOSITORY if given.against else None))
+            other = stack.enter_context(Workshop(given.against)) if given.against else None
+            against = f" in {shop.checkout}, against {other.checkout}" if other else ""
+            progress.print(f"measuring {' '.join(shop.command)}{against}", highlight=False, soft_wrap=True)
             for measure in wanted:
                 with progress.status(measure.what):
-                    results.append(take(measure, shop, given.runs))
+                    taken = compare(measure, shop, other, given.runs) if other else take(measure, shop, given.runs)
+                    results.append(taken)
                 progress.print(f"{measure.name}: {results[-1].measured:.2f} {measure.unit}", highlight=False)
     except BenchError as exc:
         print(f"error: {exc}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What is measured of the cloud, against the emulator of Vertex AI and a registry on loopback."""
+"""The measures of the cloud, with the emulator of Vertex AI and a registry on loopback."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from pathlib import Path
 from attrs import frozen
 
 from tests.bench.measure import Measure, Sample
-from tests.bench.workshop import REPOSITORY, SCRIPT, BenchError, Project, Workshop
+from tests.bench.workshop import SCRIPT, BenchError, Project, Workshop
 from tests.integration.registries import Proxy, Registry
 
 TOOLS = ("podman", "buildah", "mmdebstrap", "skopeo", "docker-registry")
@@ -30,20 +30,20 @@ TOOLS = ("podman", "buildah", "mmdebstrap", "skopeo", "docker-registry")
 
 @contextmanager
 def _emulator(shop: Workshop, latency: float = 0.0) -> Iterator[Mapping[str, str]]:
-    """The variables of an emulator whose jobs stay queued, and whose answers take `latency` seconds longer."""
+    """Start an emulator whose jobs stay queued and whose answers take `latency` seconds longer; yield its variables."""
     faults = shop.folder / "faults.toml"
     faults.write_text(f"latency = {latency}\n")
     place = shop.folder / "emulator"
     argv = (*shop.command, "dev", "vertex-emulator", "--jobs", "0", "--folder", str(place), "--faults", str(faults))
     child = subprocess.Popen(
         argv, env=shop.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )  # with --jobs 0 it tells nothing more than that it is ready
+    )  # with --jobs 0 it writes one line, when it is ready
     try:
         assert child.stdout and child.stderr
         told = child.stderr.readline()
         if "is ready" not in told:
             raise BenchError(f"{shlex.join(argv)} did not start\n{told}{child.stderr.read()}")
-        # More than that it does not print: a line for each variable.
+        # Its output is a line for each variable.
         os.set_blocking(child.stdout.fileno(), False)
         lines = (shlex.split(line.removeprefix("export "))[0] for line in child.stdout)
         yield dict(line.split("=", 1) for line in lines)
@@ -65,7 +65,7 @@ def _registry(shop: Workshop) -> Iterator[Registry]:
 # --- hundreds of jobs ---
 
 JOBS = 500
-AFTER_EACH_OTHER = 25  # which take so many seconds that the rest need not be waited for
+AFTER_EACH_OTHER = 25  # these take seconds; the rest is calculated
 LATENCY = 0.1
 
 
@@ -73,7 +73,7 @@ LATENCY = 0.1
 def _submit(shop: Workshop) -> Iterator[Sequence[Sample]]:
     image = f"127.0.0.1:9/bench@sha256:{'0' * 64}"
     with _emulator(shop, LATENCY) as variables:
-        env = {**variables, "PYTHONPATH": str(REPOSITORY)}
+        env = {**variables, "PYTHONPATH": str(shop.checkout)}
 
         def seconds(how: str, count: int) -> float:
             took = shop.timed((sys.executable, "-m", "tests.bench.submitter", how, image, str(count)), env=env)
@@ -88,8 +88,7 @@ def _submit(shop: Workshop) -> Iterator[Sequence[Sample]]:
 
 # --- an edit ---
 
-# As Google's documentation has it. `google.cloud.aiplatform_v1` alone, which ocicaliban takes, is imported in half the
-# time, by whoever knows of it.
+# As Google's documentation shows it. ocicaliban imports `google.cloud.aiplatform_v1` alone, in half the time.
 _BY_HAND = """\
 import sys
 from google.cloud import aiplatform
@@ -101,7 +100,7 @@ aiplatform.CustomJob(display_name="bench", worker_pool_specs=[pool]).submit()
 
 
 def _code(seed: int, size: int) -> str:
-    """Text of about `size` bytes that gzip makes of what it makes of code: a quarter."""
+    """Return text of about `size` bytes that gzip compresses as well as code, to a quarter."""
     chance = random.Random(seed)
     names = ["".join(chance.choices("abcdefghijklmnop_", k=chance.randrange(3, 9))) for _ in range(300)]
     lines = (
@@ -115,7 +114,7 @@ def _code(seed: int, size: int) -> str:
 
 
 def _files() -> dict[str, str | bytes]:
-    """What a project may hold: 5.6 MB in 200 files, and 0.6 MB of code that is worked on."""
+    """Return the files of an ordinary project: 5.6 MB in 200 files, and 0.6 MB of code under development."""
     still = {f"package/part{number:03}.py": _code(number, 28_000) for number in range(200)}
     worked_on = {f"trainer/part{number:02}.py": _code(1000 + number, 30_000) for number in range(20)}
     return {**still, **worked_on, SCRIPT: "from trainer import model\n", "trainer/model.py": "RATE = 0\n"}
@@ -127,14 +126,14 @@ def _edit(project: Project, number: int) -> None:
 
 @frozen(kw_only=True)
 class _Sent:
-    """A project whose image goes to a repository, by `ocicaliban cloud`."""
+    """A project whose image `ocicaliban cloud` pushes to a repository."""
 
     project: Project
     to: str
     variables: Mapping[str, str]
 
     def submit(self) -> float:
-        """The seconds until its one job is submitted."""
+        """Submit its one job and return the seconds that it took."""
         argv = (*self.project.workshop.command, "cloud", "--to", self.to, "--tls-verify=false", SCRIPT)
         return self.project.workshop.timed(argv, self.project.folder, self.variables).wall
 
@@ -183,7 +182,7 @@ def _pushed(shop: Workshop) -> Iterator[Sequence[Sample]]:
         new: list[int] = []
 
         def submit() -> None:
-            """After it `new` are the sizes of the layers, compressed, that the registry had not."""
+            """Submit, and set `new` to the compressed sizes of the layers that the registry did not have before."""
             mine.submit()
             now = _layers(registry.host)
             new[:] = [size for digest, size in now.items() if digest not in layers]
@@ -194,7 +193,7 @@ def _pushed(shop: Workshop) -> Iterator[Sequence[Sample]]:
             proxy.forget()
             submit()
             if len(new) != 1 or not 100_000 < new[0] < 400_000:  # that of the folder trainer
-                raise BenchError(f"after an edit of one file, these layers were new: {new}")
+                raise BenchError(f"one layer of 100 to 400 kB should be new after an edit, but there are {new}")
             return float(proxy.sent)
 
         try:
@@ -206,7 +205,7 @@ def _pushed(shop: Workshop) -> Iterator[Sequence[Sample]]:
 
 
 def _layers(host: str) -> dict[str, int]:
-    """The layers of the image that was pushed last, as the registry describes it: their sizes by digest."""
+    """Return the sizes of the layers of the image that was pushed last, by digest, as the registry has them."""
     accept = {"Accept": "application/vnd.oci.image.manifest.v1+json"}
     asked = urllib.request.Request(f"http://{host}/v2/mine/manifests/latest", headers=accept)
     with urllib.request.urlopen(asked, timeout=10) as answer:
@@ -217,7 +216,7 @@ MEASURES: tuple[Measure[Workshop], ...] = (
     Measure(
         name="submit",
         what=f"{JOBS} jobs to a service that takes 0.1 s for each answer: as `cloud` submits them, against one "
-        f"after the other ({AFTER_EACH_OTHER} of them, the rest reckoned)",
+        f"after the other (calculated from {AFTER_EACH_OTHER})",
         limit=0.05,
         unit="times",
         runs=5,

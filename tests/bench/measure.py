@@ -1,4 +1,4 @@
-"""A measure, taking it by turns, and its result as a table; pure but for the samples themselves."""
+"""A measure, taking its samples in turns, and the result as a table; pure except for the samples."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from attrs import frozen
 from rich.table import Table
 
 Sample = Callable[[], float]
-"""Does the work once, what it needs beforehand not counted, and gives the seconds (or bytes) that it took."""
+"""Does the work once and returns the seconds (or bytes) that it took, without those of its preparation."""
 
 Bench = TypeVar("Bench")
 
 
 @frozen(kw_only=True)
 class Measure(Generic[Bench]):
-    """Something measured (`of`: in what), and how much it may be.
+    """What is measured, and its limit.
 
-    `prepare` sets up and gives the samples: ours, and for the unit "times" the one that it is divided by; leaving it
-    removes what it made. `needs` are the tools without which it cannot be taken.
+    `prepare` sets up and yields the samples: ours, and for the unit "times" the one that ours is divided by; leaving it
+    removes what it made. `needs` lists the tools that it calls. `of` says what the samples return.
     """
 
     name: str
@@ -37,9 +37,9 @@ class Measure(Generic[Bench]):
 
 @frozen(kw_only=True)
 class Result:
-    """What was measured: the seconds (or bytes: `of`) of every run, ours and those that they are compared to.
+    """The seconds (or bytes: `of`) of every run: ours, and those that ours are compared to.
 
-    `theirs` is empty where there is nothing to compare to.
+    `theirs` is empty if there is nothing to compare to.
     """
 
     name: str
@@ -57,28 +57,28 @@ class Result:
 
     @property
     def their_median(self) -> float | None:
-        """The median of what ours are compared to."""
+        """The median of the runs that ours are compared to."""
         return statistics.median(self.theirs) if self.theirs else None
 
     @property
     def measured(self) -> float:
-        """The number that is held against the limit: a ratio of medians, or our median itself."""
+        """The number that the limit is for: a ratio of medians, or our median itself."""
         return self.median / self.their_median if self.their_median is not None else self.median
 
     @property
     def met(self) -> bool:
-        """Whether the limit is kept."""
+        """Whether it is within the limit."""
         return self.measured <= self.limit
 
 
 def alternate(samples: Sequence[Sample], runs: int) -> tuple[tuple[float, ...], ...]:
-    """The seconds of each sample, taken by turns (A B A B ...), so that a busy spell of the machine meets both."""
+    """Take the samples in turns (A B A B ...), so that a busy moment affects all, and return their values."""
     rounds = [tuple(sample() for sample in samples) for _ in range(runs)]
     return tuple(zip(*rounds, strict=True))
 
 
 def take(measure: Measure[Bench], bench: Bench, runs: int = 0) -> Result:
-    """Measure it, `runs` times or as often as it asks for."""
+    """Take a measure `runs` times, or as often as it says."""
     with measure.prepare(bench) as samples:
         seconds = alternate(samples, runs or measure.runs)
     ours, theirs = seconds if len(seconds) == 2 else (*seconds, ())
@@ -90,6 +90,19 @@ def take(measure: Measure[Bench], bench: Bench, runs: int = 0) -> Result:
         ours=ours,
         theirs=theirs,
         of=measure.of,
+    )
+
+
+SLOWER = 1.05
+"""The limit of a comparison with another checkout: 5 % more than there."""
+
+
+def compare(measure: Measure[Bench], bench: Bench, other: Bench, runs: int = 0) -> Result:
+    """Take our sample of a measure here and in another bench in turns; the result is the ratio of the medians."""
+    with measure.prepare(bench) as ours, measure.prepare(other) as theirs:
+        here, there = alternate((ours[0], theirs[0]), runs or measure.runs)
+    return Result(
+        name=measure.name, what=measure.what, limit=SLOWER, unit="times", ours=here, theirs=there, of=measure.of
     )
 
 
@@ -108,7 +121,7 @@ def _cells(result: Result) -> tuple[str, ...]:
 
 
 def table(results: Sequence[Result]) -> Table:
-    """The results for a terminal; what misses its limit is red."""
+    """Return the results as a table for a terminal, those above their limit in red."""
     drawn = Table(*_HEADS)
     for result in results:
         drawn.add_row(*_cells(result), style="" if result.met else "red")
@@ -116,13 +129,13 @@ def table(results: Sequence[Result]) -> Table:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """The results as the README's table."""
+    """Return the results as the README has them."""
     rows = [_HEADS, ("---", *["---:"] * (len(_HEADS) - 1)), *(_cells(result) for result in results)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def as_json(results: Sequence[Result]) -> str:
-    """The results with every run."""
+    """Return the results as JSON, with every run."""
     values = [
         {
             "name": result.name,

@@ -1,7 +1,8 @@
-"""What is measured: each measure says what, how much it may be, and how a sample of it is taken."""
+"""The measures: each says what it measures, its limit, and how to take a sample."""
 
 from __future__ import annotations
 
+import hashlib
 import http.client
 import json
 import os
@@ -16,12 +17,11 @@ from pathlib import Path
 
 from ocicaliban.dependencies import host_settings
 from ocicaliban.system import process
-from tests.bench import cloud
+from tests.bench import cloud, dependency
 from tests.bench.measure import Measure, Sample
-from tests.bench.workshop import REPOSITORY, SCRIPT, BenchError, Containerfile, Project, Workshop
+from tests.bench.workshop import IMAGE_TOOLS, SCRIPT, UV, BenchError, Containerfile, Project, Workshop
 
 Prepare = Callable[[Workshop], AbstractContextManager[Sequence[Sample]]]
-IMAGE_TOOLS = ("podman", "buildah", "mmdebstrap")
 
 
 # --- run ---
@@ -47,7 +47,7 @@ def _shell(shop: Workshop) -> Iterator[Sequence[Sample]]:
     image = project.ocicaliban("build", "--mode", "shell").out
     shop.made(project.images("shell"))
     project.ocicaliban("shell", "--", "true")
-    time.sleep(2.5)  # until then what was read is too young to be trusted
+    time.sleep(2.5)  # ocicaliban does not trust files that are younger than two seconds
     project.ocicaliban("shell", "--", "true")
     podman = process.in_cgroup2((*BARE, image, "true"))
     shop.timed(podman)
@@ -60,7 +60,7 @@ def _edit(project: Project, number: int) -> None:
 
 @contextmanager
 def _edited(shop: Workshop) -> Iterator[Sequence[Sample]]:
-    # What a project may hold: 200 files, 5.6 MB.
+    # A project of ordinary size: 200 files, 5.6 MB.
     files = {f"package/part{number:03}.py": b"#" * 28_000 + b"\n" for number in range(200)}
     script = "import model\nprint('trained', model.RATE)\n"
     numbers = iter(range(1, sys.maxsize))
@@ -91,133 +91,17 @@ def _sweep(shop: Workshop) -> Iterator[Sequence[Sample]]:
     project.run()
     image = project.ocicaliban("build", "--mode", "run", SCRIPT).out
     ours = ("run", "--experiment-config", "sweep.json", "--jobs", cores, "--group", "bench", "nothing")
-    # In one namespace for all, as podman's service is.
+    # One namespace for all of them, as podman's service has.
     podmans = f"seq 0 {JOBS - 1} | xargs -P {cores} -I @ {shlex.join((*BARE, image, './nothing', '--number', '@'))}"
     plain = process.in_cgroup2(("sh", "-c", podmans))
     yield lambda: project.ocicaliban(*ours).wall, lambda: shop.timed(plain).wall
-
-
-# --- dependencies ---
-
-STACK = ("scikit-learn", "pandas", "matplotlib")
-SMALL = ("idna", "toolz", "humanize", "tabulate", "click", "pluggy", "colorama", "iniconfig", "certifi", "wrapt")
-"""Small packages that the stack does not bring by itself; each run adds another one."""
-
-# The base has no pip; it comes in as files, as it would be there in an image of Python's.
-_PIP_CONTAINERFILE = f"""\
-{{base}}
-COPY pip /opt/pip
-RUN python3 -m venv --without-pip /opt/venv && cp -r /opt/pip/. /opt/venv/lib/python3*/site-packages
-ENV PATH="/opt/venv/bin:$PATH" PYTHONPATH=/usr/app PIP_CONFIG_FILE=/dev/bench/pip.conf
-WORKDIR /usr/app
-COPY requirements.txt .
-RUN {{install}}
-COPY . .
-ENTRYPOINT ["python3", "{SCRIPT}"]
-"""
-
-# Some indexes forbid pip to cache what it downloads; a folder of the wheels is as warm as a cache can be.
-_PIP_DOWNLOAD = "python -m pip download --quiet --dest /dev/bench-wheels -r requirements.txt"
-_PIP_INSTALL = "python -m pip install --quiet --no-index --find-links /dev/bench-wheels -r requirements.txt"
-
-
-def _pip_flags(folder: Path) -> list[str]:
-    """buildah's flags that give pip in a build its wheels, and the host's indexes and certificates."""
-    inside = folder / "settings"
-    wheels = folder / "wheels"
-    for made in (inside, wheels):
-        made.mkdir(parents=True)
-    settings = host_settings.read_host_settings()
-    flags = ["--volume", f"{inside}:/dev/bench:ro", "--volume", f"{wheels}:/dev/bench-wheels"]
-    lines = ["[global]", "disable-pip-version-check = true", "root-user-action = ignore"]
-    if settings.ca_bundle:
-        (inside / "ca.crt").write_bytes(settings.ca_bundle.read_bytes())
-        lines.append("cert = /dev/bench/ca.crt")
-    within, places = settings.in_container()
-    for local, place in places.items():
-        flags += ["--volume", f"{local}:{place}:ro"]
-    for key, urls in (
-        ("index-url", (within.index_url,)),
-        ("extra-index-url", [url.rpartition("=")[2] for url in within.extra_index_urls]),
-        ("find-links", within.find_links),
-    ):
-        if found := [f"file://{url}" if url.startswith("/") else url for url in urls if url]:
-            lines.append(f"{key} = {' '.join(found)}")
-    (inside / "pip.conf").write_text("\n".join(lines) + "\n")
-    return flags
-
-
-# A run fails, and is no sample, where what was added is not there.
-_ADDED_SCRIPT = """\
-from importlib.metadata import version
-from pathlib import Path
-import matplotlib, pandas, sklearn
-print([version(name) for name in Path("added").read_text().split()])
-"""
-
-
-def _requirements(*more: str) -> str:
-    return "\n".join((*STACK, *more)) + "\n"
-
-
-@contextmanager
-def _dependency(shop: Workshop) -> Iterator[Sequence[Sample]]:
-    files = {SCRIPT: _ADDED_SCRIPT, "requirements.txt": _requirements(*SMALL), "added": " ".join(SMALL)}
-
-    # Both sides fetch every package once, then both have the warm stack, and that alone, as an image.
-    mine = shop.project("dependency", files)
-    mine.run()
-    everything = mine.images()
-    mine.write("requirements.txt", _requirements())
-    mine.write("added", "")
-    mine.run()
-    shop.remove_images(set(everything) - set(mine.images()))
-    warm_lock, warm = (mine.folder / "ocicaliban.lock").read_text(), set(mine.images())
-
-    theirs = shop.project("dependency-plain", files)
-    uv = (*_uv(), "pip", "install", "--quiet", "--python", sys.executable, "--target", str(theirs.folder / "pip"))
-    shop.timed((*uv, "pip"), env=host_settings.read_host_settings().uv_environ())
-    base = next(line for line in theirs.containerfile().splitlines() if line.startswith("FROM "))
-    flags = _pip_flags(shop.folder / "pip")
-    warming = _PIP_CONTAINERFILE.format(base=base, install=f"{_PIP_DOWNLOAD} && {_PIP_INSTALL}")
-    first = Containerfile(theirs, warming, flags, containers=True)
-    first.run()
-    shop.remove_images([first.tag])
-    theirs.write("requirements.txt", _requirements())
-    theirs.write("added", "")
-    installing = _PIP_CONTAINERFILE.format(base=base, install=_PIP_INSTALL)
-    plain = Containerfile(theirs, installing, flags, containers=True)
-    plain.run()
-
-    counts = [0, 0]
-
-    def added(side: int, project: Project) -> None:
-        small = SMALL[counts[side] % len(SMALL)]
-        counts[side] += 1
-        project.write("requirements.txt", _requirements(small))
-        project.write("added", small)
-
-    def ours() -> float:
-        mine.write("ocicaliban.lock", warm_lock)
-        added(0, mine)
-        seconds = mine.run()
-        shop.remove_images(set(mine.images()) - warm)
-        return seconds
-
-    def other() -> float:
-        added(1, theirs)
-        seconds = plain.run()
-        shop.remove_images([plain.tag])
-        return seconds
-
-    yield ours, other
 
 
 # --- notebooks ---
 
 
 def _answers(port: int, path: str) -> bool:
-    """Whether a server answers there; where none does, after a short while."""
+    """Return whether a server answers; if none does, wait a moment first."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     try:
         connection.request("GET", path)
@@ -257,21 +141,19 @@ def _notebook(shop: Workshop) -> Iterator[Sequence[Sample]]:
 COMPLETION = {"_OCICALIBAN_COMPLETE": "complete_bash", "COMP_WORDS": "ocicaliban pl", "COMP_CWORD": "1"}
 
 
-def _uv() -> tuple[str, ...]:
-    return (sys.executable, "-m", "uv")
-
-
 def _vertex(shop: Workshop) -> tuple[str, ...]:
-    """ocicaliban in an environment with google-cloud-aiplatform (200 MB), which is kept in the user's cache."""
+    """Install ocicaliban beside google-cloud-aiplatform (200 MB), in the user's cache, and return its command."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = cache / "ocicaliban-bench" / f"vertex-{sys.version_info.major}.{sys.version_info.minor}"
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    where = hashlib.sha256(bytes(shop.checkout)).hexdigest()[:12]
+    folder = cache / "ocicaliban-bench" / f"vertex-{version}-{where}"
     env = host_settings.read_host_settings().uv_environ()
     python = folder / "bin" / "python"
-    install = (*_uv(), "pip", "install", "--quiet", "--python", str(python))
+    install = (*UV, "pip", "install", "--quiet", "--python", str(python))
     if not python.exists():
-        shop.timed((*_uv(), "venv", "--quiet", "--python", sys.executable, str(folder)))
+        shop.timed((*UV, "venv", "--quiet", "--python", sys.executable, str(folder)))
     shop.timed((*install, "google-cloud-aiplatform"), env=env)
-    shop.timed((*install, "--reinstall-package", "ocicaliban", str(REPOSITORY)), env=env)
+    shop.timed((*install, "--reinstall-package", "ocicaliban", str(shop.checkout)), env=env)
     return (str(folder / "bin" / "ocicaliban"),)
 
 
@@ -286,7 +168,7 @@ def _starting(arguments: tuple[str, ...], env: dict[str, str], expected: str, ve
                 raise BenchError(f"{' '.join(argv)} printed {took.out!r} instead of '{expected}'")
             return took.cpu
 
-        sample()  # writes byte code
+        sample()  # writes the byte code
         yield (sample,)
 
     return prepare
@@ -310,7 +192,7 @@ def _planning(shop: Workshop) -> Iterator[Sequence[Sample]]:
         return project.ocicaliban("plan", "run", SCRIPT).wall
 
     sample()
-    time.sleep(2.5)  # until then the files are too young for their digests to be remembered
+    time.sleep(2.5)  # ocicaliban does not remember the digests of files younger than two seconds
     sample()
     yield (sample,)
 
@@ -332,7 +214,7 @@ def _start_measures() -> Iterator[Measure[Workshop]]:
             )
 
 
-# What anybody would write, and what Caliban's own does but for keeping all of them in a list.
+# The obvious loop; Caliban's own does the same, but keeps all combinations in a list.
 _LOOP = """\
 import itertools, json
 sweep = json.load(open("sweep.json"))
@@ -394,15 +276,7 @@ MEASURES: tuple[Measure[Workshop], ...] = (
         prepare=_sweep,
         needs=IMAGE_TOOLS,
     ),
-    Measure(
-        name="dependency",
-        what="a small dependency added to scikit-learn, pandas and matplotlib: `run`, against `pip install -r`",
-        limit=0.5,
-        unit="times",
-        runs=3,
-        prepare=_dependency,
-        needs=IMAGE_TOOLS,
-    ),
+    dependency.MEASURE,
     Measure(
         name="notebook",
         what="`notebook` until it serves, against `jupyter lab` in the same image by `podman run`",

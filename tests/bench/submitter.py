@@ -1,7 +1,7 @@
-"""Submits jobs to Vertex AI and prints the seconds: `python -m tests.bench.submitter beside|after IMAGE COUNT`.
+"""Submit jobs to Vertex AI and print the seconds: `python -m tests.bench.submitter beside|after IMAGE COUNT`.
 
-"beside" is ocicaliban's way, "after" the same jobs by Google's library, one after the other. The import of that
-library counts for neither.
+"beside" submits them as ocicaliban does, "after" with Google's library, one after the other. Neither counts the import
+of that library.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ from ocicaliban.targets.vertex import backend, client, job_spec
 
 
 def main(how: str, image: str, count: int) -> float:
-    """The seconds for `count` jobs of this `image`."""
+    """Submit `count` jobs of an image and return the seconds that it took."""
     made = Submission(
         group=group_names.new(Path.cwd()), user="bench", host="", project=str(Path.cwd()), mode="cloud", image=image
     )
     specs = [JobSpec(args=("--number", str(number)), parameters=(("number", number),)) for number in range(count)]
     options = job_spec.Options(machine=job_spec.Machine(type=job_spec.DEFAULT_MACHINE))
     service = client.connect("", backend.REGION)
-    service.check()  # so that the connection is there
+    service.check()  # opens the connection
     if how == "after":
         jobs = [
             Job(id=0, key=f"{number:012}", submission=made, args=spec.args, parameters=spec.parameters)

@@ -1,4 +1,4 @@
-"""Where the measures work: a temporary folder with caches of its own, projects in it, and commands that are timed."""
+"""Where the measures work: a temporary folder with its own caches, projects in it, and timed commands."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 
 from attrs import frozen
@@ -21,16 +22,18 @@ from ocicaliban.system import process
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = "train.py"
+IMAGE_TOOLS = ("podman", "buildah", "mmdebstrap")
+UV = (sys.executable, "-m", "uv")
 CONFIG = '[layers.base]\nbootstrap = "debian:bookworm"\n'
 
 
 class BenchError(Exception):
-    """Something that has to work for a measure did not."""
+    """A measure cannot be taken, because something that it needs failed."""
 
 
 @frozen(kw_only=True)
 class Took:
-    """What a command took, in seconds (`cpu`: of it and its children, user and system), and its stdout."""
+    """The seconds that a command took (`cpu`: user and system, with its children), and its stdout."""
 
     wall: float
     cpu: float
@@ -38,12 +41,17 @@ class Took:
 
 
 class Workshop:
-    """A place for projects; leaving it removes them, their images (not the base) and what ocicaliban kept of them."""
+    """A place for projects, and the ocicaliban that is measured: the installed command, or that of a `checkout`.
 
-    def __init__(self) -> None:
+    Leaving it removes the projects, their images (not the base) and what ocicaliban recorded about them.
+    """
+
+    def __init__(self, checkout: Path | None = None) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="ocicaliban-bench-"))
-        beside = Path(sys.executable).with_name("ocicaliban")
-        self.command = (str(beside),) if beside.exists() else (sys.executable, "-m", "ocicaliban")
+        self.checkout = (checkout or REPOSITORY).resolve()
+        installed = Path(sys.executable).with_name("ocicaliban")
+        as_module = checkout is not None or not installed.exists()
+        self.command = (sys.executable, "-m", "ocicaliban") if as_module else (str(installed),)
         cache = self.folder / "cache"
         self.environ = {
             **os.environ,
@@ -51,8 +59,8 @@ class Workshop:
             "XDG_STATE_HOME": str(self.folder / "state"),
             "UV_CACHE_DIR": str(cache / "uv"),
         }
-        if not beside.exists():
-            self.environ["PYTHONPATH"] = str(REPOSITORY)
+        if as_module:
+            self.environ["PYTHONPATH"] = str(self.checkout)
         self._before: frozenset[str] = frozenset()
         self._made: dict[str, None] = {}
 
@@ -66,7 +74,7 @@ class Workshop:
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def timed(self, argv: Sequence[str], cwd: Path | None = None, env: Mapping[str, str] | None = None) -> Took:
-        """Run a command to its end. Raises BenchError with its own words where it fails."""
+        """Run a command to its end; raise BenchError with its stderr if it fails."""
         with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
             start = time.perf_counter()
             child = subprocess.Popen(
@@ -93,9 +101,9 @@ class Workshop:
             return Took(wall=wall, cpu=usage.ru_utime + usage.ru_stime, out=out.read().decode().strip())
 
     def until(self, argv: Sequence[str], ready: Callable[[subprocess.Popen[str]], bool], cwd: Path) -> float:
-        """The seconds until `ready` says so of the server that `argv` starts; then it is ended, which is not counted.
+        """Start a server, wait until `ready` returns true for it, stop it, and return the seconds until it was ready.
 
-        Raises BenchError with the server's own words when it ends before.
+        Raise BenchError with the server's stderr if it ends before.
         """
         with tempfile.TemporaryFile("w+") as err:
             start = time.perf_counter()
@@ -114,7 +122,7 @@ class Workshop:
 
     @cached_property
     def lock(self) -> str:
-        """The lock of a project with the base alone, which is made once; no image registry is needed for it."""
+        """The lock of a project with the base alone, which is bootstrapped once, without an image registry."""
         self._before = self._images()
         project = Project(workshop=self, folder=self.folder / "base")
         project.write("ocicaliban.toml", CONFIG)
@@ -123,9 +131,9 @@ class Workshop:
         return (project.folder / "ocicaliban.lock").read_text()
 
     def project(self, name: str, files: Mapping[str, str | bytes]) -> Project:
-        """A project upon the base, with `files`, in a folder of its own."""
+        """Make a project with `files`, in its own folder, upon the base."""
         project = Project(workshop=self, folder=self.folder / name)
-        # The name of the folder keeps its layers apart from those of any other project.
+        # The name of the folder gives the project layers of its own.
         for path, content in {
             "ocicaliban.toml": CONFIG,
             "ocicaliban.lock": self.lock,
@@ -136,8 +144,8 @@ class Workshop:
         return project
 
     def tag(self, name: str, number: int) -> str:
-        """A name for an image made here without ocicaliban."""
-        own = self.folder.name.lower().replace("_", "")  # which may stand at no end of a part
+        """Return a name for an image that is built here without ocicaliban."""
+        own = self.folder.name.lower().replace("_", "")  # a name may not end with an underscore
         return f"localhost/{own}-{name}:{number}"
 
     def _images(self) -> frozenset[str]:
@@ -145,11 +153,11 @@ class Workshop:
         return frozenset(self.timed(words).out.split())
 
     def made(self, names: Sequence[str]) -> None:
-        """Remember images by name, lower ones first, to be removed in the end; never one that was there before."""
+        """Remember images by name, parents first, to remove them at the end, except those that existed before."""
         self._made |= dict.fromkeys(name for name in names if name not in self._before)
 
     def remove_images(self, names: Collection[str]) -> None:
-        """Remove those of `names` that were made here."""
+        """Remove those of the images that were built here."""
         wanted = [name for name in reversed(self._made) if name in names]
         self._made = {name: None for name in self._made if name not in names}
         if wanted:
@@ -158,13 +166,13 @@ class Workshop:
 
 @frozen(kw_only=True)
 class Project:
-    """A folder of research code, and what ocicaliban does with it."""
+    """A folder of research code."""
 
     workshop: Workshop
     folder: Path
 
     def write(self, name: str, content: str | bytes) -> None:
-        """Write one of its files."""
+        """Write a file of the project."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content.encode() if isinstance(content, str) else content)
@@ -174,34 +182,42 @@ class Project:
         return self.workshop.timed((*self.workshop.command, command, "--nogpu", *args), self.folder)
 
     def run(self) -> float:
-        """The seconds of `ocicaliban run`; its images are noted, to be removed in the end."""
+        """Run `ocicaliban run`, remember its images, and return the seconds that it took."""
         took = self.ocicaliban("run", SCRIPT)
         self.workshop.made(self.images())
         return took.wall
 
     def images(self, mode: str = "run") -> list[str]:
-        """The names of its layers' images, from the bottom up."""
+        """Return the names of the images of its layers, parents first."""
         layers = json.loads(self.ocicaliban("plan", mode, SCRIPT, "--json").out)["layers"]
         return [image_store.name_for(layer["name"], layer["key"]) for layer in layers]
 
     def containerfile(self, mode: str = "run") -> str:
-        """What `plan --containerfile` writes."""
+        """Return the Containerfile that `plan --containerfile` writes."""
         return self.ocicaliban("plan", mode, SCRIPT, "--containerfile").out + "\n"
 
     def podman_run(self, image: str) -> tuple[str, ...]:
-        """The very command by which `ocicaliban run` starts a container, but of `image`."""
-        words = shlex.split(self.ocicaliban("run", SCRIPT, "--dry-run").out.splitlines()[-1])
-        places = [index for index, word in enumerate(words) if word == "$image"]
-        if words[:2] != ["podman", "run"] or len(places) != 1:
-            raise BenchError(f"no `podman run` of an image to be built ends `run --dry-run`: {shlex.join(words)}")
-        words[places[0]] = image
-        return process.in_cgroup2(words)
+        """Return the command by which `ocicaliban run` starts a container, with another image."""
+        return process.in_cgroup2(plain_podman(self.ocicaliban("run", SCRIPT, "--dry-run").out, image))
+
+
+def plain_podman(dry_run: str, image: str) -> tuple[str, ...]:
+    """Return the `podman run` in the output of `run --dry-run`, of `image` instead of the one to be built.
+
+    With hybrid cgroups the command stands inside of another one, which makes a mount namespace; that one is left out.
+    Raise BenchError where there is no such command.
+    """
+    words = shlex.split(dry_run.splitlines()[-1]) if dry_run else []
+    start = next((index for index, pair in enumerate(pairwise(words)) if pair == ("podman", "run")), None)
+    if start is None or words[start:].count("$image") != 1:
+        raise BenchError(f"`run --dry-run` should end with a `podman run` of $image, not: {shlex.join(words)}")
+    return tuple(image if word == "$image" else word for word in words[start:])
 
 
 class Containerfile:
-    """A project built by buildah from a Containerfile and run by podman, without ocicaliban.
+    """A project that buildah builds from a Containerfile and podman runs, without ocicaliban.
 
-    `flags` are for buildah; `containers` tells whether building starts any.
+    `flags` are options of buildah; `containers` says whether building starts containers.
     """
 
     def __init__(self, project: Project, text: str, flags: Sequence[str] = (), *, containers: bool = False) -> None:
@@ -214,7 +230,7 @@ class Containerfile:
         self.tag = ""
 
     def run(self) -> float:
-        """The seconds of `buildah build --layers` and `podman run`; the image is called `tag`, another every time."""
+        """Run `buildah build --layers` and `podman run`, and return the seconds of both; `tag` names the image."""
         self._count += 1
         self.tag = self.project.workshop.tag(self.project.folder.name, self._count)
         build = ("buildah", "build", "--layers", "--pull=never", "--network", "host", *self._flags)

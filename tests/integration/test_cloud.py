@@ -106,7 +106,7 @@ class World:
         """The jobs, when they have all ended."""
         for _ in range(60):
             jobs = self.jobs()
-            if not {"running", "queued"} & {job["status"] for job in jobs}:
+            if not {"running", "pending", "queued"} & {job["status"] for job in jobs}:
                 return jobs
             time.sleep(0.3)
         raise AssertionError(jobs)
@@ -327,7 +327,7 @@ def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
     by.order.set(Faults(latency=0.05, lost_every=9))
     done = world.ok("resume", "calm-otter")
     assert set(made(by).values()) == {1} and len(made(by)) == 60
-    assert world.recorded() == {"running": 60}
+    assert world.recorded() == {"pending": 60}
     assert "60 of 60" not in done.stderr  # what had been recorded is not counted again
     again = world.ok("resume", "calm-otter")
     assert "all jobs of calm-otter are with Vertex AI" in again.stderr and len(asked(by)) == 60
@@ -343,12 +343,12 @@ def test_the_same_command_again_goes_on_where_it_was_killed(
     by = emulator(Faults(per_minute=8))
     argv = ("cloud", "--image-tag", image, OPEN, *group, *world.sweep({"n": list(range(20))}), "--", "true")
     child = world.begun(*argv)
-    until(lambda: world.recorded() == {"running": 8, "queued": 12}, child)
+    until(lambda: world.recorded() == {"pending": 8, "queued": 12}, child)
     killed(child)
     by.order.set(Faults())
     done = world.ok(*argv)
     assert "the 12 jobs that are left go out now" in done.stderr
-    assert made(by).total() == len(made(by)) == 20 and world.recorded() == {"running": 20}
+    assert made(by).total() == len(made(by)) == 20 and world.recorded() == {"pending": 20}
     # Killed when it had submitted the last, and not yet told.
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         [one] = known.submissions()
@@ -380,7 +380,7 @@ def test_another_sweep_image_or_a_stop_is_not_what_was_killed(world: World, emul
     group = ("--group", "calm-otter")
     argv = ("cloud", "--image-tag", image, OPEN, *group, *world.sweep({"n": [1, 2, 3]}), "--", "true")
     child = world.begun(*argv)
-    until(lambda: world.recorded() == {"running": 2, "queued": 1}, child)
+    until(lambda: world.recorded() == {"pending": 2, "queued": 1}, child)
     killed(child)
     by.order.set(Faults())
     world.sweep({"n": [1, 2, 4]})
@@ -388,7 +388,7 @@ def test_another_sweep_image_or_a_stop_is_not_what_was_killed(world: World, emul
     world.sweep({"n": [1, 2, 3]})
     world.ok(*argv[:-1], "false")
     world.ok(*argv[:4], "--label", "a=b", *argv[4:])
-    assert made(by).total() == 11 and world.recorded() == {"running": 11, "queued": 1}
+    assert made(by).total() == 11 and world.recorded() == {"pending": 11, "queued": 1}
     world.ok("stop", *group)
     world.ok(*argv)
     assert made(by).total() == 14
@@ -404,10 +404,10 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World, emulator: Make, i
     out, said = child.communicate(timeout=60)
     assert child.returncode == 130 and not out and "Traceback" not in said
     assert "20 of 40 jobs were submitted; the others wait: ocicaliban resume calm-otter" in said
-    assert world.recorded() == {"running": 20, "queued": 20}
+    assert world.recorded() == {"pending": 20, "queued": 20}
     by.order.set(Faults())
     world.ok("resume", "calm-otter")
-    assert set(made(by).values()) == {1} and len(made(by)) == 40 and world.recorded() == {"running": 40}
+    assert set(made(by).values()) == {1} and len(made(by)) == 40 and world.recorded() == {"pending": 40}
 
 
 def test_what_a_killed_process_had_submitted_is_seen_and_can_be_stopped(
@@ -448,13 +448,13 @@ def test_stopping_a_group_here_and_there_ends_what_is_here_though_the_cloud_is_a
     (world.folder / "wait.py").write_text("import time\ntime.sleep(300)\n")
     world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *world.sweep({"n": [1, 2]}), "--", "true")
     child = world.begun("run", "--nogpu", "--group", "calm-otter", *world.sweep({"n": [1]}), "wait.py")
-    until(lambda: world.recorded()["running"] == 3, child)
+    until(lambda: world.recorded()["pending"] == 3, child)
     away = {"GOOGLE_APPLICATION_CREDENTIALS": str(world.folder / "nowhere.json")}
     done = world.call("stop", "--group", "calm-otter", env=away)
     assert done.returncode == 1 and done.stdout == "3  stopped\n" and "Traceback" not in done.stderr
     assert "cannot be stopped: 1, 2: " in done.stderr and "nowhere.json" in done.stderr
     child.communicate(timeout=60)
-    assert world.recorded() == {"running": 2, "stopped": 1}
+    assert world.recorded() == {"pending": 2, "stopped": 1}
     for entry in by.ledger._entries.copy():
         del by.ledger._entries[entry]  # as if it had been started anew
     assert world.call("stop", "--group", "calm-otter").returncode == 1
@@ -462,11 +462,11 @@ def test_stopping_a_group_here_and_there_ends_what_is_here_though_the_cloud_is_a
 
 
 _TOOLS = """
-from ocicaliban import proc
+from ocicaliban.system import process
 from ocicaliban.targets.vertex import client as vertex
 for _ in range(30):
     vertex.connect("", "us-central1").look("calm-otter")
-    proc.run(("true",))
+    process.run(("true",))
 """
 
 
@@ -493,7 +493,7 @@ def test_what_is_stopped_while_another_process_submits_is_not_sent(world: World,
     sweep = world.sweep({"n": list(range(30))})
     child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
     until(lambda: len(made(by)) == 5, child)
-    until(lambda: world.recorded()["running"] == 5, child)
+    until(lambda: world.recorded()["pending"] == 5, child)
     world.ok("stop", "--group", "calm-otter")
     _, said = child.communicate(timeout=30)
     assert child.returncode == 0 and "25 of 30 were stopped meanwhile" in said
@@ -527,7 +527,7 @@ def test_what_was_stopped_on_its_way_is_ended_and_can_be_submitted_again(
     assert child.returncode == 0 and _states(by) == {"CANCELLED": 8}
     by.order.set(Faults())
     world.ok("resubmit", "--group", "calm-otter")
-    assert _states(by) == {"CANCELLED": 8, "QUEUED": 8} and world.recorded() == {"running": 8}
+    assert _states(by) == {"CANCELLED": 8, "QUEUED": 8} and world.recorded() == {"pending": 8}
     assert {each.labels[job_spec.ATTEMPT_LABEL] for each in asked(by)} == {"1", "2"}
     assert all(len(job["attempts"]) == 2 for job in world.jobs())
 
@@ -579,7 +579,7 @@ def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
         backend.catch_up(known, known.jobs(), SILENT)
     _, said = child.communicate(timeout=60)
     assert child.returncode == 0 and "stopped" not in said
-    assert _states(by) == {"QUEUED": 8} and world.recorded() == {"running": 8}
+    assert _states(by) == {"QUEUED": 8} and world.recorded() == {"pending": 8}
 
 
 def test_what_is_submitted_again_while_a_stop_looks_for_what_was_on_its_way_goes_on(
@@ -588,7 +588,7 @@ def test_what_is_submitted_again_while_a_stop_looks_for_what_was_on_its_way_goes
     by = emulator(Faults(per_minute=3))
     points = world.sweep({"n": list(range(10))})
     child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *points, "--", "true")
-    until(lambda: world.recorded()["running"] == 3, child)
+    until(lambda: world.recorded()["pending"] == 3, child)
     killed(child)
     by.order.set(Faults())
     stopping = world.begun("stop", "--group", "calm-otter")
@@ -599,14 +599,14 @@ def test_what_is_submitted_again_while_a_stop_looks_for_what_was_on_its_way_goes
     _, said = stopping.communicate(timeout=60)
     assert stopping.returncode == 0 and "looking for 5 s" in said
     assert _states(by) == {"CANCELLED": 3, "QUEUED": 10} and len(made(by)) == 10
-    assert world.recorded() == {"running": 10}
+    assert world.recorded() == {"pending": 10}
 
 
 def test_nothing_is_submitted_again_while_its_submission_is_under_way(world: World, emulator: Make, image: str) -> None:
     by = emulator(Faults(per_minute=5))
     sweep = world.sweep({"n": list(range(20))})
     child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
-    until(lambda: world.recorded()["running"] == 5, child)
+    until(lambda: world.recorded()["pending"] == 5, child)
     child.send_signal(signal.SIGSTOP)
     world.ok("stop", "--group", "calm-otter")
     again = world.call("resubmit", "--group", "calm-otter")
@@ -622,8 +622,9 @@ def test_the_same_command_is_refused_while_it_is_under_way(world: World, emulato
     by = emulator(Faults(per_minute=3))
     argv = ("cloud", "--image-tag", image, OPEN, *world.sweep({"n": list(range(6))}), "--", "true")
     child = world.begun(*argv)
-    until(lambda: world.recorded()["running"] == 3, child)
+    until(lambda: world.recorded()["pending"] == 3, child)
     child.send_signal(signal.SIGSTOP)
+    time.sleep(0.5)  # what the service has already got is refused, too, before it takes everything
     by.order.set(Faults())
     again = world.call(*argv)
     assert again.returncode == 2 and "at this moment" in again.stderr and not again.stdout
@@ -647,7 +648,7 @@ def test_a_job_of_which_nobody_can_tell_whether_it_is_there_waits_until_it_is_kn
     assert "nothing of calm-otter" not in said and world.recorded() == {"queued": 1}
     by.order.set(Faults())
     world.ok("resume", "calm-otter")
-    assert made(by).total() == 1 and world.recorded() == {"running": 1}
+    assert made(by).total() == 1 and world.recorded() == {"pending": 1}
 
 
 # --- what became of them ---
@@ -665,7 +666,7 @@ def test_hundreds_are_seen_by_a_few_lists_and_without_the_service_what_is_known_
     page = by.ledger.page
     monkeypatch.setattr(by.ledger, "page", lambda *args: (pages.append(args), page(*args))[1])
     shown = world.ok("status").stdout
-    assert len(pages) == 5 and "waiting (queued)" in shown and "calm-otter: 500 waiting" in shown
+    assert len(pages) == 5 and "pending (queued)" in shown and "calm-otter: 500 pending" in shown
     by.order.set(Faults(denied=True))
     away = world.ok("status")
     assert away.stdout.split("\n")[-2:] == shown.split("\n")[-2:]
@@ -678,7 +679,7 @@ def test_a_service_out_of_reach_is_noted_and_what_is_known_is_shown(world: World
     by.stop()
     env = {"CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM": "https://localhost:9"}
     done = world.ok("status", env=env)
-    assert "no news of calm-otter" in done.stderr and "running" in done.stdout
+    assert "no news of calm-otter" in done.stderr and "pending" in done.stdout
 
 
 def test_what_failed_is_submitted_again_and_with_what_was_edited(world: World, emulator: Make) -> None:
@@ -719,7 +720,7 @@ def test_of_jobs_that_wait_for_an_image_that_was_deleted_the_way_out_is_told_and
     by = emulator(Faults(latency=0.1, per_minute=3))
     argv = ("cloud", *world.to, "--group", "calm-otter", *world.sweep({"n": list(range(6))}), "train.py")
     child = world.begun(*argv)
-    until(lambda: world.recorded() == {"running": 3, "queued": 3}, child)
+    until(lambda: world.recorded() == {"pending": 3, "queued": 3}, child)
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
     by.order.set(Faults())
@@ -812,7 +813,7 @@ def test_a_sweep_that_is_large_by_accident_wants_a_word(world: World) -> None:
     argv = ("cloud", *world.to, *points, "train.py")
     assert "10000 jobs" in world.refused(*argv)
     words = command(*argv)
-    terminal = pexpect.spawn(words[0], words[1:], cwd=str(world.folder), env=environment(world.env), timeout=60)  # type: ignore[arg-type]
+    terminal = pexpect.spawn(words[0], words[1:], cwd=str(world.folder), env=environment(world.env), timeout=60)
     terminal.expect_exact("submit 10000 jobs?")
     terminal.sendline("n")
     terminal.expect(pexpect.EOF)

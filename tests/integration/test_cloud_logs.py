@@ -20,7 +20,7 @@ from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import reconcile
 from ocicaliban.history import access
-from ocicaliban.model.job import Job, JobSpec, Submission
+from ocicaliban.model.job import UNDER_WAY, Job, JobSpec, Submission
 from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import job_spec, logs
 from tests.integration.program import call, environment, ok
@@ -75,7 +75,7 @@ def followed(known: access.History, job: Job) -> str:
 
     def goes_on() -> bool:
         reconcile.catch_up(known)
-        return found(known, job).status == "running"
+        return found(known, job).status in UNDER_WAY
 
     assert job.last
     return b"".join(reconcile.log(job, job.last, goes_on)).decode()

@@ -2,6 +2,7 @@
 
 import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,7 @@ def _pylock(folder: Path) -> None:
     _uv(folder, "pip", "compile", "--format", "pylock.toml", "--output-file", "pylock.toml", "in.txt")
 
 
-FORMS = {
+FORMS: dict[str, Callable[[Path], object]] = {
     "uv.lock": _uv_lock,
     "pylock.toml": _pylock,
     "requirements.txt with an include and the project itself": lambda folder: write(

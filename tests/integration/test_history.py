@@ -24,12 +24,13 @@ from attrs import evolve
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, multiple, rule, run_state_machine_as_test
+from peewee import SqliteDatabase
 
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access, schema
-from ocicaliban.history.store import STATUSES, History
+from ocicaliban.history.store import STATUSES, History, handle
 from ocicaliban.model.image import Launch
-from ocicaliban.model.job import ENDED, JobSpec, Status, Submission
+from ocicaliban.model.job import ENDED, UNDER_WAY, JobSpec, Status, Submission, UnderWay
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
 from tests import records
@@ -115,6 +116,28 @@ def test_a_history_of_schema_1_on_a_server_is_read(server: postgres.Server) -> N
         records.check(known)
 
 
+def test_a_migrated_server_has_the_tables_of_a_new_one(server: postgres.Server) -> None:
+    def tables(url: str) -> list[Any]:
+        with access.open(url) as known:
+            found = known._database.execute_sql(
+                "SELECT conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint"
+                " WHERE conrelid IN ('submission'::regclass, 'job'::regclass, 'attempt'::regclass) ORDER BY 1, 2"
+            ).fetchall()
+            columns = known._database.execute_sql(
+                "SELECT table_name, ordinal_position, column_name, data_type, is_nullable, column_default,"
+                " identity_generation FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, 2"
+            ).fetchall()
+            indexes = known._database.execute_sql(
+                "SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1"
+            ).fetchall()
+            return [found, columns, indexes]
+
+    old, new = f"history{next(_numbers)}", f"history{next(_numbers)}"
+    url = server.database(old)
+    server.tell((records.DATA / "history-1.postgresql.sql").read_text(encoding="utf-8"), database=old)
+    assert tables(url) == tables(server.database(new))
+
+
 # --- what goes in comes out -----------------------------------------------------------------------------------------
 
 
@@ -197,7 +220,7 @@ def test_a_job_from_its_beginning_to_its_end(store: History) -> None:
     store.submit(submission(), specs(2))
     one, two = store.jobs()
     begun = store.begin(one.id, log=lambda number: f"/logs/{number}.log", out="/out/1", started=10.0)
-    assert begun and begun.number == 1 and begun.handle == f"ocicaliban-{one.key}-1" == access.handle(one.key, 1)
+    assert begun and begun.number == 1 and begun.handle == f"ocicaliban-{one.key}-1" == handle(one.key, 1)
     assert begun.status == "running" and begun.log == "/logs/1.log" and begun.started == 10.0 and begun.ended is None
     running = store.jobs(ids=[one.id])[0]
     assert running.status == "running" and running.out == "/out/1" and running.attempts == (begun,)
@@ -246,7 +269,7 @@ def test_a_retry_keeps_what_became_of_the_attempt_before(store: History) -> None
     assert found.last == second and found.out == "/out"
 
 
-@pytest.mark.parametrize("status", ["queued", "running", "gone", ""])
+@pytest.mark.parametrize("status", ["queued", "pending", "running", "gone", ""])
 def test_a_status_that_is_no_end_does_not_get_in(store: History, status: Any) -> None:
     store.submit(submission(), specs(1))
     (job,) = ids(store)
@@ -261,6 +284,35 @@ def test_the_database_itself_refuses_an_unknown_status(store: History) -> None:
     with pytest.raises(OcicalibanError), store._writing():
         store._database.execute_sql("UPDATE job SET status = 'gone'")
     assert statuses(store) == ["queued"]
+
+
+@pytest.mark.parametrize("change", ["status = 'queued'", "status = 'failed'", "status = 'pending', ended = 2.0"])
+def test_the_database_itself_refuses_an_attempt_under_way_that_has_ended(store: History, change: str) -> None:
+    store.submit(submission(), specs(1))
+    (job,) = ids(store)
+    store.begin(job, started=1.0)
+    with pytest.raises(OcicalibanError), store._writing():
+        store._database.execute_sql(f"UPDATE attempt SET {change}")
+    assert store.jobs()[0].attempts[0].status == "running"
+
+
+def test_what_a_backend_says_of_an_attempt_is_on_record_until_it_ends(store: History) -> None:
+    store.submit(submission(), specs(2))
+    job, other = ids(store)
+    begun = store.begin(job, started=1.0, named="customJobs/1", status="pending", backend_state="queued")
+    assert begun and (begun.status, begun.backend_state) == ("pending", "queued")
+    assert store.jobs(statuses=["pending"])[0].attempts == (begun,)
+    assert store.observed(job, 1, status="running", started=5.0)
+    found = store.jobs(statuses=["running"])[0]
+    assert found.attempts == (evolve(begun, status="running", backend_state="", started=5.0),)
+    assert store.observed(job, 1, status="pending", backend_state="restarting\0")
+    found = store.jobs(ids=[job])[0]
+    assert found.last and (found.status, found.last.backend_state) == ("pending", "restarting\\x00")
+    assert not store.observed(job, 2, status="running") and not store.observed(other, 1, status="running")
+    assert store.end(job, 1, "failed", reason="expired", ended=9.0)
+    before = store.jobs()
+    assert before[0].last and (before[0].last.backend_state, before[0].last.reason) == ("", "expired")
+    assert not store.observed(job, 1, status="running") and store.jobs() == before
 
 
 def test_what_is_queued_is_stopped_and_nothing_else(store: History) -> None:
@@ -312,21 +364,30 @@ class Transitions(RuleBasedStateMachine):
         self.model |= {job: (made.id, "queued", []) for job in found}
         return multiple(*found)
 
-    @rule(job=jobs)
-    def begin(self, job: int) -> None:
+    @rule(job=jobs, at_first=st.sampled_from(sorted(UNDER_WAY)))
+    def begin(self, job: int, at_first: UnderWay) -> None:
         number, status, tried = self.model[job]
-        begun = self.store.begin(job, started=1.0)
+        begun = self.store.begin(job, started=1.0, status=at_first)
         assert (begun is not None) == (status == "queued")
         if begun:
             assert begun.number == len(tried) + 1
-            self.model[job] = (number, "running", [*tried, "running"])
+            self.model[job] = (number, at_first, [*tried, at_first])
+
+    @rule(job=jobs, back=st.integers(0, 1), seen=st.sampled_from(sorted(UNDER_WAY)))
+    def observed(self, job: int, back: int, seen: UnderWay) -> None:
+        number, _, tried = self.model[job]
+        which = len(tried) - back
+        recorded = self.store.observed(job, which, status=seen, backend_state=seen)
+        assert recorded == (which > 0 and tried[which - 1] in UNDER_WAY)
+        if recorded:
+            self.model[job] = (number, seen, [*tried[:-1], seen])
 
     @rule(job=jobs, back=st.integers(0, 1), became=st.sampled_from(sorted(ENDED)), again=st.booleans())
     def end(self, job: int, back: int, became: Status, again: bool) -> None:
         number, _, tried = self.model[job]
         which = len(tried) - back
         recorded = self.store.end(job, which, became, ended=2.0, again=again)
-        assert recorded == (which > 0 and tried[which - 1] == "running")
+        assert recorded == (which > 0 and tried[which - 1] in UNDER_WAY)
         if recorded:
             self.model[job] = (number, "queued" if again else became, [*tried[:-1], became])
 
@@ -357,7 +418,7 @@ class Transitions(RuleBasedStateMachine):
 def test_whatever_happens_to_jobs_the_history_says_so(store: History) -> None:
     machine = type("Machine", (Transitions,), {"store": store})
     chosen = settings(max_examples=40, stateful_step_count=20, suppress_health_check=list(HealthCheck), database=None)
-    run_state_machine_as_test(machine, settings=chosen)  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(machine, settings=chosen)
 
 
 # --- what is asked --------------------------------------------------------------------------------------------------
@@ -404,7 +465,7 @@ def test_groups_are_told_newest_first_with_their_counts(store: History) -> None:
     store.begin(first, started=1.0)
     digits, faces = store.groups()
     assert (digits.name, digits.project, digits.user, digits.created) == ("digits", "/q/digits", "bob", 1.0)
-    assert digits.counts == {"queued": 3, "running": 1, "succeeded": 0, "failed": 0, "stopped": 0, "lost": 0}
+    assert digits.counts == dict.fromkeys(STATUSES, 0) | {"queued": 3, "running": 1}
     assert (faces.name, faces.created) == ("faces", 2.0)
     assert store.groups(newest=1) == (digits,)
     (mine,) = store.groups(user="ada")
@@ -494,8 +555,8 @@ def test_what_was_recorded_survives_kill_9(url: str) -> None:
             said += child.communicate(timeout=60)[0].splitlines(True)
             words = [line.split() for line in said if line.endswith("\n")]
             found = {job.id: job for job in store.jobs()}
-            for word, job in words:
-                assert found[int(job)].status in (["succeeded"] if word == "ended" else ["succeeded", "running"])
+            for word, number in words:
+                assert found[int(number)].status in (["succeeded"] if word == "ended" else ["succeeded", "running"])
             for job in found.values():
                 assert len(job.attempts) == (job.status != "queued")
                 assert not job.last or job.last.status == job.status
@@ -544,7 +605,7 @@ def test_several_processes_make_the_tables_at_once(url: str) -> None:
 
 
 def next_step(monkeypatch: pytest.MonkeyPatch, *statements: str) -> int:
-    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, statements))
+    monkeypatch.setattr(schema, "MIGRATIONS", (*schema.MIGRATIONS, schema.same_on_both(*statements)))
     return len(schema.MIGRATIONS)
 
 
@@ -620,7 +681,9 @@ def test_the_url_comes_from_the_argument_the_environment_or_the_configuration(
 
 def test_a_file_of_sqlite_is_synced_and_does_not_make_readers_wait(tmp_path: Path) -> None:
     with access.open(f"{tmp_path}/h.db") as store:
-        found = {name: store._database.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
+        connection = store._database
+        assert isinstance(connection, SqliteDatabase)
+        found = {name: connection.pragma(name) for name in ("journal_mode", "synchronous", "foreign_keys")}
     assert found == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 
@@ -632,6 +695,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
     said: list[str] = []
     with access.open(f"{tmp_path}/h.db", reporter=Reporter(said.append)) as store:
         store.submit(submission(), specs(1))
+        assert isinstance(store._database, SqliteDatabase)
         assert store._database.pragma("journal_mode") == "delete"
     (warning,) = said
     assert "nfs4" in warning and "OCICALIBAN_DB_URL" in warning and f"{tmp_path}/h.db" in warning

@@ -95,7 +95,7 @@ class World:
         env = environment({**self.env, "TERM": "xterm-256color"})
         return pexpect.spawn(
             argv[0], argv[1:], cwd=str(self.folder), env=env, dimensions=(30, 120), timeout=60, encoding="utf-8"
-        )  # type: ignore[arg-type]
+        )
 
     def sweep(self, group: str, points: object, *args: str, script: tuple[str, ...] = ()) -> tuple[str, ...]:
         """The arguments of `run` for a sweep of these points."""

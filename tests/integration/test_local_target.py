@@ -334,9 +334,9 @@ DRIVER = """\
     from pathlib import Path
     sys.path.insert(0, {repository!r})
     from tests.integration.test_local_target import Jobs
-    from ocicaliban import service
+    from ocicaliban.containers import podman_api
     jobs = Jobs(folder=Path({folder!r}), image={image!r}, tag={tag!r})
-    with service.connected(jobs.image) as podman:
+    with podman_api.connected(jobs.image) as podman:
         print(podman._private.socket, flush=True)
         target = jobs.target(podman)
         for number in range(4):
@@ -359,8 +359,7 @@ def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podma
     child = driver(jobs, "time.sleep(1000)")
     assert child.stdout is not None
     socket = Path(child.stdout.readline().strip())
-    while child.stdout.readline() != "3\n":
-        pass
+    assert "3\n" in iter(child.stdout.readline, "")
     child.kill()
     child.wait()
     target = jobs.target(podman)

@@ -197,9 +197,9 @@ def test_a_second_one_takes_the_next_port_and_a_given_port_is_that_one(running: 
 def test_ctrl_c_ends_it_at_once_and_leaves_no_container(project: Path) -> None:
     before = _containers(project)
     argv = command("notebook", "--bare")
-    child = pexpect.spawn(argv[0], argv[1:], cwd=str(project), env=environment(), timeout=60, encoding="utf-8")  # type: ignore[arg-type]
+    child = pexpect.spawn(argv[0], argv[1:], cwd=str(project), env=environment(), timeout=60, encoding="utf-8")
     child.expect(r"http://127\.0\.0\.1:(\d+)/lab\?token=\w+")
-    port = int(child.match.group(1))  # type: ignore[union-attr]
+    port = int(child.match.group(1))
     child.expect("Ctrl-C ends it")
     child.sendintr()
     child.expect(pexpect.EOF)

@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler
 from itertools import count
 from pathlib import Path
 
@@ -342,7 +343,7 @@ def test_the_token_of_a_registry_is_asked_for_with_the_right_to_push(folder: Pat
     server = Proxy("127.0.0.1:9")
     asked: list[tuple[str, str | None]] = []
 
-    def handle(request) -> None:  # type: ignore[no-untyped-def]
+    def handle(request: BaseHTTPRequestHandler) -> None:
         given = request.headers.get("Authorization")
         asked.append((f"{request.command} {request.path}", given))
         if request.path.startswith("/token"):
@@ -355,7 +356,7 @@ def test_the_token_of_a_registry_is_asked_for_with_the_right_to_push(folder: Pat
             told = b'{"errors":[{"code":"DENIED","message":"only reading"}]}'
             server._reply(request, 403 if request.command == "POST" else 200, {}, told)
 
-    server.handle = handle  # type: ignore[method-assign]
+    server.handle = handle  # type: ignore[method-assign, assignment]
     log_in(folder, server.host, "me", "correct horse")
     args = ("push", OPEN, "--image-id", images(folder, ("token", 100)), "--to", f"{server.host}/me/token")
     done = call(folder, *args)
@@ -612,7 +613,7 @@ def test_googles_registry_gets_a_token_made_of_a_key_file_which_is_written_nowhe
     lines = f", tls: {{certificate: {place / 'server.crt'}, key: {place / 'server.key'}}}, relativeurls: true"
     registry = Registry(place, tls=lines, more=f"auth: {{htpasswd: {{realm: test, path: {place / 'users'}}}}}\n")
     tokens = Proxy("127.0.0.1:9")
-    tokens.handle = lambda request: tokens._reply(  # type: ignore[method-assign]
+    tokens.handle = lambda request: tokens._reply(  # type: ignore[method-assign, assignment]
         request, 200, {"Content-Type": "application/json"}, b'{"access_token": "ya29.stand-in", "expires_in": 3600}'
     )
     tunnel = Tunnel(registry.host)

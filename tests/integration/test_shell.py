@@ -55,15 +55,15 @@ def at_terminal(project: Path, home: Path) -> At:
         return pexpect.spawn(
             argv[0], argv[1:], cwd=str(project), env=environment(_living_in(home, **env)), dimensions=(33, 101),
             timeout=40, encoding="utf-8",
-        )  # type: ignore[arg-type]  # fmt: skip
+        )  # fmt: skip
 
     return start
 
 
-def _exit(child: "pexpect.spawn[str]") -> int | None:
+def _exit(child: "pexpect.spawn[str]") -> int:
     child.expect(pexpect.EOF)
     child.close()
-    return child.exitstatus
+    return int(child.exitstatus)
 
 
 # --- at a terminal ---
@@ -273,8 +273,8 @@ def test_another_image_is_lived_in_with_the_project_mounted(project: Path) -> No
     child = pexpect.spawn(
         "sh", ["-c", 'exec "$@"', "_", *command("shell", "--bare", "--shell", "fish", "--image-id", image)],
         cwd=str(project), env=environment({"TERM": "xterm"}), timeout=60, encoding="utf-8",
-    )  # type: ignore[arg-type]  # fmt: skip
-    child.expect_exact("note: this image has no fish; bash it is")
+    )  # fmt: skip
+    child.expect_exact("note: this image has no fish; starting bash instead")
     child.expect_exact(PROMPT)
 
 
@@ -351,7 +351,7 @@ def test_the_picture_in_the_documentation_is_of_a_session(home: Path, tmp_path: 
     child = pexpect.spawn(
         argv[0], argv[1:], cwd=str(folder), env=environment({"TERM": "xterm-256color"}), dimensions=(24, 100),
         timeout=40, encoding="utf-8",
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
     heard = child.logfile_read = io.StringIO()
     for typed in ("ls --color", "python3 train.py | tee results/new.txt", "exit 3"):
         child.expect_exact(PROMPT)

@@ -215,7 +215,7 @@ def test_at_a_terminal_a_display_follows_its_size_and_ctrl_c_ends_the_sweep(plac
     env = environment({"TERM": "xterm-256color"})
     child = pexpect.spawn(
         sys.executable, argv, cwd=str(REPOSITORY), env=env, dimensions=(12, 100), timeout=60, encoding="utf-8"
-    )  # type: ignore[arg-type]
+    )
     screen = pyte.HistoryScreen(100, 12)
     stream = pyte.Stream(screen)
 

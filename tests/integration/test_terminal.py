@@ -49,7 +49,7 @@ def _at_a_terminal(folder: Path, *args: str) -> "pexpect.spawn[str]":
     env = environment({"TERM": "xterm-256color"})
     return pexpect.spawn(
         argv[0], argv[1:], cwd=str(folder), env=env, dimensions=(33, 101), timeout=60, encoding="utf-8"
-    )  # type: ignore[arg-type]
+    )
 
 
 def test_the_script_has_our_terminal_its_size_and_its_kind(project: Path) -> None:
@@ -79,7 +79,7 @@ def test_in_the_background_a_script_runs_to_its_end(project: Path) -> None:
     env = environment({"PS1": "", "HISTFILE": ""})
     child = pexpect.spawn(
         "bash", ["--norc", "-i"], cwd=str(project), env=env, dimensions=(33, 200), timeout=60, encoding="utf-8"
-    )  # type: ignore[arg-type]
+    )
     child.sendline(f"{argv} >log 2>&1 & wait $!; echo ended: $?; cat log")
     child.expect(r"ended: (\d+)\r\n(.*)done")
     assert child.match[1] == "4"

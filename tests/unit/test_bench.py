@@ -1,16 +1,18 @@
-"""The bench's pure part: taking by turns, medians, limits, the tables."""
+"""The pure part of the bench: samples in turns, medians, limits, tables, parsing of commands."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from tests.bench.__main__ import main
-from tests.bench.measure import Measure, Result, Sample, alternate, as_json, markdown, table, take
+from tests.bench.measure import Measure, Result, Sample, alternate, as_json, compare, markdown, table, take
+from tests.bench.workshop import BenchError, plain_podman
 
 RATIO = Result(name="r", what="a run", limit=2.5, unit="times", ours=(0.2, 9.0, 0.4), theirs=(0.1, 0.2, 7.0))
 BYTES = Result(name="b", what="a push", limit=1.2, unit="times", ours=(1200.0,), theirs=(1000.0,), of="bytes")
@@ -43,6 +45,47 @@ def test_a_measure_is_taken_as_often_as_asked_and_then_left(runs: int, expected:
     assert result.ours == (3.0,) * expected
     assert result.theirs == ((2.0,) * expected if compared else ())
     assert left == ["bench"]
+
+
+def test_two_checkouts_are_compared_in_turns_by_our_sample_of_each() -> None:
+    order: list[str] = []
+
+    @contextmanager
+    def prepare(bench: str) -> Iterator[Sequence[Sample]]:
+        def sample() -> float:
+            order.append(bench)
+            return {"here": 2.2, "there": 2.0}[bench]
+
+        yield sample, lambda: 100.0
+
+    measure = Measure(name="n", what="w", limit=0.1, unit="s", runs=2, prepare=prepare)
+    result = compare(measure, "here", "there")
+    assert order == ["here", "there"] * 2
+    assert (result.ours, result.theirs, result.unit, result.met) == ((2.2, 2.2), (2.0, 2.0), "times", False)
+    assert compare(measure, "there", "there").met
+
+
+PODMAN = "podman run --rm --init --name ocicaliban-1 -i --entrypoint python3 '$image' train.py"
+
+
+@pytest.mark.parametrize(
+    "dry_run",
+    [
+        PODMAN,
+        f"image=$(ocicaliban build train.py) || exit\n{PODMAN}",
+        "image=$(ocicaliban build train.py) || exit\npodman unshare unshare -mC sh -c "
+        f"'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec \"$@\"' _ {PODMAN}",
+    ],
+)
+def test_the_podman_run_is_found_with_hybrid_cgroups_too(dry_run: str) -> None:
+    expected = ("podman", "run", "--rm", "--init", "--name", "ocicaliban-1", "-i", "--entrypoint", "python3")
+    assert plain_podman(dry_run, "abc") == (*expected, "abc", "train.py")
+
+
+@pytest.mark.parametrize("dry_run", ["", "podman unshare true", "podman run --rm abc", "podman run $image $image"])
+def test_a_dry_run_without_a_podman_run_of_an_image_is_an_error(dry_run: str) -> None:
+    with pytest.raises(BenchError, match="should end with a `podman run`"):
+        plain_podman(dry_run, "abc")
 
 
 def test_a_ratio_is_of_the_medians_and_held_against_the_limit() -> None:
@@ -94,6 +137,12 @@ def test_an_unknown_measure_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(SystemExit, match="2"):
         main(["speed"])
     assert "there is no measure 'speed'; there are unchanged, shell, edited, " in capsys.readouterr().err
+
+
+def test_something_else_than_a_checkout_is_wrong_usage(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main(["version", "--against", str(tmp_path)])
+    assert "is not a checkout of ocicaliban" in capsys.readouterr().err
 
 
 def test_missing_tools_are_named_before_anything_is_measured(

@@ -76,7 +76,7 @@ def test_the_reference_of_the_commands_is_what_they_say_themselves() -> None:
 def test_the_reference_of_the_recipes_is_what_layers_show_says() -> None:
     project = Project(root=Path("/nowhere"))
     modes = catalog.modes(project)
-    out = ["# Recipes", "", "What `ocicaliban layers show NAME` says of each built-in recipe."]
+    out = ["# Recipes", "", "This is the output of `ocicaliban layers show NAME` for each built-in recipe."]
     for name, _, _ in catalog.names(project):
         used = [mode for mode, recipes in sorted(modes.items()) if name in recipes]
         recipe = catalog.find(project, name)

@@ -1,4 +1,4 @@
-"""Recognise handwritten digits: train a support vector machine and print its accuracy."""
+"""Train a support vector machine to recognise handwritten digits, and print its accuracy."""
 
 import argparse
 
@@ -7,9 +7,9 @@ from sklearn.model_selection import train_test_split
 from sklearn.svm import SVC
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--C", type=float, default=1.0, help="how much a misclassified digit costs")
-parser.add_argument("--gamma", type=float, default=0.001, help="how far one digit's influence reaches")
-parser.add_argument("--seed", type=int, default=0, help="of the split into training and test digits")
+parser.add_argument("--C", type=float, default=1.0, help="the penalty for a misclassified digit")
+parser.add_argument("--gamma", type=float, default=0.001, help="the kernel coefficient")
+parser.add_argument("--seed", type=int, default=0, help="for the split into training and test digits")
 args = parser.parse_args()
 
 images, labels = load_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-"""Recognise handwritten digits: train a small neural network, and report how well it does after each epoch."""
+"""Train a small neural network to recognise handwritten digits, and report its accuracy after each epoch."""
 
 import argparse
 import json
@@ -10,10 +10,10 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("--rate", type=float, default=0.001, help="how far one step goes")
-parser.add_argument("--hidden", type=int, default=64, help="how many units the hidden layer has")
-parser.add_argument("--seed", type=int, default=0, help="of the first weights and of the order of the digits")
-parser.add_argument("--epochs", type=int, default=20, help="how often every training digit is seen")
+parser.add_argument("--rate", type=float, default=0.001, help="the learning rate")
+parser.add_argument("--hidden", type=int, default=64, help="the number of hidden units")
+parser.add_argument("--seed", type=int, default=0, help="for the initial weights and the order of the digits")
+parser.add_argument("--epochs", type=int, default=20, help="the number of passes over the training digits")
 args = parser.parse_args()
 
 images, labels = load_digits(return_X_y=True)

@@ -1,4 +1,4 @@
-# The user's own file first: what comes after it holds whatever it says.
+# Read the user's own file first, so that the settings below win.
 PROMPT='%~ %# '
 if [[ -n $__ocicaliban_zdotdir ]]; then ZDOTDIR=$__ocicaliban_zdotdir; else unset ZDOTDIR; fi
 unset __ocicaliban_zdotdir
@@ -9,7 +9,7 @@ export PYTHONPATH=$OCICALIBAN_PYTHONPATH
 [[ -n $PYTHONPATH ]] || unset PYTHONPATH
 unset OCICALIBAN_PATH OCICALIBAN_PYTHONPATH
 
-# Some make their prompt anew each time.
+# Some configurations set the prompt again before each command.
 __ocicaliban_prompt() {
     [[ $PROMPT == "(ocicaliban $OCICALIBAN_PROJECT) "* ]] || PROMPT="(ocicaliban $OCICALIBAN_PROJECT) $PROMPT"
 }

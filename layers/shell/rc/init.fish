@@ -1,4 +1,4 @@
-# Read after the user's own files, so that it holds whatever they say.
+# fish reads this after the user's own files, so that these settings win.
 set -gx PATH (string split : -- $OCICALIBAN_PATH) $PATH
 set -gx PYTHONPATH $OCICALIBAN_PYTHONPATH
 test -n "$PYTHONPATH"; or set -e PYTHONPATH

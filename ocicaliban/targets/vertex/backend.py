@@ -12,7 +12,7 @@ from attrs import evolve
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import runner
-from ocicaliban.model.job import ENDED, Job, Submission
+from ocicaliban.model.job import ENDED, UNDER_WAY, Job, Submission, UnderWay
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets.vertex import job_spec, rate_limit
 from ocicaliban.targets.vertex.job_spec import Seen
@@ -62,7 +62,7 @@ def submit(
 
     What an earlier try that was killed has submitted is found by its labels, and not sent again; `settle` tells that
     there may be one. A job that somebody stops meanwhile is not sent; where the service has it already, it is put on
-    record as running, so that it is seen and its next attempt is another one, and cancelled. One that somebody who
+    record as pending, so that it is seen and its next attempt is another one, and cancelled. One that somebody who
     looked has put on record meanwhile counts as accepted. Raises UsageError where another process is at it, and
     OcicalibanError where the service refuses: the others stay queued.
     """
@@ -92,10 +92,10 @@ def submit(
             with known.together():
                 for job, name in news:
                     out = job_spec.output_folder(options.output, made.group, job.key)
-                    if known.begin(job.id, out=out, started=time.time(), named=name):
+                    if known.begin(job.id, out=out, started=time.time(), named=name, status="pending"):
                         continue
                     # Somebody stopped it when it was on its way, or has seen it at the service and put it on record.
-                    if known.begin(job.id, out=out, started=time.time(), named=name, late=True):
+                    if known.begin(job.id, out=out, started=time.time(), named=name, status="pending", late=True):
                         late[name] = job
             told = [each for each in news if each[1] not in late]
             news.clear()
@@ -166,13 +166,14 @@ def _place(submission: Submission) -> tuple[str, str, str]:
 
 def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> None:
     attempt = job.last
-    if job.status != "running":
+    if job.status not in UNDER_WAY:
         if (seen := found.get((job.key, len(job.attempts) + 1))) is None:
             return
         own = job.submission.options.get("vertex")
         output = str(own.get("output") or "") if isinstance(own, dict) else ""
         out = job_spec.output_folder(output, job.submission.group, job.key)
-        attempt = known.begin(job.id, out=out, started=seen.created, named=seen.name, late=job.status == "stopped")
+        late = job.status == "stopped"
+        attempt = known.begin(job.id, out=out, started=seen.created, named=seen.name, status="pending", late=late)
     if attempt is None:
         return
     seen = found.get((job.key, attempt.number))
@@ -180,14 +181,17 @@ def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> 
         if time.time() - attempt.started > _UNSEEN:
             reason = "Vertex AI does not know it any more"
             known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time())
-        elif attempt.reason != _UNLISTED:
-            known.note(job.id, attempt.number, _UNLISTED)
+        elif attempt.backend_state != _UNLISTED:
+            known.observed(job.id, attempt.number, status="pending", backend_state=_UNLISTED)
     elif seen.status in ENDED:
         reason = seen.reason or ("" if seen.status == "succeeded" else seen.state.lower())
         ended = seen.ended or time.time()
         known.end(job.id, attempt.number, seen.status, reason=reason, ended=ended, started=seen.started)
-    elif (words := "" if seen.state == "RUNNING" else seen.state.lower()) != attempt.reason:
-        known.note(job.id, attempt.number, words, seen.started)
+    else:
+        status: UnderWay = "running" if seen.status == "running" else "pending"
+        word = "" if seen.state == "RUNNING" else seen.state.lower()
+        if (status, word) != (attempt.status, attempt.backend_state):
+            known.observed(job.id, attempt.number, status=status, backend_state=word, started=seen.started)
 
 
 def cancel(known: History, jobs: Sequence[Job], reporter: Reporter) -> tuple[Job, ...]:
@@ -246,6 +250,6 @@ def cancel_late(known: History, jobs: Sequence[Job], reporter: Reporter, *, wait
             continue
         for job in known.jobs(ids=ids, statuses=("stopped",)):
             _record(known, job, found)
-        running = known.jobs(ids=ids, statuses=("running",))
-        late += [job for job in running if job.last and job.submission.id == stopped_of[job.id]]
+        under_way = known.jobs(ids=ids, statuses=UNDER_WAY)
+        late += [job for job in under_way if job.last and job.submission.id == stopped_of[job.id]]
     return cancel(known, late, reporter)

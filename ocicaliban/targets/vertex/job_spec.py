@@ -435,8 +435,8 @@ class Seen:
 
     @property
     def status(self) -> Status:
-        """The state in our words; what waits for a machine is `queued`."""
-        return _STATUS.get(self.state, "queued")
+        """The state in our words; what waits for a machine is `pending`."""
+        return _STATUS.get(self.state, "pending")
 
 
 UNKNOWN = "Vertex AI does not know it"

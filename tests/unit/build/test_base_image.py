@@ -12,6 +12,7 @@ from ocicaliban.build import base_image
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
+from ocicaliban.model.recipe import Variant
 from ocicaliban.recipes import catalog, params
 
 DIGEST = "sha256:" + "ab" * 32
@@ -92,7 +93,7 @@ def test_each_kind_of_machine_can_have_its_own_base(tmp_path: Path) -> None:
     recipe = catalog.find(Project(root=tmp_path), "base")
     given = {"image": {"gpu": "nvcr.io/nvidia/pytorch:24.01-py3"}, "bootstrap": {"cpu": "debian:trixie"}}
 
-    def base(variant: params.Variant) -> Base:
+    def base(variant: Variant) -> Base:
         values = params.resolve(recipe, given, variant)
         return base_image.declared(str(values["image"]), str(values["bootstrap"]))
 

@@ -40,13 +40,18 @@ def test_a_failed_job_tells_its_exit_code_and_its_attempts() -> None:
     assert status_table.took(job("failed", first, second), 100) == "4 s"
 
 
-def test_a_job_that_waits_in_a_cloud_is_told_from_one_that_runs() -> None:
-    waiting = job("running", Attempt(number=1, handle="a", started=40, reason="queued"))
-    ending = job("running", Attempt(number=1, handle="a", started=40, reason="cancelling"))
-    assert (status_table.status(waiting), status_table.took(waiting, 100)) == ("waiting (queued)", "")
-    assert (status_table.status(ending), status_table.took(ending, 100)) == ("running (cancelling)", "1 min")
-    assert status_table.counted({"running": 18, "succeeded": 12}, 16) == "2 running, 12 succeeded, 16 waiting"
-    assert status_table.counted({"running": 16}, 16) == "16 waiting"
+def test_a_job_that_a_backend_accepted_is_told_from_one_that_runs() -> None:
+    def under_way(status: Status, backend_state: str) -> Job:
+        return job(status, Attempt(number=1, handle="a", status="running", started=40, backend_state=backend_state))
+
+    waits, ends = under_way("pending", "queued"), under_way("running", "cancelling")
+    assert (status_table.status(waits), status_table.took(waits, 100)) == ("pending (queued)", "")
+    assert (status_table.status(ends), status_table.took(ends, 100)) == ("running (cancelling)", "1 min")
+    assert status_table.status(under_way("pending", "pending")) == "pending"
+    assert status_table.status(under_way("running", "")) == "running"
+    assert status_table.counted({"pending": 3, "running": 2}) == "3 pending, 2 running"
+    assert status_table.as_json(waits)["backend_state"] == "queued"
+    assert status_table.as_json(job())["backend_state"] == ""
 
 
 def test_a_running_job_is_as_old_as_its_last_attempt() -> None:

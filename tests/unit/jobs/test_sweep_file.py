@@ -440,7 +440,7 @@ def test_what_expand_prints_does_not_depend_on_the_locale(monkeypatch: pytest.Mo
     printed = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
     monkeypatch.setattr("sys.stdout", printed)
     assert main(["expand", "stdin", "--print-flags"]) == 0
-    assert printed.buffer.getvalue() == "'--é' 'ü'\n".encode()  # type: ignore[attr-defined]
+    assert printed.buffer.getvalue() == "'--é' 'ü'\n".encode()
 
 
 def test_what_expand_prints_expands_to_itself() -> None:

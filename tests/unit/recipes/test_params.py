@@ -32,7 +32,7 @@ def test_sorted_and_unique_or_as_given() -> None:
 
 
 def test_what_is_left_out_is_empty() -> None:
-    params = {kind: Param(type=kind) for kind in ("string", "list", "bool", "int")}  # type: ignore[arg-type]
+    params = {kind: Param(type=kind) for kind in ("string", "list", "bool", "int")}
     values = resolve(Recipe(name="r", summary="", params=params), {}, "cpu")
     assert values == {"string": "", "list": (), "bool": False, "int": 0}
 
@@ -79,7 +79,7 @@ def test_an_unknown_one_gets_the_nearest_name_and_its_keys() -> None:
 def test_what_is_wrong_for_the_other_variant_is_told_as_well() -> None:
     for variant in ("cpu", "gpu"):
         with pytest.raises(SettingError) as caught:
-            resolve(STRING, {"p": {"gpu": 3}}, variant)  # type: ignore[arg-type]
+            resolve(STRING, {"p": {"gpu": 3}}, variant)
         assert caught.value.keys == ("layers", "r", "p", "gpu")
 
 

@@ -168,7 +168,7 @@ def private_key() -> str:
 
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     form, locked = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    return key.private_bytes(serialization.Encoding.PEM, form, locked).decode()
+    return bytes(key.private_bytes(serialization.Encoding.PEM, form, locked)).decode()
 
 
 @pytest.fixture

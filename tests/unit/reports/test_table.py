@@ -63,7 +63,7 @@ def test_parameters_that_all_share_are_said_once() -> None:
 def test_a_table_looks_at_each_cell_a_few_times_however_many_jobs_there_are() -> None:
     looks: list[str] = []
 
-    class Cells(dict[str, Scalar | None]):
+    class Cells(dict[str, Scalar]):
         def get(self, key: str, *default: object) -> Scalar | None:  # type: ignore[override]
             looks.append(key)
             return super().get(key)

@@ -123,9 +123,9 @@ def test_tpus_are_cores_of_a_cloud_tpu_or_a_topology() -> None:
         machine("n1-standard-4", tpu="4xV5E")
     forced = job_spec.machine("ct9-new", "", "7xV5E", "us-central1", True)
     assert forced[0] == job_spec.Machine(type="ct9-new") and len(forced[1]) == 2
-    for wrong in ({"gpu": "8xV3"}, {"gpu": "8xV5E"}, {"tpu": "1xT4"}):
+    for gpu, tpu in (("8xV3", ""), ("8xV5E", ""), ("", "1xT4")):
         with pytest.raises(UsageError, match="takes no"):
-            machine(**wrong)
+            machine(gpu=gpu, tpu=tpu)
     with pytest.raises(UsageError, match="exclude"):
         machine(gpu="1xT4", tpu="8xV3")
 
@@ -340,8 +340,8 @@ def test_states_are_told_in_our_words() -> None:
         return job_spec.Seen(key="k", attempt=1, name="n", state=state).status
 
     assert [status(state) for state in ("QUEUED", "PENDING", "RUNNING", "CANCELLING")] == [
-        "queued", "queued", "running", "running",
+        "pending", "pending", "running", "running",
     ]  # fmt: skip
     assert [status(state) for state in ("SUCCEEDED", "FAILED", "CANCELLED", "NEW_ONE")] == [
-        "succeeded", "failed", "stopped", "queued",
+        "succeeded", "failed", "stopped", "pending",
     ]  # fmt: skip

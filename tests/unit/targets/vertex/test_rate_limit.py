@@ -124,7 +124,7 @@ def test_credentials_that_have_expired_are_told_as_what_they_are() -> None:
 
 
 def test_a_job_is_looked_for_several_times_before_it_is_sent_again() -> None:
-    pauses = []
+    pauses: list[float] = []
     while (pause := rate_limit.next_look(len(pauses))) is not None:
         pauses.append(pause)
     assert sum(pauses) == rate_limit.LOOK_AFTER[-1] and len(pauses) >= 3
