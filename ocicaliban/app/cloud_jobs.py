@@ -112,7 +112,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
         image, entry = _NO_DIGEST, planned.plan.entrypoint
         with contextlib.suppress(UsageError):  # nothing goes there yet
             image = f"{chosen(Path.cwd(), asked.repository)}@{_NO_DIGEST.partition('@')[2]}"
-        for line in plan_view.lines(planned.plan, *state(planned)):
+        for line in plan_view.stack_lines(planned.plan, *state(planned)):
             print(f"# {line}")
     options = evolve(options, entrypoint=entry, command=command)
     for number, spec in enumerate(sweep_file.specs(points, args) if points else [JobSpec(args=args)], start=1):

@@ -44,7 +44,7 @@ def clean(
     limit = time.time() - _seconds(older_than) if older_than else None
     workspace.sweep()
     busy = image_store.in_containers()
-    wanted = prune.wanted() if unused else lambda _: False
+    wanted = prune.in_last_builds() if unused else lambda _: False
     awaited = _awaited()
 
     def stays(image: Image) -> bool:

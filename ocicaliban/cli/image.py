@@ -78,6 +78,7 @@ def plan(
 
     from ocicaliban.app import images
     from ocicaliban.build import base_image, plan_view, planner
+    from ocicaliban.build.containerfile import CopiedTree, as_containerfile
     from ocicaliban.build.inputs import folders
     from ocicaliban.build.request import PlanRequest
     from ocicaliban.errors import UsageError
@@ -104,20 +105,19 @@ def plan(
         )
         print("\n".join(plan_view.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))))
     elif containerfile:
-        root = Path.cwd()
         sources = {
-            digest: plan_view.Source(
-                folder=os.path.relpath(tree.root, root),
+            digest: CopiedTree(
+                folder=os.path.relpath(tree.root),
                 tree=tree,
                 # Not the project itself, which the Containerfile comes into.
-                whole=source_tree.whole_folders(tree) - ({""} if tree.root == root else set()),
+                whole=source_tree.whole_folders(tree) - ({""} if tree.root == request.root else set()),
             )
             for digest, tree in planned.trees.items()
         }
         local = base_image.present(planned.plan.base) if planned.plan.base.kind != "registry" else None
         name = local.names[0] if local and local.names else ""
-        print(plan_view.containerfile(planned.plan, sources, name), end="")
+        print(as_containerfile(planned.plan, sources, name), end="")
     elif as_json:
         print(json.dumps(plan_view.as_json(planned.plan, *images.state(planned)), indent=2))
     else:
-        print("\n".join(plan_view.lines(planned.plan, *images.state(planned))))
+        print("\n".join(plan_view.stack_lines(planned.plan, *images.state(planned))))

@@ -176,7 +176,7 @@ def _dry_run(
     from ocicaliban.system import process
 
     asked = ready.asked
-    for line in plan_view.lines(ready.planned.plan, *state(ready.planned)):
+    for line in plan_view.stack_lines(ready.planned.plan, *state(ready.planned)):
         yield f"# {line}"
     if asked.image_id:
         image = Image(id=asked.image_id, digest="", key="")
