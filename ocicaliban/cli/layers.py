@@ -41,7 +41,7 @@ def show(name: str) -> None:
     recipe = catalog.find(project, name)
     place = next(folder for known, _, folder in catalog.names(project) if known == name)
     modes = [mode for mode, recipes in sorted(catalog.modes(project).items()) if name in recipes]
-    print("\n".join(describe.recipe(recipe, str(place), modes, layer_words(recipe))))
+    print("\n".join(describe.recipe_lines(recipe, str(place), modes, layer_words(recipe))))
 
 
 @app.command()

@@ -1,4 +1,4 @@
-"""A recipe as a newcomer reads it: what it is for, what it takes, what it does; pure."""
+"""Describe a recipe to people who do not know it: its purpose, its parameters, its steps; pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from ocicaliban.model.recipe import LaunchTemplate, Param, Recipe, StepTemplate
 
 
-def recipe(recipe: Recipe, place: str, modes: Sequence[str] = (), layers: Sequence[str] = ()) -> tuple[str, ...]:
+def recipe_lines(recipe: Recipe, place: str, modes: Sequence[str] = (), layers: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the lines about a recipe.
 
-    `place` is its folder, and `modes` are the names of the modes that list it. `layers` are what it makes a layer of
+    `place` is its folder, and `modes` are the names of the modes that list it. `layers` say of what it makes a layer
     each.
     """
     out = [f"{recipe.name}: {recipe.summary}", ""]

@@ -109,7 +109,7 @@ def test_a_recipe_is_shown_with_all_that_it_takes_and_does(tmp_path: Path) -> No
     (folder / "layer.toml").write_text(LAYER)
     (folder / "install.sh").write_text("set -eu\necho $NAMES\n")
     recipe = loader.load_recipe(folder, "project")
-    assert "\n".join(describe.recipe(recipe, "layers/tool", ["lab"])) + "\n" == SHOWN
+    assert "\n".join(describe.recipe_lines(recipe, "layers/tool", ["lab"])) + "\n" == SHOWN
 
 
 BUILT_IN = [name for name, _, _ in catalog.names(Project(root=Path("/nonexistent")))]
@@ -122,7 +122,7 @@ def _built_in(name: str) -> Recipe:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_what_is_shown_of_a_built_in_recipe_is_toml_that_it_takes(name: str) -> None:
     recipe = _built_in(name)
-    lines = describe.recipe(recipe, "here")
+    lines = describe.recipe_lines(recipe, "here")
     assert lines[0].startswith(f"{name}: ")
     assert any("layers eject" in line for line in lines)
     if recipe.params:
