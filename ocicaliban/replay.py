@@ -1,15 +1,14 @@
-"""Replays a `run` or `shell` of which nothing has changed, before anything heavy is imported.
+"""Repeat a `run` or `shell` if nothing has changed since, before anything slow is imported.
 
-A plan is a function of what was read and asked of the world. So when one has been made, the stamps (type, size, times,
-device, inode) of everything that was are kept beside the command line that came out of it; while all of them hold, the
-same command line is right. What was read is not listed by hand, which would be forgotten one day. Python's audit events
-(PEP 578) report each file that is opened and each folder that is listed, absent ones included. Whether something is
-there, what it is and where a link leads raises no such event: for these questions the functions of `os`, through which
-pathlib and os.path go too, are replaced by ones that keep their answers while a plan is made. A plan for which a
-process was started or a connection made is never replayed, since nobody can tell what they would answer now.
+A plan depends only on what was read from the file system. So we keep the resulting command line together with the
+stamps (type, size, times, device, inode) of everything that was read; while no stamp changes, the command line is
+right. Nobody has to list what was read, and so cannot forget anything: Python's audit events (PEP 578) report each file
+that is opened and each folder that is listed, even absent ones. They do not report stat, readlink and access, which
+pathlib and os.path use too; so while a plan is made, these functions of `os` are replaced by others that keep their
+answers. A plan that started a process or opened a connection is never repeated, since their answers may change.
 
-A stamp that is younger than the clock can tell apart is not trusted (git calls such an index entry racy): then the
-long way is taken, which always is right.
+A stamp that is younger than the clock's resolution is not trusted (git calls such an index entry racy). Then the run is
+planned again, which is always right.
 """
 
 from __future__ import annotations
@@ -22,7 +21,8 @@ import stat
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from ocicaliban import __version__
 from ocicaliban.containers import podman
@@ -37,14 +37,14 @@ _READ = ("open", "os.scandir", "os.listdir")
 _OUTSIDE = ("subprocess.Popen", "os.posix_spawn", "os.system", "os.exec", "socket.connect")
 
 Stamp = list[int] | None
-"""Type and mode, device, inode, size, mtime and ctime of a path; None where there is nothing."""
+"""Type and mode, device, inode, size, mtime and ctime of a path; None if it does not exist."""
 
 
 class Recording:
-    """What planning took from the world since it began.
+    """What planning has read since it began.
 
-    `read`, the paths that were opened or listed; `asked`, by path and by whether links are followed, what it was told
-    about them; `alone`, whether nothing else was asked; `notes`, what the user was told meanwhile.
+    `read` are the paths that were opened or listed; `asked` are the answers about paths, by path and by whether links
+    were followed; `alone` is whether nothing but the file system was asked; `notes` are the lines for the user.
     """
 
     def __init__(self) -> None:
@@ -54,19 +54,19 @@ class Recording:
         self.began = 0
         self.notes: list[str] = []
 
-    def noted(self, line: str) -> None:
-        """Keep a line that the user is told: a replay tells it again."""
+    def note_line(self, line: str) -> None:
+        """Keep a line for the user, to be repeated by a replay."""
         self.notes.append(line)
 
-    def told(self, path: object, follow: bool, status: os.stat_result | None) -> None:
-        """Take note of what was asked about a path; two answers for one question are none."""
-        if isinstance(path, str | bytes | os.PathLike):  # else an open file, which was heard of when it was opened
+    def note_answer(self, path: object, follow: bool, status: os.stat_result | None) -> None:
+        """Note an answer about a path; two different answers make the plan unrepeatable."""
+        if isinstance(path, str | bytes | os.PathLike):  # else an open file, noted when it was opened
             answer = _answer(status)
             if self.asked.setdefault((_absolute(path), follow), answer) != answer:
                 self.alone = False
 
-    def heard(self, event: str, arguments: tuple[object, ...]) -> None:
-        """Take note of an audit event."""
+    def note_event(self, event: str, arguments: tuple[object, ...]) -> None:
+        """Note an audit event."""
         if event in _OUTSIDE:
             self.alone = False
         elif event in _READ:
@@ -78,7 +78,7 @@ class Recording:
 
 
 def _absolute(path: str | bytes | os.PathLike[str]) -> str:
-    # Not normalized: what `..` means behind a link only the system can tell.
+    # Not normalized: after a link, only the system knows what `..` means.
     name = os.fsdecode(path)
     return name if os.path.isabs(name) else os.path.join(os.getcwd(), name)
 
@@ -90,15 +90,15 @@ _hooked = False
 
 def _hook(event: str, arguments: tuple[object, ...]) -> None:
     if _recording is not None:
-        _recording.heard(event, arguments)
+        _recording.note_event(event, arguments)
 
 
 @contextlib.contextmanager
 def recording(found: Recording | None = None) -> Iterator[Recording]:
-    """Take note of everything that is read meanwhile, beside what is noted in `found`."""
+    """Record everything that is read while the context lasts, in `found` or in a new recording."""
     global _recording, _hooked
     if not _hooked:
-        sys.addaudithook(_hook)  # there is no way to take one away again
+        sys.addaudithook(_hook)  # it cannot be removed
         _hooked = True
     import time
 
@@ -115,7 +115,7 @@ def recording(found: Recording | None = None) -> Iterator[Recording]:
 
 @contextlib.contextmanager
 def _listening(found: Recording) -> Iterator[None]:
-    """Let `found` hear what is asked about paths, for which Python has no audit event."""
+    """Record the questions about paths for which Python has no audit event."""
     real = {name: getattr(os, name) for name in ("stat", "lstat", "readlink", "access")}
 
     def ask(path: object, follow: bool) -> None:
@@ -123,12 +123,12 @@ def _listening(found: Recording) -> Iterator[None]:
             status = _stat(path, follow_symlinks=follow)  # type: ignore[arg-type]
         except OSError:
             status = None
-        found.told(path, follow, status)
+        found.note_answer(path, follow, status)
 
     def listening(name: str, follow: bool) -> Callable[..., Any]:
         def function(path: Any, *args: Any, **options: Any) -> Any:
             if options.get("dir_fd") is not None:
-                found.alone = False  # nobody asks so today
+                found.alone = False  # not used today
             ask(path, follow and options.get("follow_symlinks", True))
             return real[name](path, *args, **options)
 
@@ -152,7 +152,7 @@ def _state(status: os.stat_result) -> list[int]:
 
 
 def _answer(status: os.stat_result | None) -> Stamp:
-    """What a question about a path is answered by; for a folder or a device not when something was done in it."""
+    """Return the answer about a path; for a folder or device without the times, which change with its contents."""
     if status is None:
         return None
     plain = stat.S_ISREG(status.st_mode) or stat.S_ISLNK(status.st_mode)
@@ -178,7 +178,7 @@ _KINDS = (("asked", _asked, True), ("links", _asked, False), ("read", _stamp, Tr
 
 
 def _split(argv: list[str]) -> tuple[list[str], list[str]]:
-    """The command's own arguments, and those after `--`, which are the script's."""
+    """Divide a command line into our own arguments and those of the script, after `--`."""
     cut = argv.index("--") if "--" in argv else len(argv)
     return argv[:cut], argv[cut + 1 :]
 
@@ -191,9 +191,9 @@ def _place(argv: list[str]) -> str:
 
 
 def attempt(argv: list[str]) -> int | None:
-    """Run what the command line `argv` ran before, when nothing changed since; returns its exit code.
+    """Repeat what the command line `argv` ran before, if nothing has changed since; return the exit code.
 
-    None when it has to go the long way.
+    Return None if the run must be planned.
     """
     if not argv or argv[0] not in ("run", "shell") or os.geteuid() == 0:
         return None
@@ -211,67 +211,70 @@ def attempt(argv: list[str]) -> int | None:
         said, template, _, _ = known["said"], known["argv"], known["key"], known["job"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    with contextlib.suppress(OSError):  # a full disk below stderr is no reason not to run
+    with contextlib.suppress(OSError):  # a full disk behind stderr must not prevent the run
         print(said, file=sys.stderr, flush=True)
     key = podman.new_key()
     name = podman.container_name(key=key)
     command = (*(word.replace(known["key"], key) for word in template), *script)
     if argv[0] == "shell":
-        return podman.live(command, name)
+        return podman.run_interactively(command, name)
     job = {**known["job"], "args": script, "handle": name}
     return run_journal.recorded(key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None)
 
 
 def _is_kept(path: str) -> bool:
-    """Whether a plan depends on this path; not on our cache, which says nothing that the world does not."""
+    """Return whether a plan depends on this path: not on our cache, which can be made again."""
     cache = str(files.cache())
     return path != cache and not path.startswith(cache + os.sep)
 
 
-def remember(
-    argv: list[str],
-    found: Recording,
-    *,
-    read: Iterable[str],
-    entries: Iterable[str],
-    said: str,
-    script: Sequence[str],
-    image: str,
-    index: Path,
-    command: tuple[str, ...],
-    key: str,
-    job: Mapping[str, object] | None = None,
-) -> None:
-    """Keep what `attempt` needs to do the same again for the command line `argv`, when it can be trusted.
+class Replayable(NamedTuple):
+    """A run that has been planned.
 
-    `found` and `read` are the paths that were read, `entries` those of the trees (a link in them counts as such),
-    `said` is the line for the user, `script` the script's arguments, `index` the store's list of images, in which
-    `image` (an id) must still stand, and `command` runs it, with the `key` of this run in it; `job` is what the history
-    is told of each. A cache that cannot be written is no fault.
+    `argv` is our own command line, `script` its arguments for the script; `command` is podman's command line, with the
+    `key` of this run in it; `image` is an id that must still be in `images`, the store's list; `said` is the
+    line for the user; `job` is what the history records of each run.
     """
-    own, rest = _split(argv)
-    if not found.alone or (len(own) < len(argv) and rest != [*script]):
-        # What stands behind the `--` is left out of what is kept, so it must be the script's, all of it.
+
+    argv: list[str]
+    script: Sequence[str]
+    command: tuple[str, ...]
+    key: str
+    image: str
+    images: Path
+    said: str = ""
+    job: Mapping[str, object] = MappingProxyType({})
+
+
+def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entries: Iterable[str]) -> None:
+    """Keep what `attempt` needs to repeat the run, if the recording can be trusted.
+
+    `read` are more paths that were read, `entries` those of the trees, where a link counts as such. If the cache cannot
+    be written, nothing is kept.
+    """
+    own, rest = _split(run.argv)
+    if not recording.alone or (len(own) < len(run.argv) and rest != [*run.script]):
+        # The words after `--` are not kept, so all of them must be the script's.
         return
     code = {str(module.__file__) for name, module in sys.modules.items() if name.startswith("ocicaliban")}
     known: dict[str, Any] = {
-        "read": {path: _stamp(path, True) for path in {*filter(_is_kept, found.read), *code, *read}},
+        "read": {path: _stamp(path, True) for path in {*filter(_is_kept, recording.read), *code, *read}},
         "entries": {path: _stamp(path, False) for path in entries},
     }
-    newest = found.began - _RACY_NS
+    newest = recording.began - _RACY_NS
     for stamps in known.values():
         if any(stamp is not None and max(stamp[-2:]) > newest for stamp in stamps.values()):
             return
     for kind, wanted in (("asked", True), ("links", False)):
-        asked = {path: answer for (path, follow), answer in found.asked.items() if follow == wanted}
+        asked = {path: answer for (path, follow), answer in recording.asked.items() if follow == wanted}
         known[kind] = {path: answer for path, answer in asked.items() if _is_kept(path)}
     known |= {
-        "index": str(index),
-        "image": image,
-        "said": "\n".join([*found.notes, said]),
-        "argv": command[: len(command) - len(rest)],
-        "key": key,
-        "job": {**(job or {})},
+        "index": str(run.images),
+        "image": run.image,
+        "said": "\n".join([*recording.notes, run.said]),
+        "argv": run.command[: len(run.command) - len(rest)],
+        "key": run.key,
+        "job": {**run.job},
     }
     place = Path(_place(own))
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What a command tells the user while it works: lines, notes, warnings and progress."""
+"""Report to the user while a command works: lines, notes, warnings and progress."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from ocicaliban.formats.text import amount
 
 
 class Making:
-    """Something that is being made. Its maker may set `measure`, which returns its size in bytes."""
+    """Something that is being made; its maker may set `measure`, which returns its size in bytes."""
 
     def __init__(self) -> None:
         self.measure: Callable[[], int] = lambda: 0
 
 
 class Reporter:
-    """Tells the user what happens; `write` gets each line."""
+    """Reports to the user; `write` gets each line."""
 
     def __init__(self, write: Callable[[str], None]) -> None:
         self._write = write
 
     def say(self, line: str) -> None:
-        """Tell one line, or several lines in one text."""
+        """Report a line, or several lines in one text."""
         self._write(line)
 
     def also(self, hear: Callable[[str], None]) -> Reporter:
-        """Return a reporter that tells each line here, after `hear` has got it."""
+        """Return a reporter that gives each line to `hear`, and then reports it here."""
 
         def write(line: str) -> None:
             hear(line)
@@ -38,19 +38,19 @@ class Reporter:
         return Reporter(write)
 
     def note(self, text: str) -> None:
-        """Tell something that the user may want to know, and that needs no action."""
+        """Report something that the user may want to know, and that needs no action."""
         self.say(f"note: {text}")
 
     def warning(self, text: str) -> None:
-        """Tell something that may make the result differ from what the user wants."""
+        """Report something that may make the result differ from what the user wants."""
         self.say(f"warning: {text}")
 
     @contextlib.contextmanager
     def making(self, what: str, doing: str = "building", *, done: str = "built", taken: int = 0) -> Iterator[Making]:
-        """Show that `what` is being made, from `taken` bytes of files (0: do not tell), while the context lasts.
+        """Show that `what` is being made, from `taken` bytes of files (0: not shown), while the context lasts.
 
-        At a terminal the line shows the elapsed time, and a last line tells how long it took and how large the result
-        is. Elsewhere the only line is "WHAT: DOING", for logs.
+        At a terminal the line shows the elapsed time, and a last line gives the total time and the size of the result.
+        Elsewhere the only line is "WHAT: DOING", for logs.
         """
         made = Making()
         if not _live():
@@ -95,16 +95,16 @@ class Reporter:
 
 
 def _print(line: str) -> None:
-    # The work goes on where stderr cannot be written.
+    # The work goes on even if stderr cannot be written.
     with contextlib.suppress(OSError):
         print(line, file=sys.stderr, flush=True)
 
 
 TERMINAL = Reporter(_print)
-"""Writes to stderr, beside the result on stdout."""
+"""Writes to stderr; stdout is for the result."""
 
 SILENT = Reporter(lambda _: None)
-"""Tells nothing."""
+"""Reports nothing."""
 
 
 def _live() -> bool:
@@ -114,7 +114,7 @@ def _live() -> bool:
 @contextlib.contextmanager
 def _line(text: str) -> Iterator[None]:
     """Show a line with a spinner at the terminal, and remove it at the end."""
-    # Imported late: most commands make nothing.
+    # Imported late: most commands do not need it.
     from rich.console import Console
     from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 

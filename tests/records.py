@@ -6,13 +6,14 @@ from pathlib import Path
 
 from ocicaliban.app.cloud_jobs import Submitting
 from ocicaliban.app.launch import Asked, Recorded
-from ocicaliban.execution import reconcile
 from ocicaliban.history.store import History
 from ocicaliban.jobs import group_names, provenance
+from ocicaliban.jobs.records import requested
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import UNDER_WAY, JobSpec, Submission
-from ocicaliban.targets.vertex import backend
-from ocicaliban.targets.vertex.job_spec import Machine, Options
+from ocicaliban.targets.vertex import backend, options
+from ocicaliban.targets.vertex.machines import Machine
+from ocicaliban.targets.vertex.options import Options
 
 DATA = Path(__file__).parent / "data"
 """Files that earlier versions wrote; its README.md says how each came to be."""
@@ -103,7 +104,9 @@ def check_counts(known: History) -> None:
     assert [job.id for job in known.queued(1)] == [5, 7]
     assert [job.id for job in known.jobs(target=backend.TARGET, statuses=UNDER_WAY)] == [8, 9, 10, 11]
     assert [job.id for job in known.jobs(keys=["b0b0b0b0b001"])] == [19]
-    assert known.unfinished_images(user="ada", host="workstation") == {"1d" * 32: frozenset({"digits"})}
+    assert known.unfinished_images(user="ada", host="workstation", targets=["local"]) == {
+        "1d" * 32: frozenset({"digits"})
+    }
 
 
 def check_submissions(known: History) -> None:
@@ -155,14 +158,13 @@ def check_submissions(known: History) -> None:
         retries=2,
         out="/home/ada/results",
     )
-    assert reconcile.told(sweep, Asked) == asked
-    assert reconcile.told(sweep, Recorded) == wanted
+    assert requested(sweep, Asked, Recorded) == (asked, wanted)
     assert (again.image, again.launch, again.options) == ("2d" * 32, launch, {**sweep.options, "retries": 0})
-    assert reconcile.told(again, Recorded).retries == 0
+    assert requested(again, Asked, Recorded)[1].retries == 0
 
     assert (cloud.target, cloud.host, cloud.dirty) == (backend.TARGET, "workstation", False)
     assert cloud.image == f"registry.example/ada/digits@sha256:{'ab' * 32}"
-    assert reconcile.told(cloud, Submitting) == Submitting(
+    assert requested(cloud, Submitting) == Submitting(
         mode="cloud",
         module="trainer.train",
         project_id="ada-digits",
@@ -173,7 +175,7 @@ def check_submissions(known: History) -> None:
         dirs=("data",),
         cloud_key="/home/ada/key.json",
     )
-    assert reconcile.told(cloud, Options, "vertex") == Options(
+    assert options.recorded(cloud) == Options(
         machine=Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
         replicas=2,
         boot_disk=200,
@@ -190,11 +192,10 @@ def check_submissions(known: History) -> None:
     )
 
     assert (bare.user, bare.host, bare.module, bare.commit) == ("bob", "server", "", "")
-    assert reconcile.told(bare, Asked) == Asked(mode="run")
-    assert reconcile.told(bare, Recorded) == Recorded()
+    assert requested(bare, Asked, Recorded) == (Asked(mode="run"), Recorded())
     assert (single.group, single.commit, single.dirty) == ("digits-brave-otter", COMMIT, True)
     assert [provenance.alone(one) for one in (sweep, again, cloud, bare, single)] == [False, False, False, False, True]
-    assert reconcile.told(single, Asked) == Asked(mode="run", module="trainer.train")
+    assert requested(single, Asked, Recorded) == (Asked(mode="run", module="trainer.train"), Recorded())
     assert all(group_names.check(one.group) for one in (sweep, again, cloud, bare, single))
 
 

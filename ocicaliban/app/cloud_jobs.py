@@ -8,9 +8,11 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.jobs import records
+from ocicaliban.jobs.records import key
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
@@ -18,37 +20,38 @@ if TYPE_CHECKING:
 
     from ocicaliban.build.planner import PlannedImage
     from ocicaliban.history.access import History
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.job import Job, JobSpec, Submission
-    from ocicaliban.targets.vertex.client import Service
-    from ocicaliban.targets.vertex.job_spec import Options
+    from ocicaliban.targets.backend import BatchBackend, Connection
+    from ocicaliban.targets.vertex.client import VertexClient
+    from ocicaliban.targets.vertex.options import Options
 
 
 @frozen(kw_only=True)
 class Submitting:
     """What `cloud` was told of the image and of where it goes."""
 
-    mode: str
-    module: str
-    project_id: str
-    region: str
-    repository: str
-    image_tag: str = ""
-    group: str = ""
-    extras: tuple[str, ...] = ()
-    dirs: tuple[str, ...] = ()
-    no_cache: bool = False
-    cloud_key: str = ""
-    tls_verify: bool = True
-    gpu: bool = True
+    mode: str = field(metadata=key("mode"))
+    module: str = field(metadata=key("module"))
+    project_id: str = field(metadata=key("project_id"))
+    region: str = field(metadata=key("region"))
+    repository: str = field(metadata=key("repository"))
+    image_tag: str = field(default="", metadata=key("image_tag"))
+    group: str = field(default="", metadata=key("group"))
+    extras: tuple[str, ...] = field(default=(), metadata=key("extras"))
+    dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
+    no_cache: bool = field(default=False, metadata=key("no_cache"))
+    cloud_key: str = field(default="", metadata=key("cloud_key"))
+    tls_verify: bool = field(default=True, metadata=key("tls_verify"))
+    gpu: bool = field(default=True, metadata=key("gpu"))
 
 
 def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
     """The first job as it would be, for a look at it."""
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
     from ocicaliban.model.job import Job, JobSpec, Submission
 
-    spec = next(sweep_file.specs(points, args)) if points else JobSpec(args=args)
+    spec = next(expansion.specs(points, args)) if points else JobSpec(args=args)
     made = Submission(
         group=asked.group or "group", user="", host="", project=str(Path.cwd()), mode=asked.mode, module=asked.module
     )
@@ -100,7 +103,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
     """
     from ocicaliban.app.images import chosen, state
     from ocicaliban.build import plan_view
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
     from ocicaliban.model.job import JobSpec
     from ocicaliban.targets.vertex import job_spec
 
@@ -115,7 +118,7 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
         for line in plan_view.stack_lines(planned.plan, *state(planned)):
             print(f"# {line}")
     options = evolve(options, entrypoint=entry, command=command)
-    for number, spec in enumerate(sweep_file.specs(points, args) if points else [JobSpec(args=args)], start=1):
+    for number, spec in enumerate(expansion.specs(points, args) if points else [JobSpec(args=args)], start=1):
         # The key is made when it is submitted; here only that each job has one of its own shall be seen.
         job = evolve(first, id=number, key=f"{number:012}", parameters=spec.parameters, args=spec.args)
         print(json.dumps(job_spec.custom_job(job, image, options)[0]))
@@ -123,9 +126,9 @@ def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tup
 
 def _accelerators() -> set[str]:
     """Those of the table, and none: any other one the library may not know."""
-    from ocicaliban.targets.vertex import job_spec
+    from ocicaliban.targets.vertex import machines
 
-    return {"", *job_spec.table().accelerators.values()}
+    return {"", *machines.table().accelerators.values()}
 
 
 _MUCH = 50_000_000  # bytes
@@ -139,7 +142,7 @@ def _is_slow(planned: PlannedImage) -> bool:
     known = image_store.images()
     if base_image.present(planned.plan.base) is None:
         return True
-    missing = [layer for layer in planned.plan.layers if image_store.find(layer.name, layer.key, known) is None]
+    missing = [layer for layer in planned.plan.layers if image_store.find_layer(layer.name, layer.key, known) is None]
     much = sum(entry.size for tree in planned.trees.values() for entry in tree.entries) > _MUCH
     return any(layer.runs or much for layer in missing)
 
@@ -147,21 +150,22 @@ def _is_slow(planned: PlannedImage) -> bool:
 def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
     """Build, push, submit; returns the exit code. `first` is a job as all will be."""
     from ocicaliban.history import access
-    from ocicaliban.jobs import group_names, sweep_file
+    from ocicaliban.jobs import expansion, group_names
     from ocicaliban.model.job import JobSpec
+    from ocicaliban.targets.vertex import backend
 
     with access.open(reporter=TERMINAL) as known:
         made, at, options = prepared(asked, options, first)
-        count = sweep_file.count(points) if points else 1
+        count = expansion.count(points) if points else 1
 
         def specs() -> Iterator[JobSpec]:
-            return iter(sweep_file.specs(points, args) if points else [JobSpec(args=args)])
+            return iter(expansion.specs(points, args) if points else [JobSpec(args=args)])
 
         if begun := _broken_off(known, made, count, specs):
-            return _go_on(known, begun, options, at)
+            return _go_on(known, begun, at)
         made = known.submit(evolve(made, group=asked.group or group_names.new(Path.cwd())), specs())
         TERMINAL.say(f"{made.group}: {count} job{'s' if count > 1 else ''} to {asked.region}")
-        return send(known, made, options, at)
+        return send(known, made, backend.BACKEND, at)
 
 
 def _broken_off(
@@ -172,7 +176,7 @@ def _broken_off(
     Jobs wait of which the service has some perhaps, or it has all, and the command was killed before it could tell. Who
     has stopped jobs of it since wants them anew. Raises UsageError where another process is at it.
     """
-    from ocicaliban.execution import runner
+    from ocicaliban.jobs import lease
     from ocicaliban.model.job import under_way
 
     def alike(one: Submission) -> bool:
@@ -190,20 +194,22 @@ def _broken_off(
         )
         if len(jobs) != count or not all(same):
             continue
-        if runner.is_run(one, patience=runner.ENDING):
+        if lease.is_held(one, patience=lease.ENDING):
             raise UsageError(
                 f"another ocicaliban submits the same to '{one.group}' at this moment",
                 "wait for it, or end it; with a --group of another name they are submitted a second time",
             )
         counts = known.counts(submission=one.id)  # it may have come to its end meanwhile
-        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and runner.was_killed(one))):
+        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and lease.was_abandoned(one))):
             return one
     return None
 
 
-def _go_on(known: History, begun: Submission, options: Options, at: Service) -> int:
+def _go_on(known: History, begun: Submission, at: VertexClient) -> int:
     """Submit what is left of what this command has begun before; returns the exit code."""
-    from ocicaliban.execution import reconcile, runner
+    from ocicaliban.execution import reconcile
+    from ocicaliban.jobs import lease
+    from ocicaliban.targets.vertex import backend
 
     reconcile.catch_up(known, TERMINAL, group=begun.group)
     counts = known.counts(submission=begun.id)
@@ -213,8 +219,8 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
             f"{begun.group}: this command has begun it before; {left}"
             f" (to begin anew instead: ocicaliban stop --group {begun.group})"
         )
-        return send(known, begun, options, at, begun=True)
-    with runner.owned(begun):  # from now on it is not one that was killed
+        return send(known, begun, backend.BACKEND, at, begun=True)
+    with lease.held(begun):  # from now on it is not one that was killed
         states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
         TERMINAL.say(
             f"{begun.group}: this command had submitted all of it before it was killed ({states}), and nothing is sent"
@@ -224,7 +230,7 @@ def _go_on(known: History, begun: Submission, options: Options, at: Service) -> 
     return 0
 
 
-def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submission, Service, Options]:
+def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submission, VertexClient, Options]:
     """What the jobs have in common, with their image in the registry, and the connection to the service.
 
     What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
@@ -238,10 +244,12 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
     from ocicaliban.model.job import Submission
     from ocicaliban.project import git
     from ocicaliban.registry import push as pushing
+    from ocicaliban.registry.reference import Destination
     from ocicaliban.system import threads
     from ocicaliban.targets.vertex import backend, job_spec
+    from ocicaliban.targets.vertex import options as vertex_options
 
-    def connected() -> Service:
+    def connected() -> VertexClient:
         from ocicaliban.targets.vertex import client
 
         at = client.connect(asked.project_id, asked.region, key_file=asked.cloud_key)
@@ -249,11 +257,11 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         return at
 
     launch, key, command = Launch(), "", tuple[str, ...]()
-    connecting = threads.beside(connected)
+    connecting = threads.start(connected)
     if asked.image_tag:
         reference, entry, command = _found(asked, first)
     else:
-        to = pushing.Target(
+        to = Destination(
             repository=chosen(Path.cwd(), asked.repository), tls_verify=asked.tls_verify, key_file=asked.cloud_key
         )
         registry = pushing.connect(to, TERMINAL)
@@ -285,7 +293,7 @@ def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submissio
         image=reference,
         plan_key=key,
         launch=launch,
-        options={**asdict(kept), "vertex": asdict(options)},
+        options={**records.to_record(kept), vertex_options.KEY: vertex_options.to_record(options)},
     )
     commit, dirty = git.head(Path.cwd())
     return evolve(made, commit=commit, dirty=dirty), at, options
@@ -297,29 +305,31 @@ def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[s
 
     Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
     """
-    from ocicaliban.containers import podman
-    from ocicaliban.registry import push, repository
+    from ocicaliban.project import entry_point
+    from ocicaliban.registry import lookup
+    from ocicaliban.registry.reference import Destination, check_tag, parse_repository
 
-    entry = podman.entry_command(Path.cwd(), asked.module)
+    entry = entry_point.entry_command(Path.cwd(), asked.module)
     name, at, digest = asked.image_tag.partition("@")
     head, colon, tag = name.rpartition(":")
     if not colon or "/" in tag:
         head, tag = name, "latest"
     if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
         raise UsageError(f"--image-tag {asked.image_tag}: {digest} is no digest", "sha256: and 64 hexadecimal digits")
-    target = push.Target(
-        repository=repository.chosen(head),
-        tag=repository.checked_tag(tag),
+    target = Destination(
+        repository=parse_repository(head),
+        tag=check_tag(tag),
         tls_verify=asked.tls_verify,
         key_file=asked.cloud_key,
     )
-    found = push.look(target, digest or tag, TERMINAL)
+    found = lookup.find_image(target, digest or tag, TERMINAL)
     if not found:
         raise UsageError(
             f"--image-tag {asked.image_tag}: the registry has no such image",
             "is it deleted, or misspelt? without --image-tag one is built and pushed",
         )
-    if not entry and found.known and not podman.starts(found.entrypoint, first.args or found.command):
+    starts = entry_point.starts_something(found.entrypoint, first.args or found.command)
+    if not entry and found.has_config and not starts:
         hint = "give the MODULE that it shall start"
         raise UsageError(f"--image-tag {asked.image_tag}: the image has no entry point", hint)
     reference = f"{target.repository}@{found.digest}"
@@ -332,11 +342,12 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
     `waiting` tells that these jobs were never submitted.
     """
     from ocicaliban.app import launch as start
-    from ocicaliban.registry import push, repository
+    from ocicaliban.registry import lookup
+    from ocicaliban.registry.reference import Destination, parse_repository
 
     name, _, digest = made.image.partition("@")
-    target = push.Target(repository=repository.chosen(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
-    if not push.look(target, digest, TERMINAL):
+    target = Destination(repository=parse_repository(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
+    if not lookup.find_image(target, digest, TERMINAL):
         hint = start.rebuilding(made.group, waiting=waiting)
         if asked.image_tag:
             hint = "push it again, or submit anew with another --image-tag"
@@ -344,29 +355,34 @@ def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -
 
 
 def send(
-    known: History, made: Submission, options: Options, at: Service, *, begun: bool = False, settle: bool = False
+    known: History,
+    made: Submission,
+    batch: BatchBackend,
+    connection: Connection,
+    *,
+    begun: bool = False,
+    settle: bool = False,
 ) -> int:
     """Submit what is queued of a submission; returns the exit code.
 
     `begun` tells that somebody was at this submission before, and may have been killed; `settle` that some of these
     jobs may be on their way for another reason.
     """
-    from ocicaliban.targets.vertex import backend, job_spec
-    from ocicaliban.targets.vertex.client import Refused
+    from ocicaliban.targets.backend import Refused
 
     count = known.counts(submission=made.id)["queued"]
     taken = 0
     with TERMINAL.counting(f"{made.group}: submitted", count) as one:
 
-        def accepted(job: Job, name: str) -> None:
+        def accepted(job: Job, page: str) -> None:
             nonlocal taken
             taken += 1
             one()
             if count == 1:
-                TERMINAL.say(f"job {job.id}: {job_spec.console(name)}")
+                TERMINAL.say(f"job {job.id}: {page}")
 
         try:
-            backend.submit(known, made, options, at, accepted, TERMINAL, settle=begun or settle)
+            batch.submit(known, made, accepted, TERMINAL, connection=connection, settle=begun or settle)
         except Refused as fault:
             waiting = known.jobs(submission=made.id)
             if begun or taken or any(job.status != "queued" for job in waiting):
@@ -398,10 +414,7 @@ def _say_left(made: Submission, taken: int, count: int) -> None:
 def again(made: Submission) -> tuple[Submitting, Options]:
     """What `cloud` was told, from the history. Raises UsageError where another version wrote that otherwise."""
     from ocicaliban import google_auth
-    from ocicaliban.execution import reconcile
-    from ocicaliban.targets.vertex import job_spec
+    from ocicaliban.targets.vertex import options as vertex_options
 
-    asked = reconcile.told(made, Submitting)
-    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), reconcile.told(
-        made, job_spec.Options, "vertex"
-    )
+    asked = records.requested(made, Submitting)
+    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), vertex_options.recorded(made)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from ocicaliban.build.planner import PlannedImage
-    from ocicaliban.registry.repository import Repository
+    from ocicaliban.registry.reference import Repository
 
 
 def state(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]]:
@@ -20,7 +20,7 @@ def state(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]]:
     below = sizes.get(base.id, 0) if base else 0
     there = {planned.plan.base_key: below} if base else {}
     for layer in planned.plan.layers:
-        if image := image_store.find(layer.name, layer.key, known):
+        if image := image_store.find_layer(layer.name, layer.key, known):
             whole = sizes.get(image.id, below)
             there[layer.key], below = whole - below, whole
     before = last_build.load(planned.project.root, planned.plan.mode)
@@ -34,12 +34,12 @@ def chosen(root: Path, to: str) -> Repository:
     """
     from ocicaliban.errors import UsageError
     from ocicaliban.project import config, user_config
-    from ocicaliban.registry import repository
+    from ocicaliban.registry import reference
 
     if given := to or config.load_project(root).push.repository:
-        return repository.chosen(given, root.name)
+        return reference.parse_repository(given, root.name)
     if given := user_config.load_user_config().push.repository:
         # It holds for all projects, each of which needs an image of its own.
-        return repository.chosen(given, root.name, prefix=True)
+        return reference.parse_repository(given, root.name, prefix=True)
     hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"
     raise UsageError("no repository to push to is named", hint)

@@ -7,20 +7,21 @@ import shlex
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import asdict, evolve, field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban import replay
 from ocicaliban.build import base_image, builder, last_build, planner
 from ocicaliban.build.inputs import folders
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
-from ocicaliban.containers import image_store, podman
+from ocicaliban.containers import command_line, image_store, podman, podman_args
 from ocicaliban.errors import UsageError
-from ocicaliban.gpu import cdi
-from ocicaliban.jobs import provenance
+from ocicaliban.gpu import cdi, podman_options, selection
+from ocicaliban.jobs import provenance, records
+from ocicaliban.jobs.records import key
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
-from ocicaliban.project import source_tree
+from ocicaliban.project import entry_point, ignore_rules
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
 
@@ -49,21 +50,21 @@ class Asked:
     `lived_in` tells that one will look around in the project's folder, and not run a job in it.
     """
 
-    mode: str
-    module: str = ""
-    shell: str = ""
-    settings: Mapping[str, Mapping[str, object]] = field(factory=dict)
-    lived_in: bool = False
-    image_id: str = ""
-    podman_args: str = ""
-    mount: bool = False
-    dry_run: bool = False
-    no_cache: bool = False
-    gpu_wanted: bool | None = None
-    gpus: str | None = None
-    extras: tuple[str, ...] = ()
-    dirs: tuple[str, ...] = ()
-    cloud_key: str = ""
+    mode: str = field(metadata=key("mode"))
+    module: str = field(default="", metadata=key("module"))
+    shell: str = field(default="", metadata=key("shell"))
+    settings: Mapping[str, Mapping[str, object]] = field(factory=dict, metadata=key("settings"))
+    lived_in: bool = field(default=False, metadata=key("lived_in"))
+    image_id: str = field(default="", metadata=key("image_id"))
+    podman_args: str = field(default="", metadata=key("podman_args"))
+    mount: bool = field(default=False, metadata=key("mount"))
+    dry_run: bool = field(default=False, metadata=key("dry_run"))
+    no_cache: bool = field(default=False, metadata=key("no_cache"))
+    gpu_wanted: bool | None = field(default=None, metadata=key("gpu_wanted"))
+    gpus: str | None = field(default=None, metadata=key("gpus"))
+    extras: tuple[str, ...] = field(default=(), metadata=key("extras"))
+    dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
+    cloud_key: str = field(default="", metadata=key("cloud_key"))
 
 
 @frozen(kw_only=True)
@@ -73,14 +74,14 @@ class Recorded:
     See `ocicaliban run --help`.
     """
 
-    group: str = ""
-    jobs: int | None = None
-    gpus_per_job: int | None = None
-    cpus: float | None = None
-    memory: str = ""
-    fail_fast: bool = False
-    retries: int = 0
-    out: str = ""
+    group: str = field(default="", metadata=key("group"))
+    jobs: int | None = field(default=None, metadata=key("jobs"))
+    gpus_per_job: int | None = field(default=None, metadata=key("gpus_per_job"))
+    cpus: float | None = field(default=None, metadata=key("cpus"))
+    memory: str = field(default="", metadata=key("memory"))
+    fail_fast: bool = field(default=False, metadata=key("fail_fast"))
+    retries: int = field(default=0, metadata=key("retries"))
+    out: str = field(default="", metadata=key("out"))
 
     @property
     def limited(self) -> bool:
@@ -128,7 +129,7 @@ class Ready:
         """The lines for the user: what the container runs on, and what of the project a job would not see."""
         where = f"the GPU: {', '.join(device.qualified for device in self.devices)}" if self.devices else "the CPU"
         lines = [f"running on {where}"]
-        if missed := [path for path in self.left_out if not source_tree.is_built_in(path)]:
+        if missed := [path for path in self.left_out if not ignore_rules.is_built_in(path)]:
             more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
             lines.append(
                 f"note: left out of the image, so that no job sees it: {', '.join(missed[:3])}{more}"
@@ -161,17 +162,14 @@ class Ready:
         options, devices, script = _gpu_arguments(self.devices, self.asked.dry_run)
         key = podman.new_key()
         name = name or podman.container_name(self.given, key)
-        labels = podman.labelled({podman.JOB: key}) if labelled else ()
-        argv = podman.run_argv(
-            image,
-            self.planned.plan.launch,
-            args,
+        labels = command_line.label_options({command_line.JOB: key}) if labelled else ()
+        container = command_line.ContainerOptions(
             name=name,
             terminal=(False, False) if detached else podman.terminal(),
-            detached=detached,
             extra=(*labels, *devices, *extra, *self.given),
             entrypoint=entrypoint,
         )
+        argv = command_line.run_argv(image, self.planned.plan.launch, args, container, detached=detached)
         whole = (argv[0], *options, *argv[1:])
         return Command(argv=whole, name=name, key=key, args=args, options=options, script=script)
 
@@ -179,10 +177,10 @@ class Ready:
         """What the history shall know of a `run`; nothing secret, and not git's part (see `origin.with_git`)."""
         asked, plan = self.asked, self.planned.plan
         launch = plan.launch
-        if asked.image_id and (entry := podman.entry_command(self.planned.project.root, asked.module)):
+        if asked.image_id and (entry := entry_point.entry_command(self.planned.project.root, asked.module)):
             launch = evolve(launch, command=entry)
-        given = shlex.join(podman.without_values(podman.words(asked.podman_args)))
-        options = {**asdict(evolve(asked, podman_args=given, dry_run=False)), **asdict(wanted)}
+        given = shlex.join(podman_args.without_values(podman_args.split(asked.podman_args)))
+        options = records.to_record(evolve(asked, podman_args=given, dry_run=False), wanted)
         return Submission(
             group=group,
             user=provenance.user(),
@@ -208,19 +206,18 @@ class Ready:
         if asked.no_cache or asked.podman_args or asked.cloud_key:
             return
         looked_for = map(str, (*self.planned.searched_paths, *image_store.settings_files()))
-        replay.remember(
-            argv,
-            self.found,
-            read=(*looked_for, process.tool("podman"), *command.options[1:]),
-            entries=self.planned.tree_paths(),
-            said=self.said,
+        run = replay.Replayable(
+            argv=argv,
             script=command.args,
-            image=image.id,
-            index=image_store.index_file(),
             command=command.argv,
             key=command.key,
-            job=job,
+            image=image.id,
+            images=image_store.index_file(),
+            said=self.said,
+            job=job or {},
         )
+        read = (*looked_for, process.tool("podman"), *command.options[1:])
+        replay.remember(run, self.found, read=read, entries=self.planned.tree_paths())
 
 
 def ready(asked: Asked) -> Ready:
@@ -228,7 +225,7 @@ def ready(asked: Asked) -> Ready:
 
     Raises OcicalibanError where the project, the image or the GPU that it names is not there or cannot be used.
     """
-    given = (*cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*cloud_key(asked.cloud_key), *podman_args.split(asked.podman_args))
     if asked.image_id:
         identity = image_called(asked.image_id).id
         # A script is given the name; what is put on record must be the same image whatever becomes of the name.
@@ -236,8 +233,8 @@ def ready(asked: Asked) -> Ready:
     if not asked.dry_run:
         require_user()
     with replay.recording() as found:
-        told = TERMINAL.also(found.noted)
-        devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, told)
+        told = TERMINAL.also(found.note_line)
+        devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, told)
         request = PlanRequest(
             root=Path.cwd(),
             mode=asked.mode,
@@ -268,8 +265,8 @@ def check_starts(planned: PlannedImage, module: str) -> None:
     base = base_image.present(planned.plan.base)
     if base is None:
         return  # nobody knows yet: a dry run
-    config = image_store.config(base).get("config") or {}
-    if not podman.starts(config.get("Entrypoint") or (), config.get("Cmd") or ()):
+    config = image_store.image_config(base).get("config") or {}
+    if not entry_point.starts_something(config.get("Entrypoint") or (), config.get("Cmd") or ()):
         hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
         raise UsageError(f"the mode '{planned.plan.mode}' has nothing to start", hint)
 
@@ -292,7 +289,7 @@ def rebuilding(group: str, *, waiting: bool = False) -> str:
 
 def image_called(image: str) -> Image:
     """The image in the store that has this id or name. Raises UsageError where there is none."""
-    identity = process.output(("podman", "image", "inspect", "--format", "{{.Id}}", image)).strip()
+    identity = podman.image_id(image)
     if not identity:
         hint = "`podman images` lists them; `ocicaliban build` makes one"
         raise UsageError(f"there is no image '{image}'", hint)
@@ -305,7 +302,7 @@ def cloud_key(path: str) -> tuple[str, ...]:
     if not file:
         return ()
     inside = "/run/secrets/cloud-key.json"
-    return *podman.bind(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
+    return *command_line.mount_option(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
 
 
 def _gpu_arguments(devices: tuple[cdi.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
@@ -313,8 +310,8 @@ def _gpu_arguments(devices: tuple[cdi.Device, ...], dry_run: bool) -> tuple[tupl
     if not devices:
         return (), (), ""
     if not dry_run:
-        return *cdi.options(devices, podman.version()), ""
-    options, hooks = cdi.arguments(devices, podman.version())
+        return *podman_options.container_options(devices, podman.version()), ""
+    options, hooks = podman_options.run_options(devices, podman.version())
     if not hooks:
         return (), options, ""
-    return ("--hooks-dir", '"$hooks"'), options, cdi.hooks_script(hooks)
+    return ("--hooks-dir", '"$hooks"'), options, podman_options.hooks_script(hooks)

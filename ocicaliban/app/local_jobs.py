@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import os
-import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -14,47 +13,34 @@ from attrs import evolve
 
 from ocicaliban.app import launch
 from ocicaliban.app.launch import Asked, Ready, Recorded
-from ocicaliban.build import planner
-from ocicaliban.containers import image_store, podman
+from ocicaliban.containers import command_line, image_store, podman, podman_args
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.execution import reconcile, scheduler
 from ocicaliban.execution import runner as sweep
-from ocicaliban.gpu import cdi
-from ocicaliban.jobs import group_names, provenance, status_table
+from ocicaliban.gpu import cdi, selection
+from ocicaliban.jobs import group_names, lease, lifecycle, provenance, records, status_table
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, JobSpec, Status, Submission, under_way
-from ocicaliban.project import source_tree
+from ocicaliban.model.resources import Resources, parse_resources
+from ocicaliban.project import ignore_rules
 from ocicaliban.reporter import TERMINAL
-from ocicaliban.system import process
-from ocicaliban.targets.local import runner
+from ocicaliban.targets import registry
+from ocicaliban.targets.backend import BatchBackend, Connection, stopped_unsent
+from ocicaliban.targets.local import container_spec, runner
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
-    from ocicaliban.jobs.sweep_file import Sweep
-
-_MEMORY = re.compile(r"(\d+)([bkmg]?)")
-_UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+    from ocicaliban.jobs.expansion import Sweep
 
 
-def limits(wanted: Recorded) -> runner.Limits:
+def limits(wanted: Recorded) -> Resources:
     """What each job may have at most. Raises UsageError for what is no amount."""
-    if wanted.cpus is not None and not 0 < wanted.cpus < 1e6:
-        raise UsageError(f"--cpus {wanted.cpus:g}: more than none are needed", "for example --cpus 1.5")
-    if not wanted.memory:
-        return runner.Limits(cpus=wanted.cpus)
-    match = _MEMORY.fullmatch(wanted.memory.lower())
-    if match is None or not int(match[1]):
-        raise UsageError(f"--memory {wanted.memory}: not an amount of memory", "for example --memory 8g or 500m")
-    return runner.Limits(cpus=wanted.cpus, memory=int(match[1]) * _UNIT[match[2]])
+    return parse_resources(wanted.cpus, wanted.memory)
 
 
 def limit_options(wanted: Recorded) -> tuple[str, ...]:
     """podman's options for the limits."""
-    found = limits(wanted)
-    options: tuple[str, ...] = ("--cpus", f"{found.cpus:g}") if found.cpus is not None else ()
-    if found.memory is not None:
-        options += ("--memory", str(found.memory), "--memory-swap", str(found.memory))
-    return options
+    return command_line.resource_options(limits(wanted))
 
 
 def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
@@ -64,9 +50,9 @@ def check(wanted: Recorded, asked: Asked, *, many: bool) -> None:
     if wanted.retries < 0:
         raise UsageError(f"--retries {wanted.retries}: less than none", "for example --retries 2")
     if many or wanted.numbered:
-        _check_given(podman.words(asked.podman_args))
+        _check_given(podman_args.split(asked.podman_args))
     _check_out(wanted.out)
-    runner.check_limits(limits(wanted), _controllers)
+    container_spec.check_resources(limits(wanted), podman.cgroup_controllers)
 
 
 def _check_out(out: str) -> None:
@@ -84,14 +70,8 @@ def _check_out(out: str) -> None:
 
 def _check_given(given: tuple[str, ...]) -> None:
     """Raise UsageError for options for podman that the target would refuse, when the jobs are on record already."""
-    runner.check_given(given)
-    podman.require_values(given, os.environ)
-
-
-def _controllers() -> tuple[str, ...]:
-    words = "{{.Host.CgroupsVersion}} {{range .Host.CgroupControllers}}{{.}} {{end}}"
-    version, *controllers = process.run(process.in_cgroup2(("podman", "info", "--format", words))).split()
-    return tuple(controllers) if version == "v2" else ()
+    container_spec.check_given(given)
+    podman_args.require_values(given, os.environ)
 
 
 def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[scheduler.Slot, ...]:
@@ -105,7 +85,7 @@ def places(devices: tuple[cdi.Device, ...], wanted: Recorded) -> tuple[scheduler
 def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) -> int:
     """Run a job for each point of a sweep; returns the exit code."""
     from ocicaliban.history import access
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
 
     slots = places(ready.devices, wanted)
     with access.open(reporter=TERMINAL) as known:
@@ -115,11 +95,11 @@ def run(ready: Ready, points: Sweep, wanted: Recorded, args: tuple[str, ...]) ->
         name = wanted.group or group_names.new(ready.planned.project.root)
         made = provenance.with_git(ready.submission(image, name, wanted))
         TERMINAL.say(ready.said)
-        count = sweep_file.count(points)
+        count = expansion.count(points)
         at_once = min(len(slots), count)
         TERMINAL.say(f"{name}: {count} job{'s' if count > 1 else ''}, {at_once} at a time")
         _warn_of_out(ready, wanted)
-        made = known.submit(made, sweep_file.specs(points, args))
+        made = known.submit(made, expansion.specs(points, args))
         return _carry_out(known, made, slots, ready.devices, ready.given, wanted, sweep.run)
 
 
@@ -129,10 +109,10 @@ def _warn_of_out(ready: Ready, wanted: Recorded) -> None:
     if out is None or not out.is_relative_to(root) or ready.asked.image_id:
         return
     inside = str(out.relative_to(root))
-    if inside == "." or source_tree.takes(root, inside):
+    if inside == "." or ignore_rules.is_source(root, inside):
         TERMINAL.note(
             f"{wanted.out} lies in the project, so that the next image holds these results; put it elsewhere, or "
-            f"a line /{'' if inside == '.' else inside} into {source_tree.ignore_file(root)}"
+            f"a line /{'' if inside == '.' else inside} into {ignore_rules.ignore_file_name(root)}"
         )
 
 
@@ -148,12 +128,12 @@ def _carry_out(
     from ocicaliban.containers import podman_api
     from ocicaliban.execution import progress
 
-    setup = runner.Setup(image=made.image, launch=made.launch, limits=limits(wanted), given=given)
+    setup = runner.Setup(image=made.image, launch=made.launch, resources=limits(wanted), given=given)
     options = sweep.Options(
         places=slots, gpus=devices, retries=wanted.retries, fail_fast=wanted.fail_fast, out=wanted.out
     )
     with podman_api.connected(made.image) as podmans, progress.Progress(places=len(slots)) as show:
-        outcome = how(known, made, functools.partial(runner.LocalTarget, podmans, setup), options, show)
+        outcome = how(known, made, functools.partial(runner.LocalRunner, podmans, setup), options, show)
     TERMINAL.say("\n".join(progress.summary(made.group, outcome, show.failed)))
     return outcome.exit_code
 
@@ -175,7 +155,7 @@ def run_numbered(
         made = known.submit(
             provenance.with_git(ready.submission(image, name, wanted, alone=True)), [JobSpec(args=args)]
         )
-        with sweep.owned(made):
+        with lease.held(made):
             [job] = known.jobs(submission=made.id)
             out = sweep.results(job, wanted.out)
             attempt = known.begin(job.id, out=str(out), started=time.time())
@@ -184,7 +164,7 @@ def run_numbered(
             command = ready.command(
                 image,
                 args,
-                extra=(*runner.as_options(evolve(job, out=str(out)), attempt), *limit_options(wanted)),
+                extra=(*container_spec.terminal_options(evolve(job, out=str(out)), attempt), *limit_options(wanted)),
                 entrypoint=entrypoint,
                 name=attempt.handle,
             )
@@ -192,7 +172,7 @@ def run_numbered(
             TERMINAL.say(f"job {job.id} of {name}; its /out is {out}")
             _warn_of_out(ready, wanted)
             code = podman.run(command.argv, command.name, lambda: launch.record_built(ready.planned))
-            reason = sweep.why(code)
+            reason = lifecycle.why_failed(code)
             status: Status = "failed" if reason else "succeeded"
             known.end(job.id, attempt.number, status, exit_code=code, reason=reason, ended=time.time())
             return code
@@ -212,7 +192,7 @@ def _of_group(known: History, group: str) -> tuple[Submission, ...]:
 
 def _again(made: Submission) -> tuple[Asked, Recorded]:
     """What `run` was told, from the history."""
-    return reconcile.told(made, Asked), reconcile.told(made, Recorded)
+    return records.requested(made, Asked, Recorded)
 
 
 def resume(group: str) -> int:
@@ -231,13 +211,13 @@ def resume(group: str) -> int:
             if provenance.alone(one) and under_way(counts):
                 elsewhere = True
                 TERMINAL.note(f"a job of {group} is run at a terminal of its own")
-            elif one.target == "vertex" and not counts["queued"]:
+            elif (batch := registry.batch_backend(one.target)) and not counts["queued"]:
                 elsewhere = True
-                TERMINAL.note(f"all jobs of {group} are with Vertex AI: ocicaliban status --group {group}")
+                TERMINAL.note(f"all jobs of {group} are with {batch.title}: ocicaliban status --group {group}")
             elif one.host != provenance.host():
                 elsewhere = True
                 TERMINAL.note(f"{left_over} jobs of {group} are {one.host}'s: resume them there")
-            elif sweep.is_run(one, patience=sweep.ENDING):
+            elif lease.is_held(one, patience=lease.ENDING):
                 elsewhere = True
                 TERMINAL.note(f"another ocicaliban runs {left_over} jobs of {group}")
             else:
@@ -253,26 +233,25 @@ def resume(group: str) -> int:
 
 
 def _resumed(known: History, made: Submission) -> int:
-    if made.target == "vertex":
-        return _resumed_in_cloud(known, made)
+    if batch := registry.batch_backend(made.target):
+        return _resumed_in_cloud(known, made, batch)
     asked, wanted = _again(made)
-    devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if made.launch.devices else ()
+    devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if made.launch.devices else ()
     _check_image(made, waiting=True)
     counts = known.counts(submission=made.id)
     TERMINAL.say(f"{made.group}: {counts['queued'] + under_way(counts)} jobs are left")
-    given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*launch.cloud_key(asked.cloud_key), *podman_args.split(asked.podman_args))
     return _carry_out(known, made, places(devices, wanted), devices, given, wanted, sweep.resume)
 
 
-def _resumed_in_cloud(known: History, made: Submission) -> int:
+def _resumed_in_cloud(known: History, made: Submission, batch: BatchBackend) -> int:
     from ocicaliban.app import cloud_jobs
-    from ocicaliban.targets.vertex import backend
 
-    asked, options = cloud_jobs.again(made)
-    at = backend.service(made)
-    at.check()
+    asked, _ = cloud_jobs.again(made)
+    connection = batch.connect(made)
+    connection.check()
     cloud_jobs.check_image(made, asked, waiting=True)
-    return cloud_jobs.send(known, made, options, at, begun=True)
+    return cloud_jobs.send(known, made, batch, connection, begun=True)
 
 
 def _check_image(made: Submission, *, waiting: bool = False) -> None:
@@ -300,11 +279,13 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         before: dict[int, list[Job]] = {}
         for job in jobs:
             before.setdefault(job.submission.id, []).append(job)
-        far = [some for some in before.values() if some[0].submission.target == "vertex"]
-        here = [some for some in before.values() if some[0].submission.target != "vertex"]
+        far = [
+            (some, batch) for some in before.values() if (batch := registry.batch_backend(some[0].submission.target))
+        ]
+        here = [some for some in before.values() if not registry.batch_backend(some[0].submission.target)]
         # What cannot be here is told before anything goes out.
         plans = [_renewed(some[0].submission, rebuild) for some in here]
-        codes = [_resubmitted_to_cloud(known, some[0].submission, some, rebuild) for some in far]
+        codes = [_resubmitted_to_cloud(known, some[0].submission, some, batch, rebuild) for some, batch in far]
         for (made, devices, given, how), some in zip(plans, here, strict=True):
             made = known.resubmit(made, [job.id for job in some])
             count = known.counts(submission=made.id)["queued"]
@@ -316,19 +297,19 @@ def resubmit(group: str, *, all_jobs: bool, rebuild: bool, dry_run: bool) -> int
         return next((code for code in codes if code), 0)
 
 
-def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebuild: bool) -> int:
+def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], batch: BatchBackend, rebuild: bool) -> int:
     from ocicaliban.app import cloud_jobs
-    from ocicaliban.targets.vertex import backend
 
     asked, options = cloud_jobs.again(old)
+    at: Connection
     # While another process still submits, what was stopped may be on its way.
-    with sweep.owned(old):
+    with lease.held(old):
         if rebuild:
             _enter(old)
-            fresh, at, options = cloud_jobs.prepared(asked, options, jobs[0])
+            fresh, at, _ = cloud_jobs.prepared(asked, options, jobs[0])
             made = evolve(fresh, group=old.group)
         else:
-            at = backend.service(old)
+            at = batch.connect(old)
             at.check()
             cloud_jobs.check_image(old, asked)
             made = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host())
@@ -340,7 +321,7 @@ def _resubmitted_to_cloud(known: History, old: Submission, jobs: list[Job], rebu
         )
     TERMINAL.say(f"{made.group}: {count} job{'s' if count > 1 else ''} again")
     # What was stopped when it was on its way may be there in a moment, and is taken over then.
-    return cloud_jobs.send(known, made, options, at, settle=any(map(reconcile.stopped_unsent, jobs)))
+    return cloud_jobs.send(known, made, batch, at, settle=any(map(stopped_unsent, jobs)))
 
 
 _Renewed = tuple[Submission, tuple[cdi.Device, ...], tuple[str, ...], Recorded]
@@ -354,11 +335,11 @@ def _renewed(old: Submission, rebuild: bool) -> _Renewed:
     asked, wanted = _again(old)
     options = {name: value for name, value in old.options.items() if name != provenance.ALONE}
     renewed = evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host(), options=options)
-    given = (*launch.cloud_key(asked.cloud_key), *podman.words(asked.podman_args))
+    given = (*launch.cloud_key(asked.cloud_key), *podman_args.split(asked.podman_args))
     _check_given(given)
     if not rebuild:
         _check_image(old)
-        devices = planner.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if old.launch.devices else ()
+        devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, TERMINAL) if old.launch.devices else ()
         return renewed, devices, given, wanted
     _enter(old)
     ready = launch.ready(evolve(asked, image_id=""))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ocicaliban.errors import UsageError
 
 if TYPE_CHECKING:
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
 
 _HINT = "the path of a sweep file, or stdin; see docs/experiments.md"
 
@@ -19,7 +19,7 @@ def read(source: str) -> Sweep:
 
     Raises UsageError where it cannot be read, or cannot be run.
     """
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import sweep_file, sweep_forms
 
     try:
         if source.lower() in ("stdin", "-"):
@@ -39,4 +39,4 @@ def read(source: str) -> Sweep:
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else str(exc)  # a path with a NUL in it
         raise UsageError(f"{source}: cannot be read: {why}", "make it a file that you can read") from exc
-    return sweep_file.parse(text, sweep_file.form_of(source, text), source)
+    return sweep_file.parse(text, sweep_forms.form_of(source, text), source)

@@ -70,8 +70,8 @@ def resolved(base: Base, *, fresh: bool = False, reporter: Reporter = SILENT) ->
     digest = base.digest
     if image is None:
         image, digest = _fetched(base, fresh=fresh, reporter=reporter)
-    image_store.touch(image.id)
-    config = image_store.config(image)
+    image_store.mark_used(image.id)
+    config = image_store.image_config(image)
     its_platform = f"{config.get('os', 'linux')}/{config.get('architecture')}"
     if its_platform != platform():
         raise OcicalibanError(

@@ -35,29 +35,29 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
     `reporter` shows each layer that is made. Without `cache`, every layer is made again. Raises OcicalibanError if a
     step fails.
     """
-    workspace.sweep()
+    workspace.remove_leftovers()
     if cache and plan.layers:
         top = plan.layers[-1]
-        if image := image_store.find(top.name, top.key):
-            image_store.touch(image.id)
+        if image := image_store.find_layer(top.name, top.key):
+            image_store.mark_used(image.id)
             return image
     parent = base_image.ensure(plan.base, reporter=reporter)
     if not plan.layers:
         return parent
-    with workspace.open_one() as folder:
+    with workspace.open_workspace() as folder:
         start = 0
         if cache:
             stored = image_store.images()
             for index, layer in reversed(list(enumerate(plan.layers))):
-                if image := image_store.find(layer.name, layer.key, stored):
+                if image := image_store.find_layer(layer.name, layer.key, stored):
                     parent, start = image, index + 1
                     break
         for layer in plan.layers[start:]:
-            with workspace.only_one(layer.key):
+            with workspace.exclusive(layer.key):
                 # Another process may have made it while this one waited.
-                image = image_store.find(layer.name, layer.key) if cache else None
+                image = image_store.find_layer(layer.name, layer.key) if cache else None
                 parent = image or _made(layer, parent, folder, context, reporter)
-                image_store.touch(parent.id)
+                image_store.mark_used(parent.id)
     return parent
 
 
@@ -82,14 +82,14 @@ def _added_size(below: str, image: str) -> int:
 
 
 def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext) -> Image:
-    config = oci_layout.standard(image_store.config(parent))
+    config = oci_layout.standard_config(image_store.image_config(parent))
     # Root in the container is the user outside. A user of the base image could not write to mounted files.
     config["config"].pop("User", None)
     sizes = image_store.layer_sizes()
     blobs = [
         oci_layout.Blob(digest=d, size=sizes.get(d, 0)) for d in (config.get("rootfs") or {}).get("diff_ids") or []
     ]
-    layout = folder / image_store.folder_for(layer.name, layer.key)
+    layout = folder / image_store.layer_folder(layer.name, layer.key)
     created_by = f"ocicaliban {layer.name}"
     for step in layer.steps:
         if isinstance(step, Copy):
@@ -97,36 +97,36 @@ def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, context: Build
             blob = oci_layout.write_layer(context.trees[step.tree], step.to, tar)
             oci_layout.adopt_layer(layout, tar, blob)
             blobs.append(blob)
-            config = oci_layout.appended(config, blob.digest, created_by)
+            config = oci_layout.with_layer(config, blob.digest, created_by)
         elif isinstance(step, Configure):
-            config = oci_layout.appended(oci_layout.configured(config, step), None, created_by)
+            config = oci_layout.with_layer(oci_layout.with_changes(config, step), None, created_by)
     oci_layout.write_layout(layout, config, blobs)
-    return image_store.take(folder, layer.name, layer.key)
+    return image_store.import_layer(folder, layer.name, layer.key)
 
 
 def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
-    env = (image_store.config(parent).get("config") or {}).get("Env") or []
+    env = (image_store.image_config(parent).get("config") or {}).get("Env") or []
     path = next((item[5:] for item in env if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     with workspace.working_container(folder, name):
-        process.run(buildah.from_argv(parent.id, name), whole=True)
+        buildah.make_container(parent.id, name)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
                 seen = folder / f"{layer.key[:12]}-{number}"
                 mounts, env = _lay_out(step, seen, context)
-                process.run(
-                    process.in_cgroup2(buildah.run_argv(name, seen, mounts, env)),
+                buildah.run_step(
+                    buildah.run_argv(name, seen, mounts, env),
                     doing=f"the layer '{layer.name}' cannot be built",
                     hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
                 )
             elif isinstance(step, Configure):
                 path = dict(step.env).get("PATH", path)
-                process.run(buildah.config_argv(name, step, path), whole=True)
+                buildah.configure(name, step, path)
                 path = ":".join([*step.path, path])
             else:
                 raise UsageError(f"the recipe '{layer.name}' has run steps and copy steps", "make two recipes of it")
-        process.run(buildah.commit_argv(name, image_store.name_for(layer.name, layer.key)), whole=True)
-        return image_store.taken(layer.name, layer.key)
+        buildah.commit(name, image_store.layer_name(layer.name, layer.key))
+        return image_store.layer_image(layer.name, layer.key)
 
 
 def _lay_out(step: Run, seen: Path, context: BuildContext) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:

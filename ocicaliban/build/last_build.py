@@ -46,15 +46,15 @@ def to_record(build: BuildRecord) -> dict[str, Any]:
 
 
 def from_record(raw: Mapping[str, Any]) -> BuildRecord:
-    """Return the build record in a file. Raises ValueError if it has another version or is damaged."""
+    """Return the build record in a file. Raises ValueError if it has another version or form."""
     if raw.get("version", VERSION) != VERSION:
-        raise ValueError("another version")
+        raise ValueError("it has another version")
+    tables = [raw.get(name, {}) for name in ("layers", "keys", "files")]
+    if not all(isinstance(table, dict) for table in tables):
+        raise ValueError("it has another form")
+    layers, keys, files = tables
     return BuildRecord(
-        layers=dict(raw.get("layers", {})),
-        keys=dict(raw.get("keys", {})),
-        files=dict(raw.get("files", {})),
-        base=str(raw.get("base", "")),
-        root=str(raw.get("root", "")),
+        layers=layers, keys=keys, files=files, base=str(raw.get("base", "")), root=str(raw.get("root", ""))
     )
 
 
@@ -97,7 +97,7 @@ def _file(root: Path, mode: str) -> Path:
 def _read(path: Path) -> BuildRecord | None:
     try:
         return from_record(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, AttributeError):
         return None
 
 

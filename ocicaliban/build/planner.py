@@ -15,14 +15,13 @@ from ocicaliban.build.builder import BuildContext
 from ocicaliban.build.inputs.provider import PlanContext, Provided, secret_files
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
-from ocicaliban.containers import podman
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.model.image import Base, Copy, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Recipe, Variant
-from ocicaliban.project import config, lockfile, user_config
+from ocicaliban.project import config, entry_point, lockfile
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.recipes import catalog, params
 from ocicaliban.reporter import SILENT, Reporter
@@ -51,14 +50,14 @@ class PlannedImage:
     @property
     def mounts_project(self) -> bool:
         """Whether the container sees the project's folder itself, not a copy of it."""
-        return any(mount.endswith(f":{podman.APP}") for mount in self.plan.launch.mounts)
+        return any(mount.endswith(f":{entry_point.APP}") for mount in self.plan.launch.mounts)
 
     @property
     def searched_paths(self) -> tuple[Path, ...]:
         """The paths in which planning looked for something. Some may not exist."""
         folders = [folder for _, folder in catalog.layer_folders(self.project)]
         # A spec may outlive the driver's files that it names.
-        drivers = [Path(name) for name in cdi.host_files(self.gpus)]
+        drivers = [Path(name) for name in cdi.host_paths(self.gpus)]
         return (self.project.root, *folders, *cdi.spec_dirs(os.environ), *drivers)
 
     def tree_paths(self) -> Iterator[str]:
@@ -68,22 +67,6 @@ class PlannedImage:
             yield root
             for entry in tree.entries:
                 yield f"{root}/{entry.path}"
-
-
-def choose_gpus(want: bool | None, request: str | None, reporter: Reporter = SILENT) -> tuple[cdi.Device, ...]:
-    """The CDI devices to use; `want` None uses a GPU if there is one.
-
-    `reporter` gets a line for each spec that is left out because it cannot be read. Raises OcicalibanError when a
-    GPU is
-    asked for and there is none: never a silent run on the CPU.
-    """
-    if want is False:
-        return cdi.choose(cdi.Found(), want, request)
-    found = cdi.discover(cdi.spec_dirs(os.environ, user_config.load_user_config().cdi_spec_dirs))
-    chosen = cdi.choose(found, want, request)
-    for fault in found.faults:
-        reporter.note(f"{fault.message}")
-    return chosen
 
 
 def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedImage:
@@ -96,7 +79,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     recipes = catalog.recipes_for(project, request.mode)
     if request.mount:
         recipes = catalog.mounting(project, recipes)
-    command = podman.entry_command(request.root, request.module)
+    command = entry_point.entry_command(request.root, request.module)
     lock = lockfile.read_lock(request.root)
     base = _base(request, project, recipes, lock, reporter)
     context = PlanContext(

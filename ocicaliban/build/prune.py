@@ -6,17 +6,16 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from ocicaliban.build import last_build
-from ocicaliban.containers import image_store
+from ocicaliban.containers import image_store, podman
 from ocicaliban.formats.text import amount
 from ocicaliban.model.image import Image
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import process
 
 
 def in_last_builds() -> Callable[[Image], bool]:
     """Return a function that says whether an image is part of the last build of some project and mode."""
     records = last_build.newest()
-    names = {image_store.name_for(name, key) for each in records for name, key in each.keys.items()}
+    names = {image_store.layer_name(name, key) for each in records for name, key in each.keys.items()}
     bases = {each.base for each in records}
     return lambda image: not bases.isdisjoint((image.digest, f"sha256:{image.id}")) or not names.isdisjoint(image.names)
 
@@ -48,17 +47,17 @@ def removable(
 
 def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], reporter: Reporter) -> None:
     """Remove the images that can be removed, or only list them. `out` gets a line for each, and the bytes freed."""
-    images, chains = image_store.images(), image_store.chains()
+    images, chains = image_store.images(), image_store.layer_chains()
     going = removable(images, chains, stays)
     holders = Counter(layer for chain in chains.values() for layer in chain)
     total = 0
     for image in going:
         if not dry_run:
             # Remove it by its names: it stays if it has got another name meanwhile.
-            if not all(process.ok(("podman", "image", "rm", name)) for name in image.names or (image.id,)):
+            if not all(podman.remove_image(name) for name in image.names or (image.id,)):
                 reporter.say(f"{(image.names or image.former)[0]} is in use and stays")
                 continue
-            image_store.forget(image.id)
+            image_store.forget_use(image.id)
         freed = 0
         for layer, size in chains.get(image.id, {}).items():
             holders[layer] -= 1

@@ -42,8 +42,8 @@ def clean(
     if not (older_than or unused or all_):
         raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
     limit = time.time() - _seconds(older_than) if older_than else None
-    workspace.sweep()
-    busy = image_store.in_containers()
+    workspace.remove_leftovers()
+    busy = image_store.images_in_containers()
     wanted = prune.in_last_builds() if unused else lambda _: False
     awaited = _awaited()
 
@@ -58,12 +58,14 @@ def _awaited() -> Mapping[str, frozenset[str]]:
     """The images (ids) that jobs wait for, with the names of their groups; each is told."""
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance
+    from ocicaliban.targets import registry
 
     try:
-        if not access.is_begun():
+        if not access.exists():
             return {}
         with access.open(reporter=TERMINAL) as known:
-            found = known.unfinished_images(user=provenance.user(), host=provenance.host())
+            targets = registry.with_images_in_store()
+            found = known.unfinished_images(user=provenance.user(), host=provenance.host(), targets=targets)
     except OcicalibanError as fault:
         TERMINAL.note(f"{fault.message}, so that jobs that wait for an image are not known")
         return {}

@@ -13,7 +13,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
 
 _MANY = 1000
 """So many jobs may be an accident."""
@@ -80,7 +80,8 @@ def cloud(
     from ocicaliban.app import cloud_jobs, launch
     from ocicaliban.app.sweep_input import read
     from ocicaliban.jobs import group_names
-    from ocicaliban.targets.vertex import backend, client, job_spec
+    from ocicaliban.targets.vertex import backend, library, machines
+    from ocicaliban.targets.vertex.options import Options
 
     launch.require_user()
     if not module and mode == "cloud" and not image_tag:
@@ -98,8 +99,8 @@ def cloud(
     if group:
         group_names.check(group)
     region = region or backend.REGION
-    machine, doubts = job_spec.machine(machine_type, gpu_spec, tpu_spec, region, force)
-    options = job_spec.Options(
+    machine, doubts = machines.machine(machine_type, gpu_spec, tpu_spec, region, force)
+    options = Options(
         machine=machine,
         replicas=replicas,
         boot_disk=boot_disk,
@@ -125,7 +126,7 @@ def cloud(
         cloud_jobs.dry_run(asked, options, points, args, first)
         return
     _ask(points, yes)
-    client.preload()  # seconds, which are not felt while the image is built and pushed
+    library.preload()  # seconds, which are not felt while the image is built and pushed
     raise typer.Exit(cloud_jobs.submit(asked, options, points, args, first))
 
 
@@ -153,9 +154,9 @@ def _label(text: str) -> tuple[str, str]:
 
 
 def _ask(points: Sweep | None, yes: bool) -> None:
-    from ocicaliban.jobs import sweep_file
+    from ocicaliban.jobs import expansion
 
-    count = sweep_file.count(points) if points else 1
+    count = expansion.count(points) if points else 1
     if count <= _MANY or yes:
         return
     if not sys.stdin.isatty():

@@ -13,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.job import Parameters
 
 
@@ -37,7 +37,7 @@ def expand(
 
 
 def _lines(sweep: Sweep) -> Iterator[str]:
-    from ocicaliban.jobs.sweep_file import flags, products
+    from ocicaliban.jobs.expansion import flags, products
 
     def quoted(parameters: Parameters) -> tuple[str, ...]:
         return tuple(shlex.quote(word) for word in flags(parameters))
@@ -48,7 +48,7 @@ def _lines(sweep: Sweep) -> Iterator[str]:
 
 def _array(sweep: Sweep, *, indented: bool) -> Iterator[str]:
     """What json.dumps would make of the list of all jobs, which never exists."""
-    from ocicaliban.jobs.sweep_file import products
+    from ocicaliban.jobs.expansion import products
 
     def members(parameters: Parameters) -> tuple[str, ...]:
         return tuple(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in parameters)

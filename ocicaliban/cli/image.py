@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache
+from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
 
 # The grammar of a reference in the OCI distribution spec, with a port and without a digest.
@@ -35,8 +36,8 @@ def build(
     from ocicaliban.app import launch
     from ocicaliban.build import planner
     from ocicaliban.build.request import PlanRequest
-    from ocicaliban.errors import UsageError
-    from ocicaliban.system import process
+    from ocicaliban.containers import buildah
+    from ocicaliban.gpu import selection
 
     launch.require_user()
     if tag and not _TAG.fullmatch(tag):
@@ -47,7 +48,7 @@ def build(
         root=Path.cwd(),
         mode=mode,
         module=module,
-        gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
+        gpus=selection.choose_gpus(gpu_wanted, gpus, TERMINAL),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         mount=mount,
@@ -57,7 +58,7 @@ def build(
     image = launch.built(planned, no_cache)
     launch.record_built(planned)
     if tag:
-        process.run(("buildah", "tag", image.id, tag))
+        buildah.tag(image.id, tag)
     print(json.dumps({"id": image.id, "digest": image.digest, "key": planned.plan.key}) if as_json else image.id)
 
 
@@ -81,8 +82,8 @@ def plan(
     from ocicaliban.build.containerfile import CopiedTree, as_containerfile
     from ocicaliban.build.inputs import folders
     from ocicaliban.build.request import PlanRequest
-    from ocicaliban.errors import UsageError
-    from ocicaliban.project import source_tree
+    from ocicaliban.gpu import selection
+    from ocicaliban.project import ignore_rules, source_tree
 
     if as_json + containerfile + bool(diff) > 1:
         raise UsageError("--json, --containerfile and --diff exclude each other")
@@ -90,7 +91,7 @@ def plan(
         root=Path.cwd(),
         mode=mode,
         module=module,
-        gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
+        gpus=selection.choose_gpus(gpu_wanted, gpus, TERMINAL),
         extras=tuple(extras or ()),
         dirs=tuple(dirs or ()),
         resolve=False,
@@ -101,7 +102,7 @@ def plan(
         mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
         left_out = folders.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
         missed, always = (
-            [path for path in left_out if source_tree.is_built_in(path) is known] for known in (False, True)
+            [path for path in left_out if ignore_rules.is_built_in(path) is known] for known in (False, True)
         )
         print("\n".join(plan_view.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))))
     elif containerfile:

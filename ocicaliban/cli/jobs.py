@@ -183,6 +183,7 @@ def stop(
 ) -> None:
     """Stop jobs: those that run get SIGTERM, and SIGKILL ten seconds later; those that wait are not started."""
     from ocicaliban.execution import reconcile
+    from ocicaliban.execution import stop as stopping
     from ocicaliban.history import access
     from ocicaliban.jobs import provenance, status_table
 
@@ -201,9 +202,9 @@ def stop(
             for job in going:
                 print(f"{job.id}  {job.status}, would be stopped")
         else:
-            for job in reconcile.stop(known, going, cannot, TERMINAL):
+            for job in stopping.stop(known, going, cannot, TERMINAL):
                 print(f"{job.id}  stopped", flush=True)
-        rest = reconcile.stop_rest(known, found, cannot, dry_run=dry_run)
+        rest = stopping.stop_rest(known, found, cannot, dry_run=dry_run)
         for job in rest:
             print(f"{job.id}  {job.status}, but it runs{'; would be stopped' if dry_run else ': stopped'}")
         if not going and not rest:

@@ -15,7 +15,7 @@ from ocicaliban.cli.options import CloudKey, Debug, Extras, Gpu, Gpus, NoCache, 
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
-    from ocicaliban.interactive.notebook import Server
+    from ocicaliban.interactive.notebook import NotebookServer
 
 
 def notebook(
@@ -48,8 +48,8 @@ def notebook(
 
     from ocicaliban.app import launch as start
     from ocicaliban.errors import UsageError
+    from ocicaliban.interactive import jupyter_command, notebook_server, ports, shell, ssh_tunnel
     from ocicaliban.interactive import notebook as notebooks
-    from ocicaliban.interactive import shell
 
     if listed and stopped:
         raise UsageError("--list and --stop exclude each other")
@@ -57,7 +57,7 @@ def notebook(
         return _list()
     if stopped:
         return _stop(stopped)
-    notebooks.free_port(port)  # before anything is built
+    ports.free_port(port)  # before anything is built
     settings: dict[str, object] = {}
     if lab is not None:
         settings["interface"] = "lab" if lab else "notebook"
@@ -78,11 +78,11 @@ def notebook(
         running = pool.submit(_running)  # podman is asked while the project is read
         ready = start.ready(asked)
     launch = ready.planned.plan.launch
-    about = notebooks.Settings(
+    about = notebooks.NotebookSettings(
         project=str(ready.planned.project.root),
         port=port,
         interface=notebooks.interface(launch),
-        environment=notebooks.environment(ready.planned.plan),
+        environment=notebooks.environment_key(ready.planned.plan),
         version=version,
         variant="gpu" if ready.devices else "cpu",
         extras=asked.extras,
@@ -93,25 +93,25 @@ def notebook(
     start.record_built(ready.planned)
     home = None if bare else shell.home(os.environ)
 
-    def begin(port: int) -> Server:
+    def begin(port: int) -> NotebookServer:
         own = evolve(about, port=port)
         command = ready.command(
             image,
-            notebooks.arguments(launch, own),
-            extra=notebooks.options(own, home, os.environ),
-            entrypoint=notebooks.ENTRYPOINT,
+            jupyter_command.arguments(launch, own),
+            extra=jupyter_command.container_options(own, home, os.environ),
+            entrypoint=jupyter_command.ENTRYPOINT,
             detached=True,
         )
-        return notebooks.start(command.argv, command.name, own)
+        return notebook_server.start(command.argv, command.name, own)
 
-    server = notebooks.on_free_port(port, begin)
+    server = ports.start_on_free_port(port, begin)
     try:
         TERMINAL.say(ready.said)
         print(server.url, flush=True)
         node = socket.getfqdn()
         if node.partition(".")[0] == "localhost":
             node = socket.gethostname()  # /etc/hosts names the machine after its loopback
-        if command := notebooks.tunnel(server.settings.port, os.environ, getpass.getuser(), node):
+        if command := ssh_tunnel.command(server.settings.port, os.environ, getpass.getuser(), node):
             TERMINAL.say(f"on the machine where you sit, for the time you need it: {command}")
         if open_browser:
             _open(server)
@@ -119,36 +119,36 @@ def notebook(
             TERMINAL.say(f"{_ends(server)} ends it")
             return
         TERMINAL.say("Ctrl-C ends it")
-        notebooks.until_end(server)
+        notebook_server.wait_for_end(server)
     except KeyboardInterrupt:
         TERMINAL.say("")
     finally:
         if not detach:
-            notebooks.stop(server)
+            notebook_server.stop(server)
 
 
-def _ends(server: Server) -> str:
+def _ends(server: NotebookServer) -> str:
     return f"`ocicaliban notebook --stop {shlex.quote(server.name)}`"
 
 
-def _open(server: Server) -> None:
+def _open(server: NotebookServer) -> None:
     """Open the browser on a page that leads to the server."""
     import webbrowser
 
-    from ocicaliban.interactive import notebook as notebooks
+    from ocicaliban.interactive import notebook_server
 
-    if not webbrowser.open(notebooks.redirect(server).as_uri()):
+    if not webbrowser.open(notebook_server.write_redirect_page(server).as_uri()):
         TERMINAL.note("there is no browser to be opened here")
 
 
-def _running() -> tuple[Server, ...]:
+def _running() -> tuple[NotebookServer, ...]:
     """The servers that run; containers of those that have ended are removed."""
-    from ocicaliban.interactive import notebook as notebooks
+    from ocicaliban.interactive import notebook_server
 
     found = []
-    for server in notebooks.servers():
+    for server in notebook_server.find_servers():
         if server.state in ("exited", "stopped"):
-            notebooks.stop(server)
+            notebook_server.stop(server)
         else:
             found.append(server)
     return tuple(found)
@@ -165,33 +165,34 @@ def _list() -> None:
         print(f"{server.name}  {server.url}  {server.settings.project}{mark}")
 
 
-def _is_current(server: Server) -> bool:
+def _is_current(server: NotebookServer) -> bool:
     """Whether the server's environment is what one would get now."""
     from ocicaliban.build import planner
     from ocicaliban.build.request import PlanRequest
+    from ocicaliban.gpu import selection
     from ocicaliban.interactive import notebook as notebooks
 
     about = server.settings
     request = PlanRequest(
         root=Path(about.project),
         mode="notebook",
-        gpus=planner.choose_gpus(about.variant == "gpu", None),
+        gpus=selection.choose_gpus(about.variant == "gpu", None),
         extras=about.extras,
         resolve=False,
         settings={"jupyter": {"interface": about.interface, **({"version": about.version} if about.version else {})}},
     )
     planned = planner.plan_project(request)
-    return notebooks.environment(planned.plan) == about.environment
+    return notebooks.environment_key(planned.plan) == about.environment
 
 
 def _stop(name: str) -> None:
     from ocicaliban.errors import UsageError, nearest
-    from ocicaliban.interactive import notebook as notebooks
+    from ocicaliban.interactive import notebook_server
 
     running = _running()
     chosen = [server for server in running if name in ("all", server.name, str(server.settings.port))]
     if not chosen and name != "all":
         raise UsageError(f"no notebook '{name}' runs", nearest(name, [server.name for server in running]))
     for server in chosen:
-        notebooks.stop(server)
+        notebook_server.stop(server)
         TERMINAL.say(f"{server.name} has ended")

@@ -43,21 +43,23 @@ def push(
     from ocicaliban.build.request import PlanRequest
     from ocicaliban.errors import UsageError, nearest
     from ocicaliban.formats.text import amount
+    from ocicaliban.gpu import selection
     from ocicaliban.registry import push as pushing
-    from ocicaliban.registry import repository
+    from ocicaliban.registry import reference
+    from ocicaliban.registry.packed_layers import Compression
 
     launch.require_user()
     if compression not in _COMPRESSIONS:
         raise UsageError(f"'{compression}' is no compression", nearest(compression, _COMPRESSIONS))
-    target = pushing.Target(
+    target = reference.Destination(
         repository=images.chosen(Path.cwd(), to),
-        tag=repository.checked_tag(tag),
+        tag=reference.check_tag(tag),
         tls_verify=truth("--tls-verify", tls_verify),
         key_file=launch.key_file(cloud_key),
     )
     if image_id:
         image = launch.image_called(image_id)
-    if cloud_key and not target.repository.google:
+    if cloud_key and not target.repository.is_google:
         raise UsageError(
             f"--cloud-key is for Google's registries, and {target.repository.host} is none",
             f"podman login {target.repository.host}",
@@ -68,7 +70,7 @@ def push(
             root=Path.cwd(),
             mode=mode,
             module=module,
-            gpus=planner.choose_gpus(gpu_wanted, gpus, TERMINAL),
+            gpus=selection.choose_gpus(gpu_wanted, gpus, TERMINAL),
             extras=tuple(extras or ()),
             dirs=tuple(dirs or ()),
             fresh=no_cache,
@@ -76,7 +78,7 @@ def push(
         planned = planner.plan_project(request, TERMINAL)
         image = launch.built(planned, no_cache)
         launch.record_built(planned)
-    kind: pushing.Compression = "zstd" if compression == "zstd" else "gzip"
+    kind: Compression = "zstd" if compression == "zstd" else "gzip"
     pushed = pushing.push(image, target, registry, compression=kind, reporter=TERMINAL)
     TERMINAL.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
     result = {"reference": pushed.reference, "digest": pushed.digest, "sent": pushed.sent, "saved": pushed.saved}

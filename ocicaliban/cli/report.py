@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from ocicaliban.model.job import Job
     from ocicaliban.reports.metrics import Metrics
-    from ocicaliban.reports.table import Report
+    from ocicaliban.reports.report import Report
 
 
 def report(
@@ -45,9 +45,10 @@ def report(
 ) -> None:
     """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
     from ocicaliban.jobs import status_table
-    from ocicaliban.reports import html as page
-    from ocicaliban.reports import table
-    from ocicaliban.targets.vertex import results
+    from ocicaliban.reports import export, query
+    from ocicaliban.reports import html as html_page
+    from ocicaliban.reports import report as reports
+    from ocicaliban.targets import registry
 
     group = one_group(name, group)
     if not group:
@@ -56,35 +57,37 @@ def report(
         raise UsageError("--maximize and --minimize exclude each other", "name the one column that counts")
     if as_json + (csv == "-") + (html == "-") > 1:
         raise UsageError("stdout can take one of --json, --csv - and --html -", "give the others a file")
-    drawing = page.plotly() if html else ""
+    drawing = html_page.plotly() if html else ""
     jobs = _jobs(group, all_users)
-    points = page.points(len(jobs)) if html else 0
+    points = html_page.curve_points(len(jobs)) if html else 0
     missed: list[str] = []
 
     miss = Reporter(lambda line: TERMINAL.say(status_table.printable(line)))
-    brought = results.bring(jobs, miss.also(missed.append))
+    brought: dict[int, Path] = {}
+    for backend, some in registry.by_backend(jobs):
+        brought |= backend.results(some, miss.also(missed.append))
     found = {job.id: _reported(job, points, brought.get(job.id)) for job in jobs}
-    whole = table.made(group, jobs, found, time.time())
+    whole = reports.build(group, jobs, found, time.time())
     if maximize or minimize:
-        whole = table.aimed(whole, maximize or minimize, "highest" if maximize else "lowest")
+        whole = query.set_objective(whole, maximize or minimize, "highest" if maximize else "lowest")
     for condition in where or ():
-        whole = table.where(whole, condition)
+        whole = query.filter_rows(whole, condition)
     if sort:
-        whole = table.ordered(whole, sort, descending)
+        whole = query.sort(whole, sort, descending)
     elif descending:
-        whole = table.ordered(whole, "id", True)
+        whole = query.sort(whole, "id", True)
     if columns:
-        whole = table.only(whole, [name.strip() for name in columns.split(",") if name.strip()])
+        whole = query.select_columns(whole, [name.strip() for name in columns.split(",") if name.strip()])
     for note in whole.notes:
         TERMINAL.note(f"{status_table.printable(note)}")
     if csv:
-        _write(csv, table.as_csv(whole, whole.columns if columns else whole.known))
+        _write(csv, export.as_csv(whole, whole.columns if columns else whole.all_columns))
     if html:
-        _write(html, page.made(whole, found, drawing))
+        _write(html, html_page.page(whole, found, drawing))
     if as_json:
         import json
 
-        print(json.dumps(table.as_json(whole), indent=2, allow_nan=False))
+        print(json.dumps(export.as_json(whole), indent=2, allow_nan=False))
     elif not (csv or html):
         _print(whole, all_here=not missed)
 
@@ -110,10 +113,10 @@ def _reported(job: Job, points: int, brought: Path | None) -> Metrics:
     from ocicaliban.reports import metrics
 
     if brought:
-        return metrics.read(str(brought), points)
+        return metrics.read_folder(str(brought), points)
     if job.out and not os.path.isdir(job.out):
         return metrics.Metrics(notes=(f"its results are not here; they are on {job.submission.host}",))
-    return metrics.read(job.out, points)
+    return metrics.read_folder(job.out, points)
 
 
 def _print(whole: Report, *, all_here: bool) -> None:
@@ -122,19 +125,19 @@ def _print(whole: Report, *, all_here: bool) -> None:
     Only where the results are `all_here` it can be said that there are none.
     """
     from ocicaliban.jobs import status_table
-    from ocicaliban.reports import table
+    from ocicaliban.reports import text
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 0
     bold, plain = ("\x1b[1m", "\x1b[0m") if terminal and "NO_COLOR" not in os.environ else ("", "")
-    lines, left_out = table.table(whole, width)
-    print("\n".join(table.heading(whole)))
+    lines, left_out = text.table(whole, width)
+    print("\n".join(text.heading(whole)))
     print()
     for line in lines:
         print(f"{bold}{line}{plain}" if line is lines[0] or line.startswith("*") else line)
     if not whole.rows:
         print("(no job is like that)")
-    if best := table.summary(whole):
+    if best := text.summary(whole):
         print(f"\n* {best}")
     if not whole.metrics and all_here:
         TERMINAL.note("no job has reported a result; a job reports by writing /out/metrics.json (run: --out DIR)")

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ocicaliban.app.launch import Ready
-    from ocicaliban.jobs.sweep_file import Sweep
+    from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.image import Image
 
 
@@ -60,8 +60,8 @@ def run(
     """
     from ocicaliban.app import launch
     from ocicaliban.app.launch import Recorded
-    from ocicaliban.containers import podman
     from ocicaliban.errors import UsageError
+    from ocicaliban.project import entry_point
 
     if not experiment_config:
         for option, given in (
@@ -113,7 +113,7 @@ def run(
     args = context.obj.script
     if not (image_id or args):
         launch.check_starts(ready.planned, module)
-    entrypoint = podman.entry_command(Path.cwd(), module) if image_id else ()
+    entrypoint = entry_point.entry_command(Path.cwd(), module) if image_id else ()
     limits = local_jobs.limit_options(recorded) if recorded.limited else ()
     if dry_run:
         for line in _dry_run(ready, args, entrypoint, limits, points):
@@ -140,11 +140,9 @@ def _run(
     What the history shall know is left in a file (see `spool`), and made when podman is under way: nothing may come
     between a user and a run of which nothing has changed.
     """
-    from attrs import asdict
-
     from ocicaliban.app import launch
     from ocicaliban.containers import podman
-    from ocicaliban.jobs import run_journal
+    from ocicaliban.jobs import records, run_journal
 
     command = ready.command(image, args, extra=limits, entrypoint=entrypoint, labelled=True)
     TERMINAL.say(ready.said)
@@ -152,7 +150,8 @@ def _run(
 
     def value() -> dict[str, object]:
         # Its group is named when it gets its number.
-        told["submission"] = asdict(ready.submission(image, "", launch.Recorded(), alone=True))
+        made = ready.submission(image, "", launch.Recorded(), alone=True)
+        told["submission"] = records.submission_to_record(made)
         return told | {"args": list(args), "handle": command.name}
 
     return run_journal.recorded(
@@ -172,8 +171,8 @@ def _dry_run(
 ) -> Iterator[str]:
     """The lines of a script that does what `run` would do, but for the history: of a sweep one job after the other."""
     from ocicaliban.build import plan_view
+    from ocicaliban.containers import cgroups
     from ocicaliban.model.image import Image
-    from ocicaliban.system import process
 
     asked = ready.asked
     for line in plan_view.stack_lines(ready.planned.plan, *state(ready.planned)):
@@ -192,12 +191,12 @@ def _dry_run(
         image = Image(id='"$image"', digest="", key="")
     every: Iterable[tuple[str, ...]] = (args,)
     if points:
-        from ocicaliban.jobs import sweep_file
+        from ocicaliban.jobs import expansion
 
-        every = (spec.args for spec in sweep_file.specs(points, args))
+        every = (spec.args for spec in expansion.specs(points, args))
     for number, each in enumerate(every):
         command = ready.command(image, each, extra=limits, entrypoint=entrypoint)
         if not number:
             yield from command.script.splitlines()
         raw = {*command.options[1:], *(() if asked.image_id else (image.id,))}
-        yield " ".join(word if word in raw else shlex.quote(word) for word in process.in_cgroup2(command.argv))
+        yield " ".join(word if word in raw else shlex.quote(word) for word in cgroups.in_cgroup2(command.argv))

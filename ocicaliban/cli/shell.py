@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Annotated
 
 import typer
@@ -31,6 +32,7 @@ def shell(
     from ocicaliban.app import launch
     from ocicaliban.containers import podman
     from ocicaliban.interactive import shell as shells
+    from ocicaliban.project import entry_point
     from ocicaliban.recipes import catalog
 
     chosen = shells.choose(name, os.environ)
@@ -63,8 +65,9 @@ def shell(
         image,
         context.obj.script,
         # An image of another mode may begin elsewhere.
-        extra=(*options, *(("--workdir", podman.APP) if image_id else ())),
+        extra=(*options, *(("--workdir", entry_point.APP) if image_id else ())),
         entrypoint=shells.entrypoint(chosen),
     )
     TERMINAL.say(ready.said)
-    raise typer.Exit(podman.live(command.argv, command.name, lambda: ready.keep(context.obj.argv, image, command)))
+    keep = functools.partial(ready.keep, context.obj.argv, image, command)
+    raise typer.Exit(podman.run_interactively(command.argv, command.name, keep))

@@ -1,30 +1,35 @@
-"""buildah's command lines, and the few things we ask of it."""
+"""Run buildah: build a layer in a working container, and pull, tag and export images."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from ocicaliban.containers import oci_layout
+from ocicaliban.containers import cgroups, oci_layout
 from ocicaliban.model.image import Configure
+from ocicaliban.system import process
 
 INPUTS = "/dev/oc"
-"""Where a build step sees its inputs: /dev is a tmpfs during a build, so that no mount point stays in the layer."""
+"""Where a build step sees its inputs: /dev is a tmpfs during a build, so the layer contains no mount point."""
+
+
+# --- command lines (pure) ---
 
 
 def from_argv(image: str, name: str) -> tuple[str, ...]:
-    """Make a working container called `name` from an image id."""
+    """Return the command that makes a working container called `name` of an image id."""
     return ("buildah", "from", "--quiet", "--pull-never", "--name", name, image)
 
 
 def run_argv(
     container: str, inputs: Path, mounts: tuple[str, ...], env: tuple[tuple[str, str], ...]
 ) -> tuple[str, ...]:
-    """Run `inputs`/script with sh in a working container; `env` enters neither its config nor its history.
+    """Return the command that runs `inputs`/script with sh in a working container.
 
-    It runs as root, whatever user the base names.
+    It runs as root whatever the base image's user is; `env` enters neither the image's config nor its history.
     """
-    # Without history whatever BUILDAH_HISTORY says: the image would differ, and tell of the host.
+    # Without history, whatever BUILDAH_HISTORY says: otherwise images would differ, and reveal facts about the host.
     argv = ["buildah", "run", "--add-history=false", "--isolation", "rootless", "--user", "0", "--network", "host"]
     argv += ["-v", f"{inputs}:{INPUTS}:ro"]
     for mount in mounts:
@@ -35,10 +40,10 @@ def run_argv(
 
 
 def config_argv(container: str, step: Configure, path: str) -> tuple[str, ...]:
-    """Apply a configure step to a working container whose PATH is `path`."""
+    """Return the command that applies a configure step to a working container whose PATH is `path`."""
     argv = ["buildah", "config", "--add-history=false"]
     for name, value in step.env:
-        # buildah expands variables; one that is not there, like "$", becomes its name.
+        # buildah expands variables; it replaces an unset one, and "$", by its name.
         argv += ["--env", f"{name}={value.replace('$', '$$')}"]
     if step.path:
         argv += ["--env", f"PATH={':'.join([*step.path, path])}"]
@@ -52,5 +57,76 @@ def config_argv(container: str, step: Configure, path: str) -> tuple[str, ...]:
 
 
 def commit_argv(container: str, name: str) -> tuple[str, ...]:
-    """Commit a working container as an image called `name`, all its times fixed."""
+    """Return the command that commits a working container as an image called `name`, with fixed times."""
     return ("buildah", "commit", "--quiet", "--format", "oci", "--timestamp", str(oci_layout.EPOCH), container, name)
+
+
+# --- working containers ---
+
+
+def make_container(image: str, name: str) -> None:
+    """Make a working container called `name` of an image id."""
+    process.run(from_argv(image, name), whole=True)
+
+
+def run_step(argv: tuple[str, ...], *, doing: str, hint: str) -> None:
+    """Run a build step with a command line of `run_argv`; `doing` and `hint` go into the error."""
+    process.run(cgroups.in_cgroup2(argv), doing=doing, hint=hint)
+
+
+def run_in_chroot(container: str, command: Sequence[str]) -> str:
+    """Return what a command prints in a working container, in chroot isolation."""
+    return process.run(("buildah", "run", "--isolation", "chroot", container, "--", *command))
+
+
+def configure(container: str, step: Configure, path: str) -> None:
+    """Apply a configure step to a working container whose PATH is `path`."""
+    process.run(config_argv(container, step, path), whole=True)
+
+
+def commit(container: str, name: str) -> None:
+    """Commit a working container as an image called `name`."""
+    process.run(commit_argv(container, name), whole=True)
+
+
+def remove_container(container: str) -> None:
+    """Remove a working container; raises ToolError if there is none."""
+    process.run(("buildah", "rm", container), whole=True)
+
+
+# --- images ---
+
+
+def pull(reference: str) -> str:
+    """Pull an image from its registry, even if the store has one of this name; return its id.
+
+    It tries twice: buildah's default is four times for six seconds before it reports an unreachable registry.
+    """
+    argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s", reference)
+    return process.run(argv).splitlines()[-1]
+
+
+def pull_layout(folder: Path, layout: str, *, doing: str, whole: bool = False) -> str:
+    """Import the OCI layout `layout`, a path relative to `folder`, into the store; return the image's id.
+
+    libimage names the image after the relative path. With `whole` it finishes even if we are interrupted.
+    """
+    argv = ("buildah", "pull", "--quiet", f"oci:{layout}")
+    return process.run(argv, cwd=folder, whole=whole, doing=doing).splitlines()[-1]
+
+
+def export_layout(image: str, folder: Path, layout: str, *, compression: str = "", doing: str) -> None:
+    """Write an image into the OCI layout `layout`, a path relative to `folder`.
+
+    buildah neither compresses nor writes a blob that the layout already has. An empty `compression` leaves the choice
+    to containers.conf.
+    """
+    argv = ["buildah", "push", "--quiet", "--format", "oci"]
+    if compression:
+        argv += ["--compression-format", compression]
+    process.run((*argv, image, f"oci:{layout}"), cwd=folder, doing=doing)
+
+
+def tag(image: str, name: str) -> None:
+    """Give an image one more name."""
+    process.run(("buildah", "tag", image, name))

@@ -1,4 +1,4 @@
-"""The local image store, read from its own index: which of our images are there, by key."""
+"""Read the local image store from its own index: which of our images it has, by key."""
 
 from __future__ import annotations
 
@@ -11,26 +11,27 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ocicaliban.containers import buildah, podman
 from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.model.image import Image
-from ocicaliban.system import files, process
+from ocicaliban.system import files
 
 PREFIX = "localhost/ocicaliban/"
 
 
-def name_for(layer: str, key: str) -> str:
-    """The name under which the image of a layer is kept: its recipe, and 128 bits of its key."""
-    return f"localhost/{folder_for(layer, key)}:latest"
+def layer_name(layer: str, key: str) -> str:
+    """Return the name of a layer's image: the recipe, and 128 bits of the key."""
+    return f"localhost/{layer_folder(layer, key)}:latest"
 
 
-def folder_for(layer: str, key: str) -> str:
-    """The relative folder of a layout that `buildah pull oci:FOLDER` stores under `name_for`."""
+def layer_folder(layer: str, key: str) -> str:
+    """Return the relative folder of a layout that `buildah pull oci:FOLDER` stores under `layer_name`."""
     word = re.sub("[^a-z0-9]+", "-", layer.split()[0].lower()).strip("-") or "layer"
     return f"ocicaliban/{word}/{key[:32]}"
 
 
 def settings_files() -> tuple[Path, ...]:
-    """The files that may say where the store is."""
+    """Return the configuration files that may say where the store is."""
     config = Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config")
     named = (os.environ.get(name) for name in ("CONTAINERS_STORAGE_CONF", "CONTAINERS_STORAGE_CONF_OVERRIDE"))
     machine = (Path(folder) / "containers/storage.conf" for folder in ("/etc", "/usr/share"))
@@ -38,7 +39,7 @@ def settings_files() -> tuple[Path, ...]:
 
 
 def index_file() -> Path:
-    """containers/storage's list of all images."""
+    """Return the file with containers/storage's list of all images."""
     root, driver = location()
     return root / f"{driver}-images" / "images.json"
 
@@ -51,7 +52,7 @@ def _conf_stamp() -> str:
 
 
 def location() -> tuple[Path, str]:
-    """The store's graph root and driver, asked of podman once and remembered while storage.conf stays the same."""
+    """Return the store's graph root and driver; podman is asked once, until storage.conf changes."""
     memo = files.cache() / "store.json"
     stamp = _conf_stamp()
     try:
@@ -60,16 +61,13 @@ def location() -> tuple[Path, str]:
             return Path(known["root"]), known["driver"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    root, driver = process.run(
-        ("podman", "info", "--format", "{{.Store.GraphRoot}}\n{{.Store.GraphDriverName}}"),
-        doing="podman cannot open its image store",
-    ).splitlines()
-    files.keep(memo, json.dumps({"stamp": stamp, "root": root, "driver": driver}))
-    return Path(root), driver
+    root, driver = podman.store_location()
+    files.keep(memo, json.dumps({"stamp": stamp, "root": str(root), "driver": driver}))
+    return root, driver
 
 
 def _index() -> list[dict[str, Any]]:
-    """containers/storage's images.json, which its writers replace atomically."""
+    """Return the contents of containers/storage's images.json, which its writers replace atomically."""
     index = index_file()
     try:
         status = index.stat()
@@ -77,12 +75,12 @@ def _index() -> list[dict[str, Any]]:
     except FileNotFoundError:
         return []
     except (OSError, ValueError) as exc:
-        raise ToolError(f"the image store's index {index} cannot be read: {exc}", "try `podman system check`") from exc
+        raise ToolError(f"the image store's index {index} cannot be read: {exc}", "run `podman system check`") from exc
 
 
 @functools.lru_cache(maxsize=1)
 def _parsed(index: Path, *_state: int) -> list[dict[str, Any]]:
-    """The list, as long as the file is the same one (it is replaced, never written into)."""
+    """Read the list; `_state` tells a new file from the cached one (it is replaced, never written into)."""
     raw: list[dict[str, Any]] = json.loads(index.read_text())
     return raw
 
@@ -98,14 +96,14 @@ def _image(item: dict[str, Any]) -> Image:
 
 
 def images() -> tuple[Image, ...]:
-    """All images in the store."""
+    """Return all images in the store."""
     return tuple(_image(item) for item in _index())
 
 
 def by_digest(digest: str) -> Image | None:
-    """The image whose config, manifest or manifest list has this digest ("sha256:..."), or None.
+    """Return the image whose config, manifest or manifest list has this digest ("sha256:..."), or None.
 
-    An image has as many manifests as forms in which it was stored: compressed by a registry, in a list, plain.
+    An image has a manifest for each form in which it was stored: compressed by a registry, in a list, uncompressed.
     """
     for item in _index():
         manifests = item.get("big-data-digests") or {}
@@ -116,56 +114,52 @@ def by_digest(digest: str) -> Image | None:
 
 
 def by_name(name: str) -> Image | None:
-    """The image with this full name ("localhost/mine:latest"), or None."""
+    """Return the image with this full name ("localhost/mine:latest"), or None."""
     return next((image for image in images() if name in image.names), None)
 
 
 def last_manifest(image: str) -> str:
-    """The digest of the manifest with which the image with this id was stored last: that of where it was pulled."""
+    """Return the digest of the manifest that the image with this id was last stored with: its registry's."""
     for item in _index():
         if item["id"] == image:
             return str((item.get("big-data-digests") or {}).get("manifest") or item.get("digest", ""))
     return ""
 
 
-def take(folder: Path, layer: str, key: str) -> Image:
-    """Import the layout at `folder`/`folder_for(layer, key)` as the image of that layer.
+def import_layer(folder: Path, layer: str, key: str) -> Image:
+    """Import the layout at `folder`/`layer_folder(layer, key)` as the image of that layer; return the image.
 
-    libimage names an image pulled from a relative `oci:` folder after the folder, which saves a command; should a
-    version not do so, it is tagged.
+    libimage names an image that is pulled from a relative `oci:` folder after the folder, which saves a command. If a
+    version does not, the image is tagged.
     """
-    identity = process.run(
-        ("buildah", "pull", "--quiet", f"oci:{folder_for(layer, key)}"),
-        cwd=folder,
-        whole=True,
-        doing=f"the layer '{layer}' cannot be stored",
-    ).splitlines()[-1]
-    if image := find(layer, key):
+    doing = f"the layer '{layer}' cannot be stored"
+    identity = buildah.pull_layout(folder, layer_folder(layer, key), doing=doing, whole=True)
+    if image := find_layer(layer, key):
         return image
-    process.run(("buildah", "tag", identity, name_for(layer, key)))
-    return taken(layer, key)
+    buildah.tag(identity, layer_name(layer, key))
+    return layer_image(layer, key)
 
 
-def taken(layer: str, key: str) -> Image:
-    """The image of the layer, which was just made; raises OcicalibanError if somebody removed it meanwhile."""
-    if image := find(layer, key):
+def layer_image(layer: str, key: str) -> Image:
+    """Return the image of a layer that was just made; raises OcicalibanError if it was removed in the meantime."""
+    if image := find_layer(layer, key):
         return image
-    raise OcicalibanError(f"the image of the layer '{layer}' vanished from the store", "run the command again")
+    raise OcicalibanError(f"the image of the layer '{layer}' was removed from the store", "run the command again")
 
 
-def find(layer: str, key: str, known: tuple[Image, ...] | None = None) -> Image | None:
-    """The image of the layer with this key, or None."""
-    name = name_for(layer, key)
+def find_layer(layer: str, key: str, known: tuple[Image, ...] | None = None) -> Image | None:
+    """Return the image of the layer with this key, or None; `known` are the images to search, by default all."""
+    name = layer_name(layer, key)
     for image in images() if known is None else known:
         if name in image.names:
             return Image(id=image.id, digest=image.digest, key=key, names=image.names)
     return None
 
 
-def config(image: Image) -> dict[str, Any]:
-    """The OCI config of an image, as containers/storage keeps it: a file named after the base64 of its digest.
+def image_config(image: Image) -> dict[str, Any]:
+    """Return the OCI config of an image, which containers/storage keeps in a file named after its digest in base64.
 
-    Raises ToolError when the store has no such image any more.
+    Raises ToolError if the store no longer has the image.
     """
     name = base64.b64encode(f"sha256:{image.id}".encode()).decode()
     path = index_file().parent / image.id / f"={name}"
@@ -178,7 +172,7 @@ def config(image: Image) -> dict[str, Any]:
 
 
 def layer_sizes() -> dict[str, int]:
-    """Bytes of each uncompressed layer in the store, by its diff id."""
+    """Return the bytes of each uncompressed layer in the store, by diff id."""
     root, driver = location()
     index = root / f"{driver}-layers" / "layers.json"
     try:
@@ -188,8 +182,8 @@ def layer_sizes() -> dict[str, int]:
     return {item["diff-digest"]: int(item.get("diff-size", 0)) for item in raw if "diff-digest" in item}
 
 
-def chains() -> dict[str, dict[str, int]]:
-    """The layers of each image, by its id: their ids, from the top down, with their bytes."""
+def layer_chains() -> dict[str, dict[str, int]]:
+    """Return the layers of each image, by image id: the layers' ids, from the top down, with their bytes."""
     root, driver = location()
     try:
         layers = json.loads((root / f"{driver}-layers" / "layers.json").read_text())
@@ -209,24 +203,24 @@ def chains() -> dict[str, dict[str, int]]:
 
 
 def image_sizes() -> dict[str, int]:
-    """Bytes of each image, by id: its layers, shared ones counted in every image."""
-    return {image: sum(chain.values()) for image, chain in chains().items()}
+    """Return the bytes of each image, by id; a shared layer counts in every image."""
+    return {image: sum(chain.values()) for image, chain in layer_chains().items()}
 
 
-def in_containers() -> frozenset[str]:
-    """The ids of the images that containers were made from, those of podman and those of buildah."""
+def images_in_containers() -> frozenset[str]:
+    """Return the ids of the images that podman's and buildah's containers were made from."""
     root, driver = location()
     try:
         raw = json.loads((root / f"{driver}-containers" / "containers.json").read_text())
     except FileNotFoundError:
         return frozenset()
     except (OSError, ValueError) as exc:
-        raise ToolError(f"the store's list of containers cannot be read: {exc}", "try `podman system check`") from exc
+        raise ToolError(f"the store's list of containers cannot be read: {exc}", "run `podman system check`") from exc
     return frozenset(item.get("image", "") for item in raw)
 
 
-def touch(image: str) -> None:
-    """Remember that the image with this id was used now; a state that cannot be written to is no fault of the build."""
+def mark_used(image: str) -> None:
+    """Note that the image with this id is used now, if the state folder can be written to."""
     mark = files.used(image)
     with contextlib.suppress(OSError):
         mark.parent.mkdir(parents=True, exist_ok=True)
@@ -234,13 +228,13 @@ def touch(image: str) -> None:
 
 
 def last_used(image: str) -> float:
-    """When the image was last built or run by us, in seconds since 1970; 0 when it never was."""
+    """Return when we last built or ran the image, in seconds since 1970; 0 for never."""
     try:
         return files.used(image).stat().st_mtime
     except FileNotFoundError:
         return 0.0
 
 
-def forget(image: str) -> None:
-    """Drop what is remembered of an image that is gone."""
+def forget_use(image: str) -> None:
+    """Remove the note about an image that was removed."""
     (files.state() / "used" / image).unlink(missing_ok=True)

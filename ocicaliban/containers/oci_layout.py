@@ -1,4 +1,4 @@
-"""Deterministic tar layers and OCI image layouts, as the OCI image spec 1.1 defines them."""
+"""Write deterministic tar layers and OCI image layouts (OCI image spec 1.1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model.image import Configure, Tree
 
 EPOCH = 315619200
-"""1980-01-02: every time in a layer. Zip files, and so Python wheels, cannot hold an earlier one."""
+"""1980-01-02, the time of every file in a layer: zip files, and so Python wheels, cannot hold an earlier one."""
 CREATED = "1980-01-02T00:00:00Z"
 
 LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -52,37 +52,37 @@ def _member(name: str, kind: bytes, mode: int, size: int = 0, target: str = "") 
 
 
 _MODES = {"tmp": 0o1777, "var/tmp": 0o1777, "root": 0o700}
-"""Folders above a tree that are not 0755 in distributions. A layer always decides them: where it leaves a parent out,
-containers/storage makes it with 0755 in the layer's own folder, over the one of the base (measured)."""
+"""Folders above a tree whose mode in distributions is not 0755. A layer always sets their mode: if it leaves a parent
+folder out, containers/storage makes one with 0755 in the layer's own folder, over the base's (measured)."""
 
 _LINKED = {name: f"/usr/{name}" for name in ("bin", "sbin", "lib", "lib32", "lib64", "libx32")} | {
     "var/run": "/run",
     "var/lock": "/run/lock",
 }
-"""Links in many a base, which a folder in a layer would put out of sight with all that lies behind them."""
+"""Links in many base images; a layer with a folder of that name would hide everything behind the link."""
 
 
 def _parents(prefix: str) -> list[str]:
-    """The folders from the root down to `prefix`."""
+    """Return the folders from the root down to `prefix`; raises UsageError for one that a layer must not contain."""
     folders = [*(str(parent) for parent in reversed(PurePosixPath(prefix).parents)), prefix]
     found = [folder for folder in folders if folder not in (".", "")]
     for folder in found:
         if folder in _LINKED:
             raise UsageError(
-                f"to = '/{prefix}': /{folder} is a link in many images, and a layer would hide what is behind it",
+                f"to = '/{prefix}': /{folder} is a link in many base images, and the layer would hide its target",
                 f"use {_LINKED[folder]} instead",
             )
         if PurePosixPath(folder).name == "..":
-            raise UsageError(f"to = '/{prefix}' holds '..'", "write the path without it")
+            raise UsageError(f"to = '/{prefix}' contains '..'", "write the path without it")
     return found
 
 
 def write_layer(tree: Tree, to: str, file: Path) -> Blob:
-    """Write `tree` as an uncompressed layer below the absolute folder `to`; returns its diff id and size.
+    """Write `tree` into `file`, as an uncompressed layer below the absolute folder `to`; return its diff id and size.
 
-    Names are sorted, times and ids fixed, modes 0755 or 0644: the same tree gives the same bytes everywhere.
-    Raises OcicalibanError when a file changed since the tree was read, UsageError where `to` would spoil the base,
-    OSError when `file` cannot be written.
+    Names are sorted, times and ids fixed, modes 0755 or 0644: the same tree gives the same bytes everywhere. Raises
+    OcicalibanError if a file changed since the tree was read, UsageError if `to` would hide a part of the base, and
+    OSError if `file` cannot be written.
     """
     prefix = "/".join(PurePosixPath("/", to).parts[1:])
     try:
@@ -90,7 +90,7 @@ def write_layer(tree: Tree, to: str, file: Path) -> Blob:
             out = _Hashing(raw)
             _write_tar(tree, prefix, out)
     except OSError as exc:
-        exc.filename = exc.filename or str(file)  # write() does not say which
+        exc.filename = exc.filename or str(file)  # write() does not name it
         raise
     return Blob(digest=f"sha256:{out.sha.hexdigest()}", size=out.size)
 
@@ -122,11 +122,11 @@ def _add_file(tar: tarfile.TarFile, path: Path, name: str, size: int, digest: st
 
 
 def _changed(path: Path, why: str = "") -> OcicalibanError:
-    return OcicalibanError(f"{path} changed while it was copied{why}", "run the command again")
+    return OcicalibanError(f"{path} changed while it was being copied{why}", "run the command again")
 
 
 class _Checked:
-    """A source file that hashes what is read of it, and tells a fault in reading it apart from one in writing."""
+    """A source file that hashes what is read, and distinguishes a fault in reading from one in writing."""
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self.path, self.file, self.sha = path, file, hashlib.sha256()
@@ -135,7 +135,7 @@ class _Checked:
         try:
             data = self.file.read(count)
         except OSError as exc:
-            raise OcicalibanError(f"{self.path} cannot be read: {exc.strerror}", "is its disk sound?") from exc
+            raise OcicalibanError(f"{self.path} cannot be read: {exc.strerror}", "check its disk") from exc
         if len(data) < count:
             raise _changed(self.path, ": it became shorter")
         self.sha.update(data)
@@ -146,15 +146,15 @@ _FIELDS = ("architecture", "author", "created", "history", "os", "os.features", 
 _INNER = ("Cmd", "Entrypoint", "Env", "ExposedPorts", "Labels", "StopSignal", "User", "Volumes", "WorkingDir")
 
 
-def standard(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What of an image's config the OCI image spec (config.md) knows; Docker's own format has more."""
+def standard_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of an image's config that the OCI image spec (config.md) defines; Docker's format has more."""
     inner = config.get("config") or {}
     known = {name: config[name] for name in _FIELDS if name in config}
     return {**known, "config": {name: inner[name] for name in _INNER if inner.get(name)}}
 
 
-def configured(config: Mapping[str, Any], change: Configure) -> dict[str, Any]:
-    """The OCI config `config` with a configure step applied; `path` goes before the PATH that is there."""
+def with_changes(config: Mapping[str, Any], change: Configure) -> dict[str, Any]:
+    """Return the OCI config with a configure step applied; the step's `path` goes before the existing PATH."""
     inner = dict(config.get("config") or {})
     env = {name: value for name, _, value in (item.partition("=") for item in inner.get("Env") or [])}
     env.update(change.env)
@@ -171,8 +171,8 @@ def configured(config: Mapping[str, Any], change: Configure) -> dict[str, Any]:
     return {**config, "config": inner}
 
 
-def appended(config: Mapping[str, Any], diff_id: str | None, created_by: str) -> dict[str, Any]:
-    """The OCI config `config` with one more layer (or, without `diff_id`, one more change of config) in it."""
+def with_layer(config: Mapping[str, Any], diff_id: str | None, created_by: str) -> dict[str, Any]:
+    """Return the OCI config with one more layer or, without `diff_id`, with one more change of the config."""
     history = {"created": CREATED, "created_by": created_by}
     rootfs = config.get("rootfs") or {"type": "layers", "diff_ids": []}
     new = {**config, "created": CREATED, "history": [*(config.get("history") or [])]}
@@ -184,15 +184,15 @@ def appended(config: Mapping[str, Any], diff_id: str | None, created_by: str) ->
     return new
 
 
-def canonical(value: object) -> bytes:
-    """JSON whose bytes depend on the value alone."""
+def canonical_json(value: object) -> bytes:
+    """Encode a value as JSON; equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def write_layout(layout: Path, config: Mapping[str, Any], layers: Iterable[Blob]) -> str:
-    """Complete the OCI layout at `layout` (its layers' blobs may be missing when the store has them).
+    """Complete the OCI layout at `layout`, and return the manifest's digest.
 
-    Returns the manifest's digest.
+    The blobs of layers that the store already has may be missing.
     """
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True, exist_ok=True)
@@ -202,25 +202,25 @@ def write_layout(layout: Path, config: Mapping[str, Any], layers: Iterable[Blob]
         (blobs / digest).write_bytes(data)
         return Blob(digest=f"sha256:{digest}", size=len(data))
 
-    described = put(canonical(config))
+    described = put(canonical_json(config))
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": {"mediaType": CONFIG, "digest": described.digest, "size": described.size},
         "layers": [{"mediaType": LAYER, "digest": blob.digest, "size": blob.size} for blob in layers],
     }
-    top = put(canonical(manifest))
+    top = put(canonical_json(manifest))
     index = {
         "schemaVersion": 2,
         "manifests": [{"mediaType": MANIFEST, "digest": top.digest, "size": top.size}],
     }
-    (layout / "index.json").write_bytes(canonical(index))
-    (layout / "oci-layout").write_bytes(canonical({"imageLayoutVersion": "1.0.0"}))
+    (layout / "index.json").write_bytes(canonical_json(index))
+    (layout / "oci-layout").write_bytes(canonical_json({"imageLayoutVersion": "1.0.0"}))
     return top.digest
 
 
 def adopt_layer(layout: Path, file: Path, blob: Blob) -> None:
-    """Move a layer's file into the layout's blobs."""
+    """Move a layer's file into the blobs of a layout."""
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True, exist_ok=True)
     file.replace(blobs / blob.digest.removeprefix("sha256:"))

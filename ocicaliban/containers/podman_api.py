@@ -1,4 +1,4 @@
-"""podman's API service, the user's or a private one; the only module that imports podman-py."""
+"""Talk to podman's API service, the user's own or a private one; the only module that imports podman-py."""
 
 from __future__ import annotations
 
@@ -16,27 +16,28 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from ocicaliban.containers import podman
+from ocicaliban.containers import cgroups, podman
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.system import process
+from ocicaliban.system.background import BackgroundProcess
 
 if TYPE_CHECKING:
     from podman import PodmanClient
 
 _PREFIX = "ocicaliban-podman-"
-_PATIENCE = 30.0
+_TIMEOUT = 30.0
+"""Seconds to wait for a service to start, or to end."""
 _IDLE = 3
-"""Seconds after which podman ends a service that nobody is connected to: what a `kill -9` of ours leaves.
+"""Seconds without a connection after which podman ends a service: this ends those that our `kill -9` leaves behind.
 
-It ends what it was asked to do before; only then it counts as idle (podman's pkg/api/server/idle).
+The service first finishes the requests it has received; only then it counts as idle (pkg/api/server/idle in podman).
 """
 
-_HELD = quote('{"type":["system"],"event":["renumber"]}')
-"""Events of which there are none: reading them is a connection that stays, and keeps the service from being idle."""
+_NO_EVENTS = quote('{"type":["system"],"event":["renumber"]}')
+"""A filter for events that never occur: reading them is a connection that stays open and keeps the service busy."""
 
 
-class ServiceError(OcicalibanError):
-    """The service refused; `status` is HTTP's, `words` are podman's."""
+class PodmanApiError(OcicalibanError):
+    """The service refused a request; `status` is the HTTP status, `words` is podman's message."""
 
     def __init__(self, message: str, hint: str = "", *, status: int, words: str) -> None:
         super().__init__(message, hint)
@@ -45,30 +46,31 @@ class ServiceError(OcicalibanError):
 
 
 @contextlib.contextmanager
-def connected(image: str = "") -> Iterator[Service]:
-    """podman's service, as long as the context lasts.
+def connected(image: str = "") -> Iterator[PodmanApi]:
+    """Connect to podman's API service while the context lasts.
 
-    The user's own answers where there is one that has `image` (an id), since another may use another image store;
-    else a private one is started, and stopped at the end. When we are killed it ends by itself within some seconds, and
-    whoever comes next waits for that: what it may still be starting could not be found before.
-    Containers live on without it. Raises OcicalibanError when none can be had.
+    The user's own service is used if it has `image` (an id): a service may use another image store. Otherwise a
+    private one is started, and stopped at the end. If we are killed, it ends by itself within seconds, and the next
+    command waits for that: otherwise it could not find a container that the service is just starting. Containers
+    continue without the service. Raises OcicalibanError if no service starts.
     """
-    service = Service(image)
+    api = PodmanApi(image)
     try:
-        yield service
+        yield api
     finally:
-        service.close()
+        api.close()
 
 
-class Service:
-    """A connection to podman's service, for several threads; see `connected`."""
+class PodmanApi:
+    """A connection to podman's API service, for several threads; see `connected`."""
 
     def __init__(self, image: str = "") -> None:
         self._lock = threading.Lock()
-        self._private: _Private | None = None
+        self._private: _PrivateService | None = None
         self._client: PodmanClient | None = None
+        self._path = Path()
         self._closed = False
-        _settle(_top())
+        _remove_leftovers(_socket_folder())
         users = _users_socket()
         if users is not None:
             self._path = users
@@ -82,22 +84,22 @@ class Service:
             self._start()
 
     def call(self, method: str, path: str, *, body: object = None, **params: str) -> Any:
-        """What podman's libpod API answers, from JSON; None for an answer without a body.
+        """Send a request of podman's libpod API; return the decoded JSON, None for an answer without a body.
 
-        The service is started once more where it is gone. Raises ServiceError in podman's words.
+        If the service has ended, it is started once more. Raises PodmanApiError with podman's message.
         """
-        with contextlib.suppress(_Gone):
+        with contextlib.suppress(_NoAnswer):
             return self._answer(method, path, body, params)
         self._revive()
         return self._answer(method, path, body, params)
 
     def controllers(self) -> tuple[str, ...]:
-        """The cgroup controllers that limit containers of this user; none with cgroups v1."""
+        """Return the cgroup controllers that can limit this user's containers; empty with cgroups v1."""
         host = self.call("get", "/info")["host"]
         return tuple(host.get("cgroupControllers") or ()) if host.get("cgroupVersion") == "v2" else ()
 
     def close(self) -> None:
-        """Leave the service, and stop it if it is ours."""
+        """Disconnect, and stop the service if it is private."""
         with self._lock:
             self._closed = True
             self._leave()
@@ -105,18 +107,18 @@ class Service:
     def _answer(self, method: str, path: str, body: object, params: Mapping[str, str]) -> Any:
         status, text = self._ask(method, path, body, params)
         if status >= 400:
-            words = _words(text)
-            raise ServiceError(f"podman: {words}", status=status, words=words)
+            words = _message(text)
+            raise PodmanApiError(f"podman: {words}", status=status, words=words)
         return json.loads(text) if text.strip() else None
 
     def _ask(
         self, method: str, path: str, body: object = None, params: Mapping[str, str] | None = None
     ) -> tuple[int, str]:
-        import requests  # podman-py's own way to the socket
+        import requests  # podman-py itself reaches the socket with it
 
         client = self._client
         if client is None:
-            raise _Gone
+            raise _NoAnswer
         api = client.api
         try:
             if method == "post":
@@ -129,18 +131,18 @@ class Service:
                 answer = api.get(path, params=params)
             return answer.status_code, answer.text
         except (requests.ConnectionError, OSError, _podman_error()) as exc:
-            raise _Gone from exc
+            raise _NoAnswer from exc
 
     def _revive(self) -> None:
-        """Start a service in the place of one that is gone; the first of several threads does it."""
+        """Start a new service if the old one has ended; of several threads the first one does it."""
         with self._lock:
-            if self._closed or _answers(self._path):
-                return  # it only closed a connection that was idle
+            if self._closed or _accepts_connections(self._path):
+                return  # the service only closed an idle connection
             self._leave()
             self._start()
 
     def _start(self) -> None:
-        self._private = _Private()
+        self._private = _PrivateService()
         self._path = self._private.socket
         self._client = _client(self._path)
 
@@ -156,22 +158,22 @@ class Service:
             self._client = None
 
 
-class _Gone(OcicalibanError):
-    """Nobody answers at the socket."""
+class _NoAnswer(OcicalibanError):
+    """Nothing answers at the socket."""
 
     def __init__(self) -> None:
-        super().__init__("podman's service does not answer", "does `podman info` work?")
+        super().__init__("podman's API service does not answer", "check that `podman info` works")
 
 
-class _Private:
-    """A service of our own, on a socket in a folder that only we can enter."""
+class _PrivateService:
+    """A service of our own, on a socket in a folder that only this user can enter."""
 
     def __init__(self) -> None:
-        self._folder, self._owner = _folder()
+        self._folder, self._owner = _private_folder()
         self.socket = self._folder / "s"
-        argv = ("podman", "system", "service", f"--time={_IDLE}", f"unix://{self.socket}")
-        self._words = self._folder / "words"
-        self._process = process.Background(process.in_cgroup2(argv), self._words, podman.UTF8)
+        self._log = self._folder / "words"
+        self._process = BackgroundProcess(podman.api_service_argv(self.socket, _IDLE), self._log, podman.UTF8)
+        self._held: socket.socket | None = None
         try:
             self._held = _hold(self.socket, self._wait)
         except BaseException:
@@ -179,12 +181,12 @@ class _Private:
             raise
 
     def _wait(self, since: float) -> None:
-        if self._process.ended(0.005) or time.monotonic() > since + _PATIENCE:
-            words = self._words.read_text(errors="replace").strip()
-            raise OcicalibanError(f"podman's service does not start: {words or 'it says nothing'}", _Gone().hint)
+        if self._process.ended(0.005) or time.monotonic() > since + _TIMEOUT:
+            words = self._log.read_text(errors="replace").strip()
+            raise OcicalibanError(f"podman's API service does not start: {words or 'no output'}", _NoAnswer().hint)
 
     def stop(self) -> None:
-        if hasattr(self, "_held"):
+        if self._held is not None:
             self._held.close()
         self._process.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -192,7 +194,7 @@ class _Private:
 
 
 def _hold(path: Path, wait: Callable[[float], None]) -> socket.socket:
-    """A connection that stays open and so keeps the service; `wait` is called while there is none yet."""
+    """Open a connection that keeps the service busy; `wait` is called until the service accepts connections."""
     since = time.monotonic()
     while True:
         held = socket.socket(socket.AF_UNIX)
@@ -202,21 +204,22 @@ def _hold(path: Path, wait: Callable[[float], None]) -> socket.socket:
             held.close()
             wait(since)
             continue
-        # Its answer has no end, and nobody reads it.
-        held.sendall(f"GET /v4.0.0/libpod/events?stream=true&filters={_HELD} HTTP/1.1\r\nHost: podman\r\n\r\n".encode())
+        # The answer never ends, and is not read.
+        request = f"GET /v4.0.0/libpod/events?stream=true&filters={_NO_EVENTS} HTTP/1.1\r\nHost: podman\r\n\r\n"
+        held.sendall(request.encode())
         return held
 
 
 def _users_socket() -> Path | None:
-    """The socket of the user's own service, where somebody listens; None on a machine that needs `proc.in_cgroup2`."""
+    """Return the socket of the user's own service if it runs; None on machines that need `cgroups.in_cgroup2`."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     path = Path(runtime) / "podman" / "podman.sock"
-    if not runtime or process.hybrid_cgroups() or not _answers(path):
+    if not runtime or cgroups.hybrid() or not _accepts_connections(path):
         return None
     return path
 
 
-def _answers(path: Path) -> bool:
+def _accepts_connections(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(str(path))
@@ -225,31 +228,31 @@ def _answers(path: Path) -> bool:
     return True
 
 
-def _top() -> Path:
-    """The folder for our sockets, whose paths may have 107 bytes."""
+def _socket_folder() -> Path:
+    """Return the folder for our sockets; a socket's path may have 107 bytes."""
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
     return Path(runtime if os.path.isdir(runtime) and len(runtime) < 60 else "/tmp")
 
 
-def _folder() -> tuple[Path, int]:
-    """A folder that only we can enter, and a file in it that is locked as long as we live."""
-    new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=_top()))
+def _private_folder() -> tuple[Path, int]:
+    """Make a folder that only this user can enter, and a file in it that stays locked while we live."""
+    new = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=_socket_folder()))
     owner = os.open(new / "owner", os.O_CREAT | os.O_RDWR, 0o600)
     fcntl.flock(owner, fcntl.LOCK_EX)
-    place = new.with_name(new.name.removeprefix("."))  # from now on `_settle` sees it
+    place = new.with_name(new.name.removeprefix("."))  # from now on `_remove_leftovers` sees it
     new.rename(place)
     return place, owner
 
 
-def _settle(top: Path) -> None:
-    """Wait for the services of those of us who were killed to end, and remove their folders."""
+def _remove_leftovers(top: Path) -> None:
+    """Wait until the services of killed commands end, and remove their folders."""
     for folder in top.glob(f"{_PREFIX}*"):
         with contextlib.suppress(OSError):
             owner = os.open(folder / "owner", os.O_RDWR)
             try:
                 fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 since = time.monotonic()
-                while _answers(folder / "s") and time.monotonic() < since + _PATIENCE:
+                while _accepts_connections(folder / "s") and time.monotonic() < since + _TIMEOUT:
                     time.sleep(0.05)
                 shutil.rmtree(folder, ignore_errors=True)
             finally:
@@ -268,8 +271,8 @@ def _podman_error() -> type[Exception]:
     return PodmanError
 
 
-def _words(text: str) -> str:
-    """podman's message in the body of an answer that refuses."""
+def _message(text: str) -> str:
+    """Return podman's message from the body of an answer that refuses."""
     try:
         body = json.loads(text)
         return str(body["message"])

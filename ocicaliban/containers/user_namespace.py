@@ -1,4 +1,4 @@
-"""podman's user namespace, made anew where the processes that kept it were killed."""
+"""Repair podman's user namespace after the processes that kept it were killed."""
 
 from __future__ import annotations
 
@@ -6,22 +6,22 @@ import os
 import sys
 from pathlib import Path
 
-_MENDED_BY = "system migrate"  # what podman itself advises, whatever its other words are
+_REMEDY = "system migrate"  # podman's own advice, whatever the rest of its message says
 
 
 def revive() -> None:
-    """Put podman's records right where all processes that kept its user namespace were killed; says so on stderr.
+    """Repair podman's records if all processes that kept its user namespace were killed; report it on stderr.
 
-    So it is when a job of Slurm or a login session ends, which kill all that began in it, containers too: before 5.7
-    podman holds to containers of which no process is left, and refuses every command (podman's issue 20697). Costs no
-    process where all is well. Raises ToolError where podman cannot put it right.
+    The end of a Slurm job or of a login session kills everything that started in it, containers too. podman before
+    5.7 then keeps containers whose processes are gone, and refuses every command (podman's issue 20697). If nothing is
+    wrong, this starts no process. Raises ToolError if podman cannot repair its records.
     """
-    if os.geteuid() and (state := _state()) and not _kept(state):
+    if os.geteuid() and (state := _state()) and not _pause_process_lives(state):
         _revive(state)
 
 
 def _state() -> Path | None:
-    """Where podman keeps what holds until the machine goes down; None if nobody has used it since it came up."""
+    """Return where podman keeps state until the machine shuts down; None if the user has not run podman since boot."""
     ours = os.environ.get("XDG_RUNTIME_DIR")
     uid = os.geteuid()
     tops = (ours,) if ours else (f"/run/user/{uid}", f"/tmp/podman-run-{uid}", f"/tmp/storage-run-{uid}")
@@ -29,11 +29,11 @@ def _state() -> Path | None:
     return next((folder for folder in folders if (folder / "alive").exists()), None)
 
 
-def _kept(state: Path) -> bool:
-    """Whether podman's pause process lives: one of ours in a user namespace that is not our own."""
+def _pause_process_lives(state: Path) -> bool:
+    """Return whether podman's pause process lives: a process of this user in another user namespace than ours."""
     try:
         pid = int((state / "pause.pid").read_text())
-        os.readlink(f"/proc/{pid}/exe")  # one that has ended, and waits for its parent, has none
+        os.readlink(f"/proc/{pid}/exe")  # a process that has ended, and waits for its parent, has no such link
         return os.readlink(f"/proc/{pid}/ns/user") != os.readlink("/proc/self/ns/user")
     except (OSError, ValueError):
         return False
@@ -46,33 +46,33 @@ def _revive(state: Path) -> None:
 
     if process.on_path("podman") is None:
         return
-    # Of two of us the second would stop what the first has started by then.
-    with workspace.only_one("podman"):
-        if _kept(state):
+    # The second of two commands would stop containers that the first has started in the meantime.
+    with workspace.exclusive("podman"):
+        if _pause_process_lives(state):
             return
-        # Its number may be another process's by now, which podman would kill in its place.
+        # Another process may have this number by now, and podman would kill it.
         (state / "pause.pid").unlink(missing_ok=True)
         try:
             process.run(("podman", "unshare", "true"))
         except ToolError as fault:
-            if _MENDED_BY not in fault.stderr:
-                return  # something else, which the command itself will meet
+            if _REMEDY not in fault.stderr:
+                return  # another fault, which the command itself will report
         else:
             return
         _migrate()
-    print("note: podman's processes were killed while containers ran; its records are right again", file=sys.stderr)
+    print("note: podman's processes were killed while containers ran; its records are repaired", file=sys.stderr)
 
 
 def _migrate() -> None:
-    """Have podman let go of containers that are gone, and of its old user namespace."""
+    """Make podman forget containers whose processes are gone, and its old user namespace."""
     from ocicaliban.errors import ToolError
     from ocicaliban.system import process
 
     for last in (False, True):
         try:
-            process.run(("podman", "system", "migrate"), whole=True, doing="podman's records cannot be put right")
+            process.run(("podman", "system", "migrate"), whole=True, doing="podman's records cannot be repaired")
             return
         except ToolError:
-            # Processes that have just been killed seem to be there for a moment still, and it gives up on the first.
+            # Processes that were just killed still exist for a moment, and podman gives up at the first of them.
             if last:
                 raise

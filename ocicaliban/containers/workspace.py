@@ -1,4 +1,4 @@
-"""Private folders for work under way, which say what to clean up should their process be killed."""
+"""Private folders for work in progress; they record what to clean up if their process is killed."""
 
 from __future__ import annotations
 
@@ -14,25 +14,26 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import IO
 
+from ocicaliban.containers import buildah
 from ocicaliban.errors import ToolError
 from ocicaliban.system import files, process
 
-_PATIENCE = 60.0
-"""Seconds to wait for the last tool of a killed build; a commit of some gigabytes takes that long."""
+_TIMEOUT = 60.0
+"""Seconds to wait for the last tool of a killed build; a commit of a few gigabytes takes that long."""
 
 
 @contextlib.contextmanager
-def open_one() -> Iterator[Path]:
-    """A private folder, removed at the end; what killed processes left is removed first.
+def open_workspace() -> Iterator[Path]:
+    """Make a private folder, removed at the end; leftovers of killed processes are removed first.
 
-    Two locks tell later commands of it: `owner` is held by this process alone, `tools` by the tools that it starts as
-    well, so that nobody clears up while a killed build's last tool is still at work.
+    Two locks protect it: `owner` is held by this process alone, `tools` also by the tools that it starts. So nobody
+    cleans up while the last tool of a killed build is still working.
     """
-    sweep()
+    remove_leftovers()
     files.work().mkdir(parents=True, exist_ok=True)
     with contextlib.ExitStack() as stack:
         with _alone():
-            # A sweep between making the folder and locking it would take it for a dead one.
+            # Another process that cleaned up between mkdtemp and flock would take the folder for an abandoned one.
             folder = Path(tempfile.mkdtemp(prefix="build-", dir=files.work()))
             for name in ("owner", "tools"):
                 lock = stack.enter_context((folder / name).open("w"))
@@ -45,10 +46,10 @@ def open_one() -> Iterator[Path]:
 
 
 @contextlib.contextmanager
-def only_one(key: str) -> Iterator[None]:
-    """Hold the lock of a layer's or a base's key: of two builds that want it, one makes it and the other finds it.
+def exclusive(key: str) -> Iterator[None]:
+    """Hold the lock of a layer's or base's key: of two builds that need it, one makes it and the other finds it.
 
-    What is not built but may be done by one of us at a time has a word in place of the key.
+    For other work that only one process may do at a time, `key` is a word.
     """
     folder = files.cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +60,7 @@ def only_one(key: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def working_container(folder: Path, name: str) -> Iterator[None]:
-    """Note in `folder` that the working container `name` is about to be made; removes it at the end."""
+    """Note in `folder` that the working container `name` is about to be made; remove it at the end."""
     note = folder / f"container-{name}"
     note.touch()
     try:
@@ -69,9 +70,10 @@ def working_container(folder: Path, name: str) -> Iterator[None]:
         note.unlink(missing_ok=True)
 
 
-def scratch(folder: Path) -> Path:
-    """A folder for temporary files that a tool's user namespace can reach, which a home mostly is not; goes with
-    `folder`, whoever of the user's sub-ids its files belong to.
+def scratch_folder(folder: Path) -> Path:
+    """Make a folder for temporary files that a tool's user namespace can reach, which a home usually is not.
+
+    It is removed together with `folder`, whichever of the user's subordinate ids own its files.
     """
     made = Path(tempfile.mkdtemp(prefix="ocicaliban-"))
     (folder / "scratch").symlink_to(made)
@@ -79,8 +81,8 @@ def scratch(folder: Path) -> Path:
     return made
 
 
-def sweep() -> None:
-    """Remove what killed processes left behind: their folders and working containers."""
+def remove_leftovers() -> None:
+    """Remove the folders and working containers that killed processes left behind."""
     if not any(files.work().glob("build-*")):
         return
     with contextlib.ExitStack() as stack:
@@ -94,12 +96,12 @@ def sweep() -> None:
         for folder in dead:
             _kill_users_of(folder)
             with (folder / "tools").open("a") as tools:
-                if _within(_PATIENCE, functools.partial(_locked, tools)):
+                if _within(_TIMEOUT, functools.partial(_locked, tools)):
                     _clear(folder)
 
 
 def _locked(file: IO[str]) -> bool:
-    """Take the lock of a file, if nobody holds it."""
+    """Lock a file unless another process holds the lock; return whether we have it."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -133,12 +135,12 @@ def _clear(folder: Path) -> None:
 
 
 def _remove(container: str) -> None:
-    with contextlib.suppress(ToolError):  # there is none, when the kill came before it was made
-        process.run(("buildah", "rm", container), whole=True)
+    with contextlib.suppress(ToolError):  # there is none if the kill came before it was made
+        buildah.remove_container(container)
 
 
 def _kill_users_of(folder: Path) -> None:
-    """Kill what works for a dead process: mmdebstrap, asked to end while it makes a root, waits for ever."""
+    """Kill the tools of a dead process: mmdebstrap, if asked to end while it makes a root folder, waits for ever."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             if os.fsencode(f"{folder}/") in path.read_bytes():

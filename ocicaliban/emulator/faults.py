@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.reporter import SILENT, Reporter
-from ocicaliban.targets.vertex import job_spec
+from ocicaliban.targets.vertex import machines
 
 Lost = Literal["unavailable", "deadline"]
 
@@ -91,7 +91,7 @@ def parse(text: str, place: str) -> Faults:
 
 def _accelerator(name: str, place: str) -> str:
     """The service's name for an accelerator."""
-    known = job_spec.table().accelerators
+    known = machines.table().accelerators
     if name in ("CPU", *known.values()):
         return name
     if name not in known:

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
+from ocicaliban.containers import podman
 from ocicaliban.errors import UsageError
-from ocicaliban.system import process
 
 LABEL = "ocicaliban.emulator"
 """The label of all containers, whose value is the mark of their emulator."""
@@ -57,6 +57,4 @@ def _write(file: IO[str], mark: str) -> None:
 
 
 def _clear(mark: str) -> None:
-    found = process.output(("podman", "ps", "--all", "--quiet", "--filter", f"label={LABEL}={mark}")).split()
-    if found:
-        process.run(("podman", "rm", "--force", "--time", "0", *found))
+    podman.remove_labelled(f"{LABEL}={mark}", grace=0)

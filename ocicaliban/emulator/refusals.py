@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJobSpec, WorkerPoolSpec
 
 from ocicaliban.emulator.faults import Faults
-from ocicaliban.targets.vertex import job_spec
+from ocicaliban.targets.vertex import labels, machines
 
 _MACHINE = re.compile(r"([acegmnt]\d\w?|cloud|ct\d\w+|tpu\d\w+)-[a-z]+(-[\w-]+)?")
 _NETWORK = re.compile(r"projects/[^/]+/global/networks/[^/]+")
@@ -42,8 +42,8 @@ def fault_of(job: CustomJob, faults: Faults) -> str:
         return f"Invalid network '{spec.network}': it is projects/PROJECT/global/networks/NETWORK."
     if spec.service_account and not _ACCOUNT.fullmatch(spec.service_account):
         return f"Invalid service account '{spec.service_account}'."
-    if len(job.labels) > job_spec.MOST_LABELS:
-        return f"At most {job_spec.MOST_LABELS} labels are supported."
+    if len(job.labels) > labels.MOST_LABELS:
+        return f"At most {labels.MOST_LABELS} labels are supported."
     for key, value in job.labels.items():
         if not _LABEL_KEY.fullmatch(key) or not _LABEL_VALUE.fullmatch(value):
             return f"Invalid label '{key}: {value}'."
@@ -57,7 +57,7 @@ def _fault_of_pool(pool: WorkerPoolSpec, faults: Faults) -> str:
     machine = pool.machine_spec.machine_type
     if not _MACHINE.fullmatch(machine) or machine in faults.refused_machines:
         return f'Machine type "{machine}" is not supported.'
-    known = job_spec.table()
+    known = machines.table()
     accelerator = AcceleratorType(pool.machine_spec.accelerator_type).name
     count = pool.machine_spec.accelerator_count
     takes = known.machines.get(machine)

@@ -18,15 +18,14 @@ from google.cloud.aiplatform_v1.types import AcceleratorType, CustomJob, CustomJ
 from google.protobuf import json_format
 from google.rpc import code_pb2
 
-from ocicaliban.build import planner
-from ocicaliban.containers import podman
+from ocicaliban.containers import cgroups, command_line, podman
 from ocicaliban.emulator import place
 from ocicaliban.emulator.faults import Order
 from ocicaliban.emulator.jobs import Entry, Ledger
 from ocicaliban.emulator.logs import Book
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.gpu import cdi
-from ocicaliban.system import files, process
+from ocicaliban.gpu import cdi, podman_options, selection
+from ocicaliban.system import process
 
 # --- what a replica sees ---
 
@@ -93,13 +92,13 @@ def run_argv(
     Nothing of this machine is in it but the buckets' folder at /gcs.
     """
     container = pool.container_spec
-    argv = ["podman", "run", "--rm", "--pull=never", "--name", name, "--label", f"{place.LABEL}={mark}"]
-    argv += ["--network", "host", "--http-proxy=false", *podman.bind(f"{gcs}:/gcs"), *devices]
+    options = [*command_line.label_options({place.LABEL: mark})]
+    options += ["--network", "host", "--http-proxy=false", *command_line.mount_option(f"{gcs}:/gcs"), *devices]
     for key, value in env.items():
-        argv += ["--env", f"{key}={value}"]
+        options += ["--env", f"{key}={value}"]
     if container.command:
-        argv += ["--entrypoint", json.dumps(list(container.command))]
-    return (*argv, container.image_uri, *container.args)
+        options += ["--entrypoint", json.dumps(list(container.command))]
+    return command_line.bare_run_argv(name, container.image_uri, tuple(options), tuple(container.args))
 
 
 # --- running them ---
@@ -141,7 +140,7 @@ def shares(devices: tuple[cdi.Device, ...], wants: Sequence[int]) -> list[tuple[
 def _gpus_here() -> tuple[cdi.Device, ...]:
     """The GPUs that CDI offers; a spec that is of no use offers none, as for a job without."""
     try:
-        return planner.choose_gpus(None, None)
+        return selection.choose_gpus(None, None)
     except OcicalibanError:
         return ()
 
@@ -255,12 +254,12 @@ class Runner:
     def _pull(self, image: str) -> End | None:
         """Have an image; with a digest it cannot be another one later, but somebody may remove it."""
         with self._pulled.setdefault(image, threading.Lock()):
-            if image in self._there and process.ok(("podman", "image", "exists", image)):
+            if image in self._there and podman.image_exists(image):
                 return None
             host = image.partition("/")[0]
             bare = host.partition(":")[0] in ("localhost", "127.0.0.1") or host in self._ground.registries
             log = self._ground.logs / f"pull-{hashlib.sha256(image.encode()).hexdigest()[:12]}.log"
-            if process.logged(("podman", "pull", "--quiet", *(("--tls-verify=false",) if bare else ()), image), log):
+            if podman.pull(image, log, tls_verify=not bare):
                 why = log.read_text(errors="replace").rstrip().rpartition("\n")[2]
                 return _failed(code_pb2.NOT_FOUND, f"Failed to pull the image {image}: {why}")
             self._there.add(image)
@@ -326,7 +325,7 @@ class _Run:
             before, options = _gpu_options(devices)
             env = environment(self._entry.job, one, self._all)
             argv = run_argv(name, self._ground.mark, pool, env, self._ground.gcs, options)
-            argv = process.in_cgroup2((argv[0], *before, *argv[1:]))
+            argv = cgroups.in_cgroup2((argv[0], *before, *argv[1:]))
             while not self._over.is_set():
                 taken_away = self._once(name, argv, one)
                 if not taken_away:
@@ -348,7 +347,7 @@ class _Run:
         def run() -> None:
             try:
                 with self._ground.book.follows(self._entry.id, one.name, log):
-                    codes.append(process.logged(argv, log))
+                    codes.append(process.run_logged(argv, log))
             finally:
                 ended.set()
 
@@ -376,7 +375,7 @@ class _Run:
         """End a container, which may not be there yet; who does not heed SIGTERM is killed."""
         patience = time.monotonic() + 5
         while not ended.is_set():
-            process.ok(("podman", "kill", "--signal", signal if time.monotonic() < patience else "KILL", name))
+            podman.kill(name, signal if time.monotonic() < patience else "KILL")
             ended.wait(0.3)
 
 
@@ -390,9 +389,7 @@ def _gpu_options(devices: tuple[cdi.Device, ...]) -> tuple[tuple[str, ...], tupl
     """podman's own options and those of `run` that give a container these devices."""
     if not devices:
         return (), ()
-    words = process.output(("podman", "--version")).split()
-    options, hooks = cdi.arguments(devices, tuple(int(part) for part in words[-1].split(".")[:3] if part.isdigit()))
-    return (("--hooks-dir", str(cdi.write_hooks(hooks, files.cache() / "hooks"))) if hooks else ()), options
+    return podman_options.container_options(devices, podman.version())
 
 
 def _free_ports(count: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Tells how a sweep goes: a live display at a terminal, plain lines with the job's number in a pipe or log."""
+"""Shows how a sweep goes: a live display on a terminal, lines with the job's number in a pipe or log."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ocicaliban.jobs.status_table import printable, span
 from ocicaliban.model.job import Attempt, Job
 
 if TYPE_CHECKING:
-    # rich is imported at a terminal alone, and `sweep` does not need to know who shows it.
+    # rich is imported only on a terminal, and the runner does not depend on what shows it.
     from rich.console import Console, RenderableType
     from rich.live import Live
 
@@ -23,29 +23,32 @@ if TYPE_CHECKING:
     from ocicaliban.execution.scheduler import State
 
 _PAUSE = 0.2
-"""Seconds between two drawings."""
+"""Seconds between two drawings of the display."""
 _TAIL_LINES = 5
 _TAIL_BYTES = 8 << 10
 _TOLD = 5
-"""So many failures are told of in full at a terminal; they would scroll away all else."""
+"""The number of failures that a terminal shows in full; more would scroll everything else away."""
 _NAMED = 5
 _BAR = 30
 
 
 def own_arguments(job: Job) -> str:
-    """The arguments that are the job's own, as one would type them: those of its parameters, or all."""
+    """Return the arguments of the job's parameters, or all where it has none, as a user would type them."""
     count = sum(0 if value is False else 1 if value is True else 2 for _, value in job.parameters)
     return printable(shlex.join(job.args[-count:] if count else job.args))
 
 
 def remaining(mean: float, elapsed: Sequence[float], queued: int, places: int) -> float:
-    """The seconds until all is done, if a job takes `mean` seconds: `elapsed` tells how long those have run that do."""
+    """Return the seconds until all jobs are done, if each takes `mean` seconds.
+
+    `elapsed` are the seconds that the running ones have run, `queued` is the number of the others.
+    """
     work = queued * mean + sum(max(mean - each, 0.0) for each in elapsed)
     return work / max(1, min(places, queued + len(elapsed)))
 
 
 def tail(log: str) -> list[str]:
-    """The last lines of a job's log, once it is plain text; none where there is no log."""
+    """Return the last lines of a job's log in plain text; none where there is no log."""
     try:
         with open(log, "rb") as file:
             size = file.seek(0, os.SEEK_END)
@@ -61,7 +64,7 @@ def tail(log: str) -> list[str]:
 
 
 def summary(group: str, outcome: Outcome, failed: Sequence[int]) -> list[str]:
-    """What became of a sweep, and what one can do next; `failed` are the numbers of jobs that failed."""
+    """Return what became of a sweep, and what to do next; `failed` are the numbers of jobs that failed."""
     counts = {
         "succeeded": outcome.succeeded,
         "failed": outcome.failed,
@@ -73,7 +76,7 @@ def summary(group: str, outcome: Outcome, failed: Sequence[int]) -> list[str]:
     if failed:
         others = ", ".join(map(str, failed[1:_NAMED]))
         more = f" (also {others}{', ...' if len(failed) > _NAMED else ''})" if others else ""
-        lines.append(f"  what failed: ocicaliban logs {failed[0]}{more}")
+        lines.append(f"  failed:      ocicaliban logs {failed[0]}{more}")
     if outcome.left:
         lines.append(f"  to go on:    ocicaliban resume {group}")
     if outcome.succeeded or outcome.failed:
@@ -82,9 +85,9 @@ def summary(group: str, outcome: Outcome, failed: Sequence[int]) -> list[str]:
 
 
 class Progress:
-    """What the user sees of a sweep, on `stream` (stderr); a context, in which `sweep` runs.
+    """What the user sees of a sweep, on `stream` (stderr). It is a context in which the jobs run.
 
-    `failed` has the numbers of the jobs that failed for good, in the order in which they did.
+    `failed` has the numbers of the jobs that failed for good, in that order.
     """
 
     def __init__(self, *, places: int, stream: TextIO | None = None, clock: Callable[[], float] = time.time) -> None:
@@ -108,7 +111,7 @@ class Progress:
                 self._display.close()
 
     def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
-        """The attempt is about to start, or was `found` running."""
+        """Show that an attempt is about to start, or was `found` running."""
         self._running[job.id] = (job, attempt)
         if not self._display:
             again = f" (attempt {attempt.number})" if attempt.number > 1 else ""
@@ -116,7 +119,7 @@ class Progress:
             self.say(f"[{job.id}] {what}{again}: {own_arguments(job)}".removesuffix(": "))
 
     def ended(self, job: Job, attempt: Attempt, state: State, *, again: bool) -> None:
-        """The attempt, with its status, times and reason, ended; `again` when the job is queued again."""
+        """Show an attempt that ended, with its status, times and reason; `again` when the job is queued again."""
         self._running.pop(job.id, None)
         seconds = max(0.0, (attempt.ended or attempt.started) - attempt.started)
         if attempt.status in ("succeeded", "failed"):
@@ -140,7 +143,7 @@ class Progress:
         self._failures += 1
         if self._display and self._failures > _TOLD:
             if self._failures == _TOLD + 1:
-                self.say("more fail; they are counted below, and `ocicaliban status` names them")
+                self.say("more jobs fail; the display counts them, and `ocicaliban status` lists them")
             return
         lines = [f"[{job.id}] failed after {span(seconds)}: {printable(attempt.reason)}{then}"]
         if os.path.exists(attempt.log):
@@ -149,7 +152,7 @@ class Progress:
         self.say("\n".join(lines))
 
     def tick(self, state: State) -> None:
-        """Some time has passed."""
+        """Draw the display again, if it is old enough."""
         if not self._display or not self._display.due():
             return
         now = self._clock()
@@ -161,7 +164,7 @@ class Progress:
             self._display.draw([*self._running.values()], state, now, left)
 
     def say(self, text: str) -> None:
-        """Something else that the user should know; where it cannot be written the work goes on."""
+        """Print a line; where that fails, the work goes on."""
         with contextlib.suppress(OSError):
             if self._display:
                 self._display.say(text)
@@ -170,7 +173,7 @@ class Progress:
 
 
 def counts(state: State, left: float | None) -> str:
-    """How many jobs are where, and how long the rest will take."""
+    """Return the numbers of jobs in a line, with `left`, the seconds that the rest will take."""
     done = state.succeeded + state.failed + state.stopped
     words = [f"{done}/{done + state.queued + len(state.running)}"]
     words += [f"{state.failed} failed"] if state.failed else []
@@ -182,7 +185,7 @@ def counts(state: State, left: float | None) -> str:
 
 
 def row(job: Job, attempt: Attempt, now: float, width: int, number_width: int) -> str:
-    """A line of exactly `width` cells for a job that runs: its number, arguments, time and last line of output."""
+    """Return a line of `width` cells for a running job: its number, arguments, time and last line of output."""
     from rich.cells import cell_len
 
     head = f"[{job.id}]".rjust(number_width + 2)
@@ -192,13 +195,13 @@ def row(job: Job, attempt: Attempt, now: float, width: int, number_width: int) -
     room = max(width - len(head) - len(clock) - 3, 0)
     arguments = own_arguments(job)
     said = printable(log_file.last_line(attempt.log)) if attempt.log else ""
-    # The arguments have half of it, and more where the output leaves it.
+    # The arguments get half of it, and more where the output is short.
     share = min(cell_len(arguments), max(room // 2, room - cell_len(said)))
     return cut(f"{head} {cut(arguments, share)} {clock} {cut(said, room - share)}", width)
 
 
 def cut(text: str, width: int) -> str:
-    """The text in exactly `width` cells of a terminal; what is left out shows as an ellipsis."""
+    """Return the text in exactly `width` cells of a terminal, with an ellipsis where it is too long."""
     from rich.cells import cell_len, set_cell_size
 
     if width <= 0:
@@ -209,7 +212,7 @@ def cut(text: str, width: int) -> str:
 
 
 class _Display:
-    """Rows for the jobs that run and a bar, at the bottom of a terminal; what is said goes above."""
+    """A row for each running job and a bar, at the bottom of a terminal; lines are printed above."""
 
     def __init__(self, stream: TextIO) -> None:
         from rich.console import Console
@@ -220,16 +223,16 @@ class _Display:
         self._drawn = 0.0
 
     def due(self) -> bool:
-        """Whether the display is old enough to be drawn anew."""
+        """Return whether the display is old enough to draw it again."""
         return time.monotonic() - self._drawn >= _PAUSE
 
     def draw(self, running: Sequence[tuple[Job, Attempt]], state: State, now: float, left: float | None) -> None:
-        """Draw anew."""
+        """Draw the display again."""
         from rich.live import Live
 
         width, height = self._console.size
         if self._live and width < self._width:
-            # Terminals disagree about what becomes of lines that are too wide now: only a clear screen is sure.
+            # Terminals differ in what they do with lines that are too wide now, so clear the screen.
             self.close()
             self._console.clear()
         self._width = width
@@ -274,11 +277,11 @@ class _Display:
         return Group(*lines, last)
 
     def say(self, text: str) -> None:
-        """Lines above the display."""
+        """Print lines above the display."""
         self._console.print(text, soft_wrap=True)
 
     def close(self) -> None:
-        """Take the display away."""
+        """Remove the display."""
         if self._live:
             self._live.stop()
             self._live = None

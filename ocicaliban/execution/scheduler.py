@@ -1,4 +1,4 @@
-"""Which job of a sweep starts when and where, and what becomes of it: events in, actions out; pure."""
+"""Decides which job starts when and where, and what follows from its end: events in, actions out. Pure."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model.job import Status
 
 REFUSALS = 3
-"""So many starts in a row that podman refuses are no fault of the jobs: the others are left queued."""
+"""After so many starts in a row that podman refuses, the jobs are not to blame: the others stay queued."""
 
 
 @frozen(kw_only=True)
 class Slot:
-    """A place for one job at a time: its number, and the CDI devices on which that job is alone (maybe none)."""
+    """A place for one job at a time: its number, and the CDI devices that the job has for itself, if any."""
 
     number: int
     devices: tuple[str, ...] = ()
 
 
 def slots(devices: Sequence[str], jobs: int | None = None, per_job: int | None = None) -> tuple[Slot, ...]:
-    """The places for `jobs` jobs at a time with `per_job` of the GPUs `devices` each, as CDI names.
+    """Return the slots for `jobs` jobs at a time, each with `per_job` of the GPUs `devices` (CDI names).
 
-    By default there is a job for each GPU, or one where there is none. GPUs that are left over are not used. Raises
+    By default, there is one job for each GPU, or one job without GPUs. GPUs that are left over are not used. Raises
     UsageError when there are too few GPUs, or a number is below one.
     """
     for option, number in (("--jobs", jobs), ("--gpus-per-job", per_job)):
         if number is not None and number < 1:
-            raise UsageError(f"{option} {number}: at least 1 is needed", f"for example {option} 1")
+            raise UsageError(f"{option} {number}: it must be at least 1", f"for example {option} 1")
     if not devices:
         if per_job is not None:
-            hint = "leave it out, or see `ocicaliban doctor` for why none is found"
+            hint = "leave it out; `ocicaliban doctor` says why it finds no GPU"
             raise UsageError(f"--gpus-per-job {per_job}: the jobs run on the CPU", hint)
         return tuple(Slot(number=number) for number in range(jobs or 1))
     there = "there is 1 GPU" if len(devices) == 1 else f"there are {len(devices)} GPUs"
@@ -52,7 +52,7 @@ def slots(devices: Sequence[str], jobs: int | None = None, per_job: int | None =
 
 @frozen(kw_only=True)
 class Adopted:
-    """A job that already runs when the sweep is taken up: its devices, and how often it had failed before."""
+    """A job that already runs when its submission is resumed: its devices, and how often it has failed before."""
 
     job: int
     devices: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class Adopted:
 class Running:
     """A job that runs or is being started.
 
-    One that was adopted may have no slot of these, and `foreign` devices then.
+    An adopted job may have devices of no slot: then `slot` is None, and `foreign` has the devices.
     """
 
     job: int
@@ -74,15 +74,15 @@ class Running:
 
 @frozen(kw_only=True)
 class State:
-    """Where a sweep stands.
+    """The state of a sweep.
 
-    `queue` is never changed, only the `position` in it, so that a step costs the same for a hundred jobs and for
-    100,000; `failures` tells how often some of it had failed before. `again` are jobs that have another try, with the
-    number of their failures: they come first, having been submitted before the rest of the queue. `blocked`
-    slots share a device with an adopted job. `interrupted` jobs were ended by us before they were done.
+    `queue` never changes, only the `position` in it: so a step costs the same for a hundred jobs and for 100,000.
+    `failures` says how often some of its jobs have failed before. `again` are jobs to try again, with the number of
+    their failures; they come before the rest of the queue. `blocked` slots share a device with an adopted job.
+    `interrupted` jobs were ended by the scheduler before they were done.
 
-    The phase is "draining" when nothing more starts and what runs goes on, "stopping" when that was asked to end, and
-    "killing" when it was not asked.
+    In the phase "draining", nothing more starts, and what runs goes on. In "stopping", it was asked to end; in
+    "killing", it is killed.
     """
 
     slots: tuple[Slot, ...]
@@ -104,7 +104,7 @@ class State:
 
     @property
     def queued(self) -> int:
-        """How many jobs wait, or were interrupted: what is to do when the sweep is taken up again."""
+        """The number of jobs that wait or were interrupted: those that `resume` will run."""
         return len(self.queue) - self.position + len(self.again) + self.interrupted
 
     @property
@@ -130,16 +130,16 @@ class CouldNotStart:
 
 @frozen(kw_only=True)
 class Withdrawn:
-    """The job was not queued any more when its turn came: somebody stopped it meanwhile."""
+    """The job was not queued any more when its turn came: someone stopped it meanwhile."""
 
     job: int
 
 
 @frozen(kw_only=True)
 class Ended:
-    """The job's container ended; `stopped` by somebody else, who meant this job and not the sweep.
+    """The job's container ended. `stopped`: someone stopped this job, and not the sweep.
 
-    A `lost` one is as if it had never been tried: the machine went down with it.
+    `lost`: the machine went down with it. That does not count as a try.
     """
 
     job: int
@@ -149,12 +149,12 @@ class Ended:
 
 @frozen(kw_only=True)
 class Interrupted:
-    """The user wants the sweep to end: the first time in order, the second time at once."""
+    """The user interrupts the sweep: the first time the jobs are asked to end, the second time they are killed."""
 
 
 @frozen(kw_only=True)
 class GraceOver:
-    """The time is over that jobs have to end after they were asked to."""
+    """The jobs that were asked to end have had their time."""
 
 
 Event = Started | CouldNotStart | Withdrawn | Ended | Interrupted | GraceOver
@@ -162,7 +162,7 @@ Event = Started | CouldNotStart | Withdrawn | Ended | Interrupted | GraceOver
 
 @frozen(kw_only=True)
 class Start:
-    """Start the job on the devices of its slot; Started, CouldNotStart or Withdrawn says what came of it."""
+    """Start the job on the devices of its slot; Started, CouldNotStart or Withdrawn follows."""
 
     job: int
     slot: Slot
@@ -170,21 +170,21 @@ class Start:
 
 @frozen(kw_only=True)
 class Terminate:
-    """Ask the job to end (SIGTERM), also one that is being started, as soon as it is there."""
+    """Ask the job to end (SIGTERM); a job that is being started, as soon as it has started."""
 
     job: int
 
 
 @frozen(kw_only=True)
 class Kill:
-    """End the job at once (SIGKILL)."""
+    """Kill the job (SIGKILL)."""
 
     job: int
 
 
 @frozen(kw_only=True)
 class Finish:
-    """Put on record how the attempt ended; with `again` the job itself is queued again."""
+    """Record how the attempt ended; with `again`, queue the job again."""
 
     job: int
     status: Status
@@ -204,9 +204,9 @@ def begin(
     retries: int = 0,
     fail_fast: bool = False,
 ) -> tuple[State, tuple[Action, ...]]:
-    """The state of a sweep of the jobs `queue`, in this order, and the first jobs to start.
+    """Return the state of a sweep of the jobs `queue`, in this order, and the first jobs to start.
 
-    `adopted` run already; `failures` tells of queued jobs how often they had failed before, where they had.
+    The `adopted` jobs already run. `failures` says how often queued jobs have failed before.
     """
     free, running = places, []
     for one in adopted:
@@ -227,9 +227,9 @@ def begin(
 
 
 def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
-    """What an event changes, and what is to be done then, in this order.
+    """Return the state after an event, and what to do then, in this order.
 
-    An event of a job that does not run is none: containers may be told of twice.
+    The event of a job that does not run changes nothing: the end of a container may be reported twice.
     """
     match event:
         case Interrupted():
@@ -268,7 +268,7 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
 
 def _failed(state: State, one: Running, reason: str) -> tuple[State, tuple[Action, ...]]:
     if state.phase in ("stopping", "killing"):
-        # It was told to end, so that its failing says nothing; whoever takes the sweep up runs it again.
+        # It was asked to end, so it did not fail by itself; `resume` runs it again.
         finish = Finish(job=one.job, status="stopped", reason=f"interrupted: {reason}", again=True)
         return evolve(state, interrupted=state.interrupted + 1), (finish,)
     if one.failures < state.retries:
@@ -283,7 +283,7 @@ def _failed(state: State, one: Running, reason: str) -> tuple[State, tuple[Actio
 
 
 def _stop(state: State, *, kill: bool) -> tuple[State, tuple[Action, ...]]:
-    """Nothing more starts, and what runs is asked to end, or killed."""
+    """Start nothing more, and ask what runs to end, or kill it."""
     act = Kill if kill else Terminate
     state = evolve(state, phase="killing" if kill else "stopping")
     return state, tuple(act(job=one.job) for one in state.running)
@@ -296,7 +296,7 @@ def _without(state: State, one: Running) -> State:
 
 
 def _freed(state: State, free: tuple[Slot, ...]) -> State:
-    """The state in which of the slots `free` those can be used that share no device with an adopted job."""
+    """Return the state in which those of the slots `free` are free that share no device with an adopted job."""
     taken = {device for one in state.running for device in one.foreign}
     if not taken:
         return evolve(state, free=free, blocked=())
@@ -305,10 +305,10 @@ def _freed(state: State, free: tuple[Slot, ...]) -> State:
 
 
 def _fill(state: State) -> tuple[State, tuple[Action, ...]]:
-    """Start what can be started."""
+    """Start jobs in the free slots."""
     if state.phase != "going":
         return state, ()
-    # An adopted job without a slot of ours counts too: never more at a time than there are slots.
+    # An adopted job without a slot counts too: there are never more jobs at a time than slots.
     room = min(len(state.free), len(state.slots) - len(state.running))
     starts: list[Running] = []
     again, position = state.again, state.position

@@ -1,4 +1,4 @@
-"""What people write by hand: JSON with comments, and where in a text of theirs a key stands (pure)."""
+"""Read JSON with comments and trailing commas, and find the position of a key (pure)."""
 
 from __future__ import annotations
 
@@ -7,62 +7,18 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-Keys = tuple[str | int, ...]
-
-_HEADER = re.compile(r"^\s*(\[\[?)\s*([^\]]+?)\s*\]\]?\s*(?:#.*)?$")
-_NAME = r"""(?:"[^"]*"|'[^']*'|[A-Za-z0-9_-]+)"""
-_KEY = re.compile(rf"^\s*({_NAME}(?:\s*\.\s*{_NAME})*)\s*=")
-_PART = re.compile(r"""\"([^"]*)"|'([^']*)'|([A-Za-z0-9_-]+)""")
-
-
-def _names(dotted: str) -> list[str]:
-    return ["".join(parts) for parts in _PART.findall(dotted)]
-
-
-def line_of(text: str, path: Keys) -> int:
-    """The 1-based line at which the key at `path` stands in a TOML text, or 0 when it cannot be told.
-
-    A number in `path` counts the elements of an array. tomllib keeps no positions; a scan of headers and keys
-    finds what people write by hand.
-    """
-    table: Keys = ()
-    counts: dict[Keys, int] = {}
-    best = 0
-    for number, line in enumerate(text.splitlines(), 1):
-        if match := _HEADER.match(line):
-            table = ()
-            for name in _names(match[2]):
-                if table in counts:
-                    table = (*table, counts[table])
-                table = (*table, name)
-            if len(match[1]) == 2:
-                counts[table] = counts.get(table, -1) + 1
-            if table == path or (table not in counts and table == path[: len(table)]):
-                best = number
-            if table in counts:
-                table = (*table, counts[table])
-                best = number if table == path[: len(table)] else best
-        elif match := _KEY.match(line):
-            key = (*table, *_names(match[1]))
-            if key == path[: len(key)]:
-                best = number
-                if key == path:
-                    break
-    return best
-
-
-# Also one that is not closed, to the end of its line; matched whole or not at all, so that no text takes long.
+# Also an unclosed one, to the end of its line. It is matched atomically, so that no text takes long.
 _STRING = r'(?>"(?:\\.|[^"\\\n])*"?)'
-# commentjson's comments, which Caliban documents: "#" and "//" to the end of the line. Strings are left alone.
+# The comments of commentjson, which Caliban documents: "#" and "//" to the end of the line, but not in strings.
 _COMMENT = re.compile(rf"({_STRING})|/\*.*?\*/|(?://|\#)[^\n]*", re.S)
-# commentjson also allows a comma behind the last element, but none where there is no element before it.
+# commentjson also allows a comma after the last element, but only if there is an element.
 _LAST_COMMA = re.compile(rf"({_STRING}|[\[{{,:]\s*,)|,(?=\s*[\]}}])")
 _JSON_KEY = re.compile(rf"({_STRING})(?=\s*:)|{_STRING}")
 _NOT_NEWLINE = re.compile(r"[^\n]")
 
 
 def _bare(text: str) -> str:
-    """The JSON in `text`, each of its characters at the place that it had."""
+    """Replace comments and trailing commas by spaces, so that every other character keeps its position."""
 
     def blank(match: re.Match[str]) -> str:
         return match[1] or _NOT_NEWLINE.sub(" ", match[0])
@@ -71,20 +27,20 @@ def _bare(text: str) -> str:
 
 
 def read_json(text: str, pairs: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
-    """What a JSON text holds that may have the comments (`#`, `//`, `/* */`) and the last commas of commentjson.
+    """Decode JSON that may have comments (`#`, `//`, `/* */`) and trailing commas, as commentjson does.
 
-    `pairs` makes what stands for an object of its keys and values, in the order written. Raises json.JSONDecodeError
-    with the line and column in `text`, ValueError for a number of thousands of digits, and RecursionError.
+    `pairs` turns an object's keys and values, in the order of the text, into the value that represents it. Raises
+    json.JSONDecodeError with line and column, ValueError for a number with thousands of digits, and RecursionError.
     """
     try:
-        # Many files have no comment; then this takes a sixth of the time.
+        # Many files have no comments; then this takes a sixth of the time.
         return json.loads(text, object_pairs_hook=pairs)
     except json.JSONDecodeError:
         return json.loads(_bare(text), object_pairs_hook=pairs)
 
 
 def json_key(text: str, number: int) -> tuple[int, int]:
-    """The 1-based line and column of a JSON text's key, of which `number` others stand before it."""
+    """Return the 1-based line and column of the key in a JSON text that has `number` other keys before it."""
     bare = _bare(text)
     keys = (match.start() for match in _JSON_KEY.finditer(bare) if match[1])
     at = next(start for count, start in enumerate(keys) if count == number)

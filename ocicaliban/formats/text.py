@@ -1,10 +1,10 @@
-"""How values look in a text for people."""
+"""Write values for people."""
 
 from __future__ import annotations
 
 
 def amount(count: int) -> str:
-    """A number of bytes, for people."""
+    """Write a number of bytes with a unit: 1.5 MB."""
     if count < 1000:
         return f"{count} B"
     value, unit = count / 1000, "kB"

@@ -21,7 +21,7 @@ from cattrs.errors import (
 from cattrs.gen import make_dict_structure_fn
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.formats.jsonc import Keys, line_of
+from ocicaliban.formats.key_lines import Keys, line_of
 
 _TYPE_NAMES: dict[type, str] = {
     str: "a string",

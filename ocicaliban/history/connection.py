@@ -1,4 +1,4 @@
-"""Connects to a database, and says what is wrong with one in people's words."""
+"""Connects to a database, and turns its faults into errors with hints."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ import peewee
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.history import schema
-from ocicaliban.history.url import Place
+from ocicaliban.history.url import DatabaseLocation
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
 
 PATIENCE = 60
-"""Seconds that a write waits for those of other processes."""
+"""Seconds that a write waits for the writes of other processes."""
 _SETTINGS = {
     "application_name": "ocicaliban",
     "connect_timeout": 10,  # seconds
-    # A sweep may be silent for hours: firewalls shall see a sign of life, and a dead connection shall be noticed.
+    # A sweep may be silent for hours: this keeps firewalls from closing the connection, and finds a dead one.
     "keepalives_idle": 60,
     "tcp_user_timeout": 30_000,  # milliseconds
 }
-"""What a connection to PostgreSQL is told where the URL says nothing of it."""
+"""Settings of a connection to PostgreSQL, unless its URL has them."""
 
-_ELSEWHERE = "OCICALIBAN_DB_URL, or db_url in the user's config.toml, names another place"
+_ELSEWHERE = "set OCICALIBAN_DB_URL, or db_url in the user's config.toml, to use another place"
 _EXTRA = "install its driver, for example: pip install 'ocicaliban[postgresql]'"
 
 
-def connected(place: Place, reporter: Reporter) -> peewee.Database:
-    """The database at `place`, connected, with the present schema. Raises OcicalibanError for what cannot be used."""
+def connect(place: DatabaseLocation, reporter: Reporter) -> peewee.Database:
+    """Connect to a database, and bring it to the present schema. Raises OcicalibanError where it cannot be used."""
     network = place.kind == "sqlite" and _on_network(place.file, reporter)
     database = _file(place.file) if place.kind == "sqlite" else _server(place)
-    with told(place):
+    with clear_errors(place):
         try:
             database.connect()
-            # One look before anything is written: what a newer program made is left as it is.
-            found = schema.check(database, str(place))
+            # Before anything is written: the database of a newer program stays as it is.
+            version = schema.check(database, str(place))
             if isinstance(database, peewee.SqliteDatabase):
                 _journal(database, network)
-            if found < len(schema.MIGRATIONS):
+            if version < len(schema.MIGRATIONS):
                 with transaction(database):
                     schema.migrate(database, str(place))
         except BaseException:
@@ -55,11 +55,11 @@ def connected(place: Place, reporter: Reporter) -> peewee.Database:
 
 
 def _on_network(file: Path, reporter: Reporter) -> bool:
-    kind = filesystems.kind(file.parent, filesystems.read())
+    kind = filesystems.kind(file.parent, filesystems.mounted())
     if not filesystems.SHARED.fullmatch(kind):
         return False
     reporter.warning(
-        f"the history {file} is on {kind}, a network file system, where SQLite may lose what is written;"
+        f"the history {file} is on {kind}, a network file system, where SQLite may lose data;"
         " set OCICALIBAN_DB_URL to a file on a local disk or to a PostgreSQL server"
     )
     return True
@@ -72,15 +72,15 @@ def _file(file: Path) -> peewee.Database:
         raise OcicalibanError(f"{file.parent}, for the history, is not a folder", _ELSEWHERE) from fault
     except OSError as fault:
         raise OcicalibanError(f"{file.parent}, for the history: {fault.strerror}", _ELSEWHERE) from fault
-    # An attempt that began must be known after a power failure too, lest it runs twice: every commit is synced.
+    # Every commit is synced: after a power failure, an attempt that began must be on record, or it would run twice.
     return peewee.SqliteDatabase(str(file), pragmas={"synchronous": "FULL", "foreign_keys": "ON"}, timeout=PATIENCE)
 
 
 def _journal(database: peewee.SqliteDatabase, network: bool) -> None:
-    """Have writers and readers not wait for one another, by a write-ahead log.
+    """Use a write-ahead log, so that readers and writers do not wait for each other.
 
-    That is shared memory, which processes of two machines do not have: on a network file system it is left, unless
-    somebody is at it.
+    It needs shared memory, which processes of two machines do not have: on a network file system it is switched off,
+    unless another process has the file open.
     """
     if network:
         with contextlib.suppress(peewee.OperationalError):
@@ -90,18 +90,18 @@ def _journal(database: peewee.SqliteDatabase, network: bool) -> None:
     while str(database.pragma("journal_mode")).lower() != "wal":
         try:
             database.pragma("journal_mode", "wal")
-            return  # a file system that cannot do it keeps what it has
-        except peewee.OperationalError as fault:  # this change does not wait for other processes by itself
+            return  # a file system without shared memory keeps the old journal
+        except peewee.OperationalError as fault:  # SQLite does not wait for other processes here
             if "locked" not in str(fault) or time.monotonic() > until:
                 raise
             time.sleep(0.05)
 
 
-def alive(database: peewee.Database, place: Place, reporter: Reporter) -> None:
-    """Have a connection, which each thread needs for itself.
+def ensure_connected(database: peewee.Database, place: DatabaseLocation, reporter: Reporter) -> None:
+    """Connect again where the connection of this thread is not there, or is dead.
 
-    A server that was started anew, or a network that forgets what is idle, cuts it silently. A server that does not
-    answer is waited for, which `reporter` tells.
+    A server that restarts, or a network that drops idle connections, cuts it silently. Wait for a server that does not
+    answer, and tell `reporter`.
     """
     if isinstance(database, peewee.SqliteDatabase):
         database.connect(reuse_if_open=True)
@@ -113,7 +113,7 @@ def alive(database: peewee.Database, place: Place, reporter: Reporter) -> None:
         except (peewee.OperationalError, peewee.InterfaceError):
             with contextlib.suppress(peewee.PeeweeException):
                 database.close()
-    until, told_of = time.monotonic() + PATIENCE, False
+    until, told = time.monotonic() + PATIENCE, False
     while True:
         try:
             database.connect()
@@ -121,15 +121,15 @@ def alive(database: peewee.Database, place: Place, reporter: Reporter) -> None:
         except peewee.OperationalError:
             if time.monotonic() > until:
                 raise
-            if not told_of:
-                reporter.say(f"the history {place} does not answer; waiting for it, {PATIENCE} seconds at most")
-            told_of = True
+            if not told:
+                reporter.say(f"the history {place} does not answer; waiting up to {PATIENCE} seconds")
+            told = True
             time.sleep(1)
 
 
 @contextlib.contextmanager
 def transaction(database: peewee.Database) -> Iterator[None]:
-    """All or nothing of what is written meanwhile. On SQLite it has the only pen from its beginning."""
+    """Write all of what is written meanwhile, or nothing. On SQLite, no other process writes from its beginning."""
     how = "IMMEDIATE" if isinstance(database, peewee.SqliteDatabase) else "ISOLATION LEVEL READ COMMITTED"
     with database.manual_commit():
         database.execute_sql(f"BEGIN {how}")
@@ -137,86 +137,89 @@ def transaction(database: peewee.Database) -> Iterator[None]:
             yield
             database.commit()
         except BaseException:
-            # What went wrong is told, and not that it was undone already (a full disk) or cannot be (a lost server).
+            # The first fault counts, not that there is nothing to undo (a full disk) or no connection (a lost server).
             with contextlib.suppress(peewee.PeeweeException):
                 database.rollback()
             raise
 
 
-def _server(place: Place) -> peewee.Database:
+def _server(place: DatabaseLocation) -> peewee.Database:
     try:
         import psycopg
     except ImportError as fault:  # the driver, or the C library that it needs
-        raise OcicalibanError(f"the history {place} needs the package psycopg", _EXTRA) from fault
+        raise OcicalibanError(f"the history {place} needs the Python package psycopg", _EXTRA) from fault
     try:
         psycopg.conninfo.conninfo_to_dict(place.url)
     except psycopg.ProgrammingError:
-        # Its words are not shown: they may hold the password.
+        # Its message may contain the password.
         raise OcicalibanError(
-            f"the history's URL {place} is not one of PostgreSQL", "postgresql://USER:PASSWORD@HOST/DATABASE"
+            f"PostgreSQL cannot read the history's URL {place}", "postgresql://USER:PASSWORD@HOST/DATABASE"
         ) from None
     given = parse_qs(urlsplit(place.url).query)
     wanted: dict[str, Any] = {name: value for name, value in _SETTINGS.items() if name not in given}
     if "PGCONNECT_TIMEOUT" in os.environ:
         wanted.pop("connect_timeout", None)
-    wanted["prepare_threshold"] = None  # poolers between us and the server know nothing of prepared statements
+    wanted["prepare_threshold"] = None  # connection poolers do not support prepared statements
     return peewee.PostgresqlDatabase(place.url, prefer_psycopg3=True, **wanted)
 
 
 @contextlib.contextmanager
-def told(place: Place) -> Iterator[None]:
-    """Say what a database refuses as an OcicalibanError, without a password in it."""
+def clear_errors(place: DatabaseLocation) -> Iterator[None]:
+    """Turn a fault of the database into an OcicalibanError, without the password."""
     try:
         yield
     except peewee.PeeweeException as fault:
-        raise _of_database(place, fault) from None  # the driver's own words may hold the password
+        raise _of_database(place, fault) from None  # the driver's message may contain the password
 
 
 _SQLITE = {
-    sqlite3.SQLITE_NOTADB: ("is not a database of SQLite, or is damaged", "mend"),
-    sqlite3.SQLITE_CORRUPT: ("is damaged", "mend"),
+    sqlite3.SQLITE_NOTADB: ("is not a database of SQLite, or is damaged", "repair"),
+    sqlite3.SQLITE_CORRUPT: ("is damaged", "repair"),
     sqlite3.SQLITE_BUSY: (
-        f"is locked by another process for more than {PATIENCE} seconds",
-        "see who has it open: fuser -v FILE",
+        f"has been locked by another process for {PATIENCE} seconds",
+        "fuser -v {file} shows the process",
     ),
-    sqlite3.SQLITE_READONLY: ("cannot be written", f"make it writable for you; {_ELSEWHERE}"),
-    sqlite3.SQLITE_PERM: ("cannot be opened", f"make it accessible to you; {_ELSEWHERE}"),
-    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", f"make the file and its folder accessible to you; {_ELSEWHERE}"),
-    sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", f"make room; {_ELSEWHERE}"),
-    sqlite3.SQLITE_IOERR: ("cannot be read or written: the disk fails, or is full", f"see `df -h`; {_ELSEWHERE}"),
+    sqlite3.SQLITE_READONLY: ("is not writable", f"make it writable; {_ELSEWHERE}"),
+    sqlite3.SQLITE_PERM: ("cannot be opened", f"make it readable and writable; {_ELSEWHERE}"),
+    sqlite3.SQLITE_CANTOPEN: ("cannot be opened", f"make the file and its folder readable and writable; {_ELSEWHERE}"),
+    sqlite3.SQLITE_FULL: ("cannot grow: the disk is full", f"free some space; {_ELSEWHERE}"),
+    sqlite3.SQLITE_IOERR: (
+        "cannot be read or written: the disk is faulty or full",
+        f"df -h shows the free space; {_ELSEWHERE}",
+    ),
 }
-_MEND = (
-    "put a backup in its place, or save what can be saved: sqlite3 {file} .recover | sqlite3 new.db;"
-    " moved away it is begun anew"
+_REPAIR = (
+    "restore a backup, or recover what is left: sqlite3 {file} .recover | sqlite3 new.db;"
+    " or move the file away to begin a new history"
 )
 
 _SERVER = (
-    ("password authentication failed", "see the user and the password in OCICALIBAN_DB_URL, or in ~/.pgpass"),
-    ("no password supplied", "put the password into OCICALIBAN_DB_URL, or into ~/.pgpass"),
+    ("password authentication failed", "check the user and the password in OCICALIBAN_DB_URL, or in ~/.pgpass"),
+    ("no password supplied", "add the password to OCICALIBAN_DB_URL, or to ~/.pgpass"),
     ("pg_hba.conf", "the server's administrator must allow this user from this machine (pg_hba.conf)"),
-    ("does not exist", "have it made, for example: createdb NAME, createuser NAME"),
-    ("too many", "wait, or have the server's max_connections raised"),
-    ("could not translate host name", "see the host in OCICALIBAN_DB_URL"),
-    ("", "is the server running, and within reach? try: psql URL"),
+    ("does not exist", "create it, for example: createdb NAME, createuser NAME"),
+    ("too many", "wait, or increase max_connections of the server"),
+    ("could not translate host name", "check the host in OCICALIBAN_DB_URL"),
+    ("", "is the server running, and can this machine reach it? try: psql URL"),
 )
 
 
-def _of_database(place: Place, fault: peewee.PeeweeException) -> OcicalibanError:
+def _of_database(place: DatabaseLocation, fault: peewee.PeeweeException) -> OcicalibanError:
     cause = getattr(fault, "orig", fault)
     words = place.without_secrets(" ".join(str(cause).split()) or type(cause).__name__)
     if isinstance(cause, sqlite3.Error):
-        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the rest of it tells details
+        code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the other bits are details
         message, hint = _SQLITE.get(code, (f"failed: {words}", _ELSEWHERE))
-        hint = _MEND if hint == "mend" else hint
+        hint = _REPAIR if hint == "repair" else hint
         return OcicalibanError(f"the history {place} {message}", hint.replace("{file}", str(place.file)))
     state = str(getattr(cause, "sqlstate", None) or "")
-    first = place.without_secrets(str(cause).strip().partition("\n")[0])  # after it stands the statement
+    first = place.without_secrets(str(cause).strip().partition("\n")[0])  # the statement follows it
     if state == "42501":
         return OcicalibanError(
             f"the history {place}: {first}",
-            "the database's owner must grant it: GRANT CREATE, USAGE ON SCHEMA public TO NAME, or give an own database",
+            "the database's owner must run GRANT CREATE, USAGE ON SCHEMA public TO NAME, or create a database for you",
         )
     if state and not state.startswith(("08", "57P", "53")):
-        return OcicalibanError(f"the history {place} failed: {first} ({state})", "is the database ocicaliban's own?")
+        return OcicalibanError(f"the history {place} failed: {first} ({state})", "is it a database of ocicaliban?")
     hint = next(hint for sign, hint in _SERVER if sign in words)
     return OcicalibanError(f"the history {place} cannot be reached: {words}", hint)

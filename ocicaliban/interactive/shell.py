@@ -1,4 +1,4 @@
-"""Which shell one lives in, and what podman is told to make a container a place to live in; pure."""
+"""The user's shell, and podman's options for a container to work in interactively (pure)."""
 
 from __future__ import annotations
 
@@ -7,66 +7,70 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocicaliban.containers import podman
+from ocicaliban.containers import command_line
 from ocicaliban.errors import UsageError
 
-KNOWN = ("bash", "zsh", "fish")
-PLACES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "ZDOTDIR")
-"""Where in the home folder the user's settings may lie, told by the environment."""
+SHELLS = ("bash", "zsh", "fish")
+HOME_VARIABLES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME", "ZDOTDIR")
+"""Variables that may name folders with the user's settings."""
 
-_INSIDE = "/run/ocicaliban"
-"""Where the container sees the files that the recipe `shell` has for the shells."""
+_FOLDER = "/run/ocicaliban"
+"""Where the files of the recipe `shell` are mounted in the container."""
 
 
 def choose(asked: str, environ: Mapping[str, str]) -> str:
-    """The name of the shell that is asked for, or else of the user's own, where it is one of `KNOWN`, or else bash.
+    """Return the name of the shell to start: the one `asked` for, or the user's own, or bash if that is unknown.
 
-    Raises UsageError when one is asked for that is not known.
+    Raises UsageError if the one asked for is unknown.
     """
     name = posixpath.basename(asked or environ.get("SHELL", ""))
-    if name in KNOWN:
+    if name in SHELLS:
         return name
     if asked:
-        raise UsageError(f"--shell: '{asked}' is none that ocicaliban knows", "bash, zsh or fish")
+        raise UsageError(f"--shell: ocicaliban does not know the shell '{asked}'", "use bash, zsh or fish")
     return "bash"
 
 
 def package(name: str) -> str:
-    """The Debian package that brings a shell; "" for bash, which every base has."""
+    """Return the Debian package of a shell; "" for bash, which every base image has."""
     return "" if name == "bash" else name
 
 
 def home(environ: Mapping[str, str]) -> Path | None:
-    """The user's home folder, where it can be mounted at its own path."""
+    """Return the user's home folder; None if it cannot be mounted at its own path."""
     path = Path(environ.get("HOME", ""))
     return path if path.is_absolute() and path.is_dir() and path != Path("/") else None
 
 
 def entrypoint(name: str) -> tuple[str, ...]:
-    """What the container starts: the shell, or the command whose words come after these."""
-    return "/bin/sh", f"{_INSIDE}/enter", name
+    """Return the entry point that starts a shell, or runs the command whose words follow."""
+    return "/bin/sh", f"{_FOLDER}/enter", name
 
 
 def options(project: str, files: Path, home: Path | None, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """podman's options: the shells' `files`, the name for the prompt, the locale, the home folder if there is one."""
-    # The prompt is expanded by the shells: a name may not hold what means something to them.
+    """Return podman's options for a shell in a project called `project`.
+
+    They mount `files`, the files for the shells, and the `home` folder if there is one, and set the locale and the name
+    in the prompt.
+    """
+    # The shells expand the prompt: the name must not contain characters that mean something to them.
     name = re.sub(r"[^\w.+-]", "_", project) or "project"
-    # podman would keep Ctrl-P to itself until the next key is pressed.
+    # Otherwise podman holds back Ctrl-P until the next key is pressed.
     words = ["--detach-keys="]
-    words += [*podman.bind(f"{files}:{_INSIDE}:ro"), "--env", f"OCICALIBAN_PROJECT={name}"]
+    words += [*command_line.mount_option(f"{files}:{_FOLDER}:ro"), "--env", f"OCICALIBAN_PROJECT={name}"]
     locale = environ.get("LC_ALL") or environ.get("LC_CTYPE") or environ.get("LANG", "")
     if locale:
         words += ["--env", f"OCICALIBAN_LOCALE={locale}"]
-    return *words, *lived_in(home, environ)
+    return *words, *home_options(home, environ)
 
 
-def lived_in(home: Path | None, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """podman's options that let a container see the user's folders, and have the home folder if there is one."""
-    # Where SELinux is on, a container sees what was labelled for it; nobody's home must be relabelled.
+def home_options(home: Path | None, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return podman's options that mount the `home` folder, if there is one, and let the container read it."""
+    # With SELinux a container can read only files labelled for it, and a home folder must not be relabelled.
     words = ["--security-opt", "label=disable"]
     if home is not None:
-        # What pip installed for the user is for the host's Python, and no job would see it.
-        words += [*podman.bind(f"{home}:{home}"), "--env", f"HOME={home}", "--env", "PYTHONNOUSERSITE=1"]
-        places = ((name, environ.get(name, "")) for name in PLACES)
-        words += [word for name, at in places if Path(at).is_relative_to(home) for word in ("--env", f"{name}={at}")]
+        # What pip installed for the user is for the host's Python, and jobs would not see it.
+        words += [*command_line.mount_option(f"{home}:{home}"), "--env", f"HOME={home}", "--env", "PYTHONNOUSERSITE=1"]
+        values = ((name, environ.get(name, "")) for name in HOME_VARIABLES)
+        words += [word for name, at in values if Path(at).is_relative_to(home) for word in ("--env", f"{name}={at}")]
     return tuple(words)

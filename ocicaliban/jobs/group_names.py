@@ -1,4 +1,4 @@
-"""What groups of jobs are called."""
+"""The names of groups of jobs."""
 
 from __future__ import annotations
 
@@ -7,27 +7,27 @@ from pathlib import Path
 
 from ocicaliban.errors import UsageError
 
-_LONGEST = 63  # as a label of Google's may be
+_LONGEST = 63  # as labels of Google Cloud
 _NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_.-]{{0,{_LONGEST - 1}}}")
-_PAIR = 24  # characters that are left to two words
+_PAIR = 24  # characters for two words
 
 
 def check(name: str) -> str:
-    """The name of a group, which is in paths and labels. Raises UsageError where it cannot be there."""
+    """Return the name of a group. Raises UsageError for one that cannot be in paths and labels."""
     if not _NAME.fullmatch(name):
-        hint = f"up to {_LONGEST} letters, digits, '_', '.' and '-', beginning with a letter or digit"
-        raise UsageError(f"'{name}' cannot be a group's name", hint)
+        hint = f"use up to {_LONGEST} letters, digits, '_', '.' and '-', and begin with a letter or digit"
+        raise UsageError(f"'{name}' is not a valid name for a group", hint)
     return name
 
 
 def named(folder: Path, pair: str) -> str:
-    """The name of a group of the project in `folder`: the folder's, as far as it may stand there, and `pair`."""
+    """Return the name of a group of the project in `folder`: the folder's name as far as allowed, and `pair`."""
     word = re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-")[: _LONGEST - _PAIR].strip("-")
     return f"{word or 'jobs'}-{pair[: _PAIR - 1].rstrip('-')}"
 
 
 def new(folder: Path) -> str:
-    """A new group's name: after the folder, and two words."""
+    """Return a new group's name: the folder's name, and two random words."""
     from coolname import generate_slug  # its words take a while to load
 
     return named(folder, generate_slug(2))

@@ -1,8 +1,8 @@
-"""A job's log: as conmon writes it while the job runs, and plain text afterwards.
+"""A job's log: in conmon's format while the job runs, and as plain text afterwards.
 
-conmon's lines (podman's log driver k8s-file, CRI's format) are `TIME STREAM P|F BYTES`; after P the line goes on in the
-next one. They are in the file `raw(log)`, and the plain text in `log` itself, so that it can always be told which is
-which, whatever the job printed and wherever we were killed.
+conmon's lines (podman's log driver k8s-file, the format of CRI) are `TIME STREAM P|F BYTES`; after P, the next line
+continues this one. They are in the file `raw(log)`, and the plain text is in `log` itself: so the format of a file is
+always known, whatever the job printed, and wherever this process was killed.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-_TAIL = 32 << 10  # conmon's lines have 8 KiB of the job's bytes at most
+_TAIL = 32 << 10  # bytes; a line of conmon has 8 KiB of the job's bytes at most
 _SEEN = 400
 _CONTROL = re.compile(
     r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles, links
@@ -26,12 +26,12 @@ _CONTROL = re.compile(
 
 
 def raw(log: str | Path) -> Path:
-    """The file in which conmon writes; there is one until `plain` is done."""
+    """Return the file that conmon writes; `plain` removes it."""
     return Path(f"{log}.conmon")
 
 
 def decode(line: bytes) -> bytes:
-    """What the job wrote, of one line of conmon's; a line of another form is given back as it is."""
+    """Return what the job wrote, from one line of conmon's. A line of another form is returned as it is."""
     parts = line.split(b" ", 3)
     if len(parts) != 4 or parts[1] not in (b"stdout", b"stderr") or parts[2] not in (b"P", b"F"):
         return line
@@ -40,9 +40,9 @@ def decode(line: bytes) -> bytes:
 
 
 def plain(log: str | Path) -> None:
-    """Turn a log into plain text, once its container has ended; the bytes are those that the job wrote.
+    """Turn the log of a container that has ended into plain text: the bytes that the job wrote.
 
-    It may be called again, after a kill in the middle too. A log that is not there is no fault. Raises OSError.
+    It can be called again, also after a kill in the middle. Without a log, it does nothing. Raises OSError.
     """
     source = raw(log)
     try:
@@ -54,15 +54,15 @@ def plain(log: str | Path) -> None:
         text.writelines(decode(line) for line in lines)
         if text.tell():
             text.flush()
-            os.fsync(text.fileno())  # before conmon's goes: the machine may lose power
+            os.fsync(text.fileno())  # before the other file is removed: the machine may lose power
     os.replace(half, log)
     source.unlink()
 
 
 def last_line(log: str | Path) -> str:
-    """The last line that is not blank, as a terminal would show it; "" where there is none yet.
+    """Return the last line that is not blank, as a terminal would show it; "" where there is none.
 
-    Only the end of the file is read. A progress bar that goes back by a carriage return shows its newest state.
+    It reads only the end of the file. A progress bar that uses carriage returns shows its newest state.
     """
     file, conmons = _open(log)
     if file is None:
@@ -82,7 +82,10 @@ def last_line(log: str | Path) -> str:
 
 
 def follow(log: str | Path, ended: Callable[[], bool], pause: float = 0.1) -> Iterator[bytes]:
-    """What the job writes, from the first byte on, until `ended()` is true and all is given."""
+    """Yield what the job writes, from the first byte on, until `ended()` is true and nothing is left.
+
+    `pause` is in seconds.
+    """
     file, conmons = _open(log)
     while file is None:
         if ended():
@@ -99,7 +102,7 @@ def follow(log: str | Path, ended: Callable[[], bool], pause: float = 0.1) -> It
             return
         rest = b""
         while True:
-            # Before reading: what was written until then is read.
+            # Asked before reading, so that all that was written until then is read.
             last = ended() or os.fstat(file.fileno()).st_nlink == 0
             while chunk := file.read(1 << 16):
                 lines = _split(rest + chunk)
@@ -114,12 +117,12 @@ def follow(log: str | Path, ended: Callable[[], bool], pause: float = 0.1) -> It
 
 
 def _split(data: bytes) -> list[bytes]:
-    """The lines with their ends; splitlines would take a carriage return for one."""
+    """Return the lines with their ends; splitlines would split at carriage returns too."""
     return [line + b"\n" for line in data.split(b"\n")[:-1]] + ([tail] if (tail := data.rsplit(b"\n", 1)[-1]) else [])
 
 
 def _open(log: str | Path) -> tuple[BinaryIO | None, bool]:
-    """The log for reading, and whether conmon wrote it so."""
+    """Return the log, open for reading, and whether it is in conmon's format."""
     for path, conmons in ((raw(log), True), (Path(log), False)):
         with contextlib.suppress(FileNotFoundError):
             return open(path, "rb"), conmons

@@ -11,11 +11,11 @@ from ocicaliban.model.job import Submission
 from ocicaliban.project import git
 
 ALONE = "alone"
-"""The option of a submission that has one job at the user's own terminal, which nobody else can take up."""
+"""The option of a submission with one job at the user's terminal, which no other process can take up."""
 
 
 def user() -> str:
-    """Who we are in the history: as the system knows us, whatever the environment says."""
+    """Return the user's name in the history: that of the system, whatever the environment says."""
     import pwd
 
     try:
@@ -25,16 +25,16 @@ def user() -> str:
 
 
 def host() -> str:
-    """Where we are."""
+    """Return the name of this machine."""
     return os.uname().nodename
 
 
 def alone(submission: Submission) -> bool:
-    """Whether its one job is at a user's own terminal."""
+    """Return whether its only job is at a user's terminal."""
     return bool(submission.options.get(ALONE))
 
 
 def with_git(made: Submission) -> Submission:
-    """A submission with what git says of its project now, which takes a while."""
+    """Return a submission with the commit of its project, which takes a while to find out."""
     commit, dirty = git.head(Path(made.project))
     return evolve(made, commit=commit, dirty=dirty)

@@ -1,27 +1,25 @@
-"""Jobs of the history as text and JSON; pure."""
+"""Jobs of the history as text and JSON. Pure."""
 
 from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
-from attrs import asdict
-
-from ocicaliban.model.job import ENDED, UNDER_WAY, Job, Status
+from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status
 
 
 def printable(text: str) -> str:
-    """A text in one line, in which what a terminal would take for a command is spelled out."""
+    """Return a text in one line, with escapes for the characters that a terminal would not print."""
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def typed(job: Job) -> str:
-    """What a job runs, as one would type it: its module and all arguments; in one line."""
+    """Return what a job runs, as a user would type it: its module and all arguments, in one line."""
     return printable(" ".join((job.submission.module, shlex.join(job.args))).strip())
 
 
 def span(seconds: float) -> str:
-    """A length of time, in seconds, as people say it: "0.4 s", "8 s", "3 min 20 s", "2 h 5 min", "4 d 3 h"."""
+    """Return a length of time, in seconds, for people: "0.4 s", "8 s", "3 min 20 s", "2 h 5 min", "4 d 3 h"."""
     if 0.05 <= seconds < 0.95:
         return f"{seconds:.1f} s"
     whole = max(0, round(seconds))
@@ -33,20 +31,20 @@ def span(seconds: float) -> str:
 
 
 def ago(then: float, now: float) -> str:
-    """How long ago `then` was, both in seconds since 1970: "just now", "5 min ago", "2 d ago"."""
+    """Return how long ago `then` was, both in seconds since 1970: "just now", "5 min ago", "2 d ago"."""
     passed = now - then
     return "just now" if passed < 10 else f"{span(passed).split(' ', 2)[0]} {span(passed).split(' ', 2)[1]} ago"
 
 
 def took(job: Job, now: float) -> str:
-    """How long the last attempt at a job has taken, or takes until `now`; "" before the first."""
+    """Return how long the last attempt at a job took, or has run until `now`; "" where it has not run yet."""
     if job.last is None or job.status in ("queued", "pending"):
         return ""
     return span((job.last.ended if job.last.ended is not None else now) - job.last.started)
 
 
 def status(job: Job) -> str:
-    """What became of a job, in a few words: with its exit code, and the attempts it took when there were several."""
+    """Return the status of a job with its exit code or its backend's own word, and the number of a second attempt."""
     words: str = job.status
     if job.last and job.status == "failed" and job.last.exit_code:
         words += f" ({job.last.exit_code})"
@@ -58,7 +56,7 @@ def status(job: Job) -> str:
 
 
 def as_json(job: Job) -> dict[str, object]:
-    """A job as `--json` gives it."""
+    """Return a job as `--json` prints it."""
     whole = job.submission
     return {
         "id": job.id,
@@ -73,10 +71,35 @@ def as_json(job: Job) -> dict[str, object]:
         "ended": job.last.ended if job.last else None,
         "out": job.out,
         "log": job.last.log if job.last else "",
-        "attempts": [asdict(attempt) for attempt in job.attempts],
+        "attempts": [_attempt_as_json(attempt) for attempt in job.attempts],
         "submission": {
-            name: value for name, value in asdict(whole).items() if name not in ("launch", "options", "group")
+            "id": whole.id,
+            "user": whole.user,
+            "host": whole.host,
+            "target": whole.target,
+            "project": whole.project,
+            "mode": whole.mode,
+            "module": whole.module,
+            "image": whole.image,
+            "plan_key": whole.plan_key,
+            "commit": whole.commit,
+            "dirty": whole.dirty,
+            "created": whole.created,
         },
+    }
+
+
+def _attempt_as_json(attempt: Attempt) -> dict[str, object]:
+    return {
+        "number": attempt.number,
+        "handle": attempt.handle,
+        "status": attempt.status,
+        "started": attempt.started,
+        "ended": attempt.ended,
+        "exit_code": attempt.exit_code,
+        "reason": attempt.reason,
+        "log": attempt.log,
+        "backend_state": attempt.backend_state,
     }
 
 
@@ -84,7 +107,7 @@ HEADINGS = ("JOB", "GROUP", "STATUS", "TIME", "STARTED", "ARGUMENTS")
 
 
 def rows(jobs: Iterable[Job], now: float) -> list[tuple[str, ...]]:
-    """The jobs as rows of words, under HEADINGS."""
+    """Return the jobs as rows of words, for the columns HEADINGS."""
     return [
         (
             str(job.id),
@@ -99,7 +122,7 @@ def rows(jobs: Iterable[Job], now: float) -> list[tuple[str, ...]]:
 
 
 def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
-    """Rows of words as lines with even columns, two blanks between; the last column is as long as it is."""
+    """Return rows of words as lines with even columns, two spaces apart; the last column is not padded."""
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)][:-1] if lines else []
     return [
         "  ".join([*(word.ljust(width) for word, width in zip(line, widths, strict=False)), line[-1]]).rstrip()
@@ -108,7 +131,7 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
 
 
 def unfinished(jobs: Iterable[Job]) -> tuple[Job, ...]:
-    """Those that have not ended."""
+    """Return the jobs that have not ended."""
     return tuple(job for job in jobs if job.status not in ENDED)
 
 

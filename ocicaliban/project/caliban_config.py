@@ -6,7 +6,8 @@ import re
 from pathlib import Path
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.formats.jsonc import Keys, read_json
+from ocicaliban.formats.jsonc import read_json
+from ocicaliban.formats.key_lines import Keys
 from ocicaliban.formats.toml import read_text
 from ocicaliban.model.project import Project
 from ocicaliban.reporter import Reporter

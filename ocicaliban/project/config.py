@@ -8,7 +8,7 @@ from typing import Any
 from attrs import field, fields, frozen
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.formats.jsonc import Keys
+from ocicaliban.formats.key_lines import Keys
 from ocicaliban.formats.toml import place, read_toml, structure
 from ocicaliban.model.project import Project, Push
 from ocicaliban.project import caliban_config

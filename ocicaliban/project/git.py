@@ -1,4 +1,4 @@
-"""What git knows of a project: the commit that it is at, and whether its files are those of the commit."""
+"""Ask git which commit a project is at, and whether its files differ from that commit."""
 
 from __future__ import annotations
 
@@ -7,21 +7,22 @@ from pathlib import Path
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.system import process
 
-_PATIENCE = 20.0
-"""Seconds that git may take to look through the files."""
+_TIMEOUT = 20.0
+"""Seconds that git may take to examine the files."""
 _OID = "# branch.oid "
 
 
 def head(folder: Path) -> tuple[str, bool]:
-    """The commit (hex) that a folder is at, and whether files in it differ from that, or are not known to git.
+    """Return the commit (hex) of a folder's checkout, and whether its files differ or are unknown to git.
 
-    ("", False) without git, repository or commit, and where git does not trust the repository because it is another
-    user's: its settings could have us run what they like.
+    Return ("", False) without git, repository or commit. The same if git does not trust the repository because another
+    user owns it: its settings could make git run any command.
     """
-    # It takes no lock, which a `git commit` at the same time would stumble over.
+    # Without optional locks it does not disturb a concurrent `git commit`.
     argv = ("git", "--no-optional-locks", "-C", str(folder), "status", "--porcelain=v2", "--branch", "--", ".")
     try:
-        lines = process.run(argv, limit=_PATIENCE).splitlines()
+        # It changes nothing, so it may outlive us.
+        lines = process.ask(argv, limit=_TIMEOUT).splitlines()
     except OcicalibanError:
         return "", False
     commit = next((line.removeprefix(_OID) for line in lines if line.startswith(_OID)), "")

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ocicaliban.errors import UsageError
-from ocicaliban.formats.jsonc import Keys
+from ocicaliban.formats.key_lines import Keys
 from ocicaliban.formats.toml import place, read_text, read_toml, structure
 from ocicaliban.model.recipe import LaunchTemplate, Param, Recipe, StepTemplate
 

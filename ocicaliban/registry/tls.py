@@ -1,4 +1,4 @@
-"""How a registry is reached: whether it may lack TLS, and whose certificates are trusted, as podman's files say.
+"""How to reach a registry: with or without TLS, and which certificates to trust, as podman's files say.
 
 The files are those of containers-registries.conf(5) and containers-certs.d(5).
 """
@@ -15,83 +15,84 @@ from attrs import frozen
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.formats.toml import read_toml
-from ocicaliban.registry.repository import Repository
+from ocicaliban.registry.reference import Repository
 
-_FILES = "containers-auth.json"
+_AUTH_FILES = "containers-auth.json"
 
 
-def insecure(repository: Repository, environ: Mapping[str, str] = os.environ) -> bool:
-    """Whether registries.conf lets the repository be reached without TLS, or with a certificate that nobody knows.
+def is_insecure(repository: Repository, environ: Mapping[str, str] = os.environ) -> bool:
+    """Return whether registries.conf allows a repository without TLS, or with an untrusted certificate.
 
-    Raises OcicalibanError for one that it blocks, and UsageError for a file that is not TOML.
+    Raises OcicalibanError if registries.conf blocks it, and UsageError if a file is not TOML.
     """
     tables: dict[str, Mapping[str, Any]] = {}
     for path in _registries_files(environ):
         registries = read_toml(path)[1].get("registry")
         for table in registries if isinstance(registries, list) else ():
-            place = str(table.get("prefix") or table.get("location") or "")
-            tables[place] = table
-    # Of those that fit the longest counts.
-    for place in sorted(tables, key=len, reverse=True):
-        if _within(str(repository), place):
-            if tables[place].get("blocked") is True:
-                raise OcicalibanError(f"registries.conf blocks {place}", "choose another repository: --to")
-            return tables[place].get("insecure") is True
+            tables[str(table.get("prefix") or table.get("location") or "")] = table
+    # The longest prefix that matches applies.
+    for prefix in sorted(tables, key=len, reverse=True):
+        if _matches(str(repository), prefix):
+            if tables[prefix].get("blocked") is True:
+                raise OcicalibanError(f"registries.conf blocks {prefix}", "choose another repository: --to")
+            return tables[prefix].get("insecure") is True
     return False
 
 
 @frozen(kw_only=True)
 class CredentialHelper:
-    """Who is asked for logins: the program docker-credential-NAME that a `file` names, without one the auth files."""
+    """A source of logins: the program docker-credential-NAME that a `file` names, or the auth files if that is None."""
 
     name: str
     file: Path | None = None
 
 
 def credential_helpers(environ: Mapping[str, str] = os.environ) -> tuple[CredentialHelper, ...]:
-    """Who is asked for logins, in this order, as registries.conf says, and the auth files alone where it says nothing.
+    """Return the sources of logins in the order of registries.conf; the auth files alone if it names none.
 
-    Raises UsageError for a file that is not TOML.
+    Raises UsageError if a file is not TOML.
     """
-    found: tuple[CredentialHelper, ...] = ()
+    helpers: tuple[CredentialHelper, ...] = ()
     for path in _registries_files(environ):
         if isinstance(names := read_toml(path)[1].get("credential-helpers"), list):
-            found = tuple(CredentialHelper(name=str(name), file=None if name == _FILES else path) for name in names)
-    return found or (CredentialHelper(name=_FILES),)
+            helpers = tuple(
+                CredentialHelper(name=str(name), file=None if name == _AUTH_FILES else path) for name in names
+            )
+    return helpers or (CredentialHelper(name=_AUTH_FILES),)
 
 
-def _within(name: str, place: str) -> bool:
-    if place.startswith("*."):
-        return name.partition("/")[0].partition(":")[0].endswith(place[1:])
-    return bool(place) and (name == place or name.startswith(f"{place}/"))
+def _matches(name: str, prefix: str) -> bool:
+    if prefix.startswith("*."):
+        return name.partition("/")[0].partition(":")[0].endswith(prefix[1:])
+    return bool(prefix) and (name == prefix or name.startswith(f"{prefix}/"))
 
 
 def _registries_files(environ: Mapping[str, str]) -> Iterator[Path]:
-    """The files in the order in which they are read, the later ones over the earlier."""
+    """Yield the files in the order in which they are read; a later one overrides an earlier one."""
     config = _config(environ)
-    if named := environ.get("CONTAINERS_REGISTRIES_CONF"):
-        yield Path(named)
+    if only := environ.get("CONTAINERS_REGISTRIES_CONF"):
+        yield Path(only)
         return
-    first = [path for path in (config / "registries.conf", Path("/etc/containers/registries.conf")) if path.is_file()]
-    yield from first[:1]
+    main = [path for path in (config / "registries.conf", Path("/etc/containers/registries.conf")) if path.is_file()]
+    yield from main[:1]
     for folder in (Path("/etc/containers/registries.conf.d"), config / "registries.conf.d"):
         yield from sorted(folder.glob("*.conf"))
 
 
 def _config(environ: Mapping[str, str]) -> Path:
-    # The tools look there for these files whatever XDG_CONFIG_HOME says.
+    # For these files the tools ignore XDG_CONFIG_HOME.
     return Path(environ.get("HOME") or Path.home()) / ".config" / "containers"
 
 
 def context(host: str, *, verify: bool, environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
-    """The TLS settings for a registry: the machine's authorities, and those that are there for this host alone.
+    """Return the TLS settings for a registry: the machine's authorities, and those in certs.d for this host.
 
-    Raises OcicalibanError for a certificate that cannot be read.
+    Raises OcicalibanError if a certificate cannot be read.
     """
-    made = ssl.create_default_context()
+    settings = ssl.create_default_context()
     if not verify:
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
+        settings.check_hostname = False
+        settings.verify_mode = ssl.CERT_NONE
     for top in (_config(environ), Path("/etc/containers"), Path("/etc/docker")):
         folder = top / "certs.d" / host
         if not folder.is_dir():
@@ -99,10 +100,12 @@ def context(host: str, *, verify: bool, environ: Mapping[str, str] = os.environ)
         for path in sorted(folder.iterdir()):
             try:
                 if path.suffix == ".crt":
-                    made.load_verify_locations(path)
+                    settings.load_verify_locations(path)
                 elif path.suffix == ".cert":
-                    made.load_cert_chain(path, path.with_suffix(".key"))
+                    settings.load_cert_chain(path, path.with_suffix(".key"))
             except (OSError, ssl.SSLError) as exc:
-                raise OcicalibanError(f"the certificate {path} cannot be used: {exc}", "is it in PEM's form?") from exc
+                raise OcicalibanError(
+                    f"cannot use the certificate {path}: {exc}", "check that it is a PEM file"
+                ) from exc
         break
-    return made
+    return settings

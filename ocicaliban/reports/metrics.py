@@ -1,4 +1,4 @@
-"""What a job reports: `metrics.json` and `metrics.jsonl` in its folder of results, however it was left."""
+"""Read what a job reports: `metrics.json` and `metrics.jsonl` in its results folder, whatever state they are in."""
 
 from __future__ import annotations
 
@@ -18,16 +18,17 @@ from ocicaliban.model.job import Scalar
 RESULTS = "metrics.json"
 LINES = "metrics.jsonl"
 
-_LARGEST = 16_000_000  # bytes of metrics.json
-_LONGEST = 1_000_000  # bytes of a line of metrics.jsonl
-_NAMES = 500
-_DEPTH = 20
-_TEXT = 1000  # characters of a value or a name
+_MAX_FILE = 16_000_000  # bytes of metrics.json
+_MAX_LINE = 1_000_000  # bytes of a line of metrics.jsonl
+_MAX_NAMES = 500
+_MAX_DEPTH = 20
+_MAX_TEXT = 1000  # characters of a value or a name
+_MAX_NOTES = 10
 
 
 @frozen(kw_only=True)
 class Curve:
-    """A metric over its steps, in their order; a value may be NaN or infinite, a step is neither."""
+    """The values of a metric by step, in the order of steps; a value may be NaN or infinite, a step may not."""
 
     steps: tuple[float, ...]
     values: tuple[float, ...]
@@ -35,48 +36,48 @@ class Curve:
 
 @frozen(kw_only=True)
 class Metrics:
-    """What one job has reported: the last value of each name, the curves by name, and what could not be read."""
+    """What a job has reported: the last value of each name, the curves by name, and notes on what cannot be read."""
 
     results: Mapping[str, Scalar] = field(factory=dict)
     curves: Mapping[str, Curve] = field(factory=dict)
     notes: tuple[str, ...] = ()
 
 
-def read(folder: str, points: int = 0) -> Metrics:
-    """What the job with this folder of results has reported; nothing, where it has no folder or wrote no such file.
+def read_folder(folder: str, points: int = 0) -> Metrics:
+    """Return what the job with this results folder has reported; nothing if `folder` is "" or has no such files.
 
-    `points` is how many a curve may have, more or less: a longer one is thinned; with 0 there are no curves. What
-    cannot be used is told in the notes, and never raises: a job may have been killed in the middle of a line.
+    A curve has about `points` points: a longer one is thinned. With 0 there are no curves. Nothing is raised for what
+    cannot be used: a note tells it, since a job may have been killed in the middle of a line.
 
-    A value is a number, a text or a bool. Names in nested objects are joined by dots; null counts as not reported.
-    Where both files have a name, metrics.json says its result.
+    A value is a number, a text or a bool; null counts as not reported. Names in nested objects are joined by dots. If
+    both files have a name, metrics.json has its result.
     """
     if not folder:
         return Metrics()
     reader = _Reader(points=points)
-    for name, taken in ((RESULTS, reader.whole), (LINES, reader.lines)):
+    for name, read in ((RESULTS, reader.read_results), (LINES, reader.read_lines)):
         try:
-            file = _opened(os.path.join(folder, name))
+            file = _open(os.path.join(folder, name))
         except FileNotFoundError:
             continue
         except (OSError, ValueError) as exc:
             why = (exc.strerror if isinstance(exc, OSError) else "") or str(exc)
-            reader.note(f"{name} cannot be read: {why}")
+            reader.note(f"cannot read {name}: {why}")
             continue
         with file:
             try:
-                taken(file)
+                read(file)
             except OSError as exc:
-                reader.note(f"{name} cannot be read: {exc.strerror}")
-    curves = {name: curve.made() for name, curve in reader.curves.items()}
+                reader.note(f"cannot read {name}: {exc.strerror}")
+    curves = {name: curve.curve() for name, curve in reader.curves.items()}
     return Metrics(results=reader.results, curves=curves, notes=tuple(reader.notes))
 
 
-def _opened(path: str) -> BinaryIO:
-    """A plain file, for reading.
+def _open(path: str) -> BinaryIO:
+    """Open a regular file for reading.
 
     A job can put anything there: a link would show a file of the host that the job itself cannot see, and a FIFO would
-    keep us waiting. Raises OSError for both, FileNotFoundError where there is nothing.
+    block. Raises OSError for both, FileNotFoundError if nothing is there.
     """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -84,55 +85,57 @@ def _opened(path: str) -> BinaryIO:
         raise FileNotFoundError(path) from exc
     except OSError as exc:
         if exc.errno == errno.ELOOP:
-            raise OSError(errno.ELOOP, "it is a link; write the file itself") from exc
+            raise OSError(errno.ELOOP, "it is a link: write the file itself") from exc
         if exc.errno == errno.ENXIO:  # a socket
-            raise OSError(errno.ENXIO, "it is no plain file") from exc
+            raise OSError(errno.ENXIO, "it is not a regular file") from exc
         raise
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise OSError(errno.EINVAL, "it is no plain file")
+        raise OSError(errno.EINVAL, "it is not a regular file")
     return os.fdopen(descriptor, "rb")
 
 
 @define(kw_only=True)
 class _Reader:
+    """Collects what the files say."""
+
     points: int
     results: dict[str, Scalar] = field(factory=dict)
-    final: frozenset[str] = frozenset()
+    _final: frozenset[str] = frozenset()
     curves: dict[str, _Thinning] = field(factory=dict)
     notes: list[str] = field(factory=list)
 
     def note(self, text: str) -> None:
-        if text not in self.notes and len(self.notes) < 10:
+        if text not in self.notes and len(self.notes) < _MAX_NOTES:
             self.notes.append(text)
 
-    def whole(self, file: BinaryIO) -> None:
-        """Take metrics.json."""
-        raw = file.read(_LARGEST + 1)
-        if len(raw) > _LARGEST:
-            self.note(f"{RESULTS} is larger than {_LARGEST // 1_000_000} MB")
+    def read_results(self, file: BinaryIO) -> None:
+        """Read metrics.json."""
+        raw = file.read(_MAX_FILE + 1)
+        if len(raw) > _MAX_FILE:
+            self.note(f"{RESULTS} is larger than {_MAX_FILE // 1_000_000} MB")
             return
         try:
-            found = json.loads(raw)
+            value = json.loads(raw)
         except (ValueError, RecursionError):
             self.note(f"{RESULTS} is not JSON" if raw.strip() else f"{RESULTS} is empty")
             return
-        if not isinstance(found, dict):
-            self.note(f"{RESULTS} holds no object")
+        if not isinstance(value, dict):
+            self.note(f"{RESULTS} is not a JSON object")
             return
-        for name, value in self._flat(found, RESULTS):
-            self._result(name, value)
-        self.final = frozenset(self.results)
+        for name, scalar in self._flatten(value, RESULTS):
+            self._keep(name, scalar)
+        self._final = frozenset(self.results)
 
-    def lines(self, file: BinaryIO) -> None:
-        """Take metrics.jsonl, line by line."""
+    def read_lines(self, file: BinaryIO) -> None:
+        """Read metrics.jsonl, line by line."""
         number = wrong = first_wrong = 0
-        while line := file.readline(_LONGEST):
+        while line := file.readline(_MAX_LINE):
             number += 1
             finished = line.endswith(b"\n")
-            if not finished and len(line) == _LONGEST:
-                self.note(f"{LINES}: line {number} is longer than {_LONGEST // 1_000_000} MB")
-                while (rest := file.readline(_LONGEST)) and not rest.endswith(b"\n"):
+            if not finished and len(line) == _MAX_LINE:
+                self.note(f"{LINES}: line {number} is longer than {_MAX_LINE // 1_000_000} MB")
+                while (rest := file.readline(_MAX_LINE)) and not rest.endswith(b"\n"):
                     pass
                 continue
             if line.isspace():
@@ -143,37 +146,38 @@ class _Reader:
                 found = None
             if not isinstance(found, dict):
                 if not finished:
-                    self.note(f"{LINES}: the last line is only half written")
+                    self.note(f"{LINES}: the last line is incomplete")
                     break
                 wrong += 1
                 first_wrong = first_wrong or number
                 continue
             step = _step(found.pop("step", None))
-            for name, value in self._flat(found, LINES):
-                if self._result(name, value) and self.points and _is_number(value):
+            for name, value in self._flatten(found, LINES):
+                if self._keep(name, value) and self.points and _is_number(value):
                     curve = self.curves.setdefault(name, _Thinning(points=self.points))
                     curve.add(float(number) if step is None else step, float(value))
         if wrong:
             more = f", the first of {wrong} such lines" if wrong > 1 else ""
-            self.note(f"{LINES}: line {first_wrong} is no JSON object{more}")
+            self.note(f"{LINES}: line {first_wrong} is not a JSON object{more}")
 
-    def _result(self, name: str, value: Scalar) -> bool:
-        """Whether the value has been taken."""
-        if name not in self.results and len(self.results) >= _NAMES:
-            self.note(f"more than {_NAMES} names: the rest is left out")
+    def _keep(self, name: str, value: Scalar) -> bool:
+        """Keep the last value of a name; return False if there are too many names."""
+        if name not in self.results and len(self.results) >= _MAX_NAMES:
+            self.note(f"more than {_MAX_NAMES} names: the others are ignored")
             return False
-        if name not in self.final:
+        if name not in self._final:
             self.results[name] = value
         return True
 
-    def _flat(
+    def _flatten(
         self, found: Mapping[str, object], place: str, above: str = "", depth: int = 1
     ) -> Iterator[tuple[str, Scalar]]:
+        """Yield the values in an object by name; those of nested objects by names joined with dots."""
         for key, value in found.items():
             name = _text(f"{above}{key}")
             if isinstance(value, dict):
-                if depth < _DEPTH:
-                    yield from self._flat(value, place, f"{name}.", depth + 1)
+                if depth < _MAX_DEPTH:
+                    yield from self._flatten(value, place, f"{name}.", depth + 1)
                 else:
                     self.note(f"{place}: {name} is nested too deeply")
             elif isinstance(value, str):
@@ -183,18 +187,18 @@ class _Reader:
             elif isinstance(value, int):
                 yield name, _bounded(value)
             elif value is not None:
-                self.note(f"{place}: {name} is a list, which is left out")
+                self.note(f"{place}: {name} is a list, which is ignored")
 
 
 def _text(text: str) -> str:
-    """A text that can be printed: JSON can name halves of characters, which UTF-8 cannot hold."""
-    if len(text) <= _TEXT and text.isascii():
+    """Shorten a text, and make it valid UTF-8: JSON can name halves of a character."""
+    if len(text) <= _MAX_TEXT and text.isascii():
         return text
-    return text[:_TEXT].encode("utf-8", "backslashreplace").decode()
+    return text[:_MAX_TEXT].encode("utf-8", "backslashreplace").decode()
 
 
 def _bounded(value: int) -> int | float:
-    """A whole number that is one for a float as well."""
+    """Return an integer that a float can hold; an infinity if it is too large."""
     try:
         float(value)
     except OverflowError:
@@ -207,7 +211,7 @@ def _is_number(value: Scalar) -> bool:
 
 
 def _step(value: object) -> float | None:
-    """A step; None for what cannot be one."""
+    """Return a value as a step; None if it cannot be one."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     bounded = _bounded(value) if isinstance(value, int) else value
@@ -216,11 +220,11 @@ def _step(value: object) -> float | None:
 
 @define(kw_only=True)
 class _Thinning:
-    """A curve that grows, in bounded memory.
+    """Collects the points of a curve in bounded memory.
 
-    The first points are kept one by one. When they are twice as many as wanted, the axis of steps is divided into
-    intervals that keep what was written last in each; these double whenever they are too many. As a later attempt
-    goes over the same intervals, a thinned curve is the last one's as well, as far as it got.
+    The first points are kept one by one. When there are twice as many as wanted, the axis of steps is divided into
+    intervals, and the point written last in each is kept; the intervals double whenever there are too many. A later
+    attempt goes over the same intervals, so its points replace those of an earlier one, as far as it got.
     """
 
     points: int
@@ -229,6 +233,7 @@ class _Thinning:
     _kept: dict[float, tuple[int, float, float]] = field(factory=dict)
 
     def add(self, step: float, value: float) -> None:
+        """Add the next point that the job wrote."""
         self._count += 1
         self._kept[self._interval(step)] = (self._count, step, value)
         if len(self._kept) > 2 * self.points:
@@ -244,11 +249,12 @@ class _Thinning:
             self._width = gaps[len(gaps) // 2] or math.ulp(0.0)
         while len(self._kept) > self.points and math.isfinite(self._width):
             self._width *= 2
-            points = sorted(self._kept.values())  # by their order of writing: the last one stays
+            points = sorted(self._kept.values())  # in the order of writing: the last one stays
             self._kept = {self._interval(point[1]): point for point in points}
 
-    def made(self) -> Curve:
+    def curve(self) -> Curve:
+        """Return the curve as it is now."""
         if len(self._kept) > self.points:
             self._thin()
-        inside = sorted((step, value) for _, step, value in self._kept.values())
-        return Curve(steps=tuple(step for step, _ in inside), values=tuple(value for _, value in inside))
+        points = sorted((step, value) for _, step, value in self._kept.values())
+        return Curve(steps=tuple(step for step, _ in points), values=tuple(value for _, value in points))

@@ -1,7 +1,4 @@
-"""Where ocicaliban keeps its state, cache and running work, by the XDG base directory specification.
-
-And how a file there, or one of the user's, is replaced.
-"""
+"""Name the folders of our settings, state and cache (XDG base directories), and replace files in them safely."""
 
 from __future__ import annotations
 
@@ -12,47 +9,47 @@ from pathlib import Path
 
 
 def _xdg(variable: str, default: str, environ: Mapping[str, str]) -> Path:
-    # By the specification a relative path is to be ignored.
+    # The specification says to ignore relative paths.
     value = environ.get(variable, "")
     return Path(value) if value.startswith("/") else Path(environ.get("HOME") or "~").expanduser() / default
 
 
 def settings(environ: Mapping[str, str] = os.environ) -> Path:
-    """The folder in which each program has a folder for the user's settings."""
+    """Return the folder in which each program has a folder for the user's settings."""
     return _xdg("XDG_CONFIG_HOME", ".config", environ)
 
 
 def config() -> Path:
-    """The folder of what the user writes for all projects."""
+    """Return the folder of the user's settings for all projects."""
     return settings() / "ocicaliban"
 
 
 def state() -> Path:
-    """The folder of what must last: the last plans, what was used when."""
+    """Return the folder of files that must be kept: the history, the last plans, when images were used."""
     return _xdg("XDG_STATE_HOME", ".local/state", os.environ) / "ocicaliban"
 
 
 def cache() -> Path:
-    """The folder of what can be made again."""
+    """Return the folder of files that can be made again."""
     return _xdg("XDG_CACHE_HOME", ".cache", os.environ) / "ocicaliban"
 
 
 def work() -> Path:
-    """The folder of builds under way."""
+    """Return the folder of builds in progress."""
     return cache() / "work"
 
 
 def used(image: str) -> Path:
-    """The file whose time tells when the image with this id was used last."""
+    """Return the file whose modification time tells when the image with this id was last used."""
     return state() / "used" / image
 
 
 def replace(path: Path, content: str | bytes, *, mode: int = 0o666, lasting: bool = False) -> None:
-    """Make `path` a file that holds `content`, at once: whoever reads it sees the old one or the new one, whole.
+    """Replace the file `path` atomically: readers see the old contents or the new ones, never a part.
 
-    `mode` is that of the new file, less the umask. One that is `lasting` is on the disk before it takes the old one's
-    place, so that a loss of power leaves one of the two. Raises OSError, about `path`, where that cannot be; then the
-    old one is as it was, and nothing lies beside it.
+    `mode` is the new file's, minus the umask. With `lasting` the new file is on the disk before it replaces the old
+    one, so that a power failure leaves one of the two. Raises OSError naming `path`; then the old file is unchanged,
+    and no other file is left.
     """
     half = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     try:
@@ -71,6 +68,6 @@ def replace(path: Path, content: str | bytes, *, mode: int = 0o666, lasting: boo
 
 
 def keep(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
-    """As `replace`, of a file of ours, whose folder is made where it is missing; what it holds can be made again."""
+    """Replace a file of ours as `replace` does, and make its folder if necessary; the contents can be made again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     replace(path, content, mode=mode)

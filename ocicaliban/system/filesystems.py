@@ -1,4 +1,4 @@
-"""On which file system a path lies."""
+"""Tell which kind of file system a path is on."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ SHARED = re.compile(
 """The kinds of network file systems."""
 
 
-def read() -> str:
-    """What the kernel says is mounted; "" where it does not."""
+def mounted() -> str:
+    """Return the kernel's list of mounts (mountinfo); "" if it cannot be read."""
     try:
         return Path("/proc/self/mountinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -21,7 +21,7 @@ def read() -> str:
 
 
 def kind(path: Path, mountinfo: str) -> str:
-    """The kind of file system under `path`, which need not exist; "" if it cannot be told. `mountinfo`: see `read`."""
+    """Return the kind of file system under `path`, which need not exist; "" if unknown. See `mounted`."""
     real = Path(os.path.realpath(path))
     found, depth = "", -1
     for line in mountinfo.splitlines():
@@ -30,7 +30,7 @@ def kind(path: Path, mountinfo: str) -> str:
         if len(fields) < 5 or not kinds:
             continue
         point = Path(re.sub(r"\\([0-7]{3})", lambda match: chr(int(match[1], 8)), fields[4]))
-        # Of several mounts at one place the last is seen.
+        # Of several mounts at one place the last one is visible.
         if real.is_relative_to(point) and len(point.parts) >= depth:
             found, depth = kinds[0], len(point.parts)
     return found

@@ -1,11 +1,10 @@
-"""Runs the system's tools; the only module that imports subprocess."""
+"""Run tools: to their end, for their answer, or on our terminal. Only this package imports subprocess."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import re
-import shlex
 import signal
 import subprocess
 import sys
@@ -15,20 +14,23 @@ from typing import NoReturn
 
 from ocicaliban.errors import OcicalibanError, ToolError
 
-_NO_SUBUIDS = "this user has no sub-uid range: ask for a line in /etc/subuid and /etc/subgid (`ocicaliban doctor`)"
+_NO_SUBUIDS = "this user has no sub-uid range: add one to /etc/subuid and /etc/subgid (see `ocicaliban doctor`)"
 _HINTS = {
-    "no space left on device": "make room: `podman system df` shows what takes it, `podman image rm` removes images",
+    "no space left on device": "free disk space: `podman system df` shows its use, `podman image rm` removes images",
     "newuidmap": _NO_SUBUIDS,
     "subuid": _NO_SUBUIDS,
     "unable to pick chroot mode": _NO_SUBUIDS,  # mmdebstrap
-    "e: failed to fetch http": "are Debian's servers within reach? a proxy is taken from http_proxy",
-    "unable to locate package": "look the name up with `apt-cache search`, for the release that the base has",
-    "system migrate": "the processes that kept podman's user namespace were killed: `podman system migrate` mends that",
+    "e: failed to fetch http": "check that Debian's servers are reachable; a proxy is read from http_proxy",
+    "unable to locate package": "search for the name with `apt-cache search`, in the base image's release",
+    "system migrate": "the processes that kept podman's user namespace were killed: run `podman system migrate`",
     "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
 }
 
 _PASSWORD = re.compile(r"(?<=://)[^/\s]+@")
-"""The user and password in an address: older versions of uv, and scripts, print them."""
+"""The user and password in a URL: older versions of uv, and scripts, print them."""
+
+
+# --- tools and their ends ---
 
 
 def on_path(name: str) -> str | None:
@@ -41,50 +43,33 @@ def on_path(name: str) -> str | None:
 
 
 def tool(name: str) -> str:
-    """The path of a tool; beside our own Python first (uv comes as a dependency), then on PATH.
+    """Return the path of a tool: next to our own Python (uv is a dependency), or else on PATH.
 
-    Raises OcicalibanError with the package to install when it is nowhere.
+    Raises OcicalibanError with the package to install if there is none.
     """
-    beside = Path(sys.prefix) / "bin" / name
-    if beside.is_file():
-        return str(beside)
-    found = on_path(name)
-    if found is None:
+    own = Path(sys.prefix) / "bin" / name
+    if own.is_file():
+        return str(own)
+    path = on_path(name)
+    if path is None:
         how = "pip install uv" if name == "uv" else f"sudo apt install {name}"
         raise OcicalibanError(f"{name} is not installed", f"install it, for example: {how}")
-    return found
+    return path
 
 
-def hybrid_cgroups(root: Path = Path("/sys/fs/cgroup")) -> bool:
-    """Whether cgroups v1 and v2 are both mounted, which crun refuses."""
-    return (root / "unified").is_dir() and not (root / "cgroup.controllers").exists()
-
-
-def in_cgroup2(argv: Sequence[str]) -> tuple[str, ...]:
-    """`argv`, on a hybrid machine inside a private mount namespace in which only cgroup v2 is seen (no root needed).
-
-    podman, asked by root, has no namespace of users to enter.
-    """
-    if not hybrid_cgroups():
-        return tuple(argv)
-    script = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
-    if "XDG_CONFIG_HOME" not in os.environ:
-        # podman sets it to the usual folder, and with it buildah 1.28 wants a runroot in storage.conf.
-        script = f"unset XDG_CONFIG_HOME; {script}"
-    ours = ("podman", "unshare") if os.geteuid() else ()
-    return (*ours, "unshare", "-mC", "sh", "-c", script, "_", *argv)
-
-
-def _dying_with_us() -> Callable[[], None]:
-    """What a child calls so that it ends with us: a build step must not go on when we are killed."""
-    import ctypes  # takes a millisecond, and no container needs it
+def ends_with_us() -> Callable[[], None]:
+    """Return a function for a child to call so that it ends with us: no build step may go on when we are killed."""
+    import ctypes  # takes a millisecond, and starting a container does not need it
 
     libc = ctypes.CDLL(None)
 
-    def dies_with_us() -> None:
+    def end_with_parent() -> None:
         libc.prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
-    return dies_with_us
+    return end_with_parent
+
+
+# --- running a tool to its end ---
 
 
 def run(
@@ -97,19 +82,20 @@ def run(
     hint: str = "",
     limit: float | None = None,
 ) -> str:
-    """Run a tool to its end and return its stdout without the last line end.
+    """Run a tool to its end and return its stdout without the last newline.
 
-    A tool that changes the image store is let finish what it began (`whole`), whatever happens to us; others end
-    with us. Raises ToolError with the tool's own words where it fails; `doing` says what it was about, `hint` what to
-    do where its words tell no better. After `limit` seconds it is killed, which is a failure too.
+    `env` is added to our own environment. With `whole`, for a tool that changes the image store, the tool finishes
+    even if we are interrupted or killed; other tools end with us. Raises ToolError with the tool's stderr if it fails;
+    `doing` is the error's first line, `hint` its hint unless the stderr suggests a better one. After `limit` seconds
+    the tool is killed, which is a failure too.
     """
-    with _ending_held() if whole else contextlib.nullcontext():
+    with _signals_delayed() if whole else contextlib.nullcontext():
         return _run(argv, env, cwd, whole, doing, hint, limit)
 
 
 @contextlib.contextmanager
-def _ending_held() -> Iterator[None]:
-    """Let a signal that ends us wait: in the middle of starting a tool it would leave one that nobody knows of."""
+def _signals_delayed() -> Iterator[None]:
+    """Delay signals that end us: while a tool is being started, they would leave a tool that nobody knows of."""
     came: list[int] = []
     before = {
         number: signal.signal(number, lambda number, _: came.append(number))
@@ -121,7 +107,7 @@ def _ending_held() -> Iterator[None]:
         for number, handler in before.items():
             signal.signal(number, handler)
         if came:
-            # Also where the tool failed: before it had a session of its own the Ctrl-C was its end.
+            # Even if the tool failed: a Ctrl-C that came before it had its own session was the cause.
             signal.raise_signal(came[0])
 
 
@@ -134,21 +120,20 @@ def _run(
     hint: str,
     limit: float | None,
 ) -> str:
-    full = {**os.environ, **env} if env is not None else None
     tool(argv[0])
     try:
         child = subprocess.Popen(
             list(argv),
-            env=full,
+            env={**os.environ, **env} if env is not None else None,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
-            close_fds=False,  # the lock of a workplace stays with the tool; all else of ours closes by itself
+            close_fds=False,  # the tool keeps the lock of a workspace; all our other files close by themselves
             start_new_session=whole,
-            preexec_fn=None if whole else _dying_with_us(),
+            preexec_fn=None if whole else ends_with_us(),
         )
     except OSError as exc:
         raise ToolError(f"{argv[0]} cannot be started: {exc.strerror}") from exc
@@ -157,62 +142,72 @@ def _run(
             out, stderr = child.communicate(timeout=limit)
         except subprocess.TimeoutExpired as exc:
             child.kill()
-            message = f"{doing or f'{shlex.join(argv[:2])} failed'}: no answer within {limit:g} seconds"
-            raise ToolError(message, hint or "run it by hand; does it wait for a network disk, or a lock?") from exc
+            message = f"{doing or f'{_shown(argv[:2])} failed'}: no answer within {limit:g} seconds"
+            hint = hint or f"run `{_shown(argv)}`; it may wait for a network disk, or a lock"
+            raise ToolError(message, hint) from exc
         except (KeyboardInterrupt, SystemExit):
             child.terminate()
             child.communicate()
             raise
     if child.returncode:
         stderr = _PASSWORD.sub("****@", stderr).strip()
-        hint = next((known for sign, known in _HINTS.items() if sign in stderr.lower()), hint)
-        message = doing or f"{shlex.join(argv[:2])} failed"
+        hint = next((text for sign, text in _HINTS.items() if sign in stderr.lower()), hint)
+        message = doing or f"{_shown(argv[:2])} failed"
         raise ToolError(f"{message}\n{stderr}" if stderr else message, hint, stderr=stderr)
     return out.rstrip("\n")
 
 
-def logged(argv: Sequence[str], log: Path) -> int:
-    """Run a tool to its end with all that it says at the end of the file `log`; returns its exit code.
+def _shown(argv: Sequence[str]) -> str:
+    import shlex  # only a fault needs it
 
-    For threads: it takes no signals, and what it started goes on when we are killed.
-    """
-    tool(argv[0])
-    with log.open("ab") as said:
-        return subprocess.run(
-            list(argv), stdin=subprocess.DEVNULL, stdout=said, stderr=said, check=False, start_new_session=True
-        ).returncode
+    return shlex.join(argv)
 
 
-def answer(argv: Sequence[str], question: str, *, limit: float) -> str:
-    """What a tool answers on stdout to a `question` on its stdin.
+def ask(argv: Sequence[str], question: str = "", *, limit: float) -> str:
+    """Run a tool with `question` on its stdin, and return its stdout.
 
-    Raises ToolError where it fails, or gives no answer within `limit` seconds; its stdout, which may be secret, is no
-    part of that, but credential helpers say there that they know nothing, so `stderr` has it too.
+    For tools that change nothing: one goes on to its end when we are killed. Raises ToolError if it fails, or does
+    not end within `limit` seconds. The message does not contain the stdout, which may be secret; the error's `stderr`
+    does, because credential helpers report there that they have no login.
     """
     tool(argv[0])
     try:
-        done = subprocess.run(list(argv), input=question, capture_output=True, check=False, text=True, timeout=limit)
+        done = subprocess.run(
+            list(argv), input=question, capture_output=True, check=False, text=True, errors="replace", timeout=limit
+        )
     except (OSError, subprocess.TimeoutExpired) as exc:
         why = exc.strerror if isinstance(exc, OSError) else f"no answer within {limit:g} seconds"
-        raise ToolError(f"{shlex.join(argv)}: {why}", f"run it by hand: {shlex.join(argv)}") from exc
+        raise ToolError(f"{_shown(argv)}: {why}", f"run `{_shown(argv)}` to see why") from exc
     if done.returncode:
         words = _PASSWORD.sub("****@", done.stderr).strip()
         raise ToolError(
-            f"{shlex.join(argv)} failed{f': {words}' if words else ''}",
-            f"run it by hand: {shlex.join(argv)}",
+            f"{_shown(argv)} failed{f': {words}' if words else ''}",
+            f"run `{_shown(argv)}` to see why",
             stderr=f"{done.stderr}\n{done.stdout}",
         )
     return done.stdout
 
 
+def run_logged(argv: Sequence[str], log: Path) -> int:
+    """Run a tool to its end with its stdout and stderr appended to the file `log`; return its exit code.
+
+    For threads: it does not react to signals, and the tool goes on when we are killed.
+    """
+    tool(argv[0])
+    with log.open("ab") as file:
+        return subprocess.run(
+            list(argv), stdin=subprocess.DEVNULL, stdout=file, stderr=file, check=False, start_new_session=True
+        ).returncode
+
+
 def ok(argv: Sequence[str]) -> bool:
-    """Whether a tool's command succeeds; its output is dropped."""
+    """Run a tool to its end without its output; return whether it succeeds."""
     tool(argv[0])
     return subprocess.run(list(argv), stdin=subprocess.DEVNULL, capture_output=True, check=False).returncode == 0
 
 
 def output(argv: Sequence[str], *, errors: bool = False) -> str:
-    """A tool's stdout, whether it succeeds or not; with `errors` what it writes to stderr is in it."""
+    """Run a tool to its end, and return its stdout even if it fails; with `errors` its stderr too."""
     tool(argv[0])
     stderr = subprocess.STDOUT if errors else subprocess.DEVNULL
     return subprocess.run(
@@ -220,105 +215,28 @@ def output(argv: Sequence[str], *, errors: bool = False) -> str:
     ).stdout
 
 
-@contextlib.contextmanager
-def waiting(argv: Sequence[str]) -> Iterator[Callable[[float | None], bool]]:
-    """Start a tool that waits for something; what is given tells whether it ended within so many seconds.
+# --- a tool on our terminal ---
 
-    A Ctrl-C at the terminal does not reach it; it is ended at the end.
-    """
-    tool(argv[0])
-    dies_with_us = _dying_with_us()
-    # What a handler raises while Python forks is lost: signals have to wait until it is done.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
-
-    def begin() -> None:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        dies_with_us()
-
-    try:
-        child = subprocess.Popen(
-            list(argv),
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            preexec_fn=begin,
-        )
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def ended(limit: float | None) -> bool:
-        try:
-            child.wait(limit)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    try:
-        yield ended
-    finally:
-        child.terminate()
-        child.wait()
+# USR1 and USR2 are how a cluster tells a job to save its state.
+_FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_BY_KERNEL = 0x80  # SI_KERNEL: a signal of the terminal, which reaches every process of its foreground group
 
 
-class Background:
-    """A tool that works for us until it is stopped; what it says on stderr goes to the file `words`.
-
-    `env` is put on top of our own environment.
-
-    It has a session of its own, so that a Ctrl-C at the terminal does not reach it, and it is not ended with the
-    thread that started it. One that outlives our sudden death has to end itself.
-    """
-
-    def __init__(self, argv: Sequence[str], words: Path, env: Mapping[str, str]) -> None:
-        tool(argv[0])
-        with open(words, "wb") as file:
-            self._child = subprocess.Popen(
-                list(argv),
-                env={**os.environ, **env},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=file,
-                start_new_session=True,
-            )
-
-    def ended(self, limit: float) -> bool:
-        """Whether it ended within so many seconds."""
-        try:
-            self._child.wait(limit)
-        except subprocess.TimeoutExpired:
-            return False
-        return True
-
-    def stop(self) -> None:
-        """End it and what it has started in its group, and wait for it."""
-        for number, limit in ((signal.SIGTERM, 5.0), (signal.SIGKILL, 5.0)):
-            if self._child.poll() is None:
-                # `podman unshare` hands no signal on (see `in_cgroup2`).
-                os.killpg(self._child.pid, number)
-                self.ended(limit)
-
-
-# What is passed on: USR1 and USR2 are a cluster's word that a job shall save its state.
-_PASSED_ON = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-_BY_KERNEL = 0x80  # SI_KERNEL: a terminal's own signal, which goes to every process of its foreground group
-
-
-def foreground(
+def run_in_foreground(
     argv: Sequence[str], *, on_signal: Callable[[int], None], meanwhile: Callable[[], None] = lambda: None
 ) -> int:
-    """Run `argv` on our own terminal until it ends; returns its exit code.
+    """Run `argv` on our own terminal until it ends; return its exit code.
 
-    `meanwhile` is called once it has started: what need not be done before costs nobody time there, and what fails of
-    it is no fault of the run. The signals that are sent to us meanwhile are handed to `on_signal` instead of ending
-    us, except those that whoever started us has us ignore (nohup). Where stdin is our terminal, the child is in our
-    process group and Ctrl-C reaches it by itself; elsewhere in one of its own, so that nothing reaches it twice.
+    `meanwhile` is called after the start, for work that must not delay it; its faults do not affect the run. Signals
+    that we receive are given to `on_signal` instead of ending us, except those that our parent has set to be ignored
+    (nohup). If stdin is our terminal, the child is in our process group, and a Ctrl-C reaches it directly; otherwise it
+    has its own group, so that no signal reaches it twice.
     """
     tool(argv[0])
-    shared = attended()
-    passed_on = {number for number in _PASSED_ON if signal.getsignal(number) != signal.SIG_IGN}
-    # Blocked they wait for us, also those that come before there is a child; a handler could be too early or too late.
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*passed_on, signal.SIGCHLD})
+    shared = has_terminal()
+    forwarded = {number for number in _FORWARDED if signal.getsignal(number) != signal.SIG_IGN}
+    # Blocked signals wait for us, even those that come before there is a child; a handler might run too early or late.
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {*forwarded, signal.SIGCHLD})
 
     def unblocked() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -330,7 +248,7 @@ def foreground(
                 meanwhile()
         finally:
             while (code := child.poll()) is None:
-                came = signal.sigwaitinfo({*passed_on, signal.SIGCHLD})
+                came = signal.sigwaitinfo({*forwarded, signal.SIGCHLD})
                 by_terminal = shared and came.si_signo == signal.SIGINT and came.si_code == _BY_KERNEL
                 if came.si_signo != signal.SIGCHLD and not by_terminal:
                     on_signal(came.si_signo)
@@ -339,20 +257,20 @@ def foreground(
     return 128 - code if code < 0 else code
 
 
-def attended() -> bool:
-    """Whether our stdin is a terminal that we may read: in the background that would stop us."""
+def has_terminal() -> bool:
+    """Return whether stdin is a terminal that we may read; a process in the background would be stopped."""
     try:
         return os.isatty(0) and os.tcgetpgrp(0) == os.getpgrp()
     except OSError:
         return True  # a terminal that controls another session
 
 
-def become(argv: Sequence[str]) -> NoReturn:
-    """Replace our process by a tool, so that nothing stands between it and the terminal."""
+def replace_process(argv: Sequence[str]) -> NoReturn:
+    """Replace our process by a tool, so that the tool has the terminal to itself."""
     tool(argv[0])
     sys.stdout.flush()
     sys.stderr.flush()
-    # Python ignores them, and what comes in its place would too.
+    # Python ignores these signals, and the tool would inherit that.
     for ignored in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(ignored, signal.SIG_DFL)
     os.execvp(argv[0], list(argv))

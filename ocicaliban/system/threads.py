@@ -1,7 +1,6 @@
-"""Does work beside the main thread, which nobody waits for who is interrupted or has found a fault meanwhile.
+"""Work in threads that never delay the end of the program: after a Ctrl-C or a fault, nobody waits for them.
 
-The threads of concurrent.futures are waited for, at the latest when Python ends: a Ctrl-C would last as long as the
-slowest answer. These are not.
+Python waits for the threads of concurrent.futures when it exits, so a Ctrl-C would take as long as the slowest answer.
 """
 
 from __future__ import annotations
@@ -17,17 +16,17 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
-def beside(work: Callable[[], R]) -> Future[R]:
-    """Do `work`; what it returns or raises is had where the result is asked for."""
+def start(work: Callable[[], R]) -> Future[R]:
+    """Call `work` in a thread; the future's `result()` returns or raises what `work` does."""
     done: Future[R] = Future()
     threading.Thread(target=_fill, args=(done, work), daemon=True).start()
     return done
 
 
 def each(work: Callable[[T], R], items: Iterable[T], *, at_once: int) -> list[tuple[T, R]]:
-    """Do `work` for each item, `at_once` of them at a time; each item with what came out, in their order.
+    """Call `work` for each item in `at_once` threads; return each item with its result, in the order of the items.
 
-    When one of them raises no further one is begun; what is raised is that of the first in order.
+    When a call raises, no further call begins; the exception raised here is the first one in the order of the items.
     """
     results = [(item, Future[R]()) for item in items]
     left: queue.SimpleQueue[tuple[T, Future[R]]] = queue.SimpleQueue()
@@ -56,5 +55,5 @@ def each(work: Callable[[T], R], items: Iterable[T], *, at_once: int) -> list[tu
 def _fill(done: Future[R], work: Callable[[], R]) -> None:
     try:
         done.set_result(work())
-    except BaseException as fault:  # noqa: BLE001 it is raised where the result is asked for
+    except BaseException as fault:  # noqa: BLE001 it is raised where the result is needed
         done.set_exception(fault)

@@ -1,4 +1,4 @@
-"""Where jobs run: what every target can do, and what it tells."""
+"""What starts the containers of a sweep's jobs, and what it reports about them."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ocicaliban.errors import OcicalibanError
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.model.job import Attempt, Job
 
-State = Literal["created", "running", "exited"]
+ContainerState = Literal["created", "running", "exited"]
 
 
 @frozen(kw_only=True)
-class Ended:
-    """The end of an attempt; times in seconds since 1970.
+class ContainerExit:
+    """The end of an attempt's container; times in seconds since 1970.
 
-    `exit_code` is None where nobody knows it: the container is gone, or the machine went down while it ran.
+    `exit_code` is None if it is not known: the container is gone, or the machine went down while it ran.
     """
 
     handle: str
@@ -29,11 +29,11 @@ class Ended:
 
 
 @frozen(kw_only=True)
-class Found:
-    """An attempt as its target knows it; `exit_code`, `started` and `ended` are None where it cannot be known."""
+class ObservedContainer:
+    """An attempt's container as it is now; `exit_code`, `started` and `ended` are None if they are not known."""
 
     handle: str
-    state: State
+    state: ContainerState
     exit_code: int | None = None
     started: float | None = None
     ended: float | None = None
@@ -41,26 +41,26 @@ class Found:
 
 
 class NameTaken(OcicalibanError):
-    """There is a container of that attempt already: it was started before, and is to be found, not started again."""
+    """The attempt's container exists: it was started before. Find it; do not start it again."""
 
 
-class Target(Protocol):
-    """What starts the attempts of one submission's jobs, and tells when they end."""
+class ContainerRunner(Protocol):
+    """Starts the attempts of one submission's jobs, and reports their ends."""
 
     def start(self, job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> None:
-        """Start it, alone on these GPUs. Raises NameTaken, or OcicalibanError when it cannot be started."""
+        """Start an attempt with these GPUs alone. Raises NameTaken, or OcicalibanError if it cannot be started."""
 
     def watch(self, handle: str) -> None:
-        """Tell the end of an attempt that runs and was not started by this object."""
+        """Report the end of an attempt that runs, and that another object has started."""
 
     def signal(self, handle: str, name: Literal["TERM", "KILL"]) -> bool:
-        """Send it a signal; False if it does not run."""
+        """Send a signal to an attempt. Return False if it does not run."""
 
     def remove(self, handle: str) -> None:
-        """Let it go, once its result is recorded; one that is gone is no fault."""
+        """Remove what is left of an attempt whose result is recorded. If nothing is left, do nothing."""
 
-    def find(self, **labels: str) -> Mapping[str, Found]:
-        """The attempts with these labels, by their handles."""
+    def find(self, **labels: str) -> Mapping[str, ObservedContainer]:
+        """Return the attempts with these labels, by their handles."""
 
     def close(self) -> None:
-        """Tell of no more ends; what runs goes on."""
+        """Report no more ends. What runs goes on."""

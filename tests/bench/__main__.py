@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
                 with progress.status(measure.what):
                     taken = compare(measure, shop, other, given.runs) if other else take(measure, shop, given.runs)
                     results.append(taken)
-                progress.print(f"{measure.name}: {results[-1].measured:.2f} {measure.unit}", highlight=False)
+                progress.print(f"{measure.name}: {taken.measured:.2f} {taken.unit}", highlight=False)
     except BenchError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return 2

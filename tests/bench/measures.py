@@ -15,8 +15,8 @@ from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 
+from ocicaliban.containers import cgroups
 from ocicaliban.dependencies import host_settings
-from ocicaliban.system import process
 from tests.bench import cloud, dependency
 from tests.bench.measure import Measure, Sample
 from tests.bench.workshop import IMAGE_TOOLS, SCRIPT, UV, BenchError, Containerfile, Project, Workshop
@@ -49,7 +49,7 @@ def _shell(shop: Workshop) -> Iterator[Sequence[Sample]]:
     project.ocicaliban("shell", "--", "true")
     time.sleep(2.5)  # ocicaliban does not trust files that are younger than two seconds
     project.ocicaliban("shell", "--", "true")
-    podman = process.in_cgroup2((*BARE, image, "true"))
+    podman = cgroups.in_cgroup2((*BARE, image, "true"))
     shop.timed(podman)
     yield lambda: project.ocicaliban("shell", "--", "true").wall, lambda: shop.timed(podman).wall
 
@@ -93,7 +93,7 @@ def _sweep(shop: Workshop) -> Iterator[Sequence[Sample]]:
     ours = ("run", "--experiment-config", "sweep.json", "--jobs", cores, "--group", "bench", "nothing")
     # One namespace for all of them, as podman's service has.
     podmans = f"seq 0 {JOBS - 1} | xargs -P {cores} -I @ {shlex.join((*BARE, image, './nothing', '--number', '@'))}"
-    plain = process.in_cgroup2(("sh", "-c", podmans))
+    plain = cgroups.in_cgroup2(("sh", "-c", podmans))
     yield lambda: project.ocicaliban(*ours).wall, lambda: shop.timed(plain).wall
 
 
@@ -124,7 +124,7 @@ def _notebook(shop: Workshop) -> Iterator[Sequence[Sample]]:
     mine = (*shop.command, "notebook", "--nogpu", "--bare", "--port", str(port))
     jupyter = ("jupyter-lab", "--allow-root", "--no-browser", f"--port={port}", "--IdentityProvider.token=bench")
     podman = ("podman", "run", "--rm", "--init", "--network", "host", "--volume", f"{project.folder}:/usr/app")
-    theirs = process.in_cgroup2((*podman, image, *jupyter))
+    theirs = cgroups.in_cgroup2((*podman, image, *jupyter))
 
     def ours() -> float:
         return shop.until(mine, lambda child: bool(child.stdout and child.stdout.readline()), project.folder)

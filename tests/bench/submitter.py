@@ -16,7 +16,7 @@ from ocicaliban.history import access
 from ocicaliban.jobs import group_names
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.reporter import SILENT
-from ocicaliban.targets.vertex import backend, client, job_spec
+from ocicaliban.targets.vertex import backend, client, job_spec, machines, options
 
 
 def main(how: str, image: str, count: int) -> float:
@@ -25,7 +25,7 @@ def main(how: str, image: str, count: int) -> float:
         group=group_names.new(Path.cwd()), user="bench", host="", project=str(Path.cwd()), mode="cloud", image=image
     )
     specs = [JobSpec(args=("--number", str(number)), parameters=(("number", number),)) for number in range(count)]
-    options = job_spec.Options(machine=job_spec.Machine(type=job_spec.DEFAULT_MACHINE))
+    chosen = options.Options(machine=machines.Machine(type=machines.DEFAULT_MACHINE))
     service = client.connect("", backend.REGION)
     service.check()  # opens the connection
     if how == "after":
@@ -35,14 +35,15 @@ def main(how: str, image: str, count: int) -> float:
         ]
         start = time.perf_counter()
         for job in jobs:
-            body, _ = job_spec.custom_job(job, image, options)
+            body, _ = job_spec.custom_job(job, image, chosen)
             service.client.create_custom_job(parent=service.parent, custom_job=body)
         return time.perf_counter() - start
     accepted: list[str] = []
     with access.open() as known:
         start = time.perf_counter()
-        made = known.submit(evolve(made, target=backend.TARGET), specs)
-        backend.submit(known, made, options, service, lambda job, name: accepted.append(job.key), SILENT)
+        held: dict[str, object] = {options.KEY: options.to_record(chosen)}
+        made = known.submit(evolve(made, target=backend.TARGET, options=held), specs)
+        backend.BACKEND.submit(known, made, lambda job, page: accepted.append(job.key), SILENT, connection=service)
         took = time.perf_counter() - start
     if len({*accepted}) != count:
         raise AssertionError(f"{len(accepted)} of {count} jobs were submitted")

@@ -17,8 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban.containers import image_store
-from ocicaliban.system import process
+from ocicaliban.containers import cgroups, image_store
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = "train.py"
@@ -190,7 +189,7 @@ class Project:
     def images(self, mode: str = "run") -> list[str]:
         """Return the names of the images of its layers, parents first."""
         layers = json.loads(self.ocicaliban("plan", mode, SCRIPT, "--json").out)["layers"]
-        return [image_store.name_for(layer["name"], layer["key"]) for layer in layers]
+        return [image_store.layer_name(layer["name"], layer["key"]) for layer in layers]
 
     def containerfile(self, mode: str = "run") -> str:
         """Return the Containerfile that `plan --containerfile` writes."""
@@ -198,7 +197,7 @@ class Project:
 
     def podman_run(self, image: str) -> tuple[str, ...]:
         """Return the command by which `ocicaliban run` starts a container, with another image."""
-        return process.in_cgroup2(plain_podman(self.ocicaliban("run", SCRIPT, "--dry-run").out, image))
+        return cgroups.in_cgroup2(plain_podman(self.ocicaliban("run", SCRIPT, "--dry-run").out, image))
 
 
 def plain_podman(dry_run: str, image: str) -> tuple[str, ...]:
@@ -225,7 +224,7 @@ class Containerfile:
         self._file = project.workshop.folder / f"{project.folder.name}.Containerfile"
         self._file.write_text(text)
         self._flags = tuple(flags)
-        self._wrapped = process.in_cgroup2 if containers else tuple
+        self._wrapped = cgroups.in_cgroup2 if containers else tuple
         self._count = 0
         self.tag = ""
 

@@ -8,7 +8,7 @@ from ocicaliban.execution import runner
 from ocicaliban.execution.progress import Progress, summary
 from ocicaliban.execution.scheduler import slots
 from ocicaliban.history import access
-from ocicaliban.targets.local.runner import LocalTarget, Setup
+from ocicaliban.targets.local.runner import LocalRunner, Setup
 
 
 def main(number: int, jobs: int) -> int:
@@ -16,7 +16,7 @@ def main(number: int, jobs: int) -> int:
         (submission,) = opened.submissions(ids=[number])
         image = submission.image
         with podman_api.connected(image) as connection, Progress(places=jobs) as progress:
-            connect = functools.partial(LocalTarget, connection, Setup(image=image, launch=submission.launch))
+            connect = functools.partial(LocalRunner, connection, Setup(image=image, launch=submission.launch))
             options = runner.Options(places=slots((), jobs), retries=int(sys.argv[3]) if sys.argv[3:] else 0)
             outcome = runner.resume(opened, submission, connect, options, progress)
     print("\n".join(summary(submission.group, outcome, progress.failed)), file=sys.stderr)

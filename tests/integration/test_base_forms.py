@@ -447,7 +447,7 @@ def test_a_killed_bootstrap_leaves_nothing_that_the_next_command_does_not_clear(
     finally:
         child.kill()
         child.wait()
-    sweep = [sys.executable, "-c", "from ocicaliban.containers import workspace; workspace.sweep()"]
+    sweep = [sys.executable, "-c", "from ocicaliban.containers import workspace; workspace.remove_leftovers()"]
     subprocess.run(sweep, env=env, check=True, cwd=folder)
     assert list((tmp_path / "tmp").iterdir()) == []
     assert list((tmp_path / "cache" / "ocicaliban" / "work").glob("build-*")) == []

@@ -26,11 +26,11 @@ from attrs import frozen
 
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
-from ocicaliban.execution import runner as sweep
 from ocicaliban.history import access
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import JobSpec, Submission
 from ocicaliban.reporter import SILENT
-from ocicaliban.targets.vertex import backend, job_spec
+from ocicaliban.targets.vertex import backend, labels
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, until, write
 from tests.integration.registries import Proxy
 from tests.integration.test_vertex import Make, emulator, image, made, registry
@@ -200,7 +200,7 @@ def test_a_sweep_leaves_the_results_of_each_job_in_its_folder(world: World, emul
         assert told.read_text() == f"{job['id']} calm-otter --lr {lr}"
     one = min(asked(by), key=lambda each: str(each.labels["lr"]))
     assert dict(one.labels) == {
-        job_spec.JOB_LABEL: jobs[0]["key"], job_spec.ATTEMPT_LABEL: "1", job_spec.GROUP_LABEL: "calm-otter",
+        labels.JOB_LABEL: jobs[0]["key"], labels.ATTEMPT_LABEL: "1", labels.GROUP_LABEL: "calm-otter",
         "lr": "0_1", "team": "vision",
     }  # fmt: skip
     assert one.display_name == f"night-{jobs[0]['key']}"
@@ -333,7 +333,7 @@ def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
     assert "all jobs of calm-otter are with Vertex AI" in again.stderr and len(asked(by)) == 60
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         names = {job.key: job.last.handle for job in known.jobs() if job.last}
-    assert names == {each.labels[job_spec.JOB_LABEL]: each.name for each in asked(by)}
+    assert names == {each.labels[labels.JOB_LABEL]: each.name for each in asked(by)}
 
 
 @pytest.mark.parametrize("group", [("--group", "calm-otter"), ()])
@@ -448,7 +448,7 @@ def test_stopping_a_group_here_and_there_ends_what_is_here_though_the_cloud_is_a
     (world.folder / "wait.py").write_text("import time\ntime.sleep(300)\n")
     world.ok("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *world.sweep({"n": [1, 2]}), "--", "true")
     child = world.begun("run", "--nogpu", "--group", "calm-otter", *world.sweep({"n": [1]}), "wait.py")
-    until(lambda: world.recorded()["pending"] == 3, child)
+    until(lambda: world.recorded() == {"pending": 2, "running": 1}, child)
     away = {"GOOGLE_APPLICATION_CREDENTIALS": str(world.folder / "nowhere.json")}
     done = world.call("stop", "--group", "calm-otter", env=away)
     assert done.returncode == 1 and done.stdout == "3  stopped\n" and "Traceback" not in done.stderr
@@ -528,7 +528,7 @@ def test_what_was_stopped_on_its_way_is_ended_and_can_be_submitted_again(
     by.order.set(Faults())
     world.ok("resubmit", "--group", "calm-otter")
     assert _states(by) == {"CANCELLED": 8, "QUEUED": 8} and world.recorded() == {"pending": 8}
-    assert {each.labels[job_spec.ATTEMPT_LABEL] for each in asked(by)} == {"1", "2"}
+    assert {each.labels[labels.ATTEMPT_LABEL] for each in asked(by)} == {"1", "2"}
     assert all(len(job["attempts"]) == 2 for job in world.jobs())
 
 
@@ -573,10 +573,10 @@ def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         [one] = known.submissions()
         child = world.begun("resume", "calm-otter")
-        until(lambda: sweep.is_run(one), child)
+        until(lambda: lease.is_held(one), child)
         # A `status` that asked who is at it a moment before.
         by.order.set(Faults())
-        backend.catch_up(known, known.jobs(), SILENT)
+        backend.BACKEND.observe(known, known.jobs(), SILENT)
     _, said = child.communicate(timeout=60)
     assert child.returncode == 0 and "stopped" not in said
     assert _states(by) == {"QUEUED": 8} and world.recorded() == {"pending": 8}
@@ -692,7 +692,7 @@ def test_what_failed_is_submitted_again_and_with_what_was_edited(world: World, e
     world.ok("resubmit", "--group", "calm-otter")
     assert [job["status"] for job in world.ended()] == ["succeeded", "failed"]
     one = asked(by)[2]
-    assert len(asked(by)) == 3 and (one.labels["fail"], one.labels[job_spec.ATTEMPT_LABEL]) == ("3", "2")
+    assert len(asked(by)) == 3 and (one.labels["fail"], one.labels[labels.ATTEMPT_LABEL]) == ("3", "2")
     write(world.folder, {"train.py": TRAIN.replace("sys.exit(int(given.fail))", "")})
     world.ok("resubmit", "--group", "calm-otter", "--rebuild")
     assert [job["status"] for job in world.ended()] == ["succeeded", "succeeded"]
@@ -779,7 +779,7 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
         (("--output-dir", "results"), "no folder in Cloud Storage"),
         (("--tls-verify=maybe",), "neither true nor false"),
         (("--cloud-key", "nowhere.json"), "there is no file"),
-        (("--group", "a b"), "cannot be a group's name"),
+        (("--group", "a b"), "is not a valid name for a group"),
         (("--mode", "mounted"), "mounts folders of this machine"),
         (("--mount",), "the cloud has no folder of this machine"),
         (("--image-tag", "registry.example.org/me/digits"), "--image-tag and --to exclude each other"),
@@ -854,7 +854,7 @@ def without_library(world: World) -> dict[str, str]:
         (Faults(denied=True), None, True, ("PERMISSION_DENIED", "roles/aiplatform.user")),
         (Faults(denied=True), None, False, ("PERMISSION_DENIED", "roles/aiplatform.user")),
         (Faults(), no_project, True, ("no Google Cloud project", "--project-id")),
-        (Faults(), malformed, True, ("malformed.json gives no credentials", "--cloud-key")),
+        (Faults(), malformed, True, ("malformed.json holds no usable credentials", "--cloud-key")),
         (Faults(expired=True), None, True, ("invalid authentication credentials", "--cloud-key")),
         (Faults(), without_library, True, ("client library", "ocicaliban[vertex]")),
     ],
@@ -901,7 +901,7 @@ def test_an_accelerator_that_the_library_does_not_know_is_told_before_anything_i
 
 @pytest.mark.parametrize(
     ("status", "words"),
-    [(404, "there is no repository"), (403, "no permission to push to"), (None, "cannot be reached")],
+    [(404, "does not exist"), (403, "no permission to push to"), (None, "cannot be reached")],
 )
 def test_what_the_registry_would_refuse_is_told_before_anything_is_built(
     world: World, emulator: Make, status: int | None, words: str

@@ -23,6 +23,7 @@ from ocicaliban.history import access
 from ocicaliban.model.job import UNDER_WAY, Job, JobSpec, Submission
 from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import job_spec, logs
+from ocicaliban.targets.vertex.options import Options
 from tests.integration.program import call, environment, ok
 from tests.integration.test_vertex import MACHINE, Make, emulator, image, registry, service
 from tests.integration.test_vertex import submit as sent
@@ -47,9 +48,9 @@ def known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[access.Hi
 
 def submitted(known: access.History, image: str = "", script: str = "", **options: object) -> Job:
     """A job of the history that the emulator has, or says so; without an image it was never sent."""
-    from ocicaliban.targets.vertex.client import Request
+    from ocicaliban.targets.submit_once import CreateRequest
 
-    chosen = job_spec.Options(machine=MACHINE, entrypoint=("sh", "-c"), **options)  # type: ignore[arg-type]
+    chosen = Options(machine=MACHINE, entrypoint=("sh", "-c"), **options)  # type: ignore[arg-type]
     made = known.submit(
         Submission(
             group="brave-otter", user=getpass.getuser(), host="here", project="p", mode="cloud", target="vertex",
@@ -60,7 +61,7 @@ def submitted(known: access.History, image: str = "", script: str = "", **option
     [job] = known.jobs(submission=made.id)
     name = "projects/rehearsal/locations/us-central1/customJobs/123"
     if image:
-        [name] = sent(service(), Request(key=job.key, body=job_spec.custom_job(job, image, chosen)[0])).values()
+        [name] = sent(service(), CreateRequest(key=job.key, body=job_spec.custom_job(job, image, chosen)[0])).values()
     assert known.begin(job.id, started=time.time(), named=name)
     return found(known, job)
 
@@ -167,7 +168,7 @@ def test_a_service_out_of_reach_is_named_with_where_else_to_look(
     job = submitted(known)
     monkeypatch.setattr(logs, "_PATIENCE", 0.5)
     monkeypatch.setenv("CLOUDSDK_API_ENDPOINT_OVERRIDES_LOGGING", "https://localhost:9/")
-    with pytest.raises(OcicalibanError, match="Cloud Logging gives no answer") as told:
+    with pytest.raises(OcicalibanError, match="Cloud Logging does not answer") as told:
         at_once(job)
     assert "stream-logs 123" in told.value.hint and "console.cloud.google.com" in told.value.hint
 
@@ -179,7 +180,7 @@ def test_no_credentials_are_named(
     job = submitted(known)
     (tmp_path / "key.json").write_text("{")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "key.json"))
-    with pytest.raises(OcicalibanError, match="gives no credentials"):
+    with pytest.raises(OcicalibanError, match="holds no usable credentials"):
         at_once(job)
 
 

@@ -116,7 +116,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 def brought(jobs: Sequence[Job]) -> tuple[list[str], list[str]]:
     """The metrics.json of each job as it is here afterwards, "" for none, and what was said."""
     said: list[str] = []
-    folders = bucket.bring(jobs, Reporter(said.append))
+    folders = bucket.fetch(jobs, Reporter(said.append))
     files = [folders[job.id] / "metrics.json" for job in jobs]
     return [file.read_text() if file.exists() else "" for file in files], said
 
@@ -259,7 +259,7 @@ def test_without_permission_what_came_earlier_is_shown(emulator: Make, sweep: Sw
     assert values == [1] and said.startswith(
         "note: no results from gs://data/runs/brave-otter/: The caller does not have"
     )
-    assert "roles/storage.objectViewer" in said and said.endswith("; what came earlier is shown\n")
+    assert "roles/storage.objectViewer" in said and said.endswith("; showing what came earlier\n")
 
 
 def test_a_missing_library_is_named(sweep: Sweep) -> None:
@@ -284,7 +284,7 @@ def test_no_credentials_and_a_key_that_is_none_are_named(sweep: Sweep) -> None:
     # Without a metadata server to ask, as on Google's own machines.
     env = {**sweep.env, "HOME": str(sweep.folder), "NO_GCE_CHECK": "true", "PATH": "/usr/bin:/bin"}
     none = ("there are no Google credentials", "gcloud auth application-default login")
-    broken = (f"{sweep.folder / 'key.json'} gives no credentials: it is no JSON", "download the key anew")
+    broken = (f"{sweep.folder / 'key.json'} holds no usable credentials: it is not JSON", "download the key again")
     for group, told in {"brave-otter": none, "keyed": broken, "moved": none}.items():
         done = call(sweep.folder, "report", group, env=env)
         assert done.returncode == 0 and all(words in done.stderr for words in told), done.stderr
@@ -296,7 +296,7 @@ def test_a_service_out_of_reach_is_named(emulator: Make, sweep: Sweep, monkeypat
     monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
     monkeypatch.setattr(bucket, "_PATIENCE", 0.5)
     _, said = brought(sweep.add([accuracy(1)]))
-    assert len(said) == 1 and "Cloud Storage gives no answer" in said[0]
+    assert len(said) == 1 and "Cloud Storage does not answer" in said[0]
 
 
 def test_a_local_report_imports_no_library(sweep: Sweep) -> None:

@@ -90,16 +90,16 @@ OTHER = {"ocicaliban.toml": OWN, "layers/other/layer.toml": f'{RECIPE}after = ["
     [
         ({"ocicaliban.toml": "\nextra = []\n"}, "ocicaliban.toml:2: unknown key 'extra'", "'extras'"),
         ({"ocicaliban.toml": "extras = 3\n"}, "ocicaliban.toml:1: expected a list, got a whole number", "docs"),
-        ({"ocicaliban.toml": "[layers\n"}, "ocicaliban.toml:1: not valid TOML", "mend"),
+        ({"ocicaliban.toml": "[layers\n"}, "ocicaliban.toml:1: not valid TOML", "correct"),
         ({"ocicaliban.toml": "[layers.apt]\npackages = 3\n"}, "ocicaliban.toml:2: layers.apt.packages: expected", "["),
         ({"ocicaliban.toml": "[layers.atp]\n"}, "ocicaliban.toml:1: [layers.atp]: there is no such recipe", "'apt'"),
         ({"ocicaliban.toml": "[modes]\nbuild = ['bsae']\n"}, "ocicaliban.toml:2: the mode 'build'", "'base'"),
-        ({"ocicaliban.lock": "version = 2\n"}, "ocicaliban.lock: written by a newer ocicaliban", "upgrade"),
+        ({"ocicaliban.lock": "version = 2\n"}, "ocicaliban.lock: a newer ocicaliban wrote this file", "upgrade"),
         ({**OTHER, "layers/own/layer.toml": f"{RECIPE}bogus = 1\n"}, "layer.toml:2: unknown key 'bogus'", "summary"),
         (
             {**OTHER, "layers/own/layer.toml": f"{RECIPE}after = ['other']\n"},
             "a cycle in 'after': other -> own -> other",
-            "take one",
+            "remove one",
         ),
         (
             {**OTHER, "layers/own/layer.toml": f"{RECIPE}[params.level]\nrequired = true\n"},
@@ -121,7 +121,7 @@ def test_a_file_that_says_what_cannot_be(project: Project, files: dict[str, str]
         (("plan", "buid"), "there is no mode 'buid'", "'build'"),
         (("layers", "show", "pyton"), "there is no recipe 'pyton'", "'python'"),
         (("build", "tt.py"), "no module or file 'tt.py'", "'t.py'"),
-        (("build", "../t.py"), "'../t.py' lies outside of the project", "copy it"),
+        (("build", "../t.py"), "'../t.py' is outside the project", "copy it"),
         (
             ("build", "-d", "../elsewhere", "t.py"),
             "'../elsewhere' is outside the project",
@@ -220,7 +220,7 @@ def test_an_empty_project(project: Project) -> None:
     (project.root / "ocicaliban.toml").unlink()
     said, told = project.fails("build", "t.py", code=2)
     assert "no module or file 't.py'" in said
-    assert told == "run it in the project's folder"
+    assert told == "run the command in the project's folder"
 
 
 # --- what the machine lacks ---
@@ -229,7 +229,7 @@ def test_an_empty_project(project: Project) -> None:
 def test_a_current_folder_that_was_removed(project: Project) -> None:
     scene = ("sh", "-c", 'mkdir ../gone && cd ../gone && rmdir ../gone && exec "$@"', "_")
     said, _ = project.fails("build", "t.py", code=1, inside=scene)
-    assert said == "the current folder does not exist any more"
+    assert said == "the current folder no longer exists"
 
 
 @pytest.mark.parametrize("size", ["size=4k,nr_inodes=1", "size=1m"])
@@ -241,7 +241,7 @@ def test_a_full_disk(project: Project, size: str) -> None:
     assert done.returncode == 1, done.stderr
     assert done.stdout == ""
     assert f"{project.cache}/ocicaliban" in done.stderr.partition("error: ")[2]
-    assert "No space left on device\n hint: make room" in done.stderr
+    assert "No space left on device\n hint: free disk space" in done.stderr
     assert "/work/build-" not in done.stderr.partition(" hint: ")[2]
     assert "Traceback" not in done.stderr
     assert list(project.tmp.iterdir()) == []
@@ -254,7 +254,7 @@ def test_a_full_image_store(project: Project, tmp_path: Path) -> None:
     blob = oci_layout.write_layer(read_tree(tmp_path / "tree"), "/", tmp_path / "layer")
     oci_layout.adopt_layer(tmp_path / "layout", tmp_path / "layer", blob)
     config = {"os": "linux", "architecture": {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "")}
-    oci_layout.write_layout(tmp_path / "layout", oci_layout.appended(config, blob.digest, ""), [blob])
+    oci_layout.write_layout(tmp_path / "layout", oci_layout.with_layer(config, blob.digest, ""), [blob])
     project.write({"ocicaliban.toml": f'[layers.base]\nimage = "oci:{tmp_path}/layout"\n'})
     (project.root / "ocicaliban.lock").unlink()
     project.env["XDG_DATA_HOME"] = str(tmp_path / "data")
@@ -262,7 +262,7 @@ def test_a_full_image_store(project: Project, tmp_path: Path) -> None:
     script = 'mount -t tmpfs -o size=4m none "$XDG_DATA_HOME" && exec "$@"'
     said, told = project.fails("build", "t.py", code=1, inside=("buildah", "unshare", "sh", "-c", script, "_"))
     assert "no space left on device" in said
-    assert "make room" in told
+    assert "free disk space" in told
 
 
 def _path_without(folder: Path, *missing: str) -> str:
@@ -373,8 +373,8 @@ def test_a_closed_stdin_or_stdout_is_no_fault(project: Project, closed: str) -> 
 @pytest.mark.parametrize(
     ("line", "code", "said"),
     [
-        ('"$@" layers list >/dev/full', 1, "error: No space left on device\n hint: make room"),
-        ('"$@" --version >/dev/full', 1, "error: No space left on device\n hint: make room"),
+        ('"$@" layers list >/dev/full', 1, "error: No space left on device\n hint: free disk space"),
+        ('"$@" --version >/dev/full', 1, "error: No space left on device\n hint: free disk space"),
         ('{ sleep 0.5; "$@" layers list; } | :; exit ${PIPESTATUS[0]}', 141, ""),
     ],
 )

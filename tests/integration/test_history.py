@@ -138,6 +138,25 @@ def test_a_migrated_server_has_the_tables_of_a_new_one(server: postgres.Server) 
     assert tables(url) == tables(server.database(new))
 
 
+def test_a_migration_gives_way_to_a_sweep_that_writes(server: postgres.Server) -> None:
+    """Migrate while another process has locked an attempt, and then wants its job: neither is a deadlock's victim."""
+    import psycopg
+
+    name = f"history{next(_numbers)}"
+    url = server.database(name)
+    server.tell((records.DATA / "history-1.postgresql.sql").read_text(encoding="utf-8"), database=name)
+    with psycopg.connect(url) as sweep, ThreadPoolExecutor(1) as other:
+        sweep.execute("UPDATE attempt SET status = 'failed', ended = 2.0 WHERE job = 6")
+        migrated = other.submit(lambda: access.open(url).close())
+        time.sleep(1.5)
+        assert not migrated.done()
+        sweep.execute("UPDATE job SET status = 'failed' WHERE id = 6")
+        sweep.commit()
+        migrated.result(timeout=60)
+    with access.open(url) as known:
+        assert known.jobs(ids=[6])[0].status == "failed" and known.jobs(ids=[9])[0].status == "pending"
+
+
 # --- what goes in comes out -----------------------------------------------------------------------------------------
 
 
@@ -185,7 +204,7 @@ def test_text_that_no_database_takes_is_kept_readable(store: History) -> None:
 
 
 def test_a_parameter_that_is_there_twice_leaves_nothing_of_the_submission(store: History) -> None:
-    with pytest.raises(UsageError, match="'a' is there twice"):
+    with pytest.raises(UsageError, match="'a' is given twice"):
         store.submit(submission(), [*specs(2), JobSpec(parameters=(("a", 1), ("a", 2)))])
     assert store.jobs() == () and store.submissions() == ()
 
@@ -736,7 +755,7 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:
 def test_a_file_that_cannot_be_written(tmp_path: Path) -> None:
     access.open(f"{tmp_path}/h.db").close()
     with mode(tmp_path / "h.db", 0o400):
-        assert "cannot be written" in fault(f"{tmp_path}/h.db").message
+        assert "is not writable" in fault(f"{tmp_path}/h.db").message
     with mode(tmp_path / "h.db", 0):
         assert "cannot be opened" in fault(f"{tmp_path}/h.db").message
 
@@ -789,7 +808,7 @@ def test_somebody_who_does_not_let_go(tmp_path: Path, monkeypatch: pytest.Monkey
     access.open(f"{tmp_path}/h.db").close()
     other = sqlite3.connect(tmp_path / "h.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    assert "is locked by another process" in fault(f"{tmp_path}/h.db").message
+    assert "has been locked by another process" in fault(f"{tmp_path}/h.db").message
     other.execute("ROLLBACK")
     other.close()
 
@@ -854,7 +873,7 @@ def test_a_server_that_is_started_anew_is_waited_for(server: postgres.Server) ->
 def test_the_driver_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
     found = fault("postgresql://ada:p%40ss@127.0.0.1:1/history")
-    assert "needs the package psycopg" in found.message and "ocicaliban[postgresql]" in found.hint
+    assert "needs the Python package psycopg" in found.message and "ocicaliban[postgresql]" in found.hint
 
 
 def test_a_schema_of_its_own_in_a_teams_database(server: postgres.Server) -> None:
@@ -879,11 +898,11 @@ def test_the_images_that_unfinished_jobs_are_of(store: History) -> None:
     store.submit(submission(image="i3", host="other"), specs(1))
     store.submit(submission(image="i4", user="grace"), specs(1))
     store.submit(submission(image="i5", target="vertex"), specs(1))
-    assert store.unfinished_images(user="ada", host="zuse") == {"i1": {"a", "b"}, "i2": {"c"}}
+    assert store.unfinished_images(user="ada", host="zuse", targets=["local"]) == {"i1": {"a", "b"}, "i2": {"c"}}
     running, queued = ids(store, group="c")
     attempt = store.begin(running, started=1.0)
     assert attempt
     store.stop_queued([queued])
-    assert "i2" in store.unfinished_images(user="ada", host="zuse")
+    assert "i2" in store.unfinished_images(user="ada", host="zuse", targets=["local"])
     store.end(running, attempt.number, "failed", ended=2.0)
-    assert store.unfinished_images(user="ada", host="zuse") == {"i1": {"a", "b"}}
+    assert store.unfinished_images(user="ada", host="zuse", targets=["local"]) == {"i1": {"a", "b"}}

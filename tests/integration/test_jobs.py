@@ -266,7 +266,7 @@ def test_a_dry_run_is_a_script_and_does_nothing(world: World) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--group", "a/b"), "cannot be a group's name"),
+        (("--group", "a/b"), "is not a valid name for a group"),
         (("--jobs", "0"), "--jobs 0"),
         (("--jobs", "-2"), "--jobs -2"),
         (("--memory", "x"), "--memory x"),
@@ -301,7 +301,7 @@ def test_a_dry_run_refuses_what_a_run_would(world: World) -> None:
     [
         (("--jobs", "0"), "--jobs is for many jobs"),
         (("--retries", "1"), "--retries is for many jobs"),
-        (("--group", "a b"), "cannot be a group's name"),
+        (("--group", "a b"), "is not a valid name for a group"),
     ],
 )
 def test_what_is_for_sweeps_is_refused_for_a_single_run(world: World, options: tuple[str, ...], said: str) -> None:

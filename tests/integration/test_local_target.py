@@ -19,15 +19,15 @@ from typing import Any
 import pytest
 from attrs import field, frozen
 
-from ocicaliban.containers import podman_api
+from ocicaliban.containers import cgroups, podman_api
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, podman_options
 from ocicaliban.jobs import log_file
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
-from ocicaliban.system import process
-from ocicaliban.targets.container_runner import Ended, NameTaken
-from ocicaliban.targets.local import runner
+from ocicaliban.model.resources import Resources
+from ocicaliban.targets.container_runner import ContainerExit, NameTaken
+from ocicaliban.targets.local import exit_watcher, listing, runner
 from tests.integration.program import REPOSITORY, environment, ok, write
 
 
@@ -45,7 +45,7 @@ class Jobs:
     folder: Path
     image: str
     tag: str = field(factory=lambda: uuid.uuid4().hex[:8])
-    ends: "queue.SimpleQueue[Ended]" = field(factory=queue.SimpleQueue)
+    ends: "queue.SimpleQueue[ContainerExit]" = field(factory=queue.SimpleQueue)
 
     def job(self, script: str, number: int = 0) -> Job:
         submission = Submission(id=1, group=self.tag, user="u", host="h", project="/p", mode="run")
@@ -58,12 +58,12 @@ class Jobs:
         name = f"{job.key}-{number}"
         return Attempt(number=number, handle=f"ocicaliban-test-{name}", log=str(self.folder / f"{name}.log"))
 
-    def target(self, podman: podman_api.Service, **setup: Any) -> runner.LocalTarget:
-        return runner.LocalTarget(
+    def target(self, podman: podman_api.PodmanApi, **setup: Any) -> runner.LocalRunner:
+        return runner.LocalRunner(
             podman, runner.Setup(image=self.image, **{"launch": Launch(), **setup}), self.ends.put
         )
 
-    def end(self) -> Ended:
+    def end(self) -> ContainerExit:
         return self.ends.get(timeout=60)
 
 
@@ -80,19 +80,19 @@ def jobs(image: str, tmp_path: Path) -> Iterator[Jobs]:
 
 
 @pytest.fixture(scope="module")
-def podman(image: str) -> Iterator[podman_api.Service]:
+def podman(image: str) -> Iterator[podman_api.PodmanApi]:
     with podman_api.connected(image) as connected:
         yield connected
 
 
 @pytest.fixture
-def target(jobs: Jobs, podman: podman_api.Service) -> Iterator[runner.LocalTarget]:
+def target(jobs: Jobs, podman: podman_api.PodmanApi) -> Iterator[runner.LocalRunner]:
     target = jobs.target(podman)
     yield target
     target.close()
 
 
-def run(jobs: Jobs, target: runner.LocalTarget, script: str) -> tuple[Ended, str]:
+def run(jobs: Jobs, target: runner.LocalRunner, script: str) -> tuple[ContainerExit, str]:
     """The end of a job, and its plain log's path."""
     job = jobs.job(script)
     attempt = jobs.attempt(job)
@@ -110,7 +110,7 @@ def eventually(true: Callable[[], bool]) -> None:
     raise AssertionError("it never came true")
 
 
-def test_what_a_job_sees(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_what_a_job_sees(jobs: Jobs, target: runner.LocalRunner) -> None:
     before = time.time()
     script = "env | grep OCICALIBAN_ | sort; echo result > /out/metrics.json; exit 3"
     ended, log = run(jobs, target, script)
@@ -123,7 +123,7 @@ def test_what_a_job_sees(jobs: Jobs, target: runner.LocalTarget) -> None:
     assert results.read_text() == "result\n" and results.stat().st_uid == os.getuid()
 
 
-def test_the_log_of_a_fast_writer_is_whole(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_the_log_of_a_fast_writer_is_whole(jobs: Jobs, target: runner.LocalRunner) -> None:
     ended, log = run(jobs, target, "yes '0123456789 a line of a job' | head -c 100000000; printf end")
     assert ended.exit_code == 0
     data = Path(log).read_bytes()
@@ -131,7 +131,7 @@ def test_the_log_of_a_fast_writer_is_whole(jobs: Jobs, target: runner.LocalTarge
     assert data[:-3] == (b"0123456789 a line of a job\n" * (100_000_000 // 27 + 1))[:100_000_000]
 
 
-def test_the_log_of_what_is_no_text_is_whole(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_the_log_of_what_is_no_text_is_whole(jobs: Jobs, target: runner.LocalRunner) -> None:
     written = os.urandom(3_000_000) + b"\0\n\r\n"
     (jobs.folder / "out" / "0").mkdir(parents=True)
     (jobs.folder / "out" / "0" / "bytes").write_bytes(written)
@@ -140,7 +140,7 @@ def test_the_log_of_what_is_no_text_is_whole(jobs: Jobs, target: runner.LocalTar
     assert hashlib.sha256(Path(log).read_bytes()).digest() == hashlib.sha256(written).digest()
 
 
-def test_the_last_line_while_it_runs_and_the_log_as_it_grows(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_the_last_line_while_it_runs_and_the_log_as_it_grows(jobs: Jobs, target: runner.LocalRunner) -> None:
     job = jobs.job("printf ' 10%%\\r 20%%\\r'; until [ -e /out/go ]; do sleep 0.05; done; echo; echo done")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -154,7 +154,7 @@ def test_the_last_line_while_it_runs_and_the_log_as_it_grows(jobs: Jobs, target:
     assert text + b"".join(followed) == b" 10%\r 20%\r\ndone\n"
 
 
-def test_a_name_that_is_taken_is_never_started_twice(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_a_name_that_is_taken_is_never_started_twice(jobs: Jobs, target: runner.LocalRunner) -> None:
     job = jobs.job("echo x >> /out/started; sleep 1000")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -175,7 +175,7 @@ def test_a_name_that_is_taken_is_never_started_twice(jobs: Jobs, target: runner.
         ("trap 'exit 7' TERM; touch /out/up; while :; do sleep 0.05; done", "TERM", 7),
     ],
 )
-def test_signals(jobs: Jobs, target: runner.LocalTarget, script: str, name: Any, code: int) -> None:
+def test_signals(jobs: Jobs, target: runner.LocalRunner, script: str, name: Any, code: int) -> None:
     job = jobs.job(f"touch /out/up; {script}")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -186,13 +186,13 @@ def test_signals(jobs: Jobs, target: runner.LocalTarget, script: str, name: Any,
     assert not target.signal(attempt.handle, name)
     found = target.find(group=jobs.tag)[attempt.handle]
     assert (found.state, found.exit_code) == ("exited", code)
-    assert runner.find(group=jobs.tag) == {attempt.handle: found}
+    assert listing.find(group=jobs.tag) == {attempt.handle: found}
     target.remove(attempt.handle)
     target.remove(attempt.handle)
     assert not target.find(group=jobs.tag) and not target.signal(attempt.handle, name)
 
 
-def test_many_jobs_at_a_time_end_one_by_one(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_many_jobs_at_a_time_end_one_by_one(jobs: Jobs, target: runner.LocalRunner) -> None:
     for number in range(12):
         job = jobs.job(f"exit {number}", number)
         target.start(job, jobs.attempt(job))
@@ -203,7 +203,7 @@ def test_many_jobs_at_a_time_end_one_by_one(jobs: Jobs, target: runner.LocalTarg
     assert not target.find(group=jobs.tag)
 
 
-def test_a_container_that_somebody_removes_has_ended(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_a_container_that_somebody_removes_has_ended(jobs: Jobs, target: runner.LocalRunner) -> None:
     job = jobs.job("sleep 1000")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -212,9 +212,9 @@ def test_a_container_that_somebody_removes_has_ended(jobs: Jobs, target: runner.
 
 
 def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
-    jobs: Jobs, podman: podman_api.Service, target: runner.LocalTarget, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, podman: podman_api.PodmanApi, target: runner.LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_PATIENCE", 1.0)
+    monkeypatch.setattr(exit_watcher, "_PATIENCE", 1.0)
     job = jobs.job("sleep 1000")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
@@ -227,14 +227,14 @@ def test_a_container_whose_conmon_was_killed_is_not_taken_for_succeeded(
     assert not target.find(group=jobs.tag)
 
 
-def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: podman_api.Service) -> None:
+def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
     def fault(devices: tuple[cdi.Device, ...] = (), image: str = jobs.image, **setup: Any) -> OcicalibanError:
-        target = runner.LocalTarget(podman, runner.Setup(image=image, **{"launch": Launch(), **setup}), jobs.ends.put)
+        target = runner.LocalRunner(podman, runner.Setup(image=image, **{"launch": Launch(), **setup}), jobs.ends.put)
         job = jobs.job("true")
         with pytest.raises(OcicalibanError) as raised:
             target.start(job, jobs.attempt(job), devices)
         target.close()
-        assert not runner.find(group=jobs.tag)
+        assert not listing.find(group=jobs.tag)
         return raised.value
 
     gone = fault(image="0" * 64)
@@ -248,7 +248,7 @@ def test_what_cannot_be_started_is_told_and_leaves_nothing(jobs: Jobs, podman: p
 
 
 def test_options_for_podman_and_a_variable_whose_value_is_not_kept(
-    jobs: Jobs, podman: podman_api.Service, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, podman: podman_api.PodmanApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given = ("-e", "OC_SECRET", "--hostname", "box", "-v", f"{jobs.folder}:/x:ro")
     with pytest.raises(UsageError, match="OC_SECRET"):
@@ -259,11 +259,11 @@ def test_options_for_podman_and_a_variable_whose_value_is_not_kept(
     target.close()
     assert ended.exit_code == 0
     assert Path(log).read_text() == "s3 box\n/out\n/x\n" + "y\n" * 100_000
-    (found,) = runner.find(job=f"{jobs.tag}-0").values()
+    (found,) = listing.find(job=f"{jobs.tag}-0").values()
     assert found.labels == {"job": f"{jobs.tag}-0", "attempt": "1", "group": jobs.tag, "submission": "1"}
 
 
-def test_each_job_has_its_gpus_alone(jobs: Jobs, target: runner.LocalTarget) -> None:
+def test_each_job_has_its_gpus_alone(jobs: Jobs, target: runner.LocalRunner) -> None:
     """A made-up vendor, whose spec is where podman does not look, with a hook."""
     hook = jobs.folder / "hook"
     hook.write_text(f"#!/bin/sh\ncat > /dev/null; echo $1 >> {jobs.folder}/hooked\n")
@@ -290,9 +290,11 @@ def test_each_job_has_its_gpus_alone(jobs: Jobs, target: runner.LocalTarget) -> 
 
 
 def test_a_gpu_that_podman_does_not_find_is_told(
-    jobs: Jobs, target: runner.LocalTarget, monkeypatch: pytest.MonkeyPatch
+    jobs: Jobs, target: runner.LocalRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cdi, "options", lambda devices, version: ((), ("--device", devices[0].qualified)))
+    monkeypatch.setattr(
+        podman_options, "container_options", lambda devices, version: ((), ("--device", devices[0].qualified))
+    )
     gone = cdi.Device(kind="example.com/gpu", name="9", spec=Path("/gone.json"), version="0.5.0")
     job = jobs.job("true")
     with pytest.raises(OcicalibanError, match=r"unresolvable CDI devices example\.com/gpu=9") as raised:
@@ -301,7 +303,7 @@ def test_a_gpu_that_podman_does_not_find_is_told(
 
 
 def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_gives(
-    jobs: Jobs, podman: podman_api.Service
+    jobs: Jobs, podman: podman_api.PodmanApi
 ) -> None:
     said = []
     for number, given in enumerate(((), ("--annotation", "a=b"))):
@@ -317,8 +319,8 @@ def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_give
     assert said[0] == said[1]
 
 
-def test_limits_are_kept_or_refused(jobs: Jobs, podman: podman_api.Service) -> None:
-    limits = runner.Limits(cpus=0.5, memory=64 << 20)
+def test_limits_are_kept_or_refused(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
+    limits = Resources(cpus=0.5, memory=64 << 20)
     if {"cpu", "memory"} <= {*podman.controllers()}:
         target = jobs.target(podman, limits=limits)
         ended, _ = run(jobs, target, "python3 -c 'b = bytearray(512 << 20)'")
@@ -355,7 +357,7 @@ def driver(jobs: Jobs, then: str) -> "subprocess.Popen[str]":
     return subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE, text=True, env=environment())
 
 
-def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podman: podman_api.Service) -> None:
+def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
     child = driver(jobs, "time.sleep(1000)")
     assert child.stdout is not None
     socket = Path(child.stdout.readline().strip())
@@ -375,7 +377,7 @@ def test_after_a_kill_of_us_the_jobs_go_on_and_are_found_again(jobs: Jobs, podma
         log_file.plain(jobs.attempt(job).log)
         assert Path(jobs.attempt(job).log).read_text() == "done\n"
         assert (Path(job.out) / "started").read_text() == "x\n"
-    eventually(lambda: not podman_api._answers(socket))  # podman ended it, since nobody was connected
+    eventually(lambda: not podman_api._accepts_connections(socket))  # podman ended it, since nobody was connected
     with podman_api.connected(jobs.image):
         assert not socket.parent.exists()
 
@@ -411,11 +413,11 @@ def test_a_service_is_stopped_and_its_folder_removed(jobs: Jobs) -> None:
     socket = Path(child.stdout.readline().strip())
     child.communicate()
     assert child.returncode == 5 and not socket.parent.exists()
-    found = runner.find(group=jobs.tag)
+    found = listing.find(group=jobs.tag)
     assert len(found) == 4  # what runs goes on
 
 
-def test_two_services_at_once_and_one_that_dies(jobs: Jobs, podman: podman_api.Service) -> None:
+def test_two_services_at_once_and_one_that_dies(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
     with podman_api.connected(jobs.image) as other:
         assert other._private is not None and podman._private is not other._private
         assert other._private.socket.parent.stat().st_mode & 0o777 == 0o700
@@ -440,10 +442,10 @@ def test_the_users_own_service_is_used_where_it_has_the_image(
     path.parent.mkdir(exist_ok=True)
     users = subprocess.Popen(["podman", "system", "service", "--time=0", f"unix://{path}"])
     try:
-        eventually(lambda: podman_api._answers(path))
+        eventually(lambda: podman_api._accepts_connections(path))
         with podman_api.connected(jobs.image) as connected:
-            # A service that another started does not see cgroups as `proc.in_cgroup2` gives them.
-            assert (connected._private is None) == (not process.hybrid_cgroups())
+            # A service that another started does not see cgroups as `cgroups.in_cgroup2` gives them.
+            assert (connected._private is None) == (not cgroups.hybrid())
             target = jobs.target(connected)
             assert run(jobs, target, "exit 4")[0].exit_code == 4
             target.close()
@@ -484,7 +486,7 @@ def test_after_a_loss_of_power_no_job_is_taken_for_succeeded(jobs: Jobs) -> None
             os.kill(int(Path(inspected["ConmonPidFile"]).read_text()), signal.SIGKILL)
             os.kill(inspected["State"]["Pid"], signal.SIGKILL)
             subprocess.run(["podman", "unshare", "rm", "-rf", *map(str, runtime.iterdir())], check=True)
-            for found in (runner.find(group=jobs.tag), runner.find()):
+            for found in (listing.find(group=jobs.tag), listing.find()):
                 assert (found[handle].state, found[handle].exit_code) == ("exited", None)
                 assert found[jobs.attempt(short).handle].exit_code == 3
             with podman_api.connected(jobs.image) as podman:

@@ -251,7 +251,7 @@ def test_what_the_server_said_is_told_when_it_dies(project: Path) -> None:
     before = _containers(project)
     done = call(project, "notebook", "--bare", "--podman-args", "--env PATH=/usr/bin")
     assert done.returncode == 1
-    assert "error: the notebook's server ended with 1\n" in done.stderr
+    assert "error: the notebook server ended with exit code 1\n" in done.stderr
     assert "jupyter-lab" in done.stderr
     assert _containers(project) == before
 

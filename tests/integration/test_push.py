@@ -20,9 +20,10 @@ import pytest
 from ocicaliban.app import launch
 from ocicaliban.containers import image_store, oci_layout
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.registry import client as registry
+from ocicaliban.registry import lookup, transport
 from ocicaliban.registry import push as pushing
-from ocicaliban.registry import repository
+from ocicaliban.registry.client import RegistryClient
+from ocicaliban.registry.reference import Destination, parse_repository
 from ocicaliban.reporter import SILENT, Reporter
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
 from tests.integration.registries import Proxy, Registry, Tokens, Tunnel, authority, htpasswd
@@ -209,7 +210,7 @@ def test_a_refusal_that_can_pass_is_waited_for(
     done = call(folder, "push", OPEN, "--image-id", image, "--to", f"{proxy.host}/me/s{status}")
     assert done.returncode == 0, done.stderr
     # skopeo waits by itself for a registry that is asked too often.
-    assert ("again in" in done.stderr) == (status != 429)
+    assert ("retrying in" in done.stderr) == (status != 429)
     assert "_state=" not in done.stderr
 
 
@@ -227,7 +228,7 @@ def test_a_slow_registry_is_waited_for(folder: Path, proxy: Proxy, images: Calla
     assert push(folder, images(folder, ("slow", 1_000)), f"{proxy.host}/me/slow", OPEN)["sent"]
 
 
-@pytest.mark.parametrize(("status", "words"), [(403, "no permission to push"), (404, "there is no repository")])
+@pytest.mark.parametrize(("status", "words"), [(403, "no permission to push"), (404, "does not exist")])
 def test_a_refusal_for_good_is_told_at_once_and_before_anything_is_built(
     status: int, words: str, folder: Path, proxy: Proxy
 ) -> None:
@@ -276,7 +277,7 @@ def test_with_tls_and_a_password(
     shutil.copy(own / "ca.crt", trusted / "ca.crt")
     request.addfinalizer(lambda: shutil.rmtree(trusted))
     nobody = call(folder, *args)
-    assert nobody.returncode == 1 and "wants a login" in nobody.stderr and "podman login" in nobody.stderr
+    assert nobody.returncode == 1 and "requires a login" in nobody.stderr and "podman login" in nobody.stderr
 
     log_in(folder, registry.host, "me", "wrong battery")
     wrong = call(folder, *args)
@@ -302,7 +303,7 @@ def test_no_tls_must_be_said_also_on_loopback(
 
 def test_a_registry_that_is_down_is_told(folder: Path, images: Callable[..., str]) -> None:
     done = call(folder, "push", OPEN, "--image-id", images(folder, ("down", 100)), "--to", "127.0.0.1:9/me/down")
-    assert done.returncode == 1 and "cannot be reached" in done.stderr and "again" not in done.stderr
+    assert done.returncode == 1 and "cannot be reached" in done.stderr and "retrying" not in done.stderr
 
 
 def test_a_password_is_in_no_command_line(folder: Path, tls: tuple[Registry, Path], images: Callable[..., str]) -> None:
@@ -376,8 +377,8 @@ def tokens(plain: Registry) -> Iterator[Tokens]:
     made.stop()
 
 
-def connected(to: str) -> tuple[pushing.Target, registry.Registry]:
-    target = pushing.Target(repository=repository.chosen(to), tls_verify=False)
+def connected(to: str) -> tuple[Destination, RegistryClient]:
+    target = Destination(repository=parse_repository(to), tls_verify=False)
     return target, pushing.connect(target, SILENT)
 
 
@@ -398,10 +399,10 @@ def test_a_login_that_was_good_is_found_anew_when_it_is_refused(basic: bool, fol
     _, at = connected(f"{tokens.host}/me/anew")
     log_in(folder, tokens.host, "me", "battery")
     tokens.login, _ = "Basic " + base64.b64encode(b"me:battery").decode(), tokens.alive.clear()
-    assert at.digest("nothing") == ""
+    assert at.manifest_digest("nothing") == ""
     tokens.login, _ = "Basic " + base64.b64encode(b"me:staple").decode(), tokens.alive.clear()
     with pytest.raises(OcicalibanError, match="refuses the login of 'me'"):
-        at.digest("nothing")
+        at.manifest_digest("nothing")
 
 
 def test_who_asks_side_by_side_logs_in_once(folder: Path, tokens: Tokens) -> None:
@@ -410,7 +411,7 @@ def test_who_asks_side_by_side_logs_in_once(folder: Path, tokens: Tokens) -> Non
     tokens.alive.clear()
     tokens.tokens.clear()
     with ThreadPoolExecutor(8) as pool:
-        assert not any(pool.map(at.has, [f"sha256:{n:064}" for n in range(40)]))
+        assert not any(pool.map(at.has_blob, [f"sha256:{n:064}" for n in range(40)]))
     assert len(tokens.tokens) == 1
 
 
@@ -441,7 +442,7 @@ def test_a_strange_image_in_a_registry_is_one_of_which_nothing_is_known(
 
     proxy.order = order
     try:
-        found = pushing.look(pushing.Target(repository=repository.chosen(to), tls_verify=False), "latest", SILENT)
+        found = lookup.find_image(Destination(repository=parse_repository(to), tls_verify=False), "latest", SILENT)
     except OcicalibanError as fault:
         assert "has no image for linux/amd64" in fault.message
     else:
@@ -456,7 +457,7 @@ def test_what_others_say_of_a_layer_is_not_believed(folder: Path, proxy: Proxy, 
         "digest": _layers(push(folder, theirs, to, OPEN))[0],
         "size": 50_000,
     }
-    diff_ids = image_store.config(launch.image_called(ours))["rootfs"]["diff_ids"]
+    diff_ids = image_store.image_config(launch.image_called(ours))["rootfs"]["diff_ids"]
     config = json.dumps({"rootfs": {"diff_ids": diff_ids}}).encode()
     described = {"digest": f"sha256:{hashlib.sha256(config).hexdigest()}", "size": len(config)}
     manifest = json.dumps({"config": described, "layers": [layer]}).encode()
@@ -522,9 +523,9 @@ def test_a_refusal_whose_words_tell_nothing_is_tried_again(
 def test_a_registry_that_says_nothing_is_told(
     folder: Path, plain: Registry, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(registry, "_TIMEOUT", (5.0, 0.5))
+    monkeypatch.setattr(transport, "_TIMEOUT", (5.0, 0.5))
     proxy.order = lambda method, path: 3.0
-    with pytest.raises(OcicalibanError, match="gives no answer"):
+    with pytest.raises(OcicalibanError, match="does not answer"):
         connected(f"{proxy.host}/me/silent")
 
 
@@ -542,9 +543,9 @@ def test_what_answers_as_no_registry_does_is_refused_before_anything_is_built(
 def test_a_registry_that_says_when_to_come_again_is_asked_then(folder: Path, proxy: Proxy) -> None:
     numbers, said = count(), list[str]()
     proxy.order = lambda method, path: (429, {"Retry-After": "2"}) if next(numbers) < 1 else None
-    target = pushing.Target(repository=repository.chosen(f"{proxy.host}/me/again"), tls_verify=False)
+    target = Destination(repository=parse_repository(f"{proxy.host}/me/again"), tls_verify=False)
     pushing.connect(target, Reporter(said.append))
-    assert [line.partition("; ")[2] for line in said] == ["trying again in 2 s"]
+    assert [line.partition("; ")[2] for line in said] == ["retrying in 2 s"]
 
 
 def test_a_registry_that_is_started_again_after_the_build_is_waited_for(
@@ -581,13 +582,13 @@ def test_of_an_image_for_several_platforms_the_one_for_the_cloud_is_looked_at(
     folder: Path, plain: Registry, images: Callable[..., str]
 ) -> None:
     image, to = images(folder, ("several", 100)), f"{plain.host}/me/several"
-    target = pushing.Target(repository=repository.chosen(to), tls_verify=False)
+    target = Destination(repository=parse_repository(to), tls_verify=False)
     _index(to, image, "arm64", "amd64")
-    found = pushing.look(target, "latest", SILENT)
-    assert found and found.known and found.entrypoint == ("for-amd64",)
+    found = lookup.find_image(target, "latest", SILENT)
+    assert found and found.has_config and found.entrypoint == ("for-amd64",)
     _index(to, image, "arm64")
     with pytest.raises(OcicalibanError, match="has no image for linux/amd64"):
-        pushing.look(target, "latest", SILENT)
+        lookup.find_image(target, "latest", SILENT)
 
 
 def test_a_proxy_with_tls_of_its_own_is_trusted_by_ssl_cert_file(

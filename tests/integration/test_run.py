@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.containers import cgroups
 from ocicaliban.system import process
 from tests.integration.program import CONFIG, Done, built, call, command, environment, ok, write
 
@@ -367,12 +368,12 @@ def test_a_tool_on_hybrid_cgroups_sees_the_config_folder_that_we_see(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # buildah 1.28 stops at a storage.conf without a runroot when `podman unshare` names the usual folder.
-    monkeypatch.setattr(process, "hybrid_cgroups", lambda: True)
+    monkeypatch.setattr(cgroups, "hybrid", lambda: True)
     # What mounts cgroups shows them here already, when this is hybrid and the tests run in a container on it.
     (tmp_path / "mount").symlink_to("/bin/true")
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     asked = ("sh", "-c", "echo ${XDG_CONFIG_HOME-none}; buildah images -q >&2")
     monkeypatch.delenv("XDG_CONFIG_HOME", raising=False)
-    assert process.run(process.in_cgroup2(asked)) == "none"
+    assert process.run(cgroups.in_cgroup2(asked)) == "none"
     monkeypatch.setenv("XDG_CONFIG_HOME", "/elsewhere")
-    assert process.run(process.in_cgroup2(("sh", "-c", "echo $XDG_CONFIG_HOME"))) == "/elsewhere"
+    assert process.run(cgroups.in_cgroup2(("sh", "-c", "echo $XDG_CONFIG_HOME"))) == "/elsewhere"

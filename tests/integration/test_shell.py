@@ -28,6 +28,7 @@ At = Callable[..., "pexpect.spawn[str]"]
 def project(tmp_path_factory: pytest.TempPathFactory, base_lock: str) -> Path:
     folder = tmp_path_factory.mktemp("shell") / "digits"
     write(folder, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, "train.py": "print('trained')\n"})
+    ok(folder, "build", "--mode", "shell")  # buildah 1.28 builds nothing with the XDG_CONFIG_HOME of `_living_in`
     return folder
 
 

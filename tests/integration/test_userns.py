@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.system import process
-from tests.integration.program import call, command, environment
+from ocicaliban.containers import cgroups
+from tests.integration.program import call, command, environment, until
 
 NOTE = "note: podman's processes were killed while containers ran"
 LIST = ("notebook", "--list")  # the shortest command that needs podman
@@ -34,7 +34,7 @@ class Podman:
         self.pids: list[int] = []
 
     def says(self, *args: str) -> subprocess.CompletedProcess[str]:
-        argv = process.in_cgroup2(("podman", *args)) if args[0] == "run" else ("podman", *args)
+        argv = cgroups.in_cgroup2(("podman", *args)) if args[0] == "run" else ("podman", *args)
         return subprocess.run(argv, env=environment(self.env), capture_output=True, text=True, check=False, timeout=60)
 
     def begin(self) -> None:
@@ -53,11 +53,20 @@ class Podman:
         for pid in self.pids:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+        until(lambda: all(_ended(pid) for pid in self.pids))
 
     def end(self) -> None:
         self.says("rm", "--force", "--all", "--time", "0")
         with contextlib.suppress(OSError, ValueError):
             os.kill(int(self.pause.read_text()), signal.SIGKILL)
+
+
+def _ended(pid: int) -> bool:
+    """Return whether a process is gone, or waits only for its parent."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ import sys
 import threading
 import time
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import attrs
@@ -27,27 +27,31 @@ from ocicaliban.history import access
 from ocicaliban.model.job import Job, JobSpec, Parameters, Submission
 from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.system import process
-from ocicaliban.targets.vertex import backend, job_spec, rate_limit
+from ocicaliban.targets import rate_limit, submit_once
+from ocicaliban.targets.backend import Refused
+from ocicaliban.targets.submit_once import CreateRequest, Limits, ObservedJob, Record
+from ocicaliban.targets.vertex import backend, job_spec, labels, machines
 from ocicaliban.targets.vertex import client as target
-from ocicaliban.targets.vertex.client import Request, Service
+from ocicaliban.targets.vertex.client import VertexClient
+from ocicaliban.targets.vertex.options import Options
 from tests.integration.program import until
 from tests.integration.registries import Registry
 
 REPOSITORY = Path(__file__).parents[2]
 NOWHERE = "127.0.0.1:9/digits@sha256:" + "0" * 64
-MACHINE = job_spec.Machine(type="n1-standard-4")
+MACHINE = machines.Machine(type="n1-standard-4")
 SUBMISSION = Submission(group="brave-otter", user="ada", host="h", project="p", mode="cloud")
 
 
 def request(
     key: str, image: str = NOWHERE, args: tuple[str, ...] = (), parameters: Parameters = (), **options: object
-) -> Request:
+) -> CreateRequest:
     job = Job(id=1, key=key, submission=SUBMISSION, parameters=parameters, args=args)
-    chosen = job_spec.Options(machine=MACHINE, **{"entrypoint": ("sh", "-c"), **options})  # type: ignore[arg-type]
-    return Request(key=key, body=job_spec.custom_job(job, image, chosen)[0])
+    chosen = Options(machine=MACHINE, **{"entrypoint": ("sh", "-c"), **options})  # type: ignore[arg-type]
+    return CreateRequest(key=key, body=job_spec.custom_job(job, image, chosen)[0])
 
 
-def requests(count: int) -> list[Request]:
+def requests(count: int) -> list[CreateRequest]:
     return [request(f"job-{number}") for number in range(count)]
 
 
@@ -110,29 +114,42 @@ def emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: ident
         each.stop()
 
 
-def service() -> Service:
+def service() -> VertexClient:
     return target.connect("", "us-central1")
 
 
-def submit(to: Service, *asked: Request, **options: object) -> dict[str, str]:
+def submit(to: VertexClient, *asked: CreateRequest, **options: object) -> dict[str, str]:
     """Submit, and what was told of each: its resource name by its key."""
     told: dict[str, str] = {}
 
-    def accepted(one: Request, name: str) -> None:
+    def accepted(one: CreateRequest, name: str) -> None:
         assert one.key not in told
         told[one.key] = name
 
-    to.submit(asked, SUBMISSION.group, accepted, per_minute=100_000, **options)  # type: ignore[arg-type]
+    send(to, asked, accepted, **options)  # type: ignore[arg-type]
     return told
+
+
+def send(
+    to: VertexClient,
+    asked: Iterable[CreateRequest],
+    accepted: Callable[[CreateRequest, str], None],
+    reporter: Reporter = SILENT,
+    **limits: object,
+) -> None:
+    chosen = Limits(**{"per_minute": 100_000, **limits})  # type: ignore[arg-type]
+    submit_once.submit(
+        attrs.evolve(to, limits=chosen), asked, SUBMISSION.group, Record(accepted=accepted), reporter=reporter
+    )
 
 
 def made(by: Emulator) -> collections.Counter[str]:
     """How often the emulator has each key."""
     jobs = [entry.job for entry in by.ledger._entries.values()]
-    return collections.Counter(job.labels[job_spec.JOB_LABEL] for job in jobs)
+    return collections.Counter(job.labels[labels.JOB_LABEL] for job in jobs)
 
 
-def ended(to: Service, count: int = 1) -> dict[str, job_spec.Seen]:
+def ended(to: VertexClient, count: int = 1) -> dict[str, ObservedJob]:
     """Wait until so many jobs have ended; what the service tells of each, by key."""
     for _ in range(1200):
         seen = {each.key: each for each in to.look(SUBMISSION.group)}
@@ -194,7 +211,7 @@ def test_a_timeout_and_a_cancel_end_the_container(emulator: Make, image: str) ->
     names = submit(
         service(), request("long", image, args=forever), request("short", image, args=("sleep 1000",), timeout=2)
     )
-    until(lambda: {each.key: each for each in service().look(SUBMISSION.group)}["long"].state == "RUNNING")
+    until(lambda: {each.key: each for each in service().look(SUBMISSION.group)}["long"].state == "running")
     assert service().cancel([names["long"]]) == {}
     seen = ended(service(), 2)
     assert seen["long"].status == "stopped"
@@ -265,12 +282,12 @@ def test_a_job_has_the_gpus_that_it_asks_for(
     (specs / "gpus.json").write_text(json.dumps({"cdiVersion": "0.5.0", "kind": "nvidia.com/gpu", "devices": devices}))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
     emulator(parallel=1)
-    machine, _ = job_spec.machine("", "1xT4", "", "us-central1", False)
+    machine, _ = machines.machine("", "1xT4", "", "us-central1", False)
     script = "mkdir -p $OCICALIBAN_OUT; env | grep -c ^STAND_IN > $OCICALIBAN_OUT/gpus"
     job = Job(id=1, key="k1", submission=SUBMISSION, args=(script,))
-    options = job_spec.Options(machine=machine, output="gs://bucket", entrypoint=("sh", "-c"))
+    options = Options(machine=machine, output="gs://bucket", entrypoint=("sh", "-c"))
     body, _ = job_spec.custom_job(job, image, options)
-    submit(service(), Request(key="k1", body=body))
+    submit(service(), CreateRequest(key="k1", body=body))
     assert ended(service())["k1"].status == "succeeded"
     assert (tmp_path / "gcs/bucket/brave-otter/k1/gpus").read_text() == "1\n"
 
@@ -304,9 +321,8 @@ def test_what_waits_for_leave_goes_out_when_the_service_takes_more_than_its_quot
     emulator: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limit, "_MINUTE", 3600.0)  # for which it would wait otherwise
-    monkeypatch.setattr(target, "_ASK_EVERY", 3600.0)
     by = emulator()
-    service().submit(requests(200), SUBMISSION.group, lambda request, name: None, per_minute=10)
+    send(service(), requests(200), lambda request, name: None, per_minute=10, ask_every=3600.0)
     assert len(made(by)) == 200
 
 
@@ -330,7 +346,7 @@ def test_nothing_is_sent_again_before_a_look_was_answered(emulator: Make) -> Non
     threading.Timer(0.7, by.order.set, (Faults(lists_denied=True),)).start()  # after the first look, before the second
     with pytest.raises(OcicalibanError, match="it may be there") as fault:
         submit(service(), request("k1"))
-    assert not isinstance(fault.value, target.Refused) and made(by).total() == 1
+    assert not isinstance(fault.value, Refused) and made(by).total() == 1
 
 
 def test_a_service_that_is_away_for_a_moment_is_checked_again(emulator: Make) -> None:
@@ -355,11 +371,11 @@ def test_what_is_there_already_is_told_and_not_sent_again(emulator: Make) -> Non
 
 _KILLED = """
 import sys
-from tests.integration.test_vertex import requests, service, SUBMISSION
+from tests.integration.test_vertex import requests, send, service
 with open(sys.argv[1], "a") as told:
     def accepted(one, name):
         print(one.key, name, file=told, flush=True)
-    service().submit(requests(500), SUBMISSION.group, accepted, per_minute=100_000, at_once=16)
+    send(service(), requests(500), accepted, at_once=16)
 """
 
 
@@ -432,13 +448,13 @@ def test_what_was_accepted_before_a_refusal_is_told(emulator: Make) -> None:
     by = emulator(Faults(latency=0.05))
     told: list[str] = []
 
-    def accepted(one: Request, _: str) -> None:
+    def accepted(one: CreateRequest, _: str) -> None:
         told.append(one.key)
         if len(told) == 20:
             by.order.set(Faults(refused_machines=("n1-standard-4",)))
 
     with pytest.raises(OcicalibanError, match="of 200 were accepted"):
-        service().submit(requests(200), SUBMISSION.group, accepted, per_minute=100_000, at_once=8)
+        send(service(), requests(200), accepted, at_once=8)
     assert collections.Counter(told) == made(by)
 
 
@@ -446,13 +462,13 @@ def test_a_fault_of_the_caller_ends_it_with_all_that_was_accepted_told(emulator:
     by = emulator(Faults(latency=0.05))
     told: list[str] = []
 
-    def accepted(one: Request, _: str) -> None:
+    def accepted(one: CreateRequest, _: str) -> None:
         told.append(one.key)
         if len(told) == 20:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        service().submit(requests(200), SUBMISSION.group, accepted, per_minute=100_000, at_once=8)
+        send(service(), requests(200), accepted, at_once=8)
     assert collections.Counter(told) == made(by) and len(told) < 200
 
 
@@ -471,9 +487,7 @@ def test_what_nobody_expects_in_a_thread_ends_it_with_all_that_was_accepted_told
 
     told: list[str] = []
     with pytest.raises(OcicalibanError, match="ValueError: Cannot invoke RPC"):
-        attrs.evolve(to, client=Broken()).submit(
-            requests(50), SUBMISSION.group, lambda one, name: told.append(one.key), at_once=2
-        )
+        send(attrs.evolve(to, client=Broken()), requests(50), lambda one, name: told.append(one.key), at_once=2)
     assert sorted(told) == sorted(made(by))
 
 
@@ -496,21 +510,21 @@ def test_of_many_groups_with_a_job_each_the_states_come_in_a_few_lists(
 ) -> None:
     by = emulator()
     made = attrs.evolve(SUBMISSION, target="vertex", options={"project_id": "rehearsal", "region": "us-central1"})
-    options = job_spec.Options(machine=MACHINE)
+    options = Options(machine=MACHINE)
     with access.open(f"sqlite:///{tmp_path}/history.db") as known:
         for number in range(50):
             known.submit(attrs.evolve(made, group=f"otter-{number}"), [JobSpec()] * (20 if number == 7 else 1))
         jobs = known.jobs()
-        asked = [Request(key=job.key, body=job_spec.custom_job(job, NOWHERE, options)[0]) for job in jobs]
+        asked = [CreateRequest(key=job.key, body=job_spec.custom_job(job, NOWHERE, options)[0]) for job in jobs]
         submit(service(), *asked)
         lists: list[object] = []
         page = by.ledger.page
         monkeypatch.setattr(by.ledger, "page", lambda *args: (lists.append(args), page(*args))[1])
-        backend.catch_up(known, jobs, SILENT)
+        backend.BACKEND.observe(known, jobs, SILENT)
         assert len(jobs) == 69 and {job.status for job in known.jobs()} == {"pending"}
         assert len(lists) == 4  # 49 jobs by themselves, twenty in a list, and a group
         lists.clear()
-        backend.catch_up(known, [next(job for job in known.jobs() if job.submission.group == "otter-7")], SILENT)
+        backend.BACKEND.observe(known, [next(job for job in known.jobs() if job.submission.group == "otter-7")], SILENT)
         assert len(lists) == 1
 
 
@@ -541,7 +555,7 @@ def test_a_private_key_that_is_none_is_told(emulator: Make, tmp_path: Path) -> N
     key.write_text(
         json.dumps({**data, "private_key": "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"})
     )
-    with pytest.raises(OcicalibanError, match="gives no credentials"):
+    with pytest.raises(OcicalibanError, match="holds no usable credentials"):
         target.connect("", "us-central1", key_file=str(key))
 
 
@@ -555,12 +569,12 @@ def test_no_project_and_no_tls_are_usage_errors(emulator: Make, monkeypatch: pyt
 
 def test_an_accelerator_that_the_library_does_not_know_is_told_before_anything_is_sent(emulator: Make) -> None:
     by = emulator()
-    machine, _ = job_spec.machine("", "1xNVIDIA_X900", "", "us-central1", False)
-    body, _ = job_spec.custom_job(Job(id=1, key="k", submission=SUBMISSION), NOWHERE, job_spec.Options(machine=machine))
+    machine, _ = machines.machine("", "1xNVIDIA_X900", "", "us-central1", False)
+    body, _ = job_spec.custom_job(Job(id=1, key="k", submission=SUBMISSION), NOWHERE, Options(machine=machine))
     with pytest.raises(OcicalibanError, match="does not know 'NVIDIA_X900'"):
         service().check(body)
     with pytest.raises(OcicalibanError, match="does not know 'NVIDIA_X900'"):
-        submit(service(), *requests(5), Request(key="k", body=body))
+        submit(service(), *requests(5), CreateRequest(key="k", body=body))
     assert made(by).total() == 0
 
 
@@ -576,7 +590,7 @@ def test_credentials_that_have_expired_are_told_at_once(emulator: Make) -> None:
     to = service()
     expired = Expired(None, refresh_token="r", token_uri="t", client_id="c", client_secret="s")
     client = to.library.JobServiceClient(credentials=expired, client_options={"api_endpoint": to.host})
-    for ask in (Service.check, lambda to: submit(to, request("k1"))):
+    for ask in (VertexClient.check, lambda to: submit(to, request("k1"))):
         with pytest.raises(OcicalibanError, match="expired or revoked") as fault:
             ask(attrs.evolve(to, client=client))
         assert "gcloud auth application-default login" in fault.value.hint
@@ -584,7 +598,7 @@ def test_credentials_that_have_expired_are_told_at_once(emulator: Make) -> None:
 
 def test_a_service_out_of_reach_is_told_at_once(emulator: Make) -> None:
     emulator()
-    with pytest.raises(OcicalibanError, match="no answer") as fault:
+    with pytest.raises(OcicalibanError, match="does not answer") as fault:
         target.connect("", "us-central1", address="https://localhost:9/").check()
     assert "localhost:9" in fault.value.hint
 
@@ -597,8 +611,8 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path, certificate: identity.Iden
 def test_a_missing_library_is_told_with_its_extra() -> None:
     code = (
         "import sys; sys.modules['google.cloud.aiplatform_v1'] = None\n"
-        "from ocicaliban.targets.vertex import client as vertex\n"
-        "vertex.preload()\n"
+        "from ocicaliban.targets.vertex import client as vertex\nfrom ocicaliban.targets.vertex import library\n"
+        "library.preload()\n"
         "try: vertex.connect('p', 'us-central1')\n"
         "except Exception as exc: print(type(exc).__name__, exc.hint)"
     )
@@ -614,8 +628,8 @@ def test_a_library_that_does_not_fit_is_told(tmp_path: Path) -> None:
     (broken / "__init__.py").write_text("raise TypeError('Descriptors cannot be created directly.\\nMore')\n")
     code = (
         "import google.cloud; google.cloud.__path__ = [sys.argv[1] + '/google/cloud']\n"
-        "from ocicaliban.targets.vertex import client as vertex\n"
-        "vertex.preload()\n"
+        "from ocicaliban.targets.vertex import client as vertex\nfrom ocicaliban.targets.vertex import library\n"
+        "library.preload()\n"
         "try: vertex.connect('p', 'us-central1')\n"
         "except Exception as exc: print(exc.message, exc.hint)"
     )
@@ -632,10 +646,10 @@ def test_a_library_that_does_not_fit_is_told(tmp_path: Path) -> None:
 
 def test_tools_run_while_the_library_is_imported() -> None:
     code = (
-        "from ocicaliban.system import process\nfrom ocicaliban.targets.vertex import client as vertex\nimport sys\n"
-        "assert 'grpc' not in sys.modules\nvertex.preload()\n"
+        "from ocicaliban.system import process\nfrom ocicaliban.targets.vertex import library\nimport sys\n"
+        "assert 'grpc' not in sys.modules\nlibrary.preload()\n"
         "for _ in range(40): process.run(('true',))\n"
-        "print(vertex._library().JobServiceClient.__name__)"
+        "print(library.library().JobServiceClient.__name__)"
     )
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=60)
@@ -644,8 +658,8 @@ def test_tools_run_while_the_library_is_imported() -> None:
 
 def test_of_the_library_no_more_is_imported_than_is_used_and_all_of_it_can_be_afterwards() -> None:
     code = (
-        "from ocicaliban.targets.vertex import client as vertex\nimport sys\n"
-        "library = vertex._library()\n"
+        "from ocicaliban.targets.vertex.library import library as load\nimport sys\n"
+        "library = load()\n"
         "others = [name for name in sys.modules if 'aiplatform_v1.services.' in name and 'job_service' not in name]\n"
         "from google.cloud import aiplatform_v1 as whole\n"
         "print(others, whole.CustomJob is library.CustomJob, whole.JobServiceClient is library.JobServiceClient)\n"

@@ -27,7 +27,7 @@ def test_the_nearest_name_or_what_there_is(name: str, names: list[str], hint: st
 def test_what_the_system_refuses_is_told_with_the_file_and_a_hint() -> None:
     fault = of_system(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), b"/a/\xff"))
     assert fault.message == "/a/\\xff: No space left on device"
-    assert "make room" in fault.hint
+    assert "free disk space" in fault.hint
     assert of_system(OSError("odd")).message == "odd"
 
 
@@ -65,7 +65,7 @@ def test_a_current_folder_that_was_removed(
     monkeypatch.chdir(tmp_path / "gone")
     (tmp_path / "gone").rmdir()
     assert main(["layers", "list"]) == 1
-    assert capsys.readouterr().err.startswith("error: the current folder does not exist any more\n hint: ")
+    assert capsys.readouterr().err.startswith("error: the current folder no longer exists\n hint: ")
 
 
 def test_somebody_elses_words_cannot_lead_a_terminal() -> None:

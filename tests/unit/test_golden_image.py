@@ -15,7 +15,7 @@ from ocicaliban.build import builder
 from ocicaliban.containers import buildah, image_store, oci_layout
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.model.image import Configure, Copy, Image, PlannedLayer
-from ocicaliban.project import source_tree
+from ocicaliban.project import source_tree, tree_parts
 
 HEAVY = 1_000_000
 
@@ -80,7 +80,7 @@ def test_a_source_is_divided_as_ever(tmp_path: Path) -> None:
     (tmp_path / "train.py").touch()
     tree = source_tree.read_tree(tmp_path)
     assert tree.digest == "42cef57b61025c9b12c12a3e2ebd2cee26d86bb4229c32869fec8847280e3a7e"
-    assert [(name, part.digest) for name, part in source_tree.parts(tree)] == [
+    assert [(name, part.digest) for name, part in tree_parts.divide(tree)] == [
         ("as heavy", "7c0313785b281ab9d6ebdf9c7fb6f02d464ce165543ce839fbd6e843f66e746b"),
         ("heavy9", "713c3f89692dd54c714ae13772e1a0ab0cf25a7539777d0461985e09045f2e9a"),
         ("heavy8", "53418afdb793926e651fba44541178cbd84004522e8cd599bb2b77a1e25900ce"),
@@ -98,12 +98,12 @@ def test_a_folder_is_heavy_from_a_megabyte_on(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / "file").touch()
         os.truncate(tmp_path / name / "file", size)
-    assert [name for name, _ in source_tree.parts(source_tree.read_tree(tmp_path))] == ["heavy", ""]
+    assert [name for name, _ in tree_parts.divide(source_tree.read_tree(tmp_path))] == ["heavy", ""]
 
 
 def test_a_tree_with_nothing_heavy_is_one_part(tmp_path: Path) -> None:
     tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
-    assert source_tree.parts(tree) == (("", tree),)
+    assert tree_parts.divide(tree) == (("", tree),)
 
 
 def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
@@ -116,8 +116,8 @@ def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'1' * 64}"]},
         "history": [{"created": "2024-01-01T00:00:00Z", "created_by": "base"}],
     }
-    config = oci_layout.configured(
-        oci_layout.standard(base),
+    config = oci_layout.with_changes(
+        oci_layout.standard_config(base),
         Configure(
             env=(("PYTHONPATH", "/usr/app"), ("LANG", "de")),
             path=("/opt/venv/bin",),
@@ -128,8 +128,8 @@ def test_the_config_and_the_manifest_of_an_image_stay(tmp_path: Path) -> None:
     )
     tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
     layer = oci_layout.write_layer(tree, "/usr/app", tmp_path / "layer.tar")
-    config = oci_layout.appended(config, layer.digest, "ocicaliban source-copy")
-    config = oci_layout.appended(config, None, "ocicaliban entrypoint")
+    config = oci_layout.with_layer(config, layer.digest, "ocicaliban source-copy")
+    config = oci_layout.with_layer(config, None, "ocicaliban entrypoint")
     layout = tmp_path / "layout"
     digest = oci_layout.write_layout(layout, config, [oci_layout.Blob(digest=f"sha256:{'1' * 64}", size=12345), layer])
     oci_layout.adopt_layer(layout, tmp_path / "layer.tar", layer)
@@ -159,9 +159,9 @@ def test_the_image_that_the_builder_makes_of_a_layer_of_files_stays(
         "config": {"Env": ["PATH=/usr/bin:/bin"], "User": "1000"},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{'1' * 64}"]},
     }
-    monkeypatch.setattr(image_store, "config", lambda image: base)
+    monkeypatch.setattr(image_store, "image_config", lambda image: base)
     monkeypatch.setattr(image_store, "layer_sizes", lambda: {f"sha256:{'1' * 64}": 12345})
-    monkeypatch.setattr(image_store, "take", lambda folder, layer, key: Image(id="1d" * 32, digest="", key=key))
+    monkeypatch.setattr(image_store, "import_layer", lambda folder, layer, key: Image(id="1d" * 32, digest="", key=key))
     tree = source_tree.read_tree(fixed_tree(tmp_path / "digits"))
     layer = PlannedLayer(
         name="source-copy",

@@ -6,6 +6,7 @@ meant edits the file: put what the test shows into it, and say why.
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,17 +14,20 @@ from typing import Any
 
 import pytest
 
-from ocicaliban.containers import podman
-from ocicaliban.execution import reconcile, scheduler
+from ocicaliban.containers import command_line, podman
 from ocicaliban.execution import runner as sweep
+from ocicaliban.execution import scheduler
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import store
-from ocicaliban.interactive import notebook
+from ocicaliban.interactive import jupyter_command, notebook_server
+from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
 from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Attempt, Job, Submission
+from ocicaliban.model.resources import Resources
 from ocicaliban.system import process
-from ocicaliban.targets.local import runner
-from ocicaliban.targets.vertex import job_spec
+from ocicaliban.targets.local import backend, container_spec
+from ocicaliban.targets.local.container_spec import JobContainer
+from ocicaliban.targets.vertex import job_spec, labels, machines, options
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 
@@ -58,7 +62,16 @@ DEVICES = tuple(
     Device(kind="nvidia.com/gpu", name=name, spec=Path("/etc/cdi/nvidia.yaml"), version="0.5.0") for name in ("0", "1")
 )
 OPTIONS = ("--device", "nvidia.com/gpu=0", "--device", "nvidia.com/gpu=1")
-LIMITS = runner.Limits(cpus=1.5, memory=4 << 30)
+LIMITS = Resources(cpus=1.5, memory=4 << 30)
+WHOLE = JobContainer(
+    image="1d" * 32,
+    launch=container_spec.for_job(LAUNCH, JOB),
+    args=JOB.args,
+    attempt=ATTEMPT,
+    labels=container_spec.labels_of(JOB, ATTEMPT, DEVICES),
+    device_options=OPTIONS,
+    resources=LIMITS,
+)
 ENVIRON = {"http_proxy": "http://proxy.example:3128", "NO_PROXY": "localhost", "SECRET": "none of podman's business"}
 
 
@@ -74,40 +87,28 @@ def plain(value: object) -> Any:
 
 def specs() -> Mapping[str, object]:
     """What podman's service is told to make: of a job with everything, and of one with nothing."""
-    whole = runner.container_spec(
-        "1d" * 32,
-        runner.for_job(LAUNCH, JOB),
-        JOB.args,
-        ATTEMPT,
-        runner.labels_of(JOB, ATTEMPT, DEVICES),
-        OPTIONS,
-        LIMITS,
-        ENVIRON,
-    )
-    bare = runner.container_spec("1d" * 32, Launch(), (), ATTEMPT, {}, (), runner.Limits(), {})
-    return {"whole": whole, "bare": bare}
+    bare = JobContainer(image="1d" * 32, launch=Launch(), args=(), attempt=ATTEMPT)
+    return {"whole": container_spec.api_spec(WHOLE, ENVIRON), "bare": container_spec.api_spec(bare, {})}
 
 
 def argvs() -> Mapping[str, Sequence[str]]:
     """The command lines of podman that make and start containers."""
-    image, labels = Image(id="1d" * 32, digest="", key=""), runner.labels_of(JOB, ATTEMPT, DEVICES)
-    name, labelled = ATTEMPT.handle, podman.labelled({podman.JOB: JOB.key})
+    image = Image(id="1d" * 32, digest="", key="")
+    options = functools.partial(command_line.ContainerOptions, name=ATTEMPT.handle)
+    labelled = command_line.label_options({command_line.JOB: JOB.key})
     return {
-        "create": podman.create_argv(
+        "create": command_line.create_argv(
             "1d" * 32,
-            runner.for_job(LAUNCH, JOB),
+            WHOLE.launch,
             JOB.args,
-            name=name,
-            extra=(*runner._cli_options(ATTEMPT, labels, LIMITS), *OPTIONS),
+            options(extra=container_spec.create_options(WHOLE)),
         ),
-        "run": podman.run_argv(image, LAUNCH, JOB.args, name=name, terminal=(False, False), extra=labelled),
-        "run, at a terminal": podman.run_argv(image, LAUNCH, (), name=name, terminal=(True, True), extra=labelled),
-        "run, with a pipe": podman.run_argv(image, Launch(), (), name=name, terminal=(True, False)),
-        "run, detached": podman.run_argv(
-            image, LAUNCH, (), name=name, terminal=(False, False), entrypoint=("bash", "-l"), detached=True
-        ),
-        "run, as a job of a group": podman.run_argv(
-            image, LAUNCH, JOB.args, name=name, terminal=(False, False), extra=runner.as_options(JOB, ATTEMPT)
+        "run": command_line.run_argv(image, LAUNCH, JOB.args, options(extra=labelled)),
+        "run, at a terminal": command_line.run_argv(image, LAUNCH, (), options(terminal=(True, True), extra=labelled)),
+        "run, with a pipe": command_line.run_argv(image, Launch(), (), options(terminal=(True, False))),
+        "run, detached": command_line.run_argv(image, LAUNCH, (), options(entrypoint=("bash", "-l")), detached=True),
+        "run, as a job of a group": command_line.run_argv(
+            image, LAUNCH, JOB.args, options(extra=container_spec.terminal_options(JOB, ATTEMPT))
         ),
     }
 
@@ -129,7 +130,7 @@ def test_every_container_has_an_init_process() -> None:
 def test_a_job_has_ten_seconds_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(process, "run", lambda argv, **_: asked.append(argv))
-    reconcile._stop(["ocicaliban-0123456789ab-2"])
+    backend.stop_containers(["ocicaliban-0123456789ab-2"])
     assert plain(
         {
             "asked to end": asked[0],
@@ -142,14 +143,14 @@ def test_a_job_has_ten_seconds_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_names_and_labels_of_containers_stay() -> None:
     assert store.handle("0123456789ab", 2) == "ocicaliban-0123456789ab-2"
     assert podman.container_name(key="0123456789ab") == "ocicaliban-0123456789ab"
-    assert (podman.LABEL, podman.JOB) == ("ocicaliban.", "ocicaliban.job")
+    assert (command_line.LABEL, command_line.JOB) == ("ocicaliban.", "ocicaliban.job")
 
 
 def custom_jobs() -> Mapping[str, object]:
     """What Vertex AI is told of a job with everything, and of one with nothing."""
     image = f"registry.example/ada/digits@sha256:{'ab' * 32}"
-    whole = job_spec.Options(
-        machine=job_spec.Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
+    whole = options.Options(
+        machine=machines.Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),
         replicas=3,
         boot_disk=200,
         spot=True,
@@ -162,8 +163,8 @@ def custom_jobs() -> Mapping[str, object]:
         labels=(("team", "Vision"), ("owner", "ada")),
         name="digits",
     )
-    bare = job_spec.Options(machine=job_spec.Machine(type="n1-standard-8"), restarts=1, command=("train",))
-    tpu = job_spec.Options(machine=job_spec.Machine(type="ct5lp-hightpu-4t", topology="2x2"), entrypoint=("python3",))
+    bare = options.Options(machine=machines.Machine(type="n1-standard-8"), restarts=1, command=("train",))
+    tpu = options.Options(machine=machines.Machine(type="ct5lp-hightpu-4t", topology="2x2"), entrypoint=("python3",))
     job = Job(id=8, key="ba9876543210", submission=JOB.submission)
     return {
         "whole": job_spec.custom_job(JOB, image, whole, 2),
@@ -177,14 +178,14 @@ def test_what_vertex_ai_is_told_stays() -> None:
 
 
 def test_the_labels_by_which_jobs_are_found_at_vertex_ai_stay() -> None:
-    assert job_spec.group_filter("Digits.1") == 'labels.ocicaliban-group="digits_1"'
-    assert job_spec.key_filter("0123456789ab") == 'labels.ocicaliban-job="0123456789ab"'
-    assert job_spec.ATTEMPT_LABEL == "ocicaliban-attempt"
+    assert labels.group_filter("Digits.1") == 'labels.ocicaliban-group="digits_1"'
+    assert labels.key_filter("0123456789ab") == 'labels.ocicaliban-job="0123456789ab"'
+    assert labels.ATTEMPT_LABEL == "ocicaliban-attempt"
 
 
 def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     """A later version finds the servers of this one by the label, and reads their settings from it."""
-    settings = notebook.Settings(
+    settings = NotebookSettings(
         project="/home/ada/digits",
         port=8888,
         interface="lab",
@@ -197,7 +198,7 @@ def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatc
         '{"project": "/home/ada/digits", "port": 8888, "interface": "lab", "environment": "' + "e" * 64 + '",'
         ' "version": "4.4", "variant": "gpu", "extras": ["cuda"]}'
     )
-    words = notebook.options(settings, None, {})
+    words = jupyter_command.container_options(settings, None, {})
     assert words[words.index("--label") + 1] == f"ocicaliban.notebook={label}"
     container = {
         "Name": "ocicaliban-0123456789ab",
@@ -206,7 +207,7 @@ def test_the_label_of_a_notebooks_container_stays(monkeypatch: pytest.MonkeyPatc
     }
     monkeypatch.setattr(process, "run", lambda argv, **_: "1d\n" if "label=ocicaliban.notebook" in argv else "")
     monkeypatch.setattr(process, "output", lambda argv, **_: json.dumps([container]))
-    (found,) = notebook.servers()
-    assert found == notebook.Server(
+    (found,) = notebook_server.find_servers()
+    assert found == NotebookServer(
         container="ocicaliban-0123456789ab", settings=settings, token="made-up", state="exited"
     )

@@ -70,7 +70,7 @@ def planned(mode: str, variant: Variant, bare: bool) -> dict[str, Any]:
     whole: dict[str, Any] = {
         "base_key": made.base_key,
         "layers": [
-            {"name": layer.name, "key": layer.key, "image": image_store.name_for(layer.name, layer.key)}
+            {"name": layer.name, "key": layer.key, "image": image_store.layer_name(layer.name, layer.key)}
             for layer in made.layers
         ],
         "key": made.key,
@@ -118,6 +118,6 @@ def test_the_key_of_a_bootstrapped_base_stays(tmp_path: Path, monkeypatch: pytes
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(bootstrap, "platform", lambda: "linux/amd64")
-    monkeypatch.setattr(image_store, "find", find)
+    monkeypatch.setattr(image_store, "find_layer", find)
     assert bootstrap.fetch("debian:bookworm", fresh=False, reporter=SILENT).id == "1d" * 32
     assert set(asked) == {("base", "6ad21c612de289efcfccd64bdcff269d4135a80e2734925eb3a4aaa7487ae03a")}

@@ -23,14 +23,16 @@ from ocicaliban.app.launch import Asked, Recorded
 from ocicaliban.build import last_build
 from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import podman_options, spec
 from ocicaliban.history import access
-from ocicaliban.jobs import group_names, log_file, run_journal
+from ocicaliban.jobs import group_names, lease, log_file, run_journal
+from ocicaliban.jobs.records import requested
 from ocicaliban.model.image import Base
 from ocicaliban.model.job import Job, Submission
-from ocicaliban.project import lockfile, source_tree
+from ocicaliban.project import lockfile, tree_memo
 from ocicaliban.project.lockfile import Lock, Resolution
-from ocicaliban.registry import push
+from ocicaliban.registry import packed_layers
+from ocicaliban.registry.packed_layers import Compression, PackedLayer
 from ocicaliban.system import files as paths
 from ocicaliban.system import process
 from ocicaliban.targets.vertex import results
@@ -55,6 +57,36 @@ def test_a_history_of_schema_1_is_read(tmp_path: Path) -> None:
     shutil.copyfile(DATA / "history-1.sqlite", tmp_path / "history.db")
     with access.open(f"sqlite://{tmp_path}/history.db") as known:
         records.check(known)
+
+
+def test_a_history_of_schema_2_is_read(tmp_path: Path) -> None:
+    for number in (1, 2):
+        shutil.copyfile(DATA / f"history-{number}.sqlite", tmp_path / f"{number}.db")
+    with contextlib.closing(sqlite3.connect(tmp_path / "2.db")) as tables:
+        assert tables.execute("SELECT version FROM schema_version").fetchall() == [(1,), (2,)]
+        written = tables.execute("SELECT options ->> '$.version', launch ->> '$.version' FROM submission").fetchall()
+        assert written == [(1, 1), (1, 1)]
+    with access.open(f"sqlite://{tmp_path}/1.db") as known:
+        sweep, _, cloud, _, _ = known.submissions()
+    with access.open(f"sqlite://{tmp_path}/2.db") as known:
+        assert known.submissions() == (
+            evolve(sweep, id=1, created=1798761900.25),
+            evolve(cloud, id=2, created=1798762140.25),
+        )
+        found = {
+            job.id: (job.status, [(each.status, each.reason, each.backend_state) for each in job.attempts])
+            for job in known.jobs()
+        }
+        assert found == {
+            1: ("running", [("failed", "exit code 3", ""), ("running", "", "")]),
+            2: ("queued", []),
+            3: ("pending", [("pending", "", "queued")]),
+            4: ("running", [("running", "", "cancelling")]),
+            5: ("stopped", [("stopped", "cancelled", "")]),
+        }
+        (first,) = known.jobs(ids=[1])
+        assert (first.parameters, first.args) == ((("lr", 0.1), ("fast", True)), ("--lr", "0.1", "--fast"))
+        assert known.end(3, 1, "lost", ended=1.0) and known.resubmit(evolve(cloud, id=0), [3, 5]).id == 3
 
 
 def test_the_history_is_still_one_of_schema_1(tmp_path: Path) -> None:
@@ -127,7 +159,7 @@ def spool() -> list[tuple[Job, bool]]:
     """The single runs that files tell of, and whether they go on."""
     found = []
     for value, goes_on in run_journal.taken():
-        job = reconcile._of_spool(value, goes_on)
+        job = reconcile.from_journal(value, goes_on)
         assert job
         found.append((job, goes_on))
     return found
@@ -157,8 +189,8 @@ def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert over.submission.launch.command == ("python3", "-m", "trainer.train")
     assert over.submission.options["alone"] is True
-    assert reconcile.told(over.submission, Asked) == Asked(mode="run", module="trainer.train")
-    assert reconcile.told(over.submission, Recorded) == Recorded()
+    asked = Asked(mode="run", module="trainer.train")
+    assert requested(over.submission, Asked, Recorded) == (asked, Recorded())
     assert (killed.key, killed.status) == ("b0b0b0b0b003", "running")
     assert killed.last and killed.last.ended is None
     assert list(run_journal.taken()) == []
@@ -172,7 +204,7 @@ def test_a_single_run_that_goes_on_is_told_by_its_lock() -> None:
             ("b0b0b0b0b002", "failed", False),
             ("b0b0b0b0b003", "running", True),
         ]
-    assert run_journal.kept("b0b0b0b0b003") and not run_journal.kept("b0b0b0b0b002")
+    assert run_journal.has("b0b0b0b0b003") and not run_journal.has("b0b0b0b0b002")
 
 
 def test_a_single_run_of_an_earlier_version_gets_into_a_history(tmp_path: Path) -> None:
@@ -189,8 +221,8 @@ def test_a_submission_whose_process_was_killed_is_known_by_its_file() -> None:
     made = Submission(
         id=1, group="digits", user="ada", host="workstation", project="/p", mode="run", created=1767225600.25
     )
-    assert runner.was_killed(made) and not runner.is_run(made)
-    assert not runner.was_killed(evolve(made, id=2))
+    assert lease.was_abandoned(made) and not lease.is_held(made)
+    assert not lease.was_abandoned(evolve(made, id=2))
 
 
 def test_the_log_of_a_job_that_runs_is_read() -> None:
@@ -205,7 +237,7 @@ def test_the_log_of_a_job_that_runs_is_read() -> None:
 def test_when_an_image_was_used_is_known() -> None:
     os.utime(paths.used(IMAGE), (1000, 1000))
     assert image_store.last_used(IMAGE) == 1000
-    image_store.forget(IMAGE)
+    image_store.forget_use(IMAGE)
     assert image_store.last_used(IMAGE) == 0
 
 
@@ -276,16 +308,16 @@ def test_a_kept_command_line_is_replayed_where_nothing_differs(
 
 
 @pytest.mark.parametrize("compression", ["gzip", "zstd"])
-def test_what_was_pushed_is_remembered(compression: push.Compression) -> None:
+def test_what_was_pushed_is_remembered(compression: Compression) -> None:
     kind = f"application/vnd.oci.image.layer.v1.tar+{compression}"
-    assert push._remembered(compression) == [
-        push.Packed(diff_id=f"sha256:{'1' * 64}", digest=f"sha256:{'a' * 64}", size=1001, kind=kind),
-        push.Packed(
+    assert packed_layers.load(compression) == [
+        PackedLayer(diff_id=f"sha256:{'1' * 64}", digest=f"sha256:{'a' * 64}", size=1001, media_type=kind),
+        PackedLayer(
             diff_id=f"sha256:{'2' * 64}",
             digest=f"sha256:{'b' * 64}",
             size=1002,
-            kind=kind,
-            place="registry.example/ada/digits",
+            media_type=kind,
+            repository="registry.example/ada/digits",
         ),
     ]
 
@@ -300,7 +332,7 @@ def test_where_the_image_store_is_is_remembered(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_what_was_read_of_a_tree_is_remembered() -> None:
-    memo = source_tree._load_memo(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
+    memo = tree_memo.load(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
     assert {path: (known[0], known[-1][:8]) for path, known in memo.files.items()} == {
         "größe.txt": (3, "edd3a863"),
         ".gitignore": (6, "318d9a16"),
@@ -314,7 +346,7 @@ def test_what_was_read_of_a_tree_is_remembered() -> None:
 
 def test_hooks_are_found_in_their_folder() -> None:
     """A container that an earlier version started needs its hooks to its end, under the same path."""
-    hook = cdi.Hook(
+    hook = spec.Hook(
         hook_name="createContainer",
         path="/usr/bin/nvidia-cdi-hook",
         args=("nvidia-cdi-hook", "update-ldcache"),
@@ -322,13 +354,13 @@ def test_hooks_are_found_in_their_folder() -> None:
         timeout=5,
     )
     folder = paths.cache() / "hooks"
-    files = cdi.hook_files(cdi.Injection(hooks=(hook,)))
-    place = cdi.write_hooks(files, folder)
+    files = podman_options.hook_files(spec.ContainerEdits(hooks=(hook,)))
+    place = podman_options.write_hooks(files, folder)
     assert [path.name for path in folder.iterdir()] == [place.name] == ["fe10a90b59f0bc3f8571b18e26b63140"]
     assert {path.name: path.read_text() for path in place.iterdir()} == files
 
 
 def test_results_in_the_cloud_have_the_same_copy_here() -> None:
-    copy = results.copy_of("gs://ada-digits/results/digits-cloud/a0a0a0a0a008")
+    copy = results.local_copy("gs://ada-digits/results/digits-cloud/a0a0a0a0a008")
     assert copy == paths.cache() / "results" / "f8734af1906dd3e350c9324e2faf8b63"
     assert results.stamp(1767225600250000) == 1767225600250000000

@@ -14,6 +14,7 @@ from ocicaliban import replay
 from ocicaliban.build import planner
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import podman
+from ocicaliban.gpu import selection
 from ocicaliban.model.image import Base
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
@@ -64,7 +65,7 @@ ARGV = ["run", "-d", "data/cur"]
 
 
 def planned(module: str, mount: bool = False) -> planner.PlannedImage:
-    gpus = planner.choose_gpus(None, None)
+    gpus = selection.choose_gpus(None, None)
     request = PlanRequest(root=Path.cwd(), mode="run", module=module, gpus=gpus, dirs=("data/cur",), mount=mount)
     return planner.plan_project(request)
 
@@ -75,11 +76,11 @@ def remembered(world: Path, module: str, mount: bool = False) -> replay.Recordin
     with replay.recording() as found:
         plan = planned(module, mount)
     found.began += 3_000_000_000
-    replay.remember(
-        [*ARGV, module], found, read=map(str, plan.searched_paths), entries=plan.tree_paths(), said="", script=(),
-        image="1d", index=world / "images.json", command=("podman", "run", "--name", "ours-K0", "1d"),
-        key="K0", job={"submission": {"project": "/p"}},
+    run = replay.Replayable(
+        argv=[*ARGV, module], script=(), command=("podman", "run", "--name", "ours-K0", "1d"), key="K0", image="1d",
+        images=world / "images.json", job={"submission": {"project": "/p"}},
     )  # fmt: skip
+    replay.remember(run, found, read=map(str, plan.searched_paths), entries=plan.tree_paths())
     return found
 
 

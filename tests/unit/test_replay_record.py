@@ -65,19 +65,18 @@ def _remember(
     if settled:
         found.began += 3_000_000_000
     argv = [command, "train.py", *(["--", *script] if script else [])]
-    replay.remember(
-        argv,
-        found,
-        read=(str(home / "layers"),),
-        entries=[str(path) for path in (project, *project.rglob("*"))],
-        said="running on the CPU",
+    run = replay.Replayable(
+        argv=argv,
         script=script,
-        image="1d",
-        index=home / "images.json",
         command=("podman", "run", "--name", "ours-K0", "1d", *script),
         key="K0",
+        image="1d",
+        images=home / "images.json",
+        said="running on the CPU",
         job={"submission": {"project": "/p"}},
     )
+    entries = [str(path) for path in (project, *project.rglob("*"))]
+    replay.remember(run, found, read=(str(home / "layers"),), entries=entries)
 
 
 def test_the_same_command_runs_again_with_its_own_name_and_arguments(home: Path, ran: Ran) -> None:
@@ -159,11 +158,11 @@ def test_what_came_after_the_dashes_must_be_the_scripts_alone(home: Path, ran: R
     with replay.recording() as found:
         pass
     found.began += 3_000_000_000
-    replay.remember(
-        ["run", "--", "train.py"], found, read=(), entries=(), said="", script=(), image="1d",
-        index=home / "images.json", command=("podman", "run", "--name", "ours-K0", "1d", "train.py"),
-        key="K0", job={"submission": {"project": "/p"}},
+    run = replay.Replayable(
+        argv=["run", "--", "train.py"], script=(), command=("podman", "run", "--name", "ours-K0", "1d", "train.py"),
+        key="K0", image="1d", images=home / "images.json", said="", job={"submission": {"project": "/p"}},
     )  # fmt: skip
+    replay.remember(run, found, read=(), entries=())
     assert replay.attempt(["run"]) is None
     assert replay.attempt(["run", "--", "train.py"]) is None
 
@@ -181,13 +180,13 @@ def test_a_recording_can_go_on(home: Path) -> None:
 
 def test_what_planning_told_is_told_again(home: Path, ran: Ran, capsys: pytest.CaptureFixture[str]) -> None:
     with replay.recording() as found:
-        found.noted("note: one")
+        found.note_line("note: one")
     found.began += 3_000_000_000
-    replay.remember(
-        ["run", "train.py"], found, read=(), entries=(), said="running", script=(), image="1d",
-        index=home / "images.json", command=("podman", "run", "--name", "ours-K0", "1d"),
-        key="K0", job={"submission": {"project": "/p"}},
+    run = replay.Replayable(
+        argv=["run", "train.py"], script=(), command=("podman", "run", "--name", "ours-K0", "1d"), key="K0",
+        image="1d", images=home / "images.json", said="running", job={"submission": {"project": "/p"}},
     )  # fmt: skip
+    replay.remember(run, found, read=(), entries=())
     assert replay.attempt(["run", "train.py"]) == 7
     assert capsys.readouterr().err == "note: one\nrunning\n"
 
@@ -208,7 +207,9 @@ def test_a_shell_is_replayed_with_the_command_that_comes_after(
     home: Path, ran: Ran, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _remember(home, command="shell")
-    monkeypatch.setattr(podman, "live", podman.run)  # as it is without a terminal, and not our end with one
+    monkeypatch.setattr(
+        podman, "run_interactively", podman.run
+    )  # as it is without a terminal, and not our end with one
     assert replay.attempt(["shell", "train.py", "--", "ls", "-l"]) == 7
     ((argv, name),) = ran
     assert argv == ("podman", "run", "--name", name.replace("ocicaliban", "ours"), "1d", "ls", "-l")

@@ -12,10 +12,9 @@ from pathlib import Path
 from typing import IO
 
 from ocicaliban.build.base.stored import stored_image
-from ocicaliban.containers import image_store, workspace
+from ocicaliban.containers import buildah, image_store, workspace
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model.image import Image
-from ocicaliban.system import process
 
 _REF = "org.opencontainers.image.ref.name"
 _PART = r"(\./)?(index\.json|oci-layout|blobs/sha256/[0-9a-f]{64})"
@@ -73,9 +72,9 @@ def fetch(reference: str, digest: str) -> tuple[Image, str]:
         raise OcicalibanError(
             f"{path} has changed: it no longer holds the image with the digest {digest}", "run the command again"
         )
-    with workspace.open_one() as folder:
+    with workspace.open_workspace() as folder:
         # buildah names the image after the path, and refuses upper case, blanks and dots in the path.
-        layout = folder / image_store.folder_for("base", now.removeprefix("sha256:"))
+        layout = folder / image_store.layer_folder("base", now.removeprefix("sha256:"))
         layout.parent.mkdir(parents=True)
         if path.is_dir():
             layout.symlink_to(path.resolve())
@@ -85,8 +84,8 @@ def fetch(reference: str, digest: str) -> tuple[Image, str]:
                 for member in tar:
                     if member.isfile() and (match := re.fullmatch(_PART, member.name)):
                         _copy(tar.extractfile(member), layout / match[2])
-        argv = ("buildah", "pull", "--quiet", f"oci:{layout.relative_to(folder)}{':' + name if name else ''}")
-        identity = process.run(argv, cwd=folder, doing=f"the base image {reference} cannot be stored").splitlines()[-1]
+        oci = f"{layout.relative_to(folder)}{':' + name if name else ''}"
+        identity = buildah.pull_layout(folder, oci, doing=f"the base image {reference} cannot be stored")
     return stored_image(identity, reference), now
 
 

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from ocicaliban.build.base.stored import platform
-from ocicaliban.containers import image_store, oci_layout, workspace
+from ocicaliban.containers import buildah, image_store, oci_layout, workspace
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Image
 from ocicaliban.reporter import Reporter
@@ -50,10 +50,10 @@ def fetch(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
     key = hashlib.sha256(
         json.dumps([reference, platform(), oci_layout.EPOCH, *_ENV, *_MMDEBSTRAP]).encode()
     ).hexdigest()
-    before = image_store.find("base", key)
-    with workspace.only_one(key):
+    before = image_store.find_layer("base", key)
+    with workspace.exclusive(key):
         # An image that another process made while we waited is fresh enough.
-        image = image_store.find("base", key)
+        image = image_store.find_layer("base", key)
         if image is not None and (not fresh or before is None or image.id != before.id):
             reporter.say(f"base: {reference} as it is in the store (--no-cache makes it again)")
             return image
@@ -61,15 +61,15 @@ def fetch(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
         with reporter.making("base", doing, done="bootstrapped") as made:
             image = _bootstrap(reference.partition(":")[2])
             made.measure = lambda: image_store.image_sizes().get(image.id, 0)
-        process.run(("buildah", "tag", image.id, image_store.name_for("base", key)))
+        buildah.tag(image.id, image_store.layer_name("base", key))
         return image
 
 
 def _bootstrap(suite: str) -> Image:
     """Make the image with mmdebstrap."""
-    with workspace.open_one() as folder:
+    with workspace.open_workspace() as folder:
         tar = folder / "root.tar"
-        env = {"SOURCE_DATE_EPOCH": str(oci_layout.EPOCH), "TMPDIR": str(workspace.scratch(folder))}
+        env = {"SOURCE_DATE_EPOCH": str(oci_layout.EPOCH), "TMPDIR": str(workspace.scratch_folder(folder))}
         try:
             process.run((*_MMDEBSTRAP, suite, str(tar)), env=env)
         except ToolError as exc:
@@ -77,16 +77,16 @@ def _bootstrap(suite: str) -> Image:
         with tar.open("rb") as file:
             sha = hashlib.file_digest(file, "sha256").hexdigest()
         blob = oci_layout.Blob(digest=f"sha256:{sha}", size=tar.stat().st_size)
-        layout = folder / image_store.folder_for("base", sha)
+        layout = folder / image_store.layer_folder("base", sha)
         oci_layout.adopt_layer(layout, tar, blob)
         config: dict[str, Any] = {
             "architecture": platform().partition("/")[2],
             "os": "linux",
             "config": {"Env": _ENV, "Cmd": ["/bin/sh"]},
         }
-        config = oci_layout.appended(config, blob.digest, f"ocicaliban base: mmdebstrap {suite}")
+        config = oci_layout.with_layer(config, blob.digest, f"ocicaliban base: mmdebstrap {suite}")
         oci_layout.write_layout(layout, config, [blob])
-        return image_store.take(folder, "base", sha)
+        return image_store.import_layer(folder, "base", sha)
 
 
 def _bootstrap_fault(suite: str, exc: ToolError) -> ToolError:

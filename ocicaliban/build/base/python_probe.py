@@ -7,7 +7,6 @@ import os
 from ocicaliban.containers import buildah, workspace
 from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.model.image import Image
-from ocicaliban.system import process
 
 _PROBE = """
 import platform, sysconfig, venv
@@ -21,12 +20,12 @@ def python_and_libc(image: Image, reference: str) -> tuple[str, str]:
     Raises OcicalibanError if there is no Python with venv, or if its C library is not glibc.
     """
     name = f"ocicaliban-base-{os.getpid()}"
-    with workspace.open_one() as folder, workspace.working_container(folder, name):
-        process.run(buildah.from_argv(image.id, name), whole=True)
-        argv = ("buildah", "run", "--isolation", "chroot", name, "--", "python3", "-c", _PROBE)
+    with workspace.open_workspace() as folder, workspace.working_container(folder, name):
+        buildah.make_container(image.id, name)
+        probe = ("python3", "-c", _PROBE)
         try:
             # buildah's chroot isolation loses what a command prints about once in some hundred runs.
-            said = process.run(argv) or process.run(argv)
+            said = buildah.run_in_chroot(name, probe) or buildah.run_in_chroot(name, probe)
         except ToolError as exc:
             if "No module named 'venv'" in exc.stderr:
                 what, hint = "Python without its module venv", "add it: on Debian it is the package python3-venv"

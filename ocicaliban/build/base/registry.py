@@ -5,11 +5,10 @@ from __future__ import annotations
 import re
 
 from ocicaliban.build.base.stored import stored_image
-from ocicaliban.containers import image_store
+from ocicaliban.containers import buildah, image_store
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model.image import Base, Image
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import process
 
 # Patterns are compiled when they are used first: most commands need none of them.
 _NAME = r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9._-]*)?"
@@ -51,11 +50,9 @@ def fetch(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]:
     elif not fresh and (image := image_store.by_name(reference)):
         reporter.say(f"base: {reference} as it is in the store (--no-cache pulls it again)")
         return image, image_store.last_manifest(image.id)
-    # By default buildah tries four times in six seconds before it reports that a registry does not answer.
-    argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s", reference)
     try:
         with reporter.making("base", f"pulling {reference}", done="pulled") as made:
-            identity = process.run(argv).splitlines()[-1]
+            identity = buildah.pull(reference)
             made.measure = lambda: image_store.image_sizes().get(identity, 0)
     except ToolError as exc:
         raise pull_fault(base, exc.stderr) from exc

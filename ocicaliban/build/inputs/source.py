@@ -7,11 +7,10 @@ from collections.abc import Mapping, Sequence
 
 from ocicaliban.build.inputs.folders import data_folders, memo_file, not_source
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.containers import podman
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Tree
 from ocicaliban.model.project import Instance
-from ocicaliban.project import source_tree
+from ocicaliban.project import entry_point, ignore_rules, source_tree, tree_parts
 
 
 def instances(digest: str, parts: Sequence[tuple[str, str]] = ()) -> tuple[Instance, ...]:
@@ -33,7 +32,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         project.root, memo=memo_file(project.root), exclude=not_source(folders), never=context.secret_files
     )
     _check_command(tree, context.command, folders)
-    parts = source_tree.parts(tree)
+    parts = tree_parts.divide(tree)
     return Provided(
         values={"source_tree": tree.digest},
         instances=instances(tree.digest, [(label, part.digest) for label, part in parts]),
@@ -45,14 +44,14 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
 def _check_command(tree: Tree, command: tuple[str, ...], folders: tuple[str, ...]) -> None:
     """Raise UsageError if the file that the container starts is neither in the source nor in a folder of data."""
     links = {entry.path: entry.digest for entry in tree.entries if entry.kind == "link"}
-    named = podman.entry_files(command)
+    named = entry_point.entry_files(command)
     wanted = {_resolved(path, links) for path in named}
     if any(path.startswith(f"{folder}/") for path in wanted for folder in folders):
         return
     if wanted and not {entry.path for entry in tree.entries} & wanted:
         raise UsageError(
             f"an ignore file leaves '{named[0]}' out of the image",
-            f"include it with a line `!PATTERN` in {source_tree.ignore_file(tree.root)}, or use --mount",
+            f"include it with a line `!PATTERN` in {ignore_rules.ignore_file_name(tree.root)}, or use --mount",
         )
 
 

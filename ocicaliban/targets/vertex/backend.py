@@ -1,255 +1,161 @@
-"""Jobs of the history on Vertex AI: they are submitted once each, what the service says is put on record, cancelled."""
+"""Vertex AI as a backend: custom jobs, each with a machine of its own."""
 
 from __future__ import annotations
 
-import contextlib
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
-
-from attrs import evolve
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from ocicaliban import google_auth
-from ocicaliban.errors import OcicalibanError
-from ocicaliban.execution import runner
-from ocicaliban.model.job import ENDED, UNDER_WAY, Job, Submission, UnderWay
+from ocicaliban.errors import UsageError
+from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.reporter import Reporter
-from ocicaliban.targets.vertex import job_spec, rate_limit
-from ocicaliban.targets.vertex.job_spec import Seen
+from ocicaliban.targets.backend import BatchBackend, Capabilities, Connection, Request
+from ocicaliban.targets.clock import SYSTEM, Clock
+from ocicaliban.targets.service_jobs import Service, ServiceJobs
+from ocicaliban.targets.vertex import job_spec, options
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
-    from ocicaliban.targets.vertex.client import Service
+    from ocicaliban.targets.submit_once import Client
+    from ocicaliban.targets.vertex.client import VertexClient
 
 TARGET = "vertex"
-"""What the history calls this target."""
+"""The name of this backend in the history."""
 
 REGION = "us-central1"
-"""Where jobs run unless another region is named, as with Caliban and gcloud."""
+"""Where jobs run if no region is named, as in Caliban and gcloud."""
 
-_UNSEEN = 600.0
-"""Seconds in which a job that was accepted may be missing from the service's lists, which lag behind."""
-
-_FEW = 3
-"""So many jobs of a group are asked for by themselves."""
-
-_UNLISTED = "not listed by Vertex AI"
-
-_PATIENCE = 5.0
-"""Seconds for an answer to somebody who only wants to see what is going on."""
+NO_DIGEST = f"image@sha256:{'0' * 64}"
+"""An image whose digest is not known yet."""
 
 
-def service(submission: Submission) -> Service:
-    """A connection to where a submission went. Raises OcicalibanError where none can be had."""
-    from ocicaliban.targets.vertex import client
+class VertexService(Service):
+    """What `ServiceJobs` needs to know of Vertex AI."""
 
-    project, region, key_file = _place(submission)
-    return client.connect(project, region, key_file=key_file)
+    title = "Vertex AI"
 
+    def place(self, submission: Submission) -> Hashable:
+        """Return the project, the region and the credentials."""
+        return _place(submission)
 
-def submit(
-    known: History,
-    made: Submission,
-    options: job_spec.Options,
-    at: Service,
-    accepted: Callable[[Job, str], None],
-    reporter: Reporter,
-    *,
-    settle: bool = False,
-) -> None:
-    """Submit the queued jobs of a submission, whose image is named by its digest; each that the service has is recorded
-    at once, and handed to `accepted` with its resource name.
+    def region(self, submission: Submission) -> str:
+        """Return the region."""
+        return _place(submission)[1]
 
-    What an earlier try that was killed has submitted is found by its labels, and not sent again; `settle` tells that
-    there may be one. A job that somebody stops meanwhile is not sent; where the service has it already, it is put on
-    record as pending, so that it is seen and its next attempt is another one, and cancelled. One that somebody who
-    looked has put on record meanwhile counts as accepted. Raises UsageError where another process is at it, and
-    OcicalibanError where the service refuses: the others stay queued.
-    """
-    from ocicaliban.targets.vertex.client import Request
+    def client(self, submission: Submission, patience: float | None = None) -> VertexClient:
+        """Connect to the project and region of a submission."""
+        from ocicaliban.targets.vertex import client
 
-    with runner.owned(made):
-        waiting = {job.key: job for job in known.queued(made.id)}
-        left_out: set[str] = set()
-        requests = []
-        for job in waiting.values():
-            attempt = len(job.attempts) + 1
-            body, without = job_spec.custom_job(job, made.image, options, attempt)
-            left_out.update(without)
-            requests.append(Request(key=job.key, attempt=attempt, body=body))
-        if left_out:
-            reporter.note(
-                f"no room among the labels for {', '.join(sorted(left_out))}; the jobs have them all the same"
-            )
+        project, region, key_file = _place(submission)
+        connected = client.connect(project, region, key_file=key_file)
+        return connected if patience is None else connected.patient(patience)
 
-        news: list[tuple[Job, str]] = []
-        late: dict[str, Job] = {}
+    def body(self, job: Job, attempt: int) -> tuple[Mapping[str, object], tuple[str, ...]]:
+        """Return the CustomJob."""
+        return job_spec.custom_job(job, job.submission.image, options.recorded(job.submission), attempt)
 
-        @contextlib.contextmanager
-        def recorded() -> Iterator[None]:
-            """Whatever is told meanwhile is on record when it ends; else it stays among the news, for the next time."""
-            yield
-            with known.together():
-                for job, name in news:
-                    out = job_spec.output_folder(options.output, made.group, job.key)
-                    if known.begin(job.id, out=out, started=time.time(), named=name, status="pending"):
-                        continue
-                    # Somebody stopped it when it was on its way, or has seen it at the service and put it on record.
-                    if known.begin(job.id, out=out, started=time.time(), named=name, status="pending", late=True):
-                        late[name] = job
-            told = [each for each in news if each[1] not in late]
-            news.clear()
-            for job, name in told:
-                accepted(job, name)
-
-        def stopped() -> frozenset[str]:
-            return frozenset(job.key for job in known.jobs(submission=made.id, statuses=("stopped",)))
-
-        try:
-            at.submit(
-                requests,
-                made.group,
-                lambda request, name: news.append((waiting[request.key], name)),
-                settle=settle,
-                withdrawn=stopped,
-                together=recorded,
-                reporter=reporter,
-            )
-        finally:
-            for name, words in at.cancel(tuple(late)).items():
-                job = late[name]
-                reporter.say(
-                    f"job {job.id} was stopped when it was on its way, and goes on: {words}; ocicaliban stop {job.id}"
-                )
-
-
-def catch_up(known: History, jobs: Iterable[Job], reporter: Reporter) -> None:
-    """Put on record what the service says of these jobs, in few lists: by their groups, or by themselves if few.
-
-    A job that is queued, and that the service has, was submitted by a process that was killed before it could tell.
-    Where the service gives no answer that is said, and what is on record stays.
-    """
-    places: dict[tuple[str, str, str], list[Job]] = {}
-    for job in jobs:
-        places.setdefault(_place(job.submission), []).append(job)
-    for (_, region, _), here in places.items():
-        try:
-            found = _seen(evolve(service(here[0].submission), timeout=_PATIENCE), here)
-        except OcicalibanError as fault:
-            names = ", ".join(dict.fromkeys(job.submission.group for job in here))
-            hint = f" ({fault.hint})" if fault.hint else ""
-            reporter.note(f"no news of {names} from {region}: {fault.message}{hint}; this is the last that is known")
-            continue
-        for job in here:
-            _record(known, job, found)
-
-
-def _seen(at: Service, jobs: Iterable[Job]) -> dict[tuple[str, int], Seen]:
-    """What the service tells of these jobs, and perhaps of others, by key and attempt."""
-    groups: dict[str, list[Job]] = {}
-    for job in jobs:
-        groups.setdefault(job.submission.group, []).append(job)
-    # A group may have a thousand jobs, in pages of a hundred, of which one is asked for.
-    few = [job.key for some in groups.values() if len(some) <= _FEW for job in some]
-    many = [group for group, some in groups.items() if len(some) > _FEW]
-    return {(each.key, each.attempt): each for each in (*at.look_for(*few), *at.look(*many))}
+    def output(self, job: Job) -> str:
+        """Return the job's folder in the bucket."""
+        held = job.submission.options.get(options.KEY)
+        output = str(held.get("output") or "") if isinstance(held, dict) else ""
+        return job_spec.output_folder(output, job.submission.group, job.key)
 
 
 def _place(submission: Submission) -> tuple[str, str, str]:
-    options = submission.options
+    held = submission.options
     return (
-        str(options.get("project_id") or ""),
-        str(options.get("region") or REGION),
-        google_auth.recorded(options.get("cloud_key")),
+        str(held.get("project_id") or ""),
+        str(held.get("region") or REGION),
+        google_auth.recorded(held.get("cloud_key")),
     )
 
 
-def _record(known: History, job: Job, found: Mapping[tuple[str, int], Seen]) -> None:
-    attempt = job.last
-    if job.status not in UNDER_WAY:
-        if (seen := found.get((job.key, len(job.attempts) + 1))) is None:
-            return
-        own = job.submission.options.get("vertex")
-        output = str(own.get("output") or "") if isinstance(own, dict) else ""
-        out = job_spec.output_folder(output, job.submission.group, job.key)
-        late = job.status == "stopped"
-        attempt = known.begin(job.id, out=out, started=seen.created, named=seen.name, status="pending", late=late)
-    if attempt is None:
-        return
-    seen = found.get((job.key, attempt.number))
-    if seen is None:
-        if time.time() - attempt.started > _UNSEEN:
-            reason = "Vertex AI does not know it any more"
-            known.end(job.id, attempt.number, "lost", reason=reason, ended=time.time())
-        elif attempt.backend_state != _UNLISTED:
-            known.observed(job.id, attempt.number, status="pending", backend_state=_UNLISTED)
-    elif seen.status in ENDED:
-        reason = seen.reason or ("" if seen.status == "succeeded" else seen.state.lower())
-        ended = seen.ended or time.time()
-        known.end(job.id, attempt.number, seen.status, reason=reason, ended=ended, started=seen.started)
-    else:
-        status: UnderWay = "running" if seen.status == "running" else "pending"
-        word = "" if seen.state == "RUNNING" else seen.state.lower()
-        if (status, word) != (attempt.status, attempt.backend_state):
-            known.observed(job.id, attempt.number, status=status, backend_state=word, started=seen.started)
+class VertexBackend(BatchBackend):
+    """Vertex AI's custom jobs."""
 
+    title = "Vertex AI"
+    capabilities = Capabilities(
+        schedules_itself=True, arrays=False, needs_registry=True, can_mount=False, image_form="digest"
+    )
 
-def cancel(known: History, jobs: Sequence[Job], reporter: Reporter) -> tuple[Job, ...]:
-    """Ask the service to end these jobs, which have been accepted; those that it agreed to end.
+    def __init__(self, service: Service | None = None, clock: Clock = SYSTEM) -> None:
+        self._service = service or VertexService()
+        self._jobs = ServiceJobs(service=self._service, clock=clock)
 
-    `reporter` gets a line for each other one. What the service does not know is on record as lost then.
-    """
-    places: dict[tuple[str, str, str], list[Job]] = {}
-    for job in jobs:
-        places.setdefault(_place(job.submission), []).append(job)
-    ended: list[Job] = []
-    for some in places.values():
-        names = {job.last.handle: job for job in some if job.last}
+    def validate(self, request: Request) -> tuple[UsageError, ...]:
+        """Return what is wrong with the image's platform, the labels, the options and the mounts."""
+        job, submission = request.job, request.job.submission
+        problems = []
         try:
-            faults = service(some[0].submission).cancel(tuple(names))
-        except OcicalibanError as fault:
-            numbers = ", ".join(str(job.id) for job in names.values())
-            reporter.say(f"cannot be stopped: {numbers}: {fault.message}{f' ({fault.hint})' if fault.hint else ''}")
-            continue
-        lost = [names[name] for name, words in faults.items() if words == job_spec.UNKNOWN]
-        for job in lost:
-            if job.last:
-                known.end(job.id, job.last.number, "lost", reason=job_spec.UNKNOWN, ended=time.time())
-        if lost:
-            reporter.say(
-                f"nothing is there to be stopped: {', '.join(str(job.id) for job in lost)}: {job_spec.UNKNOWN}"
-            )
-        for name, words in faults.items():
-            if words != job_spec.UNKNOWN:
-                reporter.say(f"job {names[name].id} cannot be stopped: {words}")
-        ended += [job for name, job in names.items() if name not in faults]
-    return tuple(ended)
-
-
-def cancel_late(known: History, jobs: Sequence[Job], reporter: Reporter, *, wait: bool = True) -> tuple[Job, ...]:
-    """Put on record, and end, what the service has of jobs that were stopped before anybody knew that it has them.
-
-    Returns those that it agreed to end; `reporter` gets a line for each other one. A request that was on its way
-    when they
-    were stopped may still take effect, for which it can `wait`. What is submitted again meanwhile goes on.
-    """
-    if wait:
-        time.sleep(rate_limit.LOOK_AFTER[-1])
-    stopped_of = {job.id: job.submission.id for job in jobs}
-    places: dict[tuple[str, str, str], list[Job]] = {}
-    for job in jobs:
-        places.setdefault(_place(job.submission), []).append(job)
-    late: list[Job] = []
-    for some in places.values():
-        ids = tuple(job.id for job in some)
+            job_spec.check_platform(request.platform)
+        except UsageError as problem:
+            problems.append(problem)
         try:
-            at = service(some[0].submission)
-            found = _seen(at, some)
-        except OcicalibanError as fault:
-            reporter.say(f"whether some were submitted before cannot be asked: {fault.message}")
-            continue
-        for job in known.jobs(ids=ids, statuses=("stopped",)):
-            _record(known, job, found)
-        under_way = known.jobs(ids=ids, statuses=UNDER_WAY)
-        late += [job for job in under_way if job.last and job.submission.id == stopped_of[job.id]]
-    return cancel(known, late, reporter)
+            job_spec.custom_job(job, submission.image or NO_DIGEST, options.recorded(submission))
+        except UsageError as problem:
+            problems.append(problem)
+        if submission.launch.mounts:
+            hint = 'replace "source-mount" by "source-copy" in its list'
+            message = f"the mode '{submission.mode}' mounts folders of this machine, which Vertex AI cannot see"
+            problems.append(UsageError(message, hint))
+        return tuple(problems)
+
+    def connect(self, submission: Submission) -> Connection:
+        """Connect to the project and region of a submission."""
+        return cast(Connection, self._service.client(submission))
+
+    def submit(
+        self,
+        history: History,
+        submission: Submission,
+        accepted: Callable[[Job, str], None],
+        reporter: Reporter,
+        *,
+        connection: Connection | None = None,
+        settle: bool = False,
+    ) -> None:
+        """Submit the queued jobs of a submission, each exactly once; `accepted` gets each job's page."""
+        client = cast("Client[object]", connection) if connection else self._service.client(submission)
+
+        def with_page(job: Job, name: str) -> None:
+            accepted(job, job_spec.console(name))
+
+        self._jobs.submit(history, submission, client, with_page, reporter, settle=settle)
+
+    def observe(self, history: History, jobs: Sequence[Job], reporter: Reporter) -> None:
+        """Record what the service says of these jobs."""
+        self._jobs.observe(history, jobs, reporter)
+
+    def cancel(self, history: History, jobs: Sequence[Job], reporter: Reporter) -> Iterator[Job]:
+        """Ask the service to end these jobs, and yield those that it agreed to end."""
+        return self._jobs.cancel(history, jobs, reporter)
+
+    def cancel_ended(
+        self,
+        history: History,
+        jobs: Sequence[Job],
+        reporter: Reporter,
+        *,
+        wait: Reporter | None = None,
+        dry_run: bool = False,
+    ) -> tuple[Job, ...]:
+        """Cancel what the service has of jobs that were stopped before anybody knew that it has them."""
+        return () if dry_run else self._jobs.cancel_late(history, jobs, reporter, wait=wait)
+
+    def logs(
+        self, job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None, reporter: Reporter
+    ) -> Iterator[bytes]:
+        """Yield the job's entries in Cloud Logging."""
+        from ocicaliban.targets.vertex import logs
+
+        return logs.read(job, attempt, goes_on, reporter)
+
+    def results(self, jobs: Iterable[Job], reporter: Reporter) -> Mapping[int, Path]:
+        """Fetch the jobs' metrics files from Cloud Storage."""
+        from ocicaliban.targets.vertex import results
+
+        return results.fetch(jobs, reporter)
+
+
+BACKEND = VertexBackend()

@@ -1,4 +1,4 @@
-"""What jobs on Vertex AI have written, from Cloud Logging, through Google's library where that is installed."""
+"""What jobs on Vertex AI have written, from Cloud Logging, through Google's library if it is installed."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.reporter import Reporter
-from ocicaliban.targets.vertex import job_spec, rate_limit
+from ocicaliban.targets.clock import SYSTEM, Clock
+from ocicaliban.targets.vertex import job_spec, options
 
 if TYPE_CHECKING:
     from ocicaliban.model.job import Attempt, Job
@@ -21,13 +22,13 @@ _PAGE = 1000  # entries, the most that the service gives at once
 _EVERY = 3.0  # seconds; the service lets a project ask 60 times a minute
 _SETTLE = 10.0  # seconds without anything new after a job's end
 _LATE = 10.0  # seconds by which an entry may come after younger ones
-_SKEW = 3600.0  # seconds by which a clock of ours may be wrong
-_PATIENCE = 60.0  # seconds for a service that gives no answer, or has been asked too often
+_SKEW = 3600.0  # seconds by which our clock may be wrong
+_PATIENCE = 60.0  # seconds for a service that does not answer, or has been asked too often
 _FIRST = "workerpool0-0"
 
 
 @frozen(kw_only=True)
-class Entry:
+class LogEntry:
     """An entry of a job's log: which of its tasks wrote it, and when (nanoseconds since 1970)."""
 
     id: str
@@ -37,35 +38,39 @@ class Entry:
 
 
 def entries_filter(number: str, since: int) -> str:
-    """The filter for what the custom job of that number has written from a time on (nanoseconds since 1970).
+    """Return the filter for what the custom job of that number has written since a time in nanoseconds since 1970.
 
-    By resource and label as gcloud's `ai custom-jobs stream-logs` has them.
+    It uses the resource and the label that gcloud's `ai custom-jobs stream-logs` uses.
     """
     whole, part = divmod(since, 1_000_000_000)
     when = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(whole))}.{part:09}Z"
     return f'resource.type="ml_job" AND resource.labels.job_id="{number}" AND timestamp>="{when}"'
 
 
-def line(entry: Entry, *, alone: bool) -> bytes:
-    """An entry as it is printed: after the name of its task, unless it is that of the only replica (`alone`)."""
+def line(entry: LogEntry, *, alone: bool) -> bytes:
+    """Return an entry as it is printed: after the name of its task, unless that is the only replica (`alone`)."""
     prefix = "" if alone and entry.task in (_FIRST, "") else f"{entry.task}: "
     return b"".join(f"{prefix}{each}\n".encode("utf-8", "replace") for each in entry.text.rstrip("\n").split("\n"))
 
 
 def read(job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None, reporter: Reporter) -> Iterator[bytes]:
-    """What the job has written in that attempt, in the order of time; with `goes_on` as long as that is true.
+    """Yield what the job has written in that attempt, in the order of time, and go on as long as `goes_on` says.
 
-    Entries come to the service some seconds late and not always in order, so that it is asked again for the last
-    seconds, and after the end until nothing new has come for a while. `reporter` hears of a service that gives no
-    answer
-    yet. Raises UsageError where the library is not installed, and OcicalibanError where the service gives nothing.
+    Entries reach the service some seconds late and not always in order. So ask again for the last seconds, and after
+    the end until nothing new has come for a while. `reporter` gets a note if the service does not answer yet. Raises
+    UsageError if the library is not installed, and OcicalibanError if the service refuses.
     """
-    log = _connected(job, attempt, reporter)
-    alone = _replicas(job) == 1
-    since = int((attempt.started - _SKEW) * 1e9)
+    return follow(_connected(job, attempt, reporter), attempt.started, goes_on, alone=_replicas(job) == 1)
+
+
+def follow(
+    log: _Log, started: float, goes_on: Callable[[], bool] | None, *, alone: bool, clock: Clock = SYSTEM
+) -> Iterator[bytes]:
+    """Yield what a log has since the attempt `started` (seconds since 1970); see `read`."""
+    since = int((started - _SKEW) * 1e9)
     newest = since
     seen: set[tuple[int, str, str]] = set()
-    over, quiet = False, time.monotonic()
+    over, quiet = False, clock.monotonic()
     while True:
         over = over or goes_on is None or not goes_on()
         for page in log.pages(since):
@@ -74,22 +79,22 @@ def read(job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None, reporte
             seen.update(new)
             if fresh:
                 newest = max(newest, *(each.time for each in fresh))
-                quiet = time.monotonic()
+                quiet = clock.monotonic()
                 yield b"".join(line(each, alone=alone) for each in fresh)
         if goes_on is None:
             return
         if not over:
-            quiet = time.monotonic()
-        elif time.monotonic() - quiet >= _SETTLE:
+            quiet = clock.monotonic()
+        elif clock.monotonic() - quiet >= _SETTLE:
             return
         since = max(since, newest - int(_LATE * 1e9))
         seen = {mark for mark in seen if mark[0] >= since}
-        time.sleep(_EVERY)
+        clock.sleep(_EVERY)
 
 
 def _replicas(job: Job) -> int:
-    asked = job.submission.options.get("vertex")
-    return int(asked.get("replicas") or 1) if isinstance(asked, dict) else 1
+    held = job.submission.options.get(options.KEY)
+    return int(held.get("replicas") or 1) if isinstance(held, dict) else 1
 
 
 def _connected(job: Job, attempt: Attempt, reporter: Reporter) -> _Log:
@@ -98,15 +103,15 @@ def _connected(job: Job, attempt: Attempt, reporter: Reporter) -> _Log:
     try:
         from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
     except ImportError as exc:
-        hint = f"pip install 'ocicaliban[logging]' shows it here; else {elsewhere}"
-        raise UsageError(f"the log of job {job.id} is in the cloud", hint) from exc
-    options = job.submission.options
+        hint = f"pip install 'ocicaliban[logging]' to read it here; else {elsewhere}"
+        raise UsageError(f"the log of job {job.id} is in Cloud Logging", hint) from exc
+    held = job.submission.options
     host = google_auth.endpoint("logging", "logging.googleapis.com")
-    credentials, _ = google_auth.credentials(google_auth.recorded(options.get("cloud_key")))
+    credentials, _ = google_auth.credentials(google_auth.recorded(held.get("cloud_key")))
     _, project, _, _, _, number = attempt.handle.split("/")
     return _Log(
         client=LoggingServiceV2Client(credentials=credentials, client_options={"api_endpoint": host}),
-        project=str(options.get("project_id") or project),
+        project=str(held.get("project_id") or project),
         number=number,
         elsewhere=elsewhere,
         reporter=reporter,
@@ -115,16 +120,16 @@ def _connected(job: Job, attempt: Attempt, reporter: Reporter) -> _Log:
 
 @frozen(kw_only=True)
 class _Log:
-    """The log of one custom job; `elsewhere` tells where it can be seen without us."""
+    """The log of one custom job; `elsewhere` tells how to see it without us."""
 
-    client: Any
+    client: Any = field(repr=False)
     project: str
     number: str
     elsewhere: str
     reporter: Reporter
 
-    def pages(self, since: int) -> Iterator[list[Entry]]:
-        """The entries from a time on (nanoseconds since 1970), in their order, by pages of the service."""
+    def pages(self, since: int) -> Iterator[list[LogEntry]]:
+        """Yield the entries since a time in nanoseconds since 1970, in order, by pages of the service."""
         from google.api_core.exceptions import GoogleAPIError
         from google.api_core.retry import Retry
 
@@ -148,26 +153,31 @@ class _Log:
         except GoogleAPIError as exc:
             raise self._error(exc) from exc
 
-    def _error(self, exc: Any) -> OcicalibanError:
-        exc = getattr(exc, "cause", None) or exc  # why it was tried again, until there was no patience left
+    def _error(self, exc: Exception) -> OcicalibanError:
+        # The cause of the last try, after the retries have run out of time.
+        exc = getattr(exc, "cause", None) or exc
         words = str(getattr(exc, "message", "") or exc)
         status = getattr(exc, "grpc_status_code", None)
-        code = status.name if status is not None else "UNKNOWN"
-        if why := rate_limit.no_login(words):
-            return OcicalibanError(f"Google takes no login: {why}", rate_limit.LOG_IN)
-        if code == "UNAUTHENTICATED":
-            return OcicalibanError(f"Cloud Logging refused: {words} ({code})", rate_limit.LOG_IN)
-        if code == "PERMISSION_DENIED" and "has not been used" in words:
-            hint = f"gcloud services enable logging.googleapis.com --project={self.project}"
-            return OcicalibanError(f"Cloud Logging refused: {words} ({code})", hint)
-        if code == "PERMISSION_DENIED":
-            hint = f"ask the owner of the project {self.project} for the role roles/logging.viewer"
-            return OcicalibanError(f"Cloud Logging refused: {words} ({code})", hint)
-        return OcicalibanError(f"Cloud Logging gives no answer: {words} ({code})", self.elsewhere)
+        return explain(status.name if status is not None else "UNKNOWN", words, self.project, self.elsewhere)
+
+
+def explain(code: str, words: str, project: str, elsewhere: str) -> OcicalibanError:
+    """Return a fault with this gRPC status and these words of the service, for people."""
+    if why := google_auth.no_login(words):
+        return google_auth.login_failed(why)
+    if code == "UNAUTHENTICATED":
+        return OcicalibanError(f"Cloud Logging refused: {words} ({code})", google_auth.LOG_IN)
+    if code == "PERMISSION_DENIED" and "has not been used" in words:
+        hint = f"gcloud services enable logging.googleapis.com --project={project}"
+        return OcicalibanError(f"Cloud Logging refused: {words} ({code})", hint)
+    if code == "PERMISSION_DENIED":
+        hint = f"ask the owner of the project {project} for the role roles/logging.viewer"
+        return OcicalibanError(f"Cloud Logging refused: {words} ({code})", hint)
+    return OcicalibanError(f"Cloud Logging does not answer: {words} ({code})", elsewhere)
 
 
 def _passes(exc: Exception) -> bool:
-    """Whether a fault may pass by itself; a list changes nothing, so that it can be asked again."""
+    """Return whether a fault may pass by itself. A list changes nothing, so it can be repeated."""
     from google.api_core import exceptions
 
     kinds = (
@@ -176,10 +186,10 @@ def _passes(exc: Exception) -> bool:
         exceptions.ServiceUnavailable,
         exceptions.TooManyRequests,
     )
-    return isinstance(exc, kinds) and not rate_limit.no_login(str(exc))
+    return isinstance(exc, kinds) and not google_auth.no_login(str(exc))
 
 
-def _entry(raw: Any) -> Entry:
+def _entry(raw: Any) -> LogEntry:
     payload = raw.json_payload.fields
     if "message" in payload:
         text = payload["message"].string_value
@@ -189,7 +199,7 @@ def _entry(raw: Any) -> Entry:
         text = json.dumps(json_format.MessageToDict(raw.json_payload), ensure_ascii=False)
     else:
         text = raw.text_payload
-    return Entry(
+    return LogEntry(
         id=raw.insert_id,
         task=raw.resource.labels.get("task_name", ""),
         time=raw.timestamp.seconds * 1_000_000_000 + raw.timestamp.nanos,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -78,9 +79,17 @@ def test_a_project_that_is_gone_has_no_newest_record(tmp_path: Path, monkeypatch
     assert [found.root for found in last_build.newest()] == [str(tmp_path)]
 
 
-def test_a_record_of_another_version_is_as_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    last_build.save(Path("/nowhere"), planned(), ONE)
-    (path,) = tmp_path.rglob("*.json")
-    path.write_text(path.read_text().replace('"version": 1', '"version": 2'))
-    assert last_build.load(Path("/nowhere"), "build") is None
+def test_a_file_of_another_version_or_form_counts_as_none(tmp_path: Path) -> None:
+    file = tmp_path / "record.json"
+    built = last_build.BuildRecord(layers={"a": {"env X": "1"}}, keys={"a": "k"}, files={"d": {"p": "file"}}, base="b")
+    record = last_build.to_record(built)
+    assert list(record) == ["version", "layers", "keys", "files", "base", "root"]
+    for held, expected in (
+        (record, built),
+        ({name: value for name, value in record.items() if name != "version"}, built),
+        ({**record, "version": 2}, None),
+        ({**record, "layers": []}, None),
+        ([record], None),
+    ):
+        file.write_text(json.dumps(held))
+        assert last_build._read(file) == expected

@@ -82,7 +82,7 @@ def test_a_file_that_changed_since_it_was_read(tmp_path: Path, data: bytes | Non
     (root / "a").unlink()
     if data is not None:
         (root / "a").write_bytes(data)
-    with pytest.raises(OcicalibanError, match="a changed while it was copied"):
+    with pytest.raises(OcicalibanError, match="a changed while it was being copied"):
         oci_layout.write_layer(tree, "/usr/app", tmp_path / "layer")
 
 
@@ -118,7 +118,7 @@ def test_configured() -> None:
     change = Configure(
         env=(("A", "2"), ("N", "1")), path=("/v/bin", "/w"), workdir="/x", entrypoint=("p", "q"), ports=("2/tcp",)
     )
-    assert oci_layout.configured(config, change) == {
+    assert oci_layout.with_changes(config, change) == {
         "os": "linux",
         "config": {
             "Env": ["PATH=/v/bin:/w:/bin", "A=2", "BARE=", "N=1"],
@@ -128,15 +128,15 @@ def test_configured() -> None:
         },
     }
     assert json.dumps(config) == before
-    assert oci_layout.configured(config, Configure())["config"]["Cmd"] == ["sh"]
-    assert oci_layout.configured({}, Configure(path=("/v",)))["config"]["Env"] == [
+    assert oci_layout.with_changes(config, Configure())["config"]["Cmd"] == ["sh"]
+    assert oci_layout.with_changes({}, Configure(path=("/v",)))["config"]["Env"] == [
         "PATH=/v:/usr/local/bin:/usr/bin:/bin"
     ]
 
 
 def test_appended() -> None:
-    one = oci_layout.appended({}, "sha256:aa", "one")
-    two = oci_layout.appended(one, None, "two")
+    one = oci_layout.with_layer({}, "sha256:aa", "one")
+    two = oci_layout.with_layer(one, None, "two")
     assert one["rootfs"] == two["rootfs"] == {"type": "layers", "diff_ids": ["sha256:aa"]}
     assert two["history"] == [
         {"created": oci_layout.CREATED, "created_by": "one"},
@@ -150,7 +150,7 @@ def test_the_digests_of_a_layout_verify(tmp_path: Path) -> None:
     blob = oci_layout.write_layer(read_tree(root), "/usr/app", tmp_path / "layer")
     layout = tmp_path / "layout"
     oci_layout.adopt_layer(layout, tmp_path / "layer", blob)
-    top = oci_layout.write_layout(layout, oci_layout.appended({}, blob.digest, "copy"), [blob])
+    top = oci_layout.write_layout(layout, oci_layout.with_layer({}, blob.digest, "copy"), [blob])
     blobs = {path.name: path.read_bytes() for path in (layout / "blobs" / "sha256").iterdir()}
     assert len(blobs) == 3
     assert all(name == hashlib.sha256(data).hexdigest() for name, data in blobs.items())

@@ -140,7 +140,7 @@ def test_a_thousand_jobs_do_not_scroll_the_screen(monkeypatch: pytest.MonkeyPatc
         assert len(terminal.screen.history.top) == 0
         told = [line for line in terminal.lines() if "failed after" in line]
         assert len(told) == 5
-        assert "more fail; they are counted below, and `ocicaliban status` names them" in terminal.lines()
+        assert "more jobs fail; the display counts them, and `ocicaliban status` lists them" in terminal.lines()
     assert len(shown.failed) == 334
 
 
@@ -220,7 +220,7 @@ def test_the_summary_tells_what_to_do_next() -> None:
     outcome = Outcome(succeeded=20, failed=7, left=3)
     assert progress.summary("lr", outcome, [4, 5, 6, 7, 8, 9, 10]) == [
         "lr: 20 succeeded, 7 failed, 3 not finished",
-        "  what failed: ocicaliban logs 4 (also 5, 6, 7, 8, ...)",
+        "  failed:      ocicaliban logs 4 (also 5, 6, 7, 8, ...)",
         "  to go on:    ocicaliban resume lr",
         "  results:     ocicaliban report lr",
     ]

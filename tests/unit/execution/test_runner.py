@@ -19,8 +19,9 @@ from ocicaliban.execution.scheduler import State, slots
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import access
 from ocicaliban.history.store import History
+from ocicaliban.jobs import lease
 from ocicaliban.model.job import Attempt, Job, JobSpec, Submission
-from ocicaliban.targets.container_runner import Ended, Found
+from ocicaliban.targets.container_runner import ContainerExit, ObservedContainer
 
 GPUS = tuple(Device(kind="nvidia.com/gpu", name=str(n), spec=Path("/x"), version="0.5.0") for n in range(2))
 
@@ -29,24 +30,24 @@ class Machine:
     """Containers, as long as the test lasts: the first argument of a job says what it does."""
 
     def __init__(self) -> None:
-        self.containers: dict[str, Found] = {}
+        self.containers: dict[str, ObservedContainer] = {}
         self.live: set[str] = set()
         self.jobs: dict[str, Job] = {}
         self.ran: list[tuple[str, tuple[str, ...]]] = []
         self.signals: list[tuple[str, str]] = []
         self.most = 0
         self.on_start: Callable[[Job], None] = lambda job: None
-        self.tell: Callable[[Ended], None] = lambda ended: None
+        self.tell: Callable[[ContainerExit], None] = lambda ended: None
         self.lock = threading.Lock()
 
-    def connect(self, tell: Callable[[Ended], None]) -> "Machine":
+    def connect(self, tell: Callable[[ContainerExit], None]) -> "Machine":
         self.tell = tell
         return self
 
     def close(self) -> None:
         pass
 
-    def running(self) -> list[Found]:
+    def running(self) -> list[ObservedContainer]:
         return [there for there in self.containers.values() if there.state == "running"]
 
     def put(self, job: Job, attempt: Attempt, state: Literal["created", "running", "exited"], **more: object) -> None:
@@ -55,7 +56,7 @@ class Machine:
         self.jobs[attempt.handle] = job
         if state == "running":
             self.live.add(attempt.handle)
-        self.containers[attempt.handle] = Found(handle=attempt.handle, state=state, labels=labels, **more)  # type: ignore[arg-type]
+        self.containers[attempt.handle] = ObservedContainer(handle=attempt.handle, state=state, labels=labels, **more)  # type: ignore[arg-type]
 
     def start(self, job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> None:
         does = job.args[0]
@@ -75,12 +76,12 @@ class Machine:
         there = evolve(self.containers[handle], state="exited", exit_code=code)
         self.containers[handle] = there
         self.live.discard(handle)
-        self.tell(Ended(handle=handle, exit_code=code, started=time.time(), ended=time.time()))
+        self.tell(ContainerExit(handle=handle, exit_code=code, started=time.time(), ended=time.time()))
 
     def watch(self, handle: str) -> None:
         there = self.containers.get(handle)
         if there is None or there.state == "exited":
-            self.tell(Ended(handle=handle, exit_code=there.exit_code if there else None))
+            self.tell(ContainerExit(handle=handle, exit_code=there.exit_code if there else None))
 
     def signal(self, handle: str, name: Literal["TERM", "KILL"]) -> bool:
         self.signals.append((self.jobs[handle].args[0], name))
@@ -93,7 +94,7 @@ class Machine:
             raise OcicalibanError("it runs")
         self.containers.pop(handle, None)
 
-    def find(self, **labels: str) -> Mapping[str, Found]:
+    def find(self, **labels: str) -> Mapping[str, ObservedContainer]:
         return {
             handle: there
             for handle, there in self.containers.items()
@@ -169,7 +170,7 @@ def test_all_jobs_run_and_nothing_is_left_of_them(history: History, machine: Mac
     assert _statuses(history, submission) == ["succeeded"] * 20
     assert machine.containers == {}
     assert machine.most <= 3
-    assert not runner.is_run(submission)
+    assert not lease.is_held(submission)
     job = history.jobs(submission=submission.id)[0]
     assert job.last and job.last.exit_code == 0
     assert job.out == str(runner.folder(job) / "out")
@@ -201,7 +202,7 @@ def test_what_cannot_be_started_says_why(history: History, machine: Machine) -> 
     told = Told()
     assert _run(history, submission, machine, told=told) == Outcome(failed=3, left=2)
     assert told.ends[0] == ("failed", "no space left", False)
-    assert told.said == ["note: podman starts no container, so that the other jobs are left queued"]
+    assert told.said == ["note: podman starts no container; the other jobs stay queued"]
 
 
 def test_a_folder_for_results_is_the_users(history: History, machine: Machine, tmp_path: Path) -> None:
@@ -247,7 +248,7 @@ def test_a_second_interrupt_kills(history: History, machine: Machine) -> None:
     told = Impatient()
     _run(history, submission, machine, grace=1000, told=told)
     assert machine.signals[-1] == ("deaf", "KILL")
-    assert told.said == ["interrupted: 1 job asked to end; once more kills", "interrupted again: 1 job killed"]
+    assert told.said == ["interrupted: 1 job asked to end; interrupt again to kill", "interrupted again: 1 job killed"]
 
 
 def test_fail_fast_ends_the_others(history: History, machine: Machine) -> None:
@@ -255,7 +256,7 @@ def test_fail_fast_ends_the_others(history: History, machine: Machine) -> None:
     told = Told()
     outcome = _run(history, submission, machine, jobs=2, fail_fast=True, told=told)
     assert outcome == Outcome(failed=1, left=2)
-    assert told.said == ["--fail-fast: 1 job asked to end, the others are left queued"]
+    assert told.said == ["--fail-fast: 1 job asked to end, the others stay queued"]
     assert _statuses(history, submission) == ["queued", "failed", "queued"]
 
 
@@ -293,13 +294,13 @@ def test_a_job_stopped_before_it_had_a_container_is_stopped(history: History, ma
 def test_a_submission_is_run_by_one_process_at_a_time(
     history: History, machine: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(runner, "_PATIENCE", 0.01)
+    monkeypatch.setattr(lease, "_PATIENCE", 0.01)
     submission = _submitted(history, "ok", "ok")
     faults: list[str] = []
 
     def another(_: Job) -> None:
         if not faults:
-            assert runner.is_run(submission)
+            assert lease.is_held(submission)
             with pytest.raises(UsageError) as raised:
                 runner.resume(history, submission, machine.connect, Options(places=slots(())), Told())
             faults.append(raised.value.message)
@@ -380,7 +381,7 @@ def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History,
     assert attempt
     machine.put(job, attempt, "running")
     machine.live.clear()  # as podman does not see
-    threading.Timer(0.1, lambda: machine.tell(Ended(handle=attempt.handle))).start()
+    threading.Timer(0.1, lambda: machine.tell(ContainerExit(handle=attempt.handle))).start()
     assert _resume(history, submission, machine).succeeded == 1
     (job,) = history.jobs(submission=submission.id)
     assert [each.status for each in job.attempts] == ["lost", "succeeded"]
@@ -389,16 +390,7 @@ def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History,
 
 def test_a_container_that_somebody_removes_is_a_failure(history: History, machine: Machine) -> None:
     submission = _submitted(history, "hangs")
-    machine.on_start = lambda _: machine.tell(Ended(handle=machine.live.pop()))
+    machine.on_start = lambda _: machine.tell(ContainerExit(handle=machine.live.pop()))
     told = Told()
     assert _run(history, submission, machine, told=told).failed == 1
     assert told.ends == [("failed", "its container is gone, and its result with it", False)]
-
-
-def test_why_an_attempt_failed() -> None:
-    assert runner.why(0) == ""
-    assert runner.why(3) == "exit code 3"
-    assert runner.why(139) == "ended by SIGSEGV (exit code 139)"
-    assert runner.why(255) == "exit code 255"
-    assert runner.why(137, oom_killed=True) == "it was killed for want of memory (exit code 137)"
-    assert runner.why(None) == "its container is gone, and its result with it"

@@ -52,8 +52,8 @@ def test_by_default_there_is_a_slot_for_each_gpu_or_one() -> None:
         (GPUS, 3, 2, "--jobs 3: there are 4 GPUs, and each job has 2 for itself"),
         (GPUS[:1], None, 2, "--gpus-per-job 2: there is 1 GPU"),
         ((), None, 1, "--gpus-per-job 1: the jobs run on the CPU"),
-        ((), 0, None, "--jobs 0: at least 1 is needed"),
-        (GPUS, None, -1, "--gpus-per-job -1: at least 1 is needed"),
+        ((), 0, None, "--jobs 0: it must be at least 1"),
+        (GPUS, None, -1, "--gpus-per-job -1: it must be at least 1"),
     ],
 )
 def test_more_than_the_gpus_allow_is_refused(

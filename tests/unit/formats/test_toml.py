@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.errors import UsageError
-from ocicaliban.formats.jsonc import line_of
+from ocicaliban.formats.key_lines import line_of
 from ocicaliban.formats.toml import structure
 
 

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.errors import UsageError
-from ocicaliban.history import store
-from ocicaliban.history import url as place
+from ocicaliban.history.url import DatabaseLocation, parse
 
 
 @pytest.mark.parametrize(
@@ -29,13 +28,13 @@ from ocicaliban.history import url as place
 )
 def test_files_of_sqlite(url: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ada")
-    found = place.of(url)
+    found = parse(url)
     assert (found.kind, found.file, str(found)) == ("sqlite", Path(file), file)
 
 
 def test_without_a_url_it_is_a_file_of_the_users_state(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", "/s")
-    assert place.of("") == place.Place(kind="sqlite", file=Path("/s/ocicaliban/history.db"))
+    assert parse("") == DatabaseLocation(kind="sqlite", file=Path("/s/ocicaliban/history.db"))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +50,7 @@ def test_without_a_url_it_is_a_file_of_the_users_state(monkeypatch: pytest.Monke
     ],
 )
 def test_servers(url: str, shown: str) -> None:
-    found = place.of(url)
+    found = parse(url)
     assert found.kind == "postgresql" and str(found) == shown and "hush" not in repr(found)
     assert found.url.startswith("postgresql://")
 
@@ -59,25 +58,25 @@ def test_servers(url: str, shown: str) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("mysql://ada:hush@db/history", "cannot lie in mysql://"),
+        ("mysql://ada:hush@db/history", "cannot be in mysql://"),
         ("history.db", "is not the absolute path of a file"),
         ("sqlite://", "is not the absolute path of a file"),
         ("sqlite:///disk/", "is not the absolute path of a file"),
         ("sqlite://:memory:", "is not the absolute path of a file"),
         ("sqlite:///h.db?mode=ro", "is not the absolute path of a file"),
-        ("postgresql://ada:hush/word@db/history", "cannot be read"),
-        ("postgresql://ada:12/hush@db/history", "cannot be read"),
-        ("postgresql://ada:hush#word@db/history", "cannot be read"),
-        ("postgresql://ada:hush@db:port/history", "cannot be read"),
-        ("postgresql://ada:hush%zz@db/history", "cannot be read"),
-        ("postgresql://ada:hush word@db/history", "cannot be read"),
-        ("postgresql://ada:hush@[db/history", "cannot be read"),
+        ("postgresql://ada:hush/word@db/history", "is not valid"),
+        ("postgresql://ada:12/hush@db/history", "is not valid"),
+        ("postgresql://ada:hush#word@db/history", "is not valid"),
+        ("postgresql://ada:hush@db:port/history", "is not valid"),
+        ("postgresql://ada:hush%zz@db/history", "is not valid"),
+        ("postgresql://ada:hush word@db/history", "is not valid"),
+        ("postgresql://ada:hush@[db/history", "is not valid"),
         ("host=db password=hush", "is not the absolute path of a file"),
     ],
 )
 def test_what_is_no_history(url: str, message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
-        place.of(url)
+        parse(url)
     assert "postgresql://USER" in caught.value.hint
     assert "hush" not in f"{caught.value}{caught.value.hint}"
 
@@ -85,12 +84,12 @@ def test_what_is_no_history(url: str, message: str) -> None:
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 def test_no_password_is_ever_shown(password: str) -> None:
     secret = f"<{password}>"
-    found = place.of(f"postgresql://ada:{quote(secret, safe='')}@db/history")
+    found = parse(f"postgresql://ada:{quote(secret, safe='')}@db/history")
     for shown in (str(found), repr(found), found.without_secrets(f"{secret} {quote(secret, safe='')} {found.url}")):
         assert secret not in shown and quote(secret, safe="") not in shown
     # One that was not written with % forms is not shown either.
     try:
-        shown = str(place.of(f"postgresql://ada:{secret}@db/history"))
+        shown = str(parse(f"postgresql://ada:{secret}@db/history"))
     except UsageError as fault:
         shown = f"{fault}{fault.hint}"
     assert secret not in shown
@@ -100,7 +99,3 @@ def test_looking_at_the_history_is_what_loads_a_database() -> None:
     told = "import sys, ocicaliban.history.access; print(sorted({'peewee', 'psycopg', 'sqlite3'} & set(sys.modules)))"
     done = subprocess.run((sys.executable, "-c", told), capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
-
-
-def test_a_container_is_named_after_the_job_and_the_attempt() -> None:
-    assert store.handle("0123456789ab", 3) == "ocicaliban-0123456789ab-3"

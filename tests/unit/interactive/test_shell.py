@@ -30,7 +30,7 @@ def test_a_shell_that_is_not_known_is_refused_when_it_is_asked_for() -> None:
 
 
 def test_bash_needs_no_package() -> None:
-    assert [shell.package(name) for name in shell.KNOWN] == ["", "zsh", "fish"]
+    assert [shell.package(name) for name in shell.SHELLS] == ["", "zsh", "fish"]
 
 
 @pytest.mark.parametrize("value", ["", "/", "relative", "/no/such/folder"])

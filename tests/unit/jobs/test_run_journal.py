@@ -42,11 +42,11 @@ def test_a_run_that_was_killed_is_told_without_an_end(tmp_path: Path) -> None:
 
 def test_a_run_has_a_file_until_its_end_is_taken_up() -> None:
     entry = run_journal.begin("ab", {})
-    assert run_journal.kept("ab") and not run_journal.kept("b")
+    assert run_journal.has("ab") and not run_journal.has("b")
     entry.ended(0)
-    assert run_journal.kept("ab")
+    assert run_journal.has("ab")
     list(run_journal.taken())
-    assert not run_journal.kept("ab")
+    assert not run_journal.has("ab")
 
 
 def test_what_was_not_used_to_the_end_comes_again() -> None:
@@ -92,3 +92,11 @@ def test_the_files_are_nobody_elses_to_read(tmp_path: Path) -> None:
     [file] = (tmp_path / "ocicaliban" / "runs").iterdir()
     assert file.stat().st_mode & 0o077 == 0
     entry.ended(0)
+
+
+def test_a_file_of_a_newer_version_stays_for_a_newer_program(tmp_path: Path) -> None:
+    run_journal.begin("gg", {}).ended(0)
+    [file] = (tmp_path / "ocicaliban" / "runs").iterdir()
+    assert json.loads(file.read_text())["version"] == 1
+    file.write_text(json.dumps({"version": 2, "key": "gg"}))
+    assert list(run_journal.taken()) == [] and file.exists()

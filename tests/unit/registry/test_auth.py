@@ -12,7 +12,7 @@ import pytest
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.registry import auth as credentials
-from ocicaliban.registry.repository import Repository
+from ocicaliban.registry.reference import Repository
 from ocicaliban.system import process
 
 HERE = Repository(host="reg.example:5000", path="team/digits")
@@ -52,7 +52,7 @@ def test_the_files_are_asked_in_podmans_order(home: Callable[..., dict[str, str]
     assert credentials.find(HERE, environ=home()) is None
     for place in ("docker", "config", "run"):
         found = credentials.find(HERE, environ=home(**{place: {"auths": {host: auth("me", place)}}}))
-        assert found and found.secret == place and not found.ours
+        assert found and found.secret == place and not found.unknown_to_tools
 
 
 def test_registry_auth_file_is_the_only_one(home: Callable[..., dict[str, str]], tmp_path: Path) -> None:
@@ -76,7 +76,7 @@ def test_dockers_addresses_are_understood(home: Callable[..., dict[str, str]]) -
 
 def test_a_refresh_token_is_told_apart(home: Callable[..., dict[str, str]]) -> None:
     found = credentials.find(HERE, environ=home(config={"auths": {HERE.host: auth("me", "") | {"identitytoken": "t"}}}))
-    assert found and found.identity and found.secret == "t"
+    assert found and found.is_refresh_token and found.secret == "t"
 
 
 @pytest.mark.parametrize("key", ["credHelpers", "credsStore"])
@@ -85,7 +85,7 @@ def test_a_helper_is_asked(key: str, home: Callable[..., dict[str, str]], helper
     environ = home(docker={key: {HERE.host: "test"} if key == "credHelpers" else "test"})
     found = credentials.find(HERE, environ=environ)
     # podman knows no credsStore: what that has must be handed on.
-    assert found and (found.user, found.secret, found.ours) == ("me", "s", key == "credsStore")
+    assert found and (found.user, found.secret, found.unknown_to_tools) == ("me", "s", key == "credsStore")
 
 
 def test_a_helper_that_has_nothing_is_no_fault_and_a_broken_one_is(
@@ -99,7 +99,7 @@ def test_a_helper_that_has_nothing_is_no_fault_and_a_broken_one_is(
         credentials.find(HERE, environ=environ)
     assert "secret-word" not in caught.value.message
     helper("echo no json")
-    with pytest.raises(OcicalibanError, match="gave no login"):
+    with pytest.raises(OcicalibanError, match="returned no login"):
         credentials.find(HERE, environ=environ)
 
 
@@ -111,7 +111,11 @@ def test_a_helper_of_registries_conf_is_asked_in_its_turn(
     (tmp_path / "registries.conf").write_text(f"credential-helpers = {names}")
     environ = home(config={"auths": {HERE.host: auth("me", "filed")}})
     found = credentials.find(HERE, environ=environ | {"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf")})
-    assert found and found.secret == ("filed" if names.startswith('["containers') else "helped") and not found.ours
+    assert (
+        found
+        and found.secret == ("filed" if names.startswith('["containers') else "helped")
+        and not found.unknown_to_tools
+    )
 
 
 @pytest.mark.parametrize("name", ["gcloud", "nothing", ["a"]])
@@ -123,7 +127,9 @@ def test_a_helper_that_is_not_there_is_told_with_who_names_it(
     with pytest.raises(OcicalibanError, match="names the credential helper") as caught:
         credentials.find(HERE, environ=environ)
     assert (
-        "config.json" in caught.value.message and "take it out" in caught.value.hint and "apt" not in caught.value.hint
+        "config.json" in caught.value.message
+        and "remove it from the file" in caught.value.hint
+        and "apt" not in caught.value.hint
     )
 
 
@@ -150,10 +156,10 @@ def test_no_login_shows_its_secret() -> None:
 
 @pytest.mark.parametrize("identity", [False, True])
 def test_a_tool_that_we_start_can_read_an_auth_file_that_lies_on_no_disk(identity: bool) -> None:
-    login = credentials.Login(user="me", secret="s", source="", identity=identity)
+    login = credentials.Login(user="me", secret="s", source="", is_refresh_token=identity)
     with credentials.auth_file(login, HERE) as path:
         found = credentials.find(HERE, environ={"REGISTRY_AUTH_FILE": path})
-        assert found and (found.user, found.secret, found.identity) == ("me", "s", identity)
+        assert found and (found.user, found.secret, found.is_refresh_token) == ("me", "s", identity)
         assert HERE.host in process.run(("cat", path))
     assert not Path(path).exists()
 
@@ -217,7 +223,11 @@ def test_a_service_accounts_key_gives_a_token(
         credentials.find(GOOGLE, key_file=key, environ=home()),
         credentials.find(GOOGLE, environ=home()),
     ):
-        assert found and (found.user, found.secret, found.ours) == ("oauth2accesstoken", "ya29.stand-in", True)
+        assert found and (found.user, found.secret, found.unknown_to_tools) == (
+            "oauth2accesstoken",
+            "ya29.stand-in",
+            True,
+        )
 
 
 def test_a_key_is_no_login_for_others(google: Callable[[int], str], home: Callable[..., dict[str, str]]) -> None:
@@ -232,7 +242,7 @@ def test_a_login_in_a_file_goes_before_googles_default(home: Callable[..., dict[
 def test_a_key_that_google_refuses_or_that_is_none_is_told(
     google: Callable[[int], str], home: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
-    with pytest.raises(OcicalibanError, match="gives no token") as caught:
+    with pytest.raises(OcicalibanError, match="refuses a token") as caught:
         credentials.find(GOOGLE, key_file=google(400), environ=home())
     assert "PRIVATE" not in caught.value.message
     (tmp_path / "bad.json").write_text('{"type": "service_account", "private_key": "hush"}')
@@ -242,7 +252,7 @@ def test_a_key_that_google_refuses_or_that_is_none_is_told(
 
 
 def test_a_key_that_is_no_file_is_told_in_words(home: Callable[..., dict[str, str]], tmp_path: Path) -> None:
-    with pytest.raises(OcicalibanError, match="gives no credentials: Is a directory"):
+    with pytest.raises(OcicalibanError, match="holds no usable credentials: Is a directory"):
         credentials.find(GOOGLE, key_file=str(tmp_path), environ=home())
 
 
@@ -260,22 +270,22 @@ def test_what_is_no_key_and_no_login_is_told_with_its_file(
             "gcloud": ("CLOUDSDK_CONFIG", tmp_path),
         }[place]
         monkeypatch.setenv(name, str(value))
-    with pytest.raises(OcicalibanError, match=f"{file} gives no credentials: it is ") as caught:
+    with pytest.raises(OcicalibanError, match=f"{file} holds no usable credentials: it is ") as caught:
         credentials.find(GOOGLE, key_file=str(file) if place == "key" else "", environ=home())
-    assert ("gcloud auth" if place == "gcloud" else "download the key anew") in caught.value.hint
+    assert ("gcloud auth" if place == "gcloud" else "download the key again") in caught.value.hint
 
 
 def test_the_remedy_is_that_of_what_is_wrong(
     google: Callable[[int], str], home: Callable[..., dict[str, str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)  # google-auth asks a service that is not well three times
-    with pytest.raises(OcicalibanError, match="gives no credentials: No such file") as caught:
+    with pytest.raises(OcicalibanError, match="holds no usable credentials: No such file") as caught:
         credentials.find(GOOGLE, key_file=str(tmp_path / "gone.json"), environ=home())
-    assert "a file that is there" in caught.value.hint
-    with pytest.raises(OcicalibanError, match="gives no token") as caught:
+    assert "an existing file" in caught.value.hint
+    with pytest.raises(OcicalibanError, match="refuses a token") as caught:
         credentials.find(GOOGLE, key_file=google(400), environ=home())
-    assert "has the key been deleted?" in caught.value.hint and "gcloud" not in caught.value.hint
-    with pytest.raises(OcicalibanError, match="gives no token") as caught:
+    assert "if the key was deleted" in caught.value.hint and "gcloud" not in caught.value.hint
+    with pytest.raises(OcicalibanError, match="refuses a token") as caught:
         credentials.find(GOOGLE, key_file=google(503), environ=home())
     assert "try again" in caught.value.hint
     key = Path(google(200))

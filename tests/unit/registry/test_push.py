@@ -1,135 +1,142 @@
-"""What pushing decides by itself: what can pass, what a manifest says, what is trusted."""
+"""A push: what is compressed, what is sent, and when its caller is asked before."""
 
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
+from attrs import evolve
 
-from ocicaliban.containers import oci_layout
+from ocicaliban.containers import image_store, workspace
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.registry import tls
-from ocicaliban.registry.client import _challenges, _seconds
-from ocicaliban.registry.push import Packed, Target, described, finished, passes, said
-from ocicaliban.registry.repository import Repository
+from ocicaliban.model.image import Image
+from ocicaliban.registry import client, image_layout, packed_layers, push, transfer
+from ocicaliban.registry.packed_layers import PackedLayer
+from ocicaliban.registry.reference import Destination, Repository
+from ocicaliban.reporter import SILENT
+from ocicaliban.system import process
 
 HERE = Repository(host="reg.example:5000", path="team/digits")
+DESTINATION = Destination(repository=HERE, tag="v1")
+KIND = packed_layers.media_type("gzip")
+HEAVY = PackedLayer(diff_id="plain-heavy", digest="packed-heavy", size=1000, media_type=KIND)
+LIGHT = PackedLayer(diff_id="plain-light", digest="packed-light", size=10, media_type=KIND)
+IMAGE = Image(id="1d", digest="d", key="k")
 
 
-@pytest.mark.parametrize(
-    ("words", "fate"),
-    [
-        ("writing blob: Patch http://h/v2/x: EOF", "later"),
-        ("read tcp 127.0.0.1:1->127.0.0.1:2: read: connection reset by peer", "later"),
-        ("pinging container registry h: Get http://h/v2/: dial tcp 127.0.0.1:9: connect: connection refused", "later"),
-        ("received unexpected HTTP status: 503 Service Unavailable", "later"),
-        ("uploading layer chunked: StatusCode: 500, \"\"", "later"),
-        ("toomanyrequests: slow down", "later"),
-        ("dial tcp: lookup h: no such host", "later"),
-        ("dial tcp 10.0.0.1:443: connect: network is unreachable", "later"),
-        ("stream error: stream ID 5; INTERNAL_ERROR; received from peer", "later"),
-        ("denied: Quota exceeded for quota metric 'Requests per project per user'", "later"),
-        ("unauthorized: authentication required", "login"),
-        ("denied: requested access to the resource is denied", "never"),
-        ("name unknown: repository name not known to registry", "never"),
-        ("proxyconnect tcp: Proxy Authentication Required", "never"),
-        ("x509: certificate signed by unknown authority", "never"),
-        ("writing manifest: sha256:5005000 manifest invalid", "never"),
-        ("received unexpected HTTP status: 413 Request Entity Too Large", "never"),
-        ("writing blob: uploading layer chunked: unknown: to order", "unclear"),
-        # Names are no faults.
-        ("docker://reg.example:5000/me/unavailable:401: denied: no", "never"),
-        ("Get http://reg.example:5000/v2/me/unavailable/blobs/x: denied: no", "never"),
-    ],
-)  # fmt: skip
-def test_what_can_pass_is_told_from_what_cannot(words: str, fate: str) -> None:
-    assert passes(words, Target(repository=Repository(host=HERE.host, path="me/unavailable"), tag="401")) == fate
+class Registry:
+    """A client whose repository has `blobs`, whose other repositories have `elsewhere`, and whose tag is `tagged`."""
+
+    repository = HERE
+    verified = True
+
+    def __init__(self, blobs: set[str], elsewhere: Mapping[str, str] = {}, tagged: str = "") -> None:
+        self.blobs, self.elsewhere, self.tagged = blobs, elsewhere, tagged
+        self.checked = 0
+
+    def check_push(self) -> None:
+        self.checked += 1
+
+    def has_blob(self, digest: str) -> bool:
+        return digest in self.blobs
+
+    def mount_blob(self, digest: str, source: str) -> bool:
+        return self.elsewhere.get(digest) == source
+
+    def manifest_digest(self, tag: str) -> str:
+        return self.tagged
 
 
-def test_the_tools_words_are_shown_without_its_form_its_states_and_secrets() -> None:
-    line = r'time="2026" level=fatal msg="Patch \"http://h/v2/x/blobs/uploads/1?_state=abc%3D\": EOF with hush"'
-    assert said(f"other\n{line}\n", "hush") == 'Patch "http://h/v2/x/blobs/uploads/1": EOF with ****'
+class World:
+    """The tools below `push`: what was compressed and sent."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.events: list[str] = []
+        self.present: list[str] = []
+        self.options: dict[str, Any] = {}
+
+        @contextlib.contextmanager
+        def open_one() -> Iterator[Path]:
+            with tempfile.TemporaryDirectory(dir=folder) as own:
+                yield Path(own)
+
+        def write(image: Image, folder: Path, present: Mapping[str, PackedLayer], compression: str) -> object:
+            self.present = sorted(present)
+            packed_layers.remember([each for each in (HEAVY, LIGHT) if each.diff_id not in present], "gzip")
+            self.events.append("write")
+            return "manifest", {HEAVY.digest: 1000, LIGHT.digest: 10, "config": 5}
+
+        def upload(folder: Path, destination: Destination, **options: Any) -> None:
+            self.events.append("upload")
+            self.options = options
+
+        monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+        monkeypatch.setattr(workspace, "open_workspace", open_one)
+        monkeypatch.setattr(
+            image_store, "image_config", lambda image: {"rootfs": {"diff_ids": [HEAVY.diff_id, LIGHT.diff_id]}}
+        )
+        monkeypatch.setattr(image_layout, "write", write)
+        monkeypatch.setattr(transfer, "upload", upload)
+
+    def push(self, registry: Registry, before: Callable[[], None] | None = None) -> push.Pushed:
+        self.events.clear()
+        return push.push(
+            IMAGE,
+            DESTINATION,
+            registry,  # type: ignore[arg-type]
+            before=before or (lambda: self.events.append("before")),
+            reporter=SILENT,
+        )
 
 
-def digest(digit: str) -> str:
-    return f"sha256:{digit * 64}"
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> World:
+    return World(monkeypatch, tmp_path)
 
 
-CONFIG = {"rootfs": {"diff_ids": [digest("a"), digest("b")]}}
-PLAIN = {"mediaType": oci_layout.LAYER, "digest": digest("a"), "size": 0}
-GZIP = {"mediaType": f"{oci_layout.LAYER}+gzip", "digest": digest("2"), "size": 20}
+def test_a_first_push_sends_everything(world: World) -> None:
+    pushed = world.push(Registry(set()))
+    assert (pushed.sent, pushed.saved, pushed.reference) == (1015, 0, f"{HERE}@manifest")
+    assert world.events == ["before", "write", "before", "upload"] and world.options["verified"]
+    assert {each.repository for each in packed_layers.load("gzip")} == {str(HERE)}
 
 
-def test_a_manifest_tells_the_compressed_layers_of_the_kind_that_is_wanted() -> None:
-    made = described({"layers": [PLAIN, GZIP]}, CONFIG, "gzip")
-    assert made == [Packed(diff_id=digest("b"), digest=digest("2"), size=20, kind=f"{oci_layout.LAYER}+gzip")]
-    assert described({"layers": [PLAIN, GZIP]}, CONFIG, "zstd") == []
-    assert described({"layers": [GZIP]}, CONFIG, "gzip") == []
+def test_what_the_registry_has_is_neither_compressed_nor_sent(world: World) -> None:
+    packed_layers.remember([HEAVY, LIGHT], "gzip")
+    pushed = world.push(Registry({HEAVY.digest}))
+    assert world.present == [HEAVY.diff_id] and (pushed.sent, pushed.saved) == (15, 1000)
 
 
-@pytest.mark.parametrize(
-    ("manifest", "config"),
-    [
-        ({"layers": "x"}, CONFIG),
-        ({"layers": [GZIP, GZIP]}, {"rootfs": "x"}),
-        ({"layers": ["x", 1]}, CONFIG),
-        ({"layers": [{**GZIP, "digest": "../x"}, {**GZIP, "size": "zz"}]}, CONFIG),
-        ({"layers": [GZIP]}, {"rootfs": {"diff_ids": [7]}}),
-    ],
-)
-def test_an_image_that_is_none_has_no_layers(manifest: dict[str, object], config: dict[str, object]) -> None:
-    assert described(manifest, config, "gzip") == []
+def test_a_push_of_what_is_there_sends_nothing_and_is_not_asked_before(world: World) -> None:
+    packed_layers.remember([HEAVY, LIGHT], "gzip")
+    registry = Registry({HEAVY.digest, LIGHT.digest, "config"}, tagged="manifest")
+    assert world.push(registry).sent == 0 and world.events == ["write"]
+    registry.tagged = "another"
+    assert world.push(registry).sent == 0 and world.events == ["write", "before", "upload"]
 
 
-@pytest.mark.parametrize(("header", "seconds"), [("7", 7), ("", 0), ("soon", 0), ("99999", 120)])
-def test_the_time_that_a_registry_asks_for_is_read(header: str, seconds: float) -> None:
-    assert _seconds(header) == seconds
+def test_a_layer_of_another_repository_of_the_registry_is_mounted(world: World) -> None:
+    theirs = evolve(HEAVY, repository=f"{HERE.host}/team/other")
+    packed_layers.remember([theirs, evolve(LIGHT, repository="elsewhere.example/team/other")], "gzip")
+    pushed = world.push(Registry(set(), {HEAVY.digest: "team/other", LIGHT.digest: "team/other"}))
+    assert world.present == [HEAVY.diff_id] and (pushed.sent, pushed.saved) == (15, 1000)
 
 
-def test_the_manifest_is_finished_with_what_the_registry_has_and_names_no_base_of_ours() -> None:
-    there = Packed(diff_id=digest("a"), digest=digest("1"), size=10, kind=f"{oci_layout.LAYER}+gzip")
-    manifest = {
-        "layers": [PLAIN, GZIP],
-        "annotations": {"org.opencontainers.image.base.name": "localhost/x", "mine": "1"},
-    }
-    whole = finished(manifest, CONFIG, {digest("a"): there})
-    assert whole["annotations"] == {"mine": "1"}
-    assert [(layer["digest"], layer["size"]) for layer in whole["layers"]] == [(digest("1"), 10), (digest("2"), 20)]
+def test_what_its_caller_raises_ends_a_push(world: World) -> None:
+    def before() -> None:
+        raise OcicalibanError("no quota")
+
+    with pytest.raises(OcicalibanError, match="no quota"):
+        world.push(Registry(set()), before)
+    assert world.events == []
 
 
-@pytest.mark.parametrize(
-    ("header", "found"),
-    [
-        ('Basic realm="a, b"', [("basic", {"realm": "a, b"})]),
-        ('Bearer realm="https://t/x",service="s",scope="a:b:pull,push"',
-         [("bearer", {"realm": "https://t/x", "service": "s", "scope": "a:b:pull,push"})]),
-        ('Bearer realm="https://t", Basic realm="x"', [("bearer", {"realm": "https://t"}), ("basic", {"realm": "x"})]),
-        ("", []),
-    ],
-)  # fmt: skip
-def test_challenges_are_read(header: str, found: list[tuple[str, dict[str, str]]]) -> None:
-    assert list(_challenges(header)) == found
-
-
-def test_registries_conf_says_who_may_lack_tls(tmp_path: Path) -> None:
-    conf = tmp_path / "registries.conf"
-    conf.write_text(
-        '[[registry]]\nlocation = "reg.example:5000"\ninsecure = true\n'
-        '[[registry]]\nprefix = "reg.example:5000/safe"\nlocation = "x"\n'
-        '[[registry]]\nprefix = "*.lan"\ninsecure = true\n'
-        '[[registry]]\nlocation = "bad.example"\nblocked = true\n'
-    )
-    environ = {"CONTAINERS_REGISTRIES_CONF": str(conf)}
-    assert tls.insecure(HERE, environ)
-    assert not tls.insecure(Repository(host="reg.example:5000", path="safe/x"), environ)
-    assert not tls.insecure(Repository(host="reg.example:50001", path="x"), environ)
-    assert tls.insecure(Repository(host="box.lan:5000", path="x"), environ)
-    with pytest.raises(OcicalibanError, match="blocks"):
-        tls.insecure(Repository(host="bad.example", path="x"), environ)
-    assert not tls.insecure(HERE, {"HOME": str(tmp_path)})
-
-
-def test_a_certificate_that_is_none_is_told(tmp_path: Path) -> None:
-    folder = tmp_path / ".config/containers/certs.d" / HERE.host
-    folder.mkdir(parents=True)
-    (folder / "ca.crt").write_text("none")
-    with pytest.raises(OcicalibanError, match=r"ca\.crt"):
-        tls.context(HERE.host, verify=True, environ={"HOME": str(tmp_path)})
+def test_a_refused_login_is_checked_by_a_new_connection(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    new, tools = Registry(set()), list[str]()
+    monkeypatch.setattr(process, "tool", tools.append)
+    monkeypatch.setattr(client, "client_for", lambda destination, actions, reporter: new)
+    world.push(Registry(set()))
+    world.options["check_login"]()
+    assert new.checked == 1 and tools == ["skopeo"]

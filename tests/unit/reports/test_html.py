@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.job import Job, Submission
-from ocicaliban.reports import html, table
+from ocicaliban.reports import html
+from ocicaliban.reports import report as reports
 from ocicaliban.reports.metrics import Curve, Metrics
 
 
@@ -19,7 +20,7 @@ def _page(name: str, value: str, group: str = "g") -> str:
     submission = Submission(group=group, user="me", host="h", project="/p", mode="run")
     jobs = [Job(id=n, key=str(n), submission=submission, parameters=((name, f"{value}{n}"),)) for n in (1, 2)]
     found = {1: Metrics(results={name: float("nan"), value: value}, notes=(value,))}
-    return html.made(table.made(group, jobs, found, 0), found, "/* plotly */")
+    return html.page(reports.build(group, jobs, found, 0), found, "/* plotly */")
 
 
 def _data(text: str) -> dict[str, object]:
@@ -55,11 +56,11 @@ def test_all_curves_together_stay_within_bounds() -> None:
     jobs = [Job(id=n, key=str(n), submission=submission) for n in range(1000)]
     curve = Curve(steps=tuple(map(float, range(1000))), values=tuple(map(float, range(1000))))
     found = {n: Metrics(results={"loss": 1.0}, curves={"loss": curve}) for n in range(1000)}
-    curves = html.data(table.made("g", jobs, found, 0), found)["curves"]
+    curves = html.page_data(reports.build("g", jobs, found, 0), found)["curves"]
     assert isinstance(curves, dict)
     assert sum(len(each["steps"]) for each in curves["loss"]) < 250_000
     assert all(each["steps"][-1] == 999 and each["values"][-1] == 999 for each in curves["loss"])
-    assert html.points(3) == 1000 and html.points(100_000) == 50
+    assert html.curve_points(3) == 1000 and html.curve_points(100_000) == 50
 
 
 def test_without_plotly_it_is_told_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,14 +31,14 @@ def _lines(folder: Path, *lines: object, end: str = "\n") -> str:
 def test_nested_results_are_joined_by_dots(tmp_path: Path) -> None:
     found = {"accuracy": 0.5, "eval": {"loss": 1, "deep": {"ok": True}}, "model": "net", "later": None}
     (tmp_path / "metrics.json").write_text(json.dumps(found))
-    read = metrics.read(str(tmp_path))
+    read = metrics.read_folder(str(tmp_path))
     assert read.results == {"accuracy": 0.5, "eval.loss": 1, "eval.deep.ok": True, "model": "net"}
     assert not read.notes and not read.curves
 
 
 def test_a_curve_goes_over_its_steps_and_its_last_value_is_the_result(tmp_path: Path) -> None:
     folder = _lines(tmp_path, {"step": 0, "loss": 2}, {"step": 10, "loss": 1.5, "lr": 0.1}, {"step": 20, "loss": 1})
-    read = metrics.read(folder, 100)
+    read = metrics.read_folder(folder, 100)
     assert read.results == {"loss": 1, "lr": 0.1}
     assert read.curves == {
         "loss": Curve(steps=(0, 10, 20), values=(2, 1.5, 1)),
@@ -48,13 +48,13 @@ def test_a_curve_goes_over_its_steps_and_its_last_value_is_the_result(tmp_path: 
 
 def test_without_steps_the_lines_are_counted(tmp_path: Path) -> None:
     folder = _lines(tmp_path, {"loss": 2}, {"loss": 1})
-    assert metrics.read(folder, 10).curves["loss"] == Curve(steps=(1, 2), values=(2, 1))
+    assert metrics.read_folder(folder, 10).curves["loss"] == Curve(steps=(1, 2), values=(2, 1))
 
 
 def test_a_step_that_comes_again_counts_with_its_last_value(tmp_path: Path) -> None:
     steps = ((0, 3), (1, 2), (2, 1), (0, 30), (1, 20))
     folder = _lines(tmp_path, *({"step": step, "loss": loss} for step, loss in steps))
-    read = metrics.read(folder, 10)
+    read = metrics.read_folder(folder, 10)
     assert read.curves["loss"] == Curve(steps=(0, 1, 2), values=(30, 20, 1))
     assert read.results == {"loss": 20}
 
@@ -62,30 +62,30 @@ def test_a_step_that_comes_again_counts_with_its_last_value(tmp_path: Path) -> N
 def test_metrics_json_says_the_result_where_both_have_it(tmp_path: Path) -> None:
     _lines(tmp_path, {"loss": 2, "time": 1}, {"loss": 1, "time": 2})
     (tmp_path / "metrics.json").write_text('{"loss": 0.5}')
-    read = metrics.read(str(tmp_path), 10)
+    read = metrics.read_folder(str(tmp_path), 10)
     assert dict(read.results) == {"loss": 0.5, "time": 2} and len(read.curves["loss"].steps) == 2
 
 
 def test_a_half_written_last_line_is_told(tmp_path: Path) -> None:
-    read = metrics.read(_lines(tmp_path, {"loss": 2}, '{"loss": 1', end=""), 10)
+    read = metrics.read_folder(_lines(tmp_path, {"loss": 2}, '{"loss": 1', end=""), 10)
     assert read.results == {"loss": 2}
-    assert read.notes == ("metrics.jsonl: the last line is only half written",)
+    assert read.notes == ("metrics.jsonl: the last line is incomplete",)
 
 
 def test_a_last_line_that_lacks_but_its_end_counts(tmp_path: Path) -> None:
-    read = metrics.read(_lines(tmp_path, {"loss": 2}, {"loss": 1}, end=""))
+    read = metrics.read_folder(_lines(tmp_path, {"loss": 2}, {"loss": 1}, end=""))
     assert read.results == {"loss": 1} and not read.notes
 
 
 def test_an_attempt_that_was_appended_to_half_a_line_loses_that_line_alone(tmp_path: Path) -> None:
-    read = metrics.read(_lines(tmp_path, {"a": 1}, '{"a": 2, "b{"a": 3}', "[4]", {"a": 5}))
+    read = metrics.read_folder(_lines(tmp_path, {"a": 1}, '{"a": 2, "b{"a": 3}', "[4]", {"a": 5}))
     assert read.results == {"a": 5}
-    assert read.notes == ("metrics.jsonl: line 2 is no JSON object, the first of 2 such lines",)
+    assert read.notes == ("metrics.jsonl: line 2 is not a JSON object, the first of 2 such lines",)
 
 
 def test_nan_and_infinity_are_values(tmp_path: Path) -> None:
     folder = _lines(tmp_path, '{"loss": NaN, "step": NaN}', '{"loss": -Infinity, "big": 1' + "0" * 400 + "}")
-    read = metrics.read(folder, 10)
+    read = metrics.read_folder(folder, 10)
     assert read.results == {"loss": -math.inf, "big": math.inf}
     assert read.curves["loss"].steps == (1, 2) and math.isnan(read.curves["loss"].values[0])
 
@@ -99,26 +99,26 @@ def test_nan_and_infinity_are_values(tmp_path: Path) -> None:
         (b"\0" * 4096, "metrics.json is not JSON"),
         (b"[" * 200_000, "metrics.json is not JSON"),
         (b'{"a": 1' + b"0" * 5000 + b"}", "metrics.json is not JSON"),
-        (b"[1, 2]", "metrics.json holds no object"),
-        (b'{"losses": [1, 2]}', "metrics.json: losses is a list, which is left out"),
+        (b"[1, 2]", "metrics.json is not a JSON object"),
+        (b'{"losses": [1, 2]}', "metrics.json: losses is a list, which is ignored"),
         (b'{"a":' * 30 + b"1" + b"}" * 30, "metrics.json: " + ".".join("a" * 20) + " is nested too deeply"),
     ],
 )
 def test_what_cannot_be_used_is_told(tmp_path: Path, content: bytes, told: str) -> None:
     (tmp_path / "metrics.json").write_bytes(content)
-    assert metrics.read(str(tmp_path), 10) == metrics.Metrics(notes=(told,))
+    assert metrics.read_folder(str(tmp_path), 10) == metrics.Metrics(notes=(told,))
 
 
 def test_names_and_texts_can_always_be_printed(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").write_text('{"a\\ud800": "\\udfff"}')
-    assert metrics.read(str(tmp_path)).results == {"a\\ud800": "\\udfff"}
+    assert metrics.read_folder(str(tmp_path)).results == {"a\\ud800": "\\udfff"}
 
 
 def test_a_link_shows_no_file_of_the_host(tmp_path: Path) -> None:
     (tmp_path / "secret").write_text('{"password": 1}')
     (tmp_path / "metrics.json").symlink_to(tmp_path / "secret")
-    read = metrics.read(str(tmp_path))
-    assert not read.results and read.notes == ("metrics.json cannot be read: it is a link; write the file itself",)
+    read = metrics.read_folder(str(tmp_path))
+    assert not read.results and read.notes == ("cannot read metrics.json: it is a link: write the file itself",)
 
 
 @pytest.mark.timeout(10)
@@ -126,36 +126,38 @@ def test_fifos_sockets_and_folders_keep_nobody_waiting(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "metrics.json")
     with socket.socket(socket.AF_UNIX) as made:
         made.bind(str(tmp_path / "metrics.jsonl"))
-        read = metrics.read(str(tmp_path))
-    assert [note.split(": ")[-1] for note in read.notes] == ["it is no plain file", "it is no plain file"]
+        read = metrics.read_folder(str(tmp_path))
+    assert [note.split(": ")[-1] for note in read.notes] == ["it is not a regular file", "it is not a regular file"]
     (tmp_path / "folder" / "metrics.json").mkdir(parents=True)
-    assert metrics.read(str(tmp_path / "folder")).notes == ("metrics.json cannot be read: it is no plain file",)
-    assert metrics.read(str(tmp_path / "nowhere")) == metrics.read("") == metrics.Metrics()
+    assert metrics.read_folder(str(tmp_path / "folder")).notes == (
+        "cannot read metrics.json: it is not a regular file",
+    )
+    assert metrics.read_folder(str(tmp_path / "nowhere")) == metrics.read_folder("") == metrics.Metrics()
 
 
 def test_a_long_curve_is_thinned_and_keeps_its_ends_and_shape(tmp_path: Path) -> None:
     folder = _lines(tmp_path, *(f'{{"step": {step}, "loss": {step}}}' for step in range(20_000)))
-    curve = metrics.read(folder, 1000).curves["loss"]
+    curve = metrics.read_folder(folder, 1000).curves["loss"]
     assert 500 <= len(curve.steps) <= 1000 and curve.steps[-1] == 19_999
     assert curve.steps == curve.values and max(b - a for a, b in zip(curve.steps, curve.steps[1:], strict=False)) < 60
 
 
 def test_a_thinned_curve_is_that_of_the_last_attempt(tmp_path: Path) -> None:
     attempts = [f'{{"step": {step}, "loss": {attempt}}}' for attempt in (1, 2) for step in range(7777)]
-    curve = metrics.read(_lines(tmp_path, *attempts), 100).curves["loss"]
+    curve = metrics.read_folder(_lines(tmp_path, *attempts), 100).curves["loss"]
     assert set(curve.values) == {2.0} and len(curve.steps) >= 50
 
 
 def test_a_line_without_an_end_is_passed_over(tmp_path: Path) -> None:
     folder = _lines(tmp_path, {"a": 1}, '{"b": "' + "x" * 3_000_000 + '"}', {"a": 2})
-    read = metrics.read(folder)
+    read = metrics.read_folder(folder)
     assert read.results == {"a": 2} and read.notes == ("metrics.jsonl: line 2 is longer than 1 MB",)
 
 
 def test_a_job_that_makes_up_names_without_end_is_bounded(tmp_path: Path) -> None:
-    read = metrics.read(_lines(tmp_path, *({f"name{n}": n} for n in range(2000))), 10)
+    read = metrics.read_folder(_lines(tmp_path, *({f"name{n}": n} for n in range(2000))), 10)
     assert len(read.results) == len(read.curves) == 500
-    assert read.notes == ("more than 500 names: the rest is left out",)
+    assert read.notes == ("more than 500 names: the others are ignored",)
 
 
 @given(whole=JSON, lines=st.lists(JSON, max_size=8), cut=st.integers(0, 200))
@@ -166,7 +168,7 @@ def test_no_json_makes_it_raise(
     (folder / "metrics.json").write_text(json.dumps(whole))
     text = "\n".join(json.dumps(line) for line in lines).encode()
     (folder / "metrics.jsonl").write_bytes(text[: max(0, len(text) - cut)])
-    read = metrics.read(str(folder), 3)
+    read = metrics.read_folder(str(folder), 3)
     for name, value in read.results.items():
         assert isinstance(value, str | int | float | bool)
         f"{name}={value}".encode()
@@ -182,7 +184,7 @@ def test_a_curve_of_any_steps_stays_bounded_in_order_and_true(points: list[tuple
     thinning = metrics._Thinning(points=most)
     for step, value in points:
         thinning.add(step, value)
-    made = thinning.made()
+    made = thinning.curve()
     assert len(made.steps) <= 2 * most + 2 and list(made.steps) == sorted(made.steps)
     last = dict(points)
     assert all(

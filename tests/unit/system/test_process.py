@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.errors import ToolError
+from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.system import process
 
 
@@ -19,7 +19,7 @@ def test_what_fails_meanwhile_is_no_fault_of_the_run(fault: Exception) -> None:
     def meanwhile() -> None:
         raise fault
 
-    assert process.foreground(("sh", "-c", "exit 3"), on_signal=_nothing, meanwhile=meanwhile) == 3
+    assert process.run_in_foreground(("sh", "-c", "exit 3"), on_signal=_nothing, meanwhile=meanwhile) == 3
 
 
 def test_an_error_of_ours_meanwhile_comes_when_the_tool_has_ended(tmp_path: Path) -> None:
@@ -27,5 +27,57 @@ def test_an_error_of_ours_meanwhile_comes_when_the_tool_has_ended(tmp_path: Path
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        process.foreground(("sh", "-c", f"sleep 0.2; echo > {tmp_path}/ended"), on_signal=_nothing, meanwhile=meanwhile)
+        process.run_in_foreground(
+            ("sh", "-c", f"sleep 0.2; echo > {tmp_path}/ended"), on_signal=_nothing, meanwhile=meanwhile
+        )
     assert (tmp_path / "ended").exists()
+
+
+def test_a_tools_failure_is_told_in_its_words_without_passwords() -> None:
+    script = "echo 'from https://ann:s3cret@example.org/' >&2; exit 3"
+    with pytest.raises(ToolError) as caught:
+        process.run(("sh", "-c", script), doing="it cannot be built", hint="read the log")
+    assert caught.value.message == "it cannot be built\nfrom https://****@example.org/"
+    assert caught.value.hint == "read the log" and "s3cret" not in caught.value.stderr
+
+
+def test_a_known_failure_has_its_own_hint() -> None:
+    with pytest.raises(ToolError) as caught:
+        process.run(("sh", "-c", "echo 'No space left on device' >&2; exit 1"), hint="read the log")
+    assert "podman system df" in caught.value.hint
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_the_output_is_without_its_last_newline_and_the_environment_is_added(whole: bool) -> None:
+    assert process.run(("sh", "-c", "echo $A; pwd"), env={"A": "1"}, cwd=Path("/"), whole=whole) == "1\n/"
+
+
+def test_a_tool_that_takes_too_long_is_killed() -> None:
+    with pytest.raises(ToolError, match=r"sh -c failed: no answer within 0\.1 seconds"):
+        process.run(("sh", "-c", "sleep 60"), limit=0.1)
+    with pytest.raises(ToolError, match=r"sleep 60: no answer within 0\.1 seconds"):
+        process.ask(("sleep", "60"), limit=0.1)
+
+
+def test_an_answer_may_be_secret_and_is_in_no_message() -> None:
+    assert process.ask(("cat",), "question", limit=10) == "question"
+    with pytest.raises(ToolError) as caught:
+        process.ask(("sh", "-c", "printf s3%s cret; echo why >&2; exit 1"), limit=10)
+    assert "s3cret" not in caught.value.message and "why" in caught.value.message
+    assert "s3cret" in caught.value.stderr  # for the caller, which knows what to look for
+
+
+def test_a_tool_that_is_missing_is_told_with_its_package() -> None:
+    with pytest.raises(OcicalibanError, match="no-such-tool is not installed") as caught:
+        process.run(("no-such-tool",))
+    assert "sudo apt install no-such-tool" in caught.value.hint
+    assert process.on_path("no-such-tool") is None
+
+
+def test_output_and_success_are_told_of_a_failure_too(tmp_path: Path) -> None:
+    fails = ("sh", "-c", "echo out; echo err >&2; exit 4")
+    assert process.output(fails) == "out\n"
+    assert process.output(fails, errors=True) == "out\nerr\n"
+    assert not process.ok(fails) and process.ok(("true",))
+    assert process.run_logged(fails, tmp_path / "log") == 4
+    assert (tmp_path / "log").read_text() == "out\nerr\n"

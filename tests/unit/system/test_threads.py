@@ -8,13 +8,13 @@ import threading
 
 import pytest
 
-from ocicaliban.system.threads import beside, each
+from ocicaliban.system.threads import each, start
 
 
 def test_a_result_or_a_fault_is_had_where_it_is_asked_for() -> None:
-    assert beside(lambda: 3).result() == 3
+    assert start(lambda: 3).result() == 3
     with pytest.raises(ZeroDivisionError):
-        beside(lambda: 1 // 0).result()
+        start(lambda: 1 // 0).result()
 
 
 def test_items_keep_their_order_and_no_more_than_so_many_are_done_at_once() -> None:
@@ -42,8 +42,8 @@ def test_after_a_fault_no_further_one_is_begun() -> None:
 
 HANGING = """
 import sys, threading
-from ocicaliban.system.threads import beside, each
-beside(threading.Event().wait)
+from ocicaliban.system.threads import each, start
+start(threading.Event().wait)
 def work(number):
     if number:
         threading.Event().wait()

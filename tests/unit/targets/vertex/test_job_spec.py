@@ -1,9 +1,8 @@
-"""What a job is to Vertex AI: machines, labels, the CustomJob."""
+"""What a job is to Vertex AI: the CustomJob."""
 
 from __future__ import annotations
 
 import json
-import re
 
 import pytest
 from hypothesis import given
@@ -13,6 +12,8 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Job, Parameters, Submission
 from ocicaliban.targets.vertex import job_spec
+from ocicaliban.targets.vertex.machines import Machine
+from ocicaliban.targets.vertex.options import Options
 
 IMAGE = "europe-docker.pkg.dev/p/r/digits@sha256:" + "a" * 64
 SCALARS = st.text() | st.integers() | st.floats(allow_nan=False) | st.booleans()
@@ -25,167 +26,8 @@ def job(parameters: Parameters = (), args: tuple[str, ...] = (), group: str = "b
     return Job(id=1, key="k7f3", submission=submission, parameters=parameters, args=args)
 
 
-def machine(type_: str = "", gpu: str = "", tpu: str = "", region: str = "us-central1", force: bool = False) -> object:
-    return job_spec.machine(type_, gpu, tpu, region, force)
-
-
-# --- machines ---
-
-
-def test_calibans_gpu_spec_gets_a_machine_that_takes_it() -> None:
-    assert machine(gpu="2xV100") == (
-        job_spec.Machine(type="n1-standard-4", accelerator="NVIDIA_TESLA_V100", count=2),
-        (),
-    )
-
-
-@pytest.mark.parametrize(
-    ("spec", "type_", "accelerator"),
-    [
-        ("1xT4", "n1-standard-4", "NVIDIA_TESLA_T4"),
-        ("1xL4", "g2-standard-4", "NVIDIA_L4"),
-        ("2xa100", "a2-highgpu-2g", "NVIDIA_TESLA_A100"),
-        ("4xA100_80GB", "a2-ultragpu-4g", "NVIDIA_A100_80GB"),
-        ("4xA100-80GB", "a2-ultragpu-4g", "NVIDIA_A100_80GB"),
-        ("8xH100", "a3-highgpu-8g", "NVIDIA_H100_80GB"),
-        ("8xH200", "a3-ultragpu-8g", "NVIDIA_H200_141GB"),
-        ("2xNVIDIA_TESLA_V100", "n1-standard-4", "NVIDIA_TESLA_V100"),
-        ("2xTESLA_V100", "n1-standard-4", "NVIDIA_TESLA_V100"),
-        ("1xH100_80GB", "a3-highgpu-1g", "NVIDIA_H100_80GB"),
-        ("8xnvidia-h200-141gb", "a3-ultragpu-8g", "NVIDIA_H200_141GB"),
-    ],
-)
-def test_todays_accelerators_come_with_their_machines(spec: str, type_: str, accelerator: str) -> None:
-    chosen, warnings = job_spec.machine("", spec, "", "us-central1", False)
-    assert (chosen.type, chosen.accelerator, warnings) == (type_, accelerator, ())
-
-
-def test_an_accelerator_that_the_machine_does_not_take_is_an_error_that_names_what_would_do() -> None:
-    with pytest.raises(UsageError, match="n1-standard-32 takes 4 or 8 V100, not 1") as told:
-        machine("n1-standard-32", "1xV100")
-    assert "n1-standard-4" in told.value.hint and "--force" in told.value.hint
-    with pytest.raises(UsageError, match="a2-highgpu-1g takes no V100"):
-        machine("a2-highgpu-1g", "1xV100")
-    with pytest.raises(UsageError, match="no machine takes 3 T4") as told:
-        machine(gpu="3xT4")
-    assert "1, 2, 4" in told.value.hint
-
-
-def test_force_makes_a_warning_of_what_the_table_contradicts() -> None:
-    chosen, warnings = job_spec.machine("n1-standard-32", "1xV100", "", "us-central1", True)
-    assert chosen == job_spec.Machine(type="n1-standard-32", accelerator="NVIDIA_TESLA_V100", count=1)
-    assert len(warnings) == 1
-
-
-def test_a_name_that_the_table_does_not_know_is_passed_on_with_a_warning() -> None:
-    chosen, warnings = job_spec.machine("x9-huge-1g", "2xNVIDIA_X900", "", "us-central1", False)
-    assert (chosen.type, chosen.accelerator, chosen.count) == ("x9-huge-1g", "NVIDIA_X900", 2)
-    assert any("NVIDIA_X900" in warning for warning in warnings)
-    chosen, warnings = job_spec.machine("n1-standrad-4", "", "", "us-central1", False)
-    assert chosen.type == "n1-standrad-4" and "did you mean 'n1-standard-4'" in warnings[0]
-
-
-def test_a_region_that_does_not_exist_names_the_nearest() -> None:
-    with pytest.raises(UsageError, match="us-centrall1") as told:
-        machine(region="us-centrall1")
-    assert "us-central1" in told.value.hint
-
-
-def test_a_region_that_is_not_known_to_have_the_accelerator_is_a_warning() -> None:
-    assert "not known to be in europe-west9" in job_spec.machine("", "1xA100", "", "europe-west9", False)[1][0]
-
-
-def test_a_machine_that_has_accelerators_wants_them_named() -> None:
-    with pytest.raises(UsageError, match="a2-highgpu-2g comes with accelerators") as told:
-        machine("a2-highgpu-2g")
-    assert "2xA100" in told.value.hint
-
-
-@pytest.mark.parametrize("spec", ["V100", "2V100", "x", "0xV100", "2 x V100", ""])
-def test_a_spec_that_is_none_is_a_usage_error(spec: str) -> None:
-    if spec:
-        with pytest.raises(UsageError, match="--gpu-spec"):
-            machine(gpu=spec)
-    else:
-        assert job_spec.machine("", spec, "", "us-central1", False)[0].type == job_spec.DEFAULT_MACHINE
-
-
-def test_tpus_are_cores_of_a_cloud_tpu_or_a_topology() -> None:
-    assert job_spec.machine("", "", "8xV3", "us-central1", False)[0] == job_spec.Machine(
-        type="cloud-tpu", accelerator="TPU_V3", count=8
-    )
-    assert job_spec.machine("", "", "16xV5E", "us-central1", False)[0] == job_spec.Machine(
-        type="ct5lp-hightpu-4t", topology="4x4"
-    )
-    with pytest.raises(UsageError, match="no slice of 3 V5E"):
-        machine(tpu="3xV5E")
-    with pytest.raises(UsageError, match="n1-standard-4 is not that of 4 V5E"):
-        machine("n1-standard-4", tpu="4xV5E")
-    forced = job_spec.machine("ct9-new", "", "7xV5E", "us-central1", True)
-    assert forced[0] == job_spec.Machine(type="ct9-new") and len(forced[1]) == 2
-    for gpu, tpu in (("8xV3", ""), ("8xV5E", ""), ("", "1xT4")):
-        with pytest.raises(UsageError, match="takes no"):
-            machine(gpu=gpu, tpu=tpu)
-    with pytest.raises(UsageError, match="exclude"):
-        machine(gpu="1xT4", tpu="8xV3")
-
-
-def test_the_table_agrees_with_itself() -> None:
-    table = job_spec.table()
-    assert {name for takes in table.machines.values() for name in takes} <= set(table.accelerators)
-    assert {region for regions in table.places.values() for region in regions} <= set(table.regions)
-    assert re.fullmatch(r"\d{4}-\d\d-\d\d", table.date) and table.source.startswith("https://")
-
-
-# --- labels ---
-
-
-def test_labels_are_as_caliban_makes_them() -> None:
-    made, left_out = job_spec.labels(
-        "k1", "Brave Otter", given=[("Team", "Vision!")], parameters=(("lr", 0.001), ("Use.Bias", True), ("2d", "A b"))
-    )
-    assert made == {
-        "ocicaliban-job": "k1", "ocicaliban-attempt": "1", "ocicaliban-group": "braveotter", "team": "vision",
-        "lr": "0_001", "use_bias": "true", "k2d": "ab",
-    }  # fmt: skip
-    assert left_out == ()
-
-
-@given(PARAMETERS)
-def test_labels_are_always_what_the_service_takes(parameters: Parameters) -> None:
-    made, left_out = job_spec.labels("k1", "g", parameters=parameters)
-    assert len(made) <= job_spec.MOST_LABELS
-    assert len(made) - 3 + len(left_out) == len(parameters)
-    for key, value in made.items():
-        assert re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", key) and re.fullmatch(r"[a-z0-9_-]{0,63}", value)
-
-
-@given(st.lists(st.text(alphabet="aA.", min_size=1, max_size=70), max_size=30, unique=True))
-def test_parameters_that_come_to_the_same_key_all_stay(names: list[str]) -> None:
-    made, left_out = job_spec.labels("k1", "g", parameters=tuple((name, name) for name in names))
-    assert len(made) == 3 + len([name for name in names if job_spec.label_key(name)])
-    assert set(left_out) == {name for name in names if not job_spec.label_key(name)}
-
-
-@pytest.mark.parametrize(
-    ("given_", "told"),
-    [
-        ([("a.b", "1"), ("a_b", "2")], "collides with --label a.b"),
-        ([("ocicaliban-job", "x")], "collides with the job's key"),
-        ([("!!", "x")], "no letter or digit"),
-        ([(f"l{number}", "x") for number in range(62)], "more than Vertex AI takes"),
-    ],
-)
-def test_a_label_of_the_users_that_would_be_lost_is_an_error(given_: list[tuple[str, str]], told: str) -> None:
-    with pytest.raises(UsageError, match=told):
-        job_spec.labels("k1", "g", given=given_)
-
-
-# --- the job ---
-
-
-def plain(**changes: object) -> job_spec.Options:
-    return job_spec.Options(machine=job_spec.Machine(type="n1-standard-4"), **changes)  # type: ignore[arg-type]
+def plain(**changes: object) -> Options:
+    return Options(machine=Machine(type="n1-standard-4"), **changes)  # type: ignore[arg-type]
 
 
 def test_a_plain_job() -> None:
@@ -242,22 +84,6 @@ def test_a_long_name_is_cut_before_the_jobs_key() -> None:
     assert len(str(made["display_name"])) == 128 and str(made["display_name"]).endswith("n-k7f3")
 
 
-@pytest.mark.parametrize(
-    ("args", "found"),
-    [
-        (("--lr", "0.1"), (("lr", "0.1"),)),
-        (("--lr=0.1", "-n", "3"), (("lr", "0.1"), ("n", "3"))),
-        (("--fast", "--lr", "-0.1", "file"), (("fast", ""), ("lr", "-0.1"))),
-        (("--fast",), (("fast", ""),)),
-        (("train", "-", "--"), ()),
-    ],
-)
-def test_what_looks_like_a_parameter_among_the_arguments(
-    args: tuple[str, ...], found: tuple[tuple[str, str], ...]
-) -> None:
-    assert job_spec.argued(args) == found
-
-
 def test_arguments_are_labels_as_in_caliban_and_no_parameter_twice() -> None:
     one = job(args=("--lr", "0.1", "--Epochs", "3", "--team", "x"), parameters=(("lr", 0.1),))
     made, _ = job_spec.custom_job(one, IMAGE, plain(labels=(("team", "vision"),)))
@@ -278,9 +104,7 @@ def test_replicas_are_a_primary_one_and_a_pool_of_the_rest() -> None:
     pools = spec(replicas=4)["worker_pool_specs"]
     assert [pool["replica_count"] for pool in pools] == [1, 3]  # type: ignore[attr-defined]
     with pytest.raises(UsageError, match="one replica"):
-        job_spec.custom_job(
-            job(), IMAGE, job_spec.Options(machine=job_spec.Machine(type="t", topology="1x1"), replicas=2)
-        )
+        job_spec.custom_job(job(), IMAGE, Options(machine=Machine(type="t", topology="1x1"), replicas=2))
 
 
 def test_out_is_the_jobs_own_folder_in_the_bucket() -> None:
@@ -324,7 +148,7 @@ def test_an_image_that_is_not_named_by_its_digest_is_refused(image: str) -> None
 
 
 def test_an_output_that_is_no_bucket_is_refused() -> None:
-    with pytest.raises(UsageError, match="no folder in Cloud Storage"):
+    with pytest.raises(UsageError, match="not a folder in Cloud Storage"):
         spec(output="/data/results")
 
 
@@ -336,12 +160,9 @@ def test_any_job_can_be_written_as_json(parameters: Parameters, group: str) -> N
 
 
 def test_states_are_told_in_our_words() -> None:
-    def status(state: str) -> str:
-        return job_spec.Seen(key="k", attempt=1, name="n", state=state).status
-
-    assert [status(state) for state in ("QUEUED", "PENDING", "RUNNING", "CANCELLING")] == [
+    assert [job_spec.status_of(state) for state in ("QUEUED", "PENDING", "RUNNING", "CANCELLING")] == [
         "pending", "pending", "running", "running",
     ]  # fmt: skip
-    assert [status(state) for state in ("SUCCEEDED", "FAILED", "CANCELLED", "NEW_ONE")] == [
+    assert [job_spec.status_of(state) for state in ("SUCCEEDED", "FAILED", "CANCELLED", "NEW_ONE")] == [
         "succeeded", "failed", "stopped", "pending",
     ]  # fmt: skip

@@ -12,20 +12,20 @@ from hypothesis import strategies as st
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets.vertex import results
-from ocicaliban.targets.vertex.results import Place
+from ocicaliban.targets.vertex.results import Folder
 
 
 @pytest.mark.parametrize(
     ("url", "place", "above"),
     [
-        ("gs://data/a/b/key", Place(bucket="data", folder="a/b/key"), "a/b/"),
-        ("gs://data/group/key/", Place(bucket="data", folder="group/key"), "group/"),
-        ("gs://data/key", Place(bucket="data", folder="key"), ""),
-        ("gs://data", Place(bucket="data", folder=""), ""),
+        ("gs://data/a/b/key", Folder(bucket="data", path="a/b/key"), "a/b/"),
+        ("gs://data/group/key/", Folder(bucket="data", path="group/key"), "group/"),
+        ("gs://data/key", Folder(bucket="data", path="key"), ""),
+        ("gs://data", Folder(bucket="data", path=""), ""),
     ],
 )
-def test_a_url_names_a_bucket_and_a_folder(url: str, place: Place, above: str) -> None:
-    assert results.parse(url) == place and place.above == above
+def test_a_url_names_a_bucket_and_a_folder(url: str, place: Folder, above: str) -> None:
+    assert results.parse(url) == place and place.prefix == above
 
 
 @pytest.mark.parametrize("out", ["", "/home/ada/out/1", "out"])
@@ -35,7 +35,7 @@ def test_a_folder_of_a_machine_is_no_place(out: str) -> None:
 
 def test_whatever_a_url_says_its_copy_is_in_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    copies = {results.copy_of(url) for url in ("gs://b/../../x", "gs://b//etc", "gs://b/x", "gs://b/" + "x" * 1000)}
+    copies = {results.local_copy(url) for url in ("gs://b/../../x", "gs://b//etc", "gs://b/x", "gs://b/" + "x" * 1000)}
     assert len(copies) == 4
     assert all(copy.parent == tmp_path / "ocicaliban" / "results" and len(copy.name) == 32 for copy in copies)
 
@@ -60,12 +60,12 @@ def test_jobs_of_this_machine_need_no_library() -> None:
     made = Submission(group="g", user="u", host="h", project="p", mode="run")
     said: list[str] = []
     assert (
-        results.bring([Job(id=1, key="k", submission=made, out="/tmp/out")], Reporter(said.append)) == {} and not said
+        results.fetch([Job(id=1, key="k", submission=made, out="/tmp/out")], Reporter(said.append)) == {} and not said
     )
 
 
 def test_a_bucket_that_cannot_be_reached_is_told_without_the_address() -> None:
-    fault = results._fault(requests.ConnectionError("Max retries exceeded with url: /hush/storage/v1/b/x"))
+    fault = results._explained(requests.ConnectionError("Max retries exceeded with url: /hush/storage/v1/b/x"))
     assert "cannot be reached" in fault.message and "hush" not in fault.message + fault.hint
     timeout = RetryError("Timeout of 20 s", cause=requests.Timeout("host hush timed out"))
-    assert "Timeout" in results._fault(timeout).message and "hush" not in results._fault(timeout).message
+    assert "Timeout" in results._explained(timeout).message and "hush" not in results._explained(timeout).message

@@ -1,26 +1,24 @@
-"""The pure parts of the local target: what a container is made of, and what podman tells of one."""
+"""What a job's container is made of."""
 
 from __future__ import annotations
 
 import json
-import os
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from ocicaliban.containers.podman import create_argv, require_values, without_values
+from ocicaliban.containers.command_line import ContainerOptions, create_argv
+from ocicaliban.containers.podman_args import require_values, without_values
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
-from ocicaliban.targets.container_runner import Found
-from ocicaliban.targets.local.runner import (
-    Limits,
-    _found,
+from ocicaliban.model.resources import Resources
+from ocicaliban.targets.local.container_spec import (
+    JobContainer,
+    api_spec,
     check_given,
-    check_limits,
-    container_spec,
-    ended_of,
+    check_resources,
     for_job,
     labels_of,
 )
@@ -39,8 +37,11 @@ LAUNCH = Launch(command=("python3", "-m", "t"), env=(("A", "1"),), mounts=("/p:/
 
 
 def spec(launch: Launch = LAUNCH, **changes: Any) -> dict[str, Any] | None:
-    given: dict[str, Any] = {"options": (), "limits": Limits(), "environ": {}, **changes}
-    return container_spec("1d", launch, JOB.args, ATTEMPT, labels_of(JOB, ATTEMPT), **given)
+    environ = changes.pop("environ", {})
+    container = JobContainer(
+        image="1d", launch=launch, args=JOB.args, attempt=ATTEMPT, labels=labels_of(JOB, ATTEMPT), **changes
+    )  # fmt: skip
+    return api_spec(container, environ)
 
 
 def test_a_job_knows_itself_and_its_folder() -> None:
@@ -76,7 +77,7 @@ def test_an_image_that_has_its_own_command_keeps_it() -> None:
 
 
 def test_limits_and_devices() -> None:
-    body = spec(limits=Limits(cpus=1.5, memory=1 << 30), options=("--device", "nvidia.com/gpu=0"))
+    body = spec(resources=Resources(cpus=1.5, memory=1 << 30), device_options=("--device", "nvidia.com/gpu=0"))
     assert body is not None
     assert body["resource_limits"] == {
         "cpu": {"period": 100000, "quota": 150000},
@@ -96,12 +97,12 @@ def test_what_the_service_cannot_express_goes_to_the_command_line(mount: str) ->
 
 
 def test_devices_that_podman_does_not_know_by_name_go_to_the_command_line() -> None:
-    assert spec(options=("--device", "/dev/null:/dev/gpu0:rwm")) is None
-    assert spec(options=("-v", "/a:/b", "--env", "X=1")) is None
+    assert spec(device_options=("--device", "/dev/null:/dev/gpu0:rwm")) is None
+    assert spec(device_options=("-v", "/a:/b", "--env", "X=1")) is None
 
 
 def test_the_command_line_that_makes_a_container() -> None:
-    argv = create_argv("1d", LAUNCH, ("--lr", "0.1"), name="n", extra=("--label", "a=b"))
+    argv = create_argv("1d", LAUNCH, ("--lr", "0.1"), ContainerOptions(name="n", extra=("--label", "a=b")))
     assert " ".join(argv) == (
         "podman create --init --pull=never --name n --network host --env A=1 -v /p:/usr/app:ro "
         "--workdir /usr/app --label a=b --entrypoint python3 1d -m t --lr 0.1"
@@ -109,10 +110,10 @@ def test_the_command_line_that_makes_a_container() -> None:
 
 
 def test_limits_are_refused_where_the_cgroups_cannot_keep_them() -> None:
-    check_limits(Limits(), lambda: pytest.fail("nobody asked"))
-    check_limits(Limits(cpus=1, memory=1), lambda: ("cpu", "memory", "pids"))
+    check_resources(Resources(), lambda: pytest.fail("nobody asked"))
+    check_resources(Resources(cpus=1, memory=1), lambda: ("cpu", "memory", "pids"))
     with pytest.raises(UsageError, match=r"--memory .* no controller 'memory'") as raised:
-        check_limits(Limits(cpus=1, memory=1), lambda: ("cpu",))
+        check_resources(Resources(cpus=1, memory=1), lambda: ("cpu",))
     assert "Delegate" in raised.value.hint
 
 
@@ -147,60 +148,3 @@ def test_what_would_lose_a_job_cannot_be_given(given: tuple[str, ...]) -> None:
     check_given(("-v", "/rm:/x", "--cap-drop", "all"))
     with pytest.raises(UsageError, match="cannot be given"):
         check_given(given)
-
-
-ENTRY = {"Names": ["n"], "State": "exited", "ExitCode": 3, "StartedAt": 100, "ExitedAt": 160, "Labels": None}
-NEVER = -62135596800
-GONE = 1 << 30  # more than a process's number can be
-
-
-@pytest.mark.parametrize(
-    ("entry", "found"),
-    [
-        ({}, Found(handle="n", state="exited", exit_code=3, started=100, ended=160)),
-        ({"State": "stopped"}, Found(handle="n", state="exited", exit_code=3, started=100, ended=160)),
-        ({"State": "running", "ExitCode": 0, "ExitedAt": NEVER}, Found(handle="n", state="running", started=100)),
-        ({"State": "configured", "ExitedAt": NEVER, "StartedAt": NEVER}, Found(handle="n", state="created")),
-        ({"State": "exited", "ExitCode": 0, "ExitedAt": NEVER}, Found(handle="n", state="exited", started=100)),
-        ({"State": "created", "ExitCode": 0, "ExitedAt": NEVER}, Found(handle="n", state="exited", started=100)),
-        ({"ExitCode": -1}, Found(handle="n", state="exited", started=100, ended=160)),
-        ({"State": "stopping", "ExitCode": 0, "ExitedAt": NEVER, "Pid": os.getpid()},
-         Found(handle="n", state="running", started=100)),
-        ({"State": "stopping", "ExitCode": 0, "ExitedAt": NEVER, "Pid": GONE},
-         Found(handle="n", state="exited", started=100)),
-        ({"Labels": {"ocicaliban.job": "k", "x": "y"}, "State": "Running"},
-         Found(handle="n", state="running", started=100, labels={"job": "k"})),
-    ],
-)  # fmt: skip
-def test_what_podman_lists(entry: dict[str, Any], found: Found) -> None:
-    assert _found([ENTRY | entry]) == {"n": found}
-
-
-def test_no_containers() -> None:
-    assert _found(None) == _found([]) == {}
-
-
-STATE = {
-    "Status": "exited", "ExitCode": 0, "OOMKilled": False,
-    "StartedAt": "2026-11-24T02:22:38.958941489Z", "FinishedAt": "2026-11-24T03:22:39.9589+01:00",
-}  # fmt: skip
-
-
-def test_the_end_of_a_container() -> None:
-    ended = ended_of("n", STATE)
-    assert ended is not None
-    assert ended.exit_code == 0 and ended.ended - ended.started == pytest.approx(1.0, abs=1e-3)
-    assert ended_of("n", STATE | {"Status": "running"}) is None
-    killed = ended_of("n", STATE | {"ExitCode": 137, "OOMKilled": True})
-    assert killed is not None and killed.oom_killed and killed.exit_code == 137
-
-
-@pytest.mark.parametrize("status", ["exited", "created", "configured"])
-def test_a_container_that_ran_when_the_machine_went_down_has_no_exit_code(status: str) -> None:
-    ended = ended_of("n", STATE | {"Status": status, "FinishedAt": "0001-01-01T00:00:00Z"})
-    assert ended is not None and ended.exit_code is None
-
-
-def test_no_container_ends_before_it_started() -> None:
-    ended = ended_of("n", STATE | {"FinishedAt": "2026-11-24T02:22:38.95Z"})
-    assert ended is not None and ended.ended == ended.started and ended.exit_code == 0

@@ -1,56 +1,14 @@
-"""The pure decisions of a submission: what an answer means, and how fast the next one may go."""
+"""How fast the next job may go."""
 
 from __future__ import annotations
 
 import bisect
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban.targets.vertex import rate_limit
-from ocicaliban.targets.vertex.rate_limit import Pace
-
-_PLUGIN = "Getting metadata from plugin failed with error: "
-
-
-@pytest.mark.parametrize(
-    ("code", "message", "verdict"),
-    [
-        ("UNAVAILABLE", "Socket closed", "unclear"),
-        ("DEADLINE_EXCEEDED", "Deadline Exceeded", "unclear"),
-        ("INTERNAL", "Received RST_STREAM", "unclear"),
-        ("UNKNOWN", "", "unclear"),
-        ("CANCELLED", "", "unclear"),
-        ("RESOURCE_EXHAUSTED", "Quota exceeded for quota metric 'Job or LRO submission requests'", "throttled"),
-        ("RESOURCE_EXHAUSTED", "CLIENT: Sent message larger than max (6000000 vs. 4194304)", "refused"),
-        ("RESOURCE_EXHAUSTED", "The following quota metrics exceed quota limits: aiplatform...v100_gpus", "refused"),
-        ("PERMISSION_DENIED", "Permission 'aiplatform.customJobs.create' denied", "refused"),
-        ("INVALID_ARGUMENT", 'Machine type "x" is not supported.', "refused"),
-        ("UNAVAILABLE", "Getting metadata from plugin failed with error: invalid_grant", "refused"),
-        (
-            "UNAVAILABLE",
-            f"{_PLUGIN}HTTPSConnectionPool(host='oauth2'): Max retries exceeded with url: /token",
-            "unclear",
-        ),
-        ("UNAVAILABLE", f"{_PLUGIN}('Connection aborted.', ConnectionResetError(104))", "unclear"),
-    ],
-)
-def test_what_a_failed_create_means(code: str, message: str, verdict: str) -> None:
-    assert rate_limit.judge(code, message) == verdict
-
-
-def test_a_refusal_has_a_remedy() -> None:
-    remedies = {
-        ("RESOURCE_EXHAUSTED", "exceed quota limits"): "quotas?project=p",
-        ("PERMISSION_DENIED", "Vertex AI API has not been used in project 1 before"): "gcloud services enable",
-        ("PERMISSION_DENIED", "iam.serviceAccounts.actAs"): "serviceAccountUser",
-        ("PERMISSION_DENIED", "denied"): "roles/aiplatform.user",
-        ("UNAUTHENTICATED", ""): "gcloud auth application-default login",
-        ("INVALID_ARGUMENT", 'Machine type "x" is not supported.'): "--machine-type",
-    }
-    for (code, message), told in remedies.items():
-        assert told in rate_limit.remedy(code, message, "p", "us-central1")
+from ocicaliban.targets import rate_limit
+from ocicaliban.targets.rate_limit import Pace
 
 
 def _drive(quota: int, jobs: int, window: float, latency: float) -> tuple[list[float], int]:
@@ -116,15 +74,3 @@ def test_those_under_way_at_a_refusal_hold_the_rest_up_once() -> None:
     one = rate_limit.throttled(state, 1.0, 0.0)
     both = rate_limit.throttled(one, 1.1, 0.0)
     assert both.held_until == one.held_until and both.refusals == 1
-
-
-def test_credentials_that_have_expired_are_told_as_what_they_are() -> None:
-    assert rate_limit.no_login("Getting metadata from plugin failed with error: invalid_grant") == "invalid_grant"
-    assert rate_limit.no_login("Socket closed") == ""
-
-
-def test_a_job_is_looked_for_several_times_before_it_is_sent_again() -> None:
-    pauses: list[float] = []
-    while (pause := rate_limit.next_look(len(pauses))) is not None:
-        pauses.append(pause)
-    assert sum(pauses) == rate_limit.LOOK_AFTER[-1] and len(pauses) >= 3

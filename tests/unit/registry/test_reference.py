@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.errors import UsageError
-from ocicaliban.registry.repository import checked_tag, chosen, name_of
+from ocicaliban.registry.reference import check_tag, image_name, parse_repository
 
 
 @pytest.mark.parametrize(
@@ -26,11 +26,11 @@ from ocicaliban.registry.repository import checked_tag, chosen, name_of
 def test_a_repository_is_taken_as_it_is_and_a_place_of_many_images_gets_the_projects_name(
     text: str, whole: str
 ) -> None:
-    assert str(chosen(text, "name")) == whole.replace("NAME", "name")
+    assert str(parse_repository(text, "name")) == whole.replace("NAME", "name")
 
 
 def test_the_users_own_repository_holds_for_all_projects() -> None:
-    assert str(chosen("ghcr.io/me", "digits", prefix=True)) == "ghcr.io/me/digits"
+    assert str(parse_repository("ghcr.io/me", "digits", prefix=True)) == "ghcr.io/me/digits"
 
 
 @pytest.mark.parametrize(
@@ -40,51 +40,51 @@ def test_the_users_own_repository_holds_for_all_projects() -> None:
 )  # fmt: skip
 def test_what_is_no_repository_is_told_with_a_remedy(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        chosen(text, "name")
+        parse_repository(text, "name")
     assert caught.value.hint
 
 
 @pytest.mark.parametrize("text", ["https://me:hush@ghcr.io/x", "me:hush@ghcr.io/x"])
 def test_a_password_in_a_name_is_not_printed(text: str) -> None:
     with pytest.raises(UsageError) as caught:
-        chosen(text, "name")
+        parse_repository(text, "name")
     assert "hush" not in caught.value.message + caught.value.hint
 
 
 def test_a_folder_without_letters_is_no_fault_where_the_image_has_a_name() -> None:
-    assert str(chosen("ghcr.io/me/x", "проект")) == "ghcr.io/me/x"
+    assert str(parse_repository("ghcr.io/me/x", "проект")) == "ghcr.io/me/x"
     with pytest.raises(UsageError, match="проект"):
-        chosen("ghcr.io", "проект")
+        parse_repository("ghcr.io", "проект")
 
 
 def test_an_image_that_must_have_a_name_has_one() -> None:
-    with pytest.raises(UsageError, match="no image"):
-        chosen("ghcr.io/me/")
+    with pytest.raises(UsageError, match="does not name an image"):
+        parse_repository("ghcr.io/me/")
 
 
 def test_googles_registries_are_known() -> None:
-    assert chosen("us-docker.pkg.dev/p/r/n").google and chosen("eu.gcr.io/p/n").google
-    assert not chosen("docker.pkg.dev.example.com/p/r/n").google
+    assert parse_repository("us-docker.pkg.dev/p/r/n").is_google and parse_repository("eu.gcr.io/p/n").is_google
+    assert not parse_repository("docker.pkg.dev.example.com/p/r/n").is_google
 
 
 @given(st.text(max_size=200))
 def test_any_folders_name_gives_a_repository_or_an_error(folder: str) -> None:
     try:
-        name = name_of(folder)
+        name = image_name(folder)
     except UsageError:
         return
-    assert chosen(f"ghcr.io/{name}").path == name
+    assert parse_repository(f"ghcr.io/{name}").path == name
 
 
 @pytest.mark.parametrize(
     ("folder", "name"), [("My Project", "my-project"), ("digits_2", "digits-2"), ("-x-", "x"), ("Übung 1", "ubung-1")]
 )
 def test_the_image_is_called_as_the_projects_folder(folder: str, name: str) -> None:
-    assert name_of(folder) == name
+    assert image_name(folder) == name
 
 
 def test_a_tag_is_checked() -> None:
-    assert checked_tag("v1.2") == "v1.2"
+    assert check_tag("v1.2") == "v1.2"
     for tag in ("", "-x", "a b", "a/b", "x" * 129):
         with pytest.raises(UsageError):
-            checked_tag(tag)
+            check_tag(tag)

@@ -1,0 +1,81 @@
+"""Check the user: not root, with ranges of subordinate ids and a runtime folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Literal
+
+from ocicaliban.doctor.finding import Finding
+
+SUBIDS = 65534
+"""With this many ids and the user's own, an image can use all ids up to that of nobody, 65534."""
+
+
+def not_root(uid: int) -> Finding:
+    """Check that the user is not root."""
+    if uid:
+        return Finding(name="user", level="ok", message=f"an ordinary user (uid {uid})")
+    return Finding(
+        name="user",
+        level="warning",
+        message="running as root: ocicaliban needs no root, and root's images are separate from your own user's",
+        remedy="run it as an ordinary user, without sudo",
+    )
+
+
+def subids(name: Literal["subuid", "subgid"], text: str, user: str, uid: int) -> Finding:
+    """Check that /etc/subuid or /etc/subgid, whose text is given, has a large enough range for the user."""
+    if uid == 0:
+        return Finding(name=name, level="ok", message="root needs no range")
+    count = 0
+    for line in text.splitlines():
+        parts = line.strip().split(":")
+        if len(parts) == 3 and parts[0] in (user, str(uid)) and parts[2].isdecimal():
+            count += int(parts[2])
+    if count >= SUBIDS:
+        return Finding(name=name, level="ok", message=f"{count} ids for {user}")
+    has = f"only {count} ids, fewer than {SUBIDS}" if count else "no range of ids"
+    return Finding(
+        name=name,
+        level="error",
+        message=f"{user} has {has}: images with files of several users cannot be unpacked",
+        remedy=f"sudo usermod --add-{name}s 100000-165535 {user} (use a range that no other line of /etc/{name} has), "
+        "then `podman system migrate`",
+    )
+
+
+def id_mapping(newuidmap: str | None, newgidmap: str | None, uid: int) -> Finding:
+    """Check that newuidmap and newgidmap are installed; takes their paths, None if not found."""
+    missing = [name for name, path in (("newuidmap", newuidmap), ("newgidmap", newgidmap)) if path is None]
+    if missing and uid:
+        message = f"{' and '.join(missing)} not found: a rootless container needs both"
+        return Finding(name="uidmap", level="error", message=message, remedy="sudo apt install uidmap")
+    return Finding(name="uidmap", level="ok", message="found" if not missing else "root does not need it")
+
+
+def runtime_dir(environ: Mapping[str, str], uid: int) -> Finding:
+    """Check that XDG_RUNTIME_DIR is a folder of the user."""
+    name = "XDG_RUNTIME_DIR"
+    value = environ.get(name, "")
+    if not value:
+        if uid == 0:
+            return Finding(name=name, level="ok", message="not set; root does not need it")
+        return Finding(
+            name=name,
+            level="warning",
+            message="not set: podman keeps its running state under /run/user or /tmp",
+            remedy=f"log in with ssh instead of su, run `loginctl enable-linger`, or export {name}=/run/user/{uid}",
+        )
+    remedy = f"unset {name}, or set it to a folder of yours with mode 700"
+    try:
+        owner = os.stat(value).st_uid
+    except OSError as error:
+        message = f"{value} is set, but cannot be used: {error.strerror}"
+        return Finding(name=name, level="error", message=message, remedy=remedy)
+    if not os.path.isdir(value):
+        return Finding(name=name, level="error", message=f"{value} is not a folder", remedy=remedy)
+    if owner != uid:
+        message = f"{value} belongs to uid {owner}, not to you (uid {uid})"
+        return Finding(name=name, level="error", message=message, remedy=remedy)
+    return Finding(name=name, level="ok", message=value)

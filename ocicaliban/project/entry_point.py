@@ -1,0 +1,101 @@
+"""Find what a MODULE argument starts: a Python module, a script, or an executable of the project."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+
+from ocicaliban.errors import UsageError, nearest
+
+APP = "/usr/app"
+"""The folder of the source in an image, set by the recipes that provide the source."""
+
+# Only for a module found nowhere else: with src/ on every PYTHONPATH, a src/random.py would hide Python's own module.
+_SRC_LAYOUT = ("env", f"PYTHONPATH={APP}/src:{APP}", "python3")
+
+_SHELLS = {"sh", "bash", "dash", "python", "python3"}
+"""The usual commands of base images, which start nothing useful without arguments."""
+
+
+def entry_command(root: Path, module: str) -> tuple[str, ...]:
+    """Return the command that MODULE starts.
+
+    That is `python -m` for a module (`trainer.train`), `python` for a Python file (`trainer/train.py`), and the file
+    itself for another one. PYTHONPATH finds a module of the `src` layout. A path may be absolute if it is in the
+    project. Raises UsageError if the project `root` has no such module or file, or the file cannot be started.
+    """
+    if not module:
+        return ()
+    path = os.path.normpath(root / module)
+    if os.path.isabs(module):
+        # The name of the current folder has its links resolved; the name that a shell completes may have links.
+        root, path = root.resolve(), os.path.realpath(path)
+    name = os.path.relpath(path, root)
+    if "/" in module or os.path.lexists(path):
+        if name == ".." or name.startswith("../"):
+            raise UsageError(f"'{module}' is outside the project {root}", "copy it into the project")
+        if os.path.isfile(path):
+            return _file_command(path, name)
+    parts = module.split(".")
+    if all(parts) and "/" not in module:
+        for top, command in ((root, ("python3",)), (root / "src", _SRC_LAYOUT)):
+            dotted = top.joinpath(*parts)
+            if os.path.isfile(f"{dotted}.py") or os.path.isfile(dotted / "__main__.py"):
+                return (*command, "-m", module)
+    if os.path.isdir(path) and os.path.isfile(os.path.join(path, "__main__.py")):
+        return ("python3", _no_option(name))
+    raise _no_module(root, module, name)
+
+
+def entry_files(command: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the paths that the command may start, relative to the project; one of them must exist."""
+    if not command:
+        return ()
+    if "-m" in command:
+        path = command[-1].replace(".", "/")
+        tops = ("src/",) if command[0] == "env" else ("",)
+        return tuple(f"{top}{path}{end}" for top in tops for end in (".py", "/__main__.py"))
+    path = os.path.normpath(command[-1])
+    return path, f"{path}/__main__.py"
+
+
+def starts_something(entrypoint: Sequence[str], command: Sequence[str]) -> bool:
+    """Return whether a container with this entry point and command starts anything but a bare shell."""
+    words = (*entrypoint, *command)
+    return (
+        bool(words) and not words[0].startswith("-") and (len(words) > 1 or os.path.basename(words[0]) not in _SHELLS)
+    )
+
+
+def _no_option(name: str) -> str:
+    return f"./{name}" if name.startswith("-") else name
+
+
+def _file_command(path: str, name: str) -> tuple[str, ...]:
+    if name.lower().endswith(".py"):
+        return ("python3", _no_option(name))
+    if not os.stat(path).st_mode & 0o111:
+        raise UsageError(f"'{name}' is neither a Python file nor executable", f"chmod +x {shlex.quote(name)}")
+    with open(path, "rb") as file:
+        first = file.readline(256)
+    if first.startswith(b"#!") and first.endswith(b"\r\n"):
+        raise UsageError(f"'{name}' has Windows line endings, so it cannot be started", "dos2unix " + name)
+    if not first.startswith((b"#!", b"\x7fELF")):
+        raise UsageError(f"'{name}' has no #! line, so it cannot be started", "start it with #!/bin/sh")
+    return (f"./{name}",)
+
+
+def _no_module(root: Path, module: str, name: str) -> UsageError:
+    """Return the error for a module that does not exist; its hint names the nearest one, or those that exist."""
+    files = sorted(str(path.relative_to(root)) for path in (*root.glob("*.py"), *root.glob("*/*.py")))
+    if os.path.isdir(root / name):
+        inside = [file for file in files if file.startswith(f"{name}/")]
+        return UsageError(
+            f"'{module}' is a folder without a __main__.py", f"name a file in it: {', '.join(inside or files)[:400]}"
+        )
+    dotted = {file.removesuffix(".py").replace("/", "."): file for file in files}
+    names = files if "/" in module or module.endswith(".py") else list(dotted)
+    hint = nearest(module, names[:50]) if names else "run the command in the project's folder"
+    return UsageError(f"there is no module or file '{module}' in {root}", hint)

@@ -1,0 +1,62 @@
+"""A report for programs: JSON and CSV (pure)."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+
+from ocicaliban.model.job import Scalar
+from ocicaliban.reports.report import Column, ColumnKind, Report, Row
+from ocicaliban.reports.values import exact
+
+
+def as_json(report: Report) -> dict[str, object]:
+    """Return the report as plain values; durations in seconds, NaN and infinities as null, as JSON requires."""
+    best = report.best
+
+    def values(row: Row, kind: ColumnKind) -> dict[str, object]:
+        columns = (each for each in report.columns if each.kind == kind and each.name in row.cells)
+        return {each.key: _finite(row.cells.get(each.name)) for each in columns}
+
+    return {
+        "group": report.group,
+        "counts": dict(report.counts),
+        "shared": dict(report.shared),
+        "best": {"id": best.job.id, "column": report.objective.column, "better": report.objective.better}
+        if best and report.objective
+        else None,
+        "jobs": [
+            {
+                "id": row.job.id,
+                "key": row.job.key,
+                "status": row.job.status,
+                "duration": row.cells.get("duration"),
+                "args": list(row.job.args),
+                "out": row.job.out,
+                "parameters": values(row, "parameter"),
+                "metrics": values(row, "metric"),
+            }
+            for row in report.rows
+        ],
+        "notes": list(report.notes),
+    }
+
+
+def _finite(value: Scalar | None) -> Scalar | None:
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def as_csv(report: Report, columns: Sequence[Column]) -> str:
+    """Return these columns with all digits: a line of names, and a line for each job; durations in seconds."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow([_escape(column.name) for column in columns])
+    writer.writerows([_escape(exact(row.cells.get(column.name))) for column in columns] for row in report.rows)
+    return out.getvalue()
+
+
+def _escape(text: str) -> str:
+    """Escape carriage returns: before Python 3.13 csv does not quote them, and readers see the end of a line."""
+    return text.replace("\r", "\\r")

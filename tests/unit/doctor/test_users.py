@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from ocicaliban.doctor import users
+from ocicaliban.doctor.finding import Finding
+
+UID = os.geteuid()
+
+
+def test_not_root() -> None:
+    assert users.not_root(1000).level == "ok"
+    finding = users.not_root(0)
+    assert finding.level == "warning" and "running as root" in finding.message
+
+
+@pytest.mark.parametrize(
+    ("text", "uid", "level"),
+    [
+        ("other:1:65536\nann:100000:65536\n", 1000, "ok"),
+        ("1000:100000:65536\n", 1000, "ok"),
+        ("ann:100000:40000\nann:200000:40000", 1000, "ok"),
+        ("ann:1:999\nann:1001:64535", 1000, "ok"),
+        ("ann:100000:65533", 1000, "error"),
+        ("anna:100000:65536\n# ann\nann:x\nann:1:many", 1000, "error"),
+        ("", 1000, "error"),
+        ("", 0, "ok"),
+    ],
+)
+def test_subids(text: str, uid: int, level: str) -> None:
+    finding = users.subids("subuid", text, "ann", uid)
+    assert finding.level == level
+    assert ("--add-subuids" in finding.remedy) == (level == "error")
+
+
+def test_idmap() -> None:
+    assert users.id_mapping("/a", "/b", 1000).level == "ok"
+    assert users.id_mapping(None, None, 0).level == "ok"
+    finding = users.id_mapping("/a", None, 1000)
+    assert finding.level == "error" and finding.message.startswith("newgidmap not found")
+
+
+def test_runtime_dir(tmp_path: Path) -> None:
+    def check(value: object, uid: int = UID) -> Finding:
+        return users.runtime_dir({"XDG_RUNTIME_DIR": str(value)}, uid)
+
+    file = tmp_path / "file"
+    file.touch()
+    assert check(tmp_path).level == "ok"
+    assert users.runtime_dir({}, 1000).level == "warning"
+    assert users.runtime_dir({}, 0).level == "ok"
+    assert "No such file" in check(tmp_path / "gone").message
+    assert "not a folder" in check(file).message
+    assert "belongs to" in check(tmp_path, UID + 1).message
+    for bad in (check(tmp_path / "gone"), check(file), check(tmp_path, UID + 1)):
+        assert bad.level == "error" and "unset" in bad.remedy

@@ -1,0 +1,103 @@
+"""The history in SQLite follows the table of `jobs.lifecycle`. Integration tests do more, and on PostgreSQL too."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ocicaliban.history import access
+from ocicaliban.history.queries import STATUSES
+from ocicaliban.history.store import History, handle
+from ocicaliban.jobs import lifecycle
+from ocicaliban.jobs.lifecycle import Event
+from ocicaliban.model.job import ENDED, JobSpec, Status, Submission
+
+_groups = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+    with access.open(f"sqlite://{tmp_path_factory.mktemp('history')}/history.db") as opened:
+        opened._database.pragma("synchronous", "OFF")  # type: ignore[attr-defined]
+        yield opened
+
+
+def submission(group: str) -> Submission:
+    return Submission(group=group, user="ada", host="one", project="/p", mode="run")
+
+
+def happen(store: History, job: int, number: int, event: Event, name: str) -> bool:
+    """Tell the history of an event; return whether it changed anything. `number` is the newest attempt's."""
+    if event == "withdrawn":
+        return store.stop_queued([job]) == (job,)
+    if event == "resubmitted":
+        made = store.resubmit(submission("again"), [job])
+        return bool(store.jobs(ids=[job], submission=made.id))
+    if event in ("accepted", "discovered pending"):
+        late = event == "discovered pending"
+        return store.begin(job, started=1.0, named=name, late=late, status="pending") is not None
+    if event in ("started", "discovered running"):
+        return store.begin(job, started=1.0, named=name, late=event == "discovered running") is not None
+    if event == "observed pending":
+        return store.observed(job, number, status="pending", backend_state=name)
+    if event == "observed running":
+        return store.observed(job, number, status="running", started=2.0)
+    status = next(each for each in ENDED if event.partition(",")[0] == each)
+    return store.end(job, number, status, ended=3.0, again=event.endswith("again"))
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(events=st.lists(st.sampled_from(get_args(Event)), max_size=12))
+def test_a_job_goes_through_its_life_as_the_table_says(store: History, events: list[Event]) -> None:
+    made = store.submit(submission("digits"), [JobSpec(), JobSpec()])
+    job, other = (each.id for each in store.jobs(submission=made.id))
+    status: Status = "queued"
+    attempts: tuple[Status, ...] = ()
+    for count, event in enumerate(events):
+        following = lifecycle.after(event, status, attempts)
+        assert happen(store, job, len(attempts), event, f"name-{count}") == (following is not None)
+        status, attempts = following or (status, attempts)
+        (found,) = store.jobs(ids=[job])
+        assert (found.status, tuple(each.status for each in found.attempts)) == (status, attempts)
+        assert [each.number for each in found.attempts] == [*range(1, len(attempts) + 1)]
+        assert all((each.ended is None) == (each.status not in ENDED) for each in found.attempts)
+        assert all(not each.backend_state for each in found.attempts if each.status in ENDED)
+    assert store.jobs(ids=[other])[0].status == "queued"
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@given(
+    jobs=st.lists(st.tuples(st.sampled_from("ab"), st.sampled_from(["queued", "stopped"])), max_size=6),
+    group=st.sampled_from(["", "a", "b"]),
+    status=st.sampled_from(["", "queued", "stopped", "lost"]),
+    newest=st.integers(0, 3),
+)
+def test_a_query_chooses_what_it_says(
+    store: History, jobs: list[tuple[str, Status]], group: str, status: Status, newest: int
+) -> None:
+    user = f"user-{next(_groups)}"
+    added: list[tuple[int, str, Status]] = []
+    for letter, wanted in jobs:
+        made = store.submit(Submission(group=letter, user=user, host="", project="", mode=""), [JobSpec()])
+        (job,) = store.jobs(submission=made.id)
+        if wanted == "stopped":
+            store.stop_queued([job.id])
+        added.append((job.id, letter, wanted))
+    expected = [number for number, letter, is_ in added if group in ("", letter) and status in ("", is_)]
+    expected = expected[-newest:] if newest else expected
+    found = store.jobs(user=user, group=group, statuses=[status] if status else [], newest=newest)
+    assert [job.id for job in found] == expected
+    counts = {each.name: each.counts for each in store.groups(user=user)}
+    assert counts == {
+        letter: {each: [(a, b) for _, a, b in added].count((letter, each)) for each in STATUSES}
+        for letter in {letter for _, letter, _ in added}
+    }
+
+
+def test_a_container_is_named_after_the_job_and_the_attempt() -> None:
+    assert handle("0123456789ab", 3) == "ocicaliban-0123456789ab-3"
