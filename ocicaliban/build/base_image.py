@@ -10,8 +10,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from ocicaliban.build.base import archive, bootstrap, registry
-from ocicaliban.build.base.python_probe import python_and_libc
+from ocicaliban.build.base import registry
 from ocicaliban.build.base.stored import platform
 from ocicaliban.containers import image_store
 from ocicaliban.errors import OcicalibanError
@@ -26,9 +25,13 @@ def declared(image: str, bootstrap_from: str) -> Base:
     is relative to the current folder) or a local image. Raises UsageError if no image can have this name.
     """
     if bootstrap_from:
+        from ocicaliban.build.base import bootstrap
+
         bootstrap.check(bootstrap_from)
         return Base(kind="bootstrap", reference=bootstrap_from)
     if image.startswith(("oci:", "oci-archive:")):
+        from ocicaliban.build.base import archive
+
         return Base(kind="archive", reference=image, digest=archive.locate(image)[2])
     local = image.removeprefix("containers-storage:")
     name, digest = registry.full_name(local.removeprefix("docker://"))
@@ -83,12 +86,16 @@ def resolved(base: Base, *, fresh: bool = False, reporter: Reporter = SILENT) ->
             f"the base image {base.reference} has ONBUILD instructions, which would run in every layer above it",
             "choose an image without them",
         )
+    from ocicaliban.build.base.python_probe import python_and_libc
+
     python, libc = python_and_libc(image, base.reference)
     return evolve(base, digest=digest, platform=its_platform, python=python, libc=libc)
 
 
 def _fetched(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]:
     """Return the image of a base that the store lacks, and its digest."""
+    from ocicaliban.build.base import archive, bootstrap
+
     if base.kind == "bootstrap":
         image = bootstrap.fetch(base.reference, fresh=fresh, reporter=reporter)
         digest = f"sha256:{image.id}"

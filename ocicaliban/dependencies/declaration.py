@@ -12,7 +12,6 @@ from typing import Any, ClassVar, Self
 
 from attrs import frozen
 
-from ocicaliban.dependencies import host_settings, uv
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
@@ -35,7 +34,8 @@ class ResolutionTarget:
 class Declaration:
     """A file that declares the dependencies of the project in the folder `root`.
 
-    This class suits any file that uv can compile; each way of declaring dependencies is a subclass.
+    This class suits any file that uv can compile. Each way of declaring dependencies is a subclass, without fields of
+    its own.
     """
 
     root: Path
@@ -85,6 +85,8 @@ class Declaration:
         `preferred` is an earlier result, whose versions are kept where possible. Raises ToolError with uv's explanation
         if the requirements cannot be resolved.
         """
+        from ocicaliban.dependencies import host_settings, uv  # most plans resolve nothing
+
         flags = [flag for extra in target.extras for flag in ("--extra", extra)]
         try:
             settings = host_settings.read_host_settings()

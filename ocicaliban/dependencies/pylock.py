@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from attrs import frozen
-
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_toml
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from packaging.pylock import Package
 
 
-@frozen(kw_only=True)
 class PylockToml(Declaration):
     """The versions that any tool has locked in the standard form."""
 

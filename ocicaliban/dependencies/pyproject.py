@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Self
 
-from attrs import frozen
-
 from ocicaliban.dependencies.declaration import (
     Declaration,
     add_build_files,
@@ -21,7 +19,6 @@ from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
 
 
-@frozen(kw_only=True)
 class PyprojectToml(Declaration):
     """The dependencies of a table [project]."""
 

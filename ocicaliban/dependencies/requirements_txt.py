@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from attrs import frozen
-
 from ocicaliban.dependencies.declaration import Declaration, add_text, add_uv_settings, is_list
 
 
-@frozen(kw_only=True)
 class RequirementsList(Declaration):
     """A list of requirements in pip's form, with the lists that it includes."""
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban.dependencies import cuda_wheels, locked_requirements, uv
+from ocicaliban.dependencies import locked_requirements
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
-from ocicaliban.dependencies.host_settings import read_host_settings
-from ocicaliban.dependencies.indexes import Indexes
-from ocicaliban.model.image import Base
 from ocicaliban.project.lockfile import Resolution
+
+if TYPE_CHECKING:
+    from ocicaliban.dependencies.cuda_wheels import CudaRequest
+    from ocicaliban.dependencies.indexes import Indexes
+    from ocicaliban.model.image import Base
 
 
 def resolve(
@@ -19,7 +22,7 @@ def resolve(
     target: ResolutionTarget,
     locked: Resolution | None,
     indexes: Indexes,
-    libraries: cuda_wheels.CudaRequest | None = None,
+    libraries: CudaRequest | None = None,
 ) -> Resolution | None:
     """Return the dependencies of a declaration, with the CUDA libraries asked for; None if there are none.
 
@@ -35,6 +38,9 @@ def resolve(
     digest = inputs_digest(declaration, base, extras, libraries)
     if locked and locked.inputs == digest:
         return locked
+    from ocicaliban.dependencies import cuda_wheels, uv  # most plans resolve nothing
+    from ocicaliban.dependencies.host_settings import read_host_settings
+
     preferred = locked.requirements if locked else ""
     text, lists = "", tuple[str, ...]()
     if declaration:
@@ -54,7 +60,7 @@ def inputs_digest(
     declaration: Declaration | None,
     base: Base,
     extras: tuple[str, ...],
-    libraries: cuda_wheels.CudaRequest | None = None,
+    libraries: CudaRequest | None = None,
 ) -> str:
     """Return a digest of all that a resolution depends on."""
     texts = declaration.texts() if declaration else {}
@@ -87,6 +93,9 @@ def resolve_additions(
     digest = f"sha256:{sha.hexdigest()}"
     if locked and locked.inputs == digest:
         return locked
+    from ocicaliban.dependencies import uv  # most plans resolve nothing
+    from ocicaliban.dependencies.host_settings import read_host_settings
+
     settings = read_host_settings().with_indexes(indexes)
     # What is locked for other platforms alone is not installed.
     installed = requirements

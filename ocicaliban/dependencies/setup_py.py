@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_build_files, add_text
 from ocicaliban.errors import ToolError
 
 
-@frozen(kw_only=True)
 class SetupScript(Declaration):
     """The dependencies that setup.py computes."""
 

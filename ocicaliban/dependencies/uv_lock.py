@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from attrs import frozen
-
-from ocicaliban.dependencies import uv
 from ocicaliban.dependencies.declaration import (
     Declaration,
     ResolutionTarget,
@@ -22,7 +19,6 @@ from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
 
 
-@frozen(kw_only=True)
 class UvLock(Declaration):
     """The versions that uv has locked."""
 
@@ -47,4 +43,6 @@ class UvLock(Declaration):
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return what the lock holds for these extras. Raises UsageError if the lock is out of date."""
+        from ocicaliban.dependencies import uv  # most plans resolve nothing
+
         return uv.exported_lock(self.root, target.extras)
