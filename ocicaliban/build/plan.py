@@ -29,8 +29,14 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
             if steps:
                 parent = layers[-1].key if layers else bottom
                 name = f"{recipe.name} {instance.label}" if instance.label else recipe.name
-                key, inputs = layer_key(parent, steps), step_digests(steps)
-                layers.append(PlannedLayer(name=name, steps=steps, key=key, inputs=inputs))
+                layer = PlannedLayer(
+                    name=name,
+                    steps=steps,
+                    key=layer_key(parent, steps),
+                    inputs=step_digests(steps),
+                    kinds=(*recipe.inputs, *recipe.former_inputs, *filter(None, [recipe.provides])),
+                )
+                layers.append(layer)
         launch = _added_launch(launch, recipe, world | given)
     return Plan(mode=mode, base=snapshot.base, base_key=bottom, layers=tuple(layers), launch=launch)
 

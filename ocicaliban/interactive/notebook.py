@@ -21,7 +21,7 @@ ADDRESS = "127.0.0.1"
 LABEL = "ocicaliban.notebook"
 """The label of a server's container; its value is a record of the settings."""
 
-_ABOVE_ENVIRONMENT = ("data", "jupyter", "source-mount")
+_ABOVE_ENVIRONMENT = {"data", "jupyter", "source"}
 
 
 class ServerEnded(OcicalibanError):
@@ -98,7 +98,7 @@ def environment_key(plan: Plan) -> str:
     """Return the key of the layers that hold the packages of a job: those below Jupyter's and the source's."""
     key = plan.base_key
     for layer in plan.layers:
-        if layer.name.split()[0] in _ABOVE_ENVIRONMENT:
+        if not _ABOVE_ENVIRONMENT.isdisjoint(layer.kinds):
             break
         key = layer.key
     return key

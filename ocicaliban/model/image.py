@@ -92,13 +92,15 @@ class Base:
 class PlannedLayer:
     """A layer of a plan: its recipe's name, with a label if the recipe makes several, its steps and its key.
 
-    `inputs` are digests of the parts of the steps, by name, to tell later what has changed.
+    `inputs` are digests of the parts of the steps, by name, to tell later what has changed. `kinds` are the kinds of
+    input that its recipe has, and what the recipe provides.
     """
 
     name: str
     steps: tuple[Step, ...]
     key: str
     inputs: tuple[tuple[str, str], ...] = ()
+    kinds: tuple[str, ...] = ()
 
     @property
     def runs(self) -> bool:
