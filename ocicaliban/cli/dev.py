@@ -54,7 +54,8 @@ def vertex_emulator(
     import threading
 
     from ocicaliban import google_auth
-    from ocicaliban.emulator import faults as ordered
+    from ocicaliban.emulator.faults import FaultInjector
+    from ocicaliban.emulator.settings import EmulatorSettings
     from ocicaliban.errors import OcicalibanError, UsageError
     from ocicaliban.system import files
 
@@ -78,18 +79,17 @@ def vertex_emulator(
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: over.set())
-    order = ordered.Order(file=Path(faults) if faults else None, reporter=TERMINAL)
-    emulator = Emulator(
+    settings = EmulatorSettings(
         folder=place,
         gcs=Path(gcs).expanduser().absolute() if gcs else place / "gcs",
         port=port,
         region=region,
         project=project,
         parallel=jobs,
-        registries=tuple(registry or ()),
-        order=order,
-        reporter=TERMINAL,
+        insecure_registries=tuple(registry or ()),
     )
+    injector = FaultInjector(file=Path(faults) if faults else None, reporter=TERMINAL)
+    emulator = Emulator(settings, faults=injector, reporter=TERMINAL)
     with emulator:
         _keep_secret(sys.stdout.fileno(), TERMINAL)
         for name, value in emulator.environment().items():

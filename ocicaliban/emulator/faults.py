@@ -1,4 +1,4 @@
-"""Faults to order: what goes wrong in the emulator, and with which request (pure but for reading the file)."""
+"""Faults to inject: what goes wrong in the emulator, and with which requests."""
 
 from __future__ import annotations
 
@@ -21,102 +21,103 @@ Lost = Literal["unavailable", "deadline"]
 
 @frozen(kw_only=True)
 class Faults:
-    """What shall go wrong. Times are in seconds; an `..._every` of N means each Nth request, 0 none."""
+    """What goes wrong. Times are in seconds; `..._every` = N means every Nth request, 0 none."""
 
     latency: float = 0.0
-    """Before each answer."""
+    """Wait so long before each answer."""
     per_minute: int = 0
-    """Creates in any 60 seconds; more are RESOURCE_EXHAUSTED. 0: as many as you like."""
+    """Allow so many creates in any 60 seconds; more are RESOURCE_EXHAUSTED. 0: no limit."""
     unavailable_every: int = 0
-    """Requests that are UNAVAILABLE and not carried out."""
+    """Answer UNAVAILABLE, and do not carry the request out."""
     lost_every: int = 0
-    """Creates that are carried out and whose answer is lost."""
+    """Carry a create out, and lose its answer."""
     lost_as: Lost = "unavailable"
-    """What the client sees of a lost answer: UNAVAILABLE, as of a dropped connection, or nothing until its deadline."""
+    """Show a client UNAVAILABLE for a lost answer, as after a dropped connection, or nothing until its deadline."""
     lost_late: float = 0.0
-    """So long after its answer was lost such a create is carried out."""
+    """Carry such a create out only so long after its answer was lost."""
     waits: float = 0.0
-    """So long a job is PENDING, as one is that waits for its machines."""
+    """Leave each job PENDING so long, as if it waited for machines."""
     lists_late: float = 0.0
-    """So long after its create a job is in lists; a get finds it at once."""
+    """List a job only so long after its create; a get finds it at once."""
     lists_denied: bool = False
-    """Lists of jobs are PERMISSION_DENIED, as with a role that may create jobs alone."""
+    """Answer PERMISSION_DENIED to lists of jobs, as for a role that may only create jobs."""
     ended_refuses: bool = False
-    """The cancel of a job that has ended is FAILED_PRECONDITION."""
+    """Answer FAILED_PRECONDITION to the cancel of a job that has ended."""
     logs_late: float = 0.0
-    """So long after a replica wrote it an entry is in the lists of its log."""
+    """List a log entry only so long after a replica wrote it."""
     denied: bool = False
-    """All requests are PERMISSION_DENIED."""
+    """Answer PERMISSION_DENIED to all requests."""
     expired: bool = False
-    """All requests are UNAUTHENTICATED, as with a key that has expired or was deleted."""
+    """Answer UNAUTHENTICATED to all requests, as for a key that has expired or was deleted."""
     no_quota: tuple[str, ...] = ()
-    """Accelerators of which there is a quota of 0, by the service's names; "CPU" for jobs without one. A file may have
-    the short names of --gpu-spec too."""
+    """Accelerators whose quota is 0, by the service's names; "CPU" for jobs without one.
+
+    A file may also use the short names of --gpu-spec."""
     refused_machines: tuple[str, ...] = ()
-    """Machine types that are INVALID_ARGUMENT, beside those that are none."""
+    """Valid machine types to which the emulator answers INVALID_ARGUMENT nevertheless."""
     preempted: int = 0
-    """So many replicas are taken away, the first ones, as a spot machine is, and then restarted."""
+    """Preempt the first so many replicas, as spot machines are, and restart them."""
     preempted_after: float = 1.0
-    """They run so long before."""
+    """Let them run so long before."""
 
 
-def parse(text: str, place: str) -> Faults:
-    """The faults of a TOML file; raises UsageError for a key or value that is none, with the `place` of the file."""
+def parse(text: str, path: str) -> Faults:
+    """Return the faults in the text of a TOML file; `path` is named in errors. Raises UsageError if it is not valid."""
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:
-        raise UsageError(f"{place}: {exc}", "it is TOML: latency = 0.1") from exc
-    plain = Faults()
+        raise UsageError(f"{path}: {exc}", "write TOML, such as: latency = 0.1") from exc
+    defaults = Faults()
     for key, value in data.items():
-        if not hasattr(plain, key):
-            raise UsageError(f"{place}: there is no fault '{key}'", nearest(key, _NAMES))
-        kind = type(getattr(plain, key))
+        if not hasattr(defaults, key):
+            raise UsageError(f"{path}: there is no fault '{key}'", nearest(key, _NAMES))
+        kind = type(getattr(defaults, key))
         fits = isinstance(value, list) and all(isinstance(one, str) for one in value)
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if kind is tuple and fits:
             data[key] = tuple(value)
         elif not number if kind is float else type(value) is not kind:
             raise UsageError(
-                f"{place}: {key} = {value!r} is no {_WORDS[kind]}", f"for example {key} = {_EXAMPLES[kind]}"
+                f"{path}: {key} = {value!r} is not {_WORDS[kind]}", f"for example {key} = {_EXAMPLES[kind]}"
             )
-        if number and not 0 <= value <= _MOST:
-            raise UsageError(f"{place}: {key} = {value!r} is not between 0 and {_MOST}", f"{key} = 0 is none")
+        if number and not 0 <= value <= _MAX:
+            raise UsageError(f"{path}: {key} = {value!r} is not between 0 and {_MAX}", f"{key} = 0 turns it off")
         if kind is float:
             data[key] = float(value)
     if data.get("lost_as", "unavailable") not in ("unavailable", "deadline"):
-        raise UsageError(f"{place}: lost_as = {data['lost_as']!r}", 'there are: "unavailable", "deadline"')
-    data["no_quota"] = tuple(_accelerator(name, place) for name in data.get("no_quota", ()))
+        raise UsageError(f"{path}: lost_as = {data['lost_as']!r} is not valid", 'use "unavailable" or "deadline"')
+    data["no_quota"] = tuple(_accelerator(name, path) for name in data.get("no_quota", ()))
     return Faults(**data)
 
 
-def _accelerator(name: str, place: str) -> str:
-    """The service's name for an accelerator."""
-    known = machines.table().accelerators
-    if name in ("CPU", *known.values()):
+def _accelerator(name: str, path: str) -> str:
+    """Return the service's name of an accelerator."""
+    names = machines.table().accelerators
+    if name in ("CPU", *names.values()):
         return name
-    if name not in known:
-        raise UsageError(f"{place}: no_quota: there is no accelerator '{name}'", nearest(name, ("CPU", *known)))
-    return known[name]
+    if name not in names:
+        raise UsageError(f"{path}: no_quota: there is no accelerator '{name}'", nearest(name, ("CPU", *names)))
+    return names[name]
 
 
-_MOST = 1_000_000  # seconds, or requests: what threads can wait for has a limit
+_MAX = 1_000_000  # seconds or requests; threads cannot wait for any time
 
 _NAMES = tuple(name for name in vars(Faults)["__annotations__"])
-_WORDS = {float: "number", int: "whole number", bool: "true or false", str: "text", tuple: "list of texts"}
+_WORDS = {float: "a number", int: "an integer", bool: "true or false", str: "a string", tuple: "a list of strings"}
 _EXAMPLES = {float: "0.1", int: "7", bool: "true", str: '"deadline"', tuple: '["NVIDIA_TESLA_V100"]'}
 
 
-class Order:
-    """The faults in force: given at the start, or in a file that is read again whenever it changes.
+class FaultInjector:
+    """Decides which requests go wrong: by `faults`, or by a file of them that is read again whenever it changes.
 
-    Raises UsageError for a file that is wrong from the start; of one that becomes so, `reporter` gets a line.
+    Raises UsageError if the file is not valid at the start. If it becomes invalid later, `reporter` gets a line.
     """
 
     def __init__(self, faults: Faults | None = None, file: Path | None = None, reporter: Reporter = SILENT) -> None:
         self._file = file
         self._reporter = reporter
         self._stamp: tuple[int, int] | None = None
-        self._told = ""
+        self._last_error = ""
         self._lock = threading.Lock()
         self._counts: dict[str, int] = {}
         self._creates: deque[float] = deque()
@@ -125,25 +126,25 @@ class Order:
             with contextlib.suppress(FileNotFoundError):
                 self._faults = self._read(file)
 
-    def now(self) -> Faults:
-        """The faults of this moment; a file that is gone or wrong leaves them as they are."""
+    def current(self) -> Faults:
+        """Return the faults in force; while the file is missing or not valid, those from before."""
         if self._file is not None:
             with self._lock:
                 try:
-                    self._faults, self._told = self._read(self._file), ""
+                    self._faults, self._last_error = self._read(self._file), ""
                 except FileNotFoundError:
                     pass
                 except UsageError as fault:
-                    if fault.message != self._told:
-                        self._reporter.say(f"error: {fault.message}; the faults stay as they were")
-                    self._told = fault.message
+                    if fault.message != self._last_error:
+                        self._reporter.say(f"error: {fault.message}; the faults from before stay in force")
+                    self._last_error = fault.message
         return self._faults
 
     def _read(self, file: Path) -> Faults:
         try:
             status = file.stat()
-            if not stat.S_ISREG(status.st_mode):  # to read a pipe would be to wait
-                raise UsageError(f"{file} is not a plain file", "the faults stand in one, which may be empty")
+            if not stat.S_ISREG(status.st_mode):  # reading a pipe would block
+                raise UsageError(f"{file} is not a regular file", "write the faults into one; it may be empty")
             stamp = (status.st_mtime_ns, status.st_size)
             if stamp == self._stamp:
                 return self._faults
@@ -152,30 +153,30 @@ class Order:
         except FileNotFoundError:
             raise
         except OSError as exc:
-            raise UsageError(f"{file}: {exc.strerror}", "the faults stand there; make it readable to you") from exc
+            raise UsageError(f"{file}: {exc.strerror}", "make it readable to you") from exc
         except UnicodeDecodeError as exc:
-            raise UsageError(f"{file} is not UTF-8 text", "it is TOML: latency = 0.1") from exc
+            raise UsageError(f"{file} is not UTF-8 text", "write TOML, such as: latency = 0.1") from exc
 
-    def set(self, faults: Faults) -> None:
-        """Order other faults, from the next request on."""
+    def replace(self, faults: Faults) -> None:
+        """Inject other faults, from the next request on."""
         self._faults = faults
 
-    def nth(self, what: str, every: int) -> bool:
-        """Count one more `what`, and tell whether it is one of those that come `every` so many."""
+    def is_nth(self, what: str, every: int) -> bool:
+        """Count one more `what`, and return whether it is the Nth of its kind, for N = `every`; never if that is 0."""
         if not every:
             return False
         with self._lock:
             self._counts[what] = self._counts.get(what, 0) + 1
             return self._counts[what] % every == 0
 
-    def first(self, what: str, most: int) -> bool:
-        """Count one more `what`, and tell whether it is one of the first so many."""
+    def is_among_first(self, what: str, most: int) -> bool:
+        """Count one more `what`, and return whether it is one of the first `most`."""
         with self._lock:
             self._counts[what] = self._counts.get(what, 0) + 1
             return self._counts[what] <= most
 
-    def within_quota(self, per_minute: int, at: float) -> bool:
-        """Count a create at this time (seconds of any clock), unless there were as many in the minute before it."""
+    def is_within_rate(self, per_minute: int, at: float) -> bool:
+        """Count a create at this time (seconds of any clock), unless the minute before it had `per_minute` already."""
         if not per_minute:
             return True
         with self._lock:

@@ -1,4 +1,4 @@
-"""Filters of ListCustomJobs and ListLogEntries, as their references have them: a text becomes a test (pure)."""
+"""Parse the filters of ListCustomJobs and ListLogEntries, as their references describe them (pure)."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from attrs import frozen
 
 Fields = Mapping[str, str]
-"""What a filter can ask of a thing, by name."""
+"""The values of a job or log line that a filter can ask for, by name."""
 
-Test = Callable[[Fields], bool]
+Predicate = Callable[[Fields], bool]
 
 
 _EQUAL = frozenset({"=", "!="})
@@ -20,11 +20,11 @@ _ORDER = frozenset({"=", "!=", "<", "<=", ">", ">="})
 
 
 @frozen(kw_only=True)
-class Kind:
-    """What filters of one kind of things can ask for: fields with their comparisons, and labels below a prefix.
+class FilterGrammar:
+    """What a filter for `things` can contain: fields with their comparisons, and labels below a prefix.
 
-    Of the fields `time` is one, by RFC 3339; `values` are those that others can have, where they are known. A label
-    can be equal to a value, and `exists` tells whether `:*` can ask if it is there.
+    The field `time` is a time as in RFC 3339. `values` are the valid values of a field, if they are known. A label can
+    be compared with "="; with `exists` also with ":*", which asks whether there is such a label.
     """
 
     things: str
@@ -35,7 +35,7 @@ class Kind:
     values: Mapping[str, frozenset[str]] = {}
 
 
-JOBS = Kind(
+JOBS = FilterGrammar(
     things="custom jobs",
     fields={"display_name": _EQUAL | {":"}, "state": _EQUAL, "create_time": _ORDER},
     labels="labels.",
@@ -51,7 +51,7 @@ JOBS = Kind(
         )
     },
 )  # fmt: skip
-ENTRIES = Kind(
+LOG_ENTRIES = FilterGrammar(
     things="log entries",
     fields={"resource.type": _EQUAL, "timestamp": _ORDER},
     labels="resource.labels.",
@@ -69,11 +69,11 @@ _TOKEN = re.compile(
 
 
 class FilterError(Exception):
-    """The filter is none; the message says why."""
+    """A filter is not valid; the message says why."""
 
 
-def parse(text: str, kind: Kind = JOBS) -> Test:
-    """The test that a filter means; an empty one lets everything through. Raises FilterError."""
+def parse(text: str, grammar: FilterGrammar = JOBS) -> Predicate:
+    """Return the predicate that a filter means; an empty one is always true. Raises FilterError if it is not valid."""
     if not text.strip():
         return lambda _: True
     tokens: list[tuple[str, str]] = []
@@ -84,17 +84,19 @@ def parse(text: str, kind: Kind = JOBS) -> Test:
             raise FilterError(f"cannot parse the filter at {text[at:]!r}")
         tokens.append((str(match.lastgroup), match[str(match.lastgroup)]))
         at = match.end()
-    reader = _Reader(tokens, kind)
-    test = reader.either()
+    reader = _Parser(tokens, grammar)
+    predicate = reader.conjunction()
     if reader.peek() is not None:
         raise FilterError(f"unexpected {reader.peek()!r} in the filter")
-    return test
+    return predicate
 
 
-class _Reader:
-    def __init__(self, tokens: list[tuple[str, str]], kind: Kind) -> None:
+class _Parser:
+    """Builds a predicate from tokens, each its kind and text."""
+
+    def __init__(self, tokens: list[tuple[str, str]], grammar: FilterGrammar) -> None:
         self._tokens = tokens
-        self._kind = kind
+        self._grammar = grammar
         self._at = 0
 
     def peek(self) -> str | None:
@@ -109,57 +111,59 @@ class _Reader:
         self._at += 1
         return re.sub(r"\\(.)", r"\1", text[1:-1]) if kind == "quoted" else text
 
-    # By AIP-160 OR binds closer than AND.
-    def either(self) -> Test:
-        tests = [self._any()]
+    # In AIP-160 OR binds closer than AND.
+    def conjunction(self) -> Predicate:
+        terms = [self._disjunction()]
         while self.peek() is not None and self.peek() != ")":
             if self.peek() == "AND":
                 self._next("word")
-            tests.append(self._any())
-        return lambda job: all(test(job) for test in tests)
+            terms.append(self._disjunction())
+        return lambda fields: all(term(fields) for term in terms)
 
-    def _any(self) -> Test:
-        tests = [self._one()]
+    def _disjunction(self) -> Predicate:
+        terms = [self._term()]
         while self.peek() == "OR":
             self._next("word")
-            tests.append(self._one())
-        return lambda job: any(test(job) for test in tests)
+            terms.append(self._term())
+        return lambda fields: any(term(fields) for term in terms)
 
-    def _one(self) -> Test:
+    def _term(self) -> Predicate:
         if self.peek() == "NOT":
             self._next("word")
-            inner = self._one()
-            return lambda job: not inner(job)
+            inner = self._term()
+            return lambda fields: not inner(fields)
         if self.peek() == "(":
             self._next("mark")
-            inner = self.either()
+            inner = self.conjunction()
             if self._next("mark") != ")":
                 raise FilterError("a parenthesis is not closed in the filter")
             return inner
         name = self._next("word")
-        if name not in self._kind.fields and not name.startswith(self._kind.labels):
-            raise FilterError(f"{name!r} is no field that a filter of {self._kind.things} takes")
-        return _comparison(self._kind, name, self._next("op"), self._next("word", "quoted"))
+        if name not in self._grammar.fields and not name.startswith(self._grammar.labels):
+            raise FilterError(f"{name!r} is not a field in a filter for {self._grammar.things}")
+        return _comparison(self._grammar, name, self._next("op"), self._next("word", "quoted"))
 
 
-def _comparison(kind: Kind, name: str, op: str, value: str) -> Test:
-    is_label = name not in kind.fields
-    takes = (frozenset("=:") if kind.exists else frozenset("=")) if is_label else kind.fields[name]
-    if op not in takes:
-        raise FilterError(f"{op!r} is not for {name}")
-    if name == kind.time:
+def _comparison(grammar: FilterGrammar, name: str, op: str, value: str) -> Predicate:
+    is_label = name not in grammar.fields
+    allowed = (frozenset("=:") if grammar.exists else frozenset("=")) if is_label else grammar.fields[name]
+    if op not in allowed:
+        raise FilterError(f"{op!r} cannot compare {name}")
+    if name == grammar.time:
         when, compare = nanoseconds(value), _COMPARISONS[op]
-        return lambda thing: compare(nanoseconds(thing[name]), when)
+        return lambda fields: compare(nanoseconds(fields[name]), when)
     if op == ":" and is_label:
         if value != "*":
-            raise FilterError(f"{name}:{value} is none: a label can be equal to a value, or there at all ({name}:*)")
-        return lambda thing: name in thing
+            raise FilterError(
+                f"{name}:{value} is not valid: compare a label with '=', or ask whether it exists with {name}:*"
+            )
+        return lambda fields: name in fields
     if op == ":":
         pattern = re.compile(".*".join(map(re.escape, value.split("*"))), re.DOTALL)
-        return lambda thing: pattern.fullmatch(thing[name]) is not None
-    if value not in kind.values.get(name, (value,)):
-        raise FilterError(f"{value!r} is none of the values of {name}")
-    return lambda thing: (thing.get(name) == value) is (op == "=")
+        return lambda fields: pattern.fullmatch(fields[name]) is not None
+    if value not in grammar.values.get(name, (value,)):
+        raise FilterError(f"{value!r} is not a value of {name}")
+    return lambda fields: (fields.get(name) == value) is (op == "=")
 
 
 _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
@@ -173,14 +177,14 @@ _COMPARISONS: dict[str, Callable[[int, int], bool]] = {
 
 
 def nanoseconds(text: str) -> int:
-    """A time by RFC 3339 as nanoseconds since 1970. Raises FilterError."""
+    """Return a time as in RFC 3339 in nanoseconds since 1970. Raises FilterError if it is not valid."""
     match = _TIME.fullmatch(text)
     try:
         if match is None:
             raise ValueError
         whole = datetime.datetime.fromisoformat(f"{match[1]}{match[3].upper().replace('Z', '+00:00')}")
     except ValueError:
-        raise FilterError(f"{text!r} is no time as RFC 3339 has it") from None
+        raise FilterError(f"{text!r} is not a time as in RFC 3339") from None
     since = whole - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
     return (since.days * 86400 + since.seconds) * 10**9 + int((match[2] or "").ljust(9, "0"))
 

@@ -1,4 +1,4 @@
-"""Who is who: a certificate by which a client believes the emulator, and an account that exists nowhere for clients."""
+"""Who is who: a certificate that makes clients trust the emulator, and a service account for its clients."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from cryptography.x509.oid import NameOID
 
 
 @frozen(kw_only=True)
-class Identity:
+class ServerCertificate:
     """The server's private key and certificate (PEM), and the file that makes a client trust it."""
 
     key: bytes
@@ -30,15 +30,15 @@ class Identity:
     trusted: Path
 
 
-def certificate(folder: Path) -> Identity:
-    """A certificate for `localhost` that signs itself and holds for ten days, with its public half in `folder`.
+def create_certificate(folder: Path) -> ServerCertificate:
+    """Create a self-signed certificate for `localhost`, valid for ten days, and write its public half to `folder`.
 
-    Its key is in memory alone, so what a client trusts ends with the emulator.
+    Its key is in memory only, so what a client trusts ends with the emulator.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "localhost")])
     now = datetime.datetime.now(datetime.UTC)
-    made = (
+    certificate = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -53,32 +53,32 @@ def certificate(folder: Path) -> Identity:
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .sign(key, hashes.SHA256())
     )
-    public = made.public_bytes(serialization.Encoding.PEM)
+    public = certificate.public_bytes(serialization.Encoding.PEM)
     trusted = folder / "ca.pem"
     trusted.write_bytes(public)
-    return Identity(key=_pem(key), certificate=public, trusted=trusted)
+    return ServerCertificate(key=_pem(key), certificate=public, trusted=trusted)
 
 
 @frozen(kw_only=True)
-class Project:
-    """A project by its ID; its number is made of that, so that it stays the same from one emulator to the next."""
+class CloudProject:
+    """A project by its ID. Its number is derived from the ID, so it is the same in every emulator."""
 
     id: str
 
     @property
     def number(self) -> str:
-        """What the service's own resource names have in place of the ID."""
+        """The number that the service's resource names have in place of the ID."""
         return str(10**11 + int.from_bytes(hashlib.sha256(self.id.encode()).digest()[:8]) % (9 * 10**11))
 
-    def called(self, name: str) -> bool:
-        """Whether a request that says so means this project."""
+    def is_called(self, name: str) -> bool:
+        """Return whether `name` is the ID or the number of this project."""
         return name in (self.id, self.number)
 
 
-class Account:
-    """A service account that exists nowhere, and who can prove to be it: nobody who cannot read its key file.
+class ServiceAccount:
+    """A service account of the emulator's own, with a new key and access token each time.
 
-    Its key and its access token are made anew each time.
+    Only a client that can read its key file can prove to be it.
     """
 
     def __init__(self, project: str) -> None:
@@ -86,11 +86,10 @@ class Account:
         self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         self._token = secrets.token_urlsafe(32)
 
-    def key_file(self, folder: Path, token_uri: str) -> Path:
-        """The account's key in Google's format, in a new file in `folder`, readable by the user alone.
+    def write_key_file(self, folder: Path, token_uri: str) -> Path:
+        """Write the account's key in Google's format to a new file in `folder`, which only the user can read.
 
-        A library that wants an access token for it asks `token_uri`, which is the emulator's: nothing leaves the
-        machine.
+        A library gets access tokens from `token_uri`, which is the emulator's: nothing leaves the machine.
         """
         data = {
             "type": "service_account",
@@ -110,32 +109,35 @@ class Account:
         return path
 
     def token(self, assertion: str) -> str:
-        """The access token, for an assertion that the account's key has signed (RFC 7523); "" for any other."""
+        """Return the access token for an assertion signed by the account's key (RFC 7523); "" for any other."""
         return self._token if self._signed(assertion) else ""
 
-    def knows(self, authorization: str) -> bool:
-        """Whether that header has the access token, or what Google's libraries send in its place: a token of their own,
-        signed by the account's key (https://google.aip.dev/auth/4111)."""
+    def is_authorized(self, authorization: str) -> bool:
+        """Return whether this `Authorization` header proves to be the account.
+
+        It holds the access token, or what Google's libraries send in its place: a token of their own, signed by the
+        account's key (https://google.aip.dev/auth/4111).
+        """
         scheme, _, token = authorization.partition(" ")
-        return scheme == "Bearer" and (same(token, self._token) or self._signed(token))
+        return scheme == "Bearer" and (equal(token, self._token) or self._signed(token))
 
     def _signed(self, token: str) -> bool:
-        """Whether the account's key has signed this JSON web token, and its time is not over."""
+        """Return whether the account's key has signed this JSON web token, and it has not expired."""
         signed, _, signature = token.rpartition(".")
         try:
-            self._key.public_key().verify(_decoded(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
+            self._key.public_key().verify(_decode(signature), signed.encode(), padding.PKCS1v15(), hashes.SHA256())
         except (InvalidSignature, ValueError):
             return False
-        # From here on it is the work of somebody who has the key.
-        return bool(json.loads(_decoded(signed.partition(".")[2]))["exp"] > time.time())
+        # From here on it was made by someone who has the key.
+        return bool(json.loads(_decode(signed.partition(".")[2]))["exp"] > time.time())
 
 
-def same(one: str, other: str) -> bool:
-    """Whether two texts are the same, by which no time tells how far they are."""
+def equal(one: str, other: str) -> bool:
+    """Return whether two texts are equal, in a time that does not depend on where they differ."""
     return hmac.compare_digest(one.encode("utf-8", "replace"), other.encode("utf-8", "replace"))
 
 
-def _decoded(part: str) -> bytes:
+def _decode(part: str) -> bytes:
     return base64.urlsafe_b64decode(part + "=" * (-len(part) % 4))
 
 

@@ -21,7 +21,8 @@ ADDRESS = "127.0.0.1"
 LABEL = "ocicaliban.notebook"
 """The label of a server's container; its value is a record of the settings."""
 
-_ABOVE_ENVIRONMENT = {"data", "jupyter", "source"}
+_INPUT = "jupyter"
+"""The input of the recipe that starts the server. A job does not have its layer."""
 
 
 class ServerEnded(OcicalibanError):
@@ -95,12 +96,13 @@ class NotebookServer:
 
 
 def environment_key(plan: Plan) -> str:
-    """Return the key of the layers that hold the packages of a job: those below Jupyter's and the source's."""
+    """Return the key of the layers that hold the packages of a job: the last one below Jupyter's that installs any."""
     key = plan.base_key
     for layer in plan.layers:
-        if not _ABOVE_ENVIRONMENT.isdisjoint(layer.kinds):
+        if _INPUT in layer.kinds:
             break
-        key = layer.key
+        if layer.runs:
+            key = layer.key
     return key
 
 

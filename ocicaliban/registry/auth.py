@@ -41,7 +41,7 @@ class Login:
     unknown_to_tools: bool = False
 
 
-def find(repository: Repository, *, key_file: str = "", environ: Mapping[str, str] = os.environ) -> Login | None:
+def find_login(repository: Repository, *, key_file: str = "", environ: Mapping[str, str] = os.environ) -> Login | None:
     """Return the login for a repository; None if there is none, as for registries that need no login.
 
     For a Google registry without a login in an auth file, get an access token: with the service account's `key_file`,

@@ -31,7 +31,7 @@ def client_for(destination: Destination, actions: str, reporter: Reporter) -> Re
 
     `actions` are "pull" or "pull,push", as the token specification names them.
     """
-    find_login = functools.partial(auth.find, destination.repository, key_file=destination.key_file)
+    find_login = functools.partial(auth.find_login, destination.repository, key_file=destination.key_file)
     return RegistryClient(
         destination.repository, find_login, actions=actions, verify=destination.tls_verify, reporter=reporter
     )

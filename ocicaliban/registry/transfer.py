@@ -64,7 +64,7 @@ def upload(
 
 def _upload_once(folder: Path, destination: Destination, verified: bool, check_login: Callable[[], object]) -> None:
     # Look it up each time: one of Google's tokens is valid for an hour.
-    login = auth.find(destination.repository, key_file=destination.key_file)
+    login = auth.find_login(destination.repository, key_file=destination.key_file)
     try:
         with contextlib.ExitStack() as stack:
             file = ""

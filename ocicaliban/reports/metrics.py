@@ -141,18 +141,18 @@ class _Reader:
             if line.isspace():
                 continue
             try:
-                found = json.loads(line)
+                values = json.loads(line)
             except (ValueError, RecursionError):
-                found = None
-            if not isinstance(found, dict):
+                values = None
+            if not isinstance(values, dict):
                 if not finished:
                     self.note(f"{LINES}: the last line is incomplete")
                     break
                 wrong += 1
                 first_wrong = first_wrong or number
                 continue
-            step = _step(found.pop("step", None))
-            for name, value in self._flatten(found, LINES):
+            step = _step(values.pop("step", None))
+            for name, value in self._flatten(values, LINES):
                 if self._keep(name, value) and self.points and _is_number(value):
                     curve = self.curves.setdefault(name, _Thinning(points=self.points))
                     curve.add(float(number) if step is None else step, float(value))
@@ -170,16 +170,16 @@ class _Reader:
         return True
 
     def _flatten(
-        self, found: Mapping[str, object], place: str, above: str = "", depth: int = 1
+        self, values: Mapping[str, object], file: str, above: str = "", depth: int = 1
     ) -> Iterator[tuple[str, Scalar]]:
         """Yield the values in an object by name; those of nested objects by names joined with dots."""
-        for key, value in found.items():
+        for key, value in values.items():
             name = _text(f"{above}{key}")
             if isinstance(value, dict):
                 if depth < _MAX_DEPTH:
-                    yield from self._flatten(value, place, f"{name}.", depth + 1)
+                    yield from self._flatten(value, file, f"{name}.", depth + 1)
                 else:
-                    self.note(f"{place}: {name} is nested too deeply")
+                    self.note(f"{file}: {name} is nested too deeply")
             elif isinstance(value, str):
                 yield name, _text(value)
             elif isinstance(value, bool | float):
@@ -187,7 +187,7 @@ class _Reader:
             elif isinstance(value, int):
                 yield name, _bounded(value)
             elif value is not None:
-                self.note(f"{place}: {name} is a list, which is ignored")
+                self.note(f"{file}: {name} is a list, which is ignored")
 
 
 def _text(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from ocicaliban.emulator.identity import Identity
+    from ocicaliban.emulator.identity import ServerCertificate
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -31,8 +31,8 @@ def base_lock(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> "Identity":
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> "ServerCertificate":
     """What all emulators of this process are trusted by: gRPC reads it only once."""
     from ocicaliban.emulator import identity
 
-    return identity.certificate(tmp_path_factory.mktemp("certificate"))
+    return identity.create_certificate(tmp_path_factory.mktemp("certificate"))

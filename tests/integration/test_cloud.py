@@ -141,7 +141,7 @@ def world(project: Path, registry: str, tmp_path: Path) -> Iterator[World]:
 
 def asked(by: Emulator) -> list[Any]:
     """The jobs as the emulator got them, in their order."""
-    return [entry.job for entry in by.ledger._entries.values()]
+    return [entry.job for entry in by.jobs.records()]
 
 
 def container(job: Any) -> Any:
@@ -319,12 +319,12 @@ def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
     assert world.recorded() == {"queued": 60}
     for goal in (chance.randrange(1, 20), chance.randrange(20, 40)):
         # The quota's refusals spread the creates out, over the time of a kill.
-        by.order.set(Faults(latency=0.05, per_minute=goal + 3, lost_every=5))
+        by.faults.replace(Faults(latency=0.05, per_minute=goal + 3, lost_every=5))
         child = world.begun("resume", "calm-otter")
         until(lambda goal=goal: len(made(by)) >= goal, child)  # type: ignore[misc]
         time.sleep(chance.random() * 0.2)
         killed(child)
-    by.order.set(Faults(latency=0.05, lost_every=9))
+    by.faults.replace(Faults(latency=0.05, lost_every=9))
     done = world.ok("resume", "calm-otter")
     assert set(made(by).values()) == {1} and len(made(by)) == 60
     assert world.recorded() == {"pending": 60}
@@ -345,7 +345,7 @@ def test_the_same_command_again_goes_on_where_it_was_killed(
     child = world.begun(*argv)
     until(lambda: world.recorded() == {"pending": 8, "queued": 12}, child)
     killed(child)
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     done = world.ok(*argv)
     assert "the 12 jobs that are left go out now" in done.stderr
     assert made(by).total() == len(made(by)) == 20 and world.recorded() == {"pending": 20}
@@ -367,7 +367,7 @@ def test_the_same_command_sends_nothing_twice_of_what_has_ended_since_it_was_kil
     by = emulator(Faults(latency=1.5), parallel=4)
     killed(_under_way(world, by, image, 4, monkeypatch))
     until(lambda: _states(by) == {"SUCCEEDED": 4})
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     argv = ("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *world.sweep({"n": list(range(4))}))
     done = world.ok(*argv, "--", "true")
     assert "nothing is sent twice" in done.stderr and "(4 succeeded)" in done.stderr and made(by).total() == 4
@@ -382,7 +382,7 @@ def test_another_sweep_image_or_a_stop_is_not_what_was_killed(world: World, emul
     child = world.begun(*argv)
     until(lambda: world.recorded() == {"pending": 2, "queued": 1}, child)
     killed(child)
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     world.sweep({"n": [1, 2, 4]})
     world.ok(*argv)
     world.sweep({"n": [1, 2, 3]})
@@ -405,7 +405,7 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World, emulator: Make, i
     assert child.returncode == 130 and not out and "Traceback" not in said
     assert "20 of 40 jobs were submitted; the others wait: ocicaliban resume calm-otter" in said
     assert world.recorded() == {"pending": 20, "queued": 20}
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     world.ok("resume", "calm-otter")
     assert set(made(by).values()) == {1} and len(made(by)) == 40 and world.recorded() == {"pending": 40}
 
@@ -418,10 +418,10 @@ def test_what_a_killed_process_had_submitted_is_seen_and_can_be_stopped(
     child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
     db = Path(world.env["OCICALIBAN_DB_URL"].removeprefix("sqlite:///"))
     until(lambda: db.exists() and world.recorded()["queued"], child)
-    by.order.set(Faults(latency=1.0, per_minute=3))
+    by.faults.replace(Faults(latency=1.0, per_minute=3))
     until(lambda: len(made(by)) == 3, child)
     killed(child)
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     done = world.ok("stop", "--group", "calm-otter")
     assert len(done.stdout.splitlines()) == 5
     assert {each.state.name for each in asked(by)} == {"JOB_STATE_CANCELLED"}
@@ -455,8 +455,7 @@ def test_stopping_a_group_here_and_there_ends_what_is_here_though_the_cloud_is_a
     assert "cannot be stopped: 1, 2: " in done.stderr and "nowhere.json" in done.stderr
     child.communicate(timeout=60)
     assert world.recorded() == {"pending": 2, "stopped": 1}
-    for entry in by.ledger._entries.copy():
-        del by.ledger._entries[entry]  # as if it had been started anew
+    by.jobs.forget()  # as if it had been started again
     assert world.call("stop", "--group", "calm-otter").returncode == 1
     assert world.recorded() == {"lost": 2, "stopped": 1}
 
@@ -505,8 +504,8 @@ def _under_way(
 ) -> subprocess.Popen[str]:
     """A submission of so many jobs, of which the creates are with the service, which waits out its latency."""
     requests: list[Faults] = []
-    now = by.order.now
-    monkeypatch.setattr(by.order, "now", lambda: (requests.append(now()), now())[1])
+    now = by.faults.current
+    monkeypatch.setattr(by.faults, "current", lambda: (requests.append(now()), now())[1])
     sweep = world.sweep({"n": list(range(count))})
     child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *sweep, "--", "true")
     until(lambda: len(requests) == 2 + count, child)  # two lists before: the check, and what is there
@@ -525,7 +524,7 @@ def test_what_was_stopped_on_its_way_is_ended_and_can_be_submitted_again(
     world.ok("stop", "--group", "calm-otter")
     child.communicate(timeout=60)
     assert child.returncode == 0 and _states(by) == {"CANCELLED": 8}
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     world.ok("resubmit", "--group", "calm-otter")
     assert _states(by) == {"CANCELLED": 8, "QUEUED": 8} and world.recorded() == {"pending": 8}
     assert {each.labels[labels.ATTEMPT_LABEL] for each in asked(by)} == {"1", "2"}
@@ -556,7 +555,7 @@ def test_what_was_stopped_on_its_way_is_ended_by_the_next_stop_where_all_were_ki
     killed(stopping)
     until(lambda: len(asked(by)) == 8)
     assert _states(by) == {"QUEUED": 8}
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     done = world.ok("stop", "--group", "calm-otter")
     assert len(done.stdout.splitlines()) == 8 and _states(by) == {"CANCELLED": 8}
     assert "none of them runs" in world.call("stop", "--group", "calm-otter").stderr
@@ -568,14 +567,14 @@ def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
     by = emulator(Faults(latency=1.5))
     killed(_under_way(world, by, image, 8, monkeypatch))
     until(lambda: len(asked(by)) == 8)
-    by.order.set(Faults(lists_late=1000))
+    by.faults.replace(Faults(lists_late=1000))
     monkeypatch.setenv("XDG_STATE_HOME", world.env["XDG_STATE_HOME"])
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         [one] = known.submissions()
         child = world.begun("resume", "calm-otter")
         until(lambda: lease.is_held(one), child)
         # A `status` that asked who is at it a moment before.
-        by.order.set(Faults())
+        by.faults.replace(Faults())
         backend.BACKEND.observe(known, known.jobs(), SILENT)
     _, said = child.communicate(timeout=60)
     assert child.returncode == 0 and "stopped" not in said
@@ -590,7 +589,7 @@ def test_what_is_submitted_again_while_a_stop_looks_for_what_was_on_its_way_goes
     child = world.begun("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *points, "--", "true")
     until(lambda: world.recorded()["pending"] == 3, child)
     killed(child)
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     stopping = world.begun("stop", "--group", "calm-otter")
     until(lambda: _states(by)["CANCELLED"] == 3, stopping)
     stopping.send_signal(signal.SIGSTOP)
@@ -613,7 +612,7 @@ def test_nothing_is_submitted_again_while_its_submission_is_under_way(world: Wor
     assert again.returncode == 2 and "another ocicaliban" in again.stderr and not again.stdout
     child.send_signal(signal.SIGCONT)
     child.communicate(timeout=60)
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     world.ok("resubmit", "--group", "calm-otter")
     assert _states(by) == {"CANCELLED": 5, "QUEUED": 20} and len(made(by)) == 20
 
@@ -625,7 +624,7 @@ def test_the_same_command_is_refused_while_it_is_under_way(world: World, emulato
     until(lambda: world.recorded()["pending"] == 3, child)
     child.send_signal(signal.SIGSTOP)
     time.sleep(0.5)  # what the service has already got is refused, too, before it takes everything
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     again = world.call(*argv)
     assert again.returncode == 2 and "at this moment" in again.stderr and not again.stdout
     assert len(asked(by)) == 3 and world.recorded().total() == 6
@@ -642,11 +641,11 @@ def test_a_job_of_which_nobody_can_tell_whether_it_is_there_waits_until_it_is_kn
 ) -> None:
     by = emulator(Faults(lost_every=1, latency=0.5))
     child = _under_way(world, by, image, 1, monkeypatch)
-    by.order.set(Faults(lists_denied=True))
+    by.faults.replace(Faults(lists_denied=True))
     _, said = child.communicate(timeout=60)
     assert child.returncode == 1 and "it may be there" in said and "PERMISSION_DENIED" in said
     assert "nothing of calm-otter" not in said and world.recorded() == {"queued": 1}
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     world.ok("resume", "calm-otter")
     assert made(by).total() == 1 and world.recorded() == {"pending": 1}
 
@@ -663,11 +662,11 @@ def test_hundreds_are_seen_by_a_few_lists_and_without_the_service_what_is_known_
     assert len(asked(by)) == 500 and set(made(by).values()) == {1}
     assert len([line for line in done.stderr.splitlines() if "submitted" in line]) == 10
     pages: list[object] = []
-    page = by.ledger.page
-    monkeypatch.setattr(by.ledger, "page", lambda *args: (pages.append(args), page(*args))[1])
+    page = by.jobs.page
+    monkeypatch.setattr(by.jobs, "page", lambda *args: (pages.append(args), page(*args))[1])
     shown = world.ok("status").stdout
     assert len(pages) == 5 and "pending (queued)" in shown and "calm-otter: 500 pending" in shown
-    by.order.set(Faults(denied=True))
+    by.faults.replace(Faults(denied=True))
     away = world.ok("status")
     assert away.stdout.split("\n")[-2:] == shown.split("\n")[-2:]
     assert "note: no news of calm-otter from us-central1" in away.stderr and "PERMISSION_DENIED" in away.stderr
@@ -723,7 +722,7 @@ def test_of_jobs_that_wait_for_an_image_that_was_deleted_the_way_out_is_told_and
     until(lambda: world.recorded() == {"pending": 3, "queued": 3}, child)
     child.send_signal(signal.SIGINT)
     child.communicate(timeout=60)
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     world.proxy.order = lambda method, path: 404 if "/manifests/" in path else None
     done = world.call("resume", "calm-otter")
     assert done.returncode == 2 and "is not in" in done.stderr
@@ -880,7 +879,7 @@ def test_what_the_service_would_refuse_is_told_before_anything_is_built_or_sent(
 def test_who_is_refused_reads_of_no_push_though_the_image_is_there(world: World, emulator: Make) -> None:
     by = emulator()
     world.ok("cloud", *world.to, "train.py")
-    by.order.set(Faults(denied=True))
+    by.faults.replace(Faults(denied=True))
     said = world.call("cloud", *world.to, "train.py").stderr
     assert "PERMISSION_DENIED" in said and "pushed" not in said
 
@@ -937,7 +936,7 @@ def test_a_quota_of_nothing_stops_early_and_says_what_to_do(world: World, emulat
     done = world.call("resubmit", "--group", "calm-otter")
     assert done.returncode == 1 and "nothing of calm-otter was submitted" in done.stderr
     assert world.recorded() == {"stopped": 200}
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     world.ok("resubmit", "--group", "calm-otter")
     assert len(made(by)) == 200
 

@@ -90,7 +90,7 @@ def at_once(job: Job) -> str:
 def written(by: Emulator, job: Job, *texts: str, task: str = "workerpool0-0") -> None:
     assert job.last
     for text in texts:
-        by.book.write(job.last.handle.rpartition("/")[2], task, text)
+        by.log_store.write(job.last.handle.rpartition("/")[2], task, text)
 
 
 def test_what_a_job_wrote_is_followed_to_its_end_and_read_afterwards(
@@ -121,7 +121,7 @@ def test_many_entries_come_in_pages_and_those_of_other_jobs_do_not(
     by = emulator()
     monkeypatch.setattr(logs, "_PAGE", 100)
     job = submitted(known)
-    by.book.write("124", "workerpool0-0", "of another")
+    by.log_store.write("124", "workerpool0-0", "of another")
     written(by, job, *map(str, range(1050)))
     assert at_once(job).split() == [*map(str, range(1050))]
 
@@ -155,7 +155,7 @@ def test_no_entry_is_lost_or_told_twice_while_it_is_asked_again(emulator: Make, 
 def test_without_permission_the_role_is_named(emulator: Make, known: access.History) -> None:
     by = emulator()
     job = submitted(known)
-    by.order.set(Faults(denied=True))
+    by.faults.replace(Faults(denied=True))
     done = call(Path.cwd(), "logs", str(job.id))
     assert done.returncode == 1 and "Permission 'logging.logEntries.list' denied" in done.stderr
     assert "roles/logging.viewer" in done.stderr and "Traceback" not in done.stderr
@@ -203,17 +203,19 @@ def test_without_the_library_it_is_told_where_to_look(emulator: Make, known: acc
 def test_a_stranger_gets_no_token_and_no_answer(
     emulator: Make, known: access.History, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from ocicaliban.emulator.identity import Account
+    from ocicaliban.emulator.identity import ServiceAccount
 
     by = emulator()
     job = submitted(known)
-    key = json.loads(by._key_file.read_text())
+    key = json.loads(by.key_file.read_text())
     for body in (b"", b"assertion=x", urllib.parse.urlencode({"assertion": "a.b.c"}).encode()):
         with pytest.raises(urllib.error.HTTPError) as told:
             urllib.request.urlopen(key["token_uri"], body, timeout=10)
         assert told.value.code == 400 and json.loads(told.value.read())["error"] == "invalid_grant"
     # A key like the emulator's, of its own account even, but not the one that it made.
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(Account("rehearsal").key_file(tmp_path, key["token_uri"])))
+    monkeypatch.setenv(
+        "GOOGLE_APPLICATION_CREDENTIALS", str(ServiceAccount("rehearsal").write_key_file(tmp_path, key["token_uri"]))
+    )
     with pytest.raises(OcicalibanError, match="UNAUTHENTICATED"):
         at_once(job)
     with pytest.raises(OcicalibanError, match="UNAUTHENTICATED"):
@@ -226,9 +228,9 @@ def test_the_account_gets_a_token_by_its_key(emulator: Make) -> None:
     from google.oauth2.service_account import Credentials
 
     by = emulator()
-    credentials = Credentials.from_service_account_file(by._key_file, scopes=["x"])
+    credentials = Credentials.from_service_account_file(by.key_file, scopes=["x"])
     credentials.refresh(Request())
-    tls = grpc.ssl_channel_credentials(by._identity.trusted.read_bytes())
+    tls = grpc.ssl_channel_credentials(by.certificate.trusted.read_bytes())
     with grpc.secure_channel(f"localhost:{by._port}", tls) as channel:
         call = channel.unary_unary("/google.logging.v2.LoggingServiceV2/ListLogEntries")
         asked = b"\x42\x12projects/rehearsal"  # resource_names, which is field 8

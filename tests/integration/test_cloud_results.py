@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.emulator import storage
+from ocicaliban.emulator import storage_service
 from ocicaliban.emulator.faults import Faults
-from ocicaliban.emulator.storage import Storage
+from ocicaliban.emulator.storage_service import StorageService
 from ocicaliban.history import access
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.reporter import Reporter
@@ -89,7 +89,7 @@ class Asked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.lists = self.downloads = 0
-        list_, bytes_ = storage._Requests._list, storage._Requests._bytes
+        list_, bytes_ = storage_service._Requests._list, storage_service._Requests._send_content
 
         def listed(*args: object) -> None:
             self.lists += 1
@@ -99,8 +99,8 @@ class Asked:
             self.downloads += 1
             bytes_(*args)  # type: ignore[arg-type]
 
-        monkeypatch.setattr(storage._Requests, "_list", listed)
-        monkeypatch.setattr(storage._Requests, "_bytes", downloaded)
+        monkeypatch.setattr(storage_service._Requests, "_list", listed)
+        monkeypatch.setattr(storage_service._Requests, "_send_content", downloaded)
 
     def taken(self) -> tuple[int, int]:
         counts = self.lists, self.downloads
@@ -200,14 +200,14 @@ def test_an_object_that_is_written_anew_in_between_is_taken_as_it_is_then(
 ) -> None:
     emulator()
     jobs = sweep.add([accuracy(1), accuracy(2)])
-    list_ = storage._Requests._list
+    list_ = storage_service._Requests._list
 
     def listed(*args: object) -> None:
         list_(*args)  # type: ignore[arg-type]
         if asked.lists == 1:
             (sweep.out(jobs[0]) / "metrics.json").write_text('{"accuracy": 100}')
 
-    monkeypatch.setattr(storage._Requests, "_list", listed)
+    monkeypatch.setattr(storage_service._Requests, "_list", listed)
     texts, said = brought(jobs)
     assert texts == ['{"accuracy": 100}', accuracy(2)["metrics.json"]] and not said
     assert asked.taken() == (2, 2)
@@ -243,8 +243,8 @@ def test_bytes_that_are_damaged_on_the_way_are_not_taken(
     emulator: Make, sweep: Sweep, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator()
-    chunks = storage._chunks
-    monkeypatch.setattr(storage, "_chunks", lambda *args: [os.urandom(len(each)) for each in chunks(*args)])
+    chunks = storage_service._chunks
+    monkeypatch.setattr(storage_service, "_chunks", lambda *args: [os.urandom(len(each)) for each in chunks(*args)])
     texts, said = brought(sweep.add([accuracy(1)]))
     assert texts == [""] and len(said) == 1 and "hecksum" in said[0]
     assert not list((sweep.folder / "cache").rglob("*.part"))
@@ -254,7 +254,7 @@ def test_without_permission_what_came_earlier_is_shown(emulator: Make, sweep: Sw
     by = emulator()
     sweep.add([accuracy(1)])
     sweep.report()
-    by.order.set(Faults(denied=True))
+    by.faults.replace(Faults(denied=True))
     values, said = sweep.report()
     assert values == [1] and said.startswith(
         "note: no results from gs://data/runs/brave-otter/: The caller does not have"
@@ -360,7 +360,7 @@ def test_a_request_by_hand_gets_no_file_of_the_machine(emulator: Make, sweep: Sw
     by = emulator()
     (sweep.folder / "secret").write_text("secret")
     (sweep.gcs / "data").mkdir(parents=True)
-    store: Storage = by._storage
+    store: StorageService = by.storage
     connection = http.client.HTTPConnection("127.0.0.1", store.server_port, timeout=10)
     connection.request("GET", f"/{store.secret}{path}")
     answer = connection.getresponse()
@@ -376,8 +376,8 @@ def test_who_does_not_know_the_address_gets_nothing(emulator: Make, sweep: Sweep
 
     by = emulator()
     (sweep.gcs / "data").mkdir(parents=True)
-    url = f"http://127.0.0.1:{by._storage.server_port}{urllib.parse.quote(secret, safe='/%')}/storage/v1/b/data/o"
+    url = f"http://127.0.0.1:{by.storage.server_port}{urllib.parse.quote(secret, safe='/%')}/storage/v1/b/data/o"
     with pytest.raises(urllib.error.HTTPError) as told:
         urllib.request.urlopen(url, timeout=10)
     assert told.value.code == 401
-    urllib.request.urlopen(f"{by._storage.url}/storage/v1/b/data/o", timeout=10).close()
+    urllib.request.urlopen(f"{by.storage.url}/storage/v1/b/data/o", timeout=10).close()

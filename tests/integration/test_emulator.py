@@ -18,7 +18,7 @@ from attrs import frozen
 from google.api_core import exceptions
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 
-from ocicaliban.emulator import identity, running
+from ocicaliban.emulator import gpu_pool, identity
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.errors import OcicalibanError
@@ -63,14 +63,14 @@ def state(name: str) -> str:
 
 def kept(by: Emulator, name: str) -> CustomJob:
     """A job as the emulator has it, which may have ended itself."""
-    entry = by.ledger.find(name)
+    entry = by.jobs.find(name)
     assert entry is not None
-    return CustomJob.deserialize(by.ledger.answer(entry))
+    return CustomJob.deserialize(by.jobs.serialize(entry))
 
 
 def said(by: Emulator) -> list[str]:
     """All lines that replicas have written."""
-    return [entry.text for entry in by.book.page(lambda _: True, 1000, "")[0]]
+    return [entry.text for entry in by.log_store.page(lambda _: True, 1000, "")[0]]
 
 
 @frozen(kw_only=True)
@@ -158,7 +158,7 @@ def test_of_two_in_one_folder_the_second_is_refused_and_the_first_goes_on(begun:
     second = begun("--jobs", "0")
     assert not second.settings and second.child.wait() == 2
     _, told = second.child.communicate()
-    assert "an emulator runs in" in told and "--folder DIR takes another" in told and "Traceback" not in told
+    assert "an emulator already uses" in told and "--folder DIR takes another" in told and "Traceback" not in told
     assert first.submit(job(pool()))
     first.ended(signal.SIGINT)
     assert begun("--jobs", "0").submit(job(pool()))
@@ -192,7 +192,7 @@ def test_a_job_is_named_by_the_projects_number_and_answers_to_its_id_too(emulato
 
 
 def test_a_number_stays_the_same_and_is_that_of_one_project() -> None:
-    numbers = [identity.Project(id=name).number for name in ("rehearsal", "rehearsal", "rehearsal2")]
+    numbers = [identity.CloudProject(id=name).number for name in ("rehearsal", "rehearsal", "rehearsal2")]
     assert numbers[0] == numbers[1] != numbers[2] and {len(number) for number in numbers} == {12}
 
 
@@ -288,16 +288,16 @@ def test_each_replica_has_gpus_of_its_own_where_there_are_enough() -> None:
     some = tuple(
         cdi.Device(kind="nvidia.com/gpu", name=name, spec=Path("gpus.json"), version="0.5.0") for name in "abc"
     )
-    assert running.shares(some, [1, 2]) == [some[:1], some[1:]]
-    assert running.shares(some, [2, 2, 8]) == [some[:2], (some[2], some[0]), (some[1], some[2], some[0])]
-    assert running.shares((), [1, 0]) == [(), ()]
+    assert gpu_pool.divide(some, [1, 2]) == [some[:1], some[1:]]
+    assert gpu_pool.divide(some, [2, 2, 8]) == [some[:2], (some[2], some[0]), (some[1], some[2], some[0])]
+    assert gpu_pool.divide((), [1, 0]) == [(), ()]
 
 
 # --- what it refuses ---
 
 
 NO_LISTS: tuple[tuple[Mapping[str, object], str], ...] = (
-    ({"filter": 'state="FOO"'}, "'FOO' is none of the values of state"),
+    ({"filter": 'state="FOO"'}, "'FOO' is not a value of state"),
     ({"filter": 'labels.n:"1*"'}, "labels.n"),
     ({"page_token": "~"}, "page token"),
     ({"page_token": "bm8="}, "page token"),
@@ -435,7 +435,7 @@ def test_lists_may_be_behind_what_was_created(emulator: Make) -> None:
     made = created(pool())
     client = service().client
     assert not [*client.list_custom_jobs(parent=PARENT)] and client.get_custom_job(name=made.name).name == made.name
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     assert [each.name for each in client.list_custom_jobs(parent=PARENT)] == [made.name]
 
 
@@ -447,7 +447,7 @@ def test_a_cancel_of_what_has_ended_may_be_refused(emulator: Make) -> None:
     with pytest.raises(exceptions.FailedPrecondition, match="JOB_STATE_CANCELLED"):
         client.cancel_custom_job(name=made.name)
     assert service().cancel([made.name]) == {}
-    by.order.set(Faults())
+    by.faults.replace(Faults())
     client.cancel_custom_job(name=made.name)
 
 
@@ -463,7 +463,7 @@ def test_a_cancel_of_what_has_ended_may_be_refused(emulator: Make) -> None:
         (("--region", "US-CENTRAL1"), "--region 'US-CENTRAL1'"),
         (("--project-id", "a b;c"), "--project-id 'a b;c'"),
         (("--project-id", ""), "--project-id ''"),
-        (("--faults", "/dev/null"), "/dev/null is not a plain file"),
+        (("--faults", "/dev/null"), "/dev/null is not a regular file"),
         (("--faults", "/nowhere/faults"), "there is no file /nowhere/faults"),
         (("--gcs", "/dev/null"), "/dev/null is not a folder"),
         (("--folder", "/dev/null"), "/dev/null is not a folder"),
@@ -479,11 +479,11 @@ def test_a_port_that_is_taken_is_told_apart_from_one_that_is_forbidden(tmp_path:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         done = call(tmp_path, "dev", "vertex-emulator", "--folder", str(tmp_path), "--jobs", "0", "--port", port)
-        assert f"nothing can listen on port {port}: Address already in use" in done.stderr
+        assert f"cannot listen on port {port}: Address already in use" in done.stderr
         first = int(Path("/proc/sys/net/ipv4/ip_unprivileged_port_start").read_text())
         if first > 80:  # else none is forbidden here
             done = call(tmp_path, "dev", "vertex-emulator", "--folder", str(tmp_path), "--jobs", "0", "--port", "80")
-            assert "nothing can listen on port 80: Permission denied" in done.stderr
+            assert "cannot listen on port 80: Permission denied" in done.stderr
 
 
 def test_what_it_prints_may_go_to_a_file_of_another_user_with_a_warning(begun: Begin, tmp_path: Path) -> None:

@@ -131,7 +131,7 @@ def test_a_group_that_still_runs_says_so(work: Workplace) -> None:
 
 def test_what_a_killed_job_left_is_told_and_the_rest_is_shown(work: Workplace) -> None:
     done = ok(work.folder, "report", "killed", env=work.env)
-    assert re.search(r"note: job \d+: metrics.jsonl: the last line is only half written", done.stderr)
+    assert re.search(r"note: job \d+: metrics.jsonl: the last line is incomplete", done.stderr)
     assert re.search(r"note: job \d+: metrics.json is not JSON", done.stderr)
     assert "0.4" in done.stdout
 

@@ -20,8 +20,9 @@ import attrs
 import pytest
 
 from ocicaliban.emulator import identity
-from ocicaliban.emulator.faults import Faults, Order
+from ocicaliban.emulator.faults import FaultInjector, Faults
 from ocicaliban.emulator.server import Emulator
+from ocicaliban.emulator.settings import EmulatorSettings
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access
 from ocicaliban.model.job import Job, JobSpec, Parameters, Submission
@@ -91,18 +92,15 @@ Make = Callable[..., Emulator]
 
 
 @pytest.fixture
-def emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: identity.Identity) -> Iterator[Make]:
+def emulator(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, certificate: identity.ServerCertificate
+) -> Iterator[Make]:
     """Starts an emulator, and points Google's library to it by the library's own settings."""
     running: list[Emulator] = []
 
     def make(faults: Faults | None = None, parallel: int = 0) -> Emulator:
-        started = Emulator(
-            folder=tmp_path / "emulator",
-            gcs=tmp_path / "gcs",
-            parallel=parallel,
-            order=Order(faults or Faults()),
-            certificate=certificate,
-        )
+        settings = EmulatorSettings(folder=tmp_path / "emulator", gcs=tmp_path / "gcs", parallel=parallel)
+        started = Emulator(settings, faults=FaultInjector(faults or Faults()), certificate=certificate)
         started.start()
         running.append(started)
         for name, value in started.environment().items():
@@ -145,7 +143,7 @@ def send(
 
 def made(by: Emulator) -> collections.Counter[str]:
     """How often the emulator has each key."""
-    jobs = [entry.job for entry in by.ledger._entries.values()]
+    jobs = [entry.job for entry in by.jobs.records()]
     return collections.Counter(job.labels[labels.JOB_LABEL] for job in jobs)
 
 
@@ -240,9 +238,9 @@ def test_what_can_pass_keeps_no_job_from_being_cancelled(emulator: Make) -> None
     by = emulator()
     to = service()
     names = submit(to, *requests(20))
-    by.order.set(Faults(unavailable_every=3))
+    by.faults.replace(Faults(unavailable_every=3))
     assert not to.cancel((*names.values(),))
-    assert {entry.job.state.name for entry in by.ledger._entries.values()} == {"JOB_STATE_CANCELLED"}
+    assert {entry.job.state.name for entry in by.jobs.records()} == {"JOB_STATE_CANCELLED"}
 
 
 def test_replicas_find_each_other(emulator: Make, image: str, tmp_path: Path) -> None:
@@ -343,7 +341,9 @@ def test_a_job_that_is_made_after_its_answer_was_lost_is_there_once(emulator: Ma
 
 def test_nothing_is_sent_again_before_a_look_was_answered(emulator: Make) -> None:
     by = emulator(Faults(lost_every=1, latency=0.5))
-    threading.Timer(0.7, by.order.set, (Faults(lists_denied=True),)).start()  # after the first look, before the second
+    threading.Timer(
+        0.7, by.faults.replace, (Faults(lists_denied=True),)
+    ).start()  # after the first look, before the second
     with pytest.raises(OcicalibanError, match="it may be there") as fault:
         submit(service(), request("k1"))
     assert not isinstance(fault.value, Refused) and made(by).total() == 1
@@ -351,7 +351,7 @@ def test_nothing_is_sent_again_before_a_look_was_answered(emulator: Make) -> Non
 
 def test_a_service_that_is_away_for_a_moment_is_checked_again(emulator: Make) -> None:
     by = emulator(Faults(unavailable_every=1))
-    threading.Timer(1.0, by.order.set, [Faults()]).start()
+    threading.Timer(1.0, by.faults.replace, [Faults()]).start()
     service().check()
 
 
@@ -410,7 +410,7 @@ def test_more_than_the_quota_goes_out_later(emulator: Make, monkeypatch: pytest.
 
     def say(line: str) -> None:
         notes.append(line)
-        by.order.set(Faults())  # the minute is over
+        by.faults.replace(Faults())  # the minute is over
 
     told = submit(service(), *requests(30), reporter=Reporter(say))
     assert len(told) == 30 and set(made(by).values()) == {1}
@@ -451,7 +451,7 @@ def test_what_was_accepted_before_a_refusal_is_told(emulator: Make) -> None:
     def accepted(one: CreateRequest, _: str) -> None:
         told.append(one.key)
         if len(told) == 20:
-            by.order.set(Faults(refused_machines=("n1-standard-4",)))
+            by.faults.replace(Faults(refused_machines=("n1-standard-4",)))
 
     with pytest.raises(OcicalibanError, match="of 200 were accepted"):
         send(service(), requests(200), accepted, at_once=8)
@@ -495,8 +495,8 @@ def test_a_thousand_states_come_in_a_few_lists(emulator: Make, monkeypatch: pyte
     by = emulator()
     submit(service(), *requests(1000))
     pages: list[object] = []
-    page = by.ledger.page
-    monkeypatch.setattr(by.ledger, "page", lambda *args: (pages.append(args), page(*args))[1])
+    page = by.jobs.page
+    monkeypatch.setattr(by.jobs, "page", lambda *args: (pages.append(args), page(*args))[1])
     seen = service().look(SUBMISSION.group)
     assert len({each.key for each in seen}) == 1000 and {each.status for each in seen} == {"pending"}
     assert len(pages) == 10
@@ -518,8 +518,8 @@ def test_of_many_groups_with_a_job_each_the_states_come_in_a_few_lists(
         asked = [CreateRequest(key=job.key, body=job_spec.custom_job(job, NOWHERE, options)[0]) for job in jobs]
         submit(service(), *asked)
         lists: list[object] = []
-        page = by.ledger.page
-        monkeypatch.setattr(by.ledger, "page", lambda *args: (lists.append(args), page(*args))[1])
+        page = by.jobs.page
+        monkeypatch.setattr(by.jobs, "page", lambda *args: (lists.append(args), page(*args))[1])
         backend.BACKEND.observe(known, jobs, SILENT)
         assert len(jobs) == 69 and {job.status for job in known.jobs()} == {"pending"}
         assert len(lists) == 4  # 49 jobs by themselves, twenty in a list, and a group
@@ -533,7 +533,7 @@ def test_a_check_shows_what_is_wrong_before_anything_slow(emulator: Make, tmp_pa
     service().check()
     with pytest.raises(OcicalibanError, match="does not serve the location 'europe-west4'"):
         target.connect("", "europe-west4").check()
-    by.order.set(Faults(denied=True))
+    by.faults.replace(Faults(denied=True))
     with pytest.raises(OcicalibanError, match="PERMISSION_DENIED"):
         service().check()
 
@@ -603,9 +603,10 @@ def test_a_service_out_of_reach_is_told_at_once(emulator: Make) -> None:
     assert "localhost:9" in fault.value.hint
 
 
-def test_a_port_that_is_taken_is_told(tmp_path: Path, certificate: identity.Identity) -> None:
+def test_a_port_that_is_taken_is_told(tmp_path: Path, certificate: identity.ServerCertificate) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OcicalibanError, match="listen on port"):
-        Emulator(folder=tmp_path, gcs=tmp_path, parallel=0, certificate=certificate, port=int(taken.getsockname()[1]))
+        port = int(taken.getsockname()[1])
+        Emulator(EmulatorSettings(folder=tmp_path, gcs=tmp_path, parallel=0, port=port), certificate=certificate)
 
 
 def test_a_missing_library_is_told_with_its_extra() -> None:

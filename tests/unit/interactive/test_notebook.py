@@ -11,7 +11,7 @@ from ocicaliban.build.plan import plan
 from ocicaliban.errors import UsageError
 from ocicaliban.interactive import notebook
 from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
-from ocicaliban.model.image import Base, Launch, Plan
+from ocicaliban.model.image import Base, Configure, Launch, Plan, PlannedLayer, Run
 from ocicaliban.model.project import Project
 from ocicaliban.recipes import catalog
 from tests.snapshots import World
@@ -43,6 +43,26 @@ def test_the_environment_is_what_a_job_has_too() -> None:
     assert notebook.environment_key(planned()) == planned().layers[0].key
     assert notebook.environment_key(planned(jupyter="jupyterlab==3\n")) == notebook.environment_key(planned(jupyter=""))
     assert notebook.environment_key(planned("six==2\n")) != notebook.environment_key(planned())
+
+
+def test_data_and_the_source_are_no_packages() -> None:
+    install, copy = Run(script="install.sh"), Configure(workdir="/usr/app")
+
+    def layers(*names: str) -> Plan:
+        made = tuple(
+            PlannedLayer(
+                name=name,
+                key=f"key-{name}",
+                steps=(copy if name.startswith(("data", "source")) else install,),
+                kinds=("jupyter",) if name == "jupyter" else (),
+            )
+            for name in names
+        )
+        return Plan(mode="notebook", base=BASE, base_key="base", layers=made, launch=Launch())
+
+    assert notebook.environment_key(layers("apt", "python 2", "data d", "jupyter", "source-mount")) == "key-python 2"
+    assert notebook.environment_key(layers("data d", "jupyter", "source-mount")) == "base"
+    assert notebook.environment_key(layers("python", "source-mount")) == "key-python"
 
 
 def test_a_mode_without_jupyter_is_refused() -> None:

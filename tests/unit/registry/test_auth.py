@@ -49,33 +49,35 @@ def helper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], N
 
 def test_the_files_are_asked_in_podmans_order(home: Callable[..., dict[str, str]]) -> None:
     host = HERE.host
-    assert credentials.find(HERE, environ=home()) is None
+    assert credentials.find_login(HERE, environ=home()) is None
     for place in ("docker", "config", "run"):
-        found = credentials.find(HERE, environ=home(**{place: {"auths": {host: auth("me", place)}}}))
+        found = credentials.find_login(HERE, environ=home(**{place: {"auths": {host: auth("me", place)}}}))
         assert found and found.secret == place and not found.unknown_to_tools
 
 
 def test_registry_auth_file_is_the_only_one(home: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     environ = home(config={"auths": {HERE.host: auth("me", "x")}})
-    assert credentials.find(HERE, environ=environ | {"REGISTRY_AUTH_FILE": str(tmp_path / "none")}) is None
+    assert credentials.find_login(HERE, environ=environ | {"REGISTRY_AUTH_FILE": str(tmp_path / "none")}) is None
 
 
 def test_the_narrowest_namespace_counts(home: Callable[..., dict[str, str]]) -> None:
     auths = {HERE.host: auth("a", "1"), f"{HERE.host}/team": auth("b", "2"), f"{HERE.host}/team/other": auth("c", "3")}
-    found = credentials.find(HERE, environ=home(config={"auths": auths}))
+    found = credentials.find_login(HERE, environ=home(config={"auths": auths}))
     assert found and found.user == "b"
 
 
 def test_dockers_addresses_are_understood(home: Callable[..., dict[str, str]]) -> None:
     hub = Repository(host="docker.io", path="library/x")
     environ = home(docker={"auths": {"https://index.docker.io/v1/": auth("me", "1")}})
-    assert credentials.find(hub, environ=environ) == credentials.Login(
+    assert credentials.find_login(hub, environ=environ) == credentials.Login(
         user="me", secret="1", source=environ["HOME"] + "/.docker/config.json"
     )
 
 
 def test_a_refresh_token_is_told_apart(home: Callable[..., dict[str, str]]) -> None:
-    found = credentials.find(HERE, environ=home(config={"auths": {HERE.host: auth("me", "") | {"identitytoken": "t"}}}))
+    found = credentials.find_login(
+        HERE, environ=home(config={"auths": {HERE.host: auth("me", "") | {"identitytoken": "t"}}})
+    )
     assert found and found.is_refresh_token and found.secret == "t"
 
 
@@ -83,7 +85,7 @@ def test_a_refresh_token_is_told_apart(home: Callable[..., dict[str, str]]) -> N
 def test_a_helper_is_asked(key: str, home: Callable[..., dict[str, str]], helper: Callable[[str], None]) -> None:
     helper("""printf '{"ServerURL": "%s", "Username": "me", "Secret": "s"}' "$host" """)
     environ = home(docker={key: {HERE.host: "test"} if key == "credHelpers" else "test"})
-    found = credentials.find(HERE, environ=environ)
+    found = credentials.find_login(HERE, environ=environ)
     # podman knows no credsStore: what that has must be handed on.
     assert found and (found.user, found.secret, found.unknown_to_tools) == ("me", "s", key == "credsStore")
 
@@ -93,14 +95,14 @@ def test_a_helper_that_has_nothing_is_no_fault_and_a_broken_one_is(
 ) -> None:
     environ = home(docker={"credsStore": "test"})
     helper("echo credentials not found in native keychain; exit 1")
-    assert credentials.find(HERE, environ=environ) is None
+    assert credentials.find_login(HERE, environ=environ) is None
     helper("echo secret-word; exit 3")
     with pytest.raises(OcicalibanError) as caught:
-        credentials.find(HERE, environ=environ)
+        credentials.find_login(HERE, environ=environ)
     assert "secret-word" not in caught.value.message
     helper("echo no json")
     with pytest.raises(OcicalibanError, match="returned no login"):
-        credentials.find(HERE, environ=environ)
+        credentials.find_login(HERE, environ=environ)
 
 
 @pytest.mark.parametrize("names", ['["test"]', '["test", "containers-auth.json"]', '["containers-auth.json", "test"]'])
@@ -110,7 +112,9 @@ def test_a_helper_of_registries_conf_is_asked_in_its_turn(
     helper("""printf '{"Username": "me", "Secret": "helped"}'""")
     (tmp_path / "registries.conf").write_text(f"credential-helpers = {names}")
     environ = home(config={"auths": {HERE.host: auth("me", "filed")}})
-    found = credentials.find(HERE, environ=environ | {"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf")})
+    found = credentials.find_login(
+        HERE, environ=environ | {"CONTAINERS_REGISTRIES_CONF": str(tmp_path / "registries.conf")}
+    )
     assert (
         found
         and found.secret == ("filed" if names.startswith('["containers') else "helped")
@@ -125,7 +129,7 @@ def test_a_helper_that_is_not_there_is_told_with_who_names_it(
     monkeypatch.setenv("PATH", str(tmp_path))
     environ = home(docker={"credHelpers": {HERE.host: name}})
     with pytest.raises(OcicalibanError, match="names the credential helper") as caught:
-        credentials.find(HERE, environ=environ)
+        credentials.find_login(HERE, environ=environ)
     assert (
         "config.json" in caught.value.message
         and "remove it from the file" in caught.value.hint
@@ -147,7 +151,7 @@ def test_a_broken_auth_file_is_told(text: str, tmp_path: Path) -> None:
     path = tmp_path / "auth.json"
     path.write_text(text)
     with pytest.raises(OcicalibanError, match=str(path)):
-        credentials.find(HERE, environ={"REGISTRY_AUTH_FILE": str(path)})
+        credentials.find_login(HERE, environ={"REGISTRY_AUTH_FILE": str(path)})
 
 
 def test_no_login_shows_its_secret() -> None:
@@ -158,7 +162,7 @@ def test_no_login_shows_its_secret() -> None:
 def test_a_tool_that_we_start_can_read_an_auth_file_that_lies_on_no_disk(identity: bool) -> None:
     login = credentials.Login(user="me", secret="s", source="", is_refresh_token=identity)
     with credentials.auth_file(login, HERE) as path:
-        found = credentials.find(HERE, environ={"REGISTRY_AUTH_FILE": path})
+        found = credentials.find_login(HERE, environ={"REGISTRY_AUTH_FILE": path})
         assert found and (found.user, found.secret, found.is_refresh_token) == ("me", "s", identity)
         assert HERE.host in process.run(("cat", path))
     assert not Path(path).exists()
@@ -220,8 +224,8 @@ def test_a_service_accounts_key_gives_a_token(
     key = google(200)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", key)
     for found in (
-        credentials.find(GOOGLE, key_file=key, environ=home()),
-        credentials.find(GOOGLE, environ=home()),
+        credentials.find_login(GOOGLE, key_file=key, environ=home()),
+        credentials.find_login(GOOGLE, environ=home()),
     ):
         assert found and (found.user, found.secret, found.unknown_to_tools) == (
             "oauth2accesstoken",
@@ -231,11 +235,11 @@ def test_a_service_accounts_key_gives_a_token(
 
 
 def test_a_key_is_no_login_for_others(google: Callable[[int], str], home: Callable[..., dict[str, str]]) -> None:
-    assert credentials.find(HERE, key_file=google(200), environ=home()) is None
+    assert credentials.find_login(HERE, key_file=google(200), environ=home()) is None
 
 
 def test_a_login_in_a_file_goes_before_googles_default(home: Callable[..., dict[str, str]]) -> None:
-    found = credentials.find(GOOGLE, environ=home(config={"auths": {GOOGLE.host: auth("me", "1")}}))
+    found = credentials.find_login(GOOGLE, environ=home(config={"auths": {GOOGLE.host: auth("me", "1")}}))
     assert found and found.user == "me"
 
 
@@ -243,17 +247,17 @@ def test_a_key_that_google_refuses_or_that_is_none_is_told(
     google: Callable[[int], str], home: Callable[..., dict[str, str]], tmp_path: Path
 ) -> None:
     with pytest.raises(OcicalibanError, match="refuses a token") as caught:
-        credentials.find(GOOGLE, key_file=google(400), environ=home())
+        credentials.find_login(GOOGLE, key_file=google(400), environ=home())
     assert "PRIVATE" not in caught.value.message
     (tmp_path / "bad.json").write_text('{"type": "service_account", "private_key": "hush"}')
     with pytest.raises(OcicalibanError) as caught:
-        credentials.find(GOOGLE, key_file=str(tmp_path / "bad.json"), environ=home())
+        credentials.find_login(GOOGLE, key_file=str(tmp_path / "bad.json"), environ=home())
     assert "hush" not in caught.value.message
 
 
 def test_a_key_that_is_no_file_is_told_in_words(home: Callable[..., dict[str, str]], tmp_path: Path) -> None:
     with pytest.raises(OcicalibanError, match="holds no usable credentials: Is a directory"):
-        credentials.find(GOOGLE, key_file=str(tmp_path), environ=home())
+        credentials.find_login(GOOGLE, key_file=str(tmp_path), environ=home())
 
 
 @pytest.mark.parametrize("text", ["[]", "{}", '"type"', "null", "{", "\xff"])
@@ -271,7 +275,7 @@ def test_what_is_no_key_and_no_login_is_told_with_its_file(
         }[place]
         monkeypatch.setenv(name, str(value))
     with pytest.raises(OcicalibanError, match=f"{file} holds no usable credentials: it is ") as caught:
-        credentials.find(GOOGLE, key_file=str(file) if place == "key" else "", environ=home())
+        credentials.find_login(GOOGLE, key_file=str(file) if place == "key" else "", environ=home())
     assert ("gcloud auth" if place == "gcloud" else "download the key again") in caught.value.hint
 
 
@@ -280,16 +284,16 @@ def test_the_remedy_is_that_of_what_is_wrong(
 ) -> None:
     monkeypatch.setattr(time, "sleep", lambda _: None)  # google-auth asks a service that is not well three times
     with pytest.raises(OcicalibanError, match="holds no usable credentials: No such file") as caught:
-        credentials.find(GOOGLE, key_file=str(tmp_path / "gone.json"), environ=home())
+        credentials.find_login(GOOGLE, key_file=str(tmp_path / "gone.json"), environ=home())
     assert "an existing file" in caught.value.hint
     with pytest.raises(OcicalibanError, match="refuses a token") as caught:
-        credentials.find(GOOGLE, key_file=google(400), environ=home())
+        credentials.find_login(GOOGLE, key_file=google(400), environ=home())
     assert "if the key was deleted" in caught.value.hint and "gcloud" not in caught.value.hint
     with pytest.raises(OcicalibanError, match="refuses a token") as caught:
-        credentials.find(GOOGLE, key_file=google(503), environ=home())
+        credentials.find_login(GOOGLE, key_file=google(503), environ=home())
     assert "try again" in caught.value.hint
     key = Path(google(200))
     key.chmod(0)
     with pytest.raises(OcicalibanError, match="Permission denied") as caught:
-        credentials.find(GOOGLE, key_file=str(key), environ=home())
+        credentials.find_login(GOOGLE, key_file=str(key), environ=home())
     assert "chmod u+r" in caught.value.hint

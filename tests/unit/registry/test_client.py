@@ -164,6 +164,6 @@ def test_an_image_that_is_malformed_or_too_large_is_empty(manifest: object) -> N
 
 def test_a_client_is_made_for_a_destination(monkeypatch: pytest.MonkeyPatch) -> None:
     looked_up: list[tuple[Repository, str]] = []
-    monkeypatch.setattr(auth, "find", lambda repository, *, key_file: looked_up.append((repository, key_file)))
+    monkeypatch.setattr(auth, "find_login", lambda repository, *, key_file: looked_up.append((repository, key_file)))
     made = client.client_for(Destination(repository=HERE, tls_verify=False, key_file="key.json"), "pull", SILENT)
     assert looked_up == [(HERE, "key.json")] and not made.verified and made.repository == HERE

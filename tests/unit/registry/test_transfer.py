@@ -84,7 +84,7 @@ def skopeo(monkeypatch: pytest.MonkeyPatch, waits: list[float]) -> Iterator[Call
     def make(*failures: str, login: Login | None = None) -> Skopeo:
         made = Skopeo(*failures)
         monkeypatch.setattr(process, "run", made.run)
-        monkeypatch.setattr(auth, "find", lambda repository, *, key_file: login)
+        monkeypatch.setattr(auth, "find_login", lambda repository, *, key_file: login)
         return made
 
     yield make

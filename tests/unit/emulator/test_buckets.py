@@ -1,4 +1,4 @@
-"""The emulator's Cloud Storage: names, pages and patterns; nothing outside its folder."""
+"""Buckets of the emulator: names, pages and patterns; nothing outside its folder."""
 
 import os
 from pathlib import Path
@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban.emulator import storage
-from ocicaliban.emulator.storage import Bucket, Object
+from ocicaliban.emulator import buckets as bucket_store
+from ocicaliban.emulator.buckets import Bucket, StoredObject
 
 
 @pytest.fixture
@@ -83,11 +83,11 @@ def test_a_write_changes_the_generation(buckets: Path) -> None:
 
 @given(st.lists(st.text(min_size=1, max_size=4), unique=True, max_size=12), st.integers(1, 5))
 def test_pages_give_each_object_once_and_in_order(some: list[str], size: int) -> None:
-    found = sorted((Object(name=name, size=0, generation=1) for name in some if name.isprintable()),
+    found = sorted((StoredObject(name=name, size=0, generation=1) for name in some if name.isprintable()),
                    key=lambda each: each.name.encode())  # fmt: skip
-    given_, token = list[Object](), ""
+    given_, token = list[StoredObject](), ""
     for _ in range(20):
-        part, token = storage.page(found, size, token)
+        part, token = bucket_store.page(found, size, token)
         assert len(part) <= size
         given_ += part
         if not token:
@@ -97,7 +97,7 @@ def test_pages_give_each_object_once_and_in_order(some: list[str], size: int) ->
 
 def test_a_page_token_that_is_none_is_an_error() -> None:
     with pytest.raises(ValueError):
-        storage.page([], 10, "~")
+        bucket_store.page([], 10, "~")
 
 
 @pytest.mark.parametrize(
@@ -114,5 +114,5 @@ def test_a_page_token_that_is_none_is_an_error() -> None:
     ],
 )  # fmt: skip
 def test_a_glob_matches_whole_names(pattern: str, yes: list[str], no: list[str]) -> None:
-    regex = storage.glob(pattern)
+    regex = bucket_store.compile_glob(pattern)
     assert [name for name in yes + no if regex.fullmatch(name)] == yes
