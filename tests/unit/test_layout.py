@@ -42,7 +42,7 @@ ONLY: Mapping[str, frozenset[str]] = {
 # --- until the splits land: what does not hold yet, to be removed from here once it does ---
 
 UPWARDS: set[tuple[str, str]] = set()
-LONG_FILES = {"app/cloud_jobs.py", "build/base_image.py", "emulator/running.py"}
+LONG_FILES = {"app/cloud_jobs.py", "emulator/running.py"}
 LONG_FUNCTIONS = {
     "app/cloud_jobs.py prepared", "cli/cloud.py cloud", "cli/dev.py vertex_emulator",
     "cli/notebook.py notebook", "cli/push.py push", "cli/report.py report", "cli/run.py run",
