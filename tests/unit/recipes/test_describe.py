@@ -58,8 +58,8 @@ tool: A tool
 
   project, layers/tool
   in the modes lab
-  its layer comes after base, where they are in the mode
-  provides the tool: a mode has only one such recipe
+  its layer comes after base, if the mode has them
+  provides the tool; a mode can have only one recipe that does
 
 Parameters, in ocicaliban.toml:
 
@@ -78,11 +78,11 @@ Parameters, in ocicaliban.toml:
   # bool, default false
   quick = false
 
-Step 1: run install.sh in the container, if there is names
+Step 1: run install.sh in the container, if names is set
   env NAMES = ${names}
   sees ${word} as /dev/oc/list.txt
   sees the host's uv as /dev/oc/uv
-  keeps /var/cache/x from build to build, on the host
+  keeps /var/cache/x between builds, on the host
   sees the build secrets token below /dev/oc/secrets
   | set -eu
   | echo $NAMES
@@ -93,7 +93,7 @@ Step 2: configure the image
   entry point x serve
   ports 8080
 
-When a container starts, if there is no quick:
+When a container starts, if quick is not set:
   env LEVEL = ${level}
   mount ${project}/out:/out
   port 8080:8080
