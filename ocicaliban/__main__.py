@@ -1,4 +1,4 @@
-"""The program's entry: dispatches, and prints what goes wrong once."""
+"""The entry point of the program: runs the command line, and prints an error once."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import sys
 from ocicaliban.errors import OcicalibanError, of_system
 
 _COMPLETE = "_OCICALIBAN_COMPLETE"
-_PIPE_CLOSED = 128 + signal.SIGPIPE  # what a shell makes of a tool that nobody reads any more
+_PIPE_CLOSED = 128 + signal.SIGPIPE  # the exit code that a shell gives to a tool whose reader is gone
 
 _REPLAYED = ("run", "shell")
 """The commands that `replay` knows; the others do not import it."""
 
 
 def main(argv: list[str]) -> int:
-    """Run the command line `argv` (without the program's name); returns the exit code."""
-    # We live for a fraction of a second before a container runs: looking for rubbish only costs time. But a sweep, or
-    # `status --watch`, may go on for days.
+    """Run the command line `argv`, without the program's name, and return the exit code."""
+    # We run for a fraction of a second before a container does, so collecting garbage early only costs time. A sweep or
+    # `status --watch` may run for days, so it is not switched off.
     gc.set_threshold(200_000)
     code = _run(argv)
     try:
@@ -30,15 +30,16 @@ def main(argv: list[str]) -> int:
     try:
         sys.stdout.flush()
     except OSError as exc:
-        # Python would try again at its end, and complain in its own words.
+        # Python would try to flush again when it exits, and print an error of its own.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         if isinstance(exc, BrokenPipeError):
             return code or _PIPE_CLOSED
-        return code or _told(of_system(exc))
+        return code or _report(of_system(exc))
     return code
 
 
-def _told(fault: OcicalibanError) -> int:
+def _report(fault: OcicalibanError) -> int:
+    """Print an error and its hint, and return its exit code."""
     with contextlib.suppress(OSError):
         print(f"error: {fault.message}", file=sys.stderr)
         if fault.hint:
@@ -48,19 +49,19 @@ def _told(fault: OcicalibanError) -> int:
 
 def _run(argv: list[str]) -> int:
     if argv == ["--version"]:
-        # Answered before typer is imported: people and scripts ask it often.
+        # Answered before typer is imported, because people and scripts ask often.
         from ocicaliban import __version__
 
         print(f"ocicaliban {__version__}")
         return 0
-    tools = bool(argv) and argv[0] not in _TELL
-    if tools:
-        _leave_out_lost_runtime_folder()
-        _leave_out_usual_config_folder()
+    uses_tools = bool(argv) and argv[0] not in _WITHOUT_TOOLS
+    if uses_tools:
+        _drop_lost_runtime_folder()
+        _drop_default_config_folder()
     cut = argv.index("--") if "--" in argv else len(argv)
     own, script = argv[:cut], argv[cut + 1 :]
     try:
-        if tools and "--help" not in own:
+        if uses_tools and "--help" not in own:
             from ocicaliban.containers import user_namespace
 
             user_namespace.revive()
@@ -70,72 +71,75 @@ def _run(argv: list[str]) -> int:
             code = replay.attempt(argv)
             if code is not None:
                 return code
-        from ocicaliban.cli.app import made
-        from ocicaliban.cli.options import Given
+        from ocicaliban.cli.app import application
+        from ocicaliban.cli.options import CommandLine
 
-        # Whoever completes a word asks for all of them.
-        app = made("" if _COMPLETE in os.environ else next(iter(own), ""))
-        app(args=own, prog_name="ocicaliban", obj=Given(argv, tuple(script)))
+        # Completion needs all commands.
+        app = application("" if _COMPLETE in os.environ else next(iter(own), ""))
+        app(args=own, prog_name="ocicaliban", obj=CommandLine(argv, tuple(script)))
     except BrokenPipeError:
         return _PIPE_CLOSED
     except (OcicalibanError, OSError) as exc:
         if "--debug" in own:
             raise
-        return _told(of_system(exc) if isinstance(exc, OSError) else exc)
+        return _report(of_system(exc) if isinstance(exc, OSError) else exc)
     except KeyboardInterrupt:
         return 130
     except SystemExit as exc:
         if isinstance(exc.__context__, BrokenPipeError):
             return _PIPE_CLOSED
-        # Some versions of typer make 1 of a Ctrl-C; a shell takes 130 for one.
+        # Some versions of typer exit with 1 after a Ctrl-C; shells expect 130.
         if type(exc.__context__).__name__ == "Abort":
             return 130
         return exc.code if isinstance(exc.code, int) else 1
     return 0
 
 
-# Commands that start no tool, or look at just that.
-_TELL = ("doctor", "layers", "--help")
+# Commands that run no tool, or check just that.
+_WITHOUT_TOOLS = ("doctor", "layers", "--help")
 
 
-def _leave_out_usual_config_folder() -> None:
-    """Take XDG_CONFIG_HOME out where it says what is so without it: with it buildah 1.28 wants more of storage.conf."""
+def _drop_default_config_folder() -> None:
+    """Remove XDG_CONFIG_HOME from the environment if it is the default: buildah 1.28 is stricter when it is set."""
     folder, home = os.environ.get("XDG_CONFIG_HOME"), os.environ.get("HOME")
     if folder and home and os.path.normpath(folder) == os.path.join(os.path.normpath(home), ".config"):
         del os.environ["XDG_CONFIG_HOME"]
 
 
-def _leave_out_lost_runtime_folder() -> None:
-    """Take XDG_RUNTIME_DIR out of the environment where it is no folder of ours, as in many a job of Slurm and with su.
+def _drop_lost_runtime_folder() -> None:
+    """Remove XDG_RUNTIME_DIR from the environment if it is not a folder of the user, as in many Slurm jobs or with su.
 
-    podman starts no container then, and does well without one.
+    podman starts no container with such a folder, and works without one.
     """
     folder = os.environ.get("XDG_RUNTIME_DIR")
     if not folder or (os.path.isdir(folder) and os.stat(folder).st_uid == os.geteuid()):
         return
     del os.environ["XDG_RUNTIME_DIR"]
-    print(f"note: XDG_RUNTIME_DIR is {folder}, which is no folder of yours; podman does without", file=sys.stderr)
+    print(
+        f"note: XDG_RUNTIME_DIR is {folder}, which is not a folder of yours; podman runs without it",
+        file=sys.stderr,
+    )
 
 
 def _end(number: int, _: object) -> None:
-    """End as for a Ctrl-C: what is under way is ended and cleared up."""
-    signal.signal(number, lambda *_: None)  # `timeout` sends its own twice: the second must not end the clearing up
+    """End as after a Ctrl-C: stop what is under way and clean up."""
+    signal.signal(number, lambda *_: None)  # `timeout` sends its signal twice; the second must not end the cleanup
     raise SystemExit(128 + number)
 
 
 def _open_what_is_closed() -> None:
-    """Give a closed stdin, stdout or stderr /dev/null, lest the next file that is opened takes its place."""
+    """Open /dev/null as a closed stdin, stdout or stderr, so that no other file gets its number."""
     for number, (name, mode) in enumerate((("stdin", "r"), ("stdout", "w"), ("stderr", "w"))):
         if getattr(sys, name) is None:
             opened = os.open(os.devnull, os.O_RDWR)
             if opened != number:
                 os.dup2(opened, number)
-            os.set_inheritable(number, True)  # for the tools that we start as well
+            os.set_inheritable(number, True)  # the tools that we run get it too
             setattr(sys, name, os.fdopen(number, mode))
 
 
 def entry() -> None:
-    """The console script."""
+    """Run the console script."""
     _open_what_is_closed()
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) != signal.SIG_IGN:

@@ -31,6 +31,7 @@ from ocicaliban.system import files
 
 _RACY_NS = 2_000_000_000
 _KEPT = 200
+_VERSION = 1  # of a record; one without a version is of version 1
 _VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "SHELL", "LANG", "ZDOTDIR")
 _PREFIXES = ("XDG_", "OCICALIBAN_", "CONTAINERS_", "STORAGE_", "LC_")
 _READ = ("open", "os.scandir", "os.listdir")
@@ -201,6 +202,8 @@ def attempt(argv: list[str]) -> int | None:
     try:
         with open(_place(own), encoding="utf-8") as file:
             known = json.load(file)
+        if known.get("version", 1) != _VERSION:
+            return None
         for kind, now, follow in _KINDS:
             if any(now(path, follow) != stamp for path, stamp in known[kind].items()):
                 return None
@@ -269,6 +272,7 @@ def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entr
         asked = {path: answer for (path, follow), answer in recording.asked.items() if follow == wanted}
         known[kind] = {path: answer for path, answer in asked.items() if _is_kept(path)}
     known |= {
+        "version": _VERSION,
         "index": str(run.images),
         "image": run.image,
         "said": "\n".join([*recording.notes, run.said]),

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban.app.cloud_jobs import Submitting
-from ocicaliban.app.launch import Asked, Recorded
+from ocicaliban.app.requests import CloudRequest, JobsRequest, LaunchRequest
 from ocicaliban.history.store import History
 from ocicaliban.jobs import group_names, provenance
 from ocicaliban.jobs.records import requested
@@ -136,7 +135,7 @@ def check_submissions(known: History) -> None:
         options=sweep.options,
         created=1767225600.25,
     )
-    asked = Asked(
+    asked = LaunchRequest(
         mode="run",
         module="trainer.train",
         settings={"jupyter": {"version": "4.4"}},
@@ -148,7 +147,7 @@ def check_submissions(known: History) -> None:
         dirs=("data",),
         cloud_key="/home/ada/key.json",
     )
-    wanted = Recorded(
+    wanted = JobsRequest(
         group="digits",
         jobs=2,
         gpus_per_job=1,
@@ -158,13 +157,13 @@ def check_submissions(known: History) -> None:
         retries=2,
         out="/home/ada/results",
     )
-    assert requested(sweep, Asked, Recorded) == (asked, wanted)
+    assert requested(sweep, LaunchRequest, JobsRequest) == (asked, wanted)
     assert (again.image, again.launch, again.options) == ("2d" * 32, launch, {**sweep.options, "retries": 0})
-    assert requested(again, Asked, Recorded)[1].retries == 0
+    assert requested(again, LaunchRequest, JobsRequest)[1].retries == 0
 
     assert (cloud.target, cloud.host, cloud.dirty) == (backend.TARGET, "workstation", False)
     assert cloud.image == f"registry.example/ada/digits@sha256:{'ab' * 32}"
-    assert requested(cloud, Submitting) == Submitting(
+    assert requested(cloud, CloudRequest) == CloudRequest(
         mode="cloud",
         module="trainer.train",
         project_id="ada-digits",
@@ -192,10 +191,13 @@ def check_submissions(known: History) -> None:
     )
 
     assert (bare.user, bare.host, bare.module, bare.commit) == ("bob", "server", "", "")
-    assert requested(bare, Asked, Recorded) == (Asked(mode="run"), Recorded())
+    assert requested(bare, LaunchRequest, JobsRequest) == (LaunchRequest(mode="run"), JobsRequest())
     assert (single.group, single.commit, single.dirty) == ("digits-brave-otter", COMMIT, True)
     assert [provenance.alone(one) for one in (sweep, again, cloud, bare, single)] == [False, False, False, False, True]
-    assert requested(single, Asked, Recorded) == (Asked(mode="run", module="trainer.train"), Recorded())
+    assert requested(single, LaunchRequest, JobsRequest) == (
+        LaunchRequest(mode="run", module="trainer.train"),
+        JobsRequest(),
+    )
     assert all(group_names.check(one.group) for one in (sweep, again, cloud, bare, single))
 
 

@@ -1,420 +1,285 @@
-"""What cloud, resume and resubmit do with jobs for Vertex AI: their image goes to the registry, they to the service."""
+"""Submit jobs to Vertex AI: new ones, those that are left, and those that run again."""
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from ocicaliban.errors import UsageError
-from ocicaliban.jobs import records
-from ocicaliban.jobs.records import key
+from ocicaliban import google_auth
+from ocicaliban.app import build, cloud_image, cloud_options, cloud_unfinished, submissions
+from ocicaliban.app.cloud_image import CloudImage
+from ocicaliban.app.cloud_key import key_file
+from ocicaliban.app.requests import CloudRequest, MachinesRequest
+from ocicaliban.execution import reconcile
+from ocicaliban.jobs import group_names, lease, provenance, records
+from ocicaliban.model.job import Job, JobSpec, Submission
+from ocicaliban.project import git
 from ocicaliban.reporter import TERMINAL
+from ocicaliban.system import threads
+from ocicaliban.targets.backend import BatchBackend, Connection, Refused, stopped_unsent
+from ocicaliban.targets.vertex import backend, job_spec, machines
+from ocicaliban.targets.vertex import options as vertex_options
+from ocicaliban.targets.vertex.options import Options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from concurrent.futures import Future
 
-    from ocicaliban.build.planner import PlannedImage
     from ocicaliban.history.access import History
     from ocicaliban.jobs.expansion import Sweep
-    from ocicaliban.model.job import Job, JobSpec, Submission
-    from ocicaliban.targets.backend import BatchBackend, Connection
     from ocicaliban.targets.vertex.client import VertexClient
-    from ocicaliban.targets.vertex.options import Options
 
 
 @frozen(kw_only=True)
-class Submitting:
-    """What `cloud` was told of the image and of where it goes."""
+class CloudJobs:
+    """Jobs that are checked, and not submitted: `first` is the first of them, and all are like it."""
 
-    mode: str = field(metadata=key("mode"))
-    module: str = field(metadata=key("module"))
-    project_id: str = field(metadata=key("project_id"))
-    region: str = field(metadata=key("region"))
-    repository: str = field(metadata=key("repository"))
-    image_tag: str = field(default="", metadata=key("image_tag"))
-    group: str = field(default="", metadata=key("group"))
-    extras: tuple[str, ...] = field(default=(), metadata=key("extras"))
-    dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
-    no_cache: bool = field(default=False, metadata=key("no_cache"))
-    cloud_key: str = field(default="", metadata=key("cloud_key"))
-    tls_verify: bool = field(default=True, metadata=key("tls_verify"))
-    gpu: bool = field(default=True, metadata=key("gpu"))
+    request: CloudRequest
+    options: Options
+    sweep: Sweep | None
+    args: tuple[str, ...]
+    first: Job
 
+    @property
+    def count(self) -> int:
+        """The number of jobs."""
+        return cloud_options.count(self.sweep)
 
-def _first(points: Sweep | None, args: tuple[str, ...], asked: Submitting) -> Job:
-    """The first job as it would be, for a look at it."""
-    from ocicaliban.jobs import expansion
-    from ocicaliban.model.job import Job, JobSpec, Submission
-
-    spec = next(expansion.specs(points, args)) if points else JobSpec(args=args)
-    made = Submission(
-        group=asked.group or "group", user="", host="", project=str(Path.cwd()), mode=asked.mode, module=asked.module
-    )
-    return Job(id=0, key="0" * 12, submission=made, parameters=spec.parameters, args=spec.args)
+    def specs(self) -> Iterator[JobSpec]:
+        """Yield the jobs."""
+        return cloud_options.specs(self.sweep, self.args)
 
 
-_NO_DIGEST = f"image@sha256:{'0' * 64}"
+def prepare(request: CloudRequest, wanted: MachinesRequest, experiment_config: str, args: tuple[str, ...]) -> CloudJobs:
+    """Check a request for jobs: one, or one for each point of the sweep file `experiment_config`.
 
-
-def check(points: Sweep | None, options: Options, args: tuple[str, ...], asked: Submitting) -> Job:
-    """The first job as it would be. Raises UsageError for what no job can be, before anything slow."""
-    from ocicaliban.targets.vertex import job_spec
-
-    first = _first(points, args, asked)
-    job_spec.custom_job(first, _NO_DIGEST, options)
-    return first
-
-
-def _planned(asked: Submitting, first: Job, *, resolve: bool) -> PlannedImage:
-    from ocicaliban.app import launch as start
-    from ocicaliban.build import planner
-    from ocicaliban.build.request import PlanRequest
-    from ocicaliban.targets.vertex import job_spec
-
-    request = PlanRequest(
-        root=Path.cwd(),
-        mode=asked.mode,
-        module=asked.module,
-        gpu_elsewhere=asked.gpu,
-        extras=asked.extras,
-        dirs=asked.dirs,
-        resolve=resolve,
-        fresh=asked.no_cache,
-    )
-    planned = planner.plan_project(request, TERMINAL)
-    job_spec.check_platform(planned.plan.base.platform)
-    if planned.plan.launch.mounts:
-        hint = 'take "source-copy" into its list instead of "source-mount"'
-        raise UsageError(f"the mode '{asked.mode}' mounts folders of this machine, which the cloud has not", hint)
-    if not first.args:
-        start.check_starts(planned, asked.module)
-    return planned
-
-
-def dry_run(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> None:
-    """Print the layers of the image, and each job as the service would get it; `first` is a job as all will be.
-
-    What is not known yet is made up: the image's digest (unless it is there), and the jobs' numbers and keys.
+    Raises UsageError for what the service would not take.
     """
-    from ocicaliban.app.images import chosen, state
-    from ocicaliban.build import plan_view
-    from ocicaliban.jobs import expansion
-    from ocicaliban.model.job import JobSpec
-    from ocicaliban.targets.vertex import job_spec
+    build.note_root()
+    cloud_options.check_request(request, wanted)
+    sweep = None
+    if experiment_config:
+        from ocicaliban.app import sweep_input
 
-    command: tuple[str, ...] = ()
-    if asked.image_tag:
-        image, entry, command = _found(asked, first)
+        sweep = sweep_input.read_sweep(experiment_config)
+    if request.group:
+        group_names.check(request.group)
+    region = request.region or backend.REGION
+    options, warnings = cloud_options.vertex_options(wanted, region)
+    for warning in warnings:
+        TERMINAL.warning(warning)
+    request = evolve(request, region=region, cloud_key=key_file(request.cloud_key), gpu=bool(wanted.gpu_spec))
+    first = cloud_options.first_job(request, options, sweep, args)
+    return CloudJobs(request=request, options=options, sweep=sweep, args=args, first=first)
+
+
+# --- new jobs ---
+
+
+def submit(jobs: CloudJobs) -> str:
+    """Build and push the image, submit the jobs, and return their group.
+
+    A submission that the same command has begun, and that was interrupted, goes on. Raises OcicalibanError if the
+    build, the registry or the service fails.
+    """
+    from ocicaliban.history import access
+    from ocicaliban.targets.vertex import library
+
+    library.preload()  # it takes seconds, which nobody notices while the image is built and pushed
+    with access.open(reporter=TERMINAL) as history:
+        prepared = _with_image(jobs.request, jobs.options, jobs.first)
+        begun = cloud_unfinished.find_interrupted(history, prepared.submission, jobs.count, jobs.specs)
+        if begun:
+            return _go_on(history, evolve(prepared, submission=begun))
+        group = jobs.request.group or group_names.new(Path.cwd())
+        submission = history.submit(evolve(prepared.submission, group=group), jobs.specs())
+        TERMINAL.say(f"{group}: {submissions.numbered(jobs.count)} to {jobs.request.region}")
+        return _send(history, evolve(prepared, submission=submission))
+
+
+@frozen(kw_only=True)
+class _Prepared:
+    """A submission whose image is in the registry, and the connection to its backend's service."""
+
+    submission: Submission
+    batch: BatchBackend
+    connection: Connection
+
+
+def _with_image(request: CloudRequest, options: Options, first: Job) -> _Prepared:
+    """Return a submission for jobs like `first`, whose image is in the registry.
+
+    Nothing that takes long is built, and nothing is pushed, before the service has said that it takes such jobs.
+    Raises OcicalibanError if it does not.
+    """
+    connecting = threads.start(lambda: _connected(request, options, first))
+    if request.image_tag:
+        image = cloud_image.look_up(request, first)
     else:
-        planned = _planned(asked, first, resolve=False)
-        image, entry = _NO_DIGEST, planned.plan.entrypoint
-        with contextlib.suppress(UsageError):  # nothing goes there yet
-            image = f"{chosen(Path.cwd(), asked.repository)}@{_NO_DIGEST.partition('@')[2]}"
-        for line in plan_view.stack_lines(planned.plan, *state(planned)):
-            print(f"# {line}")
-    options = evolve(options, entrypoint=entry, command=command)
-    for number, spec in enumerate(expansion.specs(points, args) if points else [JobSpec(args=args)], start=1):
-        # The key is made when it is submitted; here only that each job has one of its own shall be seen.
-        job = evolve(first, id=number, key=f"{number:012}", parameters=spec.parameters, args=spec.args)
-        print(json.dumps(job_spec.custom_job(job, image, options)[0]))
+        unknown = options.machine.accelerator not in _accelerators()
+        image = cloud_image.build_and_push(request, first, lambda: _wait(connecting), at_once=unknown)
+    service = connecting.result()
+    options = evolve(options, entrypoint=image.entrypoint, command=image.command)
+    submission = _submission(evolve(request, project_id=service.project), options, image)
+    return _Prepared(submission=submission, batch=backend.BACKEND, connection=service)
+
+
+def _wait(connecting: Future[VertexClient]) -> None:
+    connecting.result()
+
+
+def _connected(request: CloudRequest, options: Options, first: Job) -> VertexClient:
+    """Return a connection to the service, which has said that it takes jobs like `first`."""
+    from ocicaliban.targets.vertex import client
+
+    service = client.connect(request.project_id, request.region, key_file=request.cloud_key)
+    service.check(job_spec.custom_job(first, backend.NO_DIGEST, options)[0])
+    return service
 
 
 def _accelerators() -> set[str]:
-    """Those of the table, and none: any other one the library may not know."""
-    from ocicaliban.targets.vertex import machines
-
+    """Return the accelerators of the table, and ""; the library may not know any other."""
     return {"", *machines.table().accelerators.values()}
 
 
-_MUCH = 50_000_000  # bytes
-
-
-def _is_slow(planned: PlannedImage) -> bool:
-    """Whether more than a few files are to be put into the image: then what can fail is looked at before."""
-    from ocicaliban.build import base_image
-    from ocicaliban.containers import image_store
-
-    known = image_store.images()
-    if base_image.present(planned.plan.base) is None:
-        return True
-    missing = [layer for layer in planned.plan.layers if image_store.find_layer(layer.name, layer.key, known) is None]
-    much = sum(entry.size for tree in planned.trees.values() for entry in tree.entries) > _MUCH
-    return any(layer.runs or much for layer in missing)
-
-
-def submit(asked: Submitting, options: Options, points: Sweep | None, args: tuple[str, ...], first: Job) -> int:
-    """Build, push, submit; returns the exit code. `first` is a job as all will be."""
-    from ocicaliban.history import access
-    from ocicaliban.jobs import expansion, group_names
-    from ocicaliban.model.job import JobSpec
-    from ocicaliban.targets.vertex import backend
-
-    with access.open(reporter=TERMINAL) as known:
-        made, at, options = prepared(asked, options, first)
-        count = expansion.count(points) if points else 1
-
-        def specs() -> Iterator[JobSpec]:
-            return iter(expansion.specs(points, args) if points else [JobSpec(args=args)])
-
-        if begun := _broken_off(known, made, count, specs):
-            return _go_on(known, begun, at)
-        made = known.submit(evolve(made, group=asked.group or group_names.new(Path.cwd())), specs())
-        TERMINAL.say(f"{made.group}: {count} job{'s' if count > 1 else ''} to {asked.region}")
-        return send(known, made, backend.BACKEND, at)
-
-
-def _broken_off(
-    known: History, made: Submission, count: int, specs: Callable[[], Iterable[JobSpec]]
-) -> Submission | None:
-    """The submission that this very command has begun before, with the same image, where it did not come to its end.
-
-    Jobs wait of which the service has some perhaps, or it has all, and the command was killed before it could tell. Who
-    has stopped jobs of it since wants them anew. Raises UsageError where another process is at it.
-    """
-    from ocicaliban.jobs import lease
-    from ocicaliban.model.job import under_way
-
-    def alike(one: Submission) -> bool:
-        kept = ("target", "host", "project", "mode", "module", "image")
-        same = all(getattr(one, name) == getattr(made, name) for name in kept)
-        return same and json.dumps(one.options, sort_keys=True) == json.dumps(made.options, sort_keys=True)
-
-    for one in filter(alike, known.submissions(group=made.group, user=made.user)):
-        counts = known.counts(submission=one.id)
-        if not counts["queued"] + under_way(counts) or sum(counts.values()) != count:
-            continue
-        jobs = sorted(known.jobs(submission=one.id), key=lambda job: job.id)
-        same = (
-            (job.parameters, job.args) == (spec.parameters, spec.args) for job, spec in zip(jobs, specs(), strict=True)
-        )
-        if len(jobs) != count or not all(same):
-            continue
-        if lease.is_held(one, patience=lease.ENDING):
-            raise UsageError(
-                f"another ocicaliban submits the same to '{one.group}' at this moment",
-                "wait for it, or end it; with a --group of another name they are submitted a second time",
-            )
-        counts = known.counts(submission=one.id)  # it may have come to its end meanwhile
-        if not counts["stopped"] and (counts["queued"] or (under_way(counts) and lease.was_abandoned(one))):
-            return one
-    return None
-
-
-def _go_on(known: History, begun: Submission, at: VertexClient) -> int:
-    """Submit what is left of what this command has begun before; returns the exit code."""
-    from ocicaliban.execution import reconcile
-    from ocicaliban.jobs import lease
-    from ocicaliban.targets.vertex import backend
-
-    reconcile.catch_up(known, TERMINAL, group=begun.group)
-    counts = known.counts(submission=begun.id)
-    if count := counts["queued"]:
-        left = f"the {count} jobs that are left go out now" if count > 1 else "the job that is left goes out now"
-        TERMINAL.say(
-            f"{begun.group}: this command has begun it before; {left}"
-            f" (to begin anew instead: ocicaliban stop --group {begun.group})"
-        )
-        return send(known, begun, backend.BACKEND, at, begun=True)
-    with lease.held(begun):  # from now on it is not one that was killed
-        states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
-        TERMINAL.say(
-            f"{begun.group}: this command had submitted all of it before it was killed ({states}), and nothing is sent"
-            " twice; run once more it begins anew"
-        )
-    print(begun.group)
-    return 0
-
-
-def prepared(asked: Submitting, options: Options, first: Job) -> tuple[Submission, VertexClient, Options]:
-    """What the jobs have in common, with their image in the registry, and the connection to the service.
-
-    What can be refused is asked before anything slow, of a job such as `first`: nothing that takes long is built, and
-    nothing pushed, before the service has said that it would take jobs. Raises OcicalibanError where it will not.
-    """
-    from ocicaliban.app import launch as start
-    from ocicaliban.app.images import chosen
-    from ocicaliban.formats.text import amount
-    from ocicaliban.jobs import provenance
-    from ocicaliban.model.image import Launch
-    from ocicaliban.model.job import Submission
-    from ocicaliban.project import git
-    from ocicaliban.registry import push as pushing
-    from ocicaliban.registry.reference import Destination
-    from ocicaliban.system import threads
-    from ocicaliban.targets.vertex import backend, job_spec
-    from ocicaliban.targets.vertex import options as vertex_options
-
-    def connected() -> VertexClient:
-        from ocicaliban.targets.vertex import client
-
-        at = client.connect(asked.project_id, asked.region, key_file=asked.cloud_key)
-        at.check(job_spec.custom_job(first, _NO_DIGEST, options)[0])
-        return at
-
-    launch, key, command = Launch(), "", tuple[str, ...]()
-    connecting = threads.start(connected)
-    if asked.image_tag:
-        reference, entry, command = _found(asked, first)
-    else:
-        to = Destination(
-            repository=chosen(Path.cwd(), asked.repository), tls_verify=asked.tls_verify, key_file=asked.cloud_key
-        )
-        registry = pushing.connect(to, TERMINAL)
-        planned = _planned(asked, first, resolve=True)
-        if asked.no_cache or _is_slow(planned) or options.machine.accelerator not in _accelerators():
-            connecting.result()
-        image = start.built(planned, asked.no_cache)
-        start.record_built(planned)
-
-        def first_the_service() -> None:
-            connecting.result()
-
-        pushed = pushing.push(image, to, registry, before=first_the_service, reporter=TERMINAL)
-        connecting.result()  # who is refused shall not read of a success first
-        TERMINAL.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there")
-        reference = pushed.reference
-        launch, key, entry = planned.plan.launch, planned.plan.key, planned.plan.entrypoint
-    at = connecting.result()
-    kept = evolve(asked, project_id=at.project)
-    options = evolve(options, entrypoint=entry, command=command)
-    made = Submission(
-        group=asked.group,
+def _submission(request: CloudRequest, options: Options, image: CloudImage) -> Submission:
+    commit, dirty = git.head(Path.cwd())
+    return Submission(
+        group=request.group,
         user=provenance.user(),
         host=provenance.host(),
         target=backend.TARGET,
         project=str(Path.cwd()),
-        mode=asked.mode,
-        module=asked.module,
-        image=reference,
-        plan_key=key,
-        launch=launch,
-        options={**records.to_record(kept), vertex_options.KEY: vertex_options.to_record(options)},
+        mode=request.mode,
+        module=request.module,
+        image=image.reference,
+        plan_key=image.plan_key,
+        launch=image.launch,
+        options={**records.to_record(request), vertex_options.KEY: vertex_options.to_record(options)},
+        commit=commit,
+        dirty=dirty,
     )
-    commit, dirty = git.head(Path.cwd())
-    return evolve(made, commit=commit, dirty=dirty), at, options
 
 
-def _found(asked: Submitting, first: Job) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """The image that `--image-tag` names, by its digest, and what is started in it: the module, or its entry point; and
-    the command that it has for a job without arguments.
-
-    Raises OcicalibanError where the registry has it not, or a job such as `first` would start nothing.
-    """
-    from ocicaliban.project import entry_point
-    from ocicaliban.registry import lookup
-    from ocicaliban.registry.reference import Destination, check_tag, parse_repository
-
-    entry = entry_point.entry_command(Path.cwd(), asked.module)
-    name, at, digest = asked.image_tag.partition("@")
-    head, colon, tag = name.rpartition(":")
-    if not colon or "/" in tag:
-        head, tag = name, "latest"
-    if at and not re.fullmatch(r"sha256:[0-9a-f]{64}", digest):
-        raise UsageError(f"--image-tag {asked.image_tag}: {digest} is no digest", "sha256: and 64 hexadecimal digits")
-    target = Destination(
-        repository=parse_repository(head),
-        tag=check_tag(tag),
-        tls_verify=asked.tls_verify,
-        key_file=asked.cloud_key,
-    )
-    found = lookup.find_image(target, digest or tag, TERMINAL)
-    if not found:
-        raise UsageError(
-            f"--image-tag {asked.image_tag}: the registry has no such image",
-            "is it deleted, or misspelt? without --image-tag one is built and pushed",
+def _go_on(history: History, begun: _Prepared) -> str:
+    """Submit what is left of a submission that this command has begun, and return its group."""
+    submission = begun.submission
+    group = submission.group
+    reconcile.catch_up(history, TERMINAL, group=group)
+    counts = history.counts(submission=submission.id)
+    if count := counts["queued"]:
+        left = f"the {count} jobs that are left are submitted" if count > 1 else "the job that is left is submitted"
+        TERMINAL.say(
+            f"{group}: this command was interrupted before; {left} now"
+            f" (to start over instead: ocicaliban stop --group {group})"
         )
-    starts = entry_point.starts_something(found.entrypoint, first.args or found.command)
-    if not entry and found.has_config and not starts:
-        hint = "give the MODULE that it shall start"
-        raise UsageError(f"--image-tag {asked.image_tag}: the image has no entry point", hint)
-    reference = f"{target.repository}@{found.digest}"
-    return (reference, entry, ()) if entry else (reference, found.entrypoint, found.command)
+        return _send(history, begun, begun=True)
+    with lease.held(submission):  # from now on it does not count as killed
+        states = ", ".join(f"{number} {status}" for status, number in counts.items() if number)
+        TERMINAL.say(
+            f"{group}: this command was killed after it had submitted all jobs ({states}); none is submitted twice."
+            " The same command submits new jobs next time"
+        )
+    return group
 
 
-def check_image(made: Submission, asked: Submitting, *, waiting: bool = False) -> None:
-    """Raise UsageError where the image of jobs that shall be submitted again is in its registry no more.
+# --- jobs that are left, and jobs that run again ---
 
-    `waiting` tells that these jobs were never submitted.
+
+def resume(history: History, submission: Submission, batch: BatchBackend) -> str:
+    """Submit the jobs of a submission that are left, and return its group. Raises UsageError if its image is gone."""
+    request = _recorded(submission)
+    connection = batch.connect(submission)
+    connection.check()
+    cloud_image.check(submission, request, waiting=True)
+    return _send(history, _Prepared(submission=submission, batch=batch, connection=connection), begun=True)
+
+
+def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild: bool) -> str:
+    """Submit jobs of one submission again, and return their group.
+
+    With `rebuild` their image is one of the project as it is now. Raises UsageError if their image is gone, or another
+    process has taken the jobs.
     """
-    from ocicaliban.app import launch as start
-    from ocicaliban.registry import lookup
-    from ocicaliban.registry.reference import Destination, parse_repository
+    old = jobs[0].submission
+    request = _recorded(old)
+    # While another process still submits, a job that was stopped may be on its way.
+    with lease.held(old):
+        if rebuild:
+            submissions.enter_project(old)
+            prepared = _with_image(request, vertex_options.recorded(old), jobs[0])
+            new = evolve(prepared.submission, group=old.group)
+        else:
+            connection = batch.connect(old)
+            connection.check()
+            cloud_image.check(old, request)
+            prepared = _Prepared(submission=old, batch=batch, connection=connection)
+            new = submissions.ours(old)
+        submission = submissions.resubmitted(history, new, jobs)
+    # A job that was stopped on its way may arrive in a moment; then it is taken over.
+    settle = any(map(stopped_unsent, jobs))
+    return _send(history, evolve(prepared, submission=submission), settle=settle)
 
-    name, _, digest = made.image.partition("@")
-    target = Destination(repository=parse_repository(name), tls_verify=asked.tls_verify, key_file=asked.cloud_key)
-    if not lookup.find_image(target, digest, TERMINAL):
-        hint = start.rebuilding(made.group, waiting=waiting)
-        if asked.image_tag:
-            hint = "push it again, or submit anew with another --image-tag"
-        raise UsageError(f"the image of {made.group} is not in {name} any more", hint)
+
+def _recorded(submission: Submission) -> CloudRequest:
+    """Return what `cloud` was asked for. Raises UsageError if another version wrote it in another form."""
+    request = records.requested(submission, CloudRequest)
+    return evolve(request, cloud_key=google_auth.recorded(request.cloud_key))
 
 
-def send(
-    known: History,
-    made: Submission,
-    batch: BatchBackend,
-    connection: Connection,
-    *,
-    begun: bool = False,
-    settle: bool = False,
-) -> int:
-    """Submit what is queued of a submission; returns the exit code.
+# --- submitting ---
 
-    `begun` tells that somebody was at this submission before, and may have been killed; `settle` that some of these
-    jobs may be on their way for another reason.
+
+def _send(history: History, prepared: _Prepared, *, begun: bool = False, settle: bool = False) -> str:
+    """Submit the queued jobs of a submission, and return its group.
+
+    `begun` says that another process was submitting them, and may have been killed; `settle` that the service may get
+    some of them in a moment for another reason. Raises OcicalibanError if the service refuses.
     """
-    from ocicaliban.targets.backend import Refused
-
-    count = known.counts(submission=made.id)["queued"]
+    submission = prepared.submission
+    group, count = submission.group, history.counts(submission=submission.id)["queued"]
     taken = 0
-    with TERMINAL.counting(f"{made.group}: submitted", count) as one:
+    with TERMINAL.counting(f"{group}: submitted", count) as count_one:
 
         def accepted(job: Job, page: str) -> None:
             nonlocal taken
             taken += 1
-            one()
+            count_one()
             if count == 1:
                 TERMINAL.say(f"job {job.id}: {page}")
 
         try:
-            batch.submit(known, made, accepted, TERMINAL, connection=connection, settle=begun or settle)
+            prepared.batch.submit(
+                history, submission, accepted, TERMINAL, connection=prepared.connection, settle=begun or settle
+            )
         except Refused as fault:
-            waiting = known.jobs(submission=made.id)
+            waiting = history.jobs(submission=submission.id)
             if begun or taken or any(job.status != "queued" for job in waiting):
-                _say_left(made, taken, count)
+                _say_left(group, taken, count)
                 raise
-            known.stop_queued(job.id for job in waiting)
-            again = f"ocicaliban resubmit --group {made.group} asks for the same again"
-            raise Refused(
-                f"{fault.message}\nnothing of {made.group} was submitted", f"{fault.hint}; {again}"
-            ) from fault
+            raise _withdrawn(history, group, waiting, fault) from fault
         except BaseException:
-            _say_left(made, taken, count)
+            _say_left(group, taken, count)
             raise
-    if withdrawn := count - taken:
-        TERMINAL.say(f"{made.group}: {withdrawn} of {count} were stopped meanwhile")
-    TERMINAL.say(f"  to see them: ocicaliban status --group {made.group}")
-    print(made.group)
-    return 0
+    if stopped := count - taken:
+        TERMINAL.say(f"{group}: {stopped} of {count} were stopped meanwhile")
+    TERMINAL.say(f"  to see them: ocicaliban status --group {group}")
+    return group
 
 
-def _say_left(made: Submission, taken: int, count: int) -> None:
-
-    TERMINAL.say(
-        f"{made.group}: {taken} of {count} jobs were submitted; the others wait:"
-        f" ocicaliban resume {made.group}, or stop --group {made.group}"
+def _withdrawn(history: History, group: str, waiting: Iterable[Job], fault: Refused) -> Refused:
+    """Stop the jobs, because the service has taken none of them, and return its refusal with what the user can do."""
+    history.stop_queued(job.id for job in waiting)
+    return Refused(
+        f"{fault.message}\nno job of {group} was submitted",
+        f"{fault.hint}; to try the same again: ocicaliban resubmit --group {group}",
     )
 
 
-def again(made: Submission) -> tuple[Submitting, Options]:
-    """What `cloud` was told, from the history. Raises UsageError where another version wrote that otherwise."""
-    from ocicaliban import google_auth
-    from ocicaliban.targets.vertex import options as vertex_options
-
-    asked = records.requested(made, Submitting)
-    return evolve(asked, cloud_key=google_auth.recorded(asked.cloud_key)), vertex_options.recorded(made)
+def _say_left(group: str, taken: int, count: int) -> None:
+    TERMINAL.say(
+        f"{group}: {taken} of {count} jobs were submitted; the others wait:"
+        f" ocicaliban resume {group}, or stop --group {group}"
+    )

@@ -1,24 +1,23 @@
-"""What the commands that start a container do alike: plan, build what is missing, and give podman's command line."""
+"""Prepare a container: plan, build what is missing, and give podman's command line."""
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping
-from pathlib import Path
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
 from ocicaliban import replay
-from ocicaliban.build import base_image, builder, last_build, planner
+from ocicaliban.app import build, cloud_key
+from ocicaliban.app.requests import JobsRequest, LaunchRequest
+from ocicaliban.build import base_image, planner
 from ocicaliban.build.inputs import folders
 from ocicaliban.build.planner import PlannedImage
-from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import command_line, image_store, podman, podman_args
 from ocicaliban.errors import UsageError
-from ocicaliban.gpu import cdi, podman_options, selection
+from ocicaliban.gpu import cdi
+from ocicaliban.gpu import podman_options as gpu_options
 from ocicaliban.jobs import provenance, records
-from ocicaliban.jobs.records import key
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
 from ocicaliban.project import entry_point, ignore_rules
@@ -26,80 +25,12 @@ from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
 
 
-def require_user() -> None:
-    """Tell whoever is root that nothing here needs it."""
-    if os.geteuid() == 0:
-        TERMINAL.note("running as root; ocicaliban is made for an ordinary user, and needs no root")
-
-
-def built(planned: PlannedImage, no_cache: bool) -> Image:
-    """The image of a plan, of which what is missing is made. Raises OcicalibanError where a step fails."""
-    return builder.build(planned.plan, planned.build_context, reporter=TERMINAL, cache=not no_cache)
-
-
-def record_built(planned: PlannedImage) -> None:
-    """Put on record what was built, so that the next plan can tell what has changed."""
-    last_build.save(planned.project.root, planned.plan, planned.trees)
-
-
-@frozen(kw_only=True)
-class Asked:
-    """What the command line says, by the options that the commands share.
-
-    `shell` is the one that the image shall have; `settings` are parameters of recipes that go before the project's;
-    `lived_in` tells that one will look around in the project's folder, and not run a job in it.
-    """
-
-    mode: str = field(metadata=key("mode"))
-    module: str = field(default="", metadata=key("module"))
-    shell: str = field(default="", metadata=key("shell"))
-    settings: Mapping[str, Mapping[str, object]] = field(factory=dict, metadata=key("settings"))
-    lived_in: bool = field(default=False, metadata=key("lived_in"))
-    image_id: str = field(default="", metadata=key("image_id"))
-    podman_args: str = field(default="", metadata=key("podman_args"))
-    mount: bool = field(default=False, metadata=key("mount"))
-    dry_run: bool = field(default=False, metadata=key("dry_run"))
-    no_cache: bool = field(default=False, metadata=key("no_cache"))
-    gpu_wanted: bool | None = field(default=None, metadata=key("gpu_wanted"))
-    gpus: str | None = field(default=None, metadata=key("gpus"))
-    extras: tuple[str, ...] = field(default=(), metadata=key("extras"))
-    dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
-    cloud_key: str = field(default="", metadata=key("cloud_key"))
-
-
-@frozen(kw_only=True)
-class Recorded:
-    """How the jobs of a `run` shall go: their group, so many at a time, on so many GPUs each, with these limits.
-
-    See `ocicaliban run --help`.
-    """
-
-    group: str = field(default="", metadata=key("group"))
-    jobs: int | None = field(default=None, metadata=key("jobs"))
-    gpus_per_job: int | None = field(default=None, metadata=key("gpus_per_job"))
-    cpus: float | None = field(default=None, metadata=key("cpus"))
-    memory: str = field(default="", metadata=key("memory"))
-    fail_fast: bool = field(default=False, metadata=key("fail_fast"))
-    retries: int = field(default=0, metadata=key("retries"))
-    out: str = field(default="", metadata=key("out"))
-
-    @property
-    def limited(self) -> bool:
-        """Whether there are limits."""
-        return self.cpus is not None or bool(self.memory)
-
-    @property
-    def numbered(self) -> bool:
-        """Whether a single job must have its number before it starts."""
-        return bool(self.group or self.out)
-
-
 @frozen(kw_only=True)
 class Command:
-    """podman's command line for the container `name`, which is the job with this `key`.
+    """podman's command line for the container `name` of the job with this `key`.
 
-    `args` end it; `options` are podman's own, before `run`; `script` is what a shell has to do before it, in a dry run
-    alone.
+    `args` are its last words, `options` podman's own options, before `run`. `script` is what a shell must run first,
+    in a dry run only.
     """
 
     argv: tuple[str, ...]
@@ -111,101 +42,111 @@ class Command:
 
 
 @frozen(kw_only=True)
-class Ready:
-    """A plan for what is asked, with the GPUs that it uses and the options for podman that were given.
+class Start:
+    """How a container starts: `args` go to its entry point, `extra` to podman before the user's own options.
 
-    `found` is what was read for it; `left_out` what of a project that is lived in no image has.
+    A `detached` one runs in the background, and stays when it has ended. A `labelled` one can be found by its key. A
+    container without a name gets a new one.
     """
 
-    asked: Asked
+    args: tuple[str, ...] = ()
+    extra: tuple[str, ...] = ()
+    entrypoint: tuple[str, ...] = ()
+    detached: bool = False
+    labelled: bool = False
+    name: str = ""
+
+
+@frozen(kw_only=True)
+class PreparedLaunch:
+    """A plan for a request, with the GPUs that it uses and the options that the user gives to podman.
+
+    `recording` has what was read for it. `left_out` are the files of the project that no image has, if a person works
+    in the project's folder.
+    """
+
+    request: LaunchRequest
     planned: PlannedImage
     devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
-    found: replay.Recording
+    recording: replay.Recording
     left_out: tuple[str, ...] = ()
 
     @property
-    def said(self) -> str:
-        """The lines for the user: what the container runs on, and what of the project a job would not see."""
+    def summary(self) -> str:
+        """The lines for the user: what the container runs on, and which files of the project a job would not see."""
         where = f"the GPU: {', '.join(device.qualified for device in self.devices)}" if self.devices else "the CPU"
         lines = [f"running on {where}"]
         if missed := [path for path in self.left_out if not ignore_rules.is_built_in(path)]:
             more = f" and {len(missed) - 3} more" if len(missed) > 3 else ""
             lines.append(
                 f"note: left out of the image, so that no job sees it: {', '.join(missed[:3])}{more}"
-                f" (ocicaliban plan --diff {self.asked.mode} run)"
+                f" (ocicaliban plan --diff {self.request.mode} run)"
             )
         return "\n".join(lines)
 
     def image(self) -> Image:
-        """The image that is asked for, or the plan's, of which what is missing is built."""
-        if self.asked.image_id:
-            return Image(id=self.asked.image_id, digest="", key="")
-        return built(self.planned, self.asked.no_cache)
+        """Return the image of the request, or the plan's, and build what is missing of it."""
+        if self.request.image_id:
+            return Image(id=self.request.image_id, digest="", key="")
+        return build.built(self.planned, no_cache=self.request.no_cache)
 
-    def command(
-        self,
-        image: Image,
-        args: tuple[str, ...],
-        *,
-        extra: tuple[str, ...] = (),
-        entrypoint: tuple[str, ...] = (),
-        detached: bool = False,
-        labelled: bool = False,
-        name: str = "",
-    ) -> Command:
-        """podman's command line for `image` with `args`, with `extra` options before those that were given.
+    def record_built(self) -> None:
+        """Record what was built, so that the next plan can tell what has changed."""
+        if not self.request.image_id:
+            build.record_built(self.planned)
 
-        One that is `detached` goes on by itself, and stays when it has ended. One that is `labelled` can be found by
-        its key. The container gets a fresh name where none is given.
-        """
-        options, devices, script = _gpu_arguments(self.devices, self.asked.dry_run)
+    def command(self, image: Image, start: Start) -> Command:
+        """Return podman's command line that starts `image`."""
+        options, devices, script = _gpu_options(self.devices, self.request.dry_run)
         key = podman.new_key()
-        name = name or podman.container_name(self.given, key)
-        labels = command_line.label_options({command_line.JOB: key}) if labelled else ()
+        name = start.name or podman.container_name(self.given, key)
+        labels = command_line.label_options({command_line.JOB: key}) if start.labelled else ()
         container = command_line.ContainerOptions(
             name=name,
-            terminal=(False, False) if detached else podman.terminal(),
-            extra=(*labels, *devices, *extra, *self.given),
-            entrypoint=entrypoint,
+            terminal=(False, False) if start.detached else podman.terminal(),
+            extra=(*labels, *devices, *start.extra, *self.given),
+            entrypoint=start.entrypoint,
         )
-        argv = command_line.run_argv(image, self.planned.plan.launch, args, container, detached=detached)
+        argv = command_line.run_argv(image, self.planned.plan.launch, start.args, container, detached=start.detached)
         whole = (argv[0], *options, *argv[1:])
-        return Command(argv=whole, name=name, key=key, args=args, options=options, script=script)
+        return Command(argv=whole, name=name, key=key, args=start.args, options=options, script=script)
 
-    def submission(self, image: Image, group: str, wanted: Recorded, *, alone: bool = False) -> Submission:
-        """What the history shall know of a `run`; nothing secret, and not git's part (see `origin.with_git`)."""
-        asked, plan = self.asked, self.planned.plan
+    def submission(self, image: Image, group: str, jobs: JobsRequest, *, alone: bool = False) -> Submission:
+        """Return what the history keeps of a `run`: no secret, and git's part later (see `provenance.with_git`)."""
+        request, plan = self.request, self.planned.plan
         launch = plan.launch
-        if asked.image_id and (entry := entry_point.entry_command(self.planned.project.root, asked.module)):
+        if request.image_id and (entry := entry_point.entry_command(self.planned.project.root, request.module)):
             launch = evolve(launch, command=entry)
-        given = shlex.join(podman_args.without_values(podman_args.split(asked.podman_args)))
-        options = records.to_record(evolve(asked, podman_args=given, dry_run=False), wanted)
+        given = shlex.join(podman_args.without_values(podman_args.split(request.podman_args)))
+        options = records.to_record(evolve(request, podman_args=given, dry_run=False), jobs)
         return Submission(
             group=group,
             user=provenance.user(),
             host=provenance.host(),
             project=str(self.planned.project.root),
             mode=plan.mode,
-            module=asked.module,
+            module=request.module,
             image=image.id,
-            plan_key="" if asked.image_id else plan.key,
+            plan_key="" if request.image_id else plan.key,
             launch=launch,
             options={**options, **({provenance.ALONE: True} if alone else {})},
         )
 
-    def keep(self, argv: list[str], image: Image, command: Command, job: Mapping[str, object] | None = None) -> None:
-        """Put on record what was built, and let `hot` replay the command line `argv` if it may; when time allows.
+    def remember(
+        self, argv: list[str], image: Image, command: Command, job: Mapping[str, object] | None = None
+    ) -> None:
+        """Record what was built, and keep what `replay` needs to run the command line `argv` again, if it may.
 
-        `job` is what the history is told of each replay.
+        `job` is what the history gets of each replay.
         """
-        asked = self.asked
-        if asked.image_id:
+        request = self.request
+        if request.image_id:
             return
-        record_built(self.planned)
-        if asked.no_cache or asked.podman_args or asked.cloud_key:
+        self.record_built()
+        if request.no_cache or request.podman_args or request.cloud_key:
             return
-        looked_for = map(str, (*self.planned.searched_paths, *image_store.settings_files()))
+        searched = map(str, (*self.planned.searched_paths, *image_store.settings_files()))
         run = replay.Replayable(
             argv=argv,
             script=command.args,
@@ -213,105 +154,69 @@ class Ready:
             key=command.key,
             image=image.id,
             images=image_store.index_file(),
-            said=self.said,
+            said=self.summary,
             job=job or {},
         )
-        read = (*looked_for, process.tool("podman"), *command.options[1:])
-        replay.remember(run, self.found, read=read, entries=self.planned.tree_paths())
+        read = (*searched, process.tool("podman"), *command.options[1:])
+        replay.remember(run, self.recording, read=read, entries=self.planned.tree_paths())
 
 
-def ready(asked: Asked) -> Ready:
-    """Plan what is asked for the current folder.
+def prepare(request: LaunchRequest) -> PreparedLaunch:
+    """Plan a request for the project in the current folder.
 
-    Raises OcicalibanError where the project, the image or the GPU that it names is not there or cannot be used.
+    Raises OcicalibanError if the project, the image or a GPU that it names does not exist or cannot be used.
     """
-    given = (*cloud_key(asked.cloud_key), *podman_args.split(asked.podman_args))
-    if asked.image_id:
-        identity = image_called(asked.image_id).id
-        # A script is given the name; what is put on record must be the same image whatever becomes of the name.
-        asked = asked if asked.dry_run else evolve(asked, image_id=identity)
-    if not asked.dry_run:
-        require_user()
-    with replay.recording() as found:
-        told = TERMINAL.also(found.note_line)
-        devices = selection.choose_gpus(asked.gpu_wanted, asked.gpus, told)
-        request = PlanRequest(
-            root=Path.cwd(),
-            mode=asked.mode,
-            module=asked.module,
-            gpus=devices,
-            extras=asked.extras,
-            dirs=asked.dirs,
-            mount=asked.mount,
-            shell_name=asked.shell,
-            settings=asked.settings or {},
-            resolve=not asked.dry_run and not asked.image_id,
-            fresh=asked.no_cache,
-            contents=not asked.image_id,
+    given = podman_options(request)
+    if request.image_id:
+        identity = build.image_called(request.image_id).id
+        # A script gets the name. What is recorded must stay the same image whatever becomes of the name.
+        request = request if request.dry_run else evolve(request, image_id=identity)
+    if not request.dry_run:
+        build.note_root()
+    with replay.recording() as recording:
+        reporter = TERMINAL.also(recording.note_line)
+        devices = build.choose_gpus(request, reporter)
+        asked = evolve(
+            build.plan_request(request, devices),
+            resolve=not request.dry_run and not request.image_id,
+            contents=not request.image_id,
         )
-        planned = planner.plan_project(request, told)
-        left_out = folders.left_out(planned.project, asked.dirs) if asked.lived_in else ()
+        planned = planner.plan_project(asked, reporter)
+        left_out = folders.left_out(planned.project, request.dirs) if request.lived_in else ()
     if devices and not planned.plan.launch.devices:
-        if asked.gpu_wanted or asked.gpus:
-            raise UsageError(f"the mode '{asked.mode}' has no recipe that brings the GPU", 'add "cuda" to its list')
+        if request.gpu_wanted or request.gpus:
+            raise UsageError(f"the mode '{request.mode}' has no recipe for the GPU", 'add "cuda" to the mode\'s list')
         devices = ()
-    return Ready(asked=asked, planned=planned, devices=devices, given=given, found=found, left_out=left_out)
+    return PreparedLaunch(
+        request=request, planned=planned, devices=devices, given=given, recording=recording, left_out=left_out
+    )
+
+
+def podman_options(request: LaunchRequest) -> tuple[str, ...]:
+    """Return the options for podman that come from the user: the cloud key's, and --podman-args."""
+    return *cloud_key.podman_options(request.cloud_key), *podman_args.split(request.podman_args)
 
 
 def check_starts(planned: PlannedImage, module: str) -> None:
-    """Raise UsageError where a container of the plan, without arguments, would start nothing but a bare shell."""
+    """Raise UsageError if a container of the plan, without arguments, would only start a shell."""
     if planned.plan.entrypoint:
         return
     base = base_image.present(planned.plan.base)
     if base is None:
-        return  # nobody knows yet: a dry run
+        return  # in a dry run the base may be missing, so that nobody can tell
     config = image_store.image_config(base).get("config") or {}
     if not entry_point.starts_something(config.get("Entrypoint") or (), config.get("Cmd") or ()):
-        hint = 'add "command" to its list' if module else "give a MODULE, or words to run after --"
-        raise UsageError(f"the mode '{planned.plan.mode}' has nothing to start", hint)
+        hint = 'add "command" to the mode\'s list' if module else "give a MODULE, or words to run after --"
+        raise UsageError(f"the mode '{planned.plan.mode}' starts nothing", hint)
 
 
-def key_file(path: str) -> str:
-    """The absolute path of --cloud-key's file; "" where it was not given. Raises UsageError where there is none."""
-    if not path:
-        return ""
-    file = Path(path).expanduser().absolute()
-    if not file.is_file():
-        raise UsageError(f"--cloud-key: there is no file {file}", "give the path of a service account's JSON key")
-    return str(file)
-
-
-def rebuilding(group: str, *, waiting: bool = False) -> str:
-    """How jobs get another image when theirs is gone; those that are `waiting` have to be withdrawn before."""
-    first = f"ocicaliban stop --group {group}, and then " if waiting else ""
-    return f"{first}ocicaliban resubmit --group {group} --rebuild makes one of the project as it is now"
-
-
-def image_called(image: str) -> Image:
-    """The image in the store that has this id or name. Raises UsageError where there is none."""
-    identity = podman.image_id(image)
-    if not identity:
-        hint = "`podman images` lists them; `ocicaliban build` makes one"
-        raise UsageError(f"there is no image '{image}'", hint)
-    return Image(id=identity, digest="", key="")
-
-
-def cloud_key(path: str) -> tuple[str, ...]:
-    """podman's options that let the container, and no image, have the key file."""
-    file = key_file(path)
-    if not file:
-        return ()
-    inside = "/run/secrets/cloud-key.json"
-    return *command_line.mount_option(f"{file}:{inside}:ro"), "--env", f"GOOGLE_APPLICATION_CREDENTIALS={inside}"
-
-
-def _gpu_arguments(devices: tuple[cdi.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
-    """podman's global options, run's options, and for a dry run the lines of shell that come before them."""
+def _gpu_options(devices: tuple[cdi.Device, ...], dry_run: bool) -> tuple[tuple[str, ...], tuple[str, ...], str]:
+    """Return podman's global options, the options of `run`, and for a dry run the lines of shell that come first."""
     if not devices:
         return (), (), ""
     if not dry_run:
-        return *podman_options.container_options(devices, podman.version()), ""
-    options, hooks = podman_options.run_options(devices, podman.version())
+        return *gpu_options.container_options(devices, podman.version()), ""
+    options, hooks = gpu_options.run_options(devices, podman.version())
     if not hooks:
         return (), options, ""
-    return ("--hooks-dir", '"$hooks"'), options, podman_options.hooks_script(hooks)
+    return ("--hooks-dir", '"$hooks"'), options, gpu_options.hooks_script(hooks)

@@ -1,4 +1,4 @@
-"""Reads the sweep file that a command names, or stdin."""
+"""Read the sweep file that a command names, or stdin."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ocicaliban.errors import UsageError
 if TYPE_CHECKING:
     from ocicaliban.jobs.expansion import Sweep
 
-_HINT = "the path of a sweep file, or stdin; see docs/experiments.md"
+_HINT = "give the path of a sweep file, or stdin; see docs/experiments.md"
 
 
-def read(source: str) -> Sweep:
-    """The sweep that a file says, or stdin where `source` is `stdin` or `-`.
+def read_sweep(source: str) -> Sweep:
+    """Return the sweep in a file, or from stdin if `source` is `stdin` or `-`.
 
-    Raises UsageError where it cannot be read, or cannot be run.
+    Raises UsageError if it cannot be read, or is not valid.
     """
     from ocicaliban.jobs import sweep_file, sweep_forms
 
@@ -26,7 +26,7 @@ def read(source: str) -> Sweep:
             source = "stdin"
             raw = sys.stdin.buffer.read()
         else:
-            # `--experiment-config=~/sweep.json` is left as it is by a shell.
+            # A shell does not expand `--experiment-config=~/sweep.json`.
             with open(os.path.expanduser(source), "rb") as file:
                 raw = file.read()
         text = raw.decode("utf-8-sig")

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from ocicaliban import __version__
-from ocicaliban.cli.options import Given, Scripted
+from ocicaliban.cli.options import CommandLine, ScriptCommand
 from ocicaliban.errors import UsageError
 
-# In the order in which help lists them: the module below ocicaliban.cli, whose function has the command's name.
+# In the order of --help: the module below ocicaliban.cli that has a function with the command's name.
 _COMMANDS = {
     "build": "image",
     "run": "run",
@@ -36,10 +36,10 @@ _START_SCRIPTS = ("run", "shell", "cloud")
 _GROUPS = ("layers", "dev")
 
 
-def made(first: str = "") -> typer.Typer:
-    """The application; where `first`, the first word of the command line, is a command, with that one alone.
+def application(first: str = "") -> typer.Typer:
+    """Return the application, with one command only if `first`, the first word of the command line, is a command.
 
-    typer looks at every option of every command that it is given before it runs one, which takes a while.
+    typer looks at every option of every command that it has before it runs one, which takes a while.
     """
     app = typer.Typer(
         no_args_is_help=True,
@@ -56,7 +56,7 @@ def made(first: str = "") -> typer.Typer:
         if name in _GROUPS:
             app.add_typer(found.app, name=name)
         else:
-            app.command(cls=Scripted if name in _START_SCRIPTS else None)(getattr(found, name))
+            app.command(cls=ScriptCommand if name in _START_SCRIPTS else None)(getattr(found, name))
     return app
 
 
@@ -74,5 +74,6 @@ def main(
     debug: Annotated[bool, typer.Option("--debug", help="Show where in the program an error comes from.")] = False,
 ) -> None:
     """Build a research project's container image from layer recipes, without a daemon or root, and run it."""
-    if isinstance(context.obj, Given) and context.obj.script and context.invoked_subcommand not in _START_SCRIPTS:
-        raise UsageError(f"{context.invoked_subcommand} starts no script", "leave -- and what comes after it away")
+    given = context.obj
+    if isinstance(given, CommandLine) and given.script and context.invoked_subcommand not in _START_SCRIPTS:
+        raise UsageError(f"{context.invoked_subcommand} runs no script", "leave out -- and what comes after it")

@@ -11,9 +11,9 @@ import typer
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check whether this machine has what ocicaliban needs, and say what to do where it has not.
+    """Check whether this machine has what ocicaliban needs, and say how to fix what it lacks.
 
-    Ends with 1 if there is an error; warnings alone do not count.
+    The exit code is 1 if there is an error; warnings do not count.
     """
     import attrs
 

@@ -1,26 +1,20 @@
-"""The commands build and plan. What they work with is imported where they run: completion and help need none."""
+"""The commands build and plan. They import what they need when they run: completion and --help need none of it."""
 
 from __future__ import annotations
 
 import json
-import os
-import re
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache
+from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache, request
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
-
-# The grammar of a reference in the OCI distribution spec, with a port and without a digest.
-_TAG = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,127})?")
 
 
 def build(
     module: Module = "",
-    mode: Annotated[str, typer.Option("--mode", help="Which mode's recipes to build.")] = "build",
+    mode: Annotated[str, typer.Option("--mode", help="The mode to build.")] = "build",
     tag: Annotated[str, typer.Option("--tag", "-t", help="A name for the image.")] = "",
     no_cache: NoCache = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print id, digest and key as JSON.")] = False,
@@ -33,92 +27,44 @@ def build(
     debug: Debug = False,
 ) -> None:
     """Build the project's image and print its id."""
-    from ocicaliban.app import launch
-    from ocicaliban.build import planner
-    from ocicaliban.build.request import PlanRequest
-    from ocicaliban.containers import buildah
-    from ocicaliban.gpu import selection
+    given = locals()
+    from ocicaliban.app import build as use_case
+    from ocicaliban.app.requests import BuildRequest
 
-    launch.require_user()
-    if tag and not _TAG.fullmatch(tag):
-        raise UsageError(f"'{tag}' is no name for an image", "lower case, as in digits:v1 or ghcr.io/me/digits:v1")
     if cloud_key:
-        TERMINAL.note("no credential enters an image; give --cloud-key to `ocicaliban run`")
-    request = PlanRequest(
-        root=Path.cwd(),
-        mode=mode,
-        module=module,
-        gpus=selection.choose_gpus(gpu_wanted, gpus, TERMINAL),
-        extras=tuple(extras or ()),
-        dirs=tuple(dirs or ()),
-        mount=mount,
-        fresh=no_cache,
-    )
-    planned = planner.plan_project(request, TERMINAL)
-    image = launch.built(planned, no_cache)
-    launch.record_built(planned)
-    if tag:
-        buildah.tag(image.id, tag)
-    print(json.dumps({"id": image.id, "digest": image.digest, "key": planned.plan.key}) if as_json else image.id)
+        TERMINAL.note("an image never contains a credential; give --cloud-key to `ocicaliban run`")
+    built = use_case.build(request(BuildRequest, given), tag)
+    image = built.image
+    print(json.dumps({"id": image.id, "digest": image.digest, "key": built.key}) if as_json else image.id)
 
 
 def plan(
-    mode: Annotated[str, typer.Argument(help="build, run, shell, notebook, cloud, or one of the project's")],
+    mode: Annotated[str, typer.Argument(help="build, run, shell, notebook, cloud, or one of the project's own")],
     module: Module = "",
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-    containerfile: Annotated[bool, typer.Option("--containerfile", help="As a plain Containerfile.")] = False,
-    diff: Annotated[str, typer.Option("--diff", metavar="MODE", help="What differs from this mode instead.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    containerfile: Annotated[bool, typer.Option("--containerfile", help="Print a plain Containerfile.")] = False,
+    diff: Annotated[
+        str, typer.Option("--diff", metavar="MODE", help="Print the differences from this mode instead.")
+    ] = "",
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
     dirs: Dirs = None,
     debug: Debug = False,
 ) -> None:
-    """Show the stack of layers and which of them are there."""
-    from attrs import evolve
-
-    from ocicaliban.app import images
-    from ocicaliban.build import base_image, plan_view, planner
-    from ocicaliban.build.containerfile import CopiedTree, as_containerfile
-    from ocicaliban.build.inputs import folders
-    from ocicaliban.build.request import PlanRequest
-    from ocicaliban.gpu import selection
-    from ocicaliban.project import ignore_rules, source_tree
+    """Show the layers of the image, and which of them are built."""
+    given = locals()
+    from ocicaliban.app import plan as use_case
+    from ocicaliban.app.requests import BuildRequest
 
     if as_json + containerfile + bool(diff) > 1:
-        raise UsageError("--json, --containerfile and --diff exclude each other")
-    request = PlanRequest(
-        root=Path.cwd(),
-        mode=mode,
-        module=module,
-        gpus=selection.choose_gpus(gpu_wanted, gpus, TERMINAL),
-        extras=tuple(extras or ()),
-        dirs=tuple(dirs or ()),
-        resolve=False,
-    )
-    planned = planner.plan_project(request)
+        raise UsageError("--json, --containerfile and --diff exclude each other", "give one of them")
+    asked = request(BuildRequest, given)
     if diff:
-        other = planner.plan_project(evolve(request, mode=diff, module=""))
-        mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
-        left_out = folders.left_out(planned.project, tuple(dirs or ())) if len(mounting) == 1 else ()
-        missed, always = (
-            [path for path in left_out if ignore_rules.is_built_in(path) is known] for known in (False, True)
-        )
-        print("\n".join(plan_view.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))))
+        print("\n".join(use_case.difference(asked, diff)))
     elif containerfile:
-        sources = {
-            digest: CopiedTree(
-                folder=os.path.relpath(tree.root),
-                tree=tree,
-                # Not the project itself, which the Containerfile comes into.
-                whole=source_tree.whole_folders(tree) - ({""} if tree.root == request.root else set()),
-            )
-            for digest, tree in planned.trees.items()
-        }
-        local = base_image.present(planned.plan.base) if planned.plan.base.kind != "registry" else None
-        name = local.names[0] if local and local.names else ""
-        print(as_containerfile(planned.plan, sources, name), end="")
+        print(use_case.containerfile(asked), end="")
     elif as_json:
-        print(json.dumps(plan_view.as_json(planned.plan, *images.state(planned)), indent=2))
+        print(json.dumps(use_case.as_json(asked), indent=2))
     else:
-        print("\n".join(plan_view.stack_lines(planned.plan, *images.state(planned))))
+        print("\n".join(use_case.layer_lines(asked)))

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from typing import Annotated, Any, NamedTuple
+from collections.abc import Mapping
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
 from typer.core import TyperCommand
@@ -14,72 +15,97 @@ Module = Annotated[
     str, typer.Argument(metavar="MODULE", help="trainer.train, trainer/train.py or another executable file")
 ]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--nogpu", help="Use the GPU (default: if there is one).")]
-Gpus = Annotated[str | None, typer.Option("--gpus", help="Which: 0,1 or all or a UUID.")]
+Gpus = Annotated[str | None, typer.Option("--gpus", help="The GPUs to use: 0,1 or all or a UUID.")]
 Extras = Annotated[list[str] | None, typer.Option("-e", "--extras", help="An extra of the project; may be repeated.")]
-Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data, in a layer of its own.")]
+Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data to put into its own layer.")]
 ImageId = Annotated[str, typer.Option("--image-id", help="Run this image; build nothing.")]
-PodmanArgs = Annotated[str, typer.Option("--podman-args", "--docker-run-args", help="More arguments for `podman run`.")]
+PodmanArgs = Annotated[str, typer.Option("--podman-args", "--docker-run-args", help="More options for `podman run`.")]
 Mount = Annotated[bool, typer.Option("--mount", help="Mount the project instead of copying it.")]
-NoCache = Annotated[bool, typer.Option("--no-cache", help="Make every layer anew, and a base that no lock pins.")]
+NoCache = Annotated[
+    bool,
+    typer.Option("--no-cache", help="Build every layer again, and fetch the base image again if it is not locked."),
+]
 CloudKey = Annotated[
-    str, typer.Option("--cloud-key", help="A service account's key file, which the container sees; no image holds it.")
+    str, typer.Option("--cloud-key", help="A service account's key file for the container; no image contains it.")
 ]
 TlsVerify = Annotated[
-    str, typer.Option("--tls-verify", metavar="true|false", help="false: without TLS, or with any certificate.")
+    str, typer.Option("--tls-verify", metavar="true|false", help="With false, use no TLS, or accept any certificate.")
 ]
+NewGroup = Annotated[str, typer.Option("-g", "--group", "--xgroup", help="The group of the jobs (default: a new one).")]
 Debug = Annotated[bool, typer.Option("--debug", hidden=True)]
+
+T = TypeVar("T")
+
+
+def request(kind: type[T], given: Mapping[str, object], **more: object) -> T:
+    """Return a request of this type, with its fields taken from a command's parameters (`locals()`) by name.
+
+    `more` takes precedence. A list becomes a tuple. A field that the command has no parameter for keeps its default.
+    """
+    import attrs  # completion and --help do without
+
+    values: dict[str, object] = {}
+    for field in attrs.fields(kind):  # type: ignore[arg-type]
+        name = field.name
+        if name in more or name in given:
+            value = more.get(name, given.get(name))
+            if isinstance(value, list) or (value is None and field.default == ()):
+                value = tuple(value or ())
+            values[name] = value
+    return kind(**values)
 
 
 def truth(option: str, value: str) -> bool:
-    """The value of an option that is written as podman does: --tls-verify=false. Raises UsageError."""
+    """Return the value of an option that has podman's form, as --tls-verify=false. Raises UsageError."""
     if value not in ("true", "false"):
-        raise UsageError(f"{option}: '{value}' is neither true nor false", f"{option}=false")
+        raise UsageError(f"{option} '{value}' is neither true nor false", f"{option}=false")
     return value == "true"
 
 
-class Given(NamedTuple):
-    """The whole command line, and of it the script's part, after `--`, which no option of ours is looked for in."""
+class CommandLine(NamedTuple):
+    """The whole command line, and the script's part of it after `--`, in which we look for no options of ours."""
 
     argv: list[str]
     script: tuple[str, ...]
 
 
-class Scripted(TyperCommand):
-    """A command that starts a script: what is not ours probably was meant for that one, and is told so."""
+class ScriptCommand(TyperCommand):
+    """A command that runs a script. It tells a user who gives the script's options before `--`."""
 
     allow_extra_args = True
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """As any command's. Raises UsageError for words that belong behind `--`."""
-        whole = list(args)  # the parser takes words away from its own
+        """Parse the command line. Raises UsageError for words that belong after `--`."""
+        whole = list(args)  # the parser takes words away from its own list
         try:
             rest = super().parse_args(ctx, args)
         except Exception as exc:
-            # typer has its own copy of click since 0.26, so that the class has two names.
+            # typer has its own copy of click since 0.26, so the class has two names.
             if type(exc).__name__ != "NoSuchOption":
                 raise
             option = str(exc.option_name)  # type: ignore[attr-defined]
-            dashed = [word.replace("_", "-") for word in whole]  # Caliban's underscores, which the parser has changed
+            dashed = [word.replace("_", "-") for word in whole]  # the parser has changed Caliban's underscores
             first = next((n for n, word in enumerate(dashed) if word.startswith(option.replace("_", "-"))), 0)
             module = self._module(ctx, whole[:first])
             ours = [name for param in self.params for name in param.opts if name.startswith("--")]
-            # Whoever knows the beginning of an option means that one, and not one that is only written alike.
+            # A user who knows how an option begins means that one, not one that is only spelled alike.
             close = nearest(option, [name for name in ours if name.startswith(option)] or ours)
             if not module:
                 raise UsageError(f"no such option: {option}", close) from exc
             meant = f" ({close})" if close.startswith("did") else ""
-            raise UsageError(f"no such option: {option}{meant}", _behind(ctx, module, whole[first:])) from exc
+            raise UsageError(f"no such option: {option}{meant}", _after_dashes(ctx, module, whole[first:])) from exc
         if ctx.args and not ctx.resilient_parsing:
             module = str(ctx.params.get("module") or "")
-            raise UsageError(f"one word too many: {ctx.args[0]}", _behind(ctx, module, ctx.args))
+            raise UsageError(f"one word too many: {ctx.args[0]}", _after_dashes(ctx, module, ctx.args))
         return rest
 
     def _module(self, ctx: Any, args: list[str]) -> str:
-        """The MODULE among words that are known."""
+        """Return the MODULE among words that are valid."""
         with self.make_context(ctx.info_name, args, parent=ctx.parent, resilient_parsing=True) as before:
             return str(before.params.get("module") or "")
 
 
-def _behind(ctx: Any, module: str, words: list[str]) -> str:
+def _after_dashes(ctx: Any, module: str, words: list[str]) -> str:
+    """Return a hint with the command line in which the words go to the script."""
     command = shlex.join([*ctx.command_path.split(), *([module] if module else [])])
     return f"the script's arguments go after --: {command} -- {shlex.join(words)}"

@@ -1,5 +1,5 @@
 """All commands at once, for `typer ocicaliban.cli.reference utils docs`, which writes their reference."""
 
-from ocicaliban.cli.app import made
+from ocicaliban.cli.app import application
 
-app = made()
+app = application()

@@ -57,12 +57,12 @@ def location() -> tuple[Path, str]:
     stamp = _conf_stamp()
     try:
         known = json.loads(memo.read_text())
-        if known["stamp"] == stamp:
+        if known.get("version", 1) == 1 and known["stamp"] == stamp:
             return Path(known["root"]), known["driver"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     root, driver = podman.store_location()
-    files.keep(memo, json.dumps({"stamp": stamp, "root": str(root), "driver": driver}))
+    files.keep(memo, json.dumps({"version": 1, "stamp": stamp, "root": str(root), "driver": driver}))
     return root, driver
 
 

@@ -110,12 +110,12 @@ class Progress:
             with contextlib.suppress(OSError):
                 self._display.close()
 
-    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
-        """Show that an attempt is about to start, or was `found` running."""
+    def started(self, job: Job, attempt: Attempt, *, adopted: bool = False) -> None:
+        """Show that an attempt is about to start, or was `adopted` running."""
         self._running[job.id] = (job, attempt)
         if not self._display:
             again = f" (attempt {attempt.number})" if attempt.number > 1 else ""
-            what = "still runs" if found else "started"
+            what = "still runs" if adopted else "started"
             self.say(f"[{job.id}] {what}{again}: {own_arguments(job)}".removesuffix(": "))
 
     def ended(self, job: Job, attempt: Attempt, state: State, *, again: bool) -> None:

@@ -75,14 +75,14 @@ class Outcome:
         return 1 if self.failed or self.stopped or self.left else 0
 
 
-class Show(Protocol):
+class ProgressView(Protocol):
     """What shows the user how the jobs go, as `progress.Progress` does. One thread calls all of it."""
 
     live: bool
     """Whether to call `tick` several times a second."""
 
-    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
-        """Show that an attempt is about to start, or was `found` running."""
+    def started(self, job: Job, attempt: Attempt, *, adopted: bool = False) -> None:
+        """Show that an attempt is about to start, or was `adopted` running."""
 
     def ended(self, job: Job, attempt: Attempt, state: scheduler.State, *, again: bool) -> None:
         """Show an attempt that ended, with its status, times and reason; `again` when the job is queued again."""
@@ -110,19 +110,19 @@ def results(job: Job, out: str) -> Path:
     return Path(out).absolute() / job.submission.group / str(job.id)
 
 
-def run(history: History, submission: Submission, connect: Connect, options: Options, show: Show) -> Outcome:
+def run(history: History, submission: Submission, connect: Connect, options: Options, view: ProgressView) -> Outcome:
     """Run the queued jobs of a new submission, until none is left or the user interrupts it.
 
     Signals (INT, TERM, HUP) are handled meanwhile. Raises UsageError when another process runs it, OcicalibanError
     when the history or podman fails; running jobs go on then, and `resume` takes them up.
     """
-    with lease.held(submission), _Running(history, submission, connect, options, show) as running:
+    with lease.held(submission), _SubmissionRun(history, submission, connect, options, view) as running:
         return running.run(adopting=False)
 
 
-def resume(history: History, submission: Submission, connect: Connect, options: Options, show: Show) -> Outcome:
+def resume(history: History, submission: Submission, connect: Connect, options: Options, view: ProgressView) -> Outcome:
     """Run what is left of a submission, as `run` does: wait for what still runs, and record what ended meanwhile."""
-    with lease.held(submission), _Running(history, submission, connect, options, show) as running:
+    with lease.held(submission), _SubmissionRun(history, submission, connect, options, view) as running:
         return running.run(adopting=True)
 
 
@@ -145,16 +145,16 @@ class _UnderWay:
         return self.attempt.handle
 
 
-class _Running:
+class _SubmissionRun:
     """The running of a submission, a context. Everything but starting, signalling and removing is in one thread."""
 
     def __init__(
-        self, history: History, submission: Submission, connect: Connect, options: Options, show: Show
+        self, history: History, submission: Submission, connect: Connect, options: Options, view: ProgressView
     ) -> None:
         self._history = history
         self._submission = submission
         self._options = options
-        self._show = show
+        self._view = view
         self._devices = {device.qualified: device for device in options.gpus}
         # What other threads, and signals, want done: each is called in the order in which it came.
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
@@ -168,7 +168,7 @@ class _Running:
         self._starters = ThreadPoolExecutor(max(1, min(len(options.places), _STARTERS)), "start")
         self._settlers = ThreadPoolExecutor(_SETTLERS, "settle")
 
-    def __enter__(self) -> _Running:
+    def __enter__(self) -> _SubmissionRun:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -219,7 +219,7 @@ class _Running:
 
     def _wait(self) -> None:
         """Do the next thing that is to be done."""
-        limit = _TICK if self._show.live else None
+        limit = _TICK if self._view.live else None
         if self._deadline is not None:
             until = max(0.0, self._deadline - time.monotonic())
             limit = until if limit is None else min(limit, until)
@@ -227,17 +227,17 @@ class _Running:
             self._inbox.get(timeout=limit)()
         if self._deadline is not None and time.monotonic() >= self._deadline:
             self._deadline = None
-            self._show.say("the jobs have had their time to end: killing those that still run")
+            self._view.say("the jobs have had their time to end: killing those that still run")
             self._step(scheduler.GraceOver())
-        self._show.tick(self._state)
+        self._view.tick(self._state)
 
     def _step(self, event: scheduler.Event) -> None:
         before = self._state.phase
         self._state, actions = scheduler.step(self._state, event)
         if before == "going" and self._state.phase == "draining":
-            self._show.say("note: podman starts no container; the other jobs stay queued")
+            self._view.say("note: podman starts no container; the other jobs stay queued")
         if before == "going" and self._state.phase == "stopping" and not self._interrupted:
-            self._show.say(f"--fail-fast: {_count(len(self._state.running))} asked to end, the others stay queued")
+            self._view.say(f"--fail-fast: {_count(len(self._state.running))} asked to end, the others stay queued")
         self._act(actions)
 
     def _act(self, actions: tuple[scheduler.Action, ...]) -> None:
@@ -257,14 +257,14 @@ class _Running:
     def _note(self, one: _UnderWay) -> None:
         self._under_way[one.job.id] = one
         self._jobs[one.handle] = one.job.id
-        self._show.started(one.job, one.attempt, found=one.adopted)
+        self._view.started(one.job, one.attempt, adopted=one.adopted)
 
     def _interrupt(self, number: int) -> None:
         jobs = _count(len(self._state.running))
         if not self._interrupted:
-            self._show.say(f"interrupted: {jobs} asked to end; interrupt again to kill")
+            self._view.say(f"interrupted: {jobs} asked to end; interrupt again to kill")
         else:
-            self._show.say(f"interrupted again: {jobs} killed")
+            self._view.say(f"interrupted again: {jobs} killed")
             self._interruptions.give_back()  # the third signal ends this process; `resume` finds what runs
         self._interrupted = self._interrupted or number
         self._step(scheduler.Interrupted())
@@ -327,7 +327,7 @@ class _Running:
         try:
             do()
         except (OcicalibanError, OSError) as fault:
-            self._later(self._show.say, f"note: {fault}")
+            self._later(self._view.say, f"note: {fault}")
 
     def _on_end(self, ended: ContainerExit) -> None:
         number = self._jobs.get(ended.handle)
@@ -348,7 +348,7 @@ class _Running:
         if recorded.status not in UNDER_WAY:  # another process has recorded its end
             outcome = "succeeded" if recorded.status == "succeeded" else "stopped"
             reason = recorded.reason
-        self._step(scheduler.Ended(job=one.job.id, outcome=outcome, reason=reason))
+        self._step(scheduler.ContainerEnded(job=one.job.id, outcome=outcome, reason=reason))
 
     def _on_record(self, one: _UnderWay) -> Attempt:
         """Return the attempt as it is on record now."""
@@ -379,7 +379,7 @@ class _Running:
         )
         self._settlers.submit(self._quietly, functools.partial(self._containers.remove, one.handle))
         status: Status = "queued" if action.again else action.status
-        self._show.ended(evolve(one.job, status=status), attempt, self._state, again=action.again)
+        self._view.ended(evolve(one.job, status=status), attempt, self._state, again=action.again)
 
     def _clear(self) -> None:
         """Remove the containers of attempts that are over: one was being made when another process was killed."""

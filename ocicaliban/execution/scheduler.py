@@ -136,7 +136,7 @@ class Withdrawn:
 
 
 @frozen(kw_only=True)
-class Ended:
+class ContainerEnded:
     """The job's container ended. `stopped`: someone stopped this job, and not the sweep.
 
     `lost`: the machine went down with it. That does not count as a try.
@@ -157,7 +157,7 @@ class GraceOver:
     """The jobs that were asked to end have had their time."""
 
 
-Event = Started | CouldNotStart | Withdrawn | Ended | Interrupted | GraceOver
+Event = Started | CouldNotStart | Withdrawn | ContainerEnded | Interrupted | GraceOver
 
 
 @frozen(kw_only=True)
@@ -250,17 +250,17 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
             state, actions = _failed(_without(state, one), one, event.reason)
             if state.refusals >= REFUSALS and state.phase == "going":
                 state = evolve(state, phase="draining")
-        case Ended(outcome="succeeded"):
+        case ContainerEnded(outcome="succeeded"):
             state = evolve(_without(state, one), succeeded=state.succeeded + 1)
             actions = (Finish(job=one.job, status="succeeded"),)
-        case Ended(outcome="stopped"):
+        case ContainerEnded(outcome="stopped"):
             state = evolve(_without(state, one), stopped=state.stopped + 1)
             actions = (Finish(job=one.job, status="stopped", reason=event.reason),)
-        case Ended(outcome="lost"):
+        case ContainerEnded(outcome="lost"):
             state = _without(state, one)
             state = evolve(state, again=(*state.again, (one.job, one.failures)))
             actions = (Finish(job=one.job, status="lost", reason=event.reason, again=True),)
-        case Ended():
+        case ContainerEnded():
             state, actions = _failed(_without(state, one), one, event.reason)
     state, more = _fill(state)
     return state, (*actions, *more)

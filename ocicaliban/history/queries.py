@@ -67,14 +67,14 @@ def batches(values: Sequence[Any], parts: int = 1) -> Iterator[Sequence[Any]]:
 def jobs(database: Database, query: JobQuery) -> tuple[Job, ...]:
     """Return the jobs of a query, by id from the lowest, with their submissions and attempts."""
     conditions = _conditions(query)
-    found: list[Job] = []
+    chosen: list[Job] = []
     pairs = itertools.product(batches(sorted(set(query.ids)), 2), batches(sorted(set(query.keys)), 2))
     for some_ids, some_keys in pairs:
         more = [_j.id.in_(some_ids)] if some_ids else []
         more += [_j.job_key.in_(some_keys)] if some_keys else []
-        found += _jobs(database, [*conditions, *more], newest=query.newest)
-    found.sort(key=lambda each: each.id)
-    return tuple(found[-query.newest :] if query.newest else found)
+        chosen += _jobs(database, [*conditions, *more], newest=query.newest)
+    chosen.sort(key=lambda each: each.id)
+    return tuple(chosen[-query.newest :] if query.newest else chosen)
 
 
 def _conditions(query: JobQuery) -> list[Any]:
@@ -107,12 +107,12 @@ def _jobs(database: Database, conditions: Sequence[Any], *, newest: int = 0, fir
         .where(_j.id.in_(wanted))
         .order_by(_j.id, _a.number)
     )
-    found = _all(database, query)
+    joined = _all(database, query)
     split = 1 + len(rows.JOB)
-    known = {each.id: each for each in submissions(database, ids={row[2] for row in found})} if found else {}
+    of_jobs = {each.id: each for each in submissions(database, ids={row[2] for row in joined})} if joined else {}
     return [
-        rows.to_job(of_job, known, tuple(rows.to_attempt(row[split:]) for row in same if row[split] is not None))
-        for of_job, same in itertools.groupby(found, key=lambda row: row[:split])
+        rows.to_job(of_job, of_jobs, tuple(rows.to_attempt(row[split:]) for row in same if row[split] is not None))
+        for of_job, same in itertools.groupby(joined, key=lambda row: row[:split])
     ]
 
 
@@ -125,10 +125,10 @@ def submissions(
         query = query.where(_s.group_name == group)
     if user:
         query = query.where(_s.user_name == user)
-    found: list[Submission] = []
+    chosen: list[Submission] = []
     for some in batches(sorted(set(ids))):
-        found += map(rows.to_submission, _all(database, query.where(_s.id.in_(some)) if some else query))
-    return tuple(found)
+        chosen += map(rows.to_submission, _all(database, query.where(_s.id.in_(some)) if some else query))
+    return tuple(chosen)
 
 
 def counts(database: Database, group: str, submission_id: int) -> Mapping[Status, int]:
@@ -151,10 +151,10 @@ def unfinished_images(
     query = submission.select(_s.image, _s.group_name).distinct()
     query = query.join(job, on=(_s.id == _j.submission)).where(_j.status.not_in(sorted(ENDED)))
     query = query.where(_s.user_name == user, _s.host == host, _s.target.in_(sorted(targets)))
-    found: dict[str, frozenset[str]] = {}
+    images: dict[str, frozenset[str]] = {}
     for image, group in _all(database, query):
-        found[image] = found.get(image, frozenset()) | {group}
-    return found
+        images[image] = images.get(image, frozenset()) | {group}
+    return images
 
 
 def groups(database: Database, *, user: str = "", newest: int = 0) -> tuple[Group, ...]:
@@ -168,9 +168,9 @@ def groups(database: Database, *, user: str = "", newest: int = 0) -> tuple[Grou
         query = query.where(_s.user_name == user)
     if newest:
         query = query.limit(newest)
-    found = _all(database, query)
-    numbers = _numbers(database, [row[0] for row in found], user)
-    last = {each.id: each for each in submissions(database, ids=[row[1] for row in found])} if found else {}
+    named = _all(database, query)
+    numbers = _numbers(database, [row[0] for row in named], user)
+    last = {each.id: each for each in submissions(database, ids=[row[1] for row in named])} if named else {}
     return tuple(
         Group(
             name=name,
@@ -179,25 +179,25 @@ def groups(database: Database, *, user: str = "", newest: int = 0) -> tuple[Grou
             created=created,
             counts=_counts(numbers.get(name, ())),
         )
-        for name, newest_id, created in found
+        for name, newest_id, created in named
     )
 
 
 def _numbers(database: Database, names: Sequence[str], user: str) -> Mapping[str, list[tuple[str, int]]]:
     """Return the number of jobs for each status that a group has, by the groups' names."""
-    found: dict[str, list[tuple[str, int]]] = {}
+    numbers: dict[str, list[tuple[str, int]]] = {}
     for some in batches(names):
         query = job.select(_s.group_name, _j.status, fn.COUNT(SQL("*")))
         query = query.join(submission, on=(_s.id == _j.submission))
         query = query.where(_s.group_name.in_(some)) if some else query
         query = query.where(_s.user_name == user) if user else query
         for name, status, number in _all(database, query.group_by(_s.group_name, _j.status)):
-            found.setdefault(name, []).append((status, number))
-    return found
+            numbers.setdefault(name, []).append((status, number))
+    return numbers
 
 
-def _counts(found: Iterable[tuple[str, int]]) -> Mapping[Status, int]:
-    numbers: dict[str, int] = dict(found)
+def _counts(counted: Iterable[tuple[str, int]]) -> Mapping[Status, int]:
+    numbers: dict[str, int] = dict(counted)
     return {status: numbers.get(status, 0) for status in STATUSES}
 
 

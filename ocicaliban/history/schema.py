@@ -201,13 +201,13 @@ def version(database: Database) -> int:
 
 def check(database: Database, shown: str) -> int:
     """Return the database's version. Raises OcicalibanError for one that is newer than this program."""
-    found = version(database)
-    if found > len(MIGRATIONS):
+    number = version(database)
+    if number > len(MIGRATIONS):
         raise OcicalibanError(
-            f"the history {shown} was written by a newer ocicaliban (schema {found}, known is {len(MIGRATIONS)})",
+            f"the history {shown} was written by a newer ocicaliban (schema {number}, known is {len(MIGRATIONS)})",
             "upgrade ocicaliban, for example: pip install -U ocicaliban",
         )
-    return found
+    return number
 
 
 def migrate(database: Database, shown: str) -> None:

@@ -131,7 +131,7 @@ def why_failed(exit_code: int | None, *, oom_killed: bool = False) -> str:
     if exit_code is None:
         return "its container is gone, and its result with it"
     if oom_killed:
-        return f"it was killed for want of memory (exit code {exit_code})"
+        return f"it ran out of memory (exit code {exit_code})"
     if exit_code > 128:
         with contextlib.suppress(ValueError):
             return f"ended by {signal.Signals(exit_code - 128).name} (exit code {exit_code})"

@@ -26,8 +26,8 @@ A = TypeVar("A", bound=AttrsInstance)
 B = TypeVar("B", bound=AttrsInstance)
 
 _KEY = "ocicaliban.record"
-_EXTRA = frozenset({"version", "alone", "vertex"})
-"""Keys of a submission's options that are none of a request's: see `jobs.provenance` and `targets`."""
+_EXTRA = frozenset({"version", "alone"})
+"""Keys of a submission's options that are in every request's; see `jobs.provenance`."""
 
 
 def key(name: str) -> dict[str, str]:
@@ -97,7 +97,8 @@ def requested(made: Submission, first: type[A], second: type[B] | None = None) -
     Raises UsageError where this version cannot read it.
     """
     classes: tuple[type[AttrsInstance], ...] = (first,) if second is None else (first, second)
-    known = _EXTRA | {name for cls in classes for name, _ in _recorded(cls)}
+    # The options of a backend are under its name.
+    known = _EXTRA | {made.target} | {name for cls in classes for name, _ in _recorded(cls)}
     try:
         found = from_record(made.options, first, known)
         return found if second is None else (found, from_record(made.options, second, known))

@@ -10,11 +10,11 @@ from attrs import field, frozen
 from ocicaliban.model.image import Launch
 
 Scalar = str | int | float | bool
-"""A parameter's value, as a sweep file can hold it."""
+"""The value of a parameter, as a sweep file has it."""
 
 
 Parameters = tuple[tuple[str, Scalar], ...]
-"""The parameters of one job, in the order in which they are given to its script."""
+"""The parameters of one job, in the order of the arguments that pass them to its script."""
 
 
 Status = Literal["queued", "pending", "running", "succeeded", "failed", "stopped", "lost"]
@@ -43,7 +43,7 @@ def under_way(counts: Mapping[Status, int]) -> int:
 
 @frozen(kw_only=True)
 class JobSpec:
-    """A job to be: its parameters, and all arguments of its script, those of the parameters at their end."""
+    """A job to submit: its parameters, and all arguments of its script, which end with those of the parameters."""
 
     parameters: Parameters = ()
     args: tuple[str, ...] = ()
@@ -51,11 +51,11 @@ class JobSpec:
 
 @frozen(kw_only=True)
 class Submission:
-    """One `run`: what its jobs have in common.
+    """What the jobs of one command (`run`, `cloud`, ...) have in common.
 
-    `launch` is how they start, and `options` what `run` was told, as far as another image of the same needs it:
-    neither holds a secret value. `commit` is git's HEAD in the project's folder, `dirty` whether files there differed
-    from it. `created` is in seconds since 1970.
+    `launch` says how they start. `options` are those of the command that are needed to run the jobs again, in the
+    format of `jobs.records`. Neither has a secret value. `commit` is git's HEAD in the project's folder, and `dirty`
+    whether files there differed from it. `created` is in seconds since 1970.
     """
 
     id: int = 0
@@ -96,7 +96,7 @@ class Attempt:
 
 @frozen(kw_only=True)
 class Job:
-    """One job of the history. `key` names it for the world: no other job has it, on any machine."""
+    """One job of the history. No other job, on any machine, has the same `key`."""
 
     id: int
     key: str
@@ -109,5 +109,5 @@ class Job:
 
     @property
     def last(self) -> Attempt | None:
-        """The newest attempt; None before the first."""
+        """The newest attempt; None before the first one."""
         return self.attempts[-1] if self.attempts else None

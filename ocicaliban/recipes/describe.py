@@ -36,7 +36,8 @@ def recipe_lines(recipe: Recipe, place: str, modes: Sequence[str] = (), layers: 
     if launch := _launch(recipe.launch):
         out += ["", f"When a container starts{_condition(recipe.launch.when)}:", *(f"  {line}" for line in launch)]
     if recipe.origin != "project":
-        out += ["", f"`ocicaliban layers eject {recipe.name}` copies it into the project's layers/, where you can edit it."]
+        eject = f"`ocicaliban layers eject {recipe.name}`"
+        out += ["", f"{eject} copies it into the project's layers/, where you can edit it."]
     return tuple(out)
 
 

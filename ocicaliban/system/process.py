@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -89,7 +90,9 @@ def run(
     `doing` is the error's first line, `hint` its hint unless the stderr suggests a better one. After `limit` seconds
     the tool is killed, which is a failure too.
     """
-    with _signals_delayed() if whole else contextlib.nullcontext():
+    # Only the main thread receives signals.
+    delayed = whole and threading.current_thread() is threading.main_thread()
+    with _signals_delayed() if delayed else contextlib.nullcontext():
         return _run(argv, env, cwd, whole, doing, hint, limit)
 
 

@@ -75,7 +75,7 @@ class Backend(Protocol):
     def observe(self, history: History, jobs: Sequence[Job], reporter: Reporter) -> None:
         """Record what has become of these unfinished jobs.
 
-        If the backend gives no answer, say so to `reporter` and leave the record as it is.
+        If the backend does not answer, say so to `reporter` and leave the record as it is.
         """
 
     def cancel(self, history: History, jobs: Sequence[Job], reporter: Reporter) -> Iterator[Job]:
@@ -135,7 +135,7 @@ class BatchBackend(Backend, Protocol):
         `accepted` is called with each job and its page for a browser, once it is on record. Pass the `connection` if
         there is one already. `settle` says that an earlier call was killed or stopped a moment ago, so that some jobs
         may still be on their way. Raises UsageError if another process submits them, Refused if the service refuses
-        them, OcicalibanError if it gives no answer; jobs that it has not accepted stay queued.
+        them, OcicalibanError if it does not answer; jobs that it has not accepted stay queued.
         """
 
 

@@ -7,11 +7,12 @@ from attrs import evolve, frozen
 
 @frozen(kw_only=True)
 class Pace:
-    """How many creates may go out: `per_minute` in any 60 seconds; times are seconds of any one clock.
+    """How many requests may be sent: `per_minute` in any 60 seconds. Times are in seconds, of any one clock.
 
-    `sent` are the times of those that the service took or may yet take. As long as it takes all, the rate grows, since
-    a project may have asked for more than the documented quota. When it says that it is too much, what it took in the
-    last minute is the quota, nothing goes out for a while, and the rate grows again only after `grows_from`.
+    `sent` holds the times of the requests that the service accepted or may yet accept. As long as it accepts all, the
+    rate grows, since a project may have a larger quota than the documented one. When the service refuses one as too
+    many, the quota is what it accepted in the last minute: nothing is sent for a while (`held_until`), and the rate
+    grows again only after `grows_from`. `refusals` counts those in a row.
     """
 
     per_minute: float
@@ -26,11 +27,11 @@ _FIRST_HOLD = 2.0  # seconds; doubled with each refusal in a row
 _LONGEST_HOLD = 64.0
 _GROWTH = 1.5
 _GROWS_AGAIN = 120.0  # seconds after a refusal
-_SLOWEST = 6.0  # creates per minute: others may have used up the quota
+_SLOWEST = 6.0  # requests per minute: others may have used up the quota
 
 
 def take(state: Pace, now: float) -> tuple[Pace, float]:
-    """Leave to send one, which is then counted; else the seconds after which to ask again, which are then not 0."""
+    """Count a request that may be sent now, and return 0 seconds; else return after how many seconds to ask again."""
     if now < state.held_until:
         return state, state.held_until - now
     recent = _recent(state.sent, now)
@@ -41,16 +42,16 @@ def take(state: Pace, now: float) -> tuple[Pace, float]:
 
 
 def accepted(state: Pace, now: float) -> Pace:
-    """The pace after the service accepted one."""
+    """Return the pace after the service accepted a request."""
     full = len(_recent(state.sent, now)) >= int(state.per_minute)
     grown = state.per_minute * _GROWTH if full and now >= state.grows_from else state.per_minute
     return evolve(state, refusals=0, per_minute=grown)
 
 
 def throttled(state: Pace, now: float, sent_at: float) -> Pace:
-    """The pace after the service said of the create that was sent at `sent_at` that it is too much.
+    """Return the pace after the service refused the request that was sent at `sent_at` as too many.
 
-    Those that were under way at the same time say so together, and hold the rest up only once.
+    Requests that are under way at the same time are refused together, and delay the rest only once.
     """
     sent = list(_recent(state.sent, now))
     if sent_at in sent:

@@ -18,7 +18,7 @@ from ocicaliban.reporter import Reporter
 from ocicaliban.targets import submit_once
 from ocicaliban.targets.backend import stopped_unsent
 from ocicaliban.targets.clock import SYSTEM, Clock
-from ocicaliban.targets.submit_once import Client, CreateRequest, ObservedJob, Record
+from ocicaliban.targets.submit_once import Client, CreateRequest, Limits, ObservedJob, Record
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -40,8 +40,12 @@ class Service(Protocol):
     def title(self) -> str:
         """The service's name, to show to people."""
 
+    @property
+    def limits(self) -> Limits:
+        """How patiently to look for requests that may be on their way."""
+
     def place(self, submission: Submission) -> Hashable:
-        """Return what tells the connection of one submission from that of another."""
+        """Return a key of where a submission went. Submissions with the same key share a connection."""
 
     def region(self, submission: Submission) -> str:
         """Return where the submission went, to show to people."""
@@ -141,9 +145,10 @@ class ServiceJobs:
         return places.values()
 
     def _record(self, history: History, job: Job, observed: Mapping[tuple[str, int], ObservedJob]) -> None:
+        """Record what the service says of one job's newest attempt, and of one that is not on record yet."""
         attempt = job.last
         if job.status not in UNDER_WAY:
-            # Nobody knew that the service has it.
+            # The service may have an attempt that is not on record.
             if (seen := observed.get((job.key, len(job.attempts) + 1))) is None:
                 return
             attempt = history.begin(
@@ -218,9 +223,8 @@ class ServiceJobs:
         if not late:
             return ()
         if wait:
-            limits = submit_once.Limits()
-            wait.say(submit_once.looking(self.service.title, limits))
-            self.clock.sleep(limits.settles)
+            wait.say(submit_once.looking(self.service.title, self.service.limits))
+            self.clock.sleep(self.service.limits.settles)
         stopped_of = {job.id: job.submission.id for job in late}
         found: list[Job] = []
         for some in self._by_place(late):

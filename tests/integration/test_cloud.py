@@ -330,7 +330,7 @@ def test_killed_at_any_moment_and_taken_up_again_each_job_is_there_once(
     assert world.recorded() == {"pending": 60}
     assert "60 of 60" not in done.stderr  # what had been recorded is not counted again
     again = world.ok("resume", "calm-otter")
-    assert "all jobs of calm-otter are with Vertex AI" in again.stderr and len(asked(by)) == 60
+    assert "all jobs of calm-otter have been submitted to Vertex AI" in again.stderr and len(asked(by)) == 60
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         names = {job.key: job.last.handle for job in known.jobs() if job.last}
     assert names == {each.labels[labels.JOB_LABEL]: each.name for each in asked(by)}
@@ -347,7 +347,7 @@ def test_the_same_command_again_goes_on_where_it_was_killed(
     killed(child)
     by.faults.replace(Faults())
     done = world.ok(*argv)
-    assert "the 12 jobs that are left go out now" in done.stderr
+    assert "the 12 jobs that are left are submitted now" in done.stderr
     assert made(by).total() == len(made(by)) == 20 and world.recorded() == {"pending": 20}
     # Killed when it had submitted the last, and not yet told.
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
@@ -355,7 +355,7 @@ def test_the_same_command_again_goes_on_where_it_was_killed(
     assert done.stdout == f"{one.group}\n"
     (world.folder.parent / f"state/ocicaliban/submissions/{one.id}-{int(one.created * 1000)}.lock").touch()
     done = world.ok(*argv)
-    assert done.stdout == f"{one.group}\n" and "nothing is sent twice" in done.stderr and made(by).total() == 20
+    assert done.stdout == f"{one.group}\n" and "none is submitted twice" in done.stderr and made(by).total() == 20
     # What came to its end is begun anew, and so is what is another sweep.
     world.ok(*argv)
     assert made(by).total() == len(made(by)) == 40
@@ -370,7 +370,7 @@ def test_the_same_command_sends_nothing_twice_of_what_has_ended_since_it_was_kil
     by.faults.replace(Faults())
     argv = ("cloud", "--image-tag", image, OPEN, "--group", "calm-otter", *world.sweep({"n": list(range(4))}))
     done = world.ok(*argv, "--", "true")
-    assert "nothing is sent twice" in done.stderr and "(4 succeeded)" in done.stderr and made(by).total() == 4
+    assert "none is submitted twice" in done.stderr and "(4 succeeded)" in done.stderr and made(by).total() == 4
     world.ok(*argv, "--", "true")
     assert made(by).total() == len(made(by)) == 8
 
@@ -558,7 +558,7 @@ def test_what_was_stopped_on_its_way_is_ended_by_the_next_stop_where_all_were_ki
     by.faults.replace(Faults())
     done = world.ok("stop", "--group", "calm-otter")
     assert len(done.stdout.splitlines()) == 8 and _states(by) == {"CANCELLED": 8}
-    assert "none of them runs" in world.call("stop", "--group", "calm-otter").stderr
+    assert "none of these jobs runs" in world.call("stop", "--group", "calm-otter").stderr
 
 
 def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
@@ -626,7 +626,7 @@ def test_the_same_command_is_refused_while_it_is_under_way(world: World, emulato
     time.sleep(0.5)  # what the service has already got is refused, too, before it takes everything
     by.faults.replace(Faults())
     again = world.call(*argv)
-    assert again.returncode == 2 and "at this moment" in again.stderr and not again.stdout
+    assert again.returncode == 2 and "is submitting the same jobs" in again.stderr and not again.stdout
     assert len(asked(by)) == 3 and world.recorded().total() == 6
     child.send_signal(signal.SIGCONT)
     child.communicate(timeout=60)
@@ -765,22 +765,22 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
         (("--region", "us-centra1"), "no region 'us-centra1'"),
         (("--gpu-spec", "V100"), "for example --gpu-spec 2xV100"),
         (("--gpu-spec", "2xV100", "--nogpu"), "exclude each other"),
-        (("--machine-type", "a2-highgpu-1g", "--gpu-spec", "2xA100"), "2 of them go with a2-highgpu-2g"),
-        (("--label", "a"), "no KEY=VALUE"),
+        (("--machine-type", "a2-highgpu-1g", "--gpu-spec", "2xA100"), "these take 2: a2-highgpu-2g"),
+        (("--label", "a"), "not of the form KEY=VALUE"),
         (("--label", "Team=a", "--label", "team=b"), "collides with --label Team"),
         (("--label", "ocicaliban-job=a"), "collides with the job's key"),
         (("--timeout", "soon"), "not a length of time"),
         (("--timeout", "9999999999d"), "not a length of time"),
         (("--timeout", "9" * 5000), "not a length of time"),
         (("--network", "mynet"), "not a network's full name"),
-        (("--service-account", "nobody"), "no account's address"),
+        (("--service-account", "nobody"), "not an account's address"),
         (("--gpu-spec", f"{'9' * 20}xT4", "--force"), "not a number"),
-        (("--output-dir", "results"), "no folder in Cloud Storage"),
+        (("--output-dir", "results"), "not a folder in Cloud Storage"),
         (("--tls-verify=maybe",), "neither true nor false"),
         (("--cloud-key", "nowhere.json"), "there is no file"),
         (("--group", "a b"), "is not a valid name for a group"),
         (("--mode", "mounted"), "mounts folders of this machine"),
-        (("--mount",), "the cloud has no folder of this machine"),
+        (("--mount",), "the cloud cannot mount a folder of this machine"),
         (("--image-tag", "registry.example.org/me/digits"), "--image-tag and --to exclude each other"),
     ],
 )
@@ -918,7 +918,7 @@ def test_an_image_that_is_not_in_the_registry_is_told(world: World, emulator: Ma
     for gone in (f"{name}@sha256:{'0' * 64}", f"{name}:v9", f"{world.proxy.host}/nothing"):
         assert "the registry has no such image" in world.refused("cloud", "--image-tag", gone, OPEN, "--", "true")
     for digest in ("sha256:12", ""):
-        assert "is no digest" in world.refused("cloud", "--image-tag", f"{name}@{digest}", OPEN, "--", "true")
+        assert "is not a digest" in world.refused("cloud", "--image-tag", f"{name}@{digest}", OPEN, "--", "true")
     world.proxy.order = lambda method, path: 403 if "/manifests/" in path else None
     said = world.refused("cloud", "--image-tag", f"{name}:v9", OPEN, "--", "true")
     assert "no permission to read from" in said

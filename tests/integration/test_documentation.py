@@ -113,7 +113,7 @@ def test_the_tutorial_on_sweeps(installed: Path, tmp_path: Path, own_history: No
     assert expanded.stdout.startswith("--rate 0.0003 --hidden 8 --seed 0\n") and len(expanded.stdout.splitlines()) == 30
     assert "digits: 30 jobs, 2 at a time" in ran.stderr and "digits: 30 succeeded" in ran.stderr
     assert sorted(path.name for path in (tmp_path / "results/digits/30").iterdir()) == ["metrics.json", "metrics.jsonl"]
-    assert "nothing is left" in resumed.stderr
+    assert "all jobs have ended" in resumed.stderr
     assert "digits: 30 succeeded" in looked.stdout and "epoch 20: loss" in looked.stdout
     best = float(re.findall(r"highest accuracy: ([0-9.]+)", report.stdout)[0])
     assert 0.95 < best < 1  # the digits after that depend on the processor
@@ -130,9 +130,9 @@ def test_the_commands_for_experiments(installed: Path, tmp_path: Path, own_histo
     write(folder, {"train.py": TRAIN, "ocicaliban.toml": CONFIG, "sweep.json": example})
     ran, resumed, looked, again = (_bash(block, folder, installed) for block in _blocks(document))
     assert "digits: 8 succeeded" in ran.stderr
-    assert "nothing is left" in resumed.stderr
+    assert "all jobs have ended" in resumed.stderr
     assert "--verbose --epochs 2 --batch_size 64 --name digits\n" in looked.stdout
-    assert "none of them runs or waits" in again.stderr and "nothing has failed" in again.stderr
+    assert "none of these jobs runs or waits" in again.stderr and "no job has failed" in again.stderr
 
 
 def _serve(script: str, folder: Path, path: Path, ready: Callable[[], object]) -> "subprocess.Popen[str]":
@@ -190,7 +190,7 @@ def test_the_tutorial_on_the_cloud(checkout: Path, installed: Path, tmp_path: Pa
             time.sleep(2)
         best = re.findall(r"^\* (\d+) .* (0\.\d+) +9610 ", _bash(variables + report, folder, installed).stdout, re.M)
         assert len(best) == 1 and float(best[0][1]) > 0.95
-        assert "nothing is left" in _bash(variables + resume, folder, installed).stderr
+        assert "all jobs have ended" in _bash(variables + resume, folder, installed).stderr
         longer = _bash(variables + edited, folder, installed)
         assert re.search(r"sent [0-9.]+ kB, [0-9.]+ MB were there", longer.stderr)
         assert "longer: 1 job to us-central1" in longer.stderr

@@ -494,7 +494,7 @@ def test_what_it_prints_may_go_to_a_file_of_another_user_with_a_warning(begun: B
         one = begun("--jobs", "0", stdout=file)
     until(lambda: "no_grpc_proxy" in path.read_text())
     told = one.ended(signal.SIGTERM)
-    assert "warning: the addresses hold a secret" in told and "everybody else can read it" in told
+    assert "warning: the addresses contain a secret" in told and "everybody else can read it" in told
     assert one.child.returncode == 0
 
 

@@ -48,7 +48,7 @@ def server() -> Iterator[postgres.Server]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of a history that nobody has written to yet."""
+    """Return the URL of a new history."""
     if request.param == "sqlite":
         return f"sqlite://{tmp_path}/made/history.db"
     made: str = request.getfixturevalue("server").database(f"history{next(_numbers)}")
@@ -62,7 +62,8 @@ def store(url: str) -> Iterator[History]:
 
 
 def submission(**changes: Any) -> Submission:
-    return evolve(Submission(group="digits", user="ada", host="zuse", project="/p/digits", mode="run"), **changes)
+    made = Submission(group="digits", user="ada", host="zuse", project="/p/digits", mode="run", options={"version": 1})
+    return evolve(made, **changes)
 
 
 def specs(number: int) -> list[JobSpec]:
@@ -164,7 +165,7 @@ def test_a_submission_comes_back_as_it_was_given(store: History) -> None:
     given = submission(
         module="train.py", image="sha256:1", plan_key="abc", commit="c0ffee", dirty=True, target="local",
         launch=Launch(command=("python", "-m", "x"), env=(("A", "1"), ("B", "")), mounts=("/a:/b",), devices=("gpu",)),
-        options={"memory": "4g", "podman_args": ["--init"], "gpus": 2, "rebuild": False, "none": None},
+        options={"version": 1, "memory": "4g", "podman_args": ["--init"], "gpus": 2, "rebuild": False, "none": None},
         created=1234.5,
     )  # fmt: skip
     made = store.submit(given, [])
@@ -594,7 +595,7 @@ with history.open() as store:
 """
 
 
-def test_a_submission_that_is_killed_leaves_nothing_and_holds_nobody_up(url: str) -> None:
+def test_a_submission_that_is_killed_leaves_nothing_and_blocks_no_other_process(url: str) -> None:
     with access.open(url) as store:
         child = script(url, SUBMITTER)
         assert child.stdout and child.stdout.readline() == "ready\n"
@@ -710,7 +711,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     access.open(f"{tmp_path}/h.db").close()
-    monkeypatch.setattr(filesystems, "read", lambda: f"1 1 0:1 / {tmp_path} rw - nfs4 server:/home rw\n")
+    monkeypatch.setattr(filesystems, "mounted", lambda: f"1 1 0:1 / {tmp_path} rw - nfs4 server:/home rw\n")
     said: list[str] = []
     with access.open(f"{tmp_path}/h.db", reporter=Reporter(said.append)) as store:
         store.submit(submission(), specs(1))
@@ -721,7 +722,7 @@ def test_a_network_file_system_is_warned_of_once_and_gets_no_shared_memory(
 
 
 def test_a_local_disk_is_not_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(filesystems, "read", lambda: "1 1 0:1 / / rw - ext4 /dev/sda rw\n")
+    monkeypatch.setattr(filesystems, "mounted", lambda: "1 1 0:1 / / rw - ext4 /dev/sda rw\n")
     access.open(f"{tmp_path}/h.db", reporter=Reporter(lambda text: pytest.fail(text))).close()
 
 
@@ -803,7 +804,7 @@ def test_a_file_that_cannot_grow(tmp_path: Path) -> None:
     assert "cannot be read or written: the disk" in message and "df -h" in message and number == "2"
 
 
-def test_somebody_who_does_not_let_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_process_that_does_not_release_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("ocicaliban.history.connection.PATIENCE", 0.1)
     access.open(f"{tmp_path}/h.db").close()
     other = sqlite3.connect(tmp_path / "h.db", isolation_level=None)
@@ -852,7 +853,7 @@ def test_a_user_who_may_not_create_tables(server: postgres.Server) -> None:
     assert "permission denied for schema public" in found.message and "GRANT CREATE" in found.hint
 
 
-def test_a_server_that_is_started_anew_is_waited_for(server: postgres.Server) -> None:
+def test_a_server_that_restarts_is_waited_for(server: postgres.Server) -> None:
     said: list[str] = []
     with access.open(server.database(f"history{next(_numbers)}"), reporter=Reporter(said.append)) as store:
         store.submit(submission(), specs(2))

@@ -299,8 +299,8 @@ def test_a_dry_run_refuses_what_a_run_would(world: World) -> None:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--jobs", "0"), "--jobs is for many jobs"),
-        (("--retries", "1"), "--retries is for many jobs"),
+        (("--jobs", "0"), "--jobs needs a sweep"),
+        (("--retries", "1"), "--retries needs a sweep"),
         (("--group", "a b"), "is not a valid name for a group"),
     ],
 )
@@ -453,7 +453,7 @@ def test_a_single_run_is_seen_while_it_runs_and_after_a_kill(world: World) -> No
     assert world.statuses()[1:] == ["running"]
     let_go(world)
     until(lambda: world.statuses()[1:] == ["lost"])
-    assert "nobody runs" not in world.ok("status").stdout
+    assert "nothing will start" not in world.ok("status").stdout
 
 
 def test_a_job_whose_container_was_removed_by_hand_does_not_run(world: World) -> None:
@@ -466,8 +466,8 @@ def test_a_job_whose_container_was_removed_by_hand_does_not_run(world: World) ->
     subprocess.run(["podman", "rm", "--force", "--time", "0", name], check=True, capture_output=True)
     assert world.statuses() == ["queued"]
     shown = world.ok("status").stdout
-    assert "nobody runs what is queued of" in shown
-    assert "nobody runs what is queued of g: ocicaliban resume g" in shown
+    assert "has queued jobs that nothing will start" in shown
+    assert "g has queued jobs that nothing will start; to start them: ocicaliban resume g" in shown
     let_go(world)
     world.ok("resume", "g")
     [job] = world.jobs()
@@ -517,7 +517,7 @@ def test_stopping_while_another_process_runs_the_sweep(world: World) -> None:
     assert [len(job["attempts"]) for job in jobs] == [1, 1, 1, 0]
     assert "stopped by" in jobs[0]["attempts"][0]["reason"]
     assert world.containers() == []
-    assert "none of them runs" in world.ok("stop", "--group", "g").stderr
+    assert "none of these jobs runs" in world.ok("stop", "--group", "g").stderr
     assert "there is no group 'h'" in world.refused("stop", "--group", "h")
     assert "there is no job 99" in world.refused("stop", "99")
     assert "say which jobs" in world.refused("stop")
@@ -534,7 +534,7 @@ def test_stopping_what_a_killed_process_left(world: World) -> None:
     assert [job["status"] for job in jobs] == ["stopped"] * 3
     assert world.containers() == []
     assert world.ok("logs", str(jobs[0]["id"])).stdout == "arguments --go /go/all --x 1\n"
-    assert "nothing is left" in world.ok("resume", "g").stderr
+    assert "all jobs have ended" in world.ok("resume", "g").stderr
 
 
 def test_a_single_run_can_be_stopped_from_elsewhere(world: World) -> None:
@@ -566,7 +566,7 @@ def test_a_stop_that_is_killed_leaves_no_job_running(world: World) -> None:
     code, _ = ended(sweep)
     assert (code, world.containers()) == (1, [])
     assert world.statuses() == ["stopped"] * 2
-    assert "none of them runs" in world.ok("stop", "--group", "g").stderr
+    assert "none of these jobs runs" in world.ok("stop", "--group", "g").stderr
 
 
 def test_what_runs_though_it_was_stopped_is_found_by_the_next_stop(world: World) -> None:
@@ -616,7 +616,7 @@ def test_what_failed_or_was_stopped_runs_again(world: World) -> None:
     assert now["status"] == "succeeded"
     assert world.ok("logs", str(now["id"])).stdout == "edited\n"
     assert now["submission"]["image"] != first["submission"]["image"]
-    assert "nothing has failed" in world.ok("resubmit", "--group", "g").stderr
+    assert "no job has failed" in world.ok("resubmit", "--group", "g").stderr
     assert "there is no group 'gg'" in world.refused("resubmit", "--group", "gg")
     assert "say which group" in world.refused("resubmit")
 
@@ -627,7 +627,7 @@ def test_without_its_image_a_job_needs_a_rebuild(world: World) -> None:
     image = world.jobs()[0]["submission"]["image"]
     subprocess.run(["podman", "image", "rm", image], check=True, capture_output=True)
     said = world.refused("resubmit", "--group", "g")
-    assert f"the image {image[:12]} of g is gone" in said
+    assert f"the image {image[:12]} of g does not exist any more" in said
     assert "resubmit --group g --rebuild" in said
     assert world.statuses() == ["failed"]
     (world.folder / "job.py").write_text("print('mended')\n")
@@ -692,7 +692,7 @@ def test_whatever_is_left_by_kills_is_taken_up_and_runs_once(world: World) -> No
     assert sorted(ran["args"][1] for job in jobs for ran in world.ran(job)) == [str(n) for n in range(8)]
     assert world.containers() == []
     again = world.ok("resume", "g")
-    assert "nothing is left to be done" in again.stderr
+    assert "g: all jobs have ended" in again.stderr
     assert "there is no group 'x'" in world.refused("resume", "x")
 
 
@@ -701,7 +701,7 @@ def test_after_a_ctrl_c_the_rest_can_be_taken_up(world: World) -> None:
     until(lambda: world.starts() == 2)
     running = world.ok("resume", "g")
     assert "another ocicaliban runs 3 jobs of g" in running.stderr
-    assert "nothing is left" not in running.stderr
+    assert "all jobs have ended" not in running.stderr
     os.killpg(sweep.pid, signal.SIGINT)
     code, said = ended(sweep)
     assert code == 130
@@ -722,7 +722,7 @@ def test_a_single_run_that_was_killed_before_it_began_can_be_taken_up(world: Wor
     with access.open(database) as known:
         [made] = known.submissions()
         known.submit(evolve(made, id=0, created=0.0), [JobSpec(args=("--x", "2"))])
-    assert "nobody runs what is queued of g: ocicaliban resume g" in world.ok("status").stdout
+    assert "g has queued jobs that nothing will start; to start them: ocicaliban resume g" in world.ok("status").stdout
     world.ok("resume", "g")
     assert world.statuses() == ["succeeded", "succeeded"]
     assert world.ran(world.jobs()[1])[0]["args"] == ["--x", "2"]
@@ -747,7 +747,7 @@ def test_an_image_stays_that_jobs_wait_for(world: World) -> None:
         ["podman", "image", "inspect", "--format", "{{index .RepoTags 0}}", image], capture_output=True, text=True
     ).stdout.strip()
     cleaned = world.ok("clean", "--all", "--dry-run")
-    assert "note: jobs of g wait for their image, which stays: ocicaliban resume g, or stop --group g" in cleaned.stderr
+    assert "note: jobs of g wait for their image, so it stays: ocicaliban resume g, or stop --group g" in cleaned.stderr
     assert names not in cleaned.stdout
     world.ok("stop", "--group", "g")
     cleaned = world.ok("clean", "--all", "--dry-run")
@@ -761,7 +761,7 @@ def test_cleaning_needs_no_history_that_can_be_read(world: World) -> None:
     (world.own / "history.db").write_text("no database, and long enough to be taken for one" * 100)
     done = world.ok("clean", "--all", "--dry-run")
     assert "note: " in done.stderr
-    assert "jobs that wait for an image are not known" in done.stderr
+    assert "cannot tell which images jobs wait for" in done.stderr
     (world.own / "history.db").unlink()
 
 
@@ -770,7 +770,7 @@ def test_a_single_run_that_was_killed_before_it_began_is_taken_up(world: World) 
     with access.open(str(world.own / "history.db")) as known:  # as one leaves it that is killed at once
         [made] = known.submissions()
         known.submit(evolve(made, id=0, group="h", created=0.0), [JobSpec(args=("--x", "2"))])
-    assert "nobody runs what is queued of h" in world.ok("status").stdout
+    assert "h has queued jobs that nothing will start" in world.ok("status").stdout
     world.ok("resume", "h")
     assert world.statuses("--group", "h") == ["succeeded"]
 
@@ -779,7 +779,7 @@ def test_a_job_at_a_terminal_is_not_taken_up_while_it_runs(world: World) -> None
     run = world.begun("run", "--group", "g", *waiting(world), "job.py", "--", "--go", "/go/all")
     until(lambda: world.starts() == 1)
     said = world.ok("resume", "g").stderr
-    assert "a job of g is run at a terminal of its own" in said and "nothing is left" not in said
+    assert "a job of g runs at a terminal of its own" in said and "all jobs have ended" not in said
     let_go(world)
     assert ended(run)[0] == 0
     assert world.statuses() == ["succeeded"]

@@ -225,7 +225,7 @@ def test_a_detached_one_is_listed_marked_when_it_is_outdated_and_stopped(project
         assert f"{name}  {url}  {project}  (with the packages from before)\n" in _listed(project)
         again = call(project, "notebook", "--bare")
         assert again.returncode == 1  # there is no such package
-        assert f"note: {name} runs on with the packages from before" in again.stderr
+        assert f"note: {name} still runs with the packages from before" in again.stderr
     finally:
         (project / "ocicaliban.toml").write_text(before)
         stopped = _without_flags("notebook", "--stop", name, folder=project)

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.app import launch
+from ocicaliban.app import build
 from ocicaliban.containers import image_store, oci_layout
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.registry import lookup, transport
@@ -384,7 +384,7 @@ def connected(to: str) -> tuple[Destination, RegistryClient]:
 
 def test_a_token_that_has_had_its_time_is_renewed(folder: Path, tokens: Tokens, images: Callable[..., str]) -> None:
     log_in(folder, tokens.host, "me", "correct horse")
-    image = launch.image_called(images(folder, ("renewed", 1_000)))
+    image = build.image_called(images(folder, ("renewed", 1_000)))
     target, at = connected(f"{tokens.host}/me/renewed")
     tokens.alive.clear()  # while the image was built
     assert pushing.push(image, target, at, reporter=Reporter(print)).sent
@@ -457,7 +457,7 @@ def test_what_others_say_of_a_layer_is_not_believed(folder: Path, proxy: Proxy, 
         "digest": _layers(push(folder, theirs, to, OPEN))[0],
         "size": 50_000,
     }
-    diff_ids = image_store.image_config(launch.image_called(ours))["rootfs"]["diff_ids"]
+    diff_ids = image_store.image_config(build.image_called(ours))["rootfs"]["diff_ids"]
     config = json.dumps({"rootfs": {"diff_ids": diff_ids}}).encode()
     described = {"digest": f"sha256:{hashlib.sha256(config).hexdigest()}", "size": len(config)}
     manifest = json.dumps({"config": described, "layers": [layer]}).encode()
@@ -552,7 +552,7 @@ def test_a_registry_that_is_started_again_after_the_build_is_waited_for(
     folder: Path, tmp_path: Path, images: Callable[..., str]
 ) -> None:
     own = Registry(tmp_path)
-    image = launch.image_called(images(folder, ("restarted", 1_000)))
+    image = build.image_called(images(folder, ("restarted", 1_000)))
     target, at = connected(f"{own.host}/me/restarted")
     own.stop()
     again = threading.Timer(1.5, own.start)

@@ -194,7 +194,7 @@ def test_a_mode_in_which_nothing_starts_is_refused(make: Make, args: list[str], 
     folder = make({"say.py": "", "ocicaliban.toml": CONFIG + '[modes]\nplain = ["base", "source-copy"]\n'})
     done = call(folder, "run", "--mode", *args)
     assert done.returncode == 2
-    assert f"the mode '{args[0]}' has nothing to start" in done.stderr
+    assert f"the mode '{args[0]}' starts nothing" in done.stderr
     assert hint in done.stderr
     assert built(done) == []
 

@@ -127,5 +127,5 @@ def test_the_doctor_tells_the_remedy_and_changes_nothing(podman: Podman, tmp_pat
     if podman.says("ps").returncode == 0:
         return
     done = call(tmp_path, "doctor", env=podman.env)
-    assert "`podman system migrate` mends that" in done.stdout
+    assert "run `podman system migrate`" in done.stdout
     assert podman.says("ps").returncode

@@ -341,11 +341,12 @@ def test_a_job_that_is_made_after_its_answer_was_lost_is_there_once(emulator: Ma
 
 def test_nothing_is_sent_again_before_a_look_was_answered(emulator: Make) -> None:
     by = emulator(Faults(lost_every=1, latency=0.5))
-    threading.Timer(
-        0.7, by.faults.replace, (Faults(lists_denied=True),)
-    ).start()  # after the first look, before the second
+    to = service()
+    to.check()  # so that the connection is there
+    # After the first look, and before the second.
+    threading.Timer(0.7, by.faults.replace, (Faults(lists_denied=True),)).start()
     with pytest.raises(OcicalibanError, match="it may be there") as fault:
-        submit(service(), request("k1"))
+        submit(to, request("k1"))
     assert not isinstance(fault.value, Refused) and made(by).total() == 1
 
 

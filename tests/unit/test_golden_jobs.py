@@ -130,7 +130,7 @@ def test_every_container_has_an_init_process() -> None:
 def test_a_job_has_ten_seconds_to_end(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[tuple[str, ...]] = []
     monkeypatch.setattr(process, "run", lambda argv, **_: asked.append(argv))
-    backend.stop_containers(["ocicaliban-0123456789ab-2"])
+    backend.BACKEND.stop_containers(["ocicaliban-0123456789ab-2"])
     assert plain(
         {
             "asked to end": asked[0],

@@ -1,6 +1,6 @@
 """What earlier versions wrote is read by this one: see `tests/data/README.md`, which says how each file came to be.
 
-The files are never written anew. A later version adds files of its own beside them.
+The files are never replaced. A later version adds files of its own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pytest
 from attrs import evolve
 
 from ocicaliban import replay
-from ocicaliban.app.launch import Asked, Recorded
+from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import last_build
 from ocicaliban.containers import image_store, podman
 from ocicaliban.execution import reconcile, runner
@@ -90,7 +90,7 @@ def test_a_history_of_schema_2_is_read(tmp_path: Path) -> None:
 
 
 def test_the_history_is_still_one_of_schema_1(tmp_path: Path) -> None:
-    """See to it that nobody has opened the file itself with a newer version, which would bring it up to date."""
+    """Check that no newer version has opened the file itself, which would migrate it."""
     shutil.copyfile(DATA / "history-1.sqlite", tmp_path / "history.db")
     with contextlib.closing(sqlite3.connect(tmp_path / "history.db")) as known:
         assert known.execute("SELECT version FROM schema_version").fetchall() == [(1,)]
@@ -189,8 +189,8 @@ def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     assert over.submission.launch.command == ("python3", "-m", "trainer.train")
     assert over.submission.options["alone"] is True
-    asked = Asked(mode="run", module="trainer.train")
-    assert requested(over.submission, Asked, Recorded) == (asked, Recorded())
+    asked = LaunchRequest(mode="run", module="trainer.train")
+    assert requested(over.submission, LaunchRequest, JobsRequest) == (asked, JobsRequest())
     assert (killed.key, killed.status) == ("b0b0b0b0b003", "running")
     assert killed.last and killed.last.ended is None
     assert list(run_journal.taken()) == []

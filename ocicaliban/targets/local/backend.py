@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from ocicaliban.containers import podman, podman_args
 from ocicaliban.errors import OcicalibanError, UsageError
@@ -27,6 +27,42 @@ _GRACE = 10
 """Seconds from SIGTERM to SIGKILL, as for `podman stop`."""
 
 
+class Containers(Protocol):
+    """The containers of this machine, by their names."""
+
+    def find(self, **labels: str) -> Mapping[str, ObservedContainer]:
+        """Return the containers with these labels."""
+
+    def stop(self, handles: Sequence[str], *, grace: int) -> None:
+        """Send SIGTERM to all of them, and SIGKILL after so many seconds. Raises OcicalibanError."""
+
+    def remove_ended(self, handle: str) -> bool:
+        """Remove a container unless it runs. Return whether it was removed."""
+
+    def remove_at_once(self, handle: str) -> bool:
+        """Kill and remove a container. Return whether it was removed."""
+
+
+class PodmanContainers(Containers):
+    """podman's containers."""
+
+    def find(self, **labels: str) -> Mapping[str, ObservedContainer]:
+        """Return the containers with these labels."""
+        return listing.find(**labels)
+
+    def stop(self, handles: Sequence[str], *, grace: int) -> None:
+        """Stop containers, all at once."""
+        podman.stop(handles, grace=grace)
+
+    def remove_ended(self, handle: str) -> bool:
+        """Remove a container unless it runs."""
+        return podman.remove_ended(handle)
+
+    def remove_at_once(self, handle: str) -> bool:
+        """Kill and remove a container."""
+        return podman.remove_at_once(handle)
+
+
 class LocalBackend(Backend):
     """podman on this machine. The submission's host must be this machine; other jobs are left alone."""
 
@@ -34,6 +70,9 @@ class LocalBackend(Backend):
     capabilities = Capabilities(
         schedules_itself=False, arrays=False, needs_registry=False, can_mount=True, image_form="store"
     )
+
+    def __init__(self, containers: Containers | None = None) -> None:
+        self._containers = containers or PodmanContainers()
 
     def validate(self, request: Request) -> tuple[UsageError, ...]:
         """Return an error for options for podman that a job cannot have."""
@@ -62,9 +101,9 @@ class LocalBackend(Backend):
                 with lease.held(submission):
                     # Look at containers only now: no other process can start or end one.
                     labels = {"job": ""} if provenance.alone(submission) else {"submission": str(submission.id)}
-                    found = listing.find(**labels)
+                    found = self._containers.find(**labels)
                     for job in history.jobs(submission=submission.id, statuses=UNDER_WAY):
-                        _settle(history, job, found)
+                        self._settle(history, job, found)
             except UsageError:
                 continue  # another process has taken it up
 
@@ -81,9 +120,9 @@ class LocalBackend(Backend):
             reason = f"stopped by {provenance.user()}"
             if history.end(job.id, job.last.number, "stopped", reason=reason, ended=time.time()):
                 stopped.append(job)
-        stop_containers([job.last.handle for job in stopped if job.last])
+        self.stop_containers([job.last.handle for job in stopped if job.last])
         for job in stopped:
-            _remove(job)
+            self._remove(job)
             yield job
 
     def cancel_ended(
@@ -97,12 +136,12 @@ class LocalBackend(Backend):
     ) -> tuple[Job, ...]:
         """Stop containers that still run though their jobs have ended by the record."""
         ended = {job.last.handle: job for job in jobs if job.status in ENDED and job.last and _here(job.submission)}
-        found = listing.find(job="") if ended else {}
+        found = self._containers.find(job="") if ended else {}
         rest = {handle: job for handle, job in ended.items() if handle in found and found[handle].state == "running"}
         if not dry_run:
-            stop_containers([*rest])
+            self.stop_containers([*rest])
             for job in rest.values():
-                _remove(job)
+                self._remove(job)
         return tuple(rest.values())
 
     def logs(
@@ -130,55 +169,52 @@ class LocalBackend(Backend):
         """Return the jobs' own folders of results, if they are on this machine."""
         return {job.id: Path(job.out) for job in jobs if job.out and os.path.isdir(job.out)}
 
+    def _settle(self, history: History, job: Job, found: Mapping[str, ObservedContainer]) -> None:
+        """Record the end of a running job's attempt, if it has ended."""
+        attempt = job.last
+        if attempt is None:
+            return
+        there = found.get(attempt.handle)
+        if there and there.state == "running":
+            return
+        if there is None or there.exit_code is None:
+            # Without force: a container that runs after all, or is about to start, stays.
+            if there and not self._containers.remove_ended(attempt.handle):
+                return
+            reason = lifecycle.why_failed(None) if there is None or there.state != "created" else "it was never started"
+            again = not provenance.alone(job.submission)
+            history.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=again)
+        else:
+            if attempt.log:
+                log_file.plain(attempt.log)
+            reason = lifecycle.why_failed(there.exit_code)
+            status: Status = "failed" if reason else "succeeded"
+            ended = there.ended or time.time()
+            history.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)
+            self._containers.remove_at_once(attempt.handle)
+
+    def _remove(self, job: Job) -> None:
+        """Finish the log and remove the container of a stopped job, unless the process that runs it does so."""
+        if job.last and job.last.log and not lease.is_held(job.submission):
+            log_file.plain(job.last.log)
+            self._containers.remove_at_once(job.last.handle)
+
+    def stop_containers(self, handles: Sequence[str]) -> None:
+        """Send SIGTERM to containers, all at once, and SIGKILL to those that still run ten seconds later."""
+        if not handles:
+            return
+        try:
+            # Uninterrupted: the jobs are on record as stopped, and one that ignores SIGTERM would go on for ever.
+            self._containers.stop(handles, grace=_GRACE)
+        except OcicalibanError:
+            # A container that was removed meanwhile has ended.
+            left = self._containers.find(job="")
+            if any(handle in left and left[handle].state == "running" for handle in handles):
+                raise
+
 
 def _here(submission: Submission) -> bool:
     return submission.host == provenance.host()
-
-
-def _settle(history: History, job: Job, found: Mapping[str, ObservedContainer]) -> None:
-    """Record the end of a running job's attempt, if it has ended."""
-    attempt = job.last
-    if attempt is None:
-        return
-    there = found.get(attempt.handle)
-    if there and there.state == "running":
-        return
-    if there is None or there.exit_code is None:
-        # Without force: a container that runs after all, or is about to start, stays.
-        if there and not podman.remove_ended(attempt.handle):
-            return
-        reason = lifecycle.why_failed(None) if there is None or there.state != "created" else "it was never started"
-        again = not provenance.alone(job.submission)
-        history.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=again)
-    else:
-        if attempt.log:
-            log_file.plain(attempt.log)
-        reason = lifecycle.why_failed(there.exit_code)
-        status: Status = "failed" if reason else "succeeded"
-        ended = there.ended or time.time()
-        history.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)
-        podman.remove_at_once(attempt.handle)
-
-
-def _remove(job: Job) -> None:
-    """Finish the log and remove the container of a stopped job, unless the process that runs it does so."""
-    if job.last and job.last.log and not lease.is_held(job.submission):
-        log_file.plain(job.last.log)
-        podman.remove_at_once(job.last.handle)
-
-
-def stop_containers(handles: Sequence[str]) -> None:
-    """Send SIGTERM to containers, all at once, and SIGKILL to those that still run ten seconds later."""
-    if not handles:
-        return
-    try:
-        # Uninterrupted: the jobs are on record as stopped, and one that ignores SIGTERM would go on for ever.
-        podman.stop(handles, grace=_GRACE)
-    except OcicalibanError:
-        # A container that was removed meanwhile has ended.
-        left = listing.find(job="")
-        if any(handle in left and left[handle].state == "running" for handle in handles):
-            raise
 
 
 BACKEND = LocalBackend()

@@ -17,7 +17,7 @@ from ocicaliban.targets.vertex import job_spec, options
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
-    from ocicaliban.targets.submit_once import Client
+    from ocicaliban.targets.submit_once import Client, Limits
     from ocicaliban.targets.vertex.client import VertexClient
 
 TARGET = "vertex"
@@ -34,6 +34,13 @@ class VertexService(Service):
     """What `ServiceJobs` needs to know of Vertex AI."""
 
     title = "Vertex AI"
+
+    @property
+    def limits(self) -> Limits:
+        """Those of the client."""
+        from ocicaliban.targets.vertex import client
+
+        return client.documented_limits()
 
     def place(self, submission: Submission) -> Hashable:
         """Return the project, the region and the credentials."""

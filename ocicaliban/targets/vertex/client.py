@@ -61,7 +61,8 @@ def _configured_project() -> str:
         return ""  # gcloud is not installed, or has no project
 
 
-def _documented_limits() -> Limits:
+def documented_limits() -> Limits:
+    """Return how fast to submit by the service's documented quota."""
     return Limits(per_minute=machines.table().per_minute)
 
 
@@ -78,7 +79,7 @@ class VertexClient:
     region: str
     host: str
     timeout: float = 60.0
-    limits: Limits = field(factory=_documented_limits)
+    limits: Limits = field(factory=documented_limits)
     clock: Clock = field(default=SYSTEM, repr=False)
     title: str = "Vertex AI"
 

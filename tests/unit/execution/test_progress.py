@@ -82,7 +82,7 @@ def test_in_a_log_each_line_has_the_jobs_number_and_no_escape_codes(tmp_path: Pa
         shown.ended(bad, _attempt("/none", "failed", why="exit code 1"), _state(failed=1), again=False)
         shown.ended(job, _attempt(status="stopped", why="interrupted: exit code 9"), _state(queued=1), again=True)
         shown.ended(job, _attempt(status="stopped", why="by ada"), _state(succeeded=1), again=False)
-        shown.started(job, _attempt(), found=True)
+        shown.started(job, _attempt(), adopted=True)
         shown.tick(_state())
     assert stream.getvalue().splitlines() == [
         "[12] started: --lr 0.1",

@@ -1,4 +1,4 @@
-"""The engine of a sweep upon a real history, with containers that are only thought of."""
+"""The runner with a real history, and with containers that exist only in this file."""
 
 import os
 import signal
@@ -111,7 +111,7 @@ class Told:
         self.said: list[str] = []
         self.ends: list[tuple[str, str, bool]] = []
 
-    def started(self, job: Job, attempt: Attempt, *, found: bool = False) -> None:
+    def started(self, job: Job, attempt: Attempt, *, adopted: bool = False) -> None:
         pass
 
     def ended(self, job: Job, attempt: Attempt, state: State, *, again: bool) -> None:
@@ -260,7 +260,7 @@ def test_fail_fast_ends_the_others(history: History, machine: Machine) -> None:
     assert _statuses(history, submission) == ["queued", "failed", "queued"]
 
 
-def test_a_job_stopped_by_somebody_else_is_not_tried_again(history: History, machine: Machine, tmp_path: Path) -> None:
+def test_a_job_that_another_process_stops_is_not_retried(history: History, machine: Machine, tmp_path: Path) -> None:
     submission = _submitted(history, "hangs", "ok", "ok")
 
     def stop(job: Job) -> None:
@@ -374,7 +374,7 @@ def test_failures_before_the_kill_count_and_those_before_a_resubmit_do_not(histo
     assert len(machine.ran) == 3
 
 
-def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History, machine: Machine) -> None:
+def test_an_adopted_job_without_a_known_result_is_run_again(history: History, machine: Machine) -> None:
     submission = _submitted(history, "ok")
     (job,) = history.jobs(submission=submission.id)
     attempt = history.begin(job.id, out="/o", started=time.time())
@@ -388,7 +388,7 @@ def test_an_adopted_job_whose_result_nobody_knows_is_run_again(history: History,
     assert machine.containers == {}
 
 
-def test_a_container_that_somebody_removes_is_a_failure(history: History, machine: Machine) -> None:
+def test_a_container_that_someone_removes_is_a_failure(history: History, machine: Machine) -> None:
     submission = _submitted(history, "hangs")
     machine.on_start = lambda _: machine.tell(ContainerExit(handle=machine.live.pop()))
     told = Told()

@@ -11,8 +11,8 @@ from ocicaliban.errors import UsageError
 from ocicaliban.execution import scheduler
 from ocicaliban.execution.scheduler import (
     Adopted,
+    ContainerEnded,
     CouldNotStart,
-    Ended,
     Finish,
     GraceOver,
     Interrupted,
@@ -33,7 +33,7 @@ GPUS = tuple(f"nvidia.com/gpu={number}" for number in range(4))
 def _ends(state: State, *jobs: int, outcome: str = "succeeded") -> tuple[State, tuple[scheduler.Action, ...]]:
     actions: tuple[scheduler.Action, ...] = ()
     for job in jobs:
-        state, actions = step(state, Ended(job=job, outcome=outcome, reason="exit code 1"))  # type: ignore[arg-type]
+        state, actions = step(state, ContainerEnded(job=job, outcome=outcome, reason="exit code 1"))  # type: ignore[arg-type]
     return state, actions
 
 
@@ -144,9 +144,9 @@ def test_when_the_grace_is_over_what_still_runs_is_killed() -> None:
     assert actions == (Kill(job=1),)
 
 
-def test_a_job_that_somebody_stops_is_not_tried_again() -> None:
+def test_a_job_that_someone_stops_is_not_tried_again() -> None:
     state, _ = scheduler.begin([1, 2], slots(()), retries=3, fail_fast=True)
-    state, actions = step(state, Ended(job=1, outcome="stopped", reason="stopped by ada"))
+    state, actions = step(state, ContainerEnded(job=1, outcome="stopped", reason="stopped by ada"))
     assert actions == (Finish(job=1, status="stopped", reason="stopped by ada"), Start(job=2, slot=Slot(number=0)))
     state, actions = step(state, Withdrawn(job=2))
     assert (actions, state.done, state.stopped) == ((), True, 2)
@@ -204,7 +204,7 @@ def test_each_job_of_the_queue_is_looked_at_once() -> None:
     number = 2_000
     state, _ = scheduler.begin(Queue(range(number)), slots((), 4))
     while not state.done:
-        state, _ = step(state, Ended(job=state.running[0].job, outcome="succeeded"))
+        state, _ = step(state, ContainerEnded(job=state.running[0].job, outcome="succeeded"))
     assert state.succeeded == number
     assert looked_at == {"get": number}
 
@@ -275,7 +275,7 @@ class Sweep(RuleBasedStateMachine):
     def ends(self, data: st.DataObject, outcome: str) -> None:
         job = data.draw(st.sampled_from(sorted(self.devices)))
         self.tries[job] -= outcome == "lost"
-        self.happens(Ended(job=job, outcome=outcome, reason="why"))  # type: ignore[arg-type]
+        self.happens(ContainerEnded(job=job, outcome=outcome, reason="why"))  # type: ignore[arg-type]
 
     @precondition(lambda self: self.devices)
     @rule(data=st.data(), event=st.sampled_from([Started, CouldNotStart, Withdrawn]))
@@ -289,7 +289,7 @@ class Sweep(RuleBasedStateMachine):
     @rule()
     def is_told_of_a_job_that_does_not_run(self) -> None:
         before = self.state
-        self.happens(Ended(job=-1, outcome="failed"))
+        self.happens(ContainerEnded(job=-1, outcome="failed"))
         assert self.state == before
 
     @rule()

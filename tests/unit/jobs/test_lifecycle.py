@@ -48,5 +48,5 @@ def test_why_an_attempt_failed() -> None:
     assert lifecycle.why_failed(3) == "exit code 3"
     assert lifecycle.why_failed(139) == "ended by SIGSEGV (exit code 139)"
     assert lifecycle.why_failed(255) == "exit code 255"
-    assert lifecycle.why_failed(137, oom_killed=True) == "it was killed for want of memory (exit code 137)"
+    assert lifecycle.why_failed(137, oom_killed=True) == "it ran out of memory (exit code 137)"
     assert lifecycle.why_failed(None) == "its container is gone, and its result with it"

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 from attrs import evolve, field, frozen
 
-from ocicaliban.app.cloud_jobs import Submitting
-from ocicaliban.app.launch import Asked, Recorded
+from ocicaliban.app.requests import CloudRequest, JobsRequest, LaunchRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs import records
 from ocicaliban.jobs.records import key
@@ -128,13 +127,13 @@ def test_equal_options_are_equal_whichever_version_wrote_them() -> None:
 
 def test_the_keys_of_the_commands_stay() -> None:
     """Compare the keys with those of version 1: a key that is added needs a line here, a changed one a new version."""
-    assert list(records.to_record(Asked(mode="run"), Recorded())) == [
+    assert {*records.to_record(LaunchRequest(mode="run"), JobsRequest())} == {
         *("version", "mode", "module", "shell", "settings", "lived_in", "image_id", "podman_args", "mount", "dry_run"),
         *("no_cache", "gpu_wanted", "gpus", "extras", "dirs", "cloud_key"),
         *("group", "jobs", "gpus_per_job", "cpus", "memory", "fail_fast", "retries", "out"),
-    ]
-    cloud = Submitting(mode="cloud", module="", project_id="", region="", repository="")
-    assert list(records.to_record(cloud)) == [
+    }
+    cloud = CloudRequest(mode="cloud", module="", project_id="", region="", repository="")
+    assert {*records.to_record(cloud)} == {
         *("version", "mode", "module", "project_id", "region", "repository", "image_tag", "group", "extras", "dirs"),
         *("no_cache", "cloud_key", "tls_verify", "gpu"),
-    ]
+    }

@@ -1,4 +1,4 @@
-"""What a single run leaves is taken up once it is over, and never lost."""
+"""The file of a single run is taken up once the run is over, and never lost."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_half_a_file_is_no_run(tmp_path: Path) -> None:
     assert list(run_journal.taken()) == []
 
 
-def test_the_files_are_nobody_elses_to_read(tmp_path: Path) -> None:
+def test_only_the_user_can_read_the_files(tmp_path: Path) -> None:
     entry = run_journal.begin("ee", {})
     [file] = (tmp_path / "ocicaliban" / "runs").iterdir()
     assert file.stat().st_mode & 0o077 == 0

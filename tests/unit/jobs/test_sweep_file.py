@@ -6,7 +6,6 @@ import io
 import json
 import math
 import shlex
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.__main__ import main
-from ocicaliban.app.sweep_input import read
+from ocicaliban.app.sweep_input import read_sweep
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs.expansion import count, flags, points, products, specs
 from ocicaliban.jobs.sweep_file import parse
-from ocicaliban.jobs.sweep_forms import Form, form_of
+from ocicaliban.jobs.sweep_forms import Form
 
 # --- what a sweep says ---
 
@@ -117,26 +116,6 @@ def test_yaml_is_yaml_1_2() -> None:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("path", "text", "form"),
-    [
-        ("a.json", "a = 1", "json"),
-        ("a.TOML", "{}", "toml"),
-        ("a.yml", "{}", "yaml"),
-        ("a.yaml", "", "yaml"),
-        ("stdin", "", "json"),
-        ("stdin", ' // x = 1\n# y\n/* z */ [{"a": 1}]', "json"),
-        ("stdin", "# x\n[[sweep]]\na = 1", "toml"),
-        ("stdin", "[[ {} ]]", "json"),
-        ("a.txt", '"[a,b]" = [1, 2]', "toml"),
-        ("a.txt", "# x\n'[a,b]': [1, 2]", "yaml"),
-        ("a", "- a: 1\n- b: =", "yaml"),
-    ],
-)
-def test_the_form_is_told_by_the_suffix_or_else_by_the_text(path: str, text: str, form: str) -> None:
-    assert form_of(path, text) == form
-
-
 # --- properties ---
 
 NAMES = st.text(alphabet="abcdefgh_.-é", min_size=1, max_size=5)
@@ -218,13 +197,6 @@ def test_whatever_a_file_holds_it_is_a_sweep_or_a_fault_of_its_writer(text: str,
         count(parse(text, form, "x"))
     except UsageError as fault:
         assert fault.message.startswith("x:") and fault.hint
-
-
-def test_jobs_are_made_when_they_are_asked_for() -> None:
-    digits = list(range(10))
-    sweep = parse(json.dumps({f"k{number}": digits for number in range(40)}), "json", "x")
-    assert count(sweep) == 10**40
-    assert [dict(point)["k39"] for point in islice(points(sweep), 12)] == [*digits, 0, 1]
 
 
 # --- faults ---
@@ -382,7 +354,7 @@ def test_a_file_that_cannot_be_read(tmp_path: Path, name: str, message: str) -> 
     (tmp_path / "secret.json").chmod(0)
     (tmp_path / "latin.json").write_bytes(b'{"a": "\xe9"}')
     with pytest.raises(UsageError) as caught:
-        read(f"{tmp_path}/{name}")
+        read_sweep(f"{tmp_path}/{name}")
     assert caught.value.message == f"{tmp_path}/{name}{message}" and caught.value.hint
 
 
@@ -391,19 +363,19 @@ def test_a_file_is_read_from_the_home_and_with_a_byte_order_mark(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "s.json").write_bytes(b'\xef\xbb\xbf{"a": 1}')
-    assert list(points(read("~/s.json"))) == [(("a", 1),)]
+    assert list(points(read_sweep("~/s.json"))) == [(("a", 1),)]
 
 
 @pytest.mark.parametrize("word", ["stdin", "STDIN", "-"])
 def test_stdin_is_read_and_named(word: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given_stdin(monkeypatch, b"a: [1, 2]\n")
-    assert count(read(word)) == 2
+    assert count(read_sweep(word)) == 2
     given_stdin(monkeypatch, b'{"a": null}')
     with pytest.raises(UsageError, match=r"^stdin:1:2: 'a' holds null"):
-        read(word)
+        read_sweep(word)
     given_stdin(monkeypatch, b"\xff")
     with pytest.raises(UsageError, match=r"^stdin: not UTF-8"):
-        read(word)
+        read_sweep(word)
 
 
 SWEEP = '[{"a": [1, 0.5, true], "b": "é \\"x\\""}, {}, {"[c,d]": [[1, "2 3"]]}]'

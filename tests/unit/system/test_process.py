@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.errors import OcicalibanError, ToolError
-from ocicaliban.system import process
+from ocicaliban.system import process, threads
 
 
 def _nothing(_: int) -> None:
@@ -50,6 +50,10 @@ def test_a_known_failure_has_its_own_hint() -> None:
 @pytest.mark.parametrize("whole", [False, True])
 def test_the_output_is_without_its_last_newline_and_the_environment_is_added(whole: bool) -> None:
     assert process.run(("sh", "-c", "echo $A; pwd"), env={"A": "1"}, cwd=Path("/"), whole=whole) == "1\n/"
+
+
+def test_a_tool_may_be_let_finish_from_any_thread() -> None:
+    assert threads.start(lambda: process.run(("echo", "done"), whole=True)).result(10) == "done"
 
 
 def test_a_tool_that_takes_too_long_is_killed() -> None:

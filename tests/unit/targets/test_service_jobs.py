@@ -21,6 +21,7 @@ from ocicaliban.model.job import Job, JobSpec, Status, Submission
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets.backend import Refused
 from ocicaliban.targets.service_jobs import ServiceJobs
+from ocicaliban.targets.submit_once import Limits
 from tests.unit.targets.fake_service import FakeClient, FakeService, Made, Outcome, Steps, counts
 from tests.unit.targets.virtual_time import Killed, VirtualClock
 
@@ -71,6 +72,7 @@ class FakeVertex:
     service: FakeService
     steps: Steps = field(factory=Steps)
     title: str = "the service"
+    limits: Limits = field(factory=Limits)
 
     def place(self, submission: Submission) -> Hashable:
         return submission.options.get("region", "")

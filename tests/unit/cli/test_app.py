@@ -35,7 +35,7 @@ def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str])
         ("cloud --gpu trainer.train", "no such option: --gpu\n hint: did you mean '--gpu-spec'?"),
         ("run --no-cahce trainer.train", "no such option: --no-cahce\n hint: did you mean '--no-cache'?"),
         ("run trainer.train --weight_decay=0.1", "after --: ocicaliban run trainer.train -- --weight_decay=0.1"),
-        ("build t.py -- --lr 1", "build starts no script"),
+        ("build t.py -- --lr 1", "build runs no script"),
         ("run -- t.py", "run needs a MODULE"),
     ],
 )
@@ -59,7 +59,7 @@ def test_help_and_completion_import_nothing_that_is_slow() -> None:
     assert len(told) == 4 and all(line.endswith("[]") for line in told), told
 
 
-REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
+REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 
 
 def _is_current(name: str, text: str) -> None:

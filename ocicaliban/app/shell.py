@@ -1,0 +1,43 @@
+"""Run an interactive shell, or a command, in the project's environment."""
+
+from __future__ import annotations
+
+import os
+
+from attrs import evolve
+
+from ocicaliban import replay
+from ocicaliban.app import launch
+from ocicaliban.app.launch import Start
+from ocicaliban.app.requests import LaunchRequest
+from ocicaliban.containers import podman
+from ocicaliban.interactive import shell
+from ocicaliban.project import entry_point
+from ocicaliban.recipes import catalog
+from ocicaliban.reporter import TERMINAL
+
+
+def run(request: LaunchRequest, argv: list[str], args: tuple[str, ...], *, bare: bool = False) -> int:
+    """Run the shell that the request names, or the user's own, and return its exit code.
+
+    `args` are a command to run instead. `argv` is the whole command line, which `replay` may run again. With `bare` the
+    home folder is not mounted. Raises OcicalibanError if the container cannot start.
+    """
+    chosen = shell.choose(request.shell, os.environ)
+    home = None if bare else shell.home(os.environ)
+    if home is None and not bare:
+        TERMINAL.note("there is no home folder to mount")
+    prepared = launch.prepare(evolve(request, shell=chosen, lived_in=True))
+    image = prepared.image()
+    project = prepared.planned.project
+    # A project's own recipe with this name may have no files for the shells.
+    with replay.recording(prepared.recording):
+        places = (catalog.folder(project, "shell") / "rc", catalog.builtin_layers() / "shell" / "rc")
+        files = next(place for place in places if place.is_dir())
+    options = shell.options(project.root.name, files, home, os.environ)
+    # An image of another mode may start in another folder.
+    workdir = ("--workdir", entry_point.APP) if request.image_id else ()
+    start = Start(args=args, extra=(*options, *workdir), entrypoint=shell.entrypoint(chosen))
+    command = prepared.command(image, start)
+    TERMINAL.say(prepared.summary)
+    return podman.run_interactively(command.argv, command.name, lambda: prepared.remember(argv, image, command))

@@ -1,0 +1,91 @@
+"""What `resume` and `resubmit` do with submissions, wherever their jobs run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.jobs import provenance
+from ocicaliban.model.job import ENDED, Job, Status, Submission
+from ocicaliban.reporter import TERMINAL
+
+if TYPE_CHECKING:
+    from ocicaliban.history.access import History
+
+
+def of_group(history: History, group: str) -> tuple[Submission, ...]:
+    """Return our submissions of a group. Raises UsageError if there are none."""
+    found = history.submissions(group=group, user=provenance.user())
+    if not found:
+        raise no_group(history, group, provenance.user())
+    return found
+
+
+def no_group(history: History, group: str, user: str) -> UsageError:
+    """Return the error for a group that does not exist, with the nearest name of the user's groups ("": of all)."""
+    return UsageError(f"there is no group '{group}'", nearest(group, [each.name for each in history.groups(user=user)]))
+
+
+def unfinished(counts: Mapping[Status, int]) -> int:
+    """Return how many jobs have not ended."""
+    return sum(number for status, number in counts.items() if status not in ENDED)
+
+
+def numbered(count: int) -> str:
+    """Return "1 job", "2 jobs", ..."""
+    return f"{count} job{'' if count == 1 else 's'}"
+
+
+def ours(old: Submission) -> Submission:
+    """Return a new submission like an old one, from us and this machine."""
+    return evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host())
+
+
+def resubmitted(history: History, submission: Submission, jobs: list[Job]) -> Submission:
+    """Record that jobs run again in a new submission. Raises UsageError if another process has taken them."""
+    made = history.resubmit(submission, [job.id for job in jobs])
+    count = history.counts(submission=made.id)["queued"]
+    if not count:
+        raise UsageError(
+            f"another ocicaliban has taken the remaining jobs of {made.group}",
+            f"ocicaliban status --group {made.group}",
+        )
+    TERMINAL.say(f"{made.group}: {numbered(count)} again")
+    return made
+
+
+def enter_project(submission: Submission) -> None:
+    """Change to the folder of a submission's project. Raises UsageError if that fails."""
+    try:
+        os.chdir(submission.project)
+    except OSError as exc:
+        raise UsageError(
+            f"cannot enter the project's folder {submission.project}: {exc.strerror}", "was it moved or removed?"
+        ) from exc
+
+
+def rebuild_hint(group: str, *, waiting: bool = False) -> str:
+    """Return how jobs get a new image when theirs is gone; jobs that are `waiting` must be stopped first."""
+    first = f"ocicaliban stop --group {group}, and then " if waiting else ""
+    return f"{first}ocicaliban resubmit --group {group} --rebuild builds one of the project as it is now"
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What became of submissions: the exit code, and the groups whose jobs went to a service that runs them."""
+
+    exit_code: int = 0
+    groups: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, all_: Iterable[Outcome]) -> Outcome:
+        """Return several outcomes as one: the first exit code that is not 0, and all groups."""
+        each = tuple(all_)
+        return cls(
+            exit_code=next((one.exit_code for one in each if one.exit_code), 0),
+            groups=tuple(group for one in each for group in one.groups),
+        )

@@ -1,0 +1,65 @@
+"""Remove images."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ocicaliban.app import clean
+from ocicaliban.app.requests import CleanRequest
+from ocicaliban.build import prune
+from ocicaliban.containers import image_store, workspace
+from ocicaliban.errors import UsageError
+
+if TYPE_CHECKING:
+    from ocicaliban.model.job import Submission
+    from tests.unit.app.conftest import World
+
+
+@pytest.fixture
+def kept(world: World, monkeypatch: pytest.MonkeyPatch) -> list[set[str]]:
+    """Return the images, by id, that each `clean` keeps."""
+    made: list[set[str]] = []
+
+    def remove(stays, *, dry_run, out, reporter) -> None:  # type: ignore[no-untyped-def]
+        made.append({image.id[:2] for image in world.images if stays(image)})
+        out("0 B freed")
+
+    monkeypatch.setattr(prune, "remove", remove)
+    monkeypatch.setattr(workspace, "remove_leftovers", lambda: None)
+    monkeypatch.setattr(image_store, "images_in_containers", lambda: frozenset({"aa" * 32}))
+    monkeypatch.setattr(image_store, "last_used", lambda identity: time.time() - (3600 if identity[0] == "b" else 1e6))
+    for two in ("aa", "bb", "cc"):
+        world.image(two * 32)
+    return made
+
+
+def test_images_in_use_stay(
+    world: World, submission: Submission, kept: list[set[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    out: list[str] = []
+    clean.clean(CleanRequest(all_=True), out.append)
+    clean.clean(CleanRequest(older_than="2h"), out.append)
+    clean.clean(CleanRequest(older_than="30d", unused=True), out.append)
+    world.submit(submission, ())
+    clean.clean(CleanRequest(all_=True), out.append)
+    assert kept == [{"aa"}, {"aa", "ba", "bb"}, {"1d", "aa", "ba", "bb", "cc"}, {"1d", "aa"}]
+    assert "jobs of digits wait for their image, so it stays: ocicaliban resume digits" in capsys.readouterr().err
+    assert out == ["0 B freed"] * 4
+
+
+def test_a_history_that_cannot_be_read_is_noted(
+    world: World, kept: list[set[str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (world.folder / "history.db").write_text("no database" * 100)
+    clean.clean(CleanRequest(all_=True), lambda _: None)
+    assert "note: cannot tell which images jobs wait for:" in capsys.readouterr().err
+
+
+def test_what_to_clean_must_be_said(world: World) -> None:
+    with pytest.raises(UsageError, match="say what to remove"):
+        clean.clean(CleanRequest(dry_run=True), print)
+    with pytest.raises(UsageError, match="--older-than '3w' is not an age"):
+        clean.clean(CleanRequest(older_than="3w"), print)

@@ -1,0 +1,32 @@
+"""Show a plan."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ocicaliban.app import build, plan
+from ocicaliban.app.requests import BuildRequest
+
+if TYPE_CHECKING:
+    from tests.unit.app.conftest import World
+
+BUILD = BuildRequest(mode="build", module="train.py", gpu_wanted=False)
+
+
+def test_a_plan_tells_which_layers_are_built(world: World) -> None:
+    lines = plan.layer_lines(BUILD)
+    assert any("train.py" in line or "source-copy" in line for line in lines)
+    build.build(BUILD)
+    again = plan.layer_lines(BUILD)
+    assert lines != again
+    whole = plan.as_json(BUILD)
+    assert whole["mode"] == "build"
+    assert "FROM" in plan.containerfile(BUILD)
+
+
+def test_modes_are_compared(world: World) -> None:
+    (world.project / ".gitignore").write_text("notes\n")
+    (world.project / "notes").write_text("x")
+    lines = plan.difference(BuildRequest(mode="shell", gpu_wanted=False), "run")
+    assert any("notes" in line for line in lines)
+    assert plan.difference(BUILD, "run")

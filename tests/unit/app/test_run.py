@@ -1,0 +1,139 @@
+"""A run: what is refused, what a dry run says, one job at the terminal, and a sweep."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from ocicaliban.app import run
+from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest
+from ocicaliban.errors import UsageError
+from ocicaliban.execution import reconcile
+from ocicaliban.history import access
+
+if TYPE_CHECKING:
+    from tests.unit.app.conftest import World
+
+
+def request(
+    jobs: JobsRequest | None = None, *, sweep: str = "", args: tuple[str, ...] = (), **how: object
+) -> RunRequest:
+    launch = LaunchRequest(**{"mode": "run", "module": "train.py", "gpu_wanted": False, **how})  # type: ignore[arg-type]
+    return RunRequest(launch=launch, jobs=jobs or JobsRequest(), experiment_config=sweep, args=args)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "option"),
+    [
+        (JobsRequest(jobs=2), "--jobs"),
+        (JobsRequest(gpus_per_job=1), "--gpus-per-job"),
+        (JobsRequest(fail_fast=True), "--fail-fast"),
+        (JobsRequest(retries=1), "--retries"),
+    ],
+)
+def test_an_option_of_sweeps_needs_a_sweep(world: World, jobs: JobsRequest, option: str) -> None:
+    with pytest.raises(UsageError, match=f"{option} needs a sweep"):
+        run.run(request(jobs), [])
+
+
+def test_a_run_needs_a_module_or_an_image(world: World) -> None:
+    with pytest.raises(UsageError, match="run needs a MODULE"):
+        run.run(request(module=""), [])
+
+
+def test_a_mode_without_an_entry_point_starts_nothing(world: World) -> None:
+    world.write({"ocicaliban.toml": (world.project / "ocicaliban.toml").read_text() + '[modes]\nbare = ["base"]\n'})
+    with pytest.raises(UsageError, match="the mode 'bare' starts nothing") as caught:
+        run.run(request(mode="bare"), [])
+    assert '"command"' in caught.value.hint
+    with pytest.raises(UsageError, match="starts nothing") as caught:
+        run.run(request(mode="bare", module=""), [])
+    assert "MODULE" in caught.value.hint
+
+
+def test_one_job_leaves_a_file_for_the_history(world: World) -> None:
+    world.exit_code = 3
+    assert run.run(request(args=("--lr", "1")), ["run", "train.py", "--", "--lr", "1"]) == 3
+    [argv] = world.ran
+    assert argv[:2] == ("podman", "run") and argv[-2:] == ("--lr", "1")
+    with world.history() as history:
+        reconcile.catch_up(history)
+    [job] = world.jobs()
+    assert (job.status, job.args, job.submission.module) == ("failed", ("--lr", "1"), "train.py")
+    assert job.submission.image == world.images[-1].id
+    assert job.submission.options["alone"] is True
+
+
+def test_a_job_of_a_group_has_its_number_before_it_starts(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    jobs = JobsRequest(group="g", out=str(world.folder / "results"), memory="1g", cpus=1.5)
+    assert run.run(request(jobs, args=("x",)), []) == 0
+    [job] = world.jobs()
+    assert (job.status, job.submission.group, job.out) == ("succeeded", "g", f"{world.folder}/results/g/1")
+    assert Path(job.out).is_dir()
+    [argv] = world.ran
+    assert "--memory" in argv and "1.5" in argv and "OCICALIBAN_GROUP=g" in argv
+    assert f"job 1 of g; its /out is {job.out}" in capsys.readouterr().err
+
+
+def test_results_in_the_project_are_noted(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    run.run(request(JobsRequest(out=str(world.project / "results"))), [])
+    assert "the next image will hold these results; choose another folder, or add the line /results" in (
+        capsys.readouterr().err
+    )
+
+
+def test_a_given_image_is_run_and_none_is_built(world: World) -> None:
+    world.image("cd" * 32, "mine:v1")
+    before = len(world.images)
+    assert run.run(request(image_id="mine:v1"), []) == 0
+    assert "cd" * 32 in world.ran[0] and len(world.images) == before
+    assert not list((world.folder / "state").rglob("plans/*"))  # nothing was built
+    with pytest.raises(UsageError, match="there is no image 'none'"):
+        run.run(request(image_id="none"), [])
+
+
+def test_a_sweep_runs_a_job_for_each_point(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    world.write({"sweep.json": json.dumps({"x": [1, 2, 3]})})
+    jobs = JobsRequest(group="g", jobs=2, out=str(world.folder / "out"))
+    assert run.run(request(jobs, sweep="sweep.json", args=("--fixed",)), []) == 0
+    assert world.statuses() == ["succeeded"] * 3
+    assert [job.args for job in world.jobs()] == [("--fixed", "--x", str(n)) for n in (1, 2, 3)]
+    told = capsys.readouterr()
+    assert "g: 3 jobs, 2 at a time" in told.err and "g: 3 succeeded" in told.err and not told.out
+
+
+def test_a_sweep_with_a_failing_job_ends_with_1(world: World) -> None:
+    world.write({"sweep.json": "{}"})
+    assert run.run(request(sweep="sweep.json", args=("fails",)), []) == 1
+    assert world.statuses() == ["failed"]
+
+
+def test_a_wrong_number_of_jobs_is_told_before_anything_is_built(world: World) -> None:
+    world.write({"sweep.json": "{}"})
+    before = len(world.images)
+    with pytest.raises(UsageError, match="--jobs"):
+        run.run(request(JobsRequest(jobs=0), sweep="sweep.json"), [])
+    assert len(world.images) == before and not access.exists()
+
+
+def test_a_dry_run_is_a_script(world: World) -> None:
+    lines = list(
+        run.dry_run_script(request(JobsRequest(cpus=2), args=("a b",), dry_run=True, dirs=("data",), no_cache=True))
+    )
+    assert lines[0].startswith("# ")
+    build = next(line for line in lines if line.startswith("image="))
+    assert build == "image=$(ocicaliban build --mode run --nogpu --dir data --no-cache train.py) || exit"
+    assert lines[-1].startswith("podman run ") and '"$image"' in lines[-1] and lines[-1].endswith("'a b'")
+    assert "--cpus 2" in lines[-1]
+    assert not world.ran and not access.exists()
+
+
+def test_a_dry_run_of_a_sweep_has_a_line_for_each_job(world: World) -> None:
+    world.write({"sweep.json": '{"x": [1, 2]}'})
+    world.image("cd" * 32, "mine:v1")
+    lines = list(run.dry_run_script(request(sweep="sweep.json", image_id="mine:v1", dry_run=True, module="")))
+    assert [line.split()[-2:] for line in lines if line.startswith("podman")] == [["--x", "1"], ["--x", "2"]]
+    assert all("mine:v1" in line for line in lines if line.startswith("podman"))

@@ -1,0 +1,114 @@
+"""How a command's parameters become a request: each field by its name, with its type."""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable
+
+import attrs
+import pytest
+
+from ocicaliban.app import requests
+from ocicaliban.app.requests import (
+    BuildRequest,
+    CleanRequest,
+    CloudRequest,
+    EmulatorRequest,
+    JobsRequest,
+    LaunchRequest,
+    MachinesRequest,
+    NotebookRequest,
+    PushRequest,
+    ReportRequest,
+    RunRequest,
+    StatusRequest,
+)
+from ocicaliban.cli import clean, cloud, dev, image, jobs, notebook, options, push, report, run, shell
+from ocicaliban.errors import UsageError
+
+GIVEN = {"tls_verify"}  # texts that a command makes into something else by itself
+
+COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
+    # The requests of each command, each with the fields that the command has no option for, and the parameters that
+    # the command needs itself.
+    image.build: ({BuildRequest: {"shell", "settings"}}, {"tag", "as_json", "cloud_key"}),
+    image.plan: (
+        {BuildRequest: {"shell", "settings", "mount", "no_cache"}},
+        {"as_json", "containerfile", "diff"},
+    ),
+    run.run: (
+        {LaunchRequest: {"shell", "settings", "lived_in"}, JobsRequest: set()},
+        {"context", "experiment_config"},
+    ),
+    shell.shell: (
+        {LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "dry_run"}},
+        {"context", "bare"},
+    ),
+    notebook.notebook: (
+        {
+            LaunchRequest: {
+                *("mode", "module", "dirs", "mount", "shell", "settings", "image_id", "lived_in", "dry_run"),
+            },
+            NotebookRequest: set(),
+        },
+        {"open_browser", "detach", "listed", "stopped"},
+    ),
+    cloud.cloud: (
+        {CloudRequest: {"gpu"}, MachinesRequest: set()},
+        {"context", "experiment_config", "mount", "dry_run", "yes"},
+    ),
+    push.push: (
+        {BuildRequest: {"shell", "settings", "mount"}, PushRequest: set()},
+        {"image_id", "as_json"},
+    ),
+    jobs.status: ({StatusRequest: set()}, {"name", "watch", "as_json"}),
+    report.report: ({ReportRequest: set()}, {"name", "as_json", "csv", "html"}),
+    clean.clean: ({CleanRequest: set()}, set()),
+    dev.vertex_emulator: ({EmulatorRequest: set()}, set()),
+}
+
+
+def hints(command: Callable[..., None]) -> dict[str, object]:
+    """Return the types of a command's parameters."""
+    found = typing.get_type_hints(command)
+    found.pop("return")
+    found.pop("debug", None)
+    return found
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_each_field_is_a_parameter_of_the_same_type_and_each_parameter_is_used(command: Callable[..., None]) -> None:
+    kinds, own = COMMANDS[command]
+    parameters = hints(command)
+    used = set(own)
+    for kind, without in kinds.items():
+        fields = attrs.fields_dict(attrs.resolve_types(kind))
+        assert without <= {*fields} and not without & {*parameters}, "a field that the command has an option for"
+        for name, field in fields.items():
+            if name in without:
+                continue
+            assert name in parameters, f"{kind.__name__}.{name} has no option"
+            wanted = list[str] | None if field.type == tuple[str, ...] else field.type
+            assert name in GIVEN or parameters[name] == wanted, f"{kind.__name__}.{name}"
+            used.add(name)
+    assert used == {*parameters}, "a parameter that nothing takes"
+
+
+def test_every_request_is_filled_by_a_command() -> None:
+    every = {value for value in vars(requests).values() if attrs.has(value)}
+    filled = {kind for kinds, _ in COMMANDS.values() for kind in kinds}
+    assert every - filled == {requests.ImageRequest, RunRequest}
+
+
+def test_a_list_becomes_a_tuple_and_what_is_missing_the_default() -> None:
+    given = {"mode": "run", "extras": ["a", "b"], "dirs": None, "gpus": None, "unknown": 1}
+    assert options.request(LaunchRequest, given) == LaunchRequest(mode="run", extras=("a", "b"))
+    assert options.request(JobsRequest, {"group": "g", "cpus": None}, group="h", out="/o") == JobsRequest(
+        group="h", out="/o"
+    )
+
+
+def test_a_truth_is_written_as_podman_does() -> None:
+    assert options.truth("--tls-verify", "true") and not options.truth("--tls-verify", "false")
+    with pytest.raises(UsageError, match="--tls-verify 'maybe' is neither true nor false"):
+        options.truth("--tls-verify", "maybe")

@@ -1,0 +1,48 @@
+"""The jobs that a sweep expands to."""
+
+from __future__ import annotations
+
+from itertools import islice, product
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ocicaliban.jobs.expansion import Axis, Block, Sweep, count, flags, points, products, specs
+from ocicaliban.model.job import Parameters
+
+
+def axis(name: str, *values: int | bool) -> Axis:
+    return Axis(choices=tuple(((name, value),) for value in values))
+
+
+SWEEPS = st.lists(
+    st.lists(st.lists(st.integers(0, 9), min_size=1, max_size=3), max_size=4), min_size=1, max_size=3
+).map(
+    lambda blocks: Sweep(
+        blocks=tuple(Block(axes=tuple(axis(f"k{n}", *each) for n, each in enumerate(axes))) for axes in blocks)
+    )
+)
+
+
+@given(SWEEPS)
+def test_the_jobs_are_the_products_of_the_axes_one_block_after_the_other(sweep: Sweep) -> None:
+    expected: list[Parameters] = [
+        tuple(pair for choice in choices for pair in choice)
+        for block in sweep.blocks
+        for choices in product(*(each.choices for each in block.axes))
+    ]
+    assert list(points(sweep)) == expected and count(sweep) == len(expected)
+    assert list(products(sweep, flags)) == [flags(each) for each in expected]
+    assert [(each.parameters, each.args) for each in specs(sweep, ["x"])] == [
+        (each, ("x", *flags(each))) for each in expected
+    ]
+
+
+def test_true_is_a_flag_alone_and_false_nothing() -> None:
+    assert flags((("a", True), ("b", False), ("c", 1e-5), ("d", "x y"))) == ("--a", "--c", "1e-05", "--d", "x y")
+
+
+def test_jobs_are_made_when_they_are_asked_for() -> None:
+    sweep = Sweep(blocks=(Block(axes=tuple(axis(f"k{number}", *range(10)) for number in range(40))),))
+    assert count(sweep) == 10**40
+    assert [dict(point)["k39"] for point in islice(points(sweep), 12)] == [*range(10), 0, 1]
