@@ -28,7 +28,7 @@ def clean(request: CleanRequest, removed: Callable[[str], None]) -> None:
     limit = time.time() - _seconds(request.older_than) if request.older_than else None
     workspace.remove_leftovers()
     in_use = image_store.images_in_containers()
-    wanted = prune.wanted() if request.unused else lambda _: False
+    wanted = prune.in_last_builds() if request.unused else lambda _: False
     awaited = _awaited()
 
     def stays(image: Image) -> bool:

@@ -25,7 +25,7 @@ def described(name: str) -> tuple[str, ...]:
     project = load_project(Path.cwd())
     recipe = catalog.find(project, name)
     modes = [mode for mode, recipes in sorted(catalog.modes(project).items()) if name in recipes]
-    return describe.recipe(recipe, str(_folder(project, name)), modes, layer_words(recipe))
+    return describe.recipe_lines(recipe, str(_folder(project, name)), modes, layer_words(recipe))
 
 
 def eject(name: str) -> Path:

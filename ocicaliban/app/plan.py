@@ -10,6 +10,7 @@ from attrs import evolve
 from ocicaliban.app import build
 from ocicaliban.app.requests import BuildRequest
 from ocicaliban.build import base_image, last_build, plan_view, planner
+from ocicaliban.build.containerfile import CopiedTree, as_containerfile
 from ocicaliban.build.inputs import folders
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
@@ -43,7 +44,7 @@ def _planned(request: BuildRequest) -> PlannedImage:
 def layer_lines(request: BuildRequest) -> tuple[str, ...]:
     """Return a line for each layer of the plan, which says whether the store has it."""
     planned = _planned(request)
-    return plan_view.lines(planned.plan, *stored_layers(planned))
+    return plan_view.stack_lines(planned.plan, *stored_layers(planned))
 
 
 def as_json(request: BuildRequest) -> dict[str, object]:
@@ -68,7 +69,7 @@ def containerfile(request: BuildRequest) -> str:
     planned = _planned(request)
     root = Path.cwd()
     sources = {
-        digest: plan_view.Source(
+        digest: CopiedTree(
             folder=os.path.relpath(tree.root, root),
             tree=tree,
             # Not the project itself, because the Containerfile is written into it.
@@ -78,4 +79,4 @@ def containerfile(request: BuildRequest) -> str:
     }
     local = base_image.present(planned.plan.base) if planned.plan.base.kind != "registry" else None
     name = local.names[0] if local and local.names else ""
-    return plan_view.containerfile(planned.plan, sources, name)
+    return as_containerfile(planned.plan, sources, name)

@@ -101,7 +101,7 @@ def dry_run_script(request: RunRequest) -> Iterator[str]:
 
     prepared = _prepare(request)
     ready = prepared.launch
-    for line in plan_view.lines(ready.planned.plan, *plan.stored_layers(ready.planned)):
+    for line in plan_view.stack_lines(ready.planned.plan, *plan.stored_layers(ready.planned)):
         yield f"# {line}"
     if ready.request.image_id:
         image = Image(id=ready.request.image_id, digest="", key="")

@@ -1,4 +1,4 @@
-"""Walks a plan: finds each layer by its key, makes what is missing, and cleans up whatever happens."""
+"""Build the image of a plan: find each layer by its key, make those that are missing, and clean up in any case."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ class BuildContext:
 
 
 def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool = True) -> Image:
-    """The image of `plan`, making the layers that the store lacks.
+    """Return the image of `plan`, and make the layers that the store lacks.
 
-    `reporter` gets a line for each layer that is made; without `cache` every layer is made anew. Raises OcicalibanError
-    where a step fails.
+    `reporter` shows each layer that is made. Without `cache`, every layer is made again. Raises OcicalibanError if a
+    step fails.
     """
     workspace.remove_leftovers()
     if cache and plan.layers:
@@ -45,41 +45,45 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
     if not plan.layers:
         return parent
     with workspace.open_workspace() as folder:
-        known = image_store.images()
         start = 0
         if cache:
+            stored = image_store.images()
             for index, layer in reversed(list(enumerate(plan.layers))):
-                if image := image_store.find_layer(layer.name, layer.key, known):
+                if image := image_store.find_layer(layer.name, layer.key, stored):
                     parent, start = image, index + 1
                     break
-        for index in range(start, len(plan.layers)):
-            layer = plan.layers[index]
+        for layer in plan.layers[start:]:
             with workspace.exclusive(layer.key):
-                found = image_store.find_layer(layer.name, layer.key) if cache else None
-                if found is None:
-                    make = _run_layer if layer.runs else _tree_layer
-                    with reporter.making(layer.name, taken=_taken(layer, context)) as made:
-                        found = make(layer, parent, folder, context)
-                        made.measure = functools.partial(_added, parent.id, found.id)
-                parent = found
-                image_store.mark_used(found.id)
+                # Another process may have made it while this one waited.
+                image = image_store.find_layer(layer.name, layer.key) if cache else None
+                parent = image or _made(layer, parent, folder, context, reporter)
+                image_store.mark_used(parent.id)
     return parent
 
 
-def _taken(layer: PlannedLayer, context: BuildContext) -> int:
-    """The bytes of the files that a layer copies."""
+def _made(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext, reporter: Reporter) -> Image:
+    """Make a layer on top of `parent`, in the work folder `folder`."""
+    make = _run_layer if layer.runs else _tree_layer
+    with reporter.making(layer.name, taken=_copied_size(layer, context)) as made:
+        image = make(layer, parent, folder, context)
+        made.measure = functools.partial(_added_size, parent.id, image.id)
+    return image
+
+
+def _copied_size(layer: PlannedLayer, context: BuildContext) -> int:
+    """Return the bytes of the files that a layer copies."""
     return sum(context.trees[step.tree].size for step in layer.steps if isinstance(step, Copy))
 
 
-def _added(below: str, image: str) -> int:
-    """The bytes that an image has more than the one below it."""
+def _added_size(below: str, image: str) -> int:
+    """Return the bytes that an image adds to the one below it."""
     sizes = image_store.image_sizes()
     return sizes.get(image, 0) - sizes.get(below, 0)
 
 
 def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext) -> Image:
     config = oci_layout.standard_config(image_store.image_config(parent))
-    # A base's user would be a stranger to the mounted files: root inside is the user outside.
+    # Root in the container is the user outside. A user of the base image could not write to mounted files.
     config["config"].pop("User", None)
     sizes = image_store.layer_sizes()
     blobs = [
@@ -102,8 +106,8 @@ def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, context: Build
 
 def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
-    have = (image_store.image_config(parent).get("config") or {}).get("Env") or []
-    path = next((item[5:] for item in have if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
+    env = (image_store.image_config(parent).get("config") or {}).get("Env") or []
+    path = next((item[5:] for item in env if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     with workspace.working_container(folder, name):
         buildah.make_container(parent.id, name)
         for number, step in enumerate(layer.steps):
@@ -120,28 +124,28 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
                 buildah.configure(name, step, path)
                 path = ":".join([*step.path, path])
             else:
-                raise UsageError(f"the recipe '{layer.name}' both runs and copies", "make two recipes of it")
+                raise UsageError(f"the recipe '{layer.name}' has run steps and copy steps", "make two recipes of it")
         buildah.commit(name, image_store.layer_name(layer.name, layer.key))
         return image_store.layer_image(layer.name, layer.key)
 
 
 def _lay_out(step: Run, seen: Path, context: BuildContext) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Lay out in the folder `seen` what a step sees below /dev/oc.
+    """Put what a step sees below /dev/oc into the folder `seen`.
 
-    Returns the mounts and the environment, nothing secret in either.
+    Returns the mounts and the environment, with nothing secret in either.
     """
     seen.mkdir(mode=0o700)
     (seen / "script").write_text(step.script)
     for name, content in step.files:
         (seen / name).write_text(content)
-    settings, local = host_settings.read().joined(context.indexes).inside()
+    settings, local = host_settings.read_host_settings().with_indexes(context.indexes).in_container()
     mounts: list[str] = []
-    # Proxies are not here: buildah hands them over by itself, and its arguments could be seen by others.
+    # buildah passes proxies on by itself. Other users could see them in its arguments.
     env = dict(step.env)
     if settings.ca_bundle:
         _hand_over(settings.ca_bundle, seen / "ca.crt", "the CA bundle")
         env |= {"SSL_CERT_FILE": f"{buildah.INPUTS}/ca.crt", "PIP_CERT": f"{buildah.INPUTS}/ca.crt"}
-    if apt := host_settings.apt():
+    if apt := host_settings.apt_proxies():
         (seen / "apt.conf").write_text(apt)
     for number, path in enumerate(step.cache):
         folder = files.cache() / "mounts" / path.strip("/").replace("/", "-")
@@ -168,9 +172,9 @@ def _lay_out(step: Run, seen: Path, context: BuildContext) -> tuple[tuple[str, .
 
 
 def _hand_over(source: Path, target: Path, what: str) -> None:
-    """Copy a file of the user's into a step's context."""
+    """Copy a file of the user, described as `what` in a message, to where a step sees it."""
     target.touch(mode=0o600)
     try:
         shutil.copyfile(source, target)
     except OSError as exc:
-        raise UsageError(f"{what} cannot be read: {source}: {exc.strerror}", "does the file exist?") from exc
+        raise UsageError(f"{what} cannot be read: {source}: {exc.strerror}", f"check the file: ls -l {source}") from exc

@@ -29,8 +29,14 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
             if steps:
                 parent = layers[-1].key if layers else bottom
                 name = f"{recipe.name} {instance.label}" if instance.label else recipe.name
-                key, inputs = layer_key(parent, steps), step_digests(steps)
-                layers.append(PlannedLayer(name=name, steps=steps, key=key, inputs=inputs))
+                layer = PlannedLayer(
+                    name=name,
+                    steps=steps,
+                    key=layer_key(parent, steps),
+                    inputs=step_digests(steps),
+                    kinds=(*recipe.inputs, *recipe.former_inputs, *filter(None, [recipe.provides])),
+                )
+                layers.append(layer)
         launch = _added_launch(launch, recipe, world | given)
     return Plan(mode=mode, base=snapshot.base, base_key=bottom, layers=tuple(layers), launch=launch)
 
@@ -95,7 +101,9 @@ def _instances(recipe: Recipe, snapshot: Snapshot) -> tuple[Instance, ...]:
 def _steps(recipe: Recipe, values: Mapping[str, Value], snapshot: Snapshot) -> tuple[Step, ...]:
     """Return the steps of one layer, with the values in place. Raises UsageError for a tree that does not exist."""
     place = f"layers/{recipe.name}"
-    steps = tuple(_step(recipe, step, values) for step in recipe.steps if params.holds(step.when, values, place))
+    steps = tuple(
+        _step(recipe, step, values) for step in recipe.steps if params.condition_holds(step.when, values, place)
+    )
     for step in steps:
         if isinstance(step, Copy) and snapshot.trees is not None and step.tree not in snapshot.trees:
             raise UsageError(
@@ -109,7 +117,7 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> St
     place = f"layers/{recipe.name}"
 
     def pairs(table: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-        return tuple(sorted((key, params.text(value, values, place)) for key, value in table.items()))
+        return tuple(sorted((key, params.substituted(value, values, place)) for key, value in table.items()))
 
     if step.do == "run":
         return Run(
@@ -118,15 +126,15 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> St
             files=pairs(step.files),
             cache=step.cache,
             tools=step.tools,
-            secrets=params.texts(step.secrets, values, place),
+            secrets=params.substituted_list(step.secrets, values, place),
         )
     if step.do == "copy":
-        return Copy(tree=params.text(step.tree, values, place), to=params.text(step.to, values, place))
+        return Copy(tree=params.substituted(step.tree, values, place), to=params.substituted(step.to, values, place))
     return Configure(
         env=pairs(step.env),
         path=step.path,
-        workdir=params.text(step.workdir, values, place),
-        entrypoint=params.texts(step.entrypoint, values, place),
+        workdir=params.substituted(step.workdir, values, place),
+        entrypoint=params.substituted_list(step.entrypoint, values, place),
         ports=step.ports,
     )
 
@@ -134,13 +142,14 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> St
 def _added_launch(launch: Launch, recipe: Recipe, values: Mapping[str, Value]) -> Launch:
     """Return the launch with what a recipe adds to it."""
     extra, place = recipe.launch, f"layers/{recipe.name}"
-    if not params.holds(extra.when, values, place):
+    if not params.condition_holds(extra.when, values, place):
         return launch
+    env = ((name, params.substituted(value, values, place)) for name, value in sorted(extra.env.items()))
     return Launch(
-        command=params.texts(extra.command, values, place) or launch.command,
-        env=(*launch.env, *((name, params.text(value, values, place)) for name, value in sorted(extra.env.items()))),
-        mounts=(*launch.mounts, *(params.text(mount, values, place) for mount in extra.mounts)),
+        command=params.substituted_list(extra.command, values, place) or launch.command,
+        env=(*launch.env, *env),
+        mounts=(*launch.mounts, *(params.substituted(mount, values, place) for mount in extra.mounts)),
         ports=(*launch.ports, *extra.ports),
         devices=(*launch.devices, *extra.devices),
-        workdir=params.text(extra.workdir, values, place) or launch.workdir,
+        workdir=params.substituted(extra.workdir, values, place) or launch.workdir,
     )

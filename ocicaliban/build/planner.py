@@ -205,4 +205,4 @@ def _locked_base(lock: Lock, declared: Base, variant: Variant, *, fresh: bool) -
     if fresh and variant not in lock.base:
         return None
     pinned = (lock.base[name] for name in (variant, "cpu", "gpu") if name in lock.base)
-    return next((base for base in pinned if base_image.holds(base, declared)), None)
+    return next((base for base in pinned if base_image.still_holds(base, declared)), None)

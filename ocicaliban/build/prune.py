@@ -1,4 +1,4 @@
-"""Which of the images that ocicaliban made can go, and their removal."""
+"""Remove images that ocicaliban has made."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ocicaliban.model.image import Image
 from ocicaliban.reporter import Reporter
 
 
-def wanted() -> Callable[[Image], bool]:
-    """Tells the images that what was built last of some project and mode consists of."""
+def in_last_builds() -> Callable[[Image], bool]:
+    """Return a function that says whether an image is part of the last build of some project and mode."""
     records = last_build.newest()
     names = {image_store.layer_name(name, key) for each in records for name, key in each.keys.items()}
     bases = {each.base for each in records}
@@ -23,10 +23,11 @@ def wanted() -> Callable[[Image], bool]:
 def removable(
     images: Sequence[Image], chains: Mapping[str, Mapping[str, int]], stays: Callable[[Image], bool]
 ) -> tuple[Image, ...]:
-    """The images that nothing needs, newest first: ours, which may go, and on which no image that stays stands. Pure.
+    """Return the images that can be removed, newest first; pure.
 
-    `chains` are the layers of each image. One without a name is ours when it had ours alone: that of a layer that was
-    made anew (`--no-cache`) belongs to the newer image now.
+    They are those that ocicaliban has made, that `stays` does not keep, and that are not below an image that stays.
+    `chains` holds the layers of each image. An image without a name is ours if all names that it once had are ours:
+    when a layer is made again (`--no-cache`), its name goes to the newer image.
     """
     going = [
         image
@@ -45,16 +46,16 @@ def removable(
 
 
 def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], reporter: Reporter) -> None:
-    """Remove our images, but for those that stay or are needed; `out` gets a line for each, and the bytes freed."""
+    """Remove the images that can be removed, or only list them. `out` gets a line for each, and the bytes freed."""
     images, chains = image_store.images(), image_store.layer_chains()
     going = removable(images, chains, stays)
     holders = Counter(layer for chain in chains.values() for layer in chain)
     total = 0
     for image in going:
         if not dry_run:
-            # By its names, so that it stays when it has got another one meanwhile.
+            # Remove it by its names: it stays if it has got another name meanwhile.
             if not all(podman.remove_image(name) for name in image.names or (image.id,)):
-                reporter.say(f"{(image.names or image.former)[0]} is in use, and stays")
+                reporter.say(f"{(image.names or image.former)[0]} is in use and stays")
                 continue
             image_store.forget_use(image.id)
         freed = 0

@@ -1,7 +1,7 @@
-"""Which of NVIDIA's wheels give the CUDA that a project asks for, and where their libraries lie; pure but for `table`.
+"""Choose the wheels of NVIDIA's CUDA libraries, and find the libraries in them; pure, except for `load_table`.
 
-NVIDIA's `cuda-toolkit` on the Python index holds no files: each of its versions is one CUDA release, and its extras
-name the wheels that belong together in it. So no versions of single libraries need to be listed here.
+NVIDIA's package `cuda-toolkit` holds no files. Each of its versions is one CUDA release, and its extras name the wheels
+that belong to the release, so that no versions of single libraries are needed here.
 """
 
 from __future__ import annotations
@@ -22,9 +22,11 @@ _RUNTIME = r"nvidia-cuda-runtime(-cu\d+)?"
 
 @frozen(kw_only=True)
 class Component:
-    """One library: its wheel (without the `-cu12`), its folder in the package `nvidia`, the CUDA it came with.
+    """One library.
 
-    With `toolkit` it is an extra of cuda-toolkit; the others (cudnn, nccl) have versions of their own.
+    `wheel` is the name of its wheel without the suffix `-cu12`, `folder` its folder in the package `nvidia`, and
+    `since` the first CUDA release that has it. With `toolkit` it is an extra of cuda-toolkit; the others (cudnn, nccl)
+    have versions of their own.
     """
 
     wheel: str
@@ -34,8 +36,8 @@ class Component:
 
 
 @frozen(kw_only=True)
-class Table:
-    """What versions.toml beside the recipe holds; `source` and `date` tell where it was read, and when."""
+class VersionTable:
+    """The contents of the recipe's versions.toml. `source` and `date` say where and when they were read."""
 
     source: str
     date: str
@@ -44,35 +46,37 @@ class Table:
 
 
 @frozen(kw_only=True)
-class Request:
-    """The parameters of the recipe `cuda`, with the table that they are looked up in."""
+class CudaRequest:
+    """The CUDA release and libraries that a recipe's parameters ask for, and the table to look them up in."""
 
+    recipe: str
     version: str
     components: tuple[str, ...]
-    known: Table
+    table: VersionTable
 
 
-def table(path: Path) -> Table:
-    """The table of versions in the file at `path`; raises UsageError with file, line and key where it is wrong."""
+def load_table(path: Path) -> VersionTable:
+    """Return the table in a file. Raises UsageError with file, line and key for a mistake in it."""
     text, raw = read_toml(path)
-    found = structure(raw, Table, path=path, text=text)
-    assert isinstance(found, Table)
-    return found
+    table = structure(raw, VersionTable, path=path, text=text)
+    assert isinstance(table, VersionTable)
+    return table
 
 
-def wheels(request: Request, locked: str) -> tuple[str, ...]:
-    """The requirements that have to be added to those in `locked` (uv's text) for what is asked for.
+def missing_wheels(request: CudaRequest, locked: str) -> tuple[str, ...]:
+    """Return the requirements to add to the `locked` ones for the libraries asked for.
 
-    What is there already stays as it is: torch and jax bring most of it. Raises UsageError for a version or a component
-    that is not known, and where the locked packages bring another CUDA.
+    Those that are locked already stay as they are; torch and jax bring most of them. Raises UsageError for an unknown
+    version or library, and if the locked packages bring another CUDA release.
     """
     release = _release(request)
     have = {name.lower(): version for name, version in re.findall(_LOCKED, locked)}
     for name, version in have.items():
         if re.fullmatch(_RUNTIME, name) and _numbers(version)[:2] != release:
+            asked = f"layers.{request.recipe}.version asks for CUDA {request.version}"
             raise UsageError(
-                f"layers.cuda.version asks for CUDA {request.version}, but the dependencies bring {name} {version}",
-                "leave the version out, or ask for a torch, jax, ... that is made for this CUDA",
+                f"{asked}, but the dependencies bring {name} {version}",
+                "remove the version, or require a torch, jax, ... that is made for this CUDA",
             )
     extras: list[str] = []
     others: list[str] = []
@@ -89,10 +93,10 @@ def wheels(request: Request, locked: str) -> tuple[str, ...]:
     return (*toolkit, *sorted({*others}))
 
 
-def library_path(request: Request, locked: str, python: str, environment: str = "/opt/venv") -> str:
-    """The value of LD_LIBRARY_PATH with which the libraries of the locked wheels are found.
+def library_path(request: CudaRequest, locked: str, python: str, environment: str = "/opt/venv") -> str:
+    """Return the LD_LIBRARY_PATH for the libraries in the locked wheels.
 
-    `python` is the version of the interpreter ("3.11.2") of the virtual environment at `environment`.
+    `python` is the version ("3.11.2") of the interpreter of the virtual environment in the folder `environment`.
     """
     release = _release(request)
     have = {name.lower() for name, _ in re.findall(_LOCKED, locked)}
@@ -100,7 +104,7 @@ def library_path(request: Request, locked: str, python: str, environment: str = 
     # Since CUDA 13 the toolkit's wheels share one folder.
     folders = [
         f"cu{release[0]}" if component.toolkit and release >= (13,) else component.folder
-        for component in request.known.components.values()
+        for component in request.table.components.values()
         if _wheel(component, release) in have
     ]
     return ":".join(f"{packages}/{folder}/lib" for folder in dict.fromkeys(folders))
@@ -110,25 +114,26 @@ def _numbers(version: str) -> tuple[int, ...]:
     return tuple(int(part) for part in version.split(".") if part.isdecimal())
 
 
-def _release(request: Request) -> tuple[int, ...]:
+def _release(request: CudaRequest) -> tuple[int, ...]:
     release = ".".join(request.version.split(".")[:2])
-    if not re.fullmatch(_VERSION, request.version) or release not in request.known.versions:
+    if not re.fullmatch(_VERSION, request.version) or release not in request.table.versions:
         raise UsageError(
-            f"layers.cuda.version: CUDA {request.version} is not known",
-            f"known: {', '.join(request.known.versions)}; `ocicaliban layers eject cuda` lets you add to versions.toml",
+            f"layers.{request.recipe}.version: CUDA {request.version} is not known",
+            f"known: {', '.join(request.table.versions)}; to add one: `ocicaliban layers eject {request.recipe}`",
         )
     return _numbers(release)
 
 
-def _component(name: str, request: Request) -> Component:
-    known = request.known
-    component = known.components.get(name)
+def _component(name: str, request: CudaRequest) -> Component:
+    known = request.table.components
+    component = known.get(name)
+    setting = f"layers.{request.recipe}.components"
     if component is None:
-        raise UsageError(f"layers.cuda.components: there is no '{name}'", nearest(name, list(known.components)))
+        raise UsageError(f"{setting}: there is no library '{name}'", nearest(name, list(known)))
     if component.since and _numbers(request.version) < _numbers(component.since):
         raise UsageError(
-            f"layers.cuda.components: '{name}' came with CUDA {component.since}, and {request.version} is asked for",
-            "leave it out, or ask for a newer CUDA",
+            f"{setting}: CUDA has '{name}' since {component.since}, but the version asked for is {request.version}",
+            "remove it, or ask for a newer CUDA",
         )
     return component
 

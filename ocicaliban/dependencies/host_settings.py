@@ -1,4 +1,4 @@
-"""The host's package-index settings and certificates, for a build step to see and no image to keep."""
+"""Read the host's package indexes and certificates, which a build step sees and no image keeps."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _BEST_MATCH = "unsafe-best-match"
 
 @frozen(kw_only=True)
 class HostSettings:
-    """What a build step may see of the host: a CA bundle, uv's index settings, local folders of packages.
+    """What a build step may see of the host: its CA bundle, and uv's settings of indexes and folders of packages.
 
-    `extra_index_urls` may be named, as `NAME=URL`; what is local is a plain absolute path.
+    `extra_index_urls` may have names, as `NAME=URL`. A local folder is a plain absolute path.
     """
 
     ca_bundle: Path | None
@@ -39,7 +39,7 @@ class HostSettings:
     insecure_hosts: tuple[str, ...] = ()
 
     def uv_environ(self) -> dict[str, str]:
-        """uv's environment variables with the same meaning, for uv on the host (`uv_arguments` belong to them)."""
+        """Return the settings as uv's environment variables, for uv on the host, which needs `uv_arguments` too."""
         env: dict[str, str] = {}
         if self.index_url:
             env["UV_DEFAULT_INDEX"] = _address(self.index_url)
@@ -56,23 +56,23 @@ class HostSettings:
         return env
 
     def uv_arguments(self) -> tuple[str, ...]:
-        """What uv has no environment variable for."""
+        """Return the settings that uv has no environment variable for, as its arguments."""
         return ("--no-index",) if self.no_index else ()
 
     def uv_lines(self) -> list[str]:
-        """Lines of a uv.toml for what is no address."""
+        """Return the lines of a uv.toml for the settings that are not URLs."""
         lines = ["no-index = true"] if self.no_index else []
         if self.insecure_hosts:
             lines.append(f"allow-insecure-host = {json.dumps(self.insecure_hosts)}")
         return lines
 
     def uv_toml(self) -> str:
-        """uv's settings as a file, for a step that installs what is locked (arguments can be seen by others)."""
+        """Return a uv.toml for a step that installs locked packages. Other users could see arguments."""
         lines = self.uv_lines()
         if self.find_links:
             lines.append(f"find-links = {json.dumps(self.find_links)}")
         if self.extra_index_urls:
-            # What is installed is named by its hash, so that it may come from any of them.
+            # Packages are named by their hashes, so they may come from any index.
             lines.append('index-strategy = "unsafe-best-match"')
         for index in self.extra_index_urls:
             name, url = _split(index)
@@ -82,8 +82,8 @@ class HostSettings:
             lines.append(f"[[index]]\nurl = {json.dumps(self.index_url)}\ndefault = true")
         return "\n".join(lines) + "\n"
 
-    def joined(self, indexes: Indexes, environ: Mapping[str, str] = os.environ) -> HostSettings:
-        """These settings and the indexes that a project names."""
+    def with_indexes(self, indexes: Indexes, environ: Mapping[str, str] = os.environ) -> HostSettings:
+        """Return these settings with the indexes that a project names added."""
         more = (_plain(index, environ) for index in indexes.indexes)
         links = (_plain(link, environ) for link in indexes.find_links)
         return evolve(
@@ -92,8 +92,8 @@ class HostSettings:
             find_links=tuple(dict.fromkeys((*self.find_links, *links))),
         )
 
-    def inside(self) -> tuple[HostSettings, dict[Path, str]]:
-        """These settings as a container has them, and where it must see which folders of this machine."""
+    def in_container(self) -> tuple[HostSettings, dict[Path, str]]:
+        """Return these settings for use in a container, and the folders to mount with their paths in it."""
         mounts: dict[Path, str] = {}
 
         def moved(index: str, root: Callable[[Path], Path]) -> str:
@@ -105,7 +105,7 @@ class HostSettings:
             return (f"{name}=" if name else "") + str(Path(place) / folder.relative_to(root(folder)))
 
         def with_files(folder: Path) -> Path:
-            # The links of an index on disk lead to files that lie beside it: simple/NAME/index.html, ../../files/...
+            # An index on disk links to files beside it: simple/NAME/index.html to ../../files/...
             return folder.parent if folder.name == "simple" else folder
 
         return (
@@ -120,20 +120,20 @@ class HostSettings:
 
 
 def _split(index: str) -> tuple[str, str]:
-    """The name of an index, "" for none, and its address."""
+    """Return the name of an index, "" if it has none, and its URL."""
     match = _NAMED.fullmatch(index)
     assert match
     return match[1] or "", match[2]
 
 
 def _address(index: str) -> str:
-    """An index as a word without blanks and commas, which separate the words in uv's variables."""
+    """Return an index without blanks and commas, which separate the words in uv's variables."""
     name, url = _split(index)
     return (f"{name}=" if name else "") + (Path(url).as_uri() if url.startswith("/") else url)
 
 
 def _plain(index: str, environ: Mapping[str, str]) -> str:
-    """An index with a local folder as a path, and with the user and password that uv's variables give it."""
+    """Return an index with a local folder as a path, and with the user and password from uv's variables."""
     from urllib.parse import quote, unquote, urlsplit
 
     name, url = _split(index)
@@ -153,9 +153,11 @@ def _true(text: str) -> bool:
 
 
 def _pip(environ: Mapping[str, str], home: Path, config: Path) -> dict[str, str]:
-    """pip's settings by their long names: what `install` is told goes before what all commands are, the later file
-    before the earlier, a variable before every file."""
-    import configparser  # read where something is resolved or installed, which is seldom
+    """Return pip's settings by their long names.
+
+    A section [install] overrides [global], a later file an earlier one, and a variable every file.
+    """
+    import configparser  # few commands resolve or install
 
     own = environ.get("PIP_CONFIG_FILE", "")
     files = [Path("/etc/xdg/pip/pip.conf"), Path("/etc/pip.conf")]
@@ -164,23 +166,23 @@ def _pip(environ: Mapping[str, str], home: Path, config: Path) -> dict[str, str]
         files.append(Path(environ["VIRTUAL_ENV"]) / "pip.conf")
     if own:
         files = [] if own == os.devnull else [*files, Path(own)]
-    found: dict[str, dict[str, str]] = {"global": {}, "install": {}}
+    sections: dict[str, dict[str, str]] = {"global": {}, "install": {}}
     for file in files:
         parser = configparser.RawConfigParser()
         try:
             parser.read(file, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError):
-            # Its text is not shown: it may hold passwords.
-            raise UsageError(f"{file}: pip could not read it", "mend it; `pip config debug` tells where") from None
-        for section, settings in found.items():
+            # Do not show its text: it may hold passwords.
+            raise UsageError(f"{file}: pip cannot read this file", "`pip config debug` shows the mistake") from None
+        for section, settings in sections.items():
             if parser.has_section(section):
                 settings |= {key.lower().replace("_", "-"): value for key, value in parser.items(section)}
     names = (name for name in environ if name.startswith("PIP_") and environ[name])
-    return found["global"] | found["install"] | {n[4:].lower().replace("_", "-"): environ[n] for n in names}
+    return sections["global"] | sections["install"] | {n[4:].lower().replace("_", "-"): environ[n] for n in names}
 
 
 def _uv(environ: Mapping[str, str], config: Path) -> dict[str, Any]:
-    """The settings of the user's and the machine's uv.toml; lists of both are joined, the user's first."""
+    """Return the settings of the user's and the machine's uv.toml. Lists in both are joined, the user's first."""
     files = [config / "uv" / "uv.toml", Path("/etc/xdg/uv/uv.toml"), Path("/etc/uv/uv.toml")]
     if own := environ.get("UV_CONFIG_FILE"):
         files = [Path(own)]
@@ -193,7 +195,7 @@ def _uv(environ: Mapping[str, str], config: Path) -> dict[str, Any]:
         except FileNotFoundError:
             continue
         except ValueError:
-            raise UsageError(f"{file}: uv could not read it", "mend it; it has to be TOML") from None
+            raise UsageError(f"{file}: not valid TOML, so uv cannot read it", "correct the file") from None
         pip = raw.get("pip", {})
         for key, value in {**raw, **(pip if isinstance(pip, dict) else {})}.items():
             before = merged.get(key)
@@ -204,10 +206,10 @@ def _uv(environ: Mapping[str, str], config: Path) -> dict[str, Any]:
     return merged
 
 
-def read(environ: Mapping[str, str] = os.environ) -> HostSettings:
-    """The host's settings: uv's variables first, then its uv.toml, then pip's variables, then its configuration files.
+def read_host_settings(environ: Mapping[str, str] = os.environ) -> HostSettings:
+    """Return the host's settings: from uv's variables, else its uv.toml, else pip's variables, else pip's files.
 
-    Raises UsageError for a configuration file that is broken, OSError for one that cannot be read.
+    Raises UsageError for a damaged configuration file, OSError for one that cannot be read.
     """
     home = Path(environ.get("HOME", "/"))
     config = Path(environ.get("XDG_CONFIG_HOME") or home / ".config")
@@ -224,7 +226,7 @@ def read(environ: Mapping[str, str] = os.environ) -> HostSettings:
     strategy = environ.get("UV_INDEX_STRATEGY") or uv.get("index-strategy", "")
     if not extra:
         extra = pip.get("extra-index-url", "").split()
-        # pip takes the best version of all indexes; uv would stop at the first that knows the name.
+        # pip takes the best version of all indexes; uv would stop at the first index that has the package.
         strategy = strategy or (_BEST_MATCH if extra else "")
     links = environ.get("UV_FIND_LINKS", "").replace(",", " ").split() or uv.get("find-links", [])
     links = links or pip.get("find-links", "").replace(",", " ").split()
@@ -245,8 +247,8 @@ def read(environ: Mapping[str, str] = os.environ) -> HostSettings:
     )
 
 
-def apt() -> str:
-    """The host's proxies for apt, as apt.conf has them (they may hold passwords); "" where there is no apt."""
+def apt_proxies() -> str:
+    """Return the host's proxies for apt as lines of an apt.conf, "" if there is no apt. They may hold passwords."""
     if shutil.which("apt-config") is None:
         return ""
     said = process.output(("apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy"))

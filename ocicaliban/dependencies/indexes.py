@@ -1,13 +1,14 @@
-"""The package indexes that a project itself names, which its locked dependencies may come from.
+"""Find the package indexes that a project names, from which its dependencies may come.
 
-uv hears of them when it resolves in the project's folder; the step that installs sees nothing of the project, so they
-are handed to it beside the host's own (`host.HostSettings.joined`). They are no part of a key: hashes say what it is.
+uv finds them by itself when it resolves in the project's folder. The step that installs does not see the project, so it
+gets them along with the host's own indexes (`HostSettings.with_indexes`). They are not part of a key: the hashes of the
+packages are.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +22,20 @@ _LINKS = ("-f", "--find-links")
 
 @frozen(kw_only=True)
 class Indexes:
-    """Addresses of indexes, as `NAME=URL` where they have a name, and of pages or folders with links to archives."""
+    """URLs of package indexes (`NAME=URL` if they have a name), and of pages or folders with links to archives."""
 
     indexes: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
 
 
-def declared(root: Path, texts: Iterator[str]) -> Indexes:
-    """What requirements files (their `texts`), pyproject.toml and uv.toml in the folder `root` name.
+def project_indexes(root: Path, lists: Iterable[str] = ()) -> Indexes:
+    """Return the indexes named in the project's pyproject.toml or uv.toml, and in the texts of lists of requirements.
 
     Local folders are absolute in the result. Raises UsageError for a file that is not TOML.
     """
     indexes: list[str] = []
     links: list[str] = []
-    for text in texts:
+    for text in lists:
         for option, value in _OPTION.findall(text):
             (links if option in _LINKS else indexes).append(value)
     for table in _tables(root):
@@ -52,7 +53,7 @@ def declared(root: Path, texts: Iterator[str]) -> Indexes:
 
 
 def _tables(root: Path) -> Iterator[dict[str, Any]]:
-    """uv's settings in the project: uv.toml goes before [tool.uv], of which uv then reads nothing."""
+    """Yield uv's settings in the project. If there is a uv.toml, uv ignores [tool.uv]."""
     for name, keys in (("uv.toml", ()), ("pyproject.toml", ("tool", "uv"))):
         if (root / name).is_file():
             table = read_toml(root / name)[1]

@@ -1,44 +1,44 @@
-"""Divides locked requirements into groups by weight, so that a small change does not store the big ones again; pure.
+"""Divide locked requirements into groups by size, so that a small change does not store the big ones again; pure.
 
-Storing a layer costs far more than installing it (facts: a 332 MB layer is installed in 3 s and committed in 7). The
-heavy packages change seldom; each group becomes a layer of its own, the heaviest at the bottom.
+Storing a layer takes longer than installing it: a layer of 332 MB is installed in 3 s and committed in 7 s. Heavy
+packages seldom change. Each group becomes a layer of its own, the heaviest at the bottom.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ocicaliban.dependencies.requirements import entries, name, normalized
+from ocicaliban.dependencies.locked_requirements import entries, name, normalized
 
-GROUPS = (("100MB+", 100_000_000), ("5MB+", 5_000_000), ("", 0))
-"""A group's label, and from how many bytes (of the archive that an index offers) a package belongs to it."""
+TIERS = (("100MB+", 100_000_000), ("5MB+", 5_000_000), ("", 0))
+"""The label of each group, and the smallest archive, in bytes, that belongs to it."""
 
 
-def of_packages(pylock: Mapping[str, object]) -> dict[str, int]:
-    """Bytes of each package's largest archive in a pylock.toml (PEP 751), the light ones left out.
+def heavy_packages(pylock: Mapping[str, object]) -> dict[str, int]:
+    """Return the bytes of the largest archive of each heavy package in a pylock.toml (PEP 751).
 
-    An index need not tell sizes; a package without one counts as light.
+    A package whose size the index does not tell counts as light.
     """
-    found: dict[str, int] = {}
+    sizes: dict[str, int] = {}
     packages = pylock.get("packages")
     for package in packages if isinstance(packages, list) else []:
         archives = [*package.get("wheels", []), *(package[key] for key in ("archive",) if key in package)]
         if not archives and "sdist" in package:
             archives = [package["sdist"]]
         size = max((archive.get("size", 0) for archive in archives), default=0)
-        if size >= GROUPS[-2][1]:
-            found[normalized(package["name"])] = size
-    return dict(sorted(found.items()))
+        if size >= TIERS[-2][1]:
+            sizes[normalized(package["name"])] = size
+    return dict(sorted(sizes.items()))
 
 
-def groups(requirements: str, weights: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
-    """The requirements (uv's text: one entry each, its hashes on indented lines) as (label, text), heaviest first.
+def divided(requirements: str, weights: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
+    """Return locked requirements as groups (label, text), the heaviest first, given the bytes of the heavy packages.
 
-    Every entry is in exactly one group; empty groups are left out.
+    Every entry is in exactly one group. Empty groups are left out.
     """
-    found: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for entry in entries(requirements):
         weight = weights.get(name(entry), 0)
-        label = next(label for label, least in GROUPS if weight >= least)
-        found[label] = found.get(label, "") + entry
-    return tuple((label, found[label]) for label, _ in GROUPS if label in found)
+        label = next(label for label, least in TIERS if weight >= least)
+        texts[label] = texts.get(label, "") + entry
+    return tuple((label, texts[label]) for label, _ in TIERS if label in texts)

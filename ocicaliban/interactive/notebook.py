@@ -21,8 +21,8 @@ ADDRESS = "127.0.0.1"
 LABEL = "ocicaliban.notebook"
 """The label of a server's container; its value is a record of the settings."""
 
-_RECIPE = "jupyter"
-"""The recipe that this package serves: it starts the server, and a job does not have its layer."""
+_INPUT = "jupyter"
+"""The input of the recipe that starts the server. A job does not have its layer."""
 
 
 class ServerEnded(OcicalibanError):
@@ -99,7 +99,7 @@ def environment_key(plan: Plan) -> str:
     """Return the key of the layers that hold the packages of a job: the last one below Jupyter's that installs any."""
     key = plan.base_key
     for layer in plan.layers:
-        if layer.name.split()[0] == _RECIPE:
+        if _INPUT in layer.kinds:
             break
         if layer.runs:
             key = layer.key
@@ -121,5 +121,5 @@ def interface(launch: Launch) -> str:
     """Return "lab" or "notebook". Raises UsageError if the mode does not start Jupyter."""
     command = launch.command[0] if launch.command else ""
     if not command.startswith("jupyter-"):
-        raise UsageError(f"the mode 'notebook' lists no recipe '{_RECIPE}'", f'add "{_RECIPE}" to its list')
+        raise UsageError("the mode 'notebook' lists no recipe 'jupyter'", 'add "jupyter" to its list')
     return command.removeprefix("jupyter-")

@@ -1,4 +1,4 @@
-"""Steps, layers, plans and images: what planning makes and building turns into an image."""
+"""Steps, layers, plans and images."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Run:
-    """Run a script as root inside the container; `files` are seen read-only while it runs."""
+    """Run a script as root in the container, which sees `files` below /dev/oc while it runs."""
 
     script: str
     env: tuple[tuple[str, str], ...] = ()
@@ -22,7 +22,7 @@ class Run:
 
 @frozen(kw_only=True)
 class Copy:
-    """Put the tree with this digest (see `Snapshot.trees`) into the image at `to`."""
+    """Copy the tree with this digest into the image, to the folder `to`."""
 
     tree: str
     to: str
@@ -30,7 +30,7 @@ class Copy:
 
 @frozen(kw_only=True)
 class Configure:
-    """Change the image's OCI config; `path` is put before the parent's PATH."""
+    """Change the image's OCI config. `path` is put in front of the PATH of the layer below."""
 
     env: tuple[tuple[str, str], ...] = ()
     path: tuple[str, ...] = ()
@@ -44,7 +44,7 @@ Step = Run | Copy | Configure
 
 @frozen(kw_only=True)
 class TreeEntry:
-    """One path in a tree: a `file`, a `dir` or a `link`; `digest` of the contents, or the link's target."""
+    """A path in a tree. `digest` is that of a file's contents, or the target of a link."""
 
     path: str
     kind: Literal["file", "dir", "link"]
@@ -55,7 +55,7 @@ class TreeEntry:
 
 @frozen(kw_only=True)
 class Tree:
-    """The files of a folder as they enter an image; `digest` covers names, modes and contents."""
+    """The files of a folder as they enter an image. `digest` covers their names, modes and contents."""
 
     root: Path
     digest: str
@@ -63,16 +63,16 @@ class Tree:
 
     @property
     def size(self) -> int:
-        """Bytes in all its files."""
+        """The bytes of all its files."""
         return sum(entry.size for entry in self.entries)
 
 
 @frozen(kw_only=True)
 class Base:
-    """The image everything is built upon.
+    """The image below all layers.
 
-    `kind` says where it comes from; `digest` is empty while it is not resolved yet; `python` is the
-    version of the interpreter inside ("3.11.2"), `libc` that of glibc ("2.36").
+    `kind` says where it comes from. `digest` is empty until it is resolved. `python` is the version of its interpreter
+    ("3.11.2"), and `libc` that of its glibc ("2.36").
     """
 
     kind: Literal["registry", "local", "archive", "bootstrap"]
@@ -84,31 +84,33 @@ class Base:
 
     @property
     def machine(self) -> str:
-        """The kernel's name for the processor, as wheels and markers have it."""
+        """The processor as the kernel, wheels and markers name it, for example "x86_64"."""
         return {"linux/amd64": "x86_64", "linux/arm64": "aarch64"}.get(self.platform, "x86_64")
 
 
 @frozen(kw_only=True)
 class PlannedLayer:
-    """A layer to be: its recipe's name, its expanded steps and its key (sha256, hex).
+    """A layer of a plan: its recipe's name, with a label if the recipe makes several, its steps and its key.
 
-    `inputs` are the named digests that went into the key beside the parent's, to tell what changed.
+    `inputs` are digests of the parts of the steps, by name, to tell later what has changed. `kinds` are the kinds of
+    input that its recipe has, and what the recipe provides.
     """
 
     name: str
     steps: tuple[Step, ...]
     key: str
     inputs: tuple[tuple[str, str], ...] = ()
+    kinds: tuple[str, ...] = ()
 
     @property
     def runs(self) -> bool:
-        """Whether something executes in it (a run layer), or only files and config are added (a tree layer)."""
+        """Whether it runs something (a run layer), or only adds files and configuration (a tree layer)."""
         return any(isinstance(step, Run) for step in self.steps)
 
 
 @frozen(kw_only=True)
 class Launch:
-    """How a container of the image starts; none of it is part of a layer's key."""
+    """How a container of the image starts. It is not part of any key."""
 
     command: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
@@ -120,7 +122,7 @@ class Launch:
 
 @frozen(kw_only=True)
 class Plan:
-    """A stack of content-addressed layers upon a base, and how to launch it."""
+    """A stack of layers on a base image, and how to start a container."""
 
     mode: str
     base: Base
@@ -130,21 +132,21 @@ class Plan:
 
     @property
     def key(self) -> str:
-        """The key of the whole image: its topmost layer's, or the base's."""
+        """The key of the whole image: that of its top layer, or of the base image."""
         return self.layers[-1].key if self.layers else self.base_key
 
     @property
     def entrypoint(self) -> tuple[str, ...]:
-        """What a container starts before its arguments, by its launch or a layer; nothing where the base says it."""
+        """What a container starts, before its arguments; () if the base image decides."""
         steps = [step for layer in self.layers for step in layer.steps if isinstance(step, Configure)]
         return self.launch.command or next((step.entrypoint for step in reversed(steps) if step.entrypoint), ())
 
 
 @frozen(kw_only=True)
 class Image:
-    """An image in the local store: `id` is its config's digest (hex), `digest` its manifest's.
+    """An image in the local store. `id` is its config's digest (hex), and `digest` its manifest's.
 
-    `former` are names that it once had; another image may have them now.
+    `former` are names that it has had; another image may have them now.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""Recipes as their files declare them, and the kinds of values that parameters have."""
+"""Recipes as their files declare them, and the values of parameters."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Value = str | bool | int | tuple[str, ...]
 
 @frozen(kw_only=True)
 class Param:
-    """One declared parameter of a recipe; `example` is a value as one writes it in TOML, for people to read."""
+    """A parameter of a recipe. `sort` says that the order of a list does not matter. `example` is a value in TOML."""
 
     type: ParamType = "string"
     required: bool = False
@@ -29,10 +29,10 @@ class Param:
 
 @frozen(kw_only=True)
 class StepTemplate:
-    """A step as a recipe's file declares it, with `${param}` still in its strings.
+    """A step as a recipe's file declares it, with `${param}` not replaced yet.
 
-    `do` is the closed vocabulary: `run` (a script in the container), `copy` (a tree of files into the
-    image), `configure` (the image's OCI config).
+    `do` says what it does: `run` a script in the container, `copy` a tree of files into the image, or `configure` the
+    image.
     """
 
     do: Literal["run", "copy", "configure"]

@@ -12,7 +12,6 @@ from ocicaliban.formats.toml import read_text
 from ocicaliban.model.project import Project
 from ocicaliban.reporter import Reporter
 
-NAME = ".calibanconfig.json"
 _PARAMETERS = {"apt_packages": ("apt", "packages"), "base_image": ("base", "image")}
 """The recipe and its parameter that each key sets."""
 _IGNORED = {
@@ -28,12 +27,11 @@ _IGNORED = {
 _DLVM = re.compile(r"dlvm:([a-z0-9]+-(?:cpu|gpu))(?:-(\d+)\.(\d+))?")
 
 
-def load(root: Path, reporter: Reporter) -> Project:
-    """Return the project in the folder `root` as Caliban's file describes it.
+def load(path: Path, reporter: Reporter) -> Project:
+    """Return the project that Caliban's file `path` in its folder describes.
 
     `reporter` gets a note for each key that has no effect. Raises UsageError with file, line and key for a mistake.
     """
-    path = root / NAME
     text = read_text(path)
     try:
         raw = read_json(text)
@@ -50,7 +48,7 @@ def load(root: Path, reporter: Reporter) -> Project:
         elif value is not None:
             recipe, parameter = _PARAMETERS[key]
             layers[recipe] = {parameter: _image(value) if key == "base_image" else value}
-    return Project(root=root, layers=layers)
+    return Project(root=path.parent, layers=layers)
 
 
 def place(path: Path, keys: Keys) -> str:

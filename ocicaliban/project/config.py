@@ -11,10 +11,10 @@ from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.key_lines import Keys
 from ocicaliban.formats.toml import place, read_toml, structure
 from ocicaliban.model.project import Project, Push
-from ocicaliban.project import caliban_config
 from ocicaliban.reporter import SILENT, Reporter
 
 NAME = "ocicaliban.toml"
+CALIBAN = ".calibanconfig.json"
 
 
 @frozen(kw_only=True)
@@ -37,8 +37,10 @@ def load_project(root: Path, reporter: Reporter = SILENT) -> Project:
     path = root / NAME
     if path.is_file():
         return _load(root, path)
-    if (root / caliban_config.NAME).is_file():
-        return caliban_config.load(root, reporter)
+    if (root / CALIBAN).is_file():
+        from ocicaliban.project import caliban_config  # few projects have it
+
+        return caliban_config.load(root / CALIBAN, reporter)
     return Project(root=root)
 
 
@@ -83,5 +85,8 @@ def setting_place(root: Path, keys: Keys) -> str:
     path = root / NAME
     if path.is_file():
         return place(path, read_toml(path)[0], keys)
-    theirs = root / caliban_config.NAME
-    return caliban_config.place(theirs, keys) if theirs.is_file() else str(path)
+    if not (root / CALIBAN).is_file():
+        return str(path)
+    from ocicaliban.project import caliban_config
+
+    return caliban_config.place(root / CALIBAN, keys)

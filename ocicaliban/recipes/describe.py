@@ -1,4 +1,4 @@
-"""A recipe as a newcomer reads it: what it is for, what it takes, what it does; pure."""
+"""Describe a recipe to people who do not know it: its purpose, its parameters, its steps; pure."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from ocicaliban.model.recipe import LaunchTemplate, Param, Recipe, StepTemplate
 
 
-def recipe(recipe: Recipe, place: str, modes: Sequence[str] = (), layers: Sequence[str] = ()) -> tuple[str, ...]:
+def recipe_lines(recipe: Recipe, place: str, modes: Sequence[str] = (), layers: Sequence[str] = ()) -> tuple[str, ...]:
     """Return the lines about a recipe.
 
-    `place` is its folder, and `modes` are the names of the modes that list it. `layers` are what it makes a layer of
+    `place` is its folder, and `modes` are the names of the modes that list it. `layers` say of what it makes a layer
     each.
     """
     out = [f"{recipe.name}: {recipe.summary}", ""]
@@ -20,9 +20,9 @@ def recipe(recipe: Recipe, place: str, modes: Sequence[str] = (), layers: Sequen
     if modes:
         out.append(f"  in the modes {', '.join(modes)}")
     if recipe.after:
-        out.append(f"  its layer comes after {', '.join(recipe.after)}, where they are in the mode")
+        out.append(f"  its layer comes after {', '.join(recipe.after)}, if the mode has them")
     if recipe.provides:
-        out.append(f"  provides the {recipe.provides}: a mode has only one such recipe")
+        out.append(f"  provides the {recipe.provides}; a mode can have only one recipe that does")
     if recipe.inputs:
         out.append(f"  inputs: {', '.join(recipe.inputs)}")
     out += [f"  one layer for each {each}" for each in layers]
@@ -36,7 +36,8 @@ def recipe(recipe: Recipe, place: str, modes: Sequence[str] = (), layers: Sequen
     if launch := _launch(recipe.launch):
         out += ["", f"When a container starts{_condition(recipe.launch.when)}:", *(f"  {line}" for line in launch)]
     if recipe.origin != "project":
-        out += ["", f"`ocicaliban layers eject {recipe.name}` copies it into the project's layers/ to be edited."]
+        eject = f"`ocicaliban layers eject {recipe.name}`"
+        out += ["", f"{eject} copies it into the project's layers/, where you can edit it."]
     return tuple(out)
 
 
@@ -69,7 +70,7 @@ def _param(name: str, param: Param) -> list[str]:
 def _condition(when: str) -> str:
     if not when:
         return ""
-    return f", if there is no {when[1:]}" if when.startswith("!") else f", if there is {when}"
+    return f", if {when[1:]} is not set" if when.startswith("!") else f", if {when} is set"
 
 
 def _what(step: StepTemplate) -> str:
@@ -84,7 +85,7 @@ def _step(step: StepTemplate, scripts: dict[str, str]) -> list[str]:
     out = [f"env {name} = {value}" for name, value in step.env.items()]
     out += [f"sees {text} as /dev/oc/{name}" for name, text in step.files.items()]
     out += [f"sees the host's {tool} as /dev/oc/{tool}" for tool in step.tools]
-    out += [f"keeps {path} from build to build, on the host" for path in step.cache]
+    out += [f"keeps {path} between builds, on the host" for path in step.cache]
     if step.secrets:
         out.append(f"sees the build secrets {_words(step.secrets)} below /dev/oc/secrets")
     if step.path:

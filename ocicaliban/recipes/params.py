@@ -1,4 +1,4 @@
-"""Checks a recipe's parameters and substitutes them; pure."""
+"""Check the parameters of a recipe, and substitute them in its strings; pure."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _checked(value: Any, param: Param, keys: tuple[str, ...]) -> Value:
 
 
 def check(recipe: Recipe, given: Mapping[str, object]) -> None:
-    """Raise SettingError for an unknown parameter or a value of a wrong type, for whichever variant it is."""
+    """Raise SettingError for an unknown parameter or a value of the wrong type, for any variant."""
     for name, value in given.items():
         keys = ("layers", recipe.name, name)
         if name not in recipe.params:
@@ -48,7 +48,7 @@ def check(recipe: Recipe, given: Mapping[str, object]) -> None:
 
 
 def _for_variant(value: Any, variant: Variant, param: Param) -> Any:
-    """Caliban's form {"cpu": ..., "gpu": ...}, with `all` beside them, for any parameter."""
+    """Return the value for a variant. Any parameter may be a table {all, cpu, gpu}, as in Caliban."""
     if not isinstance(value, dict):
         return value
     if param.type == "list":
@@ -57,9 +57,9 @@ def _for_variant(value: Any, variant: Variant, param: Param) -> Any:
 
 
 def resolve(recipe: Recipe, given: Mapping[str, object], variant: Variant) -> dict[str, Value]:
-    """The value of each declared parameter: the given one or its default.
+    """Return the value of each declared parameter: the given one, or its default.
 
-    Raises SettingError for an unknown parameter, a wrong type, or a required one that is missing.
+    Raises SettingError for an unknown parameter, a value of the wrong type, or a required parameter that is missing.
     """
     check(recipe, given)
     values: dict[str, Value] = {}
@@ -75,34 +75,42 @@ def resolve(recipe: Recipe, given: Mapping[str, object], variant: Variant) -> di
     return values
 
 
-def holds(condition: str, values: Mapping[str, Value], place: str) -> bool:
-    """Whether a recipe's `when` holds: the name of a value, true when it is not empty; `!` turns it round."""
+def condition_holds(condition: str, values: Mapping[str, Value], place: str) -> bool:
+    """Whether a recipe's `when` holds: it names a value that must not be empty, or must be empty after a `!`.
+
+    `place` names the recipe in a message. Raises UsageError if there is no such value.
+    """
     if not condition:
         return True
     name = condition.removeprefix("!")
     if name not in values:
-        raise UsageError(f"{place}: when = '{condition}' names no parameter", nearest(name, values))
+        raise UsageError(f"{place}: when = '{condition}': there is no parameter '{name}'", nearest(name, values))
     return bool(values[name]) is not condition.startswith("!")
 
 
-def text(template: str, values: Mapping[str, Value], place: str) -> str:
-    """`template` with every `${name}` replaced; lists are joined by blanks."""
+def substituted(template: str, values: Mapping[str, Value], place: str) -> str:
+    """Return `template` with every `${name}` replaced by the value. Lists are joined by blanks.
+
+    Raises UsageError, with `place`, if there is no such value.
+    """
 
     def replace(match: re.Match[str]) -> str:
         if match[1] not in values:
-            raise UsageError(f"{place}: '${{{match[1]}}}' names no parameter", nearest(match[1], values))
+            raise UsageError(
+                f"{place}: '${{{match[1]}}}': there is no parameter or value of this name", nearest(match[1], values)
+            )
         value = values[match[1]]
         return " ".join(value) if isinstance(value, tuple) else str(value)
 
     return _REFERENCE.sub(replace, template)
 
 
-def texts(template: tuple[str, ...] | str, values: Mapping[str, Value], place: str) -> tuple[str, ...]:
-    """A list of strings: either each one substituted, or `"${name}"` of a list parameter as a whole."""
+def substituted_list(template: tuple[str, ...] | str, values: Mapping[str, Value], place: str) -> tuple[str, ...]:
+    """Return a list with every `${name}` replaced. `"${name}"` of a list parameter gives the whole list."""
     if isinstance(template, tuple):
-        return tuple(text(item, values, place) for item in template)
+        return tuple(substituted(item, values, place) for item in template)
     if match := _REFERENCE.fullmatch(template):
         value = values.get(match[1])
         if isinstance(value, tuple):
             return value
-    return (text(template, values, place),) if template else ()
+    return (substituted(template, values, place),) if template else ()

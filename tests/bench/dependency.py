@@ -39,13 +39,13 @@ def _pip_flags(folder: Path) -> list[str]:
     wheels = folder / "wheels"
     for made in (inside, wheels):
         made.mkdir(parents=True)
-    settings = host_settings.read()
+    settings = host_settings.read_host_settings()
     flags = ["--volume", f"{inside}:/dev/bench:ro", "--volume", f"{wheels}:/dev/bench-wheels"]
     lines = ["[global]", "disable-pip-version-check = true", "root-user-action = ignore"]
     if settings.ca_bundle:
         (inside / "ca.crt").write_bytes(settings.ca_bundle.read_bytes())
         lines.append("cert = /dev/bench/ca.crt")
-    within, places = settings.inside()
+    within, places = settings.in_container()
     for local, place in places.items():
         flags += ["--volume", f"{local}:{place}:ro"]
     for key, urls in (
@@ -88,7 +88,7 @@ def _dependency(shop: Workshop) -> Iterator[Sequence[Sample]]:
 
     theirs = shop.project("dependency-plain", files)
     uv = (*UV, "pip", "install", "--quiet", "--python", sys.executable, "--target", str(theirs.folder / "pip"))
-    shop.timed((*uv, "pip"), env=host_settings.read().uv_environ())
+    shop.timed((*uv, "pip"), env=host_settings.read_host_settings().uv_environ())
     base = next(line for line in theirs.containerfile().splitlines() if line.startswith("FROM "))
     flags = _pip_flags(shop.folder / "pip")
     warming = _PIP_CONTAINERFILE.format(base=base, install=f"{_PIP_DOWNLOAD} && {_PIP_INSTALL}")

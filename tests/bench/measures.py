@@ -147,7 +147,7 @@ def _vertex(shop: Workshop) -> tuple[str, ...]:
     version = f"{sys.version_info.major}.{sys.version_info.minor}"
     where = hashlib.sha256(bytes(shop.checkout)).hexdigest()[:12]
     folder = cache / "ocicaliban-bench" / f"vertex-{version}-{where}"
-    env = host_settings.read().uv_environ()
+    env = host_settings.read_host_settings().uv_environ()
     python = folder / "bin" / "python"
     install = (*UV, "pip", "install", "--quiet", "--python", str(python))
     if not python.exists():

@@ -98,7 +98,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
     "a hash that no archive has": (
         {"requirements.txt": f"six==1.16.0 --hash=sha256:{'0' * 64}\n"},
         "no archive of six==1.16.0 has a hash that the requirements declare",
-        "look into it",
+        "find out which",
     ),
     "a uv.lock that is out of date": (
         {"pyproject.toml": PROJECT.replace('"six"', '"six", "rich"')},
@@ -107,8 +107,8 @@ REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
     ),
     "a Python that the base does not have": (
         {"pyproject.toml": PROJECT.replace(">=3.9", ">=3.99")},
-        "pyproject.toml requires Python >=3.99, and the base has 3.11.",
-        "take another base",
+        "pyproject.toml requires Python >=3.99, but the base image has 3.11.",
+        "choose another base",
     ),
     "an extra that is not declared": (
         {"pyproject.toml": PROJECT, "ocicaliban.toml": f'extras = ["plot"]\n{CONFIG}'},
@@ -118,7 +118,7 @@ REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
     "extras of a list": (
         {"requirements.txt": "six\n", "ocicaliban.toml": f'extras = ["plot"]\n{CONFIG}'},
         "cannot be resolved\nRequesting extras",
-        "extras are declared in a pyproject.toml",
+        "declare the extras in a pyproject.toml",
     ),
 }
 

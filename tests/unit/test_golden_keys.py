@@ -13,8 +13,9 @@ from typing import Any
 import pytest
 from attrs import asdict, evolve
 
-from ocicaliban.build import base_image, keys
+from ocicaliban.build import keys
 from ocicaliban.build import plan as planning
+from ocicaliban.build.base import bootstrap
 from ocicaliban.containers import image_store
 from ocicaliban.model.image import Base, Image
 from ocicaliban.model.project import Project
@@ -116,7 +117,7 @@ def test_the_key_of_a_bootstrapped_base_stays(tmp_path: Path, monkeypatch: pytes
         return Image(id="1d" * 32, digest="", key=key)
 
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(base_image, "_platform", lambda: "linux/amd64")
+    monkeypatch.setattr(bootstrap, "platform", lambda: "linux/amd64")
     monkeypatch.setattr(image_store, "find_layer", find)
-    assert base_image._bootstrapped("debian:bookworm", fresh=False, reporter=SILENT).id == "1d" * 32
+    assert bootstrap.fetch("debian:bookworm", fresh=False, reporter=SILENT).id == "1d" * 32
     assert set(asked) == {("base", "6ad21c612de289efcfccd64bdcff269d4135a80e2734925eb3a4aaa7487ae03a")}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.dependencies import cuda_wheels
 from ocicaliban.errors import UsageError
 from ocicaliban.recipes import catalog
+
+if TYPE_CHECKING:
+    from ocicaliban.dependencies.cuda_wheels import CudaRequest
 
 KIND = "cuda"
 
@@ -15,16 +19,20 @@ def of_libraries(path: str) -> Provided:
     return Provided(values={"cuda_libraries": path})
 
 
-def request(context: PlanContext) -> cuda_wheels.Request | None:
+def request(context: PlanContext) -> CudaRequest | None:
     """Return which libraries the project asks for; None if it asks for none, or if there is no GPU to use them."""
     parameters = context.parameters(KIND)
     if parameters is None or context.variant == "cpu" or not parameters.text("version"):
         return None
-    folder = catalog.folder(context.project, parameters.recipes[0].name)
-    return cuda_wheels.Request(
+    from ocicaliban.dependencies import cuda_wheels  # few projects ask for it
+
+    recipe = parameters.recipes[0].name
+    folder = catalog.folder(context.project, recipe)
+    return cuda_wheels.CudaRequest(
+        recipe=recipe,
         version=parameters.text("version"),
         components=parameters.texts("components"),
-        known=cuda_wheels.table(folder / "versions.toml"),
+        table=cuda_wheels.load_table(folder / "versions.toml"),
     )
 
 
@@ -38,6 +46,8 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         raise UsageError(message, 'add "python" to its list')
     if not context.base.python:
         return of_libraries("")
+    from ocicaliban.dependencies import cuda_wheels
+
     locked = str(context.provided["requirements"].values["lock"])
     return of_libraries(cuda_wheels.library_path(libraries, locked, context.base.python))
 

@@ -42,12 +42,13 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         return of_requirements(f"# {wanted[0]}, not resolved yet\n")
     name = f"{parameters.text('interface')}-{context.variant}"
     requirements = context.provided["requirements"]
-    resolution = resolver.jupyter(
+    resolution = resolver.resolve_additions(
         str(requirements.values["lock"]),
         wanted,
         context.base,
         context.lock.resolution("jupyter", name),
         requirements.indexes,
+        "Jupyter",
     )
     return evolve(of_requirements(resolution.requirements), resolutions={name: resolution})
 

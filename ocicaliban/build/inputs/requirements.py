@@ -8,11 +8,13 @@ from attrs import evolve
 
 from ocicaliban.build.inputs import cuda
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.dependencies import resolver, size_tiers
+from ocicaliban.dependencies import registry, resolver, size_tiers
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
+from ocicaliban.dependencies.indexes import project_indexes
+from ocicaliban.errors import UsageError
 from ocicaliban.model.project import Instance
 
-KIND = "requirements"
-SECTION = "python"
+_SECTION = "python"
 
 
 def of_groups(groups: Sequence[tuple[str, str]]) -> Provided:
@@ -28,24 +30,38 @@ def of_groups(groups: Sequence[tuple[str, str]]) -> Provided:
 
 def _provide(context: PlanContext, parameters: InputParameters | None) -> Provided:
     assert parameters is not None
-    project, variant, base = context.project, context.variant, context.base
-    given = parameters.text("requirements")
-    path = resolver.declaration(project, given)
-    if path is None and (name := resolver.unread(project)):
-        context.reporter.note(f"{name} is not read; dependencies may stand in {', '.join(resolver.FOUND)}")
+    project, base = context.project, context.base
+    declaration = _declaration(context, parameters)
     if not base.python:
-        # Until the base image is resolved, nobody knows for which Python. There will be a layer all the same.
-        return of_groups([("", f"# {path.name}, not resolved yet\n")] if path else [])
+        # Until the base image is resolved, it is unknown for which Python to resolve. There will be a layer anyway.
+        return of_groups([("", f"# {declaration.path.name}, not resolved yet\n")] if declaration else [])
+    indexes = project_indexes(project.root, declaration.requirement_lists() if declaration else ())
     extras = tuple(sorted({*project.extras, *context.request.extras, *parameters.texts("extras")}))
-    libraries = cuda.request(context)
-    resolution = resolver.resolution(project, context.lock, base, variant, given, extras, libraries)
+    target = ResolutionTarget(base=base, variant=context.variant, extras=extras)
+    locked = context.lock.resolution(_SECTION, context.variant)
+    resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
     if resolution is None:
         return of_groups([])
-    groups = size_tiers.groups(resolution.requirements, resolution.weights)
-    indexes = resolver.declared_indexes(project, given)
-    return evolve(of_groups(groups), resolutions={variant: resolution}, indexes=indexes)
+    groups = size_tiers.divided(resolution.requirements, resolution.weights)
+    return evolve(of_groups(groups), resolutions={context.variant: resolution}, indexes=indexes)
+
+
+def _declaration(context: PlanContext, parameters: InputParameters) -> Declaration | None:
+    """Return what declares the dependencies: the file that a parameter names, or else the first that is there."""
+    root, given = context.project.root, parameters.text("requirements")
+    if given:
+        path = root / given
+        if not path.is_file():
+            message = f"{parameters.setting('requirements')}: there is no file '{given}'"
+            raise UsageError(message, f"the path is relative to the project: {path}")
+        return registry.declaration_in(root, path)
+    declaration = registry.find_declaration(root)
+    if declaration is None and (name := registry.unread_file(root)):
+        files = ", ".join(way.FILE for way in registry.WAYS)
+        context.reporter.note(f"{name} is not read; declare the dependencies in {files}")
+    return declaration
 
 
 PROVIDER = Provider(
-    kind=KIND, provide=_provide, empty=of_groups([]), lock_section=SECTION, layers="group of requirements"
+    kind="requirements", provide=_provide, empty=of_groups([]), lock_section=_SECTION, layers="group of requirements"
 )

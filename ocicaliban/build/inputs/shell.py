@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.interactive import shell
 
 
 def of_shell(package: str) -> Provided:
@@ -14,6 +13,8 @@ def of_shell(package: str) -> Provided:
 
 
 def _provide(context: PlanContext, parameters: InputParameters | None) -> Provided:
+    from ocicaliban.interactive import shell  # few modes have a shell
+
     return of_shell(shell.package(shell.choose(context.request.shell_name, os.environ)))
 
 

@@ -35,7 +35,7 @@ def running(world: World, monkeypatch: pytest.MonkeyPatch) -> list[NotebookServe
     monkeypatch.setattr(servers, "stop", made.remove)
     monkeypatch.setattr(servers, "find_servers", lambda: tuple(made))
     monkeypatch.setattr(ports, "is_free", lambda port: True)
-    monkeypatch.setattr(resolver, "resolution", lambda *_, **__: None)
+    monkeypatch.setattr(resolver, "resolve", lambda *_, **__: None)
     monkeypatch.setattr(base_image, "resolved", lambda base, **_: base)
     for name in ("SSH_CONNECTION", "SLURM_JOB_ID"):
         monkeypatch.delenv(name, raising=False)
@@ -86,4 +86,4 @@ def test_containers_of_servers_that_have_ended_are_removed(running: list[Noteboo
 def _resolve_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Resolve no packages of Jupyter: that asks an index."""
     resolved = Resolution(inputs="", requirements="jupyterlab==4\n", weights={})
-    monkeypatch.setattr(resolver, "jupyter", lambda *_, **__: resolved)
+    monkeypatch.setattr(resolver, "resolve_additions", lambda *_, **__: resolved)

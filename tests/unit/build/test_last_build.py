@@ -34,12 +34,12 @@ ONE = {"one": tree("one", train="a", model="b")}
 
 
 def test_nothing_changed_needs_no_reason() -> None:
-    assert last_build.reasons(planned(), ONE, last_build.of(planned(), ONE)) == {}
+    assert last_build.reasons(planned(), ONE, last_build.record_of(planned(), ONE)) == {}
 
 
 def test_an_edit_names_the_files_and_the_layer_above_names_the_one_below() -> None:
     two = {"two": tree("two", train="c", data="d")}
-    found = last_build.reasons(planned(evolve(WORLD, source="two")), two, last_build.of(planned(), ONE))
+    found = last_build.reasons(planned(evolve(WORLD, source="two")), two, last_build.record_of(planned(), ONE))
     assert found == {
         "source-copy": "changed: train; new: data; gone: model",
         "entrypoint": "'source-copy' below it changed",
@@ -47,20 +47,20 @@ def test_an_edit_names_the_files_and_the_layer_above_names_the_one_below() -> No
 
 
 def test_a_package_more_is_shown_with_the_list_before_and_after() -> None:
-    found = last_build.reasons(planned(packages=("git", "vim")), ONE, last_build.of(planned(), ONE))
+    found = last_build.reasons(planned(packages=("git", "vim")), ONE, last_build.record_of(planned(), ONE))
     assert found["apt"] == "PACKAGES: 'git' -> 'git vim'"
     assert found["python"] == "'apt' below it changed"
 
 
 def test_another_base_is_the_reason_of_the_first_layer() -> None:
     world = evolve(WORLD, base=evolve(BASE, digest="sha256:bb"))
-    assert last_build.reasons(planned(world), ONE, last_build.of(planned(), ONE))["apt"] == "the base changed"
+    assert last_build.reasons(planned(world), ONE, last_build.record_of(planned(), ONE))["apt"] == "the base changed"
 
 
 def test_what_was_saved_is_read_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     last_build.save(Path("/nowhere"), planned(), ONE)
-    assert last_build.load(Path("/nowhere"), "build") == last_build.of(planned(), ONE, "/nowhere")
+    assert last_build.load(Path("/nowhere"), "build") == last_build.record_of(planned(), ONE, "/nowhere")
     assert last_build.load(Path("/elsewhere"), "build") is None
 
 
@@ -81,7 +81,7 @@ def test_a_project_that_is_gone_has_no_newest_record(tmp_path: Path, monkeypatch
 
 def test_a_file_of_another_version_or_form_counts_as_none(tmp_path: Path) -> None:
     file = tmp_path / "record.json"
-    built = last_build.Record(layers={"a": {"env X": "1"}}, keys={"a": "k"}, files={"d": {"p": "file"}}, base="b")
+    built = last_build.BuildRecord(layers={"a": {"env X": "1"}}, keys={"a": "k"}, files={"d": {"p": "file"}}, base="b")
     record = last_build.to_record(built)
     assert list(record) == ["version", "layers", "keys", "files", "base", "root"]
     for held, expected in (

@@ -6,12 +6,10 @@ import json
 import os
 from pathlib import Path
 
-import pytest
 from attrs import evolve
 
 from ocicaliban.build import plan_view
-from ocicaliban.errors import UsageError
-from ocicaliban.model.image import Base, Copy, Launch, Plan, PlannedLayer, Run, Tree, TreeEntry
+from ocicaliban.model.image import Base, Launch, Plan, PlannedLayer
 
 GOLDEN = Path(__file__).parents[2] / "golden"
 BASE = Base(kind="registry", reference="docker.io/library/python:3.12", digest="sha256:" + "ab" * 32, python="3.12.1")
@@ -35,7 +33,7 @@ def golden(name: str, text: str) -> None:
 
 def test_a_plan_as_text() -> None:
     there = {"0" * 64: 220_000_000, "1" * 64: 12_345}
-    golden("plan.txt", "\n".join(plan_view.lines(PLAN, there, {"source-copy": "changed: train.py"})) + "\n")
+    golden("plan.txt", "\n".join(plan_view.stack_lines(PLAN, there, {"source-copy": "changed: train.py"})) + "\n")
 
 
 def test_a_plan_as_json() -> None:
@@ -45,7 +43,7 @@ def test_a_plan_as_json() -> None:
 
 def test_a_plan_of_nothing() -> None:
     plan = evolve(PLAN, layers=(), base=evolve(BASE, digest=""))
-    assert plan_view.lines(plan, {}, {}) == (
+    assert plan_view.stack_lines(plan, {}, {}) == (
         "base  not resolved             to be pulled: docker.io/library/python:3.12",
     )
     assert plan_view.as_json(plan, {}, {})["key"] == "0" * 64
@@ -74,62 +72,3 @@ def test_the_difference_of_two_modes() -> None:
             *("", "left out of every image: .git, __pycache__"),
         )
     assert plan_view.difference(shell, shell) == ("in both  base, apt, python, mount",)
-
-
-def _copied(tree: Tree, *whole: str, folder: str = ".") -> list[str]:
-    plan = evolve(PLAN, layers=(PlannedLayer(name="source-copy", steps=(Copy(tree="t", to="/app"),), key="1" * 64),))
-    text = plan_view.containerfile(plan, {"t": plan_view.Source(folder=folder, tree=tree, whole=frozenset(whole))})
-    return [line for line in text.splitlines() if line.startswith(("COPY", "RUN"))]
-
-
-def _tree(*entries: TreeEntry) -> Tree:
-    return Tree(root=Path("/p"), digest="t", entries=entries)
-
-
-def test_a_containerfile_names_exactly_the_files_of_a_tree() -> None:
-    tree = _tree(
-        TreeEntry(path="a", kind="dir"),
-        TreeEntry(path="a/1.py", kind="file"),
-        TreeEntry(path="a/link", kind="link", digest="1.py"),
-        TreeEntry(path="b", kind="dir"),
-        TreeEntry(path="b/deep", kind="dir"),
-        TreeEntry(path="b/deep/2.py", kind="file"),
-        TreeEntry(path="top.py", kind="file"),
-    )
-    assert _copied(tree, "b", "b/deep") == [
-        """RUN ["/bin/sh", "-ec", "mkdir -p '/app'\\nmkdir -p '/app/a'\\nln -s '1.py' '/app/a/link'"]""",
-        'COPY ["b", "/app/b"]',
-        'COPY ["a/1.py", "/app/a/"]',
-        'COPY ["top.py", "/app/"]',
-    ]
-    assert _copied(tree, "", "a", "b", folder="data") == ['COPY ["data", "/app"]']
-    assert _copied(_tree(TreeEntry(path="top.py", kind="file"))) == ['COPY ["top.py", "/app/"]']
-    assert _copied(_tree()) == ["""RUN ["/bin/sh", "-ec", "mkdir -p '/app'"]"""]
-
-
-def test_a_containerfile_escapes_what_copy_would_expand() -> None:
-    assert 'COPY ["[*][[]1].$x", "/app/"]'.replace("$", "\\\\$") in _copied(
-        _tree(TreeEntry(path="*[1].$x", kind="file"))
-    )
-    with pytest.raises(UsageError, match="cannot name"):
-        _copied(_tree(TreeEntry(path="a\\b", kind="file")))
-
-
-def test_no_word_of_a_containerfile_is_longer_than_the_kernel_takes() -> None:
-    step = Run(script="true", files=(("requirements.txt", "ä" * 300_000),))
-    plan = evolve(PLAN, layers=(PlannedLayer(name="python", steps=(step,), key="1" * 64),))
-    text = plan_view.containerfile(plan, {})
-    words = json.loads(next(line for line in text.splitlines() if line.startswith("RUN")).removeprefix("RUN "))
-    assert max(len(word.encode()) for word in words) < 131_072
-    assert "".join(words[4:]) == "ä" * 300_000
-    many = _tree(*(TreeEntry(path=f"{number:0100}", kind="file") for number in range(3000)))
-    copies = [line for line in _copied(many) if line.startswith("COPY")]
-    assert max(len(line) for line in copies) < 131_072
-    assert sum(line.count(",") for line in copies) == 3000
-
-
-def test_no_containerfile_while_the_base_is_not_there() -> None:
-    with pytest.raises(UsageError, match="is not there yet"):
-        plan_view.containerfile(evolve(PLAN, base=evolve(BASE, digest="")), {})
-    with pytest.raises(UsageError, match="is not there yet"):
-        plan_view.containerfile(evolve(PLAN, base=evolve(BASE, kind="bootstrap")), {})

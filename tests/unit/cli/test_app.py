@@ -80,6 +80,6 @@ def test_the_reference_of_the_recipes_is_what_layers_show_says() -> None:
     for name, _, _ in catalog.names(project):
         used = [mode for mode, recipes in sorted(modes.items()) if name in recipes]
         recipe = catalog.find(project, name)
-        lines = describe.recipe(recipe, f"layers/{name}", used, layer_words(recipe))
+        lines = describe.recipe_lines(recipe, f"layers/{name}", used, layer_words(recipe))
         out += ["", f"## {name}", "", "```text", *lines, "```"]
     _is_current("recipes.md", "\n".join(out) + "\n")

@@ -8,7 +8,7 @@ from ocicaliban.dependencies import cuda_wheels
 from ocicaliban.errors import UsageError
 from ocicaliban.recipes.catalog import builtin_layers
 
-TABLE = cuda_wheels.table(builtin_layers() / "cuda" / "versions.toml")
+TABLE = cuda_wheels.load_table(builtin_layers() / "cuda" / "versions.toml")
 TORCH = """\
 nvidia-cublas-cu12==12.8.4.1 ; platform_machine == 'x86_64' \\
     --hash=sha256:00
@@ -21,12 +21,13 @@ NVIDIA = "/opt/venv/lib/python3.11/site-packages/nvidia"
 
 
 def wheels(version: str, *components: str, locked: str = "") -> tuple[str, ...]:
-    return cuda_wheels.wheels(cuda_wheels.Request(version=version, components=components, known=TABLE), locked)
+    request = cuda_wheels.CudaRequest(recipe="cuda", version=version, components=components, table=TABLE)
+    return cuda_wheels.missing_wheels(request, locked)
 
 
 def library_path(version: str, locked: str) -> list[str]:
     return cuda_wheels.library_path(
-        cuda_wheels.Request(version=version, components=(), known=TABLE), locked, "3.11.2"
+        cuda_wheels.CudaRequest(recipe="cuda", version=version, components=(), table=TABLE), locked, "3.11.2"
     ).split(":")
 
 
@@ -82,4 +83,4 @@ def test_a_table_of_ones_own_is_read_strictly(tmp_path: Path) -> None:
     file = tmp_path / "versions.toml"
     file.write_text('source = "x"\ndate = "y"\nversions = ["13.6"]\n[components]\ncudart = { wheel = "w" }\n')
     with pytest.raises(UsageError, match=r"versions\.toml:5.*folder"):
-        cuda_wheels.table(file)
+        cuda_wheels.load_table(file)

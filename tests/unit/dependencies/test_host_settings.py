@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.dependencies import host_settings
+from ocicaliban.dependencies.host_settings import HostSettings, read_host_settings
 from ocicaliban.errors import UsageError
 
 
@@ -23,14 +23,14 @@ def conf(home: Path, text: str, name: str = ".config/pip/pip.conf") -> dict[str,
 
 def test_uv_before_pip_before_the_file(tmp_path: Path) -> None:
     env = conf(tmp_path, "[global]\nindex-url = https://old/%40\n", ".pip/pip.conf")
-    assert host_settings.read(env).index_url == "https://old/%40"
+    assert read_host_settings(env).index_url == "https://old/%40"
     env = conf(tmp_path, "[global]\nindex-url = https://file/\nextra-index-url =\n  https://a/\n  https://b/\n")
-    assert host_settings.read(env).index_url == "https://file/"
-    assert host_settings.read(env).extra_index_urls == ("https://a/", "https://b/")
+    assert read_host_settings(env).index_url == "https://file/"
+    assert read_host_settings(env).extra_index_urls == ("https://a/", "https://b/")
     env["PIP_INDEX_URL"] = "https://pip/"
-    assert host_settings.read(env).index_url == "https://pip/"
+    assert read_host_settings(env).index_url == "https://pip/"
     env["UV_DEFAULT_INDEX"] = "https://uv/"
-    assert host_settings.read(env).index_url == "https://uv/"
+    assert read_host_settings(env).index_url == "https://uv/"
 
 
 def test_uvs_environment_and_local_folders(tmp_path: Path) -> None:
@@ -40,8 +40,8 @@ def test_uvs_environment_and_local_folders(tmp_path: Path) -> None:
     uri = (tmp_path / "wheels").as_uri()
     env = conf(tmp_path, f"[global]\nfind-links = {wheels}\n    file://{wheels} https://w/\n")
     env |= {"PIP_CERT": str(tmp_path / "ca.pem"), "UV_INDEX": "https://a/ https://b/", "UV_DEFAULT_INDEX": "https://u/"}
-    settings = host_settings.read(env)
-    inside, mounts = settings.inside()
+    settings = read_host_settings(env)
+    inside, mounts = settings.in_container()
     assert mounts == {Path(wheels): "/dev/oc-local-0"}
     assert inside.find_links == ("/dev/oc-local-0", "/dev/oc-local-0", "https://w/")
     assert settings.uv_environ() == {
@@ -56,43 +56,43 @@ def test_the_ca_bundle(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / name).write_text("")
     env = conf(tmp_path, f"[global]\ncert = {tmp_path / 'a'}\n")
-    assert host_settings.read(env).ca_bundle == tmp_path / "a"
+    assert read_host_settings(env).ca_bundle == tmp_path / "a"
     env["PIP_CERT"] = str(tmp_path / "b")
-    assert host_settings.read(env).ca_bundle == tmp_path / "b"
+    assert read_host_settings(env).ca_bundle == tmp_path / "b"
     env["SSL_CERT_FILE"] = str(tmp_path / "c")
-    assert host_settings.read(env).ca_bundle == tmp_path / "c"
+    assert read_host_settings(env).ca_bundle == tmp_path / "c"
     env["SSL_CERT_FILE"] = str(tmp_path / "gone")
-    assert host_settings.read(env).ca_bundle == tmp_path / "b"
+    assert read_host_settings(env).ca_bundle == tmp_path / "b"
     (tmp_path / "ca-certificates.crt").write_text("")
     gone = {"HOME": str(tmp_path / "nobody"), "PIP_CERT": "/gone", "SSL_CERT_FILE": "/gone"}
-    assert host_settings.read(gone).ca_bundle is None
-    assert host_settings.read({**gone, "SSL_CERT_DIR": str(tmp_path)}).ca_bundle == tmp_path / "ca-certificates.crt"
+    assert read_host_settings(gone).ca_bundle is None
+    assert read_host_settings({**gone, "SSL_CERT_DIR": str(tmp_path)}).ca_bundle == tmp_path / "ca-certificates.crt"
 
 
 def test_what_pip_is_told_in_its_many_ways(tmp_path: Path) -> None:
     text = "[global]\nindex_url = https://g/\nno-index = false\n[install]\nindex-url = https://i/\nno_index = yes\n"
     env = conf(tmp_path, text + "trusted-host = a\n  b:8080\n")
-    settings = host_settings.read(env)
+    settings = read_host_settings(env)
     assert (settings.index_url, settings.no_index, settings.insecure_hosts) == ("https://i/", True, ("a", "b:8080"))
     assert settings.uv_arguments() == ("--no-index",)
     assert settings.uv_environ()["UV_INSECURE_HOST"] == "a b:8080"
     assert tomllib.loads("\n".join(settings.uv_lines())) == {"no-index": True, "allow-insecure-host": ["a", "b:8080"]}
     own = tmp_path / "own.conf"
     own.write_text("[global]\nextra_index_url = https://x/\n[install]\nno-index = 0\n")
-    settings = host_settings.read({**env, "PIP_CONFIG_FILE": str(own), "PIP_TRUSTED_HOST": "c"})
+    settings = read_host_settings({**env, "PIP_CONFIG_FILE": str(own), "PIP_TRUSTED_HOST": "c"})
     assert (settings.index_url, settings.extra_index_urls) == ("https://i/", ("https://x/",))
     assert (settings.no_index, settings.insecure_hosts) == (False, ("c",))
-    assert host_settings.read({**env, "PIP_CONFIG_FILE": "/dev/null"}).index_url == ""
+    assert read_host_settings({**env, "PIP_CONFIG_FILE": "/dev/null"}).index_url == ""
 
 
 def test_only_pips_indexes_are_all_searched(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
-    assert host_settings.read({**home, "PIP_EXTRA_INDEX_URL": "https://a/"}).index_strategy == "unsafe-best-match"
+    assert read_host_settings({**home, "PIP_EXTRA_INDEX_URL": "https://a/"}).index_strategy == "unsafe-best-match"
     for name in ("UV_INDEX", "UV_EXTRA_INDEX_URL"):
-        settings = host_settings.read({**home, name: "https://a/", "PIP_EXTRA_INDEX_URL": "https://b/"})
+        settings = read_host_settings({**home, name: "https://a/", "PIP_EXTRA_INDEX_URL": "https://b/"})
         assert (settings.extra_index_urls, settings.index_strategy) == (("https://a/",), "")
     asked = {**home, "PIP_EXTRA_INDEX_URL": "https://b/", "UV_INDEX_STRATEGY": "first-index"}
-    assert host_settings.read(asked).uv_environ()["UV_INDEX_STRATEGY"] == "first-index"
+    assert read_host_settings(asked).uv_environ()["UV_INDEX_STRATEGY"] == "first-index"
 
 
 def test_named_indexes_and_their_passwords(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_named_indexes_and_their_passwords(tmp_path: Path) -> None:
         "UV_INDEX": "my-own=https://a/s other=https://b/",
     }
     env |= {"UV_INDEX_MY_OWN_USERNAME": "me", "UV_INDEX_MY_OWN_PASSWORD": "p@ss"}
-    settings = host_settings.read(env)
+    settings = read_host_settings(env)
     assert settings.index_url == "https://m/"
     assert settings.extra_index_urls == ("my-own=https://me:p%40ss@a/s", "other=https://b/")
     assert "p%40ss" not in repr(settings)
@@ -113,10 +113,10 @@ def test_local_folders_may_hold_blanks_and_be_relative(tmp_path: Path, monkeypat
     for name in ("a b", "c,d", "e"):
         (tmp_path / name).mkdir()
     links = f"file://{tmp_path}/c%2Cd e"
-    settings = host_settings.read(
+    settings = read_host_settings(
         {"HOME": str(tmp_path), "UV_INDEX": f"l=file://{tmp_path}/a%20b", "PIP_FIND_LINKS": links}
     )
-    assert {*settings.inside()[1]} == {tmp_path / "a b", tmp_path / "c,d", tmp_path / "e"}
+    assert {*settings.in_container()[1]} == {tmp_path / "a b", tmp_path / "c,d", tmp_path / "e"}
     assert settings.uv_environ()["UV_INDEX"] == f"l=file://{tmp_path}/a%20b"
     assert settings.uv_environ()["UV_FIND_LINKS"] == f"file://{tmp_path}/c%2Cd,file://{tmp_path}/e"
 
@@ -147,20 +147,20 @@ def test_uvs_own_file_between_uvs_and_pips_variables(tmp_path: Path) -> None:
         "PIP_INDEX_URL": "https://pip/",
         "PIP_EXTRA_INDEX_URL": "https://p/",
     }
-    settings = host_settings.read(env)
+    settings = read_host_settings(env)
     assert settings.index_url == "https://default/"
     assert settings.extra_index_urls == ("named=https://named/", "https://pip-table/")
     assert (settings.find_links, settings.insecure_hosts) == (("https://links/",), ("h",))
     assert settings.index_strategy == "unsafe-first-match"
-    assert host_settings.read({**env, "UV_DEFAULT_INDEX": "https://uv/"}).index_url == "https://uv/"
-    assert host_settings.read({**env, "UV_NO_CONFIG": "1"}).index_url == "https://pip/"
+    assert read_host_settings({**env, "UV_DEFAULT_INDEX": "https://uv/"}).index_url == "https://uv/"
+    assert read_host_settings({**env, "UV_NO_CONFIG": "1"}).index_url == "https://pip/"
     (tmp_path / "other.toml").write_text('index-url = "https://other/"\n')
-    assert host_settings.read({**env, "UV_CONFIG_FILE": str(tmp_path / "other.toml")}).index_url == "https://other/"
+    assert read_host_settings({**env, "UV_CONFIG_FILE": str(tmp_path / "other.toml")}).index_url == "https://other/"
 
 
 def test_a_broken_uv_toml(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"uv\.toml: uv could not read it") as caught:
-        host_settings.read(conf(tmp_path, 'index-url = "https://me:hunter2@example/', ".config/uv/uv.toml"))
+    with pytest.raises(UsageError, match=r"uv\.toml: not valid TOML") as caught:
+        read_host_settings(conf(tmp_path, 'index-url = "https://me:hunter2@example/', ".config/uv/uv.toml"))
     assert "hunter2" not in str(caught.value)
 
 
@@ -180,7 +180,7 @@ def test_uv_takes_what_it_is_given(tmp_path: Path) -> None:
     index = {"UV_DEFAULT_INDEX": f"here={(tmp_path / 'a b').as_uri()}"}
     command = ("uv", "pip", "compile", "--quiet", "--no-header", "--no-annotate", "in.txt")
     for variables in (given, index):
-        settings = host_settings.read({"HOME": str(tmp_path), **variables})
+        settings = read_host_settings({"HOME": str(tmp_path), **variables})
         (tmp_path / "own.toml").write_text("\n".join(settings.uv_lines()))
         for env in (settings.uv_environ(), {**settings.uv_environ(), "UV_CONFIG_FILE": str(tmp_path / "own.toml")}):
             argv = [*command, *settings.uv_arguments()]
@@ -192,13 +192,13 @@ def test_uv_takes_what_it_is_given(tmp_path: Path) -> None:
 def test_no_password_is_shown(tmp_path: Path) -> None:
     url = "https://me:hunter2@example/"
     env = {"HOME": str(tmp_path), "UV_DEFAULT_INDEX": url, "UV_INDEX": url, "UV_FIND_LINKS": url}
-    assert "hunter2" not in repr(host_settings.read(env))
+    assert "hunter2" not in repr(read_host_settings(env))
 
 
 def test_a_broken_pip_conf(tmp_path: Path) -> None:
     env = conf(tmp_path, "index-url = https://me:hunter2@example/\n")
     with pytest.raises(UsageError, match=r"pip\.conf") as caught:
-        host_settings.read(env)
+        read_host_settings(env)
     assert "hunter2" not in str(caught.value)
 
 
@@ -207,8 +207,8 @@ def test_an_index_on_disk_is_seen_with_the_files_that_its_links_lead_to(tmp_path
     (tmp_path / "links").mkdir()
     index, links = f"mine={tmp_path}/simple", f"{tmp_path}/links"
     extra = (index, "https://a")
-    settings = host_settings.HostSettings(ca_bundle=None, index_url="", extra_index_urls=extra, find_links=(links,))
-    inside, mounts = settings.inside()
+    settings = HostSettings(ca_bundle=None, index_url="", extra_index_urls=extra, find_links=(links,))
+    inside, mounts = settings.in_container()
     assert mounts == {tmp_path: "/dev/oc-local-0", tmp_path / "links": "/dev/oc-local-1"}
     assert inside.extra_index_urls == ("mine=/dev/oc-local-0/simple", "https://a")
     assert inside.find_links == ("/dev/oc-local-1",)

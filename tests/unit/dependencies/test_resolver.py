@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from ocicaliban.dependencies import resolver
-from ocicaliban.errors import UsageError
+from ocicaliban.dependencies import resolver, uv
+from ocicaliban.dependencies.declaration import ResolutionTarget
+from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.dependencies.registry import declaration_in
 from ocicaliban.model.image import Base
-from ocicaliban.model.project import Project
-from ocicaliban.project.lockfile import Lock, Resolution
+from ocicaliban.project.lockfile import Resolution
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 
@@ -27,7 +28,7 @@ def project(root: Path) -> Path:
 
 
 def digest(path: Path, base: Base = BASE, extras: tuple[str, ...] = ()) -> str:
-    return resolver.inputs_digest(Project(root=path.parent), path, base, extras)
+    return resolver.inputs_digest(declaration_in(path.parent, path), base, extras)
 
 
 def test_the_inputs_digest_is_independent_of_the_folder_and_of_sources(tmp_path: Path) -> None:
@@ -95,74 +96,24 @@ def test_the_inputs_digest_follows_extras_and_the_base(tmp_path: Path) -> None:
     assert digest(path, evolve(BASE, digest="sha256:cc", reference="x")) == digest(path)
 
 
-@pytest.mark.parametrize("name", ["pyproject.toml", "uv.lock"])
-def test_the_variants_extra_is_added_when_declared(tmp_path: Path, name: str) -> None:
-    (tmp_path / "uv.lock").write_text("")
-    (tmp_path / "pyproject.toml").write_text('[project.optional-dependencies]\ngpu = ["six"]\na = []\n')
-    path = tmp_path / name
-    assert resolver._extras(path, ("a",), "gpu") == ("a", "gpu")
-    assert resolver._extras(path, ("a",), "cpu") == ("a",)
-    assert resolver._extras(tmp_path / "requirements.txt", (), "gpu") == ()
-
-
-def test_an_extra_that_is_not_declared_is_refused_with_those_that_are(tmp_path: Path) -> None:
-    path = tmp_path / "pyproject.toml"
-    path.write_text("[project.optional-dependencies]\nMy_Plots = []\n")
-    assert resolver._extras(path, ("my-plots",), "cpu") == ("my-plots",)
-    with pytest.raises(UsageError, match="declares no extra 'dev'") as caught:
-        resolver._extras(path, ("dev",), "cpu")
-    assert caught.value.hint == "there are: My_Plots"
-    path.write_text(DYNAMIC)
-    assert resolver._extras(path, ("dev",), "cpu") == ("dev",)
-
-
-@pytest.mark.parametrize(
-    ("files", "unread"),
-    [
-        ({}, ""),
-        ({"pyproject.toml": "[tool.ruff]\n"}, ""),
-        ({"environment.yml": ""}, "environment.yml"),
-        ({"setup.cfg": "[flake8]\n"}, ""),
-        ({"setup.cfg": "[options]\ninstall_requires = six\n"}, "setup.cfg"),
-        ({"pyproject.toml": '[tool.poetry]\nname = "a"\n'}, "the [tool.poetry] of pyproject.toml"),
-    ],
-)
-def test_a_declaration_that_is_not_read_is_named(tmp_path: Path, files: dict[str, str], unread: str) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    assert resolver.unread(Project(root=tmp_path)) == unread
-
-
 def test_what_is_locked_is_taken_without_uv(tmp_path: Path) -> None:
     path = project(tmp_path)
     known = Resolution(inputs=digest(path), requirements="six==1\n")
-    given = Lock().with_resolution("python", "cpu", known)
-    assert resolver.resolution(Project(root=tmp_path), given, BASE, "cpu", "", ()) == known
+    target = ResolutionTarget(base=BASE, variant="cpu")
+    assert resolver.resolve(declaration_in(tmp_path, path), target, known, Indexes()) == known
 
 
-def test_the_declaration(tmp_path: Path) -> None:
-    here = Project(root=tmp_path)
-    assert resolver.declaration(here, "") is None
-    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
-    assert resolver.declaration(here, "") is None
-    (tmp_path / "pyproject.toml").write_text("[project\n")
-    with pytest.raises(UsageError, match=r"pyproject\.toml:1: not valid TOML"):
-        resolver.declaration(here, "")
-    with pytest.raises(UsageError, match=r"there is no file 'no\.txt'"):
-        resolver.declaration(here, "no.txt")
-    (tmp_path / "requirements.txt").write_text("")
-    assert resolver.declaration(here, "") == tmp_path / "requirements.txt"
+def test_locked_additions_are_taken_without_uv_while_the_packages_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
 
+    def answer(locked: str, *_: object) -> str:
+        asked.append(locked)
+        return locked + "jupyterlab==4 \\\n    --hash=sha256:1\nsix==1\n"
 
-@pytest.mark.parametrize(
-    ("libc", "platform"),
-    [
-        ("2.36", "x86_64-manylinux_2_36"),
-        ("2.30", "x86_64-manylinux_2_28"),
-        ("2.99", "x86_64-manylinux_2_40"),
-        ("2.5", "x86_64-unknown-linux-gnu"),
-        ("", "x86_64-unknown-linux-gnu"),
-    ],
-)
-def test_wheels_are_chosen_for_the_c_library_of_the_base(libc: str, platform: str) -> None:
-    assert platform in resolver._for_base(evolve(BASE, libc=libc))
+    monkeypatch.setattr(uv, "with_additions", answer)
+    first = resolver.resolve_additions("Six==1\n", ("jupyterlab",), BASE, None, Indexes(), "Jupyter")
+    assert first.requirements == "jupyterlab==4 \\\n    --hash=sha256:1\n"
+    assert resolver.resolve_additions("Six==1\n", ("jupyterlab",), BASE, first, Indexes(), "Jupyter") == first
+    assert len(asked) == 1
+    resolver.resolve_additions("six==2\n", ("jupyterlab",), BASE, first, Indexes(), "Jupyter")
+    assert len(asked) == 2

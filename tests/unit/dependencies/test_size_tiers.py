@@ -7,7 +7,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban.dependencies.size_tiers import GROUPS, groups, of_packages
+from ocicaliban.dependencies.size_tiers import TIERS, divided, heavy_packages
 
 names = st.from_regex(r"[a-z][a-z0-9]{0,8}([-_.][a-z0-9]{1,4})?", fullmatch=True)
 
@@ -19,12 +19,12 @@ def _entry(name: str) -> str:
 @given(st.dictionaries(names, st.integers(0, 10**9), max_size=12))
 def test_every_entry_is_in_one_group_of_its_weight(weights: dict[str, int]) -> None:
     text = "".join(_entry(name) for name in weights)
-    divided = groups(text, {name.replace("_", "-").replace(".", "-"): weight for name, weight in weights.items()})
-    labels = [label for label, _ in divided]
-    assert labels == [label for label, _ in GROUPS if label in labels]
-    assert sorted("".join(part for _, part in divided).splitlines()) == sorted(text.splitlines())
-    least = dict(GROUPS)
-    for label, part in divided:
+    groups = divided(text, {name.replace("_", "-").replace(".", "-"): weight for name, weight in weights.items()})
+    labels = [label for label, _ in groups]
+    assert labels == [label for label, _ in TIERS if label in labels]
+    assert sorted("".join(part for _, part in groups).splitlines()) == sorted(text.splitlines())
+    least = dict(TIERS)
+    for label, part in groups:
         for line in part.splitlines():
             if not line.startswith(" "):
                 assert weights[line.split("==")[0]] >= least[label]
@@ -32,12 +32,12 @@ def test_every_entry_is_in_one_group_of_its_weight(weights: dict[str, int]) -> N
 
 def test_the_heaviest_are_at_the_bottom() -> None:
     text = _entry("six") + _entry("torch") + _entry("Num.py")
-    divided = groups(text, {"torch": 800_000_000, "num-py": 20_000_000})
-    assert divided == (("100MB+", _entry("torch")), ("5MB+", _entry("Num.py")), ("", _entry("six")))
+    groups = divided(text, {"torch": 800_000_000, "num-py": 20_000_000})
+    assert groups == (("100MB+", _entry("torch")), ("5MB+", _entry("Num.py")), ("", _entry("six")))
 
 
 def test_nothing_is_required() -> None:
-    assert groups("", {}) == groups("\n", {}) == ()
+    assert divided("", {}) == divided("\n", {}) == ()
 
 
 def test_weights_are_those_of_the_largest_archive() -> None:
@@ -59,5 +59,5 @@ def test_weights_are_those_of_the_largest_archive() -> None:
         name = "folder"
         directory = { path = "." }
     """
-    assert of_packages(tomllib.loads(pylock)) == {"big-one": 9_000_000, "source-only": 5_000_000}
-    assert of_packages({}) == {}
+    assert heavy_packages(tomllib.loads(pylock)) == {"big-one": 9_000_000, "source-only": 5_000_000}
+    assert heavy_packages({}) == {}

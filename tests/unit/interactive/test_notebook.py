@@ -8,14 +8,11 @@ import pytest
 from attrs import evolve
 
 from ocicaliban.build.plan import plan
-from ocicaliban.dependencies import resolver
-from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
 from ocicaliban.interactive import notebook
 from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
 from ocicaliban.model.image import Base, Configure, Launch, Plan, PlannedLayer, Run
 from ocicaliban.model.project import Project
-from ocicaliban.project.lockfile import Lock
 from ocicaliban.recipes import catalog
 from tests.snapshots import World
 
@@ -54,7 +51,10 @@ def test_data_and_the_source_are_no_packages() -> None:
     def layers(*names: str) -> Plan:
         made = tuple(
             PlannedLayer(
-                name=name, key=f"key-{name}", steps=(copy if name.startswith(("data", "source")) else install,)
+                name=name,
+                key=f"key-{name}",
+                steps=(copy if name.startswith(("data", "source")) else install,),
+                kinds=("jupyter",) if name == "jupyter" else (),
             )
             for name in names
         )
@@ -86,21 +86,3 @@ def test_a_server_has_a_name_and_a_url_and_does_not_show_its_token() -> None:
     classic = evolve(server, settings=evolve(SETTINGS, interface="notebook"))
     assert classic.url == "http://127.0.0.1:8888/tree?token=s3cret"
     assert "s3cret" not in repr(server)
-
-
-def test_what_is_locked_is_taken_without_uv_while_the_packages_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
-
-    def answer(locked: str, *_: object) -> str:
-        asked.append(locked)
-        return locked + "jupyterlab==4 \\\n    --hash=sha256:1\nsix==1\n"
-
-    monkeypatch.setattr(resolver, "_with", answer)
-    first = resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, None, Indexes())
-    assert first.requirements == "jupyterlab==4 \\\n    --hash=sha256:1\n"
-    held = Lock().with_resolution("jupyter", "lab-cpu", first)
-    locked = held.resolution("jupyter", "lab-cpu")
-    assert resolver.jupyter("Six==1\n", ("jupyterlab",), BASE, locked, Indexes()) == first
-    assert len(asked) == 1
-    resolver.jupyter("six==2\n", ("jupyterlab",), BASE, first, Indexes())
-    assert len(asked) == 2

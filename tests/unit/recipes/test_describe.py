@@ -58,8 +58,8 @@ tool: A tool
 
   project, layers/tool
   in the modes lab
-  its layer comes after base, where they are in the mode
-  provides the tool: a mode has only one such recipe
+  its layer comes after base, if the mode has them
+  provides the tool; a mode can have only one recipe that does
 
 Parameters, in ocicaliban.toml:
 
@@ -78,11 +78,11 @@ Parameters, in ocicaliban.toml:
   # bool, default false
   quick = false
 
-Step 1: run install.sh in the container, if there is names
+Step 1: run install.sh in the container, if names is set
   env NAMES = ${names}
   sees ${word} as /dev/oc/list.txt
   sees the host's uv as /dev/oc/uv
-  keeps /var/cache/x from build to build, on the host
+  keeps /var/cache/x between builds, on the host
   sees the build secrets token below /dev/oc/secrets
   | set -eu
   | echo $NAMES
@@ -93,7 +93,7 @@ Step 2: configure the image
   entry point x serve
   ports 8080
 
-When a container starts, if there is no quick:
+When a container starts, if quick is not set:
   env LEVEL = ${level}
   mount ${project}/out:/out
   port 8080:8080
@@ -109,7 +109,7 @@ def test_a_recipe_is_shown_with_all_that_it_takes_and_does(tmp_path: Path) -> No
     (folder / "layer.toml").write_text(LAYER)
     (folder / "install.sh").write_text("set -eu\necho $NAMES\n")
     recipe = loader.load_recipe(folder, "project")
-    assert "\n".join(describe.recipe(recipe, "layers/tool", ["lab"])) + "\n" == SHOWN
+    assert "\n".join(describe.recipe_lines(recipe, "layers/tool", ["lab"])) + "\n" == SHOWN
 
 
 BUILT_IN = [name for name, _, _ in catalog.names(Project(root=Path("/nonexistent")))]
@@ -122,7 +122,7 @@ def _built_in(name: str) -> Recipe:
 @pytest.mark.parametrize("name", BUILT_IN)
 def test_what_is_shown_of_a_built_in_recipe_is_toml_that_it_takes(name: str) -> None:
     recipe = _built_in(name)
-    lines = describe.recipe(recipe, "here")
+    lines = describe.recipe_lines(recipe, "here")
     assert lines[0].startswith(f"{name}: ")
     assert any("layers eject" in line for line in lines)
     if recipe.params:

@@ -6,7 +6,7 @@ import pytest
 
 from ocicaliban.errors import SettingError, UsageError
 from ocicaliban.model.recipe import Param, Recipe, Value, Variant
-from ocicaliban.recipes.params import check, holds, resolve, text, texts
+from ocicaliban.recipes.params import check, condition_holds, resolve, substituted, substituted_list
 
 LIST = Recipe(name="r", summary="", params={"p": Param(type="list", sort=True)})
 STRING = Recipe(name="r", summary="", params={"p": Param(default="d")})
@@ -85,18 +85,19 @@ def test_what_is_wrong_for_the_other_variant_is_told_as_well() -> None:
 
 def test_when() -> None:
     values: dict[str, Value] = {"yes": ("a",), "no": ""}
-    assert [holds(c, values, "here") for c in ("", "yes", "no", "!yes", "!no")] == [True, True, False, False, True]
-    with pytest.raises(UsageError, match="here: when = '!other' names no parameter"):
-        holds("!other", values, "here")
+    assert all(condition_holds(each, values, "here") for each in ("", "yes", "!no"))
+    assert not any(condition_holds(each, values, "here") for each in ("no", "!yes"))
+    with pytest.raises(UsageError, match="here: when = '!other': there is no parameter"):
+        condition_holds("!other", values, "here")
 
 
 def test_substitution() -> None:
     values: dict[str, Value] = {"l": ("a", "b"), "s": "${l}", "n": 3}
-    assert text("${l}-${n} ${s} $n", values, "here") == "a b-3 ${l} $n"
-    assert texts("${l}", values, "here") == ("a", "b")
-    assert texts(("x${n}", "${l}"), values, "here") == ("x3", "a b")
-    assert texts("${n}", values, "here") == ("3",)
-    assert texts("", values, "here") == ()
+    assert substituted("${l}-${n} ${s} $n", values, "here") == "a b-3 ${l} $n"
+    assert substituted_list("${l}", values, "here") == ("a", "b")
+    assert substituted_list(("x${n}", "${l}"), values, "here") == ("x3", "a b")
+    assert substituted_list("${n}", values, "here") == ("3",)
+    assert substituted_list("", values, "here") == ()
     for wrong in ("${other}", ("${other}",)):
-        with pytest.raises(UsageError, match=r"here: '\$\{other\}' names no parameter"):
-            texts(wrong, values, "here")
+        with pytest.raises(UsageError, match=r"here: '\$\{other\}': there is no parameter"):
+            substituted_list(wrong, values, "here")

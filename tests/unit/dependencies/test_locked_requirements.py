@@ -1,23 +1,19 @@
-"""Requirements in uv's form: what an image installs of them, and pylock.toml as such."""
+"""Requirements in uv's form, and which of them an image installs."""
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 
 import pytest
 
-from ocicaliban.dependencies.requirements import (
+from ocicaliban.dependencies.locked_requirements import (
     declared_hashes,
     entries,
-    from_pylock,
     installable,
     with_declared_hashes,
 )
 from ocicaliban.errors import UsageError
-from ocicaliban.model.image import Base
 
-BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 ROOT = Path("/home/me/my project")
 SIX = "six==1.17.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
 
@@ -37,7 +33,7 @@ def test_the_project_itself_is_not_installed(own: str) -> None:
 
 @pytest.mark.parametrize("other", ["./lib", "-e ./lib", "lib @ file:///elsewhere/lib", "/elsewhere/lib", "../lib"])
 def test_another_folder_has_no_hash(other: str) -> None:
-    with pytest.raises(UsageError, match="is a folder, which has no hash"):
+    with pytest.raises(UsageError, match="is a folder, and has no hash"):
         installable(f"{other}\n", ROOT)
 
 
@@ -60,7 +56,7 @@ def test_an_archive_with_its_hash_is_installed() -> None:
     ],
 )
 def test_an_archive_of_this_machine_is_refused_with_the_way_to_name_it(head: str, links: str) -> None:
-    with pytest.raises(UsageError, match="is a file of this machine") as caught:
+    with pytest.raises(UsageError, match="is a file on this machine") as caught:
         installable(f"{head} \\\n    --hash=sha256:aa\n", ROOT)
     assert f"'--find-links {links}'" in caught.value.hint
 
@@ -78,52 +74,3 @@ def test_a_package_without_any_declared_hash_is_refused() -> None:
     declared = declared_hashes(["six==1.17.0 --hash=sha256:00\n"])
     with pytest.raises(UsageError, match=r"no archive of six==1\.17\.0 has a hash that"):
         with_declared_hashes(SIX, declared)
-
-
-PYLOCK = """
-    lock-version = "1.0"
-    created-by = "a test"
-    requires-python = ">=3.9"
-    extras = ["cpu", "gpu"]
-    default-groups = ["main"]
-    dependency-groups = ["main", "dev"]
-    [[packages]]
-    name = "six"
-    version = "1.17.0"
-    sdist = { url = "https://example.org/six-1.17.0.tar.gz", hashes = { sha256 = "bb" } }
-    wheels = [{ url = "https://example.org/six-1.17.0-py3-none-any.whl", hashes = { sha256 = "aa" } }]
-    [[packages]]
-    name = "on-windows"
-    version = "1"
-    marker = "sys_platform == 'win32'"
-    sdist = { url = "https://example.org/on_windows-1.tar.gz", hashes = { sha256 = "cc" } }
-    [[packages]]
-    name = "for-gpu"
-    version = "1"
-    marker = "'gpu' in extras"
-    sdist = { url = "https://example.org/for_gpu-1.tar.gz", hashes = { sha256 = "dd" } }
-    [[packages]]
-    name = "for-dev"
-    version = "1"
-    marker = "'dev' in dependency_groups"
-    sdist = { url = "https://example.org/for_dev-1.tar.gz", hashes = { sha256 = "ee" } }
-    [[packages]]
-    name = "demo"
-    directory = { path = "." }
-"""
-
-
-def test_a_pylock_gives_what_applies_to_the_image() -> None:
-    raw = tomllib.loads(PYLOCK)
-    assert from_pylock(raw, BASE, (), ROOT) == SIX
-    assert from_pylock(raw, BASE, ("gpu",), ROOT) == SIX + "for-gpu==1 \\\n    --hash=sha256:dd\n"
-
-
-def test_a_pylock_that_does_not_fit() -> None:
-    raw = tomllib.loads(PYLOCK)
-    with pytest.raises(UsageError, match="declares no extra 'plot'"):
-        from_pylock(raw, BASE, ("plot",), ROOT)
-    with pytest.raises(UsageError, match=r"requires Python >=3\.12, and the base has 3\.11\.2"):
-        from_pylock({**raw, "requires-python": ">=3.12"}, BASE, (), ROOT)
-    with pytest.raises(UsageError, match="is not valid"):
-        from_pylock({"lock-version": "1.0"}, BASE, (), ROOT)

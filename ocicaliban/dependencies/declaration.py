@@ -1,0 +1,172 @@
+"""What every way of declaring dependencies has in common."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from attrs import frozen
+
+from ocicaliban.errors import ToolError, UsageError
+from ocicaliban.model.image import Base
+from ocicaliban.model.recipe import Variant
+
+_INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
+_NOT_LISTS = (".toml", ".lock", ".py", ".cfg")
+_NAMED_FILE = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
+
+
+@frozen(kw_only=True)
+class ResolutionTarget:
+    """What dependencies are resolved for: the base image's Python and platform, the variant, and which extras."""
+
+    base: Base
+    variant: Variant
+    extras: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Declaration:
+    """A file that declares the dependencies of the project in the folder `root`.
+
+    This class suits any file that uv can compile. Each way of declaring dependencies is a subclass, without fields of
+    its own.
+    """
+
+    root: Path
+    path: Path
+
+    FILE: ClassVar[str] = ""
+    """The name of the file, in the project's folder."""
+
+    EXTRAS_HINT: ClassVar[str] = ""
+    """What to do if the file has no such extra."""
+
+    @classmethod
+    def find(cls, root: Path) -> Self | None:
+        """Return the declaration of the project in `root`, or None if it does not declare dependencies this way."""
+        path = root / cls.FILE
+        return cls(root=root, path=path) if path.is_file() else None
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Whether a file that the project's configuration names is of this form, by its name."""
+        return path.name == cls.FILE
+
+    def requirement_lists(self) -> tuple[str, ...]:
+        """Return the texts of lists of requirements, in which pip's options may be."""
+        return ()
+
+    def texts(self) -> dict[str, str]:
+        """Return all texts that determine the resolution, by their paths in the project."""
+        texts: dict[str, str] = {}
+        add_text(texts, self.path, self.root)
+        add_uv_settings(texts, self.root)
+        return texts
+
+    def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+        """Return the given extras, and the variant if the project declares an extra of this name (`cpu` or `gpu`).
+
+        Raises UsageError for one that the project does not declare, if that is known before resolving.
+        """
+        return extras
+
+    def check_python(self, base: Base) -> None:
+        """Raise UsageError if the project needs another Python than the base image has."""
+
+    def resolve(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return the locked requirements, as uv writes them.
+
+        `preferred` is an earlier result, whose versions are kept where possible. Raises ToolError with uv's explanation
+        if the requirements cannot be resolved.
+        """
+        from ocicaliban.dependencies import host_settings, uv  # most plans resolve nothing
+
+        flags = [flag for extra in target.extras for flag in ("--extra", extra)]
+        try:
+            settings = host_settings.read_host_settings()
+            return uv.compiled([*flags, str(self.path)], target.base, settings, preferred, cwd=self.root)
+        except ToolError as exc:
+            explanation = exc.stderr.removeprefix("error:").strip()
+            hint = ""
+            if "No solution found" in explanation:
+                hint = f"uv resolved them for Python {target.base.python} on {target.base.platform}"
+            elif "extra" in explanation:
+                hint = self.EXTRAS_HINT
+            message = f"the dependencies in {self.path.name} cannot be resolved\n{explanation}"
+            raise ToolError(message, hint, stderr=exc.stderr) from exc
+
+
+def check_requires_python(file: str, wanted: object, base: Base) -> None:
+    """Raise UsageError if the base image's Python does not fit `wanted`, the value of requires-python in a file."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    if not isinstance(wanted, str):
+        return
+    try:
+        fits = SpecifierSet(wanted).contains(base.python, prereleases=True)
+    except InvalidSpecifier as exc:
+        raise UsageError(f"{file}: requires-python: {exc}", 'for example requires-python = ">=3.11"') from exc
+    if not fits:
+        raise UsageError(
+            f"{file} requires Python {wanted}, but the base image has {base.python}",
+            "choose another base in [layers.base]: debian:bookworm has 3.11, debian:trixie 3.13, the default 3.12",
+        )
+
+
+# --- texts that determine a resolution ---
+
+
+def is_list(path: Path) -> bool:
+    """Whether a file is a list of requirements, by its name."""
+    return path.suffix not in _NOT_LISTS
+
+
+def add_text(texts: dict[str, str], path: Path, root: Path) -> None:
+    """Add the text of a file, and of those that it includes if it is a list of requirements. Skip missing ones."""
+    name = os.path.relpath(path, root)
+    if name in texts or not path.is_file():
+        return
+    texts[name] = path.read_text(encoding="utf-8", errors="surrogateescape")
+    if is_list(path):
+        for other in _INCLUDE.findall(texts[name]):
+            add_text(texts, path.parent / other, root)
+
+
+def add_uv_settings(texts: dict[str, str], root: Path) -> None:
+    """Add uv's settings in the project, which change what uv resolves."""
+    add_text(texts, root / "uv.toml", root)
+    if settings := manifest(root).get("tool", {}).get("uv"):
+        texts["[tool.uv]"] = json.dumps(settings, sort_keys=True, default=str)
+
+
+def add_build_files(texts: dict[str, str], root: Path) -> None:
+    """Add what the project's build may compute the dependencies from.
+
+    The build may read any file. Counted are setup.py and setup.cfg, and the files that they or pyproject.toml name and
+    whose names end in .txt, .in or .cfg.
+    """
+    for name in ("setup.py", "setup.cfg"):
+        add_text(texts, root / name, root)
+    for name in ("pyproject.toml", "setup.py", "setup.cfg"):
+        for other in _NAMED_FILE.findall(texts.get(name, "")):
+            add_text(texts, root / other, root)
+
+
+def manifest(root: Path) -> dict[str, Any]:
+    """Return the values of the project's pyproject.toml, {} if there is none or it is not TOML: uv reports that."""
+    path = root / "pyproject.toml"
+    if path.is_file():
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    return {}
+
+
+def is_dynamic(manifest: dict[str, Any]) -> bool:
+    """Whether a pyproject.toml leaves the dependencies to the project's build."""
+    return bool({"dependencies", "optional-dependencies"} & {*manifest.get("project", {}).get("dynamic", ())})

@@ -1,0 +1,105 @@
+"""Take apart locked requirements, in the form in which uv writes them; pure."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+from ocicaliban.errors import UsageError
+
+_LOCAL = re.compile(r"^(?:-e |--editable )?\s*(?:[A-Za-z0-9._-]+\s*@\s*)?(file://\S+|\.{1,2}(?:/\S*)?|/\S+)")
+
+
+def entries(text: str) -> tuple[str, ...]:
+    """Return the requirements, each with its hashes on indented lines."""
+    requirements: list[str] = []
+    for line in text.splitlines():
+        if requirements and line[:1] in (" ", "\t"):
+            requirements[-1] += f"{line}\n"
+        elif line.strip() and not line.startswith("#"):
+            requirements.append(f"{line}\n")
+    return tuple(requirements)
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+def normalized(name: str) -> str:
+    """Return a package's name as indexes compare it (PyPA's name normalization)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def name(entry: str) -> str:
+    """Return the normalized name of the package in an entry, "" for a path."""
+    match = _NAME.match(entry)
+    return normalized(match[0]) if match else ""
+
+
+def declared_hashes(texts: Iterable[str]) -> dict[str, frozenset[str]]:
+    """Return the hashes that lists of requirements declare, by package. A package without hashes is left out."""
+    declared: dict[str, frozenset[str]] = {}
+    for text in texts:
+        for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+            hashes = frozenset(value.lower() for value in re.findall(r"--hash[= ]\s*(\w+:[0-9A-Fa-f]+)", line))
+            if hashes and (package := name(line.strip())):
+                declared[package] = declared.get(package, frozenset()) | hashes
+    return declared
+
+
+def with_declared_hashes(text: str, declared: Mapping[str, frozenset[str]]) -> str:
+    """Return the entries, each with only those hashes that are `declared` for its package, if any are.
+
+    uv takes all hashes from the index. The declared ones name the archives that somebody has checked. Raises UsageError
+    if the index has none of a package's declared hashes.
+    """
+    kept: list[str] = []
+    for entry in entries(text):
+        wanted = declared.get(name(entry))
+        if wanted is None:
+            kept.append(entry)
+            continue
+        head, *hashes = (line.strip().removesuffix("\\").strip() for line in entry.splitlines())
+        hashes = [line for line in hashes if line.removeprefix("--hash=") in wanted]
+        if not hashes:
+            raise UsageError(
+                f"no archive of {head.split(' ;')[0]} has a hash that the requirements declare for it",
+                "the declared hashes are wrong or not sha256, or the files in the index have changed: find out which",
+            )
+        kept.append(" \\\n    ".join([head, *hashes]) + "\n")
+    return "".join(kept)
+
+
+def installable(text: str, root: Path) -> str:
+    """Return the entries without the project in `root` itself, which another layer brings.
+
+    Raises UsageError for what an image cannot install: another folder or version control, which have no hash, or a
+    single archive on this machine.
+    """
+    from urllib.parse import unquote, urlsplit
+
+    kept: list[str] = []
+    for entry in entries(text):
+        if local := _LOCAL.match(entry):
+            folder = Path(os.path.normpath(root / unquote(urlsplit(local[1]).path)))
+            if folder == root:
+                continue
+            if "--hash" in entry:
+                # A build step sees this machine's folders of packages and its indexes, but no single file.
+                links = os.path.relpath(folder.parent, root) if folder.is_relative_to(root) else str(folder.parent)
+                raise UsageError(
+                    f"the dependency '{entry.split()[0]}' is a file on this machine, which a build does not see",
+                    f"write '--find-links {links}' and, on a line of its own, NAME==VERSION",
+                )
+            raise UsageError(
+                f"the dependency '{entry.split(' ;')[0].strip()}' is a folder, and has no hash",
+                "a package inside the project can be imported without installation; name its own dependencies instead",
+            )
+        elif "--hash" not in entry and re.search(r"@\s*(?:git|hg|svn|bzr)\+", entry):
+            raise UsageError(
+                f"the dependency '{entry.strip()}' comes from version control, and has no hash",
+                "name an archive of the commit: NAME @ https://github.com/OWNER/NAME/archive/COMMIT.zip",
+            )
+        kept.append(entry)
+    return "".join(kept)

@@ -1,0 +1,60 @@
+"""pyproject.toml with a table [project]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Self
+
+from ocicaliban.dependencies.declaration import (
+    Declaration,
+    add_build_files,
+    check_requires_python,
+    is_dynamic,
+    manifest,
+)
+from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.toml import read_toml
+from ocicaliban.model.image import Base
+from ocicaliban.model.recipe import Variant
+
+
+class PyprojectToml(Declaration):
+    """The dependencies of a table [project]."""
+
+    FILE: ClassVar[str] = "pyproject.toml"
+
+    @classmethod
+    def find(cls, root: Path) -> Self | None:
+        """Return the declaration, or None if there is no file or no table [project] in it."""
+        declaration = super().find(root)
+        return declaration if declaration and "project" in read_toml(declaration.path)[1] else None
+
+    def texts(self) -> dict[str, str]:
+        """Return the file, uv's settings, and what a build computes the dependencies from if they are dynamic."""
+        texts = super().texts()
+        if is_dynamic(manifest(self.root)):
+            add_build_files(texts, self.root)
+        return texts
+
+    def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+        """Return the given extras and the variant's. Raises UsageError for one that the file does not declare."""
+        return declared_extras(self.path, extras, variant)
+
+    def check_python(self, base: Base) -> None:
+        """Raise UsageError if requires-python does not fit the base image's Python."""
+        check_requires_python(self.path.name, read_toml(self.path)[1].get("project", {}).get("requires-python"), base)
+
+
+def declared_extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+    """Return the extras, and the variant if the pyproject.toml at `path` declares an extra of this name.
+
+    Raises UsageError for an extra that it does not declare, unless its build decides on the extras.
+    """
+    raw = read_toml(path)[1]
+    declared = raw.get("project", {}).get("optional-dependencies", {})
+    known = {normalized(name) for name in declared}
+    unknown = sorted(extra for extra in extras if normalized(extra) not in known)
+    if unknown and not is_dynamic(raw):
+        raise UsageError(f"pyproject.toml declares no extra '{unknown[0]}'", nearest(unknown[0], declared))
+    return tuple(sorted({*extras, *([variant] if variant in declared else [])}))

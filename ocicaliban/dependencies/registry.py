@@ -1,0 +1,43 @@
+"""All ways of declaring dependencies, in their order: the first that a project has is taken."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ocicaliban.dependencies.declaration import Declaration, manifest
+from ocicaliban.dependencies.pylock import PylockToml
+from ocicaliban.dependencies.pyproject import PyprojectToml
+from ocicaliban.dependencies.requirements_txt import RequirementsList
+from ocicaliban.dependencies.setup_py import SetupScript
+from ocicaliban.dependencies.uv_lock import UvLock
+
+WAYS: tuple[type[Declaration], ...] = (
+    UvLock,
+    PylockToml,
+    RequirementsList,
+    PyprojectToml,
+    SetupScript,
+)
+
+_NOT_READ = ("environment.yml", "environment.yaml", "conda.yml", "Pipfile")
+
+
+def find_declaration(root: Path) -> Declaration | None:
+    """Return the declaration of the project in `root`, or None if it declares no dependencies."""
+    return next((declaration for way in WAYS if (declaration := way.find(root))), None)
+
+
+def declaration_in(root: Path, path: Path) -> Declaration:
+    """Return the declaration in a file that the project's configuration names. uv judges a file of no known form."""
+    way = next((way for way in WAYS if way.reads(path)), Declaration)
+    return way(root=root, path=path)
+
+
+def unread_file(root: Path) -> str:
+    """Return the name of a file that declares dependencies in a way that is not read; "" if there is none."""
+    if "poetry" in manifest(root).get("tool", {}):
+        return "the [tool.poetry] of pyproject.toml"
+    setup = root / "setup.cfg"
+    if setup.is_file() and "install_requires" in setup.read_text(encoding="utf-8", errors="replace"):
+        return setup.name
+    return next((name for name in _NOT_READ if (root / name).is_file()), "")

@@ -1,0 +1,109 @@
+"""Call uv to resolve requirements."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import tomllib
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from ocicaliban.dependencies import size_tiers
+from ocicaliban.dependencies.host_settings import HostSettings, read_host_settings
+from ocicaliban.errors import ToolError, UsageError
+from ocicaliban.model.image import Base
+from ocicaliban.system import process
+
+_GLIBC = (17, 28, *range(31, 41))
+"""The minor versions of glibc that uv knows as platforms."""
+
+
+def compiled(arguments: list[str], base: Base, settings: HostSettings, preferred: str, cwd: Path | None = None) -> str:
+    """Return what `uv pip compile` resolves with these arguments, with hashes.
+
+    `preferred` is an earlier result, whose versions are kept where possible. Raises ToolError.
+    """
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        out = Path(folder) / "requirements.txt"
+        if preferred:
+            out.write_text(preferred)
+        argv = [process.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
+        argv += [*target_arguments(base), "--output-file", str(out), *arguments]
+        process.run(argv, env=settings.uv_environ(), cwd=cwd)
+        return out.read_text()
+
+
+def with_additions(
+    locked: str, additions: tuple[str, ...], base: Base, settings: HostSettings, preferred: str, what: str
+) -> str:
+    """Return the locked requirements as they are, together with what `additions` need; without additions those alone.
+
+    `what` names the additions in a message. Raises ToolError with uv's explanation if they do not fit.
+    """
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        given = Path(folder) / "given.txt"
+        given.write_text(locked + "".join(f"{requirement}\n" for requirement in additions))
+        try:
+            return compiled([*([] if additions else ["--no-deps"]), str(given)], base, settings, preferred)
+        except ToolError as exc:
+            raise ToolError(
+                f"{what} does not fit the dependencies\n{exc.stderr}",
+                f"uv was asked for {' '.join(additions)}, for Python {base.python} on {base.platform}",
+                stderr=exc.stderr,
+            ) from exc
+
+
+def exported_lock(root: Path, extras: tuple[str, ...]) -> str:
+    """Return the requirements in the project's uv.lock. Raises UsageError if the lock is out of date."""
+    env = read_host_settings().uv_environ()
+    try:
+        # It needs a Python that the project allows, and `export --locked` would download one.
+        process.run([process.tool("uv"), "lock", "--locked"], env={**env, "UV_PYTHON_DOWNLOADS": "never"}, cwd=root)
+    except ToolError as exc:
+        # If uv could not check, for want of a Python or the network, trust the lock.
+        if "needs to be updated" in exc.stderr:
+            raise UsageError("uv.lock is not up to date with what the project declares", "run `uv lock`") from exc
+    flags = [flag for extra in extras for flag in ("--extra", extra)]
+    plain = ("--no-emit-project", "--no-dev", "--no-header", "--no-annotate")
+    argv = [process.tool("uv"), "export", "--frozen", *plain, *flags]
+    return process.run(argv, env=env, cwd=root, doing="uv cannot export uv.lock")
+
+
+def archive_sizes(requirements: str, base: Base, settings: HostSettings) -> dict[str, int]:
+    """Return the bytes of the heavy packages among locked requirements, as the package indexes tell them.
+
+    uv has the indexes' answers in its cache. If they cannot be asked again, all packages count as light: that costs
+    room in the store, and nothing else.
+    """
+    from urllib.parse import unquote, urlsplit
+
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        given, out = Path(folder) / "requirements.txt", Path(folder) / "pylock.toml"
+        given.write_text(requirements)
+        argv = [process.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
+        argv += [*target_arguments(base), "--output-file", str(out), str(given)]
+        try:
+            process.run(argv, env=settings.uv_environ())
+        except ToolError:
+            return {}
+        raw = tomllib.loads(out.read_text())
+    for package in raw.get("packages", []):
+        for archive in package.get("wheels", []):
+            # An index on disk tells no sizes; its files do.
+            if "size" not in archive and str(archive.get("url", "")).startswith("file://"):
+                with contextlib.suppress(OSError):
+                    archive["size"] = os.path.getsize(unquote(urlsplit(archive["url"]).path))
+    return size_tiers.heavy_packages(raw)
+
+
+def target_arguments(base: Base) -> list[str]:
+    """Return uv's arguments for the Python and platform of a base image."""
+    platform = f"{base.machine}-unknown-linux-gnu"
+    if base.libc.startswith("2."):
+        # A wheel is for one glibc and all newer ones.
+        minor = base.libc.split(".")[1]
+        steps = [step for step in _GLIBC if minor.isdecimal() and step <= int(minor)]
+        platform = f"{base.machine}-manylinux_2_{steps[-1]}" if steps else platform
+    wanted = ["--python-version", base.python, "--python-platform", platform]
+    return ["--python", sys.executable, *wanted, *read_host_settings().uv_arguments()]

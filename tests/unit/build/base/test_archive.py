@@ -1,0 +1,47 @@
+"""Base images in archives."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ocicaliban.build import base_image
+from ocicaliban.errors import UsageError
+
+
+@pytest.mark.parametrize("reference", ["oci:nowhere", "oci-archive:nowhere.tar"])
+def test_an_archive_that_is_not_there_is_told(reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="nowhere"):
+        base_image.declared(reference, "")
+
+
+def test_an_archive_that_is_none_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x.tar").write_text("not a tar")
+    with pytest.raises(UsageError, match="not an OCI archive"):
+        base_image.declared("oci-archive:x.tar", "")
+    (tmp_path / "x").mkdir()
+    (tmp_path / "x" / "index.json").write_text('{"manifests": 3}')
+    with pytest.raises(UsageError, match="does not hold an OCI image"):
+        base_image.declared("oci:x", "")
+
+
+INDEX = """{"manifests": [
+  {"digest": "sha256:1", "annotations": {"org.opencontainers.image.ref.name": "one"}},
+  {"digest": "sha256:2", "annotations": {"org.opencontainers.image.ref.name": "two"}}]}"""
+
+
+def test_one_of_several_images_in_an_archive_is_chosen_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "My Images.d").mkdir()
+    (tmp_path / "My Images.d" / "index.json").write_text(INDEX)
+    assert base_image.declared("oci:My Images.d:two", "").digest == "sha256:2"
+    with pytest.raises(UsageError, match="holds 2 images") as caught:
+        base_image.declared("oci:My Images.d", "")
+    assert "one, two" in caught.value.hint
+    with pytest.raises(UsageError, match="no image 'three'"):
+        base_image.declared("oci:My Images.d:three", "")

@@ -1,0 +1,64 @@
+"""The project's dependencies as an input of recipes, without asking uv."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from ocicaliban.build.inputs import requirements
+from ocicaliban.build.inputs.provider import InputParameters, PlanContext
+from ocicaliban.build.request import PlanRequest
+from ocicaliban.dependencies import resolver
+from ocicaliban.dependencies.registry import find_declaration
+from ocicaliban.errors import UsageError
+from ocicaliban.model.image import Base
+from ocicaliban.model.project import Project
+from ocicaliban.model.recipe import Param, Recipe, Value
+from ocicaliban.project.lockfile import Lock, Resolution
+from ocicaliban.reporter import SILENT
+
+BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
+
+
+def context(root: Path, base: Base = BASE, lock: Lock | None = None) -> PlanContext:
+    return PlanContext(
+        request=PlanRequest(root=root, mode="run"), project=Project(root=root), recipes=(), command=(), base=base,
+        lock=lock or Lock(), reporter=SILENT,
+    )  # fmt: skip
+
+
+def parameters(**values: Value) -> InputParameters:
+    recipe = Recipe(name="mine", summary="", params={"requirements": Param()})
+    return InputParameters(recipes=(recipe,), values=values)
+
+
+def test_a_project_without_dependencies_makes_no_layer(tmp_path: Path) -> None:
+    provided = requirements.PROVIDER.provide(context(tmp_path), parameters())
+    assert provided.instances == () and provided.values == {"lock": "", "has_requirements": False}
+
+
+def test_until_the_base_is_resolved_there_is_one_layer(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("six\n")
+    provided = requirements.PROVIDER.provide(context(tmp_path, evolve(BASE, python="")), parameters())
+    assert provided.values == {"lock": "# requirements.txt, not resolved yet\n", "has_requirements": True}
+    assert provided.instances and len(provided.instances) == 1 and not provided.resolutions
+
+
+def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"layers\.mine\.requirements: there is no file 'no\.txt'"):
+        requirements.PROVIDER.provide(context(tmp_path), parameters(requirements="no.txt"))
+
+
+def test_locked_requirements_make_a_layer_for_each_group(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("six\n-i https://example.org/simple\n")
+    digest = resolver.inputs_digest(find_declaration(tmp_path), BASE, ())
+    locked = Resolution(inputs=digest, requirements="big==1\nsix==1\n", weights={"big": 6_000_000})
+    provided = requirements.PROVIDER.provide(
+        context(tmp_path, lock=Lock().with_resolution("python", "cpu", locked)), parameters()
+    )
+    assert [each.label for each in provided.instances or ()] == ["5MB+", ""]
+    assert [each.values["first"] for each in provided.instances or ()] == [True, False]
+    assert provided.resolutions == {"cpu": locked}
+    assert provided.indexes.indexes == ("https://example.org/simple",)

@@ -1,0 +1,84 @@
+"""A plan as a Containerfile."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from ocicaliban.build.containerfile import CopiedTree, as_containerfile
+from ocicaliban.errors import UsageError
+from ocicaliban.model.image import Base, Copy, Launch, Plan, PlannedLayer, Run, Tree, TreeEntry
+
+BASE = Base(kind="registry", reference="docker.io/library/python:3.12", digest="sha256:" + "ab" * 32, python="3.12.1")
+PLAN = Plan(
+    mode="run",
+    base=BASE,
+    base_key="0" * 64,
+    layers=(
+        PlannedLayer(name="apt", steps=(), key="1" * 64, inputs=(("step 1", "aa"),)),
+        PlannedLayer(name="source-copy", steps=(), key="2" * 64),
+    ),
+    launch=Launch(),
+)
+
+
+def _copied(tree: Tree, *whole: str, folder: str = ".") -> list[str]:
+    plan = evolve(PLAN, layers=(PlannedLayer(name="source-copy", steps=(Copy(tree="t", to="/app"),), key="1" * 64),))
+    text = as_containerfile(plan, {"t": CopiedTree(folder=folder, tree=tree, whole=frozenset(whole))})
+    return [line for line in text.splitlines() if line.startswith(("COPY", "RUN"))]
+
+
+def _tree(*entries: TreeEntry) -> Tree:
+    return Tree(root=Path("/p"), digest="t", entries=entries)
+
+
+def test_a_containerfile_names_exactly_the_files_of_a_tree() -> None:
+    tree = _tree(
+        TreeEntry(path="a", kind="dir"),
+        TreeEntry(path="a/1.py", kind="file"),
+        TreeEntry(path="a/link", kind="link", digest="1.py"),
+        TreeEntry(path="b", kind="dir"),
+        TreeEntry(path="b/deep", kind="dir"),
+        TreeEntry(path="b/deep/2.py", kind="file"),
+        TreeEntry(path="top.py", kind="file"),
+    )
+    assert _copied(tree, "b", "b/deep") == [
+        """RUN ["/bin/sh", "-ec", "mkdir -p '/app'\\nmkdir -p '/app/a'\\nln -s '1.py' '/app/a/link'"]""",
+        'COPY ["b", "/app/b"]',
+        'COPY ["a/1.py", "/app/a/"]',
+        'COPY ["top.py", "/app/"]',
+    ]
+    assert _copied(tree, "", "a", "b", folder="data") == ['COPY ["data", "/app"]']
+    assert _copied(_tree(TreeEntry(path="top.py", kind="file"))) == ['COPY ["top.py", "/app/"]']
+    assert _copied(_tree()) == ["""RUN ["/bin/sh", "-ec", "mkdir -p '/app'"]"""]
+
+
+def test_a_containerfile_escapes_what_copy_would_expand() -> None:
+    assert 'COPY ["[*][[]1].$x", "/app/"]'.replace("$", "\\\\$") in _copied(
+        _tree(TreeEntry(path="*[1].$x", kind="file"))
+    )
+    with pytest.raises(UsageError, match="cannot name"):
+        _copied(_tree(TreeEntry(path="a\\b", kind="file")))
+
+
+def test_no_word_of_a_containerfile_is_longer_than_the_kernel_takes() -> None:
+    step = Run(script="true", files=(("requirements.txt", "ä" * 300_000),))
+    plan = evolve(PLAN, layers=(PlannedLayer(name="python", steps=(step,), key="1" * 64),))
+    text = as_containerfile(plan, {})
+    words = json.loads(next(line for line in text.splitlines() if line.startswith("RUN")).removeprefix("RUN "))
+    assert max(len(word.encode()) for word in words) < 131_072
+    assert "".join(words[4:]) == "ä" * 300_000
+    many = _tree(*(TreeEntry(path=f"{number:0100}", kind="file") for number in range(3000)))
+    copies = [line for line in _copied(many) if line.startswith("COPY")]
+    assert max(len(line) for line in copies) < 131_072
+    assert sum(line.count(",") for line in copies) == 3000
+
+
+def test_no_containerfile_while_the_base_is_not_there() -> None:
+    with pytest.raises(UsageError, match="does not have the base image"):
+        as_containerfile(evolve(PLAN, base=evolve(BASE, digest="")), {})
+    with pytest.raises(UsageError, match="does not have the base image"):
+        as_containerfile(evolve(PLAN, base=evolve(BASE, kind="bootstrap")), {})

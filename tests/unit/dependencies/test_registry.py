@@ -1,0 +1,60 @@
+"""Which file declares the dependencies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ocicaliban.dependencies.declaration import Declaration
+from ocicaliban.dependencies.pylock import PylockToml
+from ocicaliban.dependencies.registry import WAYS, declaration_in, find_declaration, unread_file
+from ocicaliban.dependencies.requirements_txt import RequirementsList
+from ocicaliban.errors import UsageError
+
+
+def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
+    assert find_declaration(tmp_path) is None
+    (tmp_path / "pyproject.toml").write_text("[tool.ruff]\n")
+    assert find_declaration(tmp_path) is None
+    (tmp_path / "pyproject.toml").write_text("[project\n")
+    with pytest.raises(UsageError, match=r"pyproject\.toml:1: not valid TOML"):
+        find_declaration(tmp_path)
+    (tmp_path / "pyproject.toml").unlink()
+    for way in reversed(WAYS):
+        (tmp_path / way.FILE).write_text("[project]\n")
+        declaration = find_declaration(tmp_path)
+        assert declaration and type(declaration) is way and declaration.path == tmp_path / way.FILE
+
+
+@pytest.mark.parametrize(
+    ("name", "way"),
+    [
+        *((way.FILE, way) for way in WAYS),
+        ("sub/uv.lock", WAYS[0]),
+        ("pylock.gpu.toml", PylockToml),
+        ("needs", RequirementsList),
+        ("requirements.in", RequirementsList),
+        ("setup.cfg", Declaration),
+        ("other.toml", Declaration),
+    ],
+)
+def test_the_form_of_a_file_that_the_configuration_names(name: str, way: type[Declaration], tmp_path: Path) -> None:
+    assert type(declaration_in(tmp_path, tmp_path / name)) is way
+
+
+@pytest.mark.parametrize(
+    ("files", "unread"),
+    [
+        ({}, ""),
+        ({"pyproject.toml": "[tool.ruff]\n"}, ""),
+        ({"environment.yml": ""}, "environment.yml"),
+        ({"setup.cfg": "[flake8]\n"}, ""),
+        ({"setup.cfg": "[options]\ninstall_requires = six\n"}, "setup.cfg"),
+        ({"pyproject.toml": '[tool.poetry]\nname = "a"\n'}, "the [tool.poetry] of pyproject.toml"),
+    ],
+)
+def test_a_declaration_that_is_not_read_is_named(tmp_path: Path, files: dict[str, str], unread: str) -> None:
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    assert unread_file(tmp_path) == unread
