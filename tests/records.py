@@ -212,7 +212,9 @@ def check_going_on(known: History) -> None:
     (job,) = known.jobs(ids=[9])
     assert job.last and (job.status, job.last.status, job.last.backend_state) == ("running", "running", "")
     assert known.end(10, 1, "failed", reason="expired", ended=1767226930.25)
-    made = Submission(group="new", user="ada", host="workstation", project="/home/ada/digits", mode="run")
+    made = Submission(
+        target="local", group="new", user="ada", host="workstation", project="/home/ada/digits", mode="run"
+    )
     assert known.resubmit(made, [3, 6]).id == 6
     assert [job.id for job in known.jobs(submission=6)] == [3]  # the other one runs
     assert known.submit(made, [JobSpec()]).id == 7

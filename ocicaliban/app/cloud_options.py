@@ -107,6 +107,7 @@ def first_job(request: CloudRequest, made: Options, sweep: Sweep | None, args: t
         group=request.group or "group",
         user="",
         host="",
+        target=backend.TARGET,
         project=str(Path.cwd()),
         mode=request.mode,
         module=request.module,

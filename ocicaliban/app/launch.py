@@ -23,6 +23,7 @@ from ocicaliban.model.job import Submission
 from ocicaliban.project import entry_point, ignore_rules
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
+from ocicaliban.targets import registry
 
 
 @frozen(kw_only=True)
@@ -124,6 +125,7 @@ class PreparedLaunch:
             group=group,
             user=provenance.user(),
             host=provenance.host(),
+            target=registry.THIS_MACHINE,
             project=str(self.planned.project.root),
             mode=plan.mode,
             module=request.module,

@@ -62,7 +62,7 @@ class Submission:
     group: str
     user: str
     host: str
-    target: str = "local"
+    target: str
     project: str
     mode: str
     module: str = ""

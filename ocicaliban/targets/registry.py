@@ -17,6 +17,10 @@ _MODULES = {
 """The module of each backend, which is imported on use. Its `BACKEND` is the backend."""
 
 
+THIS_MACHINE = "local"
+"""The name of the backend that runs jobs on this machine."""
+
+
 def names() -> tuple[str, ...]:
     """Return the names of all backends."""
     return tuple(_MODULES)

@@ -22,7 +22,13 @@ from ocicaliban.targets.vertex import backend, client, job_spec, machines, optio
 def main(how: str, image: str, count: int) -> float:
     """Submit `count` jobs of an image and return the seconds that it took."""
     made = Submission(
-        group=group_names.new(Path.cwd()), user="bench", host="", project=str(Path.cwd()), mode="cloud", image=image
+        target="local",
+        group=group_names.new(Path.cwd()),
+        user="bench",
+        host="",
+        project=str(Path.cwd()),
+        mode="cloud",
+        image=image,
     )
     specs = [JobSpec(args=("--number", str(number)), parameters=(("number", number),)) for number in range(count)]
     chosen = options.Options(machine=machines.Machine(type=machines.DEFAULT_MACHINE))

@@ -737,7 +737,14 @@ def test_of_jobs_that_wait_for_an_image_that_was_deleted_the_way_out_is_told_and
 def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) -> None:
     write(tmp_path / "without", {"sitecustomize.py": NO_GOOGLE})
     env = {"PYTHONPATH": f"{tmp_path / 'without'}{os.pathsep}{environment()['PYTHONPATH']}"}
-    here = Submission(group="here", user=getpass.getuser(), host=platform.node(), project=str(world.folder), mode="run")
+    here = Submission(
+        target="local",
+        group="here",
+        user=getpass.getuser(),
+        host=platform.node(),
+        project=str(world.folder),
+        mode="run",
+    )
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
         known.submit(here, [JobSpec()])
     assert "queued" in world.ok("status", env=env).stdout

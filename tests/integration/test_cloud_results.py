@@ -300,7 +300,9 @@ def test_a_service_out_of_reach_is_named(emulator: Make, sweep: Sweep, monkeypat
 
 
 def test_a_local_report_imports_no_library(sweep: Sweep) -> None:
-    made = Submission(group="near", user=getpass.getuser(), host="here", project=str(sweep.folder), mode="run")
+    made = Submission(
+        target="local", group="near", user=getpass.getuser(), host="here", project=str(sweep.folder), mode="run"
+    )
     with access.open(sweep.env["OCICALIBAN_DB_URL"]) as known:
         known.submit(made, [JobSpec()])
     code = (

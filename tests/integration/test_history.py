@@ -62,7 +62,9 @@ def store(url: str) -> Iterator[History]:
 
 
 def submission(**changes: Any) -> Submission:
-    made = Submission(group="digits", user="ada", host="zuse", project="/p/digits", mode="run", options={"version": 1})
+    made = Submission(
+        target="local", group="digits", user="ada", host="zuse", project="/p/digits", mode="run", options={"version": 1}
+    )
     return evolve(made, **changes)
 
 
@@ -526,7 +528,7 @@ def test_several_processes_write_at_once_and_each_job_runs_once(url: str) -> Non
 RECORDER = """
 runs = []
 for number in range(40):
-    run = Submission(group="g", user="u", host="h", project="/p", mode="run", created=1.0)
+    run = Submission(target="local", group="g", user="u", host="h", project="/p", mode="run", created=1.0)
     runs.append(Job(id=0, key=f"run{number}", submission=run, status="succeeded", attempts=(
         Attempt(number=1, handle=f"c{number}", status="succeeded", started=1.0, ended=2.0, exit_code=0),)))
 with history.open() as store:
@@ -591,7 +593,7 @@ def specs():
         yield JobSpec(args=(str(number),))
     wait()
 with history.open() as store:
-    store.submit(Submission(group="g", user="u", host="h", project="/p", mode="run"), specs())
+    store.submit(Submission(target="local", group="g", user="u", host="h", project="/p", mode="run"), specs())
 """
 
 
@@ -609,7 +611,7 @@ def test_a_submission_that_is_killed_leaves_nothing_and_blocks_no_other_process(
 OPENER = """
 wait()
 with history.open() as store:
-    store.submit(Submission(group="g", user="u", host="h", project="/p", mode="run"), [JobSpec()])
+    store.submit(Submission(target="local", group="g", user="u", host="h", project="/p", mode="run"), [JobSpec()])
 """
 
 
@@ -785,7 +787,7 @@ CRAMPED = """
 import resource
 from ocicaliban.errors import OcicalibanError
 with history.open() as store:
-    given = Submission(group="g", user="u", host="h", project="/p", mode="run")
+    given = Submission(target="local", group="g", user="u", host="h", project="/p", mode="run")
     store.submit(given, [JobSpec()])
     resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, resource.RLIM_INFINITY))
     try:

@@ -48,7 +48,7 @@ class Jobs:
     ends: "queue.SimpleQueue[ContainerExit]" = field(factory=queue.SimpleQueue)
 
     def job(self, script: str, number: int = 0) -> Job:
-        submission = Submission(id=1, group=self.tag, user="u", host="h", project="/p", mode="run")
+        submission = Submission(target="local", id=1, group=self.tag, user="u", host="h", project="/p", mode="run")
         return Job(
             id=number, key=f"{self.tag}-{number}", submission=submission, parameters=(("n", number),),
             args=("sh", "-c", script), out=str(self.folder / "out" / str(number)),

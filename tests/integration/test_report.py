@@ -41,7 +41,13 @@ class Workplace:
     ) -> None:
         """A group of jobs with these parameters and files in /out; all succeeded but those with another status."""
         submission = Submission(
-            group=name, user=getpass.getuser(), host="here", project=str(self.folder), mode="run", module="train"
+            target="local",
+            group=name,
+            user=getpass.getuser(),
+            host="here",
+            project=str(self.folder),
+            mode="run",
+            module="train",
         )
         with access.open(self.env["OCICALIBAN_DB_URL"]) as known:
             specs = [JobSpec(parameters=tuple(parameters.items())) for parameters, _ in jobs]

@@ -60,7 +60,7 @@ class Place:
 
     def submitted(self, *args: tuple[str, ...]) -> Submission:
         launch = Launch(command=("sh",), mounts=(f"{self.shared}:/shared",))
-        submission = Submission(
+        submission = Submission(target="local", 
             group=self.group, user="tester", host="", project=str(self.folder), mode="run", image=self.image,
             launch=launch,
         )  # fmt: skip

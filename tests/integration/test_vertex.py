@@ -41,7 +41,7 @@ from tests.integration.registries import Registry
 REPOSITORY = Path(__file__).parents[2]
 NOWHERE = "127.0.0.1:9/digits@sha256:" + "0" * 64
 MACHINE = machines.Machine(type="n1-standard-4")
-SUBMISSION = Submission(group="brave-otter", user="ada", host="h", project="p", mode="cloud")
+SUBMISSION = Submission(target="local", group="brave-otter", user="ada", host="h", project="p", mode="cloud")
 
 
 def request(

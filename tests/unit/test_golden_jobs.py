@@ -43,6 +43,7 @@ JOB = Job(
     id=7,
     key="0123456789ab",
     submission=Submission(
+        target="local",
         id=3,
         group="digits-1",
         user="ada",

@@ -174,6 +174,7 @@ def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
     assert (over.last.handle, over.last.exit_code, over.last.reason) == ("ocicaliban-b0b0b0b0b002", 3, "exit code 3")
     assert (over.last.started, over.last.ended) == (1767228826.25, 1767228832.25)
     assert evolve(over.submission, options={}) == Submission(
+        target="local",
         group="digits-calm-crow",
         user="ada",
         host="workstation",
@@ -219,14 +220,25 @@ def test_a_single_run_of_an_earlier_version_gets_into_a_history(tmp_path: Path) 
 
 def test_a_submission_whose_process_was_killed_is_known_by_its_file() -> None:
     made = Submission(
-        id=1, group="digits", user="ada", host="workstation", project="/p", mode="run", created=1767225600.25
+        target="local",
+        id=1,
+        group="digits",
+        user="ada",
+        host="workstation",
+        project="/p",
+        mode="run",
+        created=1767225600.25,
     )
     assert lease.was_abandoned(made) and not lease.is_held(made)
     assert not lease.was_abandoned(evolve(made, id=2))
 
 
 def test_the_log_of_a_job_that_runs_is_read() -> None:
-    job = Job(id=6, key="a0a0a0a0a006", submission=Submission(group="digits", user="", host="", project="", mode=""))
+    job = Job(
+        id=6,
+        key="a0a0a0a0a006",
+        submission=Submission(target="local", group="digits", user="", host="", project="", mode=""),
+    )
     log = runner.folder(job) / "attempt-1.log"
     assert log_file.last_line(log) == "größer"
     assert b"".join(log_file.follow(log, lambda: True)) == "epoch 1\nloss 0.5\ngrößer\n".encode()

@@ -189,6 +189,7 @@ def submission(world: World) -> Submission:
 
     image = world.image("1d" * 32)
     return Submission(
+        target="local",
         group="digits",
         user=provenance.user(),
         host=provenance.host(),

@@ -45,7 +45,7 @@ def containers() -> Containers:
 
 @pytest.fixture
 def submission(history: History) -> Submission:
-    made = Submission(group="g", user="ada", host="", project="/p", mode="run", created=10.0)
+    made = Submission(target="local", group="g", user="ada", host="", project="/p", mode="run", created=10.0)
     return history.submit(made, [JobSpec()])
 
 

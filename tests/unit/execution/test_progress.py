@@ -16,7 +16,7 @@ from ocicaliban.execution.scheduler import Running, State, slots
 from ocicaliban.jobs import log_file
 from ocicaliban.model.job import Attempt, Job, Status, Submission
 
-SUBMISSION = Submission(group="g", user="ada", host="", project="/p", mode="run")
+SUBMISSION = Submission(target="local", group="g", user="ada", host="", project="/p", mode="run")
 
 
 def _job(number: int, *args: str, parameters: tuple[tuple[str, str | int | float | bool], ...] = ()) -> Job:

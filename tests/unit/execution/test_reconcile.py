@@ -22,7 +22,9 @@ from ocicaliban.targets.vertex.backend import VertexBackend
 from tests.unit.targets.local.test_backend import Machine
 from tests.unit.targets.vertex.test_backend import Faked
 
-HERE = Submission(group="brave-otter", user=provenance.user(), host=provenance.host(), project="/p", mode="run")
+HERE = Submission(
+    target="local", group="brave-otter", user=provenance.user(), host=provenance.host(), project="/p", mode="run"
+)
 THERE = evolve(HERE, group="calm-crow", target="vertex", mode="cloud")
 
 

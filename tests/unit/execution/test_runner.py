@@ -137,7 +137,7 @@ def machine() -> Machine:
 
 
 def _submitted(history: History, *does: str) -> Submission:
-    submission = Submission(group="a-group", user="ada", host="", project="/p", mode="run")
+    submission = Submission(target="local", group="a-group", user="ada", host="", project="/p", mode="run")
     return history.submit(submission, [JobSpec(args=(word,)) for word in does])
 
 

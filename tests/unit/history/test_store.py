@@ -28,7 +28,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
 
 
 def submission(group: str) -> Submission:
-    return Submission(group=group, user="ada", host="one", project="/p", mode="run")
+    return Submission(target="local", group=group, user="ada", host="one", project="/p", mode="run")
 
 
 def happen(store: History, job: int, number: int, event: Event, name: str) -> bool:
@@ -83,7 +83,9 @@ def test_a_query_chooses_what_it_says(
     user = f"user-{next(_groups)}"
     added: list[tuple[int, str, Status]] = []
     for letter, wanted in jobs:
-        made = store.submit(Submission(group=letter, user=user, host="", project="", mode=""), [JobSpec()])
+        made = store.submit(
+            Submission(target="local", group=letter, user=user, host="", project="", mode=""), [JobSpec()]
+        )
         (job,) = store.jobs(submission=made.id)
         if wanted == "stopped":
             store.stop_queued([job.id])

@@ -13,7 +13,9 @@ from ocicaliban.errors import UsageError
 from ocicaliban.jobs import lease
 from ocicaliban.model.job import Submission
 
-SUBMISSION = Submission(id=3, group="digits", user="ada", host="one", project="/p", mode="run", created=1.5)
+SUBMISSION = Submission(
+    target="local", id=3, group="digits", user="ada", host="one", project="/p", mode="run", created=1.5
+)
 
 
 @pytest.fixture(autouse=True)
@@ -36,9 +38,10 @@ def test_one_at_a_time_holds_it() -> None:
 
 
 def test_a_killed_process_releases_it(tmp_path: Path) -> None:
+    same = dict(target="local", id=3, group="g", user="", host="", project="", mode="", created=1.5)
     code = (
         "import sys\nfrom ocicaliban.jobs import lease\nfrom ocicaliban.model.job import Submission\n"
-        f"with lease.held(Submission(**{dict(id=3, group='g', user='', host='', project='', mode='', created=1.5)})):\n"
+        f"with lease.held(Submission(**{same})):\n"
         "    print('held', flush=True)\n    sys.stdin.read()\n"
     )
     argv, env = [sys.executable, "-c", code], {**os.environ, "XDG_STATE_HOME": str(tmp_path)}

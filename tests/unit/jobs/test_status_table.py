@@ -9,7 +9,9 @@ import pytest
 from ocicaliban.jobs import status_table
 from ocicaliban.model.job import Attempt, Job, Status, Submission
 
-SWEEP = Submission(id=7, group="digits-calm-otter", user="ada", host="one", project="/p", mode="run", module="train.py")
+SWEEP = Submission(
+    target="local", id=7, group="digits-calm-otter", user="ada", host="one", project="/p", mode="run", module="train.py"
+)
 
 
 def job(status: Status = "queued", *attempts: Attempt, args: tuple[str, ...] = ("--lr", "0.1")) -> Job:

@@ -21,7 +21,7 @@ def job(
     args: tuple[str, ...] = (),
     module: str = "train",
 ) -> Job:
-    submission = Submission(group="g", user="me", host="h", project="/p", mode="run", module=module)
+    submission = Submission(target="local", group="g", user="me", host="h", project="/p", mode="run", module=module)
     ended = None if status == "running" else 100.0 + number
     attempt = Attempt(number=1, handle="c", status=status, started=100.0, ended=ended)
     attempts = () if status == "queued" else (attempt,)

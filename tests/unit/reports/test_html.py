@@ -17,7 +17,7 @@ from ocicaliban.reports.metrics import Curve, Metrics
 
 
 def _page(name: str, value: str, group: str = "g") -> str:
-    submission = Submission(group=group, user="me", host="h", project="/p", mode="run")
+    submission = Submission(target="local", group=group, user="me", host="h", project="/p", mode="run")
     jobs = [Job(id=n, key=str(n), submission=submission, parameters=((name, f"{value}{n}"),)) for n in (1, 2)]
     found = {1: Metrics(results={name: float("nan"), value: value}, notes=(value,))}
     return html.page(reports.build(group, jobs, found, 0), found, "/* plotly */")
@@ -52,7 +52,7 @@ def test_the_page_names_nothing_outside_of_itself() -> None:
 
 
 def test_all_curves_together_stay_within_bounds() -> None:
-    submission = Submission(group="g", user="me", host="h", project="/p", mode="run")
+    submission = Submission(target="local", group="g", user="me", host="h", project="/p", mode="run")
     jobs = [Job(id=n, key=str(n), submission=submission) for n in range(1000)]
     curve = Curve(steps=tuple(map(float, range(1000))), values=tuple(map(float, range(1000))))
     found = {n: Metrics(results={"loss": 1.0}, curves={"loss": curve}) for n in range(1000)}

@@ -19,7 +19,7 @@ from ocicaliban.targets.backend import Request
 from ocicaliban.targets.container_runner import ContainerState, ObservedContainer
 from ocicaliban.targets.local.backend import LocalBackend
 
-SUBMISSION = Submission(
+SUBMISSION = Submission(target="local", 
     group="brave-otter", user=provenance.user(), host=provenance.host(), project="p", mode="run"
 )  # fmt: skip
 

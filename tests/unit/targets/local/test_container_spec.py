@@ -23,7 +23,7 @@ from ocicaliban.targets.local.container_spec import (
     labels_of,
 )
 
-SUBMISSION = Submission(id=3, group="p-calm-otter", user="u", host="h", project="/p", mode="run")
+SUBMISSION = Submission(target="local", id=3, group="p-calm-otter", user="u", host="h", project="/p", mode="run")
 JOB = Job(
     id=12,
     key="k12",

@@ -21,7 +21,7 @@ from ocicaliban.targets.container_runner import ContainerExit, NameTaken
 from ocicaliban.targets.local import exit_watcher
 from ocicaliban.targets.local.runner import LocalRunner, Setup
 
-SUBMISSION = Submission(id=3, group="p-calm-otter", user="u", host="h", project="/p", mode="run")
+SUBMISSION = Submission(target="local", id=3, group="p-calm-otter", user="u", host="h", project="/p", mode="run")
 NEVER = "0001-01-01T00:00:00Z"
 
 

@@ -22,7 +22,7 @@ PARAMETERS = st.lists(st.tuples(st.text(), SCALARS), max_size=80).map(tuple)
 
 def job(parameters: Parameters = (), args: tuple[str, ...] = (), group: str = "brave-otter") -> Job:
     launch = Launch(env=(("SEED", "1"),))
-    submission = Submission(group=group, user="ada", host="h", project="p", mode="cloud", launch=launch)
+    submission = Submission(target="local", group=group, user="ada", host="h", project="p", mode="cloud", launch=launch)
     return Job(id=1, key="k7f3", submission=submission, parameters=parameters, args=args)
 
 

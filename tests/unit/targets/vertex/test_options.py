@@ -28,7 +28,7 @@ WHOLE = Options(
     labels=(("team", "vision"),),
     name="digits",
 )
-SUBMISSION = Submission(group="digits", user="ada", host="h", project="p", mode="cloud")
+SUBMISSION = Submission(target="local", group="digits", user="ada", host="h", project="p", mode="cloud")
 
 
 def submission(held: object) -> Submission:

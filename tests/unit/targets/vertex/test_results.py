@@ -57,7 +57,7 @@ def test_a_copy_is_the_same_by_generation_and_size(tmp_path: Path) -> None:
 
 
 def test_jobs_of_this_machine_need_no_library() -> None:
-    made = Submission(group="g", user="u", host="h", project="p", mode="run")
+    made = Submission(target="local", group="g", user="u", host="h", project="p", mode="run")
     said: list[str] = []
     assert (
         results.fetch([Job(id=1, key="k", submission=made, out="/tmp/out")], Reporter(said.append)) == {} and not said
