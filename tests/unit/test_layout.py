@@ -42,10 +42,10 @@ ONLY: Mapping[str, frozenset[str]] = {
 # --- until the splits land: what does not hold yet, to be removed from here once it does ---
 
 UPWARDS: set[tuple[str, str]] = set()
-LONG_FILES = {"build/base_image.py", "emulator/running.py"}
+LONG_FILES = {"build/base_image.py"}
 LONG_FUNCTIONS: set[str] = set()
 KNOWS_TARGETS = {"model/job.py"}
-NOT_THERE_YET: set[str] = set()
+NOT_THERE_YET = {"ocicaliban/dependencies/registry.py"}
 KNOWS_RECIPES: set[str] = set()
 
 
@@ -157,6 +157,7 @@ def test_packages_are_empty() -> None:
 # --- sizes ---
 
 
+@functools.cache
 def _measured() -> list[tuple[str, str, ast.Module]]:
     """The name, text and tree of each file that has to keep the limits: the package and the bench.
 
