@@ -19,7 +19,7 @@ from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.model.job import Job, JobSpec, Status, Submission
 from ocicaliban.reporter import Reporter
-from ocicaliban.targets.backend import Refused
+from ocicaliban.targets.backend import Refused, stopped_unsent
 from ocicaliban.targets.service_jobs import ServiceJobs
 from ocicaliban.targets.submit_once import Limits
 from tests.unit.targets.fake_service import FakeClient, FakeService, Made, Outcome, Steps, counts
@@ -244,6 +244,36 @@ def check(world: World, plan: Plan) -> None:
         else:
             assert job.status == "pending" and made is not None and made.state == "queued", "no job is lost"
             assert job.last and job.last.handle == made.name and job.out == f"gs://bucket/{job.key}"
+
+
+@given(PLANS, st.integers(0, 60))
+def test_what_is_stopped_and_submitted_again_runs_once(template: Path, plan: Plan, tenths: int) -> None:
+    with World(template, plan.seed) as world:
+        first = world.add(plan.count)
+        world.service.creates, world.service.looks = [*plan.creates], ["accepted", *plan.looks]
+        for later, what, number in plan.others:
+            world.later(later / 10, what, [min(number, plan.count)])
+        with contextlib.suppress(Killed, OcicalibanError):
+            world.submit(first, killed_at=min(plan.kills, default=None))
+        world.clock.sleep(tenths / 10)
+        # What is stopped now may be on its way, and is wanted after all.
+        stopped = world.history.jobs(statuses=("stopped",))
+        second = world.history.resubmit(evolve(first, id=0, created=0.0), [job.id for job in stopped])
+        world.service.creates, world.service.looks = [], []
+        world.submit(second, settle=any(map(stopped_unsent, stopped)))
+        world.clock.finish()
+        for made in (first, second):
+            world.submit(made, settle=True)
+        again = world.history.jobs(statuses=("stopped",))
+        world.jobs().cancel_late(world.history, again, world.reporter, wait=world.reporter)
+        world.observe()
+        assert set(counts(world.service.jobs).values()) <= {1}, "no attempt is there twice"
+        on_record = {attempt.handle for job in world.history.jobs() for attempt in job.attempts}
+        assert {made.name for made in world.service.jobs} == on_record
+        for job in world.history.jobs():
+            live = [made for made in world.service.jobs if made.key == job.key and made.state != "cancelled"]
+            assert len(live) == (0 if job.status == "stopped" else 1), "each job that is wanted runs once"
+            assert not live or (job.last and job.last.handle == live[0].name)
 
 
 # --- submitting ---

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 import requests
-from google.api_core.exceptions import RetryError
+from attrs import frozen
+from google.api_core.exceptions import BadRequest, Forbidden, NotFound, RetryError
+from google.auth.exceptions import RefreshError
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -69,3 +71,127 @@ def test_a_bucket_that_cannot_be_reached_is_told_without_the_address() -> None:
     assert "cannot be reached" in fault.message and "hush" not in fault.message + fault.hint
     timeout = RetryError("Timeout of 20 s", cause=requests.Timeout("host hush timed out"))
     assert "Timeout" in results._explained(timeout).message and "hush" not in results._explained(timeout).message
+
+
+# --- fetching, from a bucket in memory ---
+
+
+@frozen
+class Blob:
+    """An object of a bucket, as a list has it."""
+
+    name: str
+    generation: int
+    text: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.text)
+
+
+class Bucket:
+    """Objects by their names. `rewritten` are those that change between the list and the download, so many times."""
+
+    def __init__(self) -> None:
+        self.objects: dict[str, Blob] = {}
+        self.rewritten: dict[str, int] = {}
+        self.lists: list[str] = []
+        self.sent: list[str] = []
+        self.fault: Exception | None = None
+
+    def write(self, name: str, text: bytes) -> None:
+        before = self.objects.get(name)
+        self.objects[name] = Blob(name, before.generation + 1 if before else 1_000_000, text)
+
+    def list_blobs(self, bucket: str, prefix: str, **_: object) -> list[Blob]:
+        self.lists.append(f"{bucket}/{prefix}")
+        if self.fault:
+            raise self.fault
+        return [blob for name, blob in self.objects.items() if name.startswith(prefix)]
+
+    def download_many(self, wanted: list[tuple[Blob, str]], **_: object) -> list[Exception | None]:
+        found: list[Exception | None] = []
+        for blob, path in wanted:
+            if self.rewritten.get(blob.name, 0):
+                self.rewritten[blob.name] -= 1
+                self.write(blob.name, blob.text + b"!")
+                found.append(NotFound("no such generation"))
+                continue
+            self.sent.append(blob.name)
+            Path(path).write_bytes(blob.text)
+            found.append(None)
+        return found
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
+    from google.cloud.storage import transfer_manager
+
+    made = Bucket()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr(results, "_connected", lambda project, key_file: made)
+    monkeypatch.setattr(transfer_manager, "download_many", made.download_many)
+    return made
+
+
+def jobs(*outs: str) -> list[Job]:
+    made = Submission(group="g", user="u", host="h", project="p", mode="cloud")
+    return [Job(id=number, key=f"k{number}", submission=made, out=out) for number, out in enumerate(outs, start=1)]
+
+
+def fetched(*outs: str) -> tuple[dict[int, dict[str, bytes]], list[str]]:
+    """What is here of each job afterwards, and what was said."""
+    said: list[str] = []
+    folders = results.fetch(jobs(*outs), Reporter(said.append))
+    return {
+        number: {file.name: file.read_bytes() for file in folder.iterdir()} if folder.exists() else {}
+        for number, folder in folders.items()
+    }, said
+
+
+def test_neighbours_take_one_list_and_what_is_here_is_not_sent_again(bucket: Bucket) -> None:
+    bucket.write("runs/g/k1/metrics.json", b"{}")
+    bucket.write("runs/g/k2/metrics.jsonl", b"1\n")
+    bucket.write("runs/g/k2/model.bin", b"large")
+    outs = ("gs://data/runs/g/k1", "gs://data/runs/g/k2", "gs://data/runs/g/k3", "/tmp/out")
+    assert fetched(*outs) == ({1: {"metrics.json": b"{}"}, 2: {"metrics.jsonl": b"1\n"}, 3: {}}, [])
+    assert bucket.lists == ["data/runs/g/"] and bucket.sent == ["runs/g/k1/metrics.json", "runs/g/k2/metrics.jsonl"]
+    bucket.sent.clear()
+    bucket.write("runs/g/k2/metrics.jsonl", b"1\n2\n")
+    del bucket.objects["runs/g/k1/metrics.json"]
+    assert fetched(*outs) == ({1: {}, 2: {"metrics.jsonl": b"1\n2\n"}, 3: {}}, [])
+    assert bucket.sent == ["runs/g/k2/metrics.jsonl"]
+
+
+def test_a_file_that_is_rewritten_meanwhile_is_fetched_again(bucket: Bucket) -> None:
+    bucket.write("g/k1/metrics.json", b"{}")
+    bucket.rewritten["g/k1/metrics.json"] = 1
+    assert fetched("gs://data/g/k1") == ({1: {"metrics.json": b"{}!"}}, [])
+    assert len(bucket.lists) == 2
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (Forbidden("no access"), "403 no access (ask the bucket's owner for the role roles/storage.objectViewer)"),
+        (RefreshError("expired"), "Google rejects the credentials: expired (gcloud auth"),
+        (BadRequest("odd"), "400 odd"),
+        (ValueError("not a name"), "not a name"),
+        (RetryError("20 s", cause=OSError("reset")), "Cloud Storage does not answer: reset"),
+    ],
+)
+def test_what_cannot_be_fetched_is_told_and_what_came_earlier_stays(
+    bucket: Bucket, fault: Exception, told: str
+) -> None:
+    bucket.write("g/k1/metrics.json", b"{}")
+    fetched("gs://data/g/k1")
+    bucket.fault = fault
+    here, [said] = fetched("gs://data/g/k1")
+    assert here == {1: {"metrics.json": b"{}"}}
+    assert said.startswith(f"note: no results from gs://data/g/: {told}") and said.endswith(
+        "; showing what came earlier"
+    )
+
+
+def test_a_url_without_a_bucket_is_told(bucket: Bucket) -> None:
+    assert fetched("gs://") == ({1: {}}, ["note: no results from gs:///: the URL names no bucket"])
