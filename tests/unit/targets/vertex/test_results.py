@@ -135,7 +135,7 @@ def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bucket:
 
 
 def jobs(*outs: str) -> list[Job]:
-    made = Submission(group="g", user="u", host="h", project="p", mode="cloud")
+    made = Submission(group="g", user="u", host="h", target="vertex", project="p", mode="cloud")
     return [Job(id=number, key=f"k{number}", submission=made, out=out) for number, out in enumerate(outs, start=1)]
 
 
