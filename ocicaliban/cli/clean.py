@@ -11,7 +11,7 @@ from ocicaliban.cli.options import request
 
 def clean(
     older_than: Annotated[
-        str, typer.Option("--older-than", help="Remove what was not used for this long: 30d, 12h.")
+        str, typer.Option("--older-than", help="Remove images that were not used for this long: 30d, 12h.")
     ] = "",
     unused: Annotated[
         bool, typer.Option("--unused", help="Keep only the images of the last build of each project and mode.")

@@ -55,7 +55,11 @@ def cloud(
     name: Annotated[str, typer.Option("--name", help="The prefix of the jobs' names (default: the group).")] = "",
     output_dir: Annotated[
         str,
-        typer.Option("--output-dir", metavar="gs://...", help="Where each job gets a folder for its /out."),
+        typer.Option(
+            "--output-dir",
+            metavar="gs://...",
+            help="The place for results: each job's /out is a folder in it.",
+        ),
     ] = "",
     repository: Annotated[
         str, typer.Option("--to", metavar="REPOSITORY", help="Push the image there, as `ocicaliban push` does.")
@@ -63,12 +67,14 @@ def cloud(
     image_tag: Annotated[
         str, typer.Option("--image-tag", help="Run this image from a registry; build and push nothing.")
     ] = "",
-    force: Annotated[bool, typer.Option("--force", help="Submit even if the table of machines contradicts.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Submit even what the table of machines says is invalid.")
+    ] = False,
     yes: Annotated[bool, typer.Option("-y", "--yes", help=f"Submit more than {_MANY} jobs without asking.")] = False,
     experiment_config: Annotated[
         str,
         typer.Option(
-            "--experiment-config", metavar="FILE|stdin", help="A sweep file: submit a job for each of its points."
+            "--experiment-config", metavar="FILE|stdin", help="A sweep file: submit a job for each of its combinations."
         ),
     ] = "",
     group: NewGroup = "",

@@ -1,4 +1,4 @@
-"""The commands dev ...: tools for trying things out."""
+"""The commands dev ...: tools for trying ocicaliban out."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ import typer
 from ocicaliban.cli.options import request
 from ocicaliban.reporter import TERMINAL, Reporter
 
-app = typer.Typer(no_args_is_help=True, help="Tools for trying things out.")
+app = typer.Typer(no_args_is_help=True, help="Tools for trying ocicaliban out.")
 
 
 @app.callback()
 def dev() -> None:
-    """Tools for trying things out."""
+    """Tools for trying ocicaliban out."""
 
 
 @app.command("vertex-emulator")

@@ -11,7 +11,7 @@ import typer
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check whether this machine has what ocicaliban needs, and say how to fix what it lacks.
+    """Check whether this machine has what ocicaliban needs, and say how to fix what is missing.
 
     The exit code is 1 if there is an error; warnings do not count.
     """

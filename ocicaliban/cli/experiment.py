@@ -16,7 +16,7 @@ def expand(
         bool, typer.Option("--print-flags", help="Print each job's arguments in a line, quoted for a shell.")
     ] = False,
 ) -> None:
-    """Print the jobs of a sweep file as JSON: an object for each, in the order in which they run."""
+    """Print the jobs of a sweep file as JSON: one object for each job, in the order in which they run."""
     from ocicaliban.app import expand as use_case
 
     pieces = use_case.argument_lines(file) if print_flags else use_case.json_pieces(file, indented=pprint)

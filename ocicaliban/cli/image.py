@@ -17,7 +17,7 @@ def build(
     mode: Annotated[str, typer.Option("--mode", help="The mode to build.")] = "build",
     tag: Annotated[str, typer.Option("--tag", "-t", help="A name for the image.")] = "",
     no_cache: NoCache = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print id, digest and key as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print ID, digest and key as JSON.")] = False,
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
@@ -26,7 +26,7 @@ def build(
     cloud_key: CloudKey = "",
     debug: Debug = False,
 ) -> None:
-    """Build the project's image and print its id."""
+    """Build the project's image and print its ID."""
     given = locals()
     from ocicaliban.app import build as use_case
     from ocicaliban.app.requests import BuildRequest
@@ -52,7 +52,7 @@ def plan(
     dirs: Dirs = None,
     debug: Debug = False,
 ) -> None:
-    """Show the layers of the image, and which of them are built."""
+    """Show the layers of the image, and say which ones exist."""
     given = locals()
     from ocicaliban.app import plan as use_case
     from ocicaliban.app.requests import BuildRequest

@@ -1,4 +1,4 @@
-"""The commands status, logs, stop, resubmit and resume: what has become of jobs, and what to do with them."""
+"""The commands status, logs, stop, resubmit and resume: show, stop and continue jobs."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ def status(
     max_jobs: Annotated[
         int, typer.Option("--max-jobs", help="How many of the newest jobs to show; 0 or less: all.")
     ] = _SHOWN,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Keep showing them until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Update the output until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     all_users: Annotated[bool, typer.Option("--all-users", help="Show the jobs of other users too.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show the newest jobs and what has become of them."""
+    """Show the newest jobs and their status."""
     given = locals()
     from ocicaliban.app import status as use_case
     from ocicaliban.app.requests import StatusRequest
@@ -106,7 +106,7 @@ def logs(
     ] = 0,
     debug: Debug = False,
 ) -> None:
-    """Print what a job has written."""
+    """Print the output of a job."""
     from ocicaliban.app import logs as use_case
 
     for block in use_case.log_blocks(job, attempt=attempt, follow=follow):
@@ -115,7 +115,9 @@ def logs(
 
 
 def stop(
-    jobs: Annotated[list[int] | None, typer.Argument(metavar="[JOB]...", help="The jobs' numbers.")] = None,
+    jobs: Annotated[
+        list[int] | None, typer.Argument(metavar="[JOB]...", help="Job numbers, as `ocicaliban status` shows them.")
+    ] = None,
     group: Group = "",
     dry_run: DryRun = False,
     debug: Debug = False,
@@ -140,7 +142,7 @@ def resume(
     group: Group = "",
     debug: Debug = False,
 ) -> None:
-    """Continue a group after a crash or a Ctrl-C: run the jobs that are left, and none that has ended."""
+    """Continue a group after a crash or Ctrl-C: run the jobs that have not finished."""
     group = one_group(name, group)
     if not group:
         raise UsageError("say which group to resume", "ocicaliban resume GROUP; `ocicaliban status` shows the groups")
@@ -152,12 +154,12 @@ def resume(
 def resubmit(
     name: GroupWord = "",
     group: Group = "",
-    all_jobs: Annotated[bool, typer.Option("--all-jobs", help="Run the jobs that succeeded again too.")] = False,
+    all_jobs: Annotated[bool, typer.Option("--all-jobs", help="Include the jobs that succeeded.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Build a new image of the project as it is now.")] = False,
     dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
-    """Run the failed and stopped jobs of a group again, in the image that they had."""
+    """Run the failed and stopped jobs of a group again, in the same image."""
     group = one_group(name, group)
     if not group:
         raise UsageError("say which group to run again", "--group GROUP; `ocicaliban status` shows the groups")

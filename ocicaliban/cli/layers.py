@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="The recipes that images are made of.")
+app = typer.Typer(no_args_is_help=True, help="List, show and copy the recipes for the layers of an image.")
 
 
 @app.command("list")

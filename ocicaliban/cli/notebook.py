@@ -20,16 +20,16 @@ def notebook(
     ] = None,
     version: Annotated[
         str,
-        typer.Option("--jupyter-version", help="Its version, or the beginning of it (default: the newest that fits)."),
+        typer.Option("--jupyter-version", help="The version, or its first part (default: the newest that fits)."),
     ] = "",
     port: Annotated[
         int,
-        typer.Option("--port", "-p", min=0, max=65535, help="The port (0: the first free one, starting with 8888)."),
+        typer.Option("--port", "-p", min=0, max=65535, help="The port (0: the first free one from 8888 on)."),
     ] = 0,
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running, and return.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List the running notebooks with their URLs.")] = False,
-    stopped: Annotated[str, typer.Option("--stop", metavar="NAME|all", help="End a running notebook, or all.")] = "",
+    stopped: Annotated[str, typer.Option("--stop", metavar="NAME|all", help="Stop a running notebook, or all.")] = "",
     bare: Annotated[bool, typer.Option("--bare", help="Do not mount the home folder.")] = False,
     podman_args: PodmanArgs = "",
     no_cache: NoCache = False,
@@ -39,7 +39,7 @@ def notebook(
     cloud_key: CloudKey = "",
     debug: Debug = False,
 ) -> None:
-    """Start JupyterLab or Notebook in the project's environment, print its URL, and end it with Ctrl-C."""
+    """Start JupyterLab or Notebook in the project's environment, and print its URL; Ctrl-C stops it."""
     given = locals()
     from ocicaliban.app import notebook as use_case
     from ocicaliban.app.requests import LaunchRequest, NotebookRequest

@@ -15,11 +15,13 @@ Module = Annotated[
     str, typer.Argument(metavar="MODULE", help="trainer.train, trainer/train.py or another executable file")
 ]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--nogpu", help="Use the GPU (default: if there is one).")]
-Gpus = Annotated[str | None, typer.Option("--gpus", help="The GPUs to use: 0,1 or all or a UUID.")]
+Gpus = Annotated[str | None, typer.Option("--gpus", help="The GPUs to use: 0,1, all or a UUID.")]
 Extras = Annotated[list[str] | None, typer.Option("-e", "--extras", help="An extra of the project; may be repeated.")]
 Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data to put into its own layer.")]
 ImageId = Annotated[str, typer.Option("--image-id", help="Run this image; build nothing.")]
-PodmanArgs = Annotated[str, typer.Option("--podman-args", "--docker-run-args", help="More options for `podman run`.")]
+PodmanArgs = Annotated[
+    str, typer.Option("--podman-args", "--docker-run-args", help="Additional options for `podman run`.")
+]
 Mount = Annotated[bool, typer.Option("--mount", help="Mount the project instead of copying it.")]
 NoCache = Annotated[
     bool,

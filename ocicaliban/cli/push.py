@@ -22,7 +22,10 @@ def push(
     ] = "",
     tag: Annotated[str, typer.Option("--tag", "-t", help="The image's tag in the registry.")] = "latest",
     compression: Annotated[
-        str, typer.Option("--compression", metavar="gzip|zstd", help="Every tool can read gzip.")
+        str,
+        typer.Option(
+            "--compression", metavar="gzip|zstd", help="The compression of the layers; every tool can read gzip."
+        ),
     ] = "gzip",
     tls_verify: TlsVerify = "true",
     as_json: Annotated[bool, typer.Option("--json", help="Print reference, digest and bytes as JSON.")] = False,
@@ -36,7 +39,7 @@ def push(
     ] = "",
     debug: Debug = False,
 ) -> None:
-    """Build what is missing of the project's image, push it to a registry, and print its name by digest."""
+    """Build the missing layers of the project's image, push it to a registry, and print its name by digest."""
     given = locals()
     from ocicaliban.app import push as use_case
     from ocicaliban.app.requests import BuildRequest, PushRequest

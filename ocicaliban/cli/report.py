@@ -30,7 +30,7 @@ def report(
     descending: Annotated[bool, typer.Option("--descending", help="Sort from the largest to the smallest.")] = False,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", help="Only jobs with lr=0.1, accuracy>0.9, status!=failed; may be repeated."),
+        typer.Option("--where", help="Only jobs that match: lr=0.1, accuracy>0.9, status!=failed; may be repeated."),
     ] = None,
     columns: Annotated[str, typer.Option("--columns", help="Only these columns, in this order: id,lr,eval.*")] = "",
     maximize: Annotated[

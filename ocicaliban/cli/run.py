@@ -41,7 +41,7 @@ def run(
     experiment_config: Annotated[
         str,
         typer.Option(
-            "--experiment-config", metavar="FILE|stdin", help="A sweep file: run a job for each of its points."
+            "--experiment-config", metavar="FILE|stdin", help="A sweep file: run a job for each of its combinations."
         ),
     ] = "",
     group: NewGroup = "",
@@ -50,22 +50,21 @@ def run(
         typer.Option("-j", "--jobs", help="How many jobs run at a time (default: one per GPU, or one without a GPU)."),
     ] = None,
     gpus_per_job: Annotated[
-        int | None, typer.Option("--gpus-per-job", help="How many GPUs each job has for itself.")
+        int | None, typer.Option("--gpus-per-job", help="The number of GPUs for each job; jobs share none.")
     ] = None,
-    cpus: Annotated[
-        float | None, typer.Option("--cpus", help="The most processor cores that each job may use.")
-    ] = None,
-    memory: Annotated[str, typer.Option("--memory", help="The most memory that each job may use: 8g, 500m.")] = "",
+    cpus: Annotated[float | None, typer.Option("--cpus", help="The maximum number of CPU cores for each job.")] = None,
+    memory: Annotated[str, typer.Option("--memory", help="The maximum memory for each job: 8g, 500m.")] = "",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End the sweep when a job fails.")] = False,
-    retries: Annotated[int, typer.Option("--retries", help="How often a job that fails is tried again.")] = 0,
+    retries: Annotated[int, typer.Option("--retries", help="How many times to retry a failed job.")] = 0,
     out: Annotated[
-        str, typer.Option("-o", "--out", metavar="DIR", help="Where each job gets a folder, which it sees as /out.")
+        str,
+        typer.Option("-o", "--out", metavar="DIR", help="The folder for results: each job's /out is a folder in it."),
     ] = "",
     debug: Debug = False,
 ) -> None:
-    """Build what is missing of the image and run MODULE in it; arguments after -- go to the script.
+    """Build the missing layers of the image and run MODULE in it; arguments after -- go to the script.
 
-    With a sweep file it runs a job for each point. After a crash, `ocicaliban resume` runs the jobs that are left.
+    With a sweep file, it runs a job for each combination. After a crash, `ocicaliban resume` runs the rest.
     """
     given = locals()
     from ocicaliban.app import run as use_case
