@@ -148,7 +148,8 @@ def stop(name: str) -> Iterator[NotebookServer]:
     running = _running()
     chosen = [server for server in running if name in ("all", server.name, str(server.settings.port))]
     if not chosen and name != "all":
-        raise UsageError(f"there is no notebook '{name}'", nearest(name, [server.name for server in running]))
+        names = [server.name for server in running]
+        raise UsageError(f"there is no notebook '{name}'", nearest(name, names) if names else "no notebook is running")
     for server in chosen:
         notebook_server.stop(server)
         yield server

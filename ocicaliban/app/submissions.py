@@ -27,7 +27,13 @@ def of_group(history: History, group: str) -> tuple[Submission, ...]:
 
 def no_group(history: History, group: str, user: str) -> UsageError:
     """Return the error for a group that does not exist, with the nearest name of the user's groups ("": of all)."""
-    return UsageError(f"there is no group '{group}'", nearest(group, [each.name for each in history.groups(user=user)]))
+    own = [each.name for each in history.groups(user=user)]
+    if user and any(each.name == group for each in history.groups()):
+        return UsageError(
+            f"the group '{group}' belongs to another user", f"`ocicaliban status {group} --all-users` shows its jobs"
+        )
+    hint = nearest(group, own) if own else "there are no groups yet; a sweep makes one"
+    return UsageError(f"there is no group '{group}'", hint)
 
 
 def unfinished(counts: Mapping[Status, int]) -> int:

@@ -110,4 +110,6 @@ class ScriptCommand(TyperCommand):
 def _after_dashes(ctx: Any, module: str, words: list[str]) -> str:
     """Return a hint with the command line in which the words go to the script."""
     command = shlex.join([*ctx.command_path.split(), *([module] if module else [])])
-    return f"the script's arguments go after --: {command} -- {shlex.join(words)}"
+    takes_module = any(param.name == "module" for param in ctx.command.params)
+    what = "the script's arguments go" if takes_module else "the command goes"
+    return f"{what} after --: {command} -- {shlex.join(words)}"

@@ -80,6 +80,19 @@ def test_an_unknown_group_is_told(world: World, submission: Submission) -> None:
     assert caught.value.hint == "did you mean 'digits'?"
 
 
+def test_a_group_of_another_user_is_told(world: World, submission: Submission) -> None:
+    world.submit(evolve(submission, user="bob"), ())
+    with pytest.raises(UsageError, match="the group 'digits' belongs to another user") as caught:
+        resume.resume("digits")
+    assert caught.value.hint == "`ocicaliban status digits --all-users` shows its jobs"
+
+
+def test_a_first_group_is_not_guessed(world: World) -> None:
+    with pytest.raises(UsageError, match="there is no group 'digits'") as caught:
+        resume.resume("digits")
+    assert caught.value.hint == "there are no groups yet; a sweep makes one"
+
+
 def test_jobs_whose_image_is_gone_are_told(world: World, submission: Submission) -> None:
     world.submit(evolve(submission, image="ff" * 32), ())
     with pytest.raises(UsageError, match="the image ffffffffffff of digits does not exist any more") as caught:
