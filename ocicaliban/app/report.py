@@ -80,7 +80,7 @@ def _metrics(job: Job, points: int, fetched: Path | None) -> Metrics:
     if fetched:
         return metrics.read_folder(str(fetched), points)
     if job.out and not os.path.isdir(job.out):
-        return metrics.Metrics(notes=(f"its results are on {job.submission.host}, not on this machine",))
+        return metrics.Metrics(notes=(f"the results are on {job.submission.host}, not on this machine",))
     return metrics.read_folder(job.out, points)
 
 

@@ -48,4 +48,4 @@ def stop(numbers: Sequence[int], group: str, refusals: Reporter, *, dry_run: boo
         for job in rest:
             yield StoppedJob(job=job, ended=True)
         if not unfinished and not rest:
-            TERMINAL.say("none of these jobs runs or waits")
+            TERMINAL.say("all of these jobs have ended already")

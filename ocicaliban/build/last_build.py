@@ -116,7 +116,7 @@ def reasons(plan: Plan, trees: Mapping[str, Tree], before: BuildRecord | None) -
             below = ""
             continue
         if layer.name not in before.layers:
-            changes[layer.name] = "new in the stack"
+            changes[layer.name] = "new in this image"
         else:
             changes[layer.name] = _layer_change(layer, before, now) or below or "a layer below it changed"
         below = f"'{layer.name}' below it changed"

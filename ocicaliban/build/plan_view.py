@@ -58,7 +58,7 @@ def difference(
 def _base_line(plan: Plan, sizes: Mapping[str, int], width: int) -> str:
     digest = plan.base.digest.removeprefix("sha256:")[:12] or "not resolved"
     size = amount(sizes[plan.base_key]) if plan.base_key in sizes else ""
-    made = {"registry": "pulled", "bootstrap": "made", "archive": "unpacked", "local": "found"}[plan.base.kind]
+    made = {"registry": "pulled", "bootstrap": "bootstrapped", "archive": "unpacked", "local": "found"}[plan.base.kind]
     state = "there" if size else f"to be {made}"
     return f"{'base':{width}}  {digest:12}  {size:>9}  {state}: {plan.base.reference}"
 

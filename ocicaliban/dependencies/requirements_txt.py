@@ -12,7 +12,7 @@ class RequirementsList(Declaration):
     """A list of requirements in pip's form, with the lists that it includes."""
 
     FILE: ClassVar[str] = "requirements.txt"
-    EXTRAS_HINT: ClassVar[str] = "declare the extras in a pyproject.toml; a list of requirements has none"
+    EXTRAS_HINT: ClassVar[str] = "declare the extras in a pyproject.toml; a requirements.txt cannot declare any"
 
     @classmethod
     def reads(cls, path: Path) -> bool:

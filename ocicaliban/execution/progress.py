@@ -78,7 +78,7 @@ def summary(group: str, outcome: Outcome, failed: Sequence[int]) -> list[str]:
         more = f" (also {others}{', ...' if len(failed) > _NAMED else ''})" if others else ""
         lines.append(f"  failed:      ocicaliban logs {failed[0]}{more}")
     if outcome.left:
-        lines.append(f"  to go on:    ocicaliban resume {group}")
+        lines.append(f"  to continue: ocicaliban resume {group}")
     if outcome.succeeded or outcome.failed:
         lines.append(f"  results:     ocicaliban report {group}")
     return lines
@@ -132,8 +132,9 @@ class Progress:
                 self.say(f"[{job.id}] succeeded in {span(seconds)} {of}")
             return
         if attempt.status == "stopped":
-            what = f"{attempt.reason}; left queued" if again else f"stopped: {attempt.reason}".removesuffix(": ")
-            self.say(f"[{job.id}] {printable(what)} after {span(seconds)}" + ("" if again else f" {of}"))
+            what = attempt.reason if again else f"stopped: {attempt.reason}".removesuffix(": ")
+            after = "; it is queued again" if again else f" {of}"
+            self.say(f"[{job.id}] {printable(what)} after {span(seconds)}{after}")
             return
         if not again:
             self.failed.append(job.id)

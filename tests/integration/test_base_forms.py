@@ -234,7 +234,7 @@ def test_with_the_registry_down_what_the_store_has_is_enough(registry: Registry,
     shutil.copy(pinned.parent / "first" / "ocicaliban.lock", pinned)
     assert "pulling" not in _ok(pinned, "build", "hello.py").stderr
     unpinned = project(line, "third")
-    assert "as it is in the store" in _ok(unpinned, "build", "hello.py").stderr
+    assert "from the local store" in _ok(unpinned, "build", "hello.py").stderr
     assert _locked(unpinned) == _locked(pinned)
     (unpinned / "ocicaliban.lock").unlink()
     message, _ = _failed(unpinned, "build", "--no-cache", "hello.py")

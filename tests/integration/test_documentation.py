@@ -132,7 +132,7 @@ def test_the_commands_for_experiments(installed: Path, tmp_path: Path, own_histo
     assert "digits: 8 succeeded" in ran.stderr
     assert "all jobs have ended" in resumed.stderr
     assert "--verbose --epochs 2 --batch_size 64 --name digits\n" in looked.stdout
-    assert "none of these jobs runs or waits" in again.stderr and "no job has failed" in again.stderr
+    assert "all of these jobs have ended already" in again.stderr and "no job has failed" in again.stderr
 
 
 def _serve(script: str, folder: Path, path: Path, ready: Callable[[], object]) -> "subprocess.Popen[str]":

@@ -148,7 +148,7 @@ def test_results_that_are_elsewhere_are_told(work: Workplace) -> None:
         [job] = known.jobs(group="moved")
     os.rename(job.out, f"{job.out}.elsewhere")
     done = ok(work.folder, "report", "moved", env=work.env)
-    assert f"note: job {job.id}: its results are on here, not on this machine" in done.stderr
+    assert f"note: job {job.id}: the results are on here, not on this machine" in done.stderr
 
 
 def test_faults_are_told_in_a_line_with_what_was_meant(work: Workplace) -> None:

@@ -169,7 +169,7 @@ def test_an_interrupted_sweep_asks_its_jobs_and_goes_on_later(place: Place) -> N
     assert place.containers() == []
     assert not lease.is_held(submission)
     assert "interrupted: 2 jobs asked to end; interrupt again to kill\n" in told
-    assert f"{place.group}: 4 not finished\n  to go on:    ocicaliban resume {place.group}\n" in told
+    assert f"{place.group}: 4 not finished\n  to continue: ocicaliban resume {place.group}\n" in told
     jobs = place.history.jobs(submission=submission.id)
     assert [job.status for job in jobs] == ["queued"] * 4
     assert [job.last.reason for job in jobs if job.last] == ["interrupted: exit code 9"] * 2

@@ -55,7 +55,7 @@ def fetch(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
         # An image that another process made while we waited is fresh enough.
         image = image_store.find_layer("base", key)
         if image is not None and (not fresh or before is None or image.id != before.id):
-            reporter.say(f"base: {reference} as it is in the store (--no-cache makes it again)")
+            reporter.say(f"base: using {reference} from the local store (--no-cache builds it again)")
             return image
         doing = f"bootstrapping {reference} from Debian's packages"
         with reporter.making("base", doing, done="bootstrapped") as made:

@@ -48,7 +48,7 @@ def fetch(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]:
     if base.digest:
         reference = f"{re.sub(':[^:/]+$', '', reference)}@{base.digest}"
     elif not fresh and (image := image_store.by_name(reference)):
-        reporter.say(f"base: {reference} as it is in the store (--no-cache pulls it again)")
+        reporter.say(f"base: using {reference} from the local store (--no-cache pulls it again)")
         return image, image_store.last_manifest(image.id)
     try:
         with reporter.making("base", f"pulling {reference}", done="pulled") as made:

@@ -152,8 +152,8 @@ class LocalBackend(Backend):
             raise UsageError(f"job {job.id} was run on {job.submission.host}", "its log is there")
         if not attempt.log:
             raise UsageError(
-                f"what job {job.id} wrote went to the terminal that it was started from",
-                "jobs of a sweep have a log each",
+                f"job {job.id} has no log: its output went to the terminal that started it",
+                "only the jobs of a sweep have log files",
             )
         asked, answer = 0.0, goes_on is not None
 

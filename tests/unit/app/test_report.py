@@ -68,4 +68,4 @@ def test_results_on_another_machine_are_noted(
     with world.history() as history:
         history.end(1, 1, "succeeded", ended=2.0)
     report.collect(ReportRequest(group="digits"))
-    assert "its results are on other, not on this machine" in capsys.readouterr().err
+    assert "the results are on other, not on this machine" in capsys.readouterr().err

@@ -45,7 +45,7 @@ def test_queued_and_running_jobs_are_stopped(
     assert world.statuses() == ["succeeded", "stopped", "stopped"]
     assert any(argv[:2] == ("podman", "stop") and attempt.handle in argv for argv in world.tools)
     assert list(stop.stop([3], "", SILENT)) == []
-    assert "none of these jobs runs or waits" in capsys.readouterr().err
+    assert "all of these jobs have ended already" in capsys.readouterr().err
 
 
 def test_a_job_on_another_machine_is_refused(world: World, submission: Submission) -> None:

@@ -96,7 +96,7 @@ def test_in_a_log_each_line_has_the_jobs_number_and_no_escape_codes(tmp_path: Pa
         "[13]   | last, without an end",
         r"[13] started (attempt 2): 'a b' 'x\ny'",
         "[13] failed after 0 s: exit code 1 (1/1)",
-        "[12] interrupted: exit code 9; left queued after 0 s",
+        "[12] interrupted: exit code 9 after 0 s; it is queued again",
         "[12] stopped: by ada after 0 s (1/1)",
         "[12] still runs: --lr 0.1",
     ]
@@ -221,7 +221,7 @@ def test_the_summary_tells_what_to_do_next() -> None:
     assert progress.summary("lr", outcome, [4, 5, 6, 7, 8, 9, 10]) == [
         "lr: 20 succeeded, 7 failed, 3 not finished",
         "  failed:      ocicaliban logs 4 (also 5, 6, 7, 8, ...)",
-        "  to go on:    ocicaliban resume lr",
+        "  to continue: ocicaliban resume lr",
         "  results:     ocicaliban report lr",
     ]
     assert progress.summary("lr", Outcome(succeeded=2), []) == [
