@@ -9,6 +9,7 @@ import typer
 
 from ocicaliban import __version__
 from ocicaliban.cli.options import CommandLine, ScriptCommand
+from ocicaliban.cli.usage import CommandGroup
 from ocicaliban.errors import UsageError
 
 # In the order of --help: the module below ocicaliban.cli that has a function with the command's name.
@@ -42,6 +43,7 @@ def application(first: str = "") -> typer.Typer:
     typer looks at every option of every command that it has before it runs one, which takes a while.
     """
     app = typer.Typer(
+        cls=CommandGroup,
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,

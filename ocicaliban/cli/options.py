@@ -64,6 +64,10 @@ def truth(option: str, value: str) -> bool:
     return value == "true"
 
 
+_SHORT = 5
+"""The length of the shortest option that one may take for a misspelt option of ours: --lr is not meant to be --dir."""
+
+
 class CommandLine(NamedTuple):
     """The whole command line, and the script's part of it after `--`, in which we look for no options of ours."""
 
@@ -92,9 +96,12 @@ class ScriptCommand(TyperCommand):
             ours = [name for param in self.params for name in param.opts if name.startswith("--")]
             # A user who knows how an option begins means that one, not one that is only spelled alike.
             close = nearest(option, [name for name in ours if name.startswith(option)] or ours)
+            if not close.startswith("did") or len(option) < _SHORT:
+                close = ""
             if not module:
-                raise UsageError(f"no such option: {option}", close) from exc
-            meant = f" ({close})" if close.startswith("did") else ""
+                other = f"{_what_goes(ctx)} after --; `{ctx.command_path} --help` lists the options before it"
+                raise UsageError(f"no such option: {option}", close or other) from exc
+            meant = f" ({close})" if close else ""
             raise UsageError(f"no such option: {option}{meant}", _after_dashes(ctx, module, whole[first:])) from exc
         if ctx.args and not ctx.resilient_parsing:
             module = str(ctx.params.get("module") or "")
@@ -110,6 +117,9 @@ class ScriptCommand(TyperCommand):
 def _after_dashes(ctx: Any, module: str, words: list[str]) -> str:
     """Return a hint with the command line in which the words go to the script."""
     command = shlex.join([*ctx.command_path.split(), *([module] if module else [])])
+    return f"{_what_goes(ctx)} after --: {command} -- {shlex.join(words)}"
+
+
+def _what_goes(ctx: Any) -> str:
     takes_module = any(param.name == "module" for param in ctx.command.params)
-    what = "the script's arguments go" if takes_module else "the command goes"
-    return f"{what} after --: {command} -- {shlex.join(words)}"
+    return "the script's arguments go" if takes_module else "the command goes"

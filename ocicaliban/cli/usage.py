@@ -1,0 +1,64 @@
+"""The errors of typer in the words and the form of ours."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+
+from ocicaliban.errors import UsageError
+
+# typer has its own copy of click since 0.26; this finds the class of either.
+_TyperUsageError: Any = typer.BadParameter.__mro__[1]
+
+_WORDS = (
+    (r" is not a valid int( range)?$", " is not a whole number"),
+    (r" is not a valid float( range)?$", " is not a number"),
+    (r"^Got unexpected extra arguments?(\(s\))? \((.*)\)$", r"unexpected argument: \2"),
+)
+
+
+class CommandGroup(TyperGroup):
+    """The group of all commands. It raises our UsageError where typer would print its own, with the usage."""
+
+    def make_context(self, *args: Any, **options: Any) -> Any:
+        """Parse the options before the command. Raises UsageError."""
+        with _our_words():
+            return super().make_context(*args, **options)
+
+    def invoke(self, ctx: Any) -> Any:
+        """Parse the rest of the command line and run the command. Raises UsageError."""
+        with _our_words():
+            return super().invoke(ctx)
+
+
+@contextlib.contextmanager
+def _our_words() -> Iterator[None]:
+    """Raise our error for one of typer, except for the help that a command prints if it gets no words."""
+    try:
+        yield
+    except _TyperUsageError as exc:
+        if type(exc).__name__ == "NoArgsIsHelpError":
+            raise
+        raise _translated(exc) from exc
+
+
+def _translated(exc: Any) -> UsageError:
+    path = exc.ctx.command_path if exc.ctx else "ocicaliban"
+    hint = f"{path} --help"
+    if type(exc).__name__ == "NoSuchOption":
+        message = f"no such option: {exc.option_name}"
+        if exc.possibilities:
+            hint = f"did you mean '{exc.possibilities[0]}'?"
+        return UsageError(message, hint)
+    message, _, more = str(exc.format_message()).partition(". ")
+    message = message.rstrip(".")
+    for pattern, words in _WORDS:
+        message = re.sub(pattern, words, message)
+    if more.startswith("Did you mean"):
+        hint = more[0].lower() + more[1:]
+    return UsageError(message[0].lower() + message[1:], hint)
