@@ -233,7 +233,7 @@ def test_a_detached_one_is_listed_marked_when_it_is_outdated_and_stopped(project
     assert name not in _listed(project)
     unknown = _without_flags("notebook", "--stop", name, folder=project)
     assert unknown.returncode == 2
-    assert f"no notebook '{name}' runs" in unknown.stderr
+    assert f"there is no notebook '{name}'" in unknown.stderr
 
 
 def _without_flags(*args: str, folder: Path) -> "subprocess.CompletedProcess[str]":
