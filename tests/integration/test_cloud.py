@@ -558,7 +558,7 @@ def test_what_was_stopped_on_its_way_is_ended_by_the_next_stop_where_all_were_ki
     by.faults.replace(Faults())
     done = world.ok("stop", "--group", "calm-otter")
     assert len(done.stdout.splitlines()) == 8 and _states(by) == {"CANCELLED": 8}
-    assert "none of these jobs runs" in world.call("stop", "--group", "calm-otter").stderr
+    assert "all of these jobs have ended" in world.call("stop", "--group", "calm-otter").stderr
 
 
 def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
@@ -939,9 +939,9 @@ def test_a_quota_of_nothing_stops_early_and_says_what_to_do(world: World, emulat
     done = world.call("cloud", *argv)
     assert done.returncode == 1 and not done.stdout and not asked(by)
     assert "exceed quota limits" in done.stderr and "iam-admin/quotas?project=rehearsal" in done.stderr
-    assert "nothing of calm-otter was submitted" in done.stderr and world.recorded() == {"stopped": 200}
+    assert "no job of calm-otter was submitted" in done.stderr and world.recorded() == {"stopped": 200}
     done = world.call("resubmit", "--group", "calm-otter")
-    assert done.returncode == 1 and "nothing of calm-otter was submitted" in done.stderr
+    assert done.returncode == 1 and "no job of calm-otter was submitted" in done.stderr
     assert world.recorded() == {"stopped": 200}
     by.faults.replace(Faults())
     world.ok("resubmit", "--group", "calm-otter")

@@ -517,7 +517,7 @@ def test_stopping_while_another_process_runs_the_sweep(world: World) -> None:
     assert [len(job["attempts"]) for job in jobs] == [1, 1, 1, 0]
     assert "stopped by" in jobs[0]["attempts"][0]["reason"]
     assert world.containers() == []
-    assert "none of these jobs runs" in world.ok("stop", "--group", "g").stderr
+    assert "all of these jobs have ended" in world.ok("stop", "--group", "g").stderr
     assert "there is no group 'h'" in world.refused("stop", "--group", "h")
     assert "there is no job 99" in world.refused("stop", "99")
     assert "say which jobs" in world.refused("stop")
@@ -566,7 +566,7 @@ def test_a_stop_that_is_killed_leaves_no_job_running(world: World) -> None:
     code, _ = ended(sweep)
     assert (code, world.containers()) == (1, [])
     assert world.statuses() == ["stopped"] * 2
-    assert "none of these jobs runs" in world.ok("stop", "--group", "g").stderr
+    assert "all of these jobs have ended" in world.ok("stop", "--group", "g").stderr
 
 
 def test_what_runs_though_it_was_stopped_is_found_by_the_next_stop(world: World) -> None:
