@@ -33,10 +33,10 @@ _TYPE_NAMES: dict[type, str] = {
 }
 
 
-def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
+def read_toml(path: Path, hint: str = "correct the file at this line") -> tuple[str, dict[str, Any]]:
     """Return the text of a TOML file and the values in it.
 
-    Raises UsageError, with file and line, if the file cannot be read or is not TOML.
+    Raises UsageError, with file and line, if the file cannot be read or is not TOML; in the second case with `hint`.
     """
     text = read_text(path)
     try:
@@ -44,7 +44,7 @@ def read_toml(path: Path) -> tuple[str, dict[str, Any]]:
     except tomllib.TOMLDecodeError as exc:
         line = re.search(r"at line (\d+)", str(exc))
         place = f"{path}:{line[1]}" if line else str(path)
-        raise UsageError(f"{place}: not valid TOML: {exc}", "correct the file at this line") from exc
+        raise UsageError(f"{place}: not valid TOML: {exc}", hint) from exc
 
 
 def read_text(path: Path) -> str:

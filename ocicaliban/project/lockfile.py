@@ -84,7 +84,7 @@ def read_lock(root: Path) -> Lock:
     path = root / NAME
     if not path.is_file():
         return Lock()
-    text, raw = read_toml(path)
+    text, raw = read_toml(path, f"git checkout {NAME}; or remove it, and ocicaliban resolves everything again")
 
     def convert(value: object, kind: Any, key: str) -> Any:
         return structure(value, kind, path=path, text=text, keys=(key,))

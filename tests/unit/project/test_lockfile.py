@@ -36,6 +36,10 @@ def test_a_fault_in_the_lock(tmp_path: Path) -> None:
     (tmp_path / lockfile.NAME).write_text('version = 1\n[base.cpu]\nkind = "x"\nreference = "r"\n')
     with pytest.raises(UsageError, match=r"ocicaliban\.lock:3: expected one of"):
         lockfile.read_lock(tmp_path)
+    (tmp_path / lockfile.NAME).write_text("version = 1\n<<<<<<< HEAD\n")
+    with pytest.raises(UsageError, match=r"ocicaliban\.lock:2: not valid TOML") as caught:
+        lockfile.read_lock(tmp_path)
+    assert "git checkout ocicaliban.lock; or remove it" in caught.value.hint
 
 
 def test_a_lock_of_a_newer_ocicaliban(tmp_path: Path) -> None:
