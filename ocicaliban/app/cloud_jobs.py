@@ -226,6 +226,7 @@ def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild:
 def _recorded(submission: Submission) -> CloudRequest:
     """Return what `cloud` was asked for. Raises UsageError if another version wrote it in another form."""
     request = records.requested(submission, CloudRequest)
+    vertex_options.recorded(submission)  # before anything is changed
     return evolve(request, cloud_key=google_auth.recorded(request.cloud_key))
 
 

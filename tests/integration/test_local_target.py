@@ -322,13 +322,13 @@ def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_give
 def test_limits_are_kept_or_refused(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
     limits = Resources(cpus=0.5, memory=64 << 20)
     if {"cpu", "memory"} <= {*podman.controllers()}:
-        target = jobs.target(podman, limits=limits)
+        target = jobs.target(podman, resources=limits)
         ended, _ = run(jobs, target, "python3 -c 'b = bytearray(512 << 20)'")
         target.close()
         assert (ended.exit_code, ended.oom_killed) == (137, True)
     else:
         with pytest.raises(UsageError, match="--cpus has no effect"):
-            jobs.target(podman, limits=limits)
+            jobs.target(podman, resources=limits)
 
 
 DRIVER = """\
