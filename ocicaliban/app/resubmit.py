@@ -57,9 +57,8 @@ def _run_again(history: History, jobs: tuple[Job, ...], *, rebuild: bool) -> sub
     renewed = [local_jobs.renew(some[0].submission, rebuild=rebuild) for some in here]
     outcomes = []
     for some, batch in far:
-        from ocicaliban.app import cloud_jobs
-
-        outcomes.append(submissions.Outcome(groups=(cloud_jobs.resubmit(history, some, batch, rebuild=rebuild),)))
+        group = submissions.batch_jobs(batch).resubmit(history, some, batch, rebuild=rebuild)
+        outcomes.append(submissions.Outcome(groups=(group,)))
     for one, some in zip(renewed, here, strict=True):
         outcomes.append(submissions.Outcome(exit_code=local_jobs.run_again(history, one, some)))
     return submissions.Outcome.of(outcomes)

@@ -58,9 +58,8 @@ def obstacle(submission: Submission, counts: Mapping[Status, int]) -> str:
 
 def _taken_up(history: History, submission: Submission) -> submissions.Outcome:
     if batch := registry.batch_backend(submission.target):
-        from ocicaliban.app import cloud_jobs
-
-        return submissions.Outcome(groups=(cloud_jobs.resume(history, submission, batch),))
+        group = submissions.batch_jobs(batch).resume(history, submission, batch)
+        return submissions.Outcome(groups=(group,))
     from ocicaliban.app import local_jobs
 
     return submissions.Outcome(exit_code=local_jobs.resume(history, submission))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol, cast
 
 from attrs import evolve, frozen
 
@@ -12,9 +13,25 @@ from ocicaliban.errors import UsageError, nearest
 from ocicaliban.jobs import provenance
 from ocicaliban.model.job import ENDED, Job, Status, Submission
 from ocicaliban.reporter import TERMINAL
+from ocicaliban.targets.backend import BatchBackend
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
+
+
+class BatchJobs(Protocol):
+    """The module that makes submissions for a backend which schedules jobs itself."""
+
+    def resume(self, history: History, submission: Submission, batch: BatchBackend) -> str:
+        """Submit the jobs of a submission that are left, and return its group."""
+
+    def resubmit(self, history: History, jobs: list[Job], batch: BatchBackend, *, rebuild: bool) -> str:
+        """Submit jobs of one submission again, with `rebuild` in a new image, and return their group."""
+
+
+def batch_jobs(batch: BatchBackend) -> BatchJobs:
+    """Return the module that makes submissions for this backend."""
+    return cast(BatchJobs, importlib.import_module(batch.use_case))
 
 
 def of_group(history: History, group: str) -> tuple[Submission, ...]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 
-from attrs import asdict
-
 from ocicaliban.model.image import Base, Copy, Run, Step
 
 FORMAT = "ocicaliban-1"
@@ -24,7 +22,29 @@ def base_key(base: Base) -> str:
 
 def layer_key(parent: str, steps: tuple[Step, ...]) -> str:
     """Return the key (sha256, hex) of a layer, from the key of the layer below it and its steps."""
-    return _sha256([FORMAT, parent, [[type(step).__name__, asdict(step)] for step in steps]])
+    return _sha256([FORMAT, parent, [_to_record(step) for step in steps]])
+
+
+def _to_record(step: Step) -> tuple[str, dict[str, object]]:
+    """Return a step as it enters keys. These names are the format, and not those of the classes and their fields."""
+    if isinstance(step, Run):
+        return "Run", {
+            "script": step.script,
+            "env": step.env,
+            "files": step.files,
+            "cache": step.cache,
+            "tools": step.tools,
+            "secrets": step.secrets,
+        }
+    if isinstance(step, Copy):
+        return "Copy", {"tree": step.tree, "to": step.to}
+    return "Configure", {
+        "env": step.env,
+        "path": step.path,
+        "workdir": step.workdir,
+        "entrypoint": step.entrypoint,
+        "ports": step.ports,
+    }
 
 
 def step_digests(steps: tuple[Step, ...]) -> tuple[tuple[str, str], ...]:
@@ -38,5 +58,5 @@ def step_digests(steps: tuple[Step, ...]) -> tuple[tuple[str, str], ...]:
         elif isinstance(step, Copy):
             digests.append((f"files in {step.to}", step.tree))
         else:
-            digests.append(("config", _sha256(asdict(step))))
+            digests.append(("config", _sha256(_to_record(step)[1])))
     return tuple(digests)

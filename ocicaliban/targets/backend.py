@@ -117,6 +117,10 @@ class Backend(Protocol):
 class BatchBackend(Backend, Protocol):
     """A backend that schedules jobs itself."""
 
+    @property
+    def use_case(self) -> str:
+        """The full name of the module in `app` that makes, resumes and resubmits submissions for this backend."""
+
     def connect(self, submission: Submission) -> Connection:
         """Connect to the service of a submission. Sends nothing yet. Raises OcicalibanError."""
 

@@ -82,6 +82,7 @@ class VertexBackend(BatchBackend):
     """Vertex AI's custom jobs."""
 
     title = "Vertex AI"
+    use_case = "ocicaliban.app.cloud_jobs"
     capabilities = Capabilities(
         schedules_itself=True, arrays=False, needs_registry=True, can_mount=False, image_form="digest"
     )
