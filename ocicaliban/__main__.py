@@ -116,7 +116,7 @@ def _drop_lost_runtime_folder() -> None:
         return
     del os.environ["XDG_RUNTIME_DIR"]
     print(
-        f"note: XDG_RUNTIME_DIR is {folder}, which is not a folder of yours; podman runs without it",
+        f"note: XDG_RUNTIME_DIR is {folder}, which does not belong to you; podman runs without it",
         file=sys.stderr,
     )
 

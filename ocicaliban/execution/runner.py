@@ -38,6 +38,9 @@ GRACE = 10.0
 _STARTERS = 8
 _SETTLERS = 2
 _TICK = 0.25  # seconds between two calls of `tick`
+# Without a display, too, the loop looks again after so many seconds. Python acts on a signal when the main thread runs
+# next: one that arrives just before the thread waits would otherwise have no effect until a job ends.
+_LONGEST_WAIT = 1.0
 
 
 @frozen(kw_only=True)
@@ -219,10 +222,9 @@ class _SubmissionRun:
 
     def _wait(self) -> None:
         """Do the next thing that is to be done."""
-        limit = _TICK if self._view.live else None
+        limit = _TICK if self._view.live else _LONGEST_WAIT
         if self._deadline is not None:
-            until = max(0.0, self._deadline - time.monotonic())
-            limit = until if limit is None else min(limit, until)
+            limit = min(limit, max(0.0, self._deadline - time.monotonic()))
         with contextlib.suppress(queue.Empty):
             self._inbox.get(timeout=limit)()
         if self._deadline is not None and time.monotonic() >= self._deadline:

@@ -393,7 +393,7 @@ def test_a_base_without_venv_is_told(derive: Derive, project: Make) -> None:
 
 
 def test_a_base_on_musl_is_told(derive: Derive, project: Make) -> None:
-    # No image of Alpine can be had without a registry: this Python says what Alpine's would say of itself.
+    # Without a registry there is no image of Alpine. This Python answers as Alpine's would.
     name = f"localhost/test-{uuid.uuid4().hex[:12]}"
     mark = "/usr/lib/python3*/_sysconfigdata_*.py"
     derive(name=name, script=f"sed -i 's/linux-gnu/linux-musl/' {mark}; rm -rf /usr/lib/python3*/__pycache__")

@@ -356,7 +356,7 @@ def test_the_same_command_again_goes_on_where_it_was_killed(
     (world.folder.parent / f"state/ocicaliban/submissions/{one.id}-{int(one.created * 1000)}.lock").touch()
     done = world.ok(*argv)
     assert done.stdout == f"{one.group}\n" and "none is submitted twice" in done.stderr and made(by).total() == 20
-    # What came to its end is begun anew, and so is what is another sweep.
+    # A submission that is complete, or of another sweep, does not go on: these jobs are new.
     world.ok(*argv)
     assert made(by).total() == len(made(by)) == 40
 
@@ -758,7 +758,7 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
     assert any("source-copy" in line for line in lines if line.startswith("#"))
     tpu = world.ok("cloud", "--dry-run", "--tpu_spec", "8xV3", "train.py", env=env).stdout.splitlines()[-1]
     assert json.loads(tpu)["job_spec"]["worker_pool_specs"][0]["machine_spec"]["accelerator_type"] == "TPU_V3"
-    # But nothing is submitted without, and nothing built or pushed in vain.
+    # But without it nothing is submitted, so nothing is built or pushed either.
     said = world.call("cloud", *world.to, "train.py", env=env).stderr
     assert "pip install 'ocicaliban[vertex]'" in said and not world.proxy.sent
 

@@ -195,7 +195,7 @@ def test_two_folders_in_one_group_are_both_read(emulator: Make, sweep: Sweep) ->
     assert sweep.report() == ([1, 2], "")
 
 
-def test_an_object_that_is_written_anew_in_between_is_taken_as_it_is_then(
+def test_an_object_that_is_replaced_meanwhile_is_read_as_it_is_then(
     emulator: Make, sweep: Sweep, asked: Asked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     emulator()

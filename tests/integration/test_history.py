@@ -367,7 +367,7 @@ def test_resubmitted_jobs_move_and_keep_their_attempts(store: History) -> None:
 
 
 class Transitions(RuleBasedStateMachine):
-    """What may become of jobs, told again in a few lines of Python; the history must say the same."""
+    """A second model of the life of jobs, in a few lines of Python; the history must agree with it."""
 
     store: History
 

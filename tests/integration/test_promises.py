@@ -479,7 +479,7 @@ def test_two_users_in_two_folders_build_the_same_digest(base_lock: str, open_fol
     assert second == first
 
 
-# --- nobody is locked in ---
+# --- the images work without ocicaliban ---
 
 LISTING = """
 import hashlib, json, os
@@ -600,7 +600,7 @@ def own_store(tmp_path: Path) -> Iterator[None]:
     finally:
         # The overlay driver leaves a bind mount of its folder in podman's name space.
         _out("podman", "unshare", "sh", "-c", 'umount -l "$0/overlay"; rm -rf "$0"', str(folder))
-        shutil.rmtree(folder, ignore_errors=True)  # podman has made it anew at its end
+        shutil.rmtree(folder, ignore_errors=True)  # podman creates it again when it ends
         os.environ.clear()
         os.environ.update(before)
 

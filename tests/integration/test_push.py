@@ -393,7 +393,7 @@ def test_a_token_that_has_had_its_time_is_renewed(folder: Path, tokens: Tokens, 
 
 
 @pytest.mark.parametrize("basic", [False, True])
-def test_a_login_that_was_good_is_found_anew_when_it_is_refused(basic: bool, folder: Path, tokens: Tokens) -> None:
+def test_a_login_is_looked_up_again_when_it_is_refused(basic: bool, folder: Path, tokens: Tokens) -> None:
     tokens.basic = basic
     log_in(folder, tokens.host, "me", "correct horse")
     _, at = connected(f"{tokens.host}/me/anew")

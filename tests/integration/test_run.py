@@ -224,7 +224,7 @@ def test_build_prints_the_id_alone_and_a_second_build_makes_nothing(make: Make) 
     assert "building" not in second.stderr
 
 
-def test_an_edit_makes_the_source_and_what_is_above_anew(make: Make) -> None:
+def test_an_edit_builds_the_source_and_the_layers_above_it_again(make: Make) -> None:
     folder = make({"say.py": "print('before')\n", "requirements.txt": "six==1.16.0\n", "data/x.txt": uuid.uuid4().hex})
     before = built(ok(folder, "build", "-d", "data", "say.py"))
     assert "data data" in before

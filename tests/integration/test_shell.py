@@ -180,7 +180,7 @@ def test_the_users_dotfiles_count_but_the_environment_is_that_of_a_job(at_termin
     assert history.stat().st_uid == os.getuid()
 
 
-def test_a_prompt_that_is_made_anew_each_time_says_where_one_is_too(at_terminal: At, home: Path) -> None:
+def test_a_prompt_that_is_set_before_each_command_shows_the_mode_too(at_terminal: At, home: Path) -> None:
     write(home, {".bashrc": "PROMPT_COMMAND='PS1=\"[$?] \";'\n"})
     child = at_terminal()
     child.expect_exact("(ocicaliban digits) [0] ")

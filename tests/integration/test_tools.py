@@ -1,4 +1,4 @@
-"""The tests' own ground: the tools are there, nobody is root, and a container runs inside the container."""
+"""What the tests need: the tools are installed, the user is not root, and a container runs inside the container."""
 
 import os
 import shutil

@@ -81,7 +81,7 @@ def podman(tmp_path: Path) -> Iterator[Podman]:
 def test_containers_that_were_killed_with_all_else_do_not_stop_us(podman: Podman, tmp_path: Path) -> None:
     podman.kill()
     refused = podman.says("ps")
-    if refused.returncode == 0:  # podman 5.7 and newer mend it themselves
+    if refused.returncode == 0:  # podman 5.7 and newer repair it themselves
         assert NOTE not in call(tmp_path, *LIST, env=podman.env).stderr
         return
     assert "system migrate" in refused.stderr

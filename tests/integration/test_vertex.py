@@ -405,7 +405,7 @@ def test_killed_again_and_again_each_of_500_is_submitted_once(emulator: Make, tm
 
 
 def test_more_than_the_quota_goes_out_later(emulator: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rate_limit, "_MINUTE", 2.0)  # lest the test takes one
+    monkeypatch.setattr(rate_limit, "_MINUTE", 2.0)  # otherwise the test takes a minute
     by = emulator(Faults(per_minute=10))
     notes: list[str] = []
 

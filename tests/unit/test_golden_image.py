@@ -178,7 +178,7 @@ def test_the_image_that_the_builder_makes_of_a_layer_of_files_stays(
 
 
 def test_what_buildah_is_told_stays() -> None:
-    """Of a layer in which something runs, buildah writes the image: how it is told decides its bytes."""
+    """buildah writes the image of a layer that runs something: its arguments decide the bytes."""
     step = Configure(env=(("A", "$1"),), path=("/opt/venv/bin",), workdir="/usr/app", entrypoint=("a", "b"))
     assert buildah.from_argv("1d" * 32, "name") == (
         *("buildah", "from", "--quiet", "--pull-never", "--name", "name"),

@@ -87,7 +87,7 @@ def plain(value: object) -> Any:
 
 
 def specs() -> Mapping[str, object]:
-    """What podman's service is told to make: of a job with everything, and of one with nothing."""
+    """Compare what podman's service gets for a job with all options, and for one with none."""
     bare = JobContainer(image="1d" * 32, launch=Launch(), args=(), attempt=ATTEMPT)
     return {"whole": container_spec.api_spec(WHOLE, ENVIRON), "bare": container_spec.api_spec(bare, {})}
 
@@ -148,7 +148,7 @@ def test_names_and_labels_of_containers_stay() -> None:
 
 
 def custom_jobs() -> Mapping[str, object]:
-    """What Vertex AI is told of a job with everything, and of one with nothing."""
+    """Compare what Vertex AI gets for a job with all options, and for one with none."""
     image = f"registry.example/ada/digits@sha256:{'ab' * 32}"
     whole = options.Options(
         machine=machines.Machine(type="n1-standard-8", accelerator="NVIDIA_TESLA_V100", count=2),

@@ -1,7 +1,7 @@
 """The keys of a fixed project in each mode, as `tests/golden/keys.json` holds them.
 
-A key names an image in each user's store. A key that changes has everybody build everything again, so no key may change
-by accident. A change that is meant to change keys edits the file: put what the test shows into it, and say why.
+A key names an image in each user's store. If a key changes, all users build everything again. So no key may change by
+accident. A change that is meant to change keys edits the file: put what the test shows into it, and say why.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def test_no_key_of_a_mode_changes(mode: str, variant: Variant, bare: bool) -> No
 
 
 def test_each_recipe_of_ours_is_in_a_plan_with_golden_keys() -> None:
-    """Let no recipe go unguarded: those without a step of their own are told by the launch, or by the base's key."""
+    """Check that the golden keys cover each recipe: one without steps shows in the launch, or in the base's key."""
     names = {layer["name"].split()[0] for plan in GOLDEN.values() for layer in plan["layers"]}
     recipes = {path.parent.name for path in (Path(__file__).parents[2] / "layers").glob("*/layer.toml")}
     assert recipes - names == {"base", "command"}

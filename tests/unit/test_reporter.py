@@ -1,4 +1,4 @@
-"""What is told of what is being made."""
+"""Notes, warnings and progress."""
 
 from __future__ import annotations
 

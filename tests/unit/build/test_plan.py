@@ -81,7 +81,7 @@ def test_the_order_of_apt_packages_is_in_no_key() -> None:
     assert planned(project=one).key == planned(project=two).key
 
 
-def test_the_folders_of_cudas_libraries_make_no_package_anew() -> None:
+def test_the_folders_of_cudas_libraries_do_not_install_a_package_again() -> None:
     project = Project(root=Path("/nowhere"), layers={"apt": {"packages": ["git"]}})
     cpu, gpu = planned(project=project), planned(evolve(WORLD, variant="gpu", cuda_libraries="/a:/b"), project)
     assert [layer.key for layer in gpu.layers[:2]] == [layer.key for layer in cpu.layers[:2]]

@@ -1,4 +1,4 @@
-"""A plan as people and programs read it; OCICALIBAN_GOLDEN=1 writes the golden files anew."""
+"""A plan as people and programs read it; OCICALIBAN_GOLDEN=1 replaces the golden files."""
 
 from __future__ import annotations
 

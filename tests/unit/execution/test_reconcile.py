@@ -1,4 +1,4 @@
-"""What the history learns of jobs while nobody waited for them, and how jobs are stopped, with backends in memory."""
+"""Recording what became of jobs that no process waited for, and stopping jobs, with backends in memory."""
 
 from __future__ import annotations
 

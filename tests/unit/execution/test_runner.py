@@ -37,6 +37,7 @@ class Machine:
         self.signals: list[tuple[str, str]] = []
         self.most = 0
         self.on_start: Callable[[Job], None] = lambda job: None
+        self.on_watch: Callable[[str], None] = lambda handle: None
         self.tell: Callable[[ContainerExit], None] = lambda ended: None
         self.lock = threading.Lock()
 
@@ -82,6 +83,8 @@ class Machine:
         there = self.containers.get(handle)
         if there is None or there.state == "exited":
             self.tell(ContainerExit(handle=handle, exit_code=there.exit_code if there else None))
+        else:
+            self.on_watch(handle)
 
     def signal(self, handle: str, name: Literal["TERM", "KILL"]) -> bool:
         self.signals.append((self.jobs[handle].args[0], name))
@@ -227,6 +230,18 @@ def test_an_interrupt_asks_and_leaves_the_jobs_queued(history: History, machine:
     assert first.last.reason == "interrupted: ended by SIGTERM (exit code 143)"
 
 
+@pytest.mark.timeout(30)
+def test_a_signal_that_does_not_wake_the_main_thread_counts(
+    history: History, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread gets it. To the main thread, that is the same as getting it just before it waits."""
+    monkeypatch.setattr(runner, "_LONGEST_WAIT", 0.05)
+    submission = _submitted(history, "hangs")
+    send = threading.Timer(0.2, lambda: signal.pthread_kill(threading.get_ident(), signal.SIGINT))
+    machine.on_start = lambda job: send.start()
+    assert _run(history, submission, machine) == Outcome(left=1, signal=signal.SIGINT)
+
+
 def test_what_does_not_end_in_time_is_killed(history: History, machine: Machine) -> None:
     submission = _submitted(history, "deaf")
     machine.on_start = lambda job: os.kill(os.getpid(), signal.SIGTERM)
@@ -320,7 +335,7 @@ def test_what_a_killed_process_left_is_taken_up(history: History, machine: Machi
     machine.put(jobs[1], runs, "running")
     machine.put(jobs[3], made, "created")
     machine.put(jobs[4], shut, "exited", exit_code=None)
-    threading.Timer(0.1, lambda: machine.end(runs.handle, 0)).start()
+    machine.on_watch = lambda handle: threading.Timer(0.1, lambda: machine.end(handle, 0)).start()
     outcome = _resume(history, submission, machine)
     assert outcome == Outcome(succeeded=6, failed=1)
     assert Counter(does for does, _ in machine.ran) == {"ok": 4, "fails": 1}
@@ -381,7 +396,7 @@ def test_an_adopted_job_without_a_known_result_is_run_again(history: History, ma
     assert attempt
     machine.put(job, attempt, "running")
     machine.live.clear()  # as podman does not see
-    threading.Timer(0.1, lambda: machine.tell(ContainerExit(handle=attempt.handle))).start()
+    machine.on_watch = lambda handle: machine.tell(ContainerExit(handle=handle))
     assert _resume(history, submission, machine).succeeded == 1
     (job,) = history.jobs(submission=submission.id)
     assert [each.status for each in job.attempts] == ["lost", "succeeded"]

@@ -1,4 +1,4 @@
-"""Which shell one gets, and what the container is told for it."""
+"""Which shell starts, and what the container gets for it."""
 
 from __future__ import annotations
 

@@ -88,7 +88,7 @@ def test_a_changed_ignore_file_is_seen(tmp_path: Path, monkeypatch: pytest.Monke
     assert files(read_tree(root, memo=memo)) == sorted(["d/x", name])
 
 
-def test_a_file_that_became_a_folder_is_judged_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_that_became_a_folder_is_decided_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     root, memo = write(tmp_path / "root", {".gitignore": "x/", "x": ""}), tmp_path / "memo"
     later(monkeypatch, 10)
     assert files(read_tree(root, memo=memo)) == [".gitignore", "x"]

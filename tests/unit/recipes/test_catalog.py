@@ -1,4 +1,4 @@
-"""Recipes and modes: which one is found, and what is told when there is none."""
+"""Recipes and modes: which one is found, and the error if there is none."""
 
 from __future__ import annotations
 

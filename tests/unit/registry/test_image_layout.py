@@ -59,7 +59,7 @@ def test_the_manifest_is_completed_with_what_the_registry_has_and_names_no_base_
 
 
 class Buildah:
-    """Stands in for `buildah push` of an image of two layers: writes a layout, and leaves blobs that exist alone."""
+    """Replaces `buildah push` of an image of two layers: writes a layout, and leaves blobs that exist alone."""
 
     def __init__(self, *compressions: str) -> None:
         self.compressions = list(compressions)

@@ -55,7 +55,7 @@ def test_the_tools_words_are_shown_without_its_form_its_states_and_secrets() -> 
 
 
 class Skopeo:
-    """Stands in for the program: fails with each of `failures` in turn, and then succeeds."""
+    """Replaces the program: fails with each of `failures` in turn, and then succeeds."""
 
     def __init__(self, *failures: str) -> None:
         self.failures = list(failures)

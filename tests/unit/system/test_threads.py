@@ -1,4 +1,4 @@
-"""Work beside the main thread: its results, its faults, and that nobody waits for it who does not want to."""
+"""Work in other threads: its results, its faults, and that it does not delay the end of the program."""
 
 from __future__ import annotations
 
