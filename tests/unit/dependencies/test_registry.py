@@ -20,7 +20,11 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text("[project\n")
     with pytest.raises(UsageError, match=r"pyproject\.toml:1: not valid TOML"):
         find_declaration(tmp_path)
-    (tmp_path / "pyproject.toml").unlink()
+    (tmp_path / "requirements.txt").write_text("")
+    found = find_declaration(tmp_path)
+    assert found and found.path == tmp_path / "requirements.txt"  # it comes first, so nothing reads pyproject.toml
+    for name in ("pyproject.toml", "requirements.txt"):
+        (tmp_path / name).unlink()
     for way in reversed(WAYS):
         (tmp_path / way.FILE).write_text("[project]\n")
         declaration = find_declaration(tmp_path)
