@@ -43,6 +43,10 @@ def _live_apart(worker: str) -> None:
     os.environ |= {"HOME": str(home), "XDG_RUNTIME_DIR": str(runtime)}
 
 
+# A worker of pytest-xdist has these from the readline library; tests of terminals choose their own size.
+for name in ("COLUMNS", "LINES"):
+    os.environ.pop(name, None)
+
 if STRICT and (worker := os.environ.get("PYTEST_XDIST_WORKER")):
     _live_apart(worker)
 

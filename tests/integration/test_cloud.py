@@ -644,7 +644,7 @@ def test_a_job_of_which_nobody_can_tell_whether_it_is_there_waits_until_it_is_kn
     by.faults.replace(Faults(lists_denied=True))
     _, said = child.communicate(timeout=60)
     assert child.returncode == 1 and "it may be there" in said and "PERMISSION_DENIED" in said
-    assert "nothing of calm-otter" not in said and world.recorded() == {"queued": 1}
+    assert "no job of calm-otter" not in said and world.recorded() == {"queued": 1}
     by.faults.replace(Faults())
     world.ok("resume", "calm-otter")
     assert made(by).total() == 1 and world.recorded() == {"pending": 1}

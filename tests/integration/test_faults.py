@@ -169,7 +169,7 @@ def _whiteout(root: Path) -> None:
         (_name, "\\xff: has a name that is not UTF-8"),
         (_socket, "s: is a socket, FIFO or device"),
         (_unreadable, "secret: cannot be read: Permission denied"),
-        (_whiteout, ".wh.t.py: has a name that means a removed file"),
+        (_whiteout, ".wh.t.py: has a name that marks a removed file"),
     ],
 )
 def test_a_file_that_no_image_can_hold(project: Project, lay: Callable[[Path], None], message: str) -> None:

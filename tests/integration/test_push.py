@@ -643,5 +643,5 @@ def test_googles_registry_gets_a_token_made_of_a_key_file_which_is_written_nowhe
 def test_a_key_of_googles_is_no_login_for_another_registry(folder: Path) -> None:
     (folder / "robot.json").write_text('{"type": "service_account"}')
     done = call(folder, "push", "--to", "registry.example.org/me/digits", "--cloud-key", "robot.json")
-    assert done.returncode == 2 and "registry.example.org is none" in done.stderr
+    assert done.returncode == 2 and "registry.example.org is not one of them" in done.stderr
     assert "podman login registry.example.org" in done.stderr

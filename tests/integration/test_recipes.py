@@ -155,7 +155,7 @@ def test_an_ejected_recipe_wins_over_the_built_in_one(make: Make) -> None:
     assert any(line.split()[:2] == ["apt", "project"] for line in listed.splitlines())
     again = _call(folder, "layers", "eject", "apt", nogpu=False)
     assert again.returncode == 1
-    assert "is there already" in again.stderr
+    assert "exists already" in again.stderr
 
 
 # --- apt ---
