@@ -30,7 +30,7 @@ def quieten() -> None:
     """Set what keeps gRPC and google-auth quiet. Call this before they are imported."""
     # gRPC writes about connections to stderr, beside the errors that it raises.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    # In a forked child gRPC waits for its threads, sometimes for ever. Our children become tools at once.
+    # In a forked child gRPC waits for its threads, sometimes forever. Our children become tools at once.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
     # Without credentials google-auth asks whether this is one of Google's machines, by default three times for 3 s.
     os.environ.setdefault("GCE_METADATA_DETECT_RETRIES", "1")

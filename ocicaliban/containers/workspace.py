@@ -140,7 +140,7 @@ def _remove(container: str) -> None:
 
 
 def _kill_users_of(folder: Path) -> None:
-    """Kill the tools of a dead process: mmdebstrap, if asked to end while it makes a root folder, waits for ever."""
+    """Kill the tools of a dead process: mmdebstrap, if asked to end while it makes a root folder, waits forever."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with contextlib.suppress(OSError):
             if os.fsencode(f"{folder}/") in path.read_bytes():

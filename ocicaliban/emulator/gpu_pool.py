@@ -14,7 +14,7 @@ from ocicaliban.gpu import cdi, selection
 
 
 class GpuPool:
-    """GPUs, given to whole jobs at once: two jobs that each held a part of theirs would wait for ever."""
+    """GPUs, given to whole jobs at once: two jobs that each held a part of theirs would wait forever."""
 
     def __init__(self, devices: tuple[cdi.Device, ...]) -> None:
         self._free = list(devices)

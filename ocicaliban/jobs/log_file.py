@@ -46,7 +46,7 @@ def plain(log: str | Path) -> None:
     """
     source = raw(log)
     try:
-        lines = open(source, "rb")  # noqa: SIM115
+        lines = open(source, "rb")  # noqa: SIM115 - the `with` below closes it
     except FileNotFoundError:
         return
     half = Path(f"{log}.half")

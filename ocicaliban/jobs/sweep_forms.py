@@ -153,7 +153,7 @@ def _yaml(text: str, place: str) -> Written:
     import yaml  # slow, and most files are JSON
 
     class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
-        yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+        yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML reads it from the class
         depth = 0
 
         # Called around each node. Without it, the C code recurses until the stack ends, which ends this process.

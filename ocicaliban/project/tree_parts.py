@@ -12,7 +12,7 @@ _MOST = 8
 
 
 def divide(tree: Tree) -> tuple[tuple[str, Tree], ...]:
-    """Return the parts of a tree with their names: heavy top-level folders, and "" for everything else.
+    """Return the parts of a tree with their names: heavy top-level folders, and "" foreverything else.
 
     The heaviest folder comes first, "" last; every entry is in exactly one part.
     """

@@ -16,7 +16,7 @@ from ocicaliban.system import process
 def waiting(argv: Sequence[str]) -> Iterator[Callable[[float | None], bool]]:
     """Start a tool that waits for something, and end it when the context ends.
 
-    The yielded function waits so many seconds (None: for ever) and returns whether the tool has ended. A Ctrl-C at the
+    The yielded function waits so many seconds (None: forever) and returns whether the tool has ended. A Ctrl-C at the
     terminal does not reach the tool.
     """
     process.tool(argv[0])

@@ -143,9 +143,19 @@ class BatchBackend(Backend, Protocol):
         """
 
 
+def problems(backend: Backend, request: Request) -> tuple[UsageError, ...]:
+    """Return what keeps these jobs from running on this backend: what it cannot do, and what it says itself."""
+    submission = request.job.submission
+    found = backend.validate(request)
+    if submission.launch.mounts and not backend.capabilities.can_mount:
+        message = f"the mode '{submission.mode}' mounts folders of this machine, which {backend.title} cannot see"
+        found = (*found, UsageError(message, 'replace "source-mount" by "source-copy" in its list'))
+    return found
+
+
 def require(backend: Backend, request: Request) -> None:
     """Raise the first problem that keeps these jobs from running on this backend, if there is one."""
-    for problem in backend.validate(request):
+    for problem in problems(backend, request):
         raise problem
 
 

@@ -242,7 +242,7 @@ class ServiceJobs:
 
 
 class _Recorder:
-    """Records what a submission hears, many jobs in one transaction."""
+    """Records which jobs the service accepts, many in one transaction."""
 
     def __init__(
         self,

@@ -78,7 +78,7 @@ class Limits:
         return self.look_after[-1]
 
     def next_look(self, looks: int) -> float | None:
-        """Return the seconds to wait before the next look, after so many in vain; None: send the job again."""
+        """Return the seconds to wait before the next look, after so many looks; None: send the job again."""
         times = (0.0, *self.look_after)
         return times[looks + 1] - times[looks] if looks < len(self.look_after) else None
 

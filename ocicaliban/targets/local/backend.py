@@ -204,7 +204,7 @@ class LocalBackend(Backend):
         if not handles:
             return
         try:
-            # Uninterrupted: the jobs are on record as stopped, and one that ignores SIGTERM would go on for ever.
+            # Uninterrupted: the jobs are on record as stopped, and one that ignores SIGTERM would go on forever.
             self._containers.stop(handles, grace=_GRACE)
         except OcicalibanError:
             # A container that was removed meanwhile has ended.

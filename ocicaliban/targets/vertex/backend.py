@@ -92,7 +92,7 @@ class VertexBackend(BatchBackend):
         self._jobs = ServiceJobs(service=self._service, clock=clock)
 
     def validate(self, request: Request) -> tuple[UsageError, ...]:
-        """Return what is wrong with the image's platform, the labels, the options and the mounts."""
+        """Return what is wrong with the image's platform, the labels and the options."""
         job, submission = request.job, request.job.submission
         problems = []
         try:
@@ -103,10 +103,6 @@ class VertexBackend(BatchBackend):
             job_spec.custom_job(job, submission.image or NO_DIGEST, options.recorded(submission))
         except UsageError as problem:
             problems.append(problem)
-        if submission.launch.mounts:
-            hint = 'replace "source-mount" by "source-copy" in its list'
-            message = f"the mode '{submission.mode}' mounts folders of this machine, which Vertex AI cannot see"
-            problems.append(UsageError(message, hint))
         return tuple(problems)
 
     def connect(self, submission: Submission) -> Connection:

@@ -70,7 +70,7 @@ def documented_limits() -> Limits:
 class VertexClient:
     """JobService in one region, for one project. Threads may share it.
 
-    `timeout` is for one request, in seconds: gRPC by itself waits for ever.
+    `timeout` is for one request, in seconds: gRPC by itself waits forever.
     """
 
     library: library.Library = field(repr=False)

@@ -80,10 +80,13 @@ def to_record(options: Options) -> dict[str, object]:
 
 
 def from_record(record: Mapping[str, object]) -> Options:
-    """Return the options of a record. A field that this version does not know has no effect.
+    """Return the options of a record.
 
-    Raises ValueError if a field without a default is missing, or a field has another type.
+    Raises ValueError if a field is unknown, has another type, or is missing and has no default: a newer version may
+    have written an option that must not be dropped.
     """
+    if unknown := record.keys() - to_record(Options(machine=Machine(type=""))).keys():
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
     machine = _field(record, "machine", dict)
     return Options(
         machine=Machine(

@@ -13,7 +13,7 @@ from ocicaliban.history.store import History
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.reporter import SILENT, Reporter
-from ocicaliban.targets.backend import Request, stopped_unsent
+from ocicaliban.targets.backend import Request, problems, stopped_unsent
 from ocicaliban.targets.service_jobs import Service
 from ocicaliban.targets.vertex import backend, client, logs, options
 from ocicaliban.targets.vertex.backend import VertexBackend, VertexService
@@ -66,17 +66,17 @@ def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History
 
 def test_what_is_wrong_with_a_request_is_told_at_once() -> None:
     target = VertexBackend()
-    assert target.validate(Request(job=job())) == ()
+    assert problems(target, Request(job=job())) == ()
     wrong = evolve(
         SUBMISSION, image="digits:latest", launch=Launch(mounts=("/p:/usr/app",)), options={"vertex": HELD}
     )  # fmt: skip
-    problems = target.validate(Request(job=job(wrong), platform="linux/arm64"))
-    assert [problem.message for problem in problems] == [
+    found = problems(target, Request(job=job(wrong), platform="linux/arm64"))
+    assert [problem.message for problem in found] == [
         "the image would be for linux/arm64; Vertex AI's machines are linux/amd64",
         "digits:latest is not named by its digest",
         "the mode 'cloud' mounts folders of this machine, which Vertex AI cannot see",
     ]
-    assert all(problem.hint for problem in problems)
+    assert all(problem.hint for problem in found)
 
 
 def test_a_job_goes_out_is_seen_and_is_cancelled(history: History) -> None:
