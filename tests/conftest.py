@@ -39,6 +39,7 @@ WITHOUT_CONTAINERS = ("test_expand", "test_git", "test_history")
 """Files of integration tests that start no container."""
 
 
+@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip the integration tests outside the test container, and in it keep those with containers in one process.
 
