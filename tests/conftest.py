@@ -3,9 +3,11 @@
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import configuration, settings
+from xdist.scheduler import LoadScopeScheduling
 
 STRICT = os.environ.get("OCICALIBAN_TEST_STRICT") == "1"
 """Whether the integration tests run: in the test container, and where somebody asks for them."""
@@ -39,19 +41,30 @@ WITHOUT_CONTAINERS = ("test_expand", "test_git", "test_history")
 """Files of integration tests that start no container."""
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the integration tests outside the test container, and in it keep those with containers in one process.
+class ContainersTogether(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
+    """Gives all tests with containers to one process of pytest-xdist, and each file of the others to any.
 
-    They count containers, remove images and kill podman's processes, so two of them cannot run at a time. A store for
-    each process does not help: a new one frees the locks of the others, and with locks in files podman's own service
-    was seen to take a container that runs for one that has ended (podman 4.3).
+    Tests with containers count them, remove images and kill podman's processes, so two cannot run at a time. A store
+    for each process does not help: a new one frees the locks of the others, and with locks in files podman's own
+    service was seen to take a container that runs for one that has ended (podman 4.3).
     """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0])
+        together = file.parent.name == "integration" and file.stem not in WITHOUT_CONTAINERS
+        return "containers" if together else str(file)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
+    """Return what divides the tests among the processes."""
+    return ContainersTogether(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip the integration tests outside the test container."""
+    if STRICT:
+        return
     reason = "needs the test container; run ./bootstrap test (or set OCICALIBAN_TEST_STRICT=1)"
     for item in items:
-        if not item.path.is_relative_to(INTEGRATION):
-            continue
-        if not STRICT:
+        if item.path.is_relative_to(INTEGRATION):
             item.add_marker(pytest.mark.skip(reason=reason))
-        elif item.path.stem not in WITHOUT_CONTAINERS:
-            item.add_marker(pytest.mark.xdist_group("containers"))
