@@ -55,9 +55,9 @@ class ContainersTogether(LoadScopeScheduling):  # type: ignore[misc]  # pytest-x
         return "containers" if together else str(file)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling:
-    """Return what divides the tests among the processes."""
-    return ContainersTogether(config, log)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+    """Return what divides the tests among the processes; None for what the command line says."""
+    return ContainersTogether(config, log) if STRICT else None
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -116,7 +116,10 @@ def test_outcomes_add_up() -> None:
     assert Outcome.of([]) == Outcome()
 
 
-def test_another_process_is_not_waited_for_long(world: World, submission: Submission) -> None:
+def test_another_process_is_not_waited_for_long(
+    world: World, submission: Submission, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "ENDING", 0.1)
     world.submit(submission, ())
     with contextlib.ExitStack() as stack, access.open() as history:
         [made] = history.submissions()
