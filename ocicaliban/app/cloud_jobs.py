@@ -87,7 +87,7 @@ def submit(jobs: CloudJobs) -> str:
     from ocicaliban.history import access
     from ocicaliban.targets.vertex import library
 
-    library.preload()  # it takes seconds, which nobody notices while the image is built and pushed
+    library.preload()  # it takes seconds, in parallel with building and pushing the image
     with access.open(reporter=TERMINAL) as history:
         prepared = _with_image(jobs.request, jobs.options, jobs.first)
         begun = cloud_unfinished.find_interrupted(history, prepared.submission, jobs.count, jobs.specs)

@@ -46,7 +46,7 @@ def run(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda
 def run_interactively(argv: tuple[str, ...], name: str, meanwhile: Callable[[], None] = lambda: None) -> int:
     """Call `meanwhile` and replace our process by the container called `name`; without a terminal act as `run`.
 
-    podman 4.3 then loses the exit code of a shell that a signal ends, which nobody needs at a terminal.
+    podman 4.3 then loses the exit code of a shell that a signal ends. At a terminal that does not matter.
     """
     if all(terminal()):
         with contextlib.suppress(OSError, OcicalibanError):
