@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Tree
 
 
@@ -29,3 +31,12 @@ def paths(tree: Tree) -> list[str]:
 def later(monkeypatch: pytest.MonkeyPatch, seconds: float) -> None:
     now = time.time_ns()
     monkeypatch.setattr(time, "time_ns", lambda: now + int(seconds * 1e9))
+
+
+def usage_error(file: Path, text: str | bytes, read: Callable[[], object]) -> UsageError:
+    """Write the file, and return the error that reading it raises."""
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UsageError) as caught:
+        read()
+    assert caught.value.exit_code == 2
+    return caught.value

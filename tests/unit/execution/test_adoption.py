@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 
 import pytest
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import adoption
-from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.targets.container_runner import ContainerState, ObservedContainer
@@ -30,12 +28,6 @@ class Containers:
         if handle in self.busy:
             raise OcicalibanError("it runs")
         self.found.pop(handle, None)
-
-
-@pytest.fixture
-def history(tmp_path: Path) -> Iterator[History]:
-    with access.open(f"sqlite:///{tmp_path}/history.db") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +10,6 @@ from attrs import evolve
 
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile, stop
-from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.jobs import lease, provenance, records, run_journal
 from ocicaliban.model.job import Job, JobSpec, Submission
@@ -26,13 +25,6 @@ HERE = Submission(
     target="local", group="brave-otter", user=provenance.user(), host=provenance.host(), project="/p", mode="run"
 )
 THERE = evolve(HERE, group="calm-crow", target="vertex", mode="cloud")
-
-
-@pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    with access.open(f"sqlite:///{tmp_path}/history.db") as opened:
-        yield opened
 
 
 @pytest.fixture

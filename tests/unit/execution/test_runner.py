@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -125,13 +125,6 @@ class Told:
 
     def say(self, text: str) -> None:
         self.said.append(text)
-
-
-@pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    with access.open(f"sqlite:///{tmp_path}/history.db") as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -9,14 +9,11 @@ import pytest
 from ocicaliban.errors import UsageError
 from ocicaliban.project.config import load_project
 from ocicaliban.reporter import Reporter
+from tests.folders import usage_error
 
 
 def fault(folder: Path, text: str | bytes) -> UsageError:
-    (folder / ".calibanconfig.json").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UsageError) as caught:
-        load_project(folder)
-    assert caught.value.exit_code == 2
-    return caught.value
+    return usage_error(folder / ".calibanconfig.json", text, lambda: load_project(folder))
 
 
 def fault_message(folder: Path, text: str | bytes) -> str:

@@ -8,14 +8,11 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.project.config import load_project, setting_place
+from tests.folders import usage_error
 
 
 def fault(folder: Path, text: str | bytes) -> UsageError:
-    (folder / "ocicaliban.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UsageError) as caught:
-        load_project(folder)
-    assert caught.value.exit_code == 2
-    return caught.value
+    return usage_error(folder / "ocicaliban.toml", text, lambda: load_project(folder))
 
 
 def fault_message(folder: Path, text: str | bytes) -> str:

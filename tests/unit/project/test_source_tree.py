@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.project import source_tree, tree_entries
+from ocicaliban.project import source_tree
 from ocicaliban.project.ignore_rules import is_built_in
 from ocicaliban.project.source_tree import left_out, read_tree, whole_folders
 from tests.folders import files, paths, write
@@ -25,20 +25,6 @@ trees = st.dictionaries(
     min_size=1,
     max_size=5,
 )
-
-
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths that were read for their digest."""
-    seen: list[str] = []
-    real = tree_entries.read_file
-
-    def spy(absolute: str, path: str) -> object:
-        seen.append(path)
-        return real(absolute, path)
-
-    monkeypatch.setattr(tree_entries, "read_file", spy)
-    return seen
 
 
 def test_entries_are_files_folders_and_links_sorted_by_path(tmp_path: Path) -> None:

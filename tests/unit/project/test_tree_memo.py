@@ -8,23 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.project import ignore_rules, tree_entries
+from ocicaliban.project import ignore_rules
 from ocicaliban.project.source_tree import read_tree
 from tests.folders import files, later, write
-
-
-@pytest.fixture
-def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The paths that were read for their digest."""
-    seen: list[str] = []
-    real = tree_entries.read_file
-
-    def spy(absolute: str, path: str) -> object:
-        seen.append(path)
-        return real(absolute, path)
-
-    monkeypatch.setattr(tree_entries, "read_file", spy)
-    return seen
 
 
 def test_an_unchanged_tree_is_not_read_again_and_its_memo_not_written(

@@ -9,16 +9,13 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.recipes.loader import load_modes, load_recipe
+from tests.folders import usage_error
 
 RECIPE = 'summary = "s"\n'
 
 
 def fault(folder: Path, text: str | bytes) -> UsageError:
-    (folder / "layer.toml").write_bytes(text if isinstance(text, bytes) else text.encode())
-    with pytest.raises(UsageError) as caught:
-        load_recipe(folder, "project")
-    assert caught.value.exit_code == 2
-    return caught.value
+    return usage_error(folder / "layer.toml", text, lambda: load_recipe(folder, "project"))
 
 
 def fault_message(folder: Path, text: str | bytes) -> str:

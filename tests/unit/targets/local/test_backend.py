@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,6 @@ import pytest
 from attrs import evolve
 
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.jobs import lease, log_file, provenance
 from ocicaliban.model.job import Job, JobSpec, Submission
@@ -55,13 +54,6 @@ class Machine:
 
     def remove_at_once(self, handle: str) -> bool:
         return self.there.pop(handle, None) is not None
-
-
-@pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    with access.open(f"sqlite:///{tmp_path}/history.db") as opened:
-        yield opened
 
 
 @pytest.fixture

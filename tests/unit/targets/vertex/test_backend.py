@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-
 import pytest
 from attrs import evolve
 
-from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Job, JobSpec, Submission
@@ -55,13 +51,6 @@ class Named(FakeClient):
         made = self.service.named(super().create(message))
         made.name = f"projects/7/locations/europe-west4/customJobs/{made.name.partition('/')[2]}"
         return made.name
-
-
-@pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[History]:
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
-    with access.open(f"sqlite:///{tmp_path}/history.db") as opened:
-        yield opened
 
 
 def test_what_is_wrong_with_a_request_is_told_at_once() -> None:
