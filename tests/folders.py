@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -12,7 +12,8 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Tree
 
 
-def write(root: Path, files: dict[str, str]) -> Path:
+def write(root: Path, files: Mapping[str, str]) -> Path:
+    """Lay out files in a folder, which is returned."""
     for name, text in files.items():
         path = root / name
         path.parent.mkdir(parents=True, exist_ok=True)

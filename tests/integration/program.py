@@ -45,15 +45,6 @@ def layers_in(stderr: str) -> list[str]:
     return [line.removesuffix(": building") for line in stderr.splitlines() if line.endswith(": building")]
 
 
-def write(folder: Path, files: Mapping[str, str]) -> Path:
-    """Lay out files in a folder, which is returned."""
-    for name, text in files.items():
-        path = folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    return folder
-
-
 def until(holds: Callable[[], object], child: subprocess.Popen[str] | None = None) -> None:
     """Wait until it holds, for a minute at most, and while the child runs."""
     deadline = time.monotonic() + 60

@@ -31,7 +31,8 @@ from ocicaliban.jobs import lease
 from ocicaliban.model.job import JobSpec, Submission
 from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import backend, labels
-from tests.integration.program import CONFIG, Done, call, command, environment, ok, until, write
+from tests.folders import write
+from tests.integration.program import CONFIG, Done, call, command, environment, ok, until
 from tests.integration.registries import Proxy
 from tests.integration.test_vertex import Make, emulator, image, made, registry
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.program import CONFIG, built, call, ok, write
+from tests.folders import write
+from tests.integration.program import CONFIG, built, call, ok
 
 PROJECT = """
 [project]

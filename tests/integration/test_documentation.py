@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.program import CONFIG, REPOSITORY, write
+from tests.folders import write
+from tests.integration.program import CONFIG, REPOSITORY
 from tests.integration.registries import free_port
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)

@@ -25,7 +25,8 @@ from ocicaliban.errors import OcicalibanError
 from ocicaliban.gpu import cdi
 from ocicaliban.system import process
 from ocicaliban.targets.vertex import client as target
-from tests.integration.program import call, command, environment, write
+from tests.folders import write
+from tests.integration.program import call, command, environment
 from tests.integration.test_vertex import NOWHERE, Make, emulator, image, registry, service
 
 __all__ = ["emulator", "image", "registry"]

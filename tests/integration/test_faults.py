@@ -18,7 +18,8 @@ import pytest
 
 from ocicaliban.containers import oci_layout
 from ocicaliban.project.source_tree import read_tree
-from tests.integration.program import CONFIG, Done, environment, write
+from tests.folders import write
+from tests.integration.program import CONFIG, Done, environment
 
 
 class Project:

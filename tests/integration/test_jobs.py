@@ -21,8 +21,9 @@ from attrs import evolve, field, frozen
 
 from ocicaliban.history import access
 from ocicaliban.model.job import JobSpec
+from tests.folders import write
 from tests.integration import postgres
-from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
+from tests.integration.program import CONFIG, Done, call, command, environment, ok
 
 # Each start is a line in the job's own folder, which all attempts share: by it a job that ran twice is found out.
 JOB = """\

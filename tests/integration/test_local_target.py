@@ -28,7 +28,8 @@ from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.model.resources import Resources
 from ocicaliban.targets.container_runner import ContainerExit, NameTaken
 from ocicaliban.targets.local import exit_watcher, listing, runner
-from tests.integration.program import REPOSITORY, environment, ok, write
+from tests.folders import write
+from tests.integration.program import REPOSITORY, environment, ok
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,8 @@ import pexpect
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, ok, write
+from tests.folders import write
+from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, ok
 
 # An older version than Jupyter would take by itself.
 FILES = {

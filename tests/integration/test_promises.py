@@ -25,7 +25,8 @@ from urllib.parse import quote
 import pytest
 from attrs import frozen
 
-from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, layers_in, ok, write
+from tests.folders import write
+from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, layers_in, ok
 
 
 def _out(*argv: str, given: str = "") -> str:

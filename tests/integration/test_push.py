@@ -25,7 +25,8 @@ from ocicaliban.registry import push as pushing
 from ocicaliban.registry.client import RegistryClient
 from ocicaliban.registry.reference import Destination, parse_repository
 from ocicaliban.reporter import SILENT, Reporter
-from tests.integration.program import CONFIG, Done, call, command, environment, ok, write
+from tests.folders import write
+from tests.integration.program import CONFIG, Done, call, command, environment, ok
 from tests.integration.registries import Proxy, Registry, Tokens, Tunnel, authority, htpasswd
 
 OPEN = "--tls-verify=false"

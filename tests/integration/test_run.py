@@ -14,7 +14,8 @@ import pytest
 
 from ocicaliban.containers import cgroups
 from ocicaliban.system import process
-from tests.integration.program import CONFIG, Done, built, call, command, environment, ok, write
+from tests.folders import write
+from tests.integration.program import CONFIG, Done, built, call, command, environment, ok
 
 
 def _working_containers() -> set[str]:

@@ -17,7 +17,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, ok, write
+from tests.folders import write
+from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, ok
 
 PROMPT = "(ocicaliban digits) /usr/app # "
 STRANGER = "#!/bin/sh\necho a stranger\n"

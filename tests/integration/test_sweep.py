@@ -22,7 +22,8 @@ from ocicaliban.history.store import History
 from ocicaliban.jobs import lease
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import JobSpec, Submission
-from tests.integration.program import CONFIG, REPOSITORY, environment, ok, write
+from tests.folders import write
+from tests.integration.program import CONFIG, REPOSITORY, environment, ok
 
 JOB = """
 exec 9>/shared/lock-$1

@@ -7,7 +7,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.integration.program import CONFIG, command, environment, ok, write
+from tests.folders import write
+from tests.integration.program import CONFIG, command, environment, ok
 
 SIZE = """
 import os, signal, sys
