@@ -10,19 +10,8 @@ from attrs import evolve
 
 from ocicaliban.build.containerfile import CopiedTree, as_containerfile
 from ocicaliban.errors import UsageError
-from ocicaliban.model.image import Base, Copy, Launch, Plan, PlannedLayer, Run, Tree, TreeEntry
-
-BASE = Base(kind="registry", reference="docker.io/library/python:3.12", digest="sha256:" + "ab" * 32, python="3.12.1")
-PLAN = Plan(
-    mode="run",
-    base=BASE,
-    base_key="0" * 64,
-    layers=(
-        PlannedLayer(name="apt", steps=(), key="1" * 64, inputs=(("step 1", "aa"),)),
-        PlannedLayer(name="source-copy", steps=(), key="2" * 64),
-    ),
-    launch=Launch(),
-)
+from ocicaliban.model.image import Copy, PlannedLayer, Run, Tree, TreeEntry
+from tests.plans import BASE, PLAN
 
 
 def _copied(tree: Tree, *whole: str, folder: str = ".") -> list[str]:
