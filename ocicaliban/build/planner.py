@@ -7,14 +7,16 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.build import base_image
 from ocicaliban.build import plan as planning
 from ocicaliban.build.builder import BuildContext
-from ocicaliban.build.inputs.provider import PlanContext, Provided, secret_files
+from ocicaliban.build.inputs.provider import PlanContext, Provided, input_parameters, secret_files
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
+from ocicaliban.dependencies import environment as environments
+from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
@@ -31,7 +33,7 @@ from ocicaliban.reporter import SILENT, Reporter
 class PlannedImage:
     """A plan, and what building and running it needs: the trees that it copies, the GPUs, the project's indexes.
 
-    `trees_read` are all folders that were read for the plan.
+    `trees_read` are all folders that were read for the plan, and `environment` is what the project's files declare.
     """
 
     project: Project
@@ -40,6 +42,7 @@ class PlannedImage:
     trees_read: tuple[Tree, ...]
     gpus: tuple[cdi.Device, ...]
     indexes: Indexes
+    environment: DeclaredEnvironment = field(factory=DeclaredEnvironment)
 
     @property
     def build_context(self) -> BuildContext:
@@ -80,6 +83,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     if request.mount:
         recipes = catalog.mounting(project, recipes)
     command = entry_point.entry_command(request.root, request.module)
+    environment = _environment(request, project, recipes, command, reporter)
     lock = lockfile.read_lock(request.root)
     base = _base(request, project, recipes, lock, reporter)
     context = PlanContext(
@@ -90,6 +94,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         base=base,
         lock=lock.with_base(request.variant, base),
         reporter=reporter,
+        environment=environment,
     )
     provided = _ask_providers(context, lock)
     snapshot = _snapshot(context, provided)
@@ -103,6 +108,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         trees_read=tuple(tree for each in provided.values() for tree in each.trees_read),
         gpus=request.gpus,
         indexes=_joined_indexes(provided),
+        environment=environment,
     )
 
 
@@ -118,6 +124,30 @@ def _project(request: PlanRequest, reporter: Reporter) -> Project:
     for name, settings in request.settings.items():
         layers[name] = {**layers.get(name, {}), **settings}
     return evolve(project, layers=layers)
+
+
+def _environment(
+    request: PlanRequest,
+    project: Project,
+    recipes: tuple[Recipe, ...],
+    command: tuple[str, ...],
+    reporter: Reporter,
+) -> DeclaredEnvironment:
+    """Return the environment that the project declares; an empty one if the mode installs no requirements."""
+    parameters = input_parameters("requirements", project, recipes, request.variant)
+    if parameters is None or not request.contents:
+        return DeclaredEnvironment()
+    asked = EnvironmentRequest(
+        root=request.root,
+        named=parameters.text("requirements"),
+        setting=parameters.setting("requirements"),
+        script=next(iter(entry_point.entry_files(command)), ""),
+    )
+    found = environments.read_environment(asked)
+    for file in found.files:
+        if file.use == "unread":
+            reporter.note(f"{file.path} is not read; declare the dependencies in {environments.readable_files()}")
+    return found
 
 
 def _ask_providers(context: PlanContext, written: Lock) -> dict[str, Provided]:

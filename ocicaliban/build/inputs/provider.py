@@ -8,6 +8,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ocicaliban.build.request import PlanRequest
+from ocicaliban.dependencies.environment import DeclaredEnvironment
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.model.image import Base, Tree
 from ocicaliban.model.project import Instance, Project
@@ -57,12 +58,25 @@ class InputParameters:
         return f"layers.{recipe.name}.{name}"
 
 
+def input_parameters(
+    kind: str, project: Project, recipes: tuple[Recipe, ...], variant: Variant
+) -> InputParameters | None:
+    """Return the parameters of the recipes that have this kind of input; None if the mode has no such recipe."""
+    asking = tuple(recipe for recipe in recipes if kind in (*recipe.inputs, *recipe.former_inputs))
+    if not asking:
+        return None
+    values: dict[str, Value] = {}
+    for recipe in asking:
+        values = params.resolve(recipe, project.layers.get(recipe.name, {}), variant) | values
+    return InputParameters(recipes=asking, values=values)
+
+
 @frozen(kw_only=True)
 class PlanContext:
     """What providers work with.
 
-    `command` is what a container starts. `lock` is the project's lock, with the base image of this plan. `provided`
-    has what the providers before this one gave, by kind.
+    `command` is what a container starts. `environment` is what the project's files declare. `lock` is the project's
+    lock, with the base image of this plan. `provided` has what the providers before this one gave, by kind.
     """
 
     request: PlanRequest
@@ -72,6 +86,7 @@ class PlanContext:
     base: Base
     lock: Lock
     reporter: Reporter
+    environment: DeclaredEnvironment = field(factory=DeclaredEnvironment)
     provided: Mapping[str, Provided] = field(factory=dict)
 
     @property
@@ -91,13 +106,7 @@ class PlanContext:
 
     def parameters(self, kind: str) -> InputParameters | None:
         """Return the parameters of the recipes that have this kind of input; None if the mode has no such recipe."""
-        asking = tuple(recipe for recipe in self.recipes if kind in (*recipe.inputs, *recipe.former_inputs))
-        if not asking:
-            return None
-        values: dict[str, Value] = {}
-        for recipe in asking:
-            values = params.resolve(recipe, self.project.layers.get(recipe.name, {}), self.variant) | values
-        return InputParameters(recipes=asking, values=values)
+        return input_parameters(kind, self.project, self.recipes, self.variant)
 
 
 @frozen(kw_only=True)

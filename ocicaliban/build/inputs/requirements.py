@@ -8,10 +8,9 @@ from attrs import evolve
 
 from ocicaliban.build.inputs import cuda
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.dependencies import registry, resolver, size_tiers
-from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
+from ocicaliban.dependencies import resolver, size_tiers
+from ocicaliban.dependencies.declaration import ResolutionTarget
 from ocicaliban.dependencies.indexes import project_indexes
-from ocicaliban.errors import UsageError
 from ocicaliban.model.project import Instance
 
 _SECTION = "python"
@@ -31,7 +30,7 @@ def of_groups(groups: Sequence[tuple[str, str]]) -> Provided:
 def _provide(context: PlanContext, parameters: InputParameters | None) -> Provided:
     assert parameters is not None
     project, base = context.project, context.base
-    declaration = _declaration(context, parameters)
+    declaration = context.environment.declaration
     if not base.python:
         # Until the base image is resolved, it is unknown for which Python to resolve. There will be a layer anyway.
         return of_groups([("", f"# {declaration.path.name}, not resolved yet\n")] if declaration else [])
@@ -44,22 +43,6 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         return of_groups([])
     groups = size_tiers.divided(resolution.requirements, resolution.weights)
     return evolve(of_groups(groups), resolutions={context.variant: resolution}, indexes=indexes)
-
-
-def _declaration(context: PlanContext, parameters: InputParameters) -> Declaration | None:
-    """Return what declares the dependencies: the file that a parameter names, or else the first that is there."""
-    root, given = context.project.root, parameters.text("requirements")
-    if given:
-        path = root / given
-        if not path.is_file():
-            message = f"{parameters.setting('requirements')}: there is no file '{given}'"
-            raise UsageError(message, f"the path is relative to the project: {path}")
-        return registry.declaration_in(root, path)
-    declaration = registry.find_declaration(root)
-    if declaration is None and (name := registry.unread_file(root)):
-        files = ", ".join(way.FILE for way in registry.WAYS)
-        context.reporter.note(f"{name} is not read; declare the dependencies in {files}")
-    return declaration
 
 
 PROVIDER = Provider(

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from attrs import evolve
 
 from ocicaliban.build.inputs import requirements
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies import resolver
+from ocicaliban.dependencies.environment import EnvironmentRequest, read_environment
 from ocicaliban.dependencies.registry import find_declaration
-from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Param, Recipe, Value
@@ -25,7 +24,7 @@ BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2",
 def context(root: Path, base: Base = BASE, lock: Lock | None = None) -> PlanContext:
     return PlanContext(
         request=PlanRequest(root=root, mode="run"), project=Project(root=root), recipes=(), command=(), base=base,
-        lock=lock or Lock(), reporter=SILENT,
+        lock=lock or Lock(), reporter=SILENT, environment=read_environment(EnvironmentRequest(root=root)),
     )  # fmt: skip
 
 
@@ -44,11 +43,6 @@ def test_until_the_base_is_resolved_there_is_one_layer(tmp_path: Path) -> None:
     provided = requirements.PROVIDER.provide(context(tmp_path, evolve(BASE, python="")), parameters())
     assert provided.values == {"lock": "# requirements.txt, not resolved yet\n", "has_requirements": True}
     assert provided.instances and len(provided.instances) == 1 and not provided.resolutions
-
-
-def test_a_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"layers\.mine\.requirements: there is no file 'no\.txt'"):
-        requirements.PROVIDER.provide(context(tmp_path), parameters(requirements="no.txt"))
 
 
 def test_locked_requirements_make_a_layer_for_each_group(tmp_path: Path) -> None:
