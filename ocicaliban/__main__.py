@@ -40,10 +40,12 @@ def main(argv: list[str]) -> int:
 
 def _report(fault: OcicalibanError) -> int:
     """Print an error and its hint, and return its exit code."""
+    from ocicaliban.formats.text import shown
+
     with contextlib.suppress(OSError):
-        print(f"error: {fault.message}", file=sys.stderr)
+        print(shown(f"error: {fault.message}"), file=sys.stderr)
         if fault.hint:
-            print(f" hint: {fault.hint}", file=sys.stderr)
+            print(shown(f" hint: {fault.hint}"), file=sys.stderr)
     return fault.exit_code
 
 
@@ -63,7 +65,9 @@ def _run(argv: list[str]) -> int:
     try:
         if uses_tools and "--help" not in own:
             from ocicaliban.containers import user_namespace
+            from ocicaliban.system import files
 
+            files.make_private()
             user_namespace.revive()
         if argv and argv[0] in _REPLAYED:
             from ocicaliban import replay

@@ -66,11 +66,6 @@ def first_line(exc: BaseException) -> str:
     return (str(said).splitlines() or [""])[0] or type(exc).__name__
 
 
-def printable(text: str) -> str:
-    """Return foreign text without control characters and invisible characters, which could deceive at a terminal."""
-    return "".join(each if each.isprintable() else " " for each in text)
-
-
 _ROOM = "free disk space: `podman system df` and `ocicaliban clean --all --dry-run` show what uses it"
 _OS_HINTS = {
     errno.ENOSPC: _ROOM,

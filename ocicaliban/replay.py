@@ -271,11 +271,13 @@ def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entr
     for kind, wanted in (("asked", True), ("links", False)):
         asked = {path: answer for (path, follow), answer in recording.asked.items() if follow == wanted}
         known[kind] = {path: answer for path, answer in asked.items() if _is_kept(path)}
+    from ocicaliban.formats.text import shown  # a replay prints the stored text as it is
+
     known |= {
         "version": _VERSION,
         "index": str(run.images),
         "image": run.image,
-        "said": "\n".join([*recording.notes, run.said]),
+        "said": shown("\n".join([*recording.notes, run.said])),
         "argv": run.command[: len(run.command) - len(rest)],
         "key": run.key,
         "job": {**run.job},

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 
-from ocicaliban.formats.text import amount
+from ocicaliban.formats.text import amount, shown
 
 
 class Making:
@@ -97,7 +97,7 @@ class Reporter:
 def _print(line: str) -> None:
     # The work goes on even if stderr cannot be written.
     with contextlib.suppress(OSError):
-        print(line, file=sys.stderr, flush=True)
+        print(shown(line), file=sys.stderr, flush=True)
 
 
 TERMINAL = Reporter(_print)
@@ -120,5 +120,5 @@ def _line(text: str) -> Iterator[None]:
 
     columns = (SpinnerColumn(), TextColumn("{task.description}", markup=False), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        progress.add_task(text, total=None)
+        progress.add_task(shown(text), total=None)
         yield

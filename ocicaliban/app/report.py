@@ -13,9 +13,9 @@ from ocicaliban.app import submissions
 from ocicaliban.app.requests import ReportRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
-from ocicaliban.jobs import provenance, status_table
+from ocicaliban.jobs import provenance
 from ocicaliban.model.job import Job
-from ocicaliban.reporter import TERMINAL, Reporter
+from ocicaliban.reporter import TERMINAL
 from ocicaliban.reports import html, metrics, query
 from ocicaliban.reports import report as group_report
 from ocicaliban.reports.metrics import Metrics
@@ -52,14 +52,13 @@ def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
     jobs = _jobs(request)
     points = html.curve_points(len(jobs)) if plots else 0
     missed: list[str] = []
-    printable = Reporter(lambda line: TERMINAL.say(status_table.printable(line)))
     fetched: dict[int, Path] = {}
     for backend, some in registry.by_backend(jobs):
-        fetched |= backend.results(some, printable.also(missed.append))
+        fetched |= backend.results(some, TERMINAL.also(missed.append))
     found = {job.id: _metrics(job, points, fetched.get(job.id)) for job in jobs}
     whole = _arranged(group_report.build(request.group, jobs, found, time.time()), request)
     for note in whole.notes:
-        TERMINAL.note(status_table.printable(note))
+        TERMINAL.note(note)
     return GroupReport(table=whole, metrics=found, complete=not missed, drawing=drawing)
 
 

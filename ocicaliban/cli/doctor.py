@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ocicaliban.cli.output import print_lines
+
 
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
@@ -24,9 +26,9 @@ def doctor(
         print(json.dumps([attrs.asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
-            print(f"{finding.level:<9}{finding.name}: {_indented(finding.message)}")
+            print_lines(f"{finding.level:<9}{finding.name}: {_indented(finding.message)}")
             if finding.remedy:
-                print(f"{'':<9}{_indented(finding.remedy)}")
+                print_lines(f"{'':<9}{_indented(finding.remedy)}")
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache, request
+from ocicaliban.cli.output import print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
 
@@ -61,10 +62,10 @@ def plan(
         raise UsageError("--json, --containerfile and --diff exclude each other", "give one of them")
     asked = request(BuildRequest, given)
     if diff:
-        print("\n".join(use_case.difference(asked, diff)))
+        print_lines(*use_case.difference(asked, diff))
     elif containerfile:
         print(use_case.containerfile(asked), end="")
     elif as_json:
         print(json.dumps(use_case.as_json(asked), indent=2))
     else:
-        print("\n".join(use_case.layer_lines(asked)))
+        print_lines(*use_case.layer_lines(asked))

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocicaliban.cli.options import Debug, request
+from ocicaliban.cli.output import print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
 
@@ -51,7 +52,7 @@ def status(
     elif as_json:
         print(json.dumps([status_table.as_json(job) for job in next(looks).jobs], indent=2))
     else:
-        print("\n".join(_lines(next(looks))))
+        print_lines(*_lines(next(looks)))
 
 
 def one_group(word: str, option: str) -> str:
@@ -90,7 +91,7 @@ def _watch(looks: Iterator[JobsStatus]) -> None:
 
     if not console.is_terminal:
         while True:
-            print(now().plain, flush=True)
+            print_lines(now().plain)
             time.sleep(_PAUSE)
     with Live(now(), console=console, auto_refresh=False, vertical_overflow="crop") as live:
         while True:
@@ -130,9 +131,9 @@ def stop(
     for each in use_case.stop(jobs or (), group, TERMINAL.also(refused.append), dry_run=dry_run):
         job = each.job
         if each.ended:
-            print(f"{job.id}  {job.status}, but it runs{'; would be stopped' if dry_run else ': stopped'}", flush=True)
+            print_lines(f"{job.id}  {job.status}, but it runs{'; would be stopped' if dry_run else ': stopped'}")
         else:
-            print(f"{job.id}  {f'{job.status}, ' if dry_run else ''}{would}stopped", flush=True)
+            print_lines(f"{job.id}  {f'{job.status}, ' if dry_run else ''}{would}stopped")
     if refused:
         raise typer.Exit(1)
 
@@ -168,7 +169,7 @@ def resubmit(
 
     if dry_run:
         for job in use_case.candidates(group, all_jobs=all_jobs):
-            print(f"{job.id}  {job.status}, would run again: {status_table.typed(job)}")
+            print_lines(f"{job.id}  {job.status}, would run again: {status_table.typed(job)}")
         return
     _end(use_case.resubmit(group, all_jobs=all_jobs, rebuild=rebuild))
 
@@ -176,5 +177,5 @@ def resubmit(
 def _end(outcome: Outcome) -> None:
     """Print the groups that were submitted, and exit with the exit code."""
     for group in outcome.groups:
-        print(group)
+        print_lines(group)
     raise typer.Exit(outcome.exit_code)

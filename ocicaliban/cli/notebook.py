@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocicaliban.cli.options import CloudKey, Debug, Extras, Gpu, Gpus, NoCache, PodmanArgs, request
+from ocicaliban.cli.output import print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
 
@@ -49,7 +50,7 @@ def notebook(
     if listed:
         for each in use_case.listed():
             remark = f"  ({each.remark})" if each.remark else ""
-            print(f"{each.server.name}  {each.server.url}  {each.server.settings.project}{remark}")
+            print_lines(f"{each.server.name}  {each.server.url}  {each.server.settings.project}{remark}")
     elif stopped:
         for server in use_case.stop(stopped):
             TERMINAL.say(f"{server.name} has ended")

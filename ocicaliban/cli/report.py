@@ -73,7 +73,6 @@ def _print(whole: Report, *, complete: bool) -> None:
 
     If the results are not `complete`, their absence means nothing.
     """
-    from ocicaliban.jobs import status_table
     from ocicaliban.reports import text
 
     terminal = sys.stdout.isatty()
@@ -91,7 +90,7 @@ def _print(whole: Report, *, complete: bool) -> None:
     if not whole.metrics and complete:
         TERMINAL.note("no job has reported a result; a job reports by writing /out/metrics.json (run: --out DIR)")
     if left_out:
-        names = ", ".join(status_table.printable(column.name) for column in left_out)
+        names = ", ".join(column.name for column in left_out)
         TERMINAL.note(f"too wide for this terminal: {names}; choose columns with --columns")
 
 

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from ocicaliban.formats.text import printable, shown
 from ocicaliban.jobs import log_file
-from ocicaliban.jobs.status_table import printable, span
+from ocicaliban.jobs.status_table import span
 from ocicaliban.model.job import Attempt, Job
 
 if TYPE_CHECKING:
@@ -168,9 +169,9 @@ class Progress:
         """Print a line; where that fails, the work goes on."""
         with contextlib.suppress(OSError):
             if self._display:
-                self._display.say(text)
+                self._display.say(shown(text))
             else:
-                print(text, file=self._stream, flush=True)
+                print(shown(text), file=self._stream, flush=True)
 
 
 def counts(state: State, left: float | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, get_args
@@ -40,11 +41,31 @@ def read_toml(path: Path, hint: str = "correct the file at this line") -> tuple[
     """
     text = read_text(path)
     try:
-        return text, tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+        return text, parse_toml(text)
+    except ValueError as exc:
         line = re.search(r"at line (\d+)", str(exc))
         place = f"{path}:{line[1]}" if line else str(path)
         raise UsageError(f"{place}: not valid TOML: {exc}", hint) from exc
+
+
+def parse_toml(text: str) -> dict[str, Any]:
+    """Return the values in a TOML text. Raises ValueError if it is not TOML, or if no person can have written it."""
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError:
+        raise
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except ValueError as exc:  # Python's limit on the digits of a number
+        raise ValueError("it contains a number with thousands of digits") from exc
+
+
+def table_in(raw: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    """Return the table at `keys` of a TOML file that another program owns; {} if it has something else there."""
+    value: Any = raw
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value if isinstance(value, dict) else {}
 
 
 def read_text(path: Path) -> str:

@@ -5,12 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
+from ocicaliban.formats.text import printable
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status
-
-
-def printable(text: str) -> str:
-    """Return a text in one line, with escapes for the characters that a terminal would not print."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def typed(job: Job) -> str:

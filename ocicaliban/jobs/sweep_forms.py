@@ -134,6 +134,8 @@ def _toml(text: str, place: str) -> Written:
 
 
 _DEEPEST = 100
+_MOST = 1_000_000
+"""Values in a YAML text, each alias counted as what it stands for."""
 _YAML_TAG = "tag:yaml.org,2002:"
 # YAML 1.2, section 10.3.2: the meaning of a word without quotes. PyYAML knows only 1.1, in which 1e-3 and 0o7 are
 # strings, "no" is false, 1:30 is 90, and 2024-01-01 a date.
@@ -179,8 +181,13 @@ def _yaml(text: str, place: str) -> Written:
     if node is None:
         raise UsageError(f"{place}: the file is empty", "lr: [0.1, 0.01]\nepochs: 5")
     marks: list[tuple[int, int]] = []
+    count = 0
 
     def convert(node: yaml.Node) -> Any:
+        nonlocal count
+        count += 1
+        if count > _MOST:  # a few lines of aliases of aliases can stand for billions of values
+            raise UsageError(f"{place}: its aliases stand for more than {_MOST:,} values", "write the values out")
         if isinstance(node, yaml.SequenceNode):
             return [convert(inner) for inner in node.value]
         if isinstance(node, yaml.ScalarNode):

@@ -7,7 +7,8 @@ from typing import Any
 
 import requests
 
-from ocicaliban.errors import OcicalibanError, printable
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.formats.text import printable
 from ocicaliban.registry.auth import Login
 from ocicaliban.registry.reference import Repository
 

@@ -14,7 +14,8 @@ from typing import Literal
 import tenacity
 
 from ocicaliban.containers import skopeo
-from ocicaliban.errors import OcicalibanError, ToolError, printable
+from ocicaliban.errors import OcicalibanError, ToolError
+from ocicaliban.formats.text import printable
 from ocicaliban.registry import auth, image_layout
 from ocicaliban.registry.reference import Destination
 from ocicaliban.reporter import Reporter

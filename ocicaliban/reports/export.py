@@ -5,8 +5,10 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Sequence
 
+from ocicaliban.formats.text import printable
 from ocicaliban.model.job import Scalar
 from ocicaliban.reports.report import Column, ColumnKind, Report, Row
 from ocicaliban.reports.values import exact
@@ -57,6 +59,14 @@ def as_csv(report: Report, columns: Sequence[Column]) -> str:
     return out.getvalue()
 
 
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?(inf|nan)")
+
+
 def _escape(text: str) -> str:
-    """Escape carriage returns: before Python 3.13 csv does not quote them, and readers see the end of a line."""
-    return text.replace("\r", "\\r")
+    """Return a cell that a spreadsheet only shows, and that no terminal obeys.
+
+    Excel and LibreOffice execute a cell that begins with one of = + - @ or a tab, unless it is a number; OWASP advises
+    to put an apostrophe before it ("CSV injection"). Before Python 3.13 csv does not quote carriage returns.
+    """
+    shown = "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
+    return f"'{shown}" if shown.startswith(tuple("=+-@\t")) and not _NUMBER.fullmatch(shown) else shown

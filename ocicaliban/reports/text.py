@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ocicaliban.jobs.status_table import counted, printable
+from ocicaliban.formats.text import printable
+from ocicaliban.jobs.status_table import counted
 from ocicaliban.model.job import ENDED, Scalar
 from ocicaliban.reports.report import Column, Report
 from ocicaliban.reports.values import exact, readable

@@ -6,7 +6,8 @@ import math
 import re
 from typing import TYPE_CHECKING
 
-from ocicaliban.jobs.status_table import printable, span
+from ocicaliban.formats.text import printable
+from ocicaliban.jobs.status_table import span
 
 if TYPE_CHECKING:
     from ocicaliban.model.job import Scalar

@@ -44,6 +44,23 @@ def used(image: str) -> Path:
     return state() / "used" / image
 
 
+def make_private() -> None:
+    """Let only the user enter the folders of our state and cache, whatever the umask; make them if they are missing.
+
+    They hold logs, results and command lines of jobs. Folders that are another user's, or cannot be changed, stay.
+    """
+    for folder in (state(), cache()):
+        with contextlib.suppress(OSError):
+            try:
+                status = os.stat(folder)
+            except FileNotFoundError:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                folder.mkdir(mode=0o700)
+                continue
+            if status.st_uid == os.geteuid() and status.st_mode & 0o077:
+                os.chmod(folder, 0o700)
+
+
 def replace(path: Path, content: str | bytes, *, mode: int = 0o666, lasting: bool = False) -> None:
     """Replace the file `path` atomically: readers see the old contents or the new ones, never a part.
 

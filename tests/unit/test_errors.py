@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.__main__ import main
-from ocicaliban.errors import first_line, nearest, of_system, printable
+from ocicaliban.errors import first_line, nearest, of_system
 
 
 @pytest.mark.parametrize(
@@ -68,5 +68,7 @@ def test_a_current_folder_that_was_removed(
     assert capsys.readouterr().err.startswith("error: the current folder no longer exists\n hint: ")
 
 
-def test_somebody_elses_words_cannot_lead_a_terminal() -> None:
-    assert printable("\x1b]0;title\x07ä\rb\u202e") == " ]0;title ä b "
+def test_an_error_does_not_pass_on_control_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["layers", "show", "\x1b]0;title\x07"]) == 2
+    err = capsys.readouterr().err
+    assert "\x1b" not in err and "\\x1b]0;title\\x07" in err

@@ -8,7 +8,7 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.key_lines import line_of
-from ocicaliban.formats.toml import structure
+from ocicaliban.formats.toml import read_toml, structure, table_in
 
 
 def test_the_line_of_the_second_element() -> None:
@@ -23,3 +23,23 @@ def test_a_type_is_checked_the_second_time_as_the_first() -> None:
     for _ in range(2):
         with pytest.raises(UsageError, match="f:1: expected a table, got a whole number in modes"):
             structure(3, kind, path=Path("f"), text="modes = 3\n", keys=("modes",))
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("a = " + "[" * 100_000, "nested too deeply"),
+        ("a = " + "1" * 5000, "a number with thousands of digits"),
+        ("a = 1\nb = }", r"f\.toml:2: not valid TOML"),
+    ],
+)
+def test_a_text_that_no_person_wrote_is_an_error_and_no_traceback(tmp_path: Path, text: str, why: str) -> None:
+    (tmp_path / "f.toml").write_text(text)
+    with pytest.raises(UsageError, match=why):
+        read_toml(tmp_path / "f.toml")
+
+
+def test_a_table_of_another_program_may_have_any_form() -> None:
+    raw = {"tool": {"uv": {"index": []}, "x": 1}}
+    assert table_in(raw, "tool", "uv") == {"index": []}
+    assert table_in(raw, "tool", "x") == table_in(raw, "tool", "y", "z") == table_in({"tool": 1}, "tool", "uv") == {}

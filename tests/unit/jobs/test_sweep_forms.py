@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from ocicaliban.errors import UsageError
 from ocicaliban.jobs.sweep_forms import READERS, Object, form_of, positioned, quoted
 
 
@@ -48,3 +49,10 @@ def test_a_place_has_what_is_known_of_it() -> None:
 
 def test_a_key_is_quoted_on_one_line() -> None:
     assert quoted("a\nb") == r"'a\nb'" and quoted("x" * 61) == f"'{'x' * 60}...'"
+
+
+def test_aliases_cannot_stand_for_billions_of_values() -> None:
+    lines = ["a: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"b{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    with pytest.raises(UsageError, match="aliases stand for more than 1,000,000 values"):
+        READERS["yaml"]("\n".join(lines), "bomb.yml")

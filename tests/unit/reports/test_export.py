@@ -6,9 +6,11 @@ import csv
 import io
 import json
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocicaliban.formats.text import printable
 from ocicaliban.model.job import Scalar
 from ocicaliban.reports import export
 from tests.unit.reports.samples import SCALAR, report_of
@@ -23,5 +25,28 @@ def test_json_and_csv_can_be_read_back(results: list[dict[str, Scalar]]) -> None
         [{"n": n} for n in range(len(results))] if len(results) > 1 else [{}]
     )
     lines = list(csv.reader(io.StringIO(export.as_csv(made, made.all_columns), newline="")))
-    assert lines[0] == [column.name.replace("\r", "\\r") for column in made.all_columns]
+    assert [name.removeprefix("'") for name in lines[0]] == [
+        "\n".join("\t".join(map(printable, part.split("\t"))) for part in column.name.split("\n")).removeprefix("'")
+        for column in made.all_columns
+    ]
     assert len(lines) == len(results) + 1
+
+
+@pytest.mark.parametrize(
+    ("value", "cell"),
+    [
+        ("=HYPERLINK(0)", "'=HYPERLINK(0)"),
+        ("+1+1", "'+1+1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("-x", "'-x"),
+        ("\tx", "'\tx"),
+        ("-1e-05", "-1e-05"),
+        (-3, "-3"),
+        (float("-inf"), "-inf"),
+        ("\x1b[31mred", "\\x1b[31mred"),
+    ],
+)
+def test_a_spreadsheet_executes_no_cell_and_a_terminal_obeys_none(value: Scalar, cell: str) -> None:
+    made = report_of(({"n": value}, {}), ({"n": 0}, {}))
+    lines = list(csv.reader(io.StringIO(export.as_csv(made, made.all_columns), newline="")))
+    assert lines[1][lines[0].index("n")] == cell

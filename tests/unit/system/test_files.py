@@ -54,3 +54,14 @@ def test_a_file_that_cannot_be_replaced_stays_and_is_the_one_that_is_told(
 def test_a_file_of_ours_gets_its_folder(tmp_path: Path) -> None:
     files.keep(tmp_path / "a" / "b", "held")
     assert (tmp_path / "a" / "b").read_text() == "held"
+
+
+def test_only_the_user_may_enter_state_and_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    old = files.state()
+    old.mkdir(parents=True, mode=0o755)
+    files.make_private()
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (old, files.cache())] == [0o700, 0o700]
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")  # no folder can be made there
+    files.make_private()
