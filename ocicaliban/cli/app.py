@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban import __version__
-from ocicaliban.cli.options import CommandLine, ScriptCommand
+from ocicaliban.cli.options import CommandLine, ModuleCommand, ScriptCommand
 from ocicaliban.cli.usage import CommandGroup
 from ocicaliban.errors import UsageError
 
@@ -58,7 +58,7 @@ def application(first: str = "") -> typer.Typer:
         if name in _GROUPS:
             app.add_typer(found.app, name=name)
         else:
-            app.command(cls=ScriptCommand if name in _START_SCRIPTS else None)(getattr(found, name))
+            app.command(cls=ScriptCommand if name in _START_SCRIPTS else ModuleCommand)(getattr(found, name))
     return app
 
 

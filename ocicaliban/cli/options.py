@@ -11,12 +11,38 @@ from typer.core import TyperCommand
 
 from ocicaliban.errors import UsageError, nearest
 
+
+def _names_of_extras(context: typer.Context, given: list[str] | None) -> list[str] | None:
+    """Return the extras as they are. Raises UsageError for one that is a variable, which -e means to podman."""
+    for name in given or ():
+        if "=" in name:
+            raise UsageError(f"-e {shlex.quote(name)}: -e names an extra of the project", _variable_hint(context, name))
+    return given
+
+
+def _variable_hint(context: typer.Context, given: str) -> str:
+    """Return how to give a container the variable `given` ("NAME=VALUE")."""
+    command = context.command
+    option = f"--podman-args {shlex.quote(f'--env {shlex.quote(given)}')}"
+    if any(param.name == "podman_args" for param in command.params):
+        return f"for a variable in the container: {option}"
+    if command.name == "cloud":
+        return "give the script an argument after --; the jobs get no variables of yours"
+    return f"an image has no variables of yours; set them when it runs: ocicaliban run {option} MODULE"
+
+
 Module = Annotated[
-    str, typer.Argument(metavar="MODULE", help="trainer.train, trainer/train.py or another executable file")
+    str,
+    typer.Argument(
+        metavar="MODULE", help="trainer.train (or -m trainer.train), trainer/train.py or another executable file"
+    ),
 ]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--nogpu", help="Use the GPU (default: if there is one).")]
 Gpus = Annotated[str | None, typer.Option("--gpus", help="The GPUs to use: 0,1, all or a UUID.")]
-Extras = Annotated[list[str] | None, typer.Option("-e", "--extras", help="An extra of the project; may be repeated.")]
+Extras = Annotated[
+    list[str] | None,
+    typer.Option("-e", "--extras", callback=_names_of_extras, help="An extra of the project; may be repeated."),
+]
 Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data to put into its own layer.")]
 ImageId = Annotated[str, typer.Option("--image-id", help="Run this image; build nothing.")]
 PodmanArgs = Annotated[
@@ -75,7 +101,29 @@ class CommandLine(NamedTuple):
     script: tuple[str, ...]
 
 
-class ScriptCommand(TyperCommand):
+class ModuleCommand(TyperCommand):
+    """A command that may have a MODULE, which can be given as to Python: `-m MODULE`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        if any(param.name == "module" for param in self.params):
+            args = self._without_m(args)
+        return super().parse_args(ctx, args)
+
+    def _without_m(self, args: list[str]) -> list[str]:
+        """Return the words without -m. The word after an option that takes a value is a value."""
+        takes_value = {name for param in self.params if not getattr(param, "is_flag", False) for name in param.opts}
+        words: list[str] = []
+        for number, word in enumerate(args):
+            value = number and args[number - 1].replace("_", "-") in takes_value
+            if value or not word.startswith("-m"):
+                words.append(word)
+            elif len(word) > 2:
+                words.append(word[2:])
+        return words
+
+
+class ScriptCommand(ModuleCommand):
     """A command that runs a script. It tells a user who gives the script's options before `--`."""
 
     allow_extra_args = True

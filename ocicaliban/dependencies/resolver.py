@@ -9,6 +9,7 @@ from attrs import evolve
 
 from ocicaliban.dependencies import locked_requirements
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
+from ocicaliban.errors import UsageError
 from ocicaliban.project.lockfile import Resolution
 
 if TYPE_CHECKING:
@@ -27,12 +28,19 @@ def resolve(
     """Return the dependencies of a declaration, with the CUDA libraries asked for; None if there are none.
 
     Returns `locked`, what the lock has, while its inputs are unchanged. Otherwise uv resolves, and prefers the locked
-    versions. `indexes` are the package indexes that the project names; Raises UsageError
-    if the declaration does not fit, and ToolError with uv's explanation if the dependencies cannot be resolved.
+    Returns `locked`, what the lock has, while its inputs are unchanged. Otherwise uv resolves, and prefers the locked
+    versions. `indexes` are the package indexes that the project names. Raises UsageError if the declaration does not
+    fit, or an extra is asked for that nothing declares, and ToolError with uv's explanation if the dependencies cannot
+    be resolved.
     """
+    base, extras = target.base, target.extras
+    if declaration is None and extras:
+        raise UsageError(
+            f"there is no extra '{extras[0]}': no file of the project declares dependencies",
+            "declare it in pyproject.toml under [project.optional-dependencies], or leave it out",
+        )
     if declaration is None and libraries is None:
         return None
-    base, extras = target.base, target.extras
     if declaration:
         extras = declaration.resolved_extras(extras, target.variant)
     digest = inputs_digest(declaration, base, extras, libraries)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, product
 from typing import TypeVar
@@ -12,6 +13,9 @@ from attrs import frozen
 from ocicaliban.model.job import JobSpec, Parameters
 
 T = TypeVar("T")
+
+_NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
+"""The negative numbers that every version of argparse takes for values."""
 
 
 @frozen(kw_only=True)
@@ -59,14 +63,16 @@ def points(sweep: Sweep) -> Iterator[Parameters]:
 def flags(parameters: Parameters) -> tuple[str, ...]:
     """Return the arguments that pass parameters to a script: `--key value`, `--key` for true, nothing for false.
 
-    Numbers are written as Python writes them (1e-3 is 0.001), as Caliban does.
+    Numbers are written as Python writes them (1e-3 is 0.001), as Caliban does. A value that argparse would take for an
+    option (-1e-05, -v2) is joined to its key: `--key=value`.
     """
     words: list[str] = []
     for key, value in parameters:
         if value is True:
             words.append(f"--{key}")
         elif value is not False:
-            words += (f"--{key}", str(value))
+            text = str(value)
+            words += [f"--{key}={text}"] if text[:1] == "-" and not _NEGATIVE.fullmatch(text) else [f"--{key}", text]
     return tuple(words)
 
 

@@ -89,13 +89,52 @@ def _file_command(path: str, name: str) -> tuple[str, ...]:
 
 def _no_module(root: Path, module: str, name: str) -> UsageError:
     """Return the error for a module that does not exist; its hint names the nearest one, or those that exist."""
-    files = sorted(str(path.relative_to(root)) for path in (*root.glob("*.py"), *root.glob("*/*.py")))
+    files = _python_files(root)
     if os.path.isdir(root / name):
         inside = [file for file in files if file.startswith(f"{name}/")]
         return UsageError(
             f"'{module}' is a folder without a __main__.py", f"name a file in it: {', '.join(inside or files)[:400]}"
         )
     dotted = {file.removesuffix(".py").replace("/", "."): file for file in files}
-    names = files if "/" in module or module.endswith(".py") else list(dotted)
-    hint = nearest(module, names[:50]) if names else "run the command in the project's folder"
-    return UsageError(f"there is no module or file '{module}' in {root}", hint)
+    as_files = "/" in module or module.endswith(".py")
+    return UsageError(
+        f"there is no module or file '{module}' in {root}",
+        _nearest_module(module, *((files, "/") if as_files else (list(dotted), "."))),
+    )
+
+
+_SEARCHED = 2000
+"""How many folders are searched for Python files at most: a project may have folders of data with millions of files."""
+
+
+def _python_files(root: Path) -> list[str]:
+    """Return the Python files of a project, those in few folders first; not those of tools and environments."""
+    found: list[tuple[int, str]] = []
+    for number, (folder, folders, names) in enumerate(os.walk(root)):
+        if number == _SEARCHED:
+            break
+        if "pyvenv.cfg" in names:
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not name.startswith(".") and name not in _NO_MODULES)
+        place = os.path.relpath(folder, root)
+        paths = (os.path.normpath(os.path.join(place, name)) for name in names if name.endswith(".py"))
+        found += ((path.count("/"), path) for path in paths)
+    return [path for _, path in sorted(found)]
+
+
+_NO_MODULES = ("__pycache__", "node_modules", "venv", "site-packages", "build", "dist")
+
+
+def _nearest_module(module: str, names: list[str], mark: str) -> str:
+    """Return a hint for a module that does not exist: one with a similar name or last part."""
+    import difflib  # only an error needs it
+
+    if not names:
+        return "run the command in the project's folder"
+    if close := difflib.get_close_matches(module, names, n=1):
+        return f"did you mean '{close[0]}'?"
+    last = {name.rpartition(mark)[2]: name for name in reversed(names)}  # of two with the same, the one less deep
+    if close := difflib.get_close_matches(module.rpartition(mark)[2], last, n=1):
+        return f"did you mean '{last[close[0]]}'?"
+    return nearest(module, names)

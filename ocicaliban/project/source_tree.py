@@ -119,6 +119,13 @@ def _scan(absolute: str) -> list[os.DirEntry[str]]:
         return list(entries)
 
 
+_VIRTUAL_ENVIRONMENT = "pyvenv.cfg"
+"""The file by which Python recognizes a virtual environment; it has absolute paths of this machine in it."""
+
+_Visited = tuple["os.DirEntry[str]", str, int, bool]
+"""An entry, its path in the tree, the decision about it, and whether its folder is ignored."""
+
+
 @frozen(kw_only=True)
 class _Options:
     """What a walk leaves out; see `read_tree`. `never` holds device and inode of files."""
@@ -157,24 +164,31 @@ class _Reader:
             else:
                 self._add(item, path)
 
-    def visit(self, *, lenient: bool = False) -> Iterator[tuple[os.DirEntry[str], str, int, bool]]:
+    def visit(self, *, lenient: bool = False) -> Iterator[_Visited]:
         """Yield each entry with its path, its decision, and whether its folder is ignored.
 
-        Of an ignored folder only the folder is yielded, unless the rules may include something in it again. A folder
-        that cannot be read is a fault unless the visit is `lenient`.
+        Of an ignored folder only the folder is yielded, unless the rules may include something in it again. A virtual
+        environment, whatever its name, is not yielded. A folder that cannot be read is a fault unless the visit is
+        `lenient`.
         """
         if "." in self.options.exclude:
             return
         rules = ignore_rules.project_rules(self.root) if self.options.ignore else ignore_rules.data_rules()
-        pending: list[tuple[str, str, bool, Rules]] = [(self.root, "", False, rules)]
+        pending: list[tuple[str, str, bool, Rules, _Visited | None]] = [(self.root, "", False, rules, None)]
         while pending:
-            absolute, prefix, ignored, rules = pending.pop()
+            absolute, prefix, ignored, rules, itself = pending.pop()
             try:
                 items = _scan(absolute)
             except OSError as fault:
                 if ignored or lenient:
+                    if itself:
+                        yield itself
                     continue
                 raise tree_entries.unreadable(prefix.rstrip("/") or ".", fault) from fault
+            if itself:
+                if self.options.ignore and any(item.name == _VIRTUAL_ENVIRONMENT for item in items):
+                    continue
+                yield itself
             if self.options.ignore and isinstance(rules, GitRules):
                 for item in items:
                     if item.name == GIT_FILE and item.is_file(follow_symlinks=False):
@@ -183,9 +197,11 @@ class _Reader:
                 path = prefix + item.name
                 if path in self.options.exclude or self._is_memo(item):
                     continue
-                yield item, path, code, ignored
+                entry = item, path, code, ignored
                 if code & DESCEND if code & IGNORED else code & IS_DIR:
-                    pending.append((item.path, path + "/", bool(code & IGNORED), rules))
+                    pending.append((item.path, path + "/", bool(code & IGNORED), rules, entry))
+                else:
+                    yield entry
 
     def _decisions(
         self, items: list[os.DirEntry[str]], prefix: str, rules: Rules

@@ -32,6 +32,16 @@ def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str])
         ("run trainer.train --lr 0.1", "after --: ocicaliban run trainer.train -- --lr 0.1"),
         ("run --nogpu trainer.train foo --mount", "after --: ocicaliban run trainer.train -- foo"),
         ("run trainer.train --no-cahce", "no such option: --no-cahce (did you mean '--no-cache'?)"),
+        (
+            "run -e FOO=1 other.py",
+            "error: -e FOO=1: -e names an extra of the project\n"
+            " hint: for a variable in the container: --podman-args '--env FOO=1'\n",
+        ),
+        ("shell -e FOO=$A -- ls", "--podman-args '--env '\"'\"'FOO=$A'\"'\"''\n"),
+        ("notebook --extras FOO=1", "--podman-args '--env FOO=1'\n"),
+        ("build -e FOO=1 x.py", " hint: an image has no variables of yours; set them when it runs: ocicaliban run "),
+        ("plan -e FOO=1 run x.py", " hint: an image has no variables of yours"),
+        ("cloud -e FOO=1 x.py", " hint: give the script an argument after --"),
         ("cloud --gpu trainer.train", "no such option: --gpu\n hint: did you mean '--gpu-spec'?"),
         ("run --no-cahce trainer.train", "no such option: --no-cahce\n hint: did you mean '--no-cache'?"),
         ("run trainer.train --weight_decay=0.1", "after --: ocicaliban run trainer.train -- --weight_decay=0.1"),

@@ -95,10 +95,21 @@ def test_run_exits_as_the_script_does(world: World, call: Call) -> None:
     world.exit_code = 7
     assert call("run", "train.py", "--nogpu", "--", "--lr", "1")[0] == 7
     assert world.ran[0][-2:] == ("--lr", "1")
+    world.write({"pylock.toml": 'lock-version = "1.0"\ncreated-by = "x"\nextras = ["a", "b"]\npackages = []\n'})
     code, out, _ = call("run", "train.py", "--nogpu", "--dry-run", "-e", "a", "--extras", "b", "--memory", "1g")
     assert code == 0 and "--extras a --extras b" in out and "--memory 1073741824" in out
     assert call("run", "train.py", "--nogpu", "--out", "~/results", "-g", "g")[0] == 7
     assert world.jobs(group="g")[0].out == f"{world.folder}/home/results/g/1"
+
+
+@pytest.mark.parametrize("words", [("-m", "pkg.mod"), ("-mpkg.mod",), ("pkg.mod",)])
+def test_a_module_can_be_given_as_to_python(world: World, call: Call, words: tuple[str, ...]) -> None:
+    world.write({"pkg/mod.py": ""})
+    assert call("run", "--nogpu", *words, "--", "-m", "x")[0] == 0
+    assert world.ran[0][-5:] == (world.ran[0][-5], "-m", "pkg.mod", "-m", "x")
+    assert call("run", "--nogpu", "--podman-args", "-m 1g", *words, "--dry-run")[0] == 0
+    for command in (("build",), ("plan", "run")):
+        assert call(*command, *words, "--nogpu", "-m")[0] == 0
 
 
 def test_a_sweep_of_a_file_runs(world: World, call: Call) -> None:

@@ -11,6 +11,7 @@ from ocicaliban.dependencies import resolver, uv
 from ocicaliban.dependencies.declaration import ResolutionTarget
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.dependencies.registry import declaration_in
+from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.project.lockfile import Resolution
 
@@ -101,6 +102,13 @@ def test_what_is_locked_is_taken_without_uv(tmp_path: Path) -> None:
     known = Resolution(inputs=digest(path), requirements="six==1\n")
     target = ResolutionTarget(base=BASE, variant="cpu")
     assert resolver.resolve(declaration_in(tmp_path, path), target, known, Indexes()) == known
+
+
+def test_an_extra_that_no_file_declares_is_refused() -> None:
+    target = ResolutionTarget(base=BASE, variant="cpu", extras=("GPU",))
+    with pytest.raises(UsageError, match="no extra 'GPU': no file of the project declares dependencies"):
+        resolver.resolve(None, target, None, Indexes())
+    assert resolver.resolve(None, evolve(target, extras=()), None, Indexes()) is None
 
 
 def test_locked_additions_are_taken_without_uv_while_the_packages_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from itertools import islice, product
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.jobs.expansion import Axis, Block, Sweep, count, flags, points, products, specs
-from ocicaliban.model.job import Parameters
+from ocicaliban.model.job import Parameters, Scalar
 
 
 def axis(name: str, *values: int | bool) -> Axis:
@@ -40,6 +42,27 @@ def test_the_jobs_are_the_products_of_the_axes_one_block_after_the_other(sweep: 
 
 def test_true_is_a_flag_alone_and_false_nothing() -> None:
     assert flags((("a", True), ("b", False), ("c", 1e-5), ("d", "x y"))) == ("--a", "--c", "1e-05", "--d", "x y")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (-0.5, ("--x", "-0.5")),
+        (-3, ("--x", "-3")),
+        ("-.5", ("--x", "-.5")),
+        (-1e-05, ("--x=-1e-05",)),
+        (-1e22, ("--x=-1e+22",)),
+        ("-v2", ("--x=-v2",)),
+        ("--y", ("--x=--y",)),
+        ("-", ("--x=-",)),
+        ("", ("--x", "")),
+    ],
+)
+def test_a_value_that_looks_like_an_option_reaches_argparse(value: Scalar, words: tuple[str, ...]) -> None:
+    assert flags((("x", value),)) == words
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--x", type=type(value))
+    assert parser.parse_args(words).x == value
 
 
 def test_jobs_are_made_when_they_are_asked_for() -> None:

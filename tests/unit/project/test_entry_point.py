@@ -83,6 +83,28 @@ def test_what_cannot_be_started(project: Path, module: str, message: str, hint: 
     assert hint in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("module", "hint"),
+    [
+        ("a/b/c/trian.py", "did you mean 'a/b/c/train.py'?"),
+        ("a/b/c/train", "did you mean 'a/b/c/train.py'?"),
+        ("trian.py", "did you mean 'a/b/c/train.py'?"),
+        ("train", "did you mean 'a.b.c.train'?"),
+        ("c.train", "did you mean 'a.b.c.train'?"),
+        ("wheel", "there are: other, a.b.c.train"),
+    ],
+)
+def test_a_module_is_suggested_at_any_depth_but_not_one_of_an_environment(
+    tmp_path: Path, module: str, hint: str
+) -> None:
+    for name in ("a/b/c/train.py", "other.py", "own/pyvenv.cfg", "own/lib/wheel.py", ".tox/wheel.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with pytest.raises(UsageError) as caught:
+        entry_command(tmp_path, module)
+    assert caught.value.hint == hint
+
+
 def test_a_module_in_a_folder_without_any_code(tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         entry_command(tmp_path, "train.py")

@@ -256,6 +256,18 @@ def test_an_ignored_folder_of_which_something_is_let_in_is_not_told_as_one(tmp_p
     assert left_out(tmp_path) == ("data/big.csv",)
 
 
+@pytest.mark.parametrize("name", [".gitignore", ".dockerignore"])
+def test_a_virtual_environment_is_left_out_whatever_its_name(tmp_path: Path, name: str) -> None:
+    write(tmp_path, {name: "**/*.log\n", "train.py": "", "deep/more.py": ""})
+    before = read_tree(tmp_path)
+    write(tmp_path, {"own/pyvenv.cfg": "home = /usr/bin", "own/bin/x": "", "deep/env39/pyvenv.cfg": "", "z/a.log": ""})
+    (tmp_path / "own/bin/python").symlink_to("/usr/bin/python3")
+    assert paths(read_tree(tmp_path)) == sorted([*paths(before), "z"])
+    assert left_out(tmp_path) == ("z/a.log",)
+    # A folder of data is what its user says.
+    assert "env39/pyvenv.cfg" in paths(read_tree(tmp_path / "deep", ignore=False, top="deep"))
+
+
 def test_what_is_left_out_is_told_of_a_folder_that_no_image_could_hold(tmp_path: Path) -> None:
     write(tmp_path, {".gitignore": "*.log\n", "a.log": "", "elsewhere/b.log": ""})
     (tmp_path / "out").symlink_to("/etc")
