@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ocicaliban.build.inputs import command, cuda, data, jupyter, requirements, shell, source
+from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, requirements, shell, source
 from ocicaliban.build.inputs.provider import Provided
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Snapshot
@@ -31,6 +31,7 @@ class World:
     def snapshot(self) -> Snapshot:
         """The snapshot that the planner would make of it."""
         provided = {
+            "conda": conda.of_packages(),
             "requirements": requirements.of_groups(self.requirements),
             "cuda": cuda.of_libraries(self.cuda_libraries),
             "jupyter": jupyter.of_requirements(self.jupyter),

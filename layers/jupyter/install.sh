@@ -1,8 +1,8 @@
 set -eu
 # A project without dependencies has no environment yet.
-[ -e /opt/venv/pyvenv.cfg ] || python3 -m venv --without-pip /opt/venv
+[ -e "$ENVIRONMENT/bin/python" ] || python3 -m venv --without-pip "$ENVIRONMENT"
 [ -n "${UV_CACHE_DIR:-}" ] || export UV_NO_CACHE=1
 PYC_INVALIDATION_MODE=UNCHECKED_HASH \
-    /dev/oc/uv pip install --quiet --python /opt/venv/bin/python --require-hashes --no-deps \
+    /dev/oc/uv pip install --quiet --python "$ENVIRONMENT/bin/python" --require-hashes --no-deps \
     --compile-bytecode -r /dev/oc/requirements.txt
 rm -f /tmp/uv-*.lock

@@ -132,7 +132,7 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> St
         return Copy(tree=params.substituted(step.tree, values, place), to=params.substituted(step.to, values, place))
     return Configure(
         env=pairs(step.env),
-        path=step.path,
+        path=params.substituted_list(step.path, values, place),
         workdir=params.substituted(step.workdir, values, place),
         entrypoint=params.substituted_list(step.entrypoint, values, place),
         ports=step.ports,

@@ -93,10 +93,10 @@ def missing_wheels(request: CudaRequest, locked: str) -> tuple[str, ...]:
     return (*toolkit, *sorted({*others}))
 
 
-def library_path(request: CudaRequest, locked: str, python: str, environment: str = "/opt/venv") -> str:
+def library_path(request: CudaRequest, locked: str, python: str, environment: str) -> str:
     """Return the LD_LIBRARY_PATH for the libraries in the locked wheels.
 
-    `python` is the version ("3.11.2") of the interpreter of the virtual environment in the folder `environment`.
+    `python` is the version ("3.11.2") of the interpreter in the folder `environment`.
     """
     release = _release(request)
     have = {name.lower() for name, _ in re.findall(_LOCKED, locked)}

@@ -44,12 +44,14 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     if context.parameters("requirements") is None:
         message = f"{parameters.setting('version')}: the mode has no recipe that installs Python packages"
         raise UsageError(message, 'add "python" to its list')
-    if not context.base.python:
+    base = context.environment_base
+    if not base.python:
         return of_libraries("")
     from ocicaliban.dependencies import cuda_wheels
 
+    environment = str(context.provided["conda"].values["environment"])
     locked = str(context.provided["requirements"].values["lock"])
-    return of_libraries(cuda_wheels.library_path(libraries, locked, context.base.python))
+    return of_libraries(cuda_wheels.library_path(libraries, locked, base.python, environment))
 
 
 PROVIDER = Provider(kind=KIND, provide=_provide, empty=of_libraries(""))

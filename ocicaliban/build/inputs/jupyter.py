@@ -38,14 +38,14 @@ def packages(parameters: InputParameters) -> tuple[str, ...]:
 def _provide(context: PlanContext, parameters: InputParameters | None) -> Provided:
     assert parameters is not None
     wanted = packages(parameters)
-    if not context.base.python:
+    if not context.environment_base.python:
         return of_requirements(f"# {wanted[0]}, not resolved yet\n")
     name = f"{parameters.text('interface')}-{context.variant}"
     requirements = context.provided["requirements"]
     resolution = resolver.resolve_additions(
         str(requirements.values["lock"]),
         wanted,
-        context.base,
+        context.environment_base,
         context.lock.resolution("jupyter", name),
         requirements.indexes,
         "Jupyter",

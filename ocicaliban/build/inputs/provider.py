@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies.environment import DeclaredEnvironment
@@ -93,6 +93,17 @@ class PlanContext:
     def variant(self) -> Variant:
         """Whether the image is for a machine with a GPU."""
         return self.request.variant
+
+    @property
+    def environment_base(self) -> Base:
+        """The base image as resolvers see it: with the Python of the environment, if conda's packages bring one."""
+        python = self.conda_python
+        return evolve(self.base, python=python) if python else self.base
+
+    @property
+    def conda_python(self) -> str:
+        """The version of the Python among conda's packages, "" if there is none."""
+        return str(self.provided["conda"].values["conda_python"]) if "conda" in self.provided else ""
 
     @property
     def mounts_project(self) -> bool:

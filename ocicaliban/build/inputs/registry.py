@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ocicaliban.build.inputs import command, cuda, data, jupyter, requirements, shell, source
+from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, requirements, shell, source
 from ocicaliban.model.recipe import Recipe
 
 # Those that resolve something come first: the lock is written before the project's files are read.
 PROVIDERS = (
+    conda.PROVIDER,
     requirements.PROVIDER,
     cuda.PROVIDER,
     jupyter.PROVIDER,

@@ -16,12 +16,19 @@ from ocicaliban.model.project import Instance
 _SECTION = "python"
 
 
-def of_groups(groups: Sequence[tuple[str, str]]) -> Provided:
-    """Return the values and layers of locked requirements, given as groups with their labels; pure."""
+def of_groups(groups: Sequence[tuple[str, str]], conda_python: str = "") -> Provided:
+    """Return the values and layers of locked requirements, given as groups with their labels; pure.
+
+    With `conda_python`, the environment exists already when they are installed: the first layer does not configure it.
+    """
     return Provided(
-        values={"lock": "".join(text for _, text in groups), "has_requirements": bool(groups)},
+        values={
+            "lock": "".join(text for _, text in groups),
+            "has_requirements": bool(groups),
+            "has_environment": bool(groups or conda_python),
+        },
         instances=tuple(
-            Instance(label=label, values={"lock": text, "first": number == 0})
+            Instance(label=label, values={"lock": text, "first": number == 0 and not conda_python})
             for number, (label, text) in enumerate(groups)
         ),
     )
@@ -29,20 +36,20 @@ def of_groups(groups: Sequence[tuple[str, str]]) -> Provided:
 
 def _provide(context: PlanContext, parameters: InputParameters | None) -> Provided:
     assert parameters is not None
-    project, base = context.project, context.base
+    project, base, conda_python = context.project, context.environment_base, context.conda_python
     declaration = context.environment.declaration
     if not base.python:
         # Until the base image is resolved, it is unknown for which Python to resolve. There will be a layer anyway.
-        return of_groups([("", f"# {declaration.path.name}, not resolved yet\n")] if declaration else [])
+        return of_groups([("", f"# {declaration.path.name}, not resolved yet\n")] if declaration else [], conda_python)
     indexes = project_indexes(project.root, declaration.requirement_lists() if declaration else ())
     extras = tuple(sorted({*project.extras, *context.request.extras, *parameters.texts("extras")}))
     target = ResolutionTarget(base=base, variant=context.variant, extras=extras)
     locked = context.lock.resolution(_SECTION, context.variant)
     resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
     if resolution is None:
-        return of_groups([])
+        return of_groups([], conda_python)
     groups = size_tiers.divided(resolution.requirements, resolution.weights)
-    return evolve(of_groups(groups), resolutions={context.variant: resolution}, indexes=indexes)
+    return evolve(of_groups(groups, conda_python), resolutions={context.variant: resolution}, indexes=indexes)
 
 
 PROVIDER = Provider(

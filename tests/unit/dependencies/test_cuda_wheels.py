@@ -27,7 +27,10 @@ def wheels(version: str, *components: str, locked: str = "") -> tuple[str, ...]:
 
 def library_path(version: str, locked: str) -> list[str]:
     return cuda_wheels.library_path(
-        cuda_wheels.CudaRequest(recipe="cuda", version=version, components=(), table=TABLE), locked, "3.11.2"
+        cuda_wheels.CudaRequest(recipe="cuda", version=version, components=(), table=TABLE),
+        locked,
+        "3.11.2",
+        "/opt/venv",
     ).split(":")
 
 

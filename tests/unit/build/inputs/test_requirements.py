@@ -35,13 +35,14 @@ def parameters(**values: Value) -> InputParameters:
 
 def test_a_project_without_dependencies_makes_no_layer(tmp_path: Path) -> None:
     provided = requirements.PROVIDER.provide(context(tmp_path), parameters())
-    assert provided.instances == () and provided.values == {"lock": "", "has_requirements": False}
+    assert provided.instances == ()
+    assert provided.values == {"lock": "", "has_requirements": False, "has_environment": False}
 
 
 def test_until_the_base_is_resolved_there_is_one_layer(tmp_path: Path) -> None:
     (tmp_path / "requirements.txt").write_text("six\n")
     provided = requirements.PROVIDER.provide(context(tmp_path, evolve(BASE, python="")), parameters())
-    assert provided.values == {"lock": "# requirements.txt, not resolved yet\n", "has_requirements": True}
+    assert provided.values["lock"] == "# requirements.txt, not resolved yet\n" and provided.values["has_requirements"]
     assert provided.instances and len(provided.instances) == 1 and not provided.resolutions
 
 
@@ -56,3 +57,9 @@ def test_locked_requirements_make_a_layer_for_each_group(tmp_path: Path) -> None
     assert [each.values["first"] for each in provided.instances or ()] == [True, False]
     assert provided.resolutions == {"cpu": locked}
     assert provided.indexes.indexes == ("https://example.org/simple",)
+
+
+def test_beside_condas_python_no_layer_makes_the_environment() -> None:
+    provided = requirements.of_groups([("", "six==1\n")], "3.12.4")
+    assert [each.values["first"] for each in provided.instances or ()] == [False]
+    assert requirements.of_groups([], "3.12.4").values["has_environment"] is True
