@@ -18,6 +18,7 @@ from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies import environment as environments
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.dependencies.python_requirement import check_python
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.model.image import Base, Copy, Plan, Tree
@@ -86,6 +87,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     environment = _environment(request, project, recipes, command, reporter)
     lock = lockfile.read_lock(request.root)
     base = _base(request, project, recipes, lock, reporter)
+    check_python(environment.python, base)
     context = PlanContext(
         request=request,
         project=project,

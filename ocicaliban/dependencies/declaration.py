@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Self
 
 from attrs import frozen
 
-from ocicaliban.errors import ToolError, UsageError
+from ocicaliban.dependencies.python_requirement import PythonRequirement
+from ocicaliban.errors import ToolError
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
 
@@ -44,19 +45,49 @@ class Declaration:
     FILE: ClassVar[str] = ""
     """The name of the file, in the project's folder."""
 
+    NAMES: ClassVar[tuple[str, ...]] = ()
+    """The names that the file may have, in their order, where there are several."""
+
+    LOCK: ClassVar[bool] = False
+    """Whether the file holds the versions that a tool has locked."""
+
+    TOOL: ClassVar[str] = ""
+    """The tool whose file it is; "" for a file of many tools."""
+
+    ALONE: ClassVar[bool] = False
+    """Whether it declares the whole environment of a script, which the project itself is no part of."""
+
     EXTRAS_HINT: ClassVar[str] = ""
     """What to do if the file has no such extra."""
 
     @classmethod
+    def names(cls) -> tuple[str, ...]:
+        """Return the names of files: `find` is asked for a folder that holds one of them."""
+        return cls.NAMES or (cls.FILE,)
+
+    @classmethod
     def find(cls, root: Path) -> Self | None:
         """Return the declaration of the project in `root`, or None if it does not declare dependencies this way."""
-        path = root / cls.FILE
-        return cls(root=root, path=path) if path.is_file() else None
+        paths = (root / name for name in cls.names())
+        return next((cls(root=root, path=path) for path in paths if path.is_file()), None)
 
     @classmethod
     def reads(cls, path: Path) -> bool:
         """Whether a file that the project's configuration names is of this form, by its name."""
-        return path.name == cls.FILE
+        return path.name in cls.names()
+
+    @property
+    def shown(self) -> str:
+        """What messages call it: the path relative to the project, and the table in it if there can be several."""
+        return os.path.relpath(self.path, self.root)
+
+    def covers(self) -> tuple[str, ...]:
+        """Return the paths, relative to the project, of the files whose contents this one includes or is made from."""
+        return ()
+
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return what the file says about the project's Python. Planning asks each time, so it must be quick."""
+        return ()
 
     def requirement_lists(self) -> tuple[str, ...]:
         """Return the texts of lists of requirements, in which pip's options may be."""
@@ -75,9 +106,6 @@ class Declaration:
         Raises UsageError for one that the project does not declare, if that is known before resolving.
         """
         return extras
-
-    def check_python(self, base: Base) -> None:
-        """Raise UsageError if the project needs another Python than the base image has."""
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the locked requirements, as uv writes them.
@@ -102,23 +130,6 @@ class Declaration:
             raise ToolError(message, hint, stderr=exc.stderr) from exc
 
 
-def check_requires_python(file: str, wanted: object, base: Base) -> None:
-    """Raise UsageError if the base image's Python does not fit `wanted`, the value of requires-python in a file."""
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    if not isinstance(wanted, str):
-        return
-    try:
-        fits = SpecifierSet(wanted).contains(base.python, prereleases=True)
-    except InvalidSpecifier as exc:
-        raise UsageError(f"{file}: requires-python: {exc}", 'for example requires-python = ">=3.11"') from exc
-    if not fits:
-        raise UsageError(
-            f"{file} requires Python {wanted}, but the base image has {base.python}",
-            "choose another base in [layers.base]: debian:bookworm has 3.11, debian:trixie 3.13, the default 3.12",
-        )
-
-
 # --- texts that determine a resolution ---
 
 
@@ -141,7 +152,7 @@ def add_text(texts: dict[str, str], path: Path, root: Path) -> None:
 def add_uv_settings(texts: dict[str, str], root: Path) -> None:
     """Add uv's settings in the project, which change what uv resolves."""
     add_text(texts, root / "uv.toml", root)
-    if settings := manifest(root).get("tool", {}).get("uv"):
+    if settings := table(manifest(root), "tool", "uv"):
         texts["[tool.uv]"] = json.dumps(settings, sort_keys=True, default=str)
 
 
@@ -167,6 +178,14 @@ def manifest(root: Path) -> dict[str, Any]:
     return {}
 
 
+def table(values: Any, *keys: str) -> dict[str, Any]:
+    """Return the table at `keys`, {} if there is none."""
+    for key in keys:
+        values = values.get(key) if isinstance(values, dict) else None
+    return values if isinstance(values, dict) else {}
+
+
 def is_dynamic(manifest: dict[str, Any]) -> bool:
     """Whether a pyproject.toml leaves the dependencies to the project's build."""
-    return bool({"dependencies", "optional-dependencies"} & {*manifest.get("project", {}).get("dynamic", ())})
+    dynamic = table(manifest, "project").get("dynamic", ())
+    return isinstance(dynamic, list) and bool({"dependencies", "optional-dependencies"} & {*map(str, dynamic)})

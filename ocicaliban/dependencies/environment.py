@@ -7,22 +7,10 @@ from typing import Literal
 
 from attrs import frozen
 
-from ocicaliban.dependencies import registry
+from ocicaliban.dependencies import python_files, registry
 from ocicaliban.dependencies.declaration import Declaration
+from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
-
-
-@frozen(kw_only=True)
-class PythonRequirement:
-    """What a file says about the project's Python.
-
-    `place` names the file and the key ("pyproject.toml: requires-python"), and `specifier` is a set of PEP 440
-    specifiers (">=3.10"). A `pinned` one chooses a version (.python-version), others allow a range.
-    """
-
-    place: str
-    specifier: str
-    pinned: bool = False
 
 
 @frozen(kw_only=True)
@@ -72,18 +60,23 @@ def read_environment(request: EnvironmentRequest) -> DeclaredEnvironment:
     Raises UsageError if a setting names a file that does not exist, or if files contradict each other.
     """
     root = request.root
+    found = registry.found_in(root)
+    declaration = found[0] if found else None
     if request.named:
         path = root / request.named
         if not path.is_file():
             raise UsageError(
                 f"{request.setting}: there is no file '{request.named}'", f"the path is relative to the project: {path}"
             )
-        return DeclaredEnvironment(declaration=registry.declaration_in(root, path))
-    declaration = registry.find_declaration(root)
-    unread: tuple[DeclaringFile, ...] = ()
+        declaration = registry.declaration_in(root, path)
+    versions = python_files.read_versions(root)
+    files = [DeclaringFile(path=name, use="honoured" if wanted else "unread") for name, wanted in versions.items()]
     if declaration is None and (name := registry.unread_file(root)):
-        unread = (DeclaringFile(path=name, use="unread"),)
-    return DeclaredEnvironment(declaration=declaration, files=unread)
+        files.append(DeclaringFile(path=name, use="unread"))
+    declarations = dict.fromkeys((*([declaration] if declaration else []), *found))
+    python = [wanted for each in declarations for wanted in each.python_requirements()]
+    python += [wanted for each in versions.values() for wanted in each]
+    return DeclaredEnvironment(declaration=declaration, files=tuple(files), python=tuple(dict.fromkeys(python)))
 
 
 def readable_files() -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
+from ocicaliban.dependencies.python_requirement import PythonRequirement, of_toml_head
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_toml
 from ocicaliban.model.image import Base
@@ -19,11 +20,16 @@ class PylockToml(Declaration):
     """The versions that any tool has locked in the standard form."""
 
     FILE: ClassVar[str] = "pylock.toml"
+    LOCK: ClassVar[bool] = True
 
     @classmethod
     def reads(cls, path: Path) -> bool:
         """Whether the file is called pylock.toml or pylock.NAME.toml."""
         return path.name.startswith("pylock.") and path.suffix == ".toml"
+
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return the lock's requires-python."""
+        return of_toml_head(self.path, self.shown)
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return what the lock holds for the target. Raises UsageError if it is not valid or does not fit."""

@@ -8,14 +8,14 @@ from typing import ClassVar, Self
 from ocicaliban.dependencies.declaration import (
     Declaration,
     add_build_files,
-    check_requires_python,
     is_dynamic,
     manifest,
+    table,
 )
 from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.toml import read_toml
-from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
 
 
@@ -41,9 +41,10 @@ class PyprojectToml(Declaration):
         """Return the given extras and the variant's. Raises UsageError for one that the file does not declare."""
         return declared_extras(self.path, extras, variant)
 
-    def check_python(self, base: Base) -> None:
-        """Raise UsageError if requires-python does not fit the base image's Python."""
-        check_requires_python(self.path.name, read_toml(self.path)[1].get("project", {}).get("requires-python"), base)
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return requires-python."""
+        wanted = table(read_toml(self.path)[1], "project").get("requires-python")
+        return requirement(f"{self.shown}: requires-python", wanted)
 
 
 def declared_extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
@@ -52,7 +53,7 @@ def declared_extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tu
     Raises UsageError for an extra that it does not declare, unless its build decides on the extras.
     """
     raw = read_toml(path)[1]
-    declared = raw.get("project", {}).get("optional-dependencies", {})
+    declared = table(raw, "project", "optional-dependencies")
     known = {normalized(name) for name in declared}
     unknown = sorted(extra for extra in extras if normalized(extra) not in known)
     if unknown and not is_dynamic(raw):

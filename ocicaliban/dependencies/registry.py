@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
-from ocicaliban.dependencies.declaration import Declaration, manifest
+from ocicaliban.dependencies.declaration import Declaration, manifest, table
 from ocicaliban.dependencies.pylock import PylockToml
 from ocicaliban.dependencies.pyproject import PyprojectToml
 from ocicaliban.dependencies.requirements_txt import RequirementsList
@@ -22,9 +23,19 @@ WAYS: tuple[type[Declaration], ...] = (
 _NOT_READ = ("environment.yml", "environment.yaml", "conda.yml", "Pipfile")
 
 
+def found_in(root: Path) -> tuple[Declaration, ...]:
+    """Return the declarations of the project in `root`, in the order of the ways. The first is the source."""
+    try:
+        there = {*os.listdir(root)}
+    except NotADirectoryError:
+        return ()
+    asked = (way.find(root) for way in WAYS if not there.isdisjoint(way.names()))
+    return tuple(filter(None, asked))
+
+
 def find_declaration(root: Path) -> Declaration | None:
     """Return the declaration of the project in `root`, or None if it declares no dependencies."""
-    return next((declaration for way in WAYS if (declaration := way.find(root))), None)
+    return next(iter(found_in(root)), None)
 
 
 def declaration_in(root: Path, path: Path) -> Declaration:
@@ -35,7 +46,7 @@ def declaration_in(root: Path, path: Path) -> Declaration:
 
 def unread_file(root: Path) -> str:
     """Return the name of a file that declares dependencies in a way that is not read; "" if there is none."""
-    if "poetry" in manifest(root).get("tool", {}):
+    if table(manifest(root), "tool", "poetry"):
         return "the [tool.poetry] of pyproject.toml"
     setup = root / "setup.cfg"
     if setup.is_file() and "install_requires" in setup.read_text(encoding="utf-8", errors="replace"):

@@ -52,7 +52,6 @@ def resolve(
     preferred = locked.requirements if locked else ""
     text, lists = "", tuple[str, ...]()
     if declaration:
-        declaration.check_python(base)
         lists = declaration.requirement_lists()
         resolved = declaration.resolve(evolve(target, extras=extras), preferred)
         text = locked_requirements.installable(resolved, declaration.root)

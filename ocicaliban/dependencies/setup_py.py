@@ -7,6 +7,7 @@ from typing import ClassVar
 from attrs import evolve
 
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_build_files, add_text
+from ocicaliban.dependencies.python_requirement import PythonRequirement, of_setup_cfg, of_setup_script
 from ocicaliban.errors import ToolError
 
 
@@ -21,6 +22,10 @@ class SetupScript(Declaration):
         add_text(texts, self.root / "pyproject.toml", self.root)
         add_build_files(texts, self.root)
         return texts
+
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return the python_requires of setup.py and of the setup.cfg beside it."""
+        return (*of_setup_script(self.root), *of_setup_cfg(self.root))
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the locked requirements, with those of the extra `cpu` or `gpu` if the script declares it."""

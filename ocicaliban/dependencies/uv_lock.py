@@ -9,13 +9,11 @@ from ocicaliban.dependencies.declaration import (
     ResolutionTarget,
     add_build_files,
     add_text,
-    check_requires_python,
     is_dynamic,
     manifest,
 )
 from ocicaliban.dependencies.pyproject import declared_extras
-from ocicaliban.formats.toml import read_toml
-from ocicaliban.model.image import Base
+from ocicaliban.dependencies.python_requirement import PythonRequirement, of_toml_head
 from ocicaliban.model.recipe import Variant
 
 
@@ -23,6 +21,12 @@ class UvLock(Declaration):
     """The versions that uv has locked."""
 
     FILE: ClassVar[str] = "uv.lock"
+    LOCK: ClassVar[bool] = True
+    TOOL: ClassVar[str] = "uv"
+
+    def covers(self) -> tuple[str, ...]:
+        """Return pyproject.toml, which the lock was made from."""
+        return ("pyproject.toml",)
 
     def texts(self) -> dict[str, str]:
         """Return the lock, pyproject.toml, uv's settings, and what a build computes the dependencies from."""
@@ -37,9 +41,9 @@ class UvLock(Declaration):
         path = self.path.with_name("pyproject.toml")
         return declared_extras(path, extras, variant) if path.is_file() else extras
 
-    def check_python(self, base: Base) -> None:
-        """Raise UsageError if the lock's requires-python does not fit the base image's Python."""
-        check_requires_python(self.path.name, read_toml(self.path)[1].get("requires-python"), base)
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return the lock's requires-python."""
+        return of_toml_head(self.path, self.shown)
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return what the lock holds for these extras. Raises UsageError if the lock is out of date."""
