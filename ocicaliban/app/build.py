@@ -67,6 +67,7 @@ def plan_request(request: BuildRequest, gpus: tuple[cdi.Device, ...]) -> PlanReq
         module=request.module,
         gpus=gpus,
         extras=request.extras,
+        groups=request.with_groups,
         dirs=request.dirs,
         mount=request.mount,
         shell_name=request.shell,

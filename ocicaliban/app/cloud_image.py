@@ -54,6 +54,7 @@ def plan(request: CloudRequest, first: Job, *, resolve: bool) -> PlannedImage:
         module=request.module,
         gpu_elsewhere=request.gpu,
         extras=request.extras,
+        groups=request.with_groups,
         dirs=request.dirs,
         resolve=resolve,
         fresh=request.no_cache,

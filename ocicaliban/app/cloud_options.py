@@ -36,6 +36,7 @@ def check_request(request: CloudRequest, machines: MachinesRequest) -> None:
     for option, given in (
         ("--to", request.repository),
         ("--extras", request.extras),
+        ("--with-group", request.with_groups),
         ("--dir", request.dirs),
         ("--no-cache", request.no_cache),
     ):

@@ -51,6 +51,7 @@ def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
         request,
         lived_in=True,
         extras=tuple(sorted({*request.extras})),
+        with_groups=tuple(sorted({*request.with_groups})),
         settings={"jupyter": _settings(wanted)},
     )
     with ThreadPoolExecutor(1) as pool:
@@ -65,6 +66,7 @@ def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
         version=wanted.version,
         variant="gpu" if prepared.devices else "cpu",
         extras=request.extras,
+        groups=request.with_groups,
     )
     for server in notebook.outdated(running.result(), about):
         TERMINAL.note(f"{server.name} still runs with the packages from before; {stop_hint(server)} ends it")
@@ -137,6 +139,7 @@ def _is_current(server: NotebookServer) -> bool:
         mode="notebook",
         gpus=selection.choose_gpus(about.variant == "gpu", None),
         extras=about.extras,
+        groups=about.groups,
         resolve=False,
         settings={"jupyter": {"interface": about.interface, **({"version": about.version} if about.version else {})}},
     )

@@ -131,6 +131,7 @@ def _build_command(ready: PreparedLaunch) -> tuple[str, ...]:
         *("ocicaliban", "build", "--mode", asked.mode),
         *(("--gpus", gpus) if gpus else ("--nogpu",)),
         *(word for extra in asked.extras for word in ("--extras", extra)),
+        *(word for group in asked.with_groups for word in ("--with-group", group)),
         *(word for folder in asked.dirs for word in ("--dir", folder)),
         *(flag for flag, wanted in (("--mount", asked.mount), ("--no-cache", asked.no_cache)) if wanted),
         *((asked.module,) if asked.module else ()),

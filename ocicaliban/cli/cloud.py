@@ -7,14 +7,14 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban.cli.options import Debug, Dirs, Extras, Module, NewGroup, NoCache, TlsVerify, request, truth
+from ocicaliban.cli.options import Debug, Dirs, Extras, Module, NewGroup, NoCache, TlsVerify, WithGroups, request, truth
 from ocicaliban.errors import UsageError
 
 _MANY = 1000
 """More jobs than this may be an accident."""
 
 
-# Longer than 60 lines: most of them are its 33 options.
+# Longer than 60 lines: most of them are its 34 options.
 def cloud(
     context: typer.Context,
     module: Module = "",
@@ -79,6 +79,7 @@ def cloud(
     ] = "",
     group: NewGroup = "",
     extras: Extras = None,
+    with_groups: WithGroups = None,
     dirs: Dirs = None,
     no_cache: NoCache = False,
     cloud_key: Annotated[

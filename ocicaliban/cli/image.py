@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache, request
+from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache, WithGroups, request
 from ocicaliban.cli.output import print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
@@ -22,6 +22,7 @@ def build(
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
+    with_groups: WithGroups = None,
     dirs: Dirs = None,
     mount: Mount = False,
     cloud_key: CloudKey = "",
@@ -50,6 +51,7 @@ def plan(
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
+    with_groups: WithGroups = None,
     dirs: Dirs = None,
     debug: Debug = False,
 ) -> None:

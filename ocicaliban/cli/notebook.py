@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Extras, Gpu, Gpus, NoCache, PodmanArgs, request
+from ocicaliban.cli.options import CloudKey, Debug, Extras, Gpu, Gpus, NoCache, PodmanArgs, WithGroups, request
 from ocicaliban.cli.output import print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
@@ -37,6 +37,7 @@ def notebook(
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
+    with_groups: WithGroups = None,
     cloud_key: CloudKey = "",
     debug: Debug = False,
 ) -> None:

@@ -43,6 +43,10 @@ Extras = Annotated[
     list[str] | None,
     typer.Option("-e", "--extras", callback=_names_of_extras, help="An extra of the project; may be repeated."),
 ]
+WithGroups = Annotated[
+    list[str] | None,
+    typer.Option("--with-group", metavar="NAME", help="A dependency group of the project; may be repeated."),
+]
 Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data to put into its own layer.")]
 ImageId = Annotated[str, typer.Option("--image-id", help="Run this image; build nothing.")]
 PodmanArgs = Annotated[

@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban.cli.options import Debug, Dirs, Extras, Gpu, Gpus, Module, NoCache, TlsVerify, request, truth
+from ocicaliban.cli.options import (
+    Debug,
+    Dirs,
+    Extras,
+    Gpu,
+    Gpus,
+    Module,
+    NoCache,
+    TlsVerify,
+    WithGroups,
+    request,
+    truth,
+)
 
 
 def push(
@@ -33,6 +45,7 @@ def push(
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
+    with_groups: WithGroups = None,
     dirs: Dirs = None,
     cloud_key: Annotated[
         str, typer.Option("--cloud-key", help="A service account's key file to log in to Google's registry.")

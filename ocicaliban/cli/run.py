@@ -20,6 +20,7 @@ from ocicaliban.cli.options import (
     NewGroup,
     NoCache,
     PodmanArgs,
+    WithGroups,
     request,
 )
 
@@ -36,6 +37,7 @@ def run(
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
+    with_groups: WithGroups = None,
     dirs: Dirs = None,
     cloud_key: CloudKey = "",
     experiment_config: Annotated[

@@ -6,7 +6,19 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, ImageId, NoCache, PodmanArgs, request
+from ocicaliban.cli.options import (
+    CloudKey,
+    Debug,
+    Dirs,
+    Extras,
+    Gpu,
+    Gpus,
+    ImageId,
+    NoCache,
+    PodmanArgs,
+    WithGroups,
+    request,
+)
 
 
 def shell(
@@ -19,6 +31,7 @@ def shell(
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
+    with_groups: WithGroups = None,
     dirs: Dirs = None,
     cloud_key: CloudKey = "",
     debug: Debug = False,

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 from attrs import frozen
 
 from ocicaliban.dependencies.python_requirement import PythonRequirement
-from ocicaliban.errors import ToolError
+from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
 
@@ -21,14 +21,21 @@ _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", 
 _NOT_LISTS = (".toml", ".lock", ".py", ".cfg")
 _NAMED_FILE = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
 
+_GROUPS_HINT = "declare groups in the table [dependency-groups] of pyproject.toml"
+
 
 @frozen(kw_only=True)
 class ResolutionTarget:
-    """What dependencies are resolved for: the base image's Python and platform, the variant, and which extras."""
+    """What dependencies are resolved for: the base image's Python and platform, the variant, extras and groups.
+
+    In `resolve`, `groups` are all dependency groups to install: those that the project installs by default, and those
+    that the user adds to them.
+    """
 
     base: Base
     variant: Variant
     extras: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -106,6 +113,15 @@ class Declaration:
         Raises UsageError for one that the project does not declare, if that is known before resolving.
         """
         return extras
+
+    def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the dependency groups to install: the given ones, and those that the project installs by default.
+
+        Raises UsageError for one that the project does not declare.
+        """
+        if groups:
+            raise UsageError(f"{self.shown} declares no dependency group '{groups[0]}'", _GROUPS_HINT)
+        return ()
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the locked requirements, as uv writes them.

@@ -28,22 +28,29 @@ def resolve(
     """Return the dependencies of a declaration, with the CUDA libraries asked for; None if there are none.
 
     Returns `locked`, what the lock has, while its inputs are unchanged. Otherwise uv resolves, and prefers the locked
-    Returns `locked`, what the lock has, while its inputs are unchanged. Otherwise uv resolves, and prefers the locked
     versions. `indexes` are the package indexes that the project names. Raises UsageError if the declaration does not
     fit, or an extra is asked for that nothing declares, and ToolError with uv's explanation if the dependencies cannot
     be resolved.
     """
-    base, extras = target.base, target.extras
-    if declaration is None and extras:
-        raise UsageError(
-            f"there is no extra '{extras[0]}': no file of the project declares dependencies",
-            "declare it in pyproject.toml under [project.optional-dependencies], or leave it out",
-        )
+    base = target.base
+    for kind, table, names in (
+        ("extra", "[project.optional-dependencies]", target.extras),
+        ("dependency group", "[dependency-groups]", target.groups),
+    ):
+        if declaration is None and names:
+            raise UsageError(
+                f"there is no {kind} '{names[0]}': no file of the project declares dependencies",
+                f"declare it in pyproject.toml under {table}, or leave it out",
+            )
     if declaration is None and libraries is None:
         return None
     if declaration:
-        extras = declaration.resolved_extras(extras, target.variant)
-    digest = inputs_digest(declaration, base, extras, libraries)
+        target = evolve(
+            target,
+            extras=declaration.resolved_extras(target.extras, target.variant),
+            groups=declaration.resolved_groups(target.groups),
+        )
+    digest = inputs_digest(declaration, base, target.extras, libraries, target.groups)
     if locked and locked.inputs == digest:
         return locked
     from ocicaliban.dependencies import cuda_wheels, uv  # most plans resolve nothing
@@ -53,7 +60,7 @@ def resolve(
     text, lists = "", tuple[str, ...]()
     if declaration:
         lists = declaration.requirement_lists()
-        resolved = declaration.resolve(evolve(target, extras=extras), preferred)
+        resolved = declaration.resolve(target, preferred)
         text = locked_requirements.installable(resolved, declaration.root)
     settings = read_host_settings().with_indexes(indexes)
     if libraries and (wheels := cuda_wheels.missing_wheels(libraries, text)):
@@ -68,6 +75,7 @@ def inputs_digest(
     base: Base,
     extras: tuple[str, ...],
     libraries: CudaRequest | None = None,
+    groups: tuple[str, ...] = (),
 ) -> str:
     """Return a digest of all that a resolution depends on."""
     texts = declaration.texts() if declaration else {}
@@ -76,6 +84,8 @@ def inputs_digest(
     parts += [text for pair in sorted(texts.items()) for text in pair]
     if locked_requirements.declared_hashes(texts.values()):
         parts.append("declared hashes")  # an older version may have written a lock without regard to them
+    if groups:
+        parts += ["groups", *groups]
     if libraries:
         parts += ["cuda", libraries.version, *libraries.components]
     for part in parts:

@@ -44,6 +44,7 @@ class NotebookSettings:
     version: str
     variant: str
     extras: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
     def to_label(self) -> str:
         """Return these settings as the value of a container's label."""
@@ -56,6 +57,7 @@ class NotebookSettings:
                 "version": self.version,
                 "variant": self.variant,
                 "extras": list(self.extras),
+                **({"groups": list(self.groups)} if self.groups else {}),
             }
         )
 
@@ -71,6 +73,7 @@ class NotebookSettings:
             version=held["version"],
             variant=held["variant"],
             extras=tuple(held["extras"]),
+            groups=tuple(held.get("groups", ())),
         )
 
 
@@ -111,8 +114,8 @@ def outdated(servers: Iterable[NotebookServer], current: NotebookSettings) -> tu
     return tuple(
         server
         for server in servers
-        if (server.settings.project, server.settings.variant, server.settings.extras)
-        == (current.project, current.variant, current.extras)
+        if (server.settings.project, server.settings.variant, server.settings.extras, server.settings.groups)
+        == (current.project, current.variant, current.extras, current.groups)
         and server.settings.environment != current.environment
     )
 

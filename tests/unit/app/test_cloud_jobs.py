@@ -152,7 +152,7 @@ def test_a_job_is_built_pushed_and_submitted(
     assert (options["project_id"], options["region"], options["gpu"]) == ("ada-digits", "us-central1", True)
     assert sorted(options) == [
         "cloud_key", "dirs", "extras", "gpu", "group", "image_tag", "mode", "module", "no_cache", "project_id",
-        "region", "repository", "tls_verify", "version", "vertex",
+        "region", "repository", "tls_verify", "version", "vertex", "with_groups",
     ]  # fmt: skip
     assert job.last and job.last.handle in service.taken
     assert "vision" in json.dumps(body) and "NVIDIA_TESLA_V100" in json.dumps(body)

@@ -129,11 +129,11 @@ def test_the_keys_of_the_commands_stay() -> None:
     """Compare the keys with those of version 1: a key that is added needs a line here, a changed one a new version."""
     assert {*records.to_record(LaunchRequest(mode="run"), JobsRequest())} == {
         *("version", "mode", "module", "shell", "settings", "lived_in", "image_id", "podman_args", "mount", "dry_run"),
-        *("no_cache", "gpu_wanted", "gpus", "extras", "dirs", "cloud_key"),
+        *("no_cache", "gpu_wanted", "gpus", "extras", "with_groups", "dirs", "cloud_key"),
         *("group", "jobs", "gpus_per_job", "cpus", "memory", "fail_fast", "retries", "out"),
     }
     cloud = CloudRequest(mode="cloud", module="", project_id="", region="", repository="")
     assert {*records.to_record(cloud)} == {
         *("version", "mode", "module", "project_id", "region", "repository", "image_tag", "group", "extras", "dirs"),
-        *("no_cache", "cloud_key", "tls_verify", "gpu"),
+        *("with_groups", "no_cache", "cloud_key", "tls_verify", "gpu"),
     }
