@@ -12,16 +12,15 @@ from typing import Any, ClassVar, Self
 
 from attrs import frozen
 
+from ocicaliban.dependencies import dependency_groups
 from ocicaliban.dependencies.python_requirement import PythonRequirement
-from ocicaliban.errors import ToolError, UsageError
+from ocicaliban.errors import ToolError
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
 
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
 _NOT_LISTS = (".toml", ".lock", ".py", ".cfg")
 _NAMED_FILE = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
-
-_GROUPS_HINT = "declare groups in the table [dependency-groups] of pyproject.toml"
 
 
 @frozen(kw_only=True)
@@ -88,6 +87,11 @@ class Declaration:
         """What messages call it: the path relative to the project, and the table in it if there can be several."""
         return os.path.relpath(self.path, self.root)
 
+    @property
+    def groups_file(self) -> Path:
+        """The pyproject.toml that declares the project's dependency groups, if it exists."""
+        return self.root / "pyproject.toml"
+
     def covers(self) -> tuple[str, ...]:
         """Return the paths, relative to the project, of the files whose contents this one includes or is made from."""
         return ()
@@ -117,11 +121,14 @@ class Declaration:
     def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
         """Return the dependency groups to install: the given ones, and those that the project installs by default.
 
-        Raises UsageError for one that the project does not declare.
+        Only uv and other tools with a lock install any by default; pip, for example, does not. Raises UsageError for
+        one that the project's pyproject.toml does not declare.
         """
-        if groups:
-            raise UsageError(f"{self.shown} declares no dependency group '{groups[0]}'", _GROUPS_HINT)
-        return ()
+        return dependency_groups.checked(groups, manifest(self.groups_file.parent), "pyproject.toml") if groups else ()
+
+    def compiled_files(self) -> tuple[Path, ...]:
+        """Return the files whose requirements uv resolves."""
+        return (self.path,)
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the locked requirements, as uv writes them.
@@ -132,9 +139,12 @@ class Declaration:
         from ocicaliban.dependencies import host_settings, uv  # most plans resolve nothing
 
         flags = [flag for extra in target.extras for flag in ("--extra", extra)]
+        flags += [flag for group in target.groups for flag in ("--group", f"{self.groups_file}:{group}")]
         try:
             settings = host_settings.read_host_settings()
-            return uv.compiled([*flags, str(self.path)], target.base, settings, preferred, cwd=self.root)
+            return uv.compiled(
+                [*flags, *map(str, self.compiled_files())], target.base, settings, preferred, cwd=self.root
+            )
         except ToolError as exc:
             explanation = exc.stderr.removeprefix("error:").strip()
             hint = ""

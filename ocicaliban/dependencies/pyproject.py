@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Self
 
+from ocicaliban.dependencies import dependency_groups
 from ocicaliban.dependencies.declaration import (
     Declaration,
     add_build_files,
@@ -26,9 +27,16 @@ class PyprojectToml(Declaration):
 
     @classmethod
     def find(cls, root: Path) -> Self | None:
-        """Return the declaration, or None if there is no file or no table [project] in it."""
+        """Return the declaration, or None if there is no file, or neither [project] nor groups of its own in it."""
         declaration = super().find(root)
-        return declaration if declaration and "project" in read_toml(declaration.path)[1] else None
+        if declaration is None:
+            return None
+        raw = read_toml(declaration.path)[1]
+        if "project" in raw:
+            return declaration
+        # Groups without a project: uv runs scripts in their environment. Beside another declaration they are no source.
+        others = (root / "setup.py").is_file() or (root / "setup.cfg").is_file() or table(raw, "tool", "poetry")
+        return declaration if dependency_groups.declared(raw) and not others else None
 
     def texts(self) -> dict[str, str]:
         """Return the file, uv's settings, and what a build computes the dependencies from if they are dynamic."""
@@ -40,6 +48,20 @@ class PyprojectToml(Declaration):
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return the given extras and the variant's. Raises UsageError for one that the file does not declare."""
         return declared_extras(self.path, extras, variant)
+
+    def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the given groups and those that `uv run` installs. Raises UsageError for an undeclared one."""
+        return dependency_groups.with_defaults(read_toml(self.path)[1], groups, self.shown)
+
+    @property
+    def groups_file(self) -> Path:
+        """The file itself."""
+        return self.path
+
+    def compiled_files(self) -> tuple[Path, ...]:
+        """Return the files whose requirements uv resolves. Without [project], uv would build the folder."""
+        files = super().compiled_files()
+        return files if "project" in read_toml(self.path)[1] else tuple(path for path in files if path != self.path)
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return requires-python."""

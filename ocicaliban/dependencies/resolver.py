@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban.dependencies import locked_requirements
-from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
+from ocicaliban.dependencies import dependency_groups, locked_requirements
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, manifest
 from ocicaliban.errors import UsageError
 from ocicaliban.project.lockfile import Resolution
 
@@ -86,6 +86,7 @@ def inputs_digest(
         parts.append("declared hashes")  # an older version may have written a lock without regard to them
     if groups:
         parts += ["groups", *groups]
+        parts += [dependency_groups.text(manifest(declaration.groups_file.parent))] if declaration else []
     if libraries:
         parts += ["cuda", libraries.version, *libraries.components]
     for part in parts:

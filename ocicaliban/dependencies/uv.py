@@ -54,8 +54,11 @@ def with_additions(
             ) from exc
 
 
-def exported_lock(root: Path, extras: tuple[str, ...]) -> str:
-    """Return the requirements in the project's uv.lock. Raises UsageError if the lock is out of date."""
+def exported_lock(root: Path, extras: tuple[str, ...], groups: tuple[str, ...] = ()) -> str:
+    """Return the requirements in the uv.lock of the project in `root`, with exactly these extras and groups.
+
+    Raises UsageError if the lock is out of date.
+    """
     env = read_host_settings().uv_environ()
     try:
         # It needs a Python that the project allows, and `export --locked` would download one.
@@ -65,7 +68,8 @@ def exported_lock(root: Path, extras: tuple[str, ...]) -> str:
         if "needs to be updated" in exc.stderr:
             raise UsageError("uv.lock is not up to date with what the project declares", "run `uv lock`") from exc
     flags = [flag for extra in extras for flag in ("--extra", extra)]
-    plain = ("--no-emit-project", "--no-dev", "--no-header", "--no-annotate")
+    flags += ["--no-default-groups", *(flag for group in groups for flag in ("--group", group))]
+    plain = ("--no-emit-project", "--no-header", "--no-annotate")
     argv = [process.tool("uv"), "export", "--frozen", *plain, *flags]
     return process.run(argv, env=env, cwd=root, doing="uv cannot export uv.lock")
 

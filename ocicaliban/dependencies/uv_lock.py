@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from ocicaliban.dependencies import dependency_groups
 from ocicaliban.dependencies.declaration import (
     Declaration,
     ResolutionTarget,
@@ -41,6 +42,10 @@ class UvLock(Declaration):
         path = self.path.with_name("pyproject.toml")
         return declared_extras(path, extras, variant) if path.is_file() else extras
 
+    def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the given groups and those that `uv run` installs. Raises UsageError for an undeclared one."""
+        return dependency_groups.with_defaults(manifest(self.root), groups, "pyproject.toml")
+
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return the lock's requires-python."""
         return of_toml_head(self.path, self.shown)
@@ -49,4 +54,4 @@ class UvLock(Declaration):
         """Return what the lock holds for these extras. Raises UsageError if the lock is out of date."""
         from ocicaliban.dependencies import uv  # most plans resolve nothing
 
-        return uv.exported_lock(self.root, target.extras)
+        return uv.exported_lock(self.root, target.extras, target.groups)
