@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
 from attrs import frozen
 
+from ocicaliban.app import place
 from ocicaliban.app.requests import BuildRequest
 from ocicaliban.build import builder, last_build, planner
 from ocicaliban.build.planner import PlannedImage
@@ -48,6 +48,7 @@ def build(request: BuildRequest, tag: str = "") -> Built:
 
 def plan_and_build(request: BuildRequest) -> Built:
     """Plan the image of the project in the current folder, build what is missing, and record what was built."""
+    request = place.entered(request, TERMINAL)
     planned = planner.plan_project(plan_request(request, choose_gpus(request)), TERMINAL)
     image = built(planned, no_cache=request.no_cache)
     record_built(planned)
@@ -62,13 +63,14 @@ def choose_gpus(request: BuildRequest, reporter: Reporter = TERMINAL) -> tuple[c
 def plan_request(request: BuildRequest, gpus: tuple[cdi.Device, ...]) -> PlanRequest:
     """Return what the planner is asked for an image for these GPUs and the project in the current folder."""
     return PlanRequest(
-        root=Path.cwd(),
+        root=place.project_root(),
         mode=request.mode,
         module=request.module,
+        folder=request.folder,
         gpus=gpus,
         extras=request.extras,
         groups=request.with_groups,
-        dirs=request.dirs,
+        dirs=place.in_project(request),
         mount=request.mount,
         shell_name=request.shell,
         settings=request.settings,

@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 from attrs import evolve
 
-from ocicaliban.app import cloud_image, plan
+from ocicaliban.app import cloud_image, place, plan
 from ocicaliban.app.cloud_jobs import CloudJobs
 from ocicaliban.app.push import repository_of
 from ocicaliban.build import plan_view
@@ -32,7 +31,7 @@ def dry_run_lines(jobs: CloudJobs) -> Iterator[str]:
         reference, entrypoint = backend.NO_DIGEST, planned.plan.entrypoint
         with contextlib.suppress(UsageError):  # nothing is pushed yet, so it needs no name
             digest = backend.NO_DIGEST.partition("@")[2]
-            reference = f"{repository_of(Path.cwd(), request.repository)}@{digest}"
+            reference = f"{repository_of(place.project_root(), request.repository)}@{digest}"
         for line in plan_view.stack_lines(planned.plan, *plan.stored_layers(planned)):
             yield f"# {line}"
     options = evolve(jobs.options, entrypoint=entrypoint, command=command)

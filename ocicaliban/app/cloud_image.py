@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from ocicaliban.app import build, launch, submissions
+from ocicaliban.app import build, launch, place, submissions
 from ocicaliban.app.push import repository_of, say_pushed
 from ocicaliban.app.requests import CloudRequest
 from ocicaliban.build import base_image, planner
@@ -49,13 +48,14 @@ def plan(request: CloudRequest, first: Job, *, resolve: bool) -> PlannedImage:
     Raises UsageError if the service's machines cannot run it.
     """
     asked = PlanRequest(
-        root=Path.cwd(),
+        root=place.project_root(),
         mode=request.mode,
         module=request.module,
+        folder=request.folder,
         gpu_elsewhere=request.gpu,
         extras=request.extras,
         groups=request.with_groups,
-        dirs=request.dirs,
+        dirs=place.in_project(request),
         resolve=resolve,
         fresh=request.no_cache,
     )
@@ -75,7 +75,7 @@ def build_and_push(request: CloudRequest, first: Job, wait: Callable[[], None], 
     before anything slow, with `at_once` before the build in any case.
     """
     target = Destination(
-        repository=repository_of(Path.cwd(), request.repository),
+        repository=repository_of(place.project_root(), request.repository),
         tls_verify=request.tls_verify,
         key_file=request.cloud_key,
     )
@@ -111,7 +111,7 @@ def look_up(request: CloudRequest, first: Job) -> CloudImage:
 
     Raises OcicalibanError if the registry does not have it, or a job like `first` would start nothing.
     """
-    entry = entry_point.entry_command(Path.cwd(), request.module)
+    entry = entry_point.entry_command(place.project_root(), request.module, request.folder)
     target, name = _tagged(request)
     found = lookup.find_image(target, name, TERMINAL)
     if not found:

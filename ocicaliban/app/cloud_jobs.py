@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
 from ocicaliban import google_auth
-from ocicaliban.app import build, cloud_image, cloud_options, cloud_unfinished, submissions
+from ocicaliban.app import build, cloud_image, cloud_options, cloud_unfinished, place, submissions
 from ocicaliban.app.cloud_image import CloudImage
 from ocicaliban.app.cloud_key import key_file
 from ocicaliban.app.requests import CloudRequest, MachinesRequest
@@ -58,6 +57,7 @@ def prepare(request: CloudRequest, wanted: MachinesRequest, experiment_config: s
     Raises UsageError for what the service would not take.
     """
     build.note_root()
+    request = place.entered(request, TERMINAL)
     cloud_options.check_request(request, wanted)
     sweep = None
     if experiment_config:
@@ -93,7 +93,7 @@ def submit(jobs: CloudJobs) -> str:
         begun = cloud_unfinished.find_interrupted(history, prepared.submission, jobs.count, jobs.specs)
         if begun:
             return _go_on(history, evolve(prepared, submission=begun))
-        group = jobs.request.group or group_names.new(Path.cwd())
+        group = jobs.request.group or group_names.new(place.project_root())
         submission = history.submit(evolve(prepared.submission, group=group), jobs.specs())
         TERMINAL.say(f"{group}: {submissions.numbered(jobs.count)} to {jobs.request.region}")
         return _send(history, evolve(prepared, submission=submission))
@@ -145,13 +145,13 @@ def _accelerators() -> set[str]:
 
 
 def _submission(request: CloudRequest, options: Options, image: CloudImage) -> Submission:
-    commit, dirty = git.head(Path.cwd())
+    commit, dirty = git.head(place.project_root())
     return Submission(
         group=request.group,
         user=provenance.user(),
         host=provenance.host(),
         target=backend.TARGET,
-        project=str(Path.cwd()),
+        project=str(place.project_root()),
         mode=request.mode,
         module=request.module,
         image=image.reference,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ocicaliban.app import place
 from ocicaliban.app.requests import CloudRequest, MachinesRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs import expansion
@@ -109,7 +109,7 @@ def first_job(request: CloudRequest, made: Options, sweep: Sweep | None, args: t
         user="",
         host="",
         target=backend.TARGET,
-        project=str(Path.cwd()),
+        project=str(place.project_root()),
         mode=request.mode,
         module=request.module,
         options={option_records.KEY: option_records.to_record(made)},

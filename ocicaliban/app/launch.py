@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from attrs import evolve, frozen
 
 from ocicaliban import replay
-from ocicaliban.app import build, cloud_key
+from ocicaliban.app import build, cloud_key, place
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import base_image, planner
 from ocicaliban.build.inputs import folders
@@ -117,7 +117,9 @@ class PreparedLaunch:
         """Return what the history keeps of a `run`: no secret, and git's part later (see `provenance.with_git`)."""
         request, plan = self.request, self.planned.plan
         launch = plan.launch
-        if request.image_id and (entry := entry_point.entry_command(self.planned.project.root, request.module)):
+        if request.image_id and (
+            entry := entry_point.entry_command(self.planned.project.root, request.module, request.folder)
+        ):
             launch = evolve(launch, command=entry)
         given = shlex.join(podman_args.without_values(podman_args.split(request.podman_args)))
         options = records.to_record(evolve(request, podman_args=given, dry_run=False), jobs)
@@ -177,6 +179,7 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
         build.note_root()
     with replay.recording() as recording:
         reporter = TERMINAL.also(recording.note_line)
+        request = place.entered(request, reporter)
         devices = build.choose_gpus(request, reporter)
         asked = evolve(
             build.plan_request(request, devices),
@@ -184,7 +187,7 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
             contents=not request.image_id,
         )
         planned = planner.plan_project(asked, reporter)
-        left_out = folders.left_out(planned.project, request.dirs) if request.lived_in else ()
+        left_out = folders.left_out(planned.project, asked.dirs) if request.lived_in else ()
     if devices and not planned.plan.launch.devices:
         if request.gpu_wanted or request.gpus:
             raise UsageError(f"the mode '{request.mode}' has no recipe for the GPU", 'add "cuda" to the mode\'s list')

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ocicaliban.app import place
 from ocicaliban.build.inputs.registry import layer_words
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.jobs import status_table
@@ -15,14 +16,14 @@ from ocicaliban.recipes import catalog, describe
 
 def listed() -> list[str]:
     """Return a line for each recipe of the project in the current folder: its name, origin and summary."""
-    project = load_project(Path.cwd())
+    project = load_project(place.project_root())
     rows = [(name, origin, catalog.find(project, name).summary) for name, origin, _ in catalog.names(project)]
     return status_table.aligned(rows)
 
 
 def described(name: str) -> tuple[str, ...]:
     """Return what a recipe is for, its parameters and its steps, in lines. Raises UsageError if there is none."""
-    project = load_project(Path.cwd())
+    project = load_project(place.project_root())
     recipe = catalog.find(project, name)
     modes = [mode for mode, recipes in sorted(catalog.modes(project).items()) if name in recipes]
     return describe.recipe_lines(recipe, str(_folder(project, name)), modes, layer_words(recipe))
@@ -33,7 +34,7 @@ def eject(name: str) -> Path:
 
     Raises UsageError if there is no such recipe, OcicalibanError if the project has a copy already.
     """
-    project = load_project(Path.cwd())
+    project = load_project(place.project_root())
     catalog.find(project, name)
     target = project.root / "layers" / name
     if target.exists():

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 from attrs import evolve
 
-from ocicaliban.app import build
+from ocicaliban.app import build, place
 from ocicaliban.app.requests import BuildRequest
 from ocicaliban.build import base_image, last_build, plan_view, planner
 from ocicaliban.build.containerfile import CopiedTree, as_containerfile
@@ -16,6 +15,7 @@ from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import image_store
 from ocicaliban.project import ignore_rules, source_tree
+from ocicaliban.reporter import TERMINAL
 
 
 def stored_layers(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]]:
@@ -34,6 +34,7 @@ def stored_layers(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]
 
 def _request(request: BuildRequest) -> PlanRequest:
     """Return what the planner is asked; it must not pull or write anything."""
+    request = place.entered(request, TERMINAL)
     return evolve(build.plan_request(request, build.choose_gpus(request)), resolve=False)
 
 
@@ -59,7 +60,7 @@ def difference(request: BuildRequest, mode: str) -> list[str]:
     planned = planner.plan_project(asked)
     other = planner.plan_project(evolve(asked, mode=mode, module=""))
     mounting = [each.plan.mode for each in (other, planned) if each.mounts_project]
-    left_out = folders.left_out(planned.project, request.dirs) if len(mounting) == 1 else ()
+    left_out = folders.left_out(planned.project, asked.dirs) if len(mounting) == 1 else ()
     missed, always = ([path for path in left_out if ignore_rules.is_built_in(path) is known] for known in (False, True))
     return [*plan_view.difference(other.plan, planned.plan, missed, always, mounts="".join(mounting[:1]))]
 
@@ -67,7 +68,7 @@ def difference(request: BuildRequest, mode: str) -> list[str]:
 def containerfile(request: BuildRequest) -> str:
     """Return the plan as a Containerfile that any builder takes."""
     planned = _planned(request)
-    root = Path.cwd()
+    root = place.project_root()
     sources = {
         digest: CopiedTree(
             folder=os.path.relpath(tree.root, root),

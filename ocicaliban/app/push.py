@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ocicaliban.app import build
+from ocicaliban.app import build, place
 from ocicaliban.app.cloud_key import key_file
 from ocicaliban.app.requests import BuildRequest, PushRequest
 from ocicaliban.errors import UsageError, nearest
@@ -31,7 +31,7 @@ def push(request: BuildRequest, target: PushRequest, image_id: str = "") -> Push
         )
     compression: Compression = "zstd" if target.compression == "zstd" else "gzip"
     to = Destination(
-        repository=repository_of(Path.cwd(), target.repository),
+        repository=repository_of(place.project_root(), target.repository),
         tag=check_tag(target.tag),
         tls_verify=target.tls_verify,
         key_file=key_file(target.cloud_key),

@@ -21,7 +21,8 @@ class ImageRequest:
     """Which image to make: the mode, what it starts, extras of the project and folders of data in layers of their own.
 
     `with_groups` are dependency groups of the project, in addition to those that it installs by default.
-    With `no_cache` every layer is built again, and a base image that no lock pins is pulled again.
+    `folder` is the current folder, relative to the project; `module` and `dirs` are relative to it. With `no_cache`
+    every layer is built again, and a base image that no lock pins is pulled again.
     """
 
     mode: str = field(metadata=key("mode"))
@@ -30,6 +31,7 @@ class ImageRequest:
     with_groups: tuple[str, ...] = field(default=(), metadata=key("with_groups"))
     dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
     no_cache: bool = field(default=False, metadata=key("no_cache"))
+    folder: str = field(default="", metadata=key("folder", brief=True))
 
 
 @frozen(kw_only=True)

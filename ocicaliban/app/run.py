@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import frozen
@@ -70,7 +69,9 @@ def _prepare(request: RunRequest) -> _PreparedRun:
         job_checks.slots(prepared.devices, request.jobs)  # a wrong number is told before anything is built
     if not (asked.image_id or request.args):
         launch.check_starts(prepared.planned, asked.module)
-    entrypoint = entry_point.entry_command(Path.cwd(), asked.module) if asked.image_id else ()
+    asked = prepared.request
+    root = prepared.planned.project.root
+    entrypoint = entry_point.entry_command(root, asked.module, asked.folder) if asked.image_id else ()
     start = Start(args=request.args, extra=limits, entrypoint=entrypoint)
     return _PreparedRun(launch=prepared, sweep=sweep, start=start)
 

@@ -35,8 +35,9 @@ def run(request: LaunchRequest, argv: list[str], args: tuple[str, ...], *, bare:
         places = (catalog.folder(project, "shell") / "rc", catalog.builtin_layers() / "shell" / "rc")
         files = next(place for place in places if place.is_dir())
     options = shell.options(project.root.name, files, home, os.environ)
-    # An image of another mode may start in another folder.
-    workdir = ("--workdir", entry_point.APP) if request.image_id else ()
+    # As outside, it starts in the current folder; an image of another mode may start in another one.
+    folder = prepared.request.folder
+    workdir = ("--workdir", os.path.join(entry_point.APP, folder).rstrip("/")) if request.image_id or folder else ()
     start = Start(args=args, extra=(*options, *workdir), entrypoint=shell.entrypoint(chosen))
     command = prepared.command(image, start)
     TERMINAL.say(prepared.summary)

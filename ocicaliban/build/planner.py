@@ -83,7 +83,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     recipes = catalog.recipes_for(project, request.mode)
     if request.mount:
         recipes = catalog.mounting(project, recipes)
-    command = entry_point.entry_command(request.root, request.module)
+    command = entry_point.entry_command(request.root, request.module, request.folder)
     environment = _environment(request, project, recipes, command, reporter)
     lock = lockfile.read_lock(request.root)
     base = _base(request, project, recipes, lock, reporter)
@@ -118,10 +118,6 @@ def _project(request: PlanRequest, reporter: Reporter) -> Project:
     """Load the project, with the request's settings in its configuration."""
     root = request.root
     project = config.load_project(root, reporter)
-    if not (root / config.NAME).is_file():
-        above = next((folder for folder in root.parents if (folder / config.NAME).is_file()), None)
-        if above:
-            reporter.note(f"{above} has an {config.NAME}; this folder is a project of its own all the same")
     layers = dict(project.layers)
     for name, settings in request.settings.items():
         layers[name] = {**layers.get(name, {}), **settings}

@@ -15,11 +15,12 @@ from ocicaliban.model.recipe import Variant
 class PlanRequest:
     """Which project to plan, for which mode, and how.
 
-    `root` is the project's folder, and `module` what a container starts. `gpus` are the GPUs of this machine that its
-    containers use; with `gpu_elsewhere` the image is for another machine that has a GPU. `extras`, `groups` (dependency
-    groups) and `dirs` are added to those of the project's configuration. With `mount` the container sees the project's
-    folder, not a copy of it. `shell_name` is the shell for a mode that has one; the user's own if empty. `settings` are
-    parameters of recipes, by recipe; they take precedence over the project's configuration.
+    `root` is the project's folder, and `module` what a container starts, as seen from `folder`, relative to the root.
+    `gpus` are the GPUs of this machine that its containers use; with `gpu_elsewhere` the image is for another machine
+    that has a GPU. `extras`, `groups` (dependency groups) and `dirs` are added to those of the project's configuration.
+    With `mount` the container sees the project's folder, not a copy of it. `shell_name` is the shell for a mode that
+    has one; the user's own if empty. `settings` are parameters of recipes, by recipe; they take precedence over the
+    project's configuration.
 
     Without `resolve`, planning pulls, creates and writes nothing: a base image that is not in the lock stays
     unresolved in the plan, and so do the dependencies. With `fresh`, such a base image is pulled or made again, even
@@ -30,6 +31,7 @@ class PlanRequest:
     root: Path
     mode: str
     module: str = ""
+    folder: str = ""
     gpus: tuple[cdi.Device, ...] = ()
     gpu_elsewhere: bool = False
     extras: tuple[str, ...] = ()

@@ -26,13 +26,17 @@ A = TypeVar("A", bound=AttrsInstance)
 B = TypeVar("B", bound=AttrsInstance)
 
 _KEY = "ocicaliban.record"
+_BRIEF = "ocicaliban.brief"
 _EXTRA = frozenset({"version", "alone"})
 """Keys of a submission's options that are in every request's; see `jobs.provenance`."""
 
 
-def key(name: str) -> dict[str, str]:
-    """Return the metadata of an attrs field that is in records, under this name: `field(metadata=key("gpus"))`."""
-    return {_KEY: name}
+def key(name: str, *, brief: bool = False) -> dict[str, object]:
+    """Return the metadata of an attrs field that is in records, under this name: `field(metadata=key("gpus"))`.
+
+    A `brief` one is left out of a record if it has its default, as of one that was written before the field existed.
+    """
+    return {_KEY: name, _BRIEF: brief}
 
 
 def _recorded(cls: type[AttrsInstance]) -> tuple[tuple[str, Attribute[Any]], ...]:
@@ -44,7 +48,10 @@ def to_record(*parts: AttrsInstance) -> Record:
     """Return the fields of some objects that have a `key`, as one record."""
     record: Record = {"version": VERSION}
     for part in parts:
-        record |= {name: getattr(part, each.name) for name, each in _recorded(type(part))}
+        for name, each in _recorded(type(part)):
+            value = getattr(part, each.name)
+            if not (each.metadata.get(_BRIEF) and value == each.default):
+                record[name] = value
     return record
 
 

@@ -12,53 +12,71 @@ from ocicaliban.errors import UsageError, nearest
 APP = "/usr/app"
 """The folder of the source in an image, set by the recipes that provide the source."""
 
-# Only for a module found nowhere else: with src/ on every PYTHONPATH, a src/random.py would hide Python's own module.
-_SRC_LAYOUT = ("env", f"PYTHONPATH={APP}/src:{APP}", "python3")
+_CHDIR = "--chdir="
+_PATH = "PYTHONPATH="
 
 _SHELLS = {"sh", "bash", "dash", "python", "python3"}
 """The usual commands of base images, which start nothing useful without arguments."""
 
 
-def entry_command(root: Path, module: str) -> tuple[str, ...]:
-    """Return the command that MODULE starts.
+def entry_command(root: Path, module: str, folder: str = "") -> tuple[str, ...]:
+    """Return the command that MODULE starts, in the `folder` of the project in `root` as it would there outside.
 
     That is `python -m` for a module (`trainer.train`), `python` for a Python file (`trainer/train.py`), and the file
-    itself for another one. PYTHONPATH finds a module of the `src` layout. A path may be absolute if it is in the
-    project. Raises UsageError if the project `root` has no such module or file, or the file cannot be started.
+    itself for another one. A path is relative to the folder, or absolute if it is in the project. A module may be in
+    the folder or at the root, and PYTHONPATH finds one of the `src` layout. Raises UsageError if the project has no
+    such module or file, or the file cannot be started.
     """
     if not module:
         return ()
-    path = os.path.normpath(root / module)
+    here = root / folder
+    path = os.path.normpath(here / module)
     if os.path.isabs(module):
         # The name of the current folder has its links resolved; the name that a shell completes may have links.
-        root, path = root.resolve(), os.path.realpath(path)
-    name = os.path.relpath(path, root)
+        root, here, path = root.resolve(), here.resolve(), os.path.realpath(path)
+    name, inside = os.path.relpath(path, here), os.path.relpath(path, root)
+    within = ("env", f"{_CHDIR}{APP}/{folder}") if folder else ()
     if "/" in module or os.path.lexists(path):
-        if name == ".." or name.startswith("../"):
+        if inside == ".." or inside.startswith("../"):
             raise UsageError(f"'{module}' is outside the project {root}", "copy it into the project")
         if os.path.isfile(path):
-            return _file_command(path, name)
+            return (*within, *_file_command(path, name))
     parts = module.split(".")
     if all(parts) and "/" not in module:
-        for top, command in ((root, ("python3",)), (root / "src", _SRC_LAYOUT)):
-            dotted = top.joinpath(*parts)
-            if os.path.isfile(f"{dotted}.py") or os.path.isfile(dotted / "__main__.py"):
-                return (*command, "-m", module)
+        for place in dict.fromkeys((folder, "")):
+            for top in (place, os.path.join(place, "src")):
+                dotted = root.joinpath(top, *parts)
+                if os.path.isfile(f"{dotted}.py") or os.path.isfile(dotted / "__main__.py"):
+                    return (*_finding(within, top, found=top == place), "python3", "-m", module)
     if os.path.isdir(path) and os.path.isfile(os.path.join(path, "__main__.py")):
-        return ("python3", _no_option(name))
-    raise _no_module(root, module, name)
+        return (*within, "python3", _no_option(name))
+    raise _no_module(here, module, name)
+
+
+def _finding(within: tuple[str, ...], top: str, *, found: bool) -> tuple[str, ...]:
+    """Return the words before Python for a module in the folder `top`: none more if it is `found` anyway.
+
+    With src/ on every PYTHONPATH, a src/random.py would hide Python's own module.
+    """
+    return within if found else (*(within or ("env",)), f"{_PATH}{APP}/{top}:{APP}")
 
 
 def entry_files(command: tuple[str, ...]) -> tuple[str, ...]:
     """Return the paths that the command may start, relative to the project; one of them must exist."""
     if not command:
         return ()
+    folder = next((_in_project(word.removeprefix(_CHDIR)) for word in command if word.startswith(_CHDIR)), "")
     if "-m" in command:
         path = command[-1].replace(".", "/")
-        tops = ("src/",) if command[0] == "env" else ("",)
-        return tuple(f"{top}{path}{end}" for top in tops for end in (".py", "/__main__.py"))
-    path = os.path.normpath(command[-1])
+        first = next((word.removeprefix(_PATH).partition(":")[0] for word in command if word.startswith(_PATH)), "")
+        tops = (_in_project(first),) if first else tuple(dict.fromkeys((folder, "")))
+        return tuple(os.path.join(top, f"{path}{end}") for top in tops for end in (".py", "/__main__.py"))
+    path = os.path.normpath(os.path.join(folder, command[-1]))
     return path, f"{path}/__main__.py"
+
+
+def _in_project(path: str) -> str:
+    return path.removeprefix(APP).removeprefix("/")
 
 
 def starts_something(entrypoint: Sequence[str], command: Sequence[str]) -> bool:

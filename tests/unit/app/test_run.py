@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocicaliban.app import run
+from ocicaliban.app import resubmit, run
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
@@ -52,6 +52,34 @@ def test_a_mode_without_an_entry_point_starts_nothing(world: World) -> None:
     with pytest.raises(UsageError, match="starts nothing") as caught:
         run.run(request(mode="bare", module=""), [])
     assert "MODULE" in caught.value.hint
+
+
+def test_a_run_in_a_subfolder_is_one_of_the_project(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write({"deep/er/fit.py": "", "deep/more/x": "x", "deep/er/s.json": '{"x": [1, 2]}'})
+    monkeypatch.chdir(world.project / "deep/er")
+    made = request(module="fit.py", dirs=("../more",))
+    assert run.run(made, ["run"]) == 0
+    [argv] = world.ran
+    assert argv[argv.index("--entrypoint") + 1 :][0] == "env"
+    assert argv[-3:] == ("--chdir=/usr/app/deep/er", "python3", "fit.py")
+    assert f"note: the project is {world.project}\n" in capsys.readouterr().err
+    with monkeypatch.context() as at_root:
+        at_root.chdir(world.project)
+        run.run(request(module="deep/er/fit.py", dirs=("deep/more",)), ["run"])
+    with access.open() as history:
+        reconcile.catch_up(history)
+    job, other = world.jobs()
+    assert job.submission.plan_key == other.submission.plan_key and "folder" not in other.submission.options
+    assert (job.submission.project, job.submission.options["folder"]) == (str(world.project), "deep/er")
+    script = "\n".join(run.dry_run_script(request(module="fit.py", dirs=("../more",))))
+    assert "--dir ../more" in script and "--chdir=/usr/app/deep/er python3 fit.py" in script
+    run.run(request(JobsRequest(group="g"), sweep="s.json", module="fit.py"), [])
+    assert [job.status for job in world.jobs(group="g")] == ["succeeded", "succeeded"]
+    monkeypatch.chdir(world.folder)
+    assert resubmit.resubmit("g", all_jobs=True, rebuild=True).exit_code == 0
+    assert world.jobs(group="g")[-1].submission.launch.command[1:] == ("--chdir=/usr/app/deep/er", "python3", "fit.py")
 
 
 def test_one_job_leaves_a_file_for_the_history(world: World) -> None:

@@ -43,6 +43,14 @@ def test_files_that_no_job_sees_are_told(world: World, capsys: pytest.CaptureFix
     assert "(ocicaliban plan --diff shell run)" in told
 
 
+def test_a_shell_starts_in_the_current_folder(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(world.project / "data")
+    shell.run(SHELL, ["shell"], (), bare=True)
+    [argv] = world.ran
+    assert argv[argv.index("--workdir") + 1] == "/usr/app/data"
+    assert f"{world.project}:/usr/app" in argv
+
+
 def test_an_image_of_another_mode_starts_in_the_project(world: World) -> None:
     world.image("cd" * 32, "mine")
     shell.run(evolve(SHELL, image_id="mine"), ["shell"], ())

@@ -125,6 +125,12 @@ def test_equal_options_are_equal_whichever_version_wrote_them() -> None:
     assert records.with_version({"mode": "run"}) == records.with_version({"version": 1, "mode": "run"})
 
 
+def test_a_brief_key_is_written_unless_it_has_its_default() -> None:
+    record = records.to_record(LaunchRequest(mode="run", folder="deep"), JobsRequest())
+    assert record["folder"] == "deep" and records.from_record(record, LaunchRequest, record).folder == "deep"
+    assert "folder" not in records.to_record(LaunchRequest(mode="run"))
+
+
 def test_the_keys_of_the_commands_stay() -> None:
     """Compare the keys with those of version 1: a key that is added needs a line here, a changed one a new version."""
     assert {*records.to_record(LaunchRequest(mode="run"), JobsRequest())} == {

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.errors import UsageError
-from ocicaliban.project.entry_point import entry_command
+from ocicaliban.project.entry_point import entry_command, entry_files
 
 
 @pytest.fixture
@@ -15,7 +15,15 @@ def project(tmp_path: Path) -> Path:
     root = tmp_path / "project"
     sh = "#!/bin/sh"
     scripts = {"go.sh": f"{sh}\n", "bare": "echo\n", "windows": f"{sh}\r\n", "elf": "\x7fELF", "-dash": sh}
-    modules = ("trainer/train.py", "pack/__main__.py", "src/deep/mod.py", "src/main/__main__.py", "UP.PY", "-x.py")
+    modules = (
+        "trainer/train.py",
+        "pack/__main__.py",
+        "src/deep/mod.py",
+        "src/main/__main__.py",
+        "UP.PY",
+        "-x.py",
+        "packages/nets/src/nets/fit.py",
+    )
     for name in (*scripts, *modules, "plain.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(scripts.get(name, "").encode())
@@ -49,6 +57,38 @@ SRC = ("env", "PYTHONPATH=/usr/app/src:/usr/app", "python3", "-m")
 )
 def test_what_a_module_starts(project: Path, module: str, command: tuple[str, ...]) -> None:
     assert entry_command(project, module) == command
+
+
+@pytest.mark.parametrize(
+    ("folder", "module", "command", "files"),
+    [
+        ("trainer", "train.py", ("python3", "train.py"), "trainer/train.py"),
+        ("trainer", "train", ("python3", "-m", "train"), "trainer/train.py"),
+        ("trainer", "trainer.train", ("python3", "-m", "trainer.train"), "trainer/train.py"),
+        ("trainer", "../go.sh", ("./../go.sh",), "go.sh"),
+        ("src/deep", "../../UP.PY", ("python3", "../../UP.PY"), "UP.PY"),
+        ("trainer", "deep.mod", ("PYTHONPATH=/usr/app/src:/usr/app", "python3", "-m", "deep.mod"), "src/deep/mod.py"),
+        ("packages/nets", "nets.fit", ("PYTHONPATH=/usr/app/packages/nets/src:/usr/app", "python3", "-m", "nets.fit"),
+         "packages/nets/src/nets/fit.py"),
+        ("src", "main", ("python3", "-m", "main"), "src/main/__main__.py"),
+        ("trainer", "../pack", ("python3", "../pack"), "pack/__main__.py"),
+    ],
+)  # fmt: skip
+def test_what_a_module_starts_in_a_folder_of_the_project(
+    project: Path, folder: str, module: str, command: tuple[str, ...], files: str
+) -> None:
+    found = entry_command(project, module, folder)
+    assert found == ("env", f"--chdir=/usr/app/{folder}", *command)
+    assert files in entry_files(found)
+    assert files in entry_files(entry_command(project, str(project / files), folder)) or "main" in files
+
+
+def test_a_path_may_lead_out_of_the_folder_but_not_out_of_the_project(project: Path) -> None:
+    with pytest.raises(UsageError, match="outside the project"):
+        entry_command(project, "../../outside.py", "trainer")
+    with pytest.raises(UsageError) as caught:
+        entry_command(project, "trian.py", "trainer")
+    assert caught.value.hint == "did you mean 'train.py'?"
 
 
 def test_an_absolute_path_in_the_project_also_by_way_of_a_link(project: Path) -> None:

@@ -1,0 +1,115 @@
+"""Find the project of the current folder: it may be a folder above, as for git and uv."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from ocicaliban.formats.toml import parse_toml, table_in
+from ocicaliban.project.config import CALIBAN, NAME
+
+DECLARING = (
+    *("pyproject.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile", "Pipfile.lock"),
+    *("requirements.txt", "requirements.in", "requirements", "setup.py", "setup.cfg", "cog.yaml", "binder", ".binder"),
+    *("environment.yml", "environment.yaml", "env.yml", "env.yaml", "conda.yml", "conda-lock.yml"),
+    *("pixi.toml", "pixi.lock"),
+)
+"""The files and folders by which the top of a project is recognized."""
+
+_WITHOUT_GIT = ("pyproject.toml", "uv.lock")
+"""Those that count in a folder above without a git repository: a stray list of requirements makes no project."""
+
+
+@frozen
+class Location:
+    """Where a command was started: the project's `root`, and the current `folder` relative to it, "" for the root."""
+
+    root: Path
+    folder: str = ""
+
+
+def locate(start: Path) -> Location:
+    """Return the project of the folder `start`.
+
+    That is the nearest folder with our configuration, from `start` upwards. Else it is the uv workspace with the
+    member that `start` is in, else the nearest folder that declares dependencies, else `start` itself. A search never
+    leaves a git repository, nor takes the user's home folder or one above.
+    """
+    folders, in_git = _searched(start)
+    root = (
+        _nearest(folders, (NAME, CALIBAN))
+        or _workspace(folders)
+        or _nearest(folders[:1], DECLARING)
+        or _nearest(folders, DECLARING if in_git else _WITHOUT_GIT)
+        or start
+    )
+    folder = str(start.relative_to(root))
+    return Location(root, "" if folder == "." else folder)
+
+
+def _searched(start: Path) -> tuple[list[Path], bool]:
+    """Return the folders in which a project of `start` may be, the nearest first, and whether they are in git."""
+    home = Path(os.path.realpath(os.path.expanduser("~")))
+    folders: list[Path] = []
+    for folder in (start, *start.parents):
+        if folder != start and (folder == Path("/") or home.is_relative_to(folder)):
+            break
+        folders.append(folder)
+        if (folder / ".git").exists():
+            return folders, True
+    return folders, False
+
+
+def _nearest(folders: list[Path], names: tuple[str, ...]) -> Path | None:
+    return next((folder for folder in folders if any((folder / name).exists() for name in names)), None)
+
+
+def _workspace(folders: list[Path]) -> Path | None:
+    """Return the root of the uv workspace whose member is the nearest folder with a pyproject.toml."""
+    with_manifest = [folder for folder in folders if (folder / "pyproject.toml").is_file()]
+    for folder in with_manifest:
+        found = _table(folder)
+        if not found:
+            continue
+        # uv takes the first one above, and no other.
+        member = with_manifest[0]
+        if folder == member or _lists(found, member.relative_to(folder).as_posix()):
+            return folder
+        return None
+    return None
+
+
+def _table(folder: Path) -> dict[str, Any]:
+    """Return [tool.uv.workspace] in the pyproject.toml of a folder; {} without it, or if the file is no TOML."""
+    try:
+        text = (folder / "pyproject.toml").read_text(encoding="utf-8", errors="replace")
+        return table_in(parse_toml(text), "tool", "uv", "workspace")
+    except (OSError, ValueError):
+        return {}
+
+
+def _lists(workspace: dict[str, Any], member: str) -> bool:
+    """Whether a workspace has the folder `member`."""
+
+    def matches(key: str) -> bool:
+        return any(_glob(pattern).fullmatch(member) for pattern in _texts(workspace.get(key)))
+
+    return matches("members") and not matches("exclude")
+
+
+def _texts(value: object) -> Iterator[str]:
+    yield from (each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """Return a pattern of folders as a regular expression: ** crosses slashes, * and ? do not."""
+    parts = re.split(r"(\*\*/?|\*|\?|\[[^]]*\])", os.path.normpath(pattern))
+    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
+    return re.compile(
+        "".join(signs.get(part, part if part.startswith("[") else re.escape(part)) for part in parts), re.S
+    )
