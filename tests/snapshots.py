@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, requirements, shell, source
+from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, project, requirements, shell, source
+from ocicaliban.build.inputs.project import LocalPackage
 from ocicaliban.build.inputs.provider import Provided
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Snapshot
@@ -23,6 +24,7 @@ class World:
     requirements: tuple[tuple[str, str], ...] = ()
     cuda_libraries: str = ""
     jupyter: str = ""
+    packages: tuple[LocalPackage, ...] = ()
     module: str = ""
     command: tuple[str, ...] = ()
     shell: str = ""
@@ -33,6 +35,7 @@ class World:
         provided = {
             "conda": conda.of_packages(),
             "requirements": requirements.of_groups(self.requirements),
+            "project": project.of_packages(self.packages, environment_exists=bool(self.requirements)),
             "cuda": cuda.of_libraries(self.cuda_libraries),
             "jupyter": jupyter.of_requirements(self.jupyter),
             "command": command.of_command(self.module, self.command),
@@ -47,5 +50,6 @@ class World:
             base=self.base,
             values={name: value for each in provided.values() for name, value in each.values.items()},
             instances={kind: each.instances for kind, each in provided.items()},
-            trees=frozenset(digest for _, digest in (("", self.source), *self.parts, *self.data)) - {""},
+            trees=frozenset(digest for _, digest in (("", self.source), *self.parts, *self.data)) - {""}
+            | {package.tree for package in self.packages},
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ocicaliban.build import base_image
-from ocicaliban.containers import buildah, image_store, oci_layout, workspace
+from ocicaliban.containers import buildah, image_store, oci_layout, tree_folder, workspace
 from ocicaliban.dependencies import host_settings
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
@@ -114,6 +114,7 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
             if isinstance(step, Run):
                 seen = folder / f"{layer.key[:12]}-{number}"
                 mounts, env = _lay_out(step, seen, context)
+                mounts += _tree_mounts(step, folder / f"{layer.key[:12]}-{number}-trees", context)
                 buildah.run_step(
                     buildah.run_argv(name, seen, mounts, env),
                     doing=f"the layer '{layer.name}' cannot be built",
@@ -169,6 +170,16 @@ def _lay_out(step: Run, seen: Path, context: BuildContext) -> tuple[tuple[str, .
         (seen / "uv.toml").write_text(settings.uv_toml())
         mounts += [f"{folder}:{place}:ro" for folder, place in local.items()]
     return tuple(mounts), tuple(sorted(env.items()))
+
+
+def _tree_mounts(step: Run, place: Path, context: BuildContext) -> tuple[str, ...]:
+    """Copy the trees that a step sees into the folder `place`, and return their mounts."""
+    mounts: list[str] = []
+    for number, (folder, digest) in enumerate(step.trees):
+        copy = place / str(number)
+        tree_folder.write_folder(context.trees[digest], copy)
+        mounts.append(f"{copy}:{folder}")
+    return tuple(mounts)
 
 
 def _hand_over(source: Path, target: Path, what: str) -> None:

@@ -35,6 +35,8 @@ def _to_record(step: Step) -> tuple[str, dict[str, object]]:
             "cache": step.cache,
             "tools": step.tools,
             "secrets": step.secrets,
+            # A step without trees has the key that it had before there were any.
+            **({"trees": step.trees} if step.trees else {}),
         }
     if isinstance(step, Copy):
         return "Copy", {"tree": step.tree, "to": step.to}
@@ -55,6 +57,7 @@ def step_digests(steps: tuple[Step, ...]) -> tuple[tuple[str, str], ...]:
             digests.append(("script", _sha256(step.script)))
             digests.extend((f"env {name}", value) for name, value in step.env)
             digests.extend((name, _sha256(content)) for name, content in step.files)
+            digests.extend((f"files in {folder}", tree) for folder, tree in step.trees)
         elif isinstance(step, Copy):
             digests.append((f"files in {step.to}", step.tree))
         else:

@@ -105,12 +105,22 @@ def _steps(recipe: Recipe, values: Mapping[str, Value], snapshot: Snapshot) -> t
         _step(recipe, step, values) for step in recipe.steps if params.condition_holds(step.when, values, place)
     )
     for step in steps:
-        if isinstance(step, Copy) and snapshot.trees is not None and step.tree not in snapshot.trees:
+        trees = copied_trees(step)
+        missing = [tree for tree in trees if snapshot.trees is not None and tree not in snapshot.trees]
+        if missing:
+            kind = "copy" if isinstance(step, Copy) else "run"
             raise UsageError(
-                f"{place}: a copy step's tree '{step.tree}' is not a tree of the project in this mode",
+                f"{place}: a {kind} step's tree '{missing[0]}' is not a tree of the project in this mode",
                 'write tree = "${source_tree}" with inputs = "source", or tree = "${data_tree}" with inputs = "data"',
             )
     return steps
+
+
+def copied_trees(step: Step) -> tuple[str, ...]:
+    """Return the digests of the trees that a step copies, or that its script sees."""
+    if isinstance(step, Run):
+        return tuple(digest for _, digest in step.trees)
+    return (step.tree,) if isinstance(step, Copy) else ()
 
 
 def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> Step:
@@ -123,10 +133,14 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> St
         return Run(
             script=recipe.scripts[step.script],
             env=pairs(step.env),
-            files=pairs(step.files),
+            files=tuple(sorted((*pairs(step.files), *((name, recipe.scripts[name]) for name in step.programs)))),
             cache=step.cache,
             tools=step.tools,
             secrets=params.substituted_list(step.secrets, values, place),
+            trees=tuple(
+                (params.substituted(folder, values, place), params.substituted(tree, values, place))
+                for folder, tree in sorted(step.trees.items())
+            ),
         )
     if step.do == "copy":
         return Copy(tree=params.substituted(step.tree, values, place), to=params.substituted(step.to, values, place))

@@ -21,7 +21,7 @@ from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.dependencies.python_requirement import check_python
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
-from ocicaliban.model.image import Base, Copy, Plan, Tree
+from ocicaliban.model.image import Base, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Recipe, Variant
 from ocicaliban.project import config, entry_point, lockfile
@@ -102,7 +102,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     snapshot = _snapshot(context, provided)
     plan = planning.plan(project, recipes, request.mode, snapshot)
     trees = {tree.digest: tree for each in provided.values() for tree in each.trees}
-    copied = (step.tree for layer in plan.layers for step in layer.steps if isinstance(step, Copy))
+    copied = (tree for layer in plan.layers for step in layer.steps for tree in planning.copied_trees(step))
     return PlannedImage(
         project=project,
         plan=plan,

@@ -10,7 +10,11 @@ from attrs import frozen
 
 @frozen(kw_only=True)
 class Run:
-    """Run a script as root in the container, which sees `files` below /dev/oc while it runs."""
+    """Run a script as root in the container, which sees `files` below /dev/oc while it runs.
+
+    `trees` are folders that it sees too, each with the digest of the tree that is copied there for it. What it writes
+    to such a folder is thrown away.
+    """
 
     script: str
     env: tuple[tuple[str, str], ...] = ()
@@ -18,6 +22,7 @@ class Run:
     cache: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    trees: tuple[tuple[str, str], ...] = ()
 
 
 @frozen(kw_only=True)

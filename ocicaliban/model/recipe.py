@@ -32,7 +32,7 @@ class StepTemplate:
     """A step as a recipe's file declares it, with `${param}` not replaced yet.
 
     `do` says what it does: `run` a script in the container, `copy` a tree of files into the image, or `configure` the
-    image.
+    image. A script sees the recipe's `programs` below /dev/oc, and each of `trees` in the folder that is its key.
     """
 
     do: Literal["run", "copy", "configure"]
@@ -40,6 +40,8 @@ class StepTemplate:
     script: str = ""
     env: dict[str, str] = field(factory=dict)
     files: dict[str, str] = field(factory=dict)
+    programs: tuple[str, ...] = ()
+    trees: dict[str, str] = field(factory=dict)
     cache: tuple[str, ...] = ()
     tools: tuple[Literal["uv"], ...] = ()
     secrets: tuple[str, ...] | str = ()

@@ -88,6 +88,37 @@ def left_out(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] =
     return tuple(sorted(ignored))
 
 
+def names(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] = ()) -> dict[str, bool]:
+    """Return the paths that `read_tree` would read, and whether each is a folder. Only ignore files are read.
+
+    `memo` and `exclude` are those of `read_tree`. A folder that cannot be read counts as empty.
+    """
+    options = _Options(exclude=frozenset(posixpath.normpath(path) for path in exclude), memo=memo)
+    reader = _Reader(os.path.abspath(root), tree_memo.load(memo), options)
+    found: dict[str, bool] = {}
+    for _, path, code, _ in reader.visit(lenient=True):
+        if not code & IGNORED and tree_entries.is_utf8(path):
+            found[path] = bool(code & IS_DIR)
+            folder = posixpath.dirname(path)
+            while folder and folder not in found:
+                found[folder] = True
+                folder = posixpath.dirname(folder)
+    return found
+
+
+def read_entry(root: Path, path: str) -> TreeEntry | None:
+    """Return one file or link as `read_tree` reads it; None if an image cannot contain it."""
+    try:
+        absolute = os.path.join(root, path)
+        return (
+            tree_entries.read_link(absolute, path, "")
+            if os.path.islink(absolute)
+            else tree_entries.read_file(absolute, path)[0]
+        )
+    except tree_entries.Refused:
+        return None
+
+
 def whole_folders(tree: Tree) -> frozenset[str]:
     """Return the folders of a tree ("" for its root) of whose contents on disk nothing is left out."""
     paths = {entry.path for entry in tree.entries}

@@ -84,6 +84,11 @@ def _what(step: StepTemplate) -> str:
 def _step(step: StepTemplate, scripts: dict[str, str]) -> list[str]:
     out = [f"env {name} = {value}" for name, value in step.env.items()]
     out += [f"sees {text} as /dev/oc/{name}" for name, text in step.files.items()]
+    out += [f"sees {name} as /dev/oc/{name}" for name in step.programs]
+    out += [
+        f"sees the files {tree} in {folder}, and what it writes there is thrown away"
+        for folder, tree in step.trees.items()
+    ]
     out += [f"sees the host's {tool} as /dev/oc/{tool}" for tool in step.tools]
     out += [f"keeps {path} between builds, on the host" for path in step.cache]
     if step.secrets:

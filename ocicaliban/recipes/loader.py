@@ -15,7 +15,7 @@ from ocicaliban.model.recipe import LaunchTemplate, Param, Recipe, StepTemplate
 
 FILE = "layer.toml"
 _STEP_KEYS = {
-    "run": (("script",), ("env", "files", "cache", "tools", "secrets")),
+    "run": (("script",), ("env", "files", "programs", "trees", "cache", "tools", "secrets")),
     "copy": (("tree", "to"), ()),
     "configure": ((), ("env", "path", "workdir", "entrypoint", "ports")),
 }
@@ -84,16 +84,25 @@ def load_recipe(folder: Path, origin: str) -> Recipe:
 
 
 def _scripts(path: Path, steps: Any) -> dict[str, str]:
-    """Return the text of each script that the steps of a recipe name. `steps` are as read, not checked yet."""
+    """Return the text of each script and program that the steps of a recipe name.
+
+    `steps` are as read, not checked yet.
+    """
     scripts: dict[str, str] = {}
     for step in steps if isinstance(steps, list) else []:
-        name = step.get("script") if isinstance(step, dict) else None
-        if isinstance(name, str) and name:
+        named = [step.get("script"), *_listed(step.get("programs"))] if isinstance(step, dict) else []
+        for name in named:
+            if not isinstance(name, str) or not name:
+                continue
             script = path.parent / name
             if not script.is_file() or script.resolve().parent != path.parent.resolve():
                 raise UsageError(f"{path}: there is no script '{name}' in the recipe's folder", f"create {script}")
             scripts[name] = read_text(script)
     return scripts
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else []
 
 
 def _check_step(step: Mapping[str, Any], keys: Keys, path: Path, text: str) -> None:
@@ -103,7 +112,7 @@ def _check_step(step: Mapping[str, Any], keys: Keys, path: Path, text: str) -> N
     for key in needed:
         if not step.get(key):
             raise UsageError(f"{place(path, text, keys)}: a '{kind}' step needs '{key}'", f'{key} = "..."')
-    for name in step.get("files", {}):
+    for name in (*step.get("files", {}), *step.get("programs", ())):
         if name in _RESERVED_FILES or "/" in name:
             where = place(path, text, (*keys, "files"))
             reason = "it contains a slash" if "/" in name else "ocicaliban uses this name"

@@ -16,7 +16,9 @@ from attrs import asdict, evolve
 from ocicaliban.build import keys
 from ocicaliban.build import plan as planning
 from ocicaliban.build.base import bootstrap
+from ocicaliban.build.inputs.project import LocalPackage
 from ocicaliban.containers import image_store
+from ocicaliban.dependencies.packages import PackageBuild
 from ocicaliban.model.image import Base, Image
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Variant
@@ -54,19 +56,32 @@ WORLD = World(
     command=("python3", "-m", "trainer.train"),
     shell="zsh",
 )
+PACKAGES = tuple(
+    LocalPackage(
+        folder=folder,
+        build=PackageBuild(name=name, backend="setuptools.build_meta", requires=("setuptools>=61",)),
+        tree=tree * 64,
+        requirements=f"setuptools==80.0.0 --hash=sha256:{'9' * 64}\n",
+    )
+    for folder, name, tree in (("", "digits", "a"), ("libs/nets", "nets", "b"))
+)
 BARE = evolve(WORLD, parts=(), data=(), requirements=(), shell="", command=(), module="")
 
 
-def world(variant: Variant, bare: bool) -> World:
+KINDS = {"": WORLD, " bare": BARE, " installed": evolve(WORLD, packages=PACKAGES)}
+"""The world of a project with everything but a package, with nothing, and with packages to install."""
+
+
+def world(variant: Variant, kind: str) -> World:
     """The world of a machine with GPUs, or of one without."""
     libraries = "/opt/venv/lib/python3.12/site-packages/nvidia/cublas/lib" if variant == "gpu" else ""
-    return evolve(BARE if bare else WORLD, variant=variant, cuda_libraries=libraries)
+    return evolve(KINDS[kind], variant=variant, cuda_libraries=libraries)
 
 
-def planned(mode: str, variant: Variant, bare: bool) -> dict[str, Any]:
+def planned(mode: str, variant: Variant, kind: str) -> dict[str, Any]:
     """What the golden file holds of a plan: all keys, the names in the store, what goes into a key, the launch."""
-    project = Project(root=PROJECT.root) if bare else PROJECT
-    made = planning.plan(project, catalog.recipes_for(project, mode), mode, world(variant, bare).snapshot)
+    project = Project(root=PROJECT.root) if kind == " bare" else PROJECT
+    made = planning.plan(project, catalog.recipes_for(project, mode), mode, world(variant, kind).snapshot)
     whole: dict[str, Any] = {
         "base_key": made.base_key,
         "layers": [
@@ -86,11 +101,11 @@ def _no_recipes_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
 
 
-@pytest.mark.parametrize("bare", [False, True], ids=["whole", "bare"])
+@pytest.mark.parametrize("kind", KINDS, ids=["whole", "bare", "installed"])
 @pytest.mark.parametrize("variant", ["cpu", "gpu"])
 @pytest.mark.parametrize("mode", MODES)
-def test_no_key_of_a_mode_changes(mode: str, variant: Variant, bare: bool) -> None:
-    assert planned(mode, variant, bare) == GOLDEN[f"{mode} {variant}{' bare' if bare else ''}"]
+def test_no_key_of_a_mode_changes(mode: str, variant: Variant, kind: str) -> None:
+    assert planned(mode, variant, kind) == GOLDEN[f"{mode} {variant}{kind}"]
 
 
 def test_each_recipe_of_ours_is_in_a_plan_with_golden_keys() -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, requirements, shell, source
+from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, project, requirements, shell, source
 from ocicaliban.model.recipe import Recipe
 
 # Those that resolve something come first: the lock is written before the project's files are read.
 PROVIDERS = (
     conda.PROVIDER,
     requirements.PROVIDER,
+    project.PROVIDER,
     cuda.PROVIDER,
     jupyter.PROVIDER,
     command.PROVIDER,

@@ -1,0 +1,245 @@
+"""Build the package in the current folder, and complete its installation.
+
+`package.py build FOLDER` writes its wheel into FOLDER, editable if possible. `package.py finish FOLDER` completes what
+uv installed from that wheel. It runs in the container, under any Python since 3.7.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import contextlib
+import csv
+import hashlib
+import importlib
+import json
+import os
+import py_compile
+import re
+import shutil
+import sys
+import sysconfig
+import zipfile
+
+SETTINGS = "/dev/oc/package.json"
+LEFT_OUT = {"build", "dist", "__pycache__", ".eggs", ".git"}
+FINDER = '''"""Find the modules that the build of a package made, which are not in its source."""
+
+import os
+import sys
+from importlib.util import spec_from_file_location
+
+FOLDER = os.path.join(os.path.dirname(os.path.abspath(__file__)), {folder!r})
+MODULES = {modules!r}
+
+
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        file = MODULES.get(name)
+        return spec_from_file_location(name, os.path.join(FOLDER, file)) if file else None
+
+
+sys.meta_path.insert(0, Finder)
+'''
+
+
+def load_backend(settings):
+    """Return the build backend, an object with the hooks of PEP 517 and 660."""
+    sys.path[0:1] = [os.path.abspath(path) for path in settings["backend_path"]]
+    module, _, attributes = settings["backend"].partition(":")
+    backend = importlib.import_module(module)
+    for name in filter(None, attributes.split(".")):
+        backend = getattr(backend, name)
+    return backend
+
+
+def normalized(name):
+    """Return the name of a distribution in the form in which names are compared."""
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def check_requirements(asked):
+    """End with a message if the backend asks for more than its locked requirements."""
+    try:
+        from importlib.metadata import distributions
+    except ImportError:  # Python 3.7
+        return
+    have = {normalized(each.metadata["Name"]) for each in distributions() if each.metadata["Name"]}
+    missing = [each for each in asked if normalized(re.match(r"[\w.-]*", each.strip())[0]) not in have]
+    if missing:
+        sys.exit(
+            "the build asks for more than [build-system] requires says: {}\n"
+            "add it to requires in pyproject.toml".format(", ".join(missing))
+        )
+
+
+def files_below(folder):
+    """Return the paths of all files in a folder that a build may leave modules in."""
+    found = set()
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if name not in LEFT_OUT and not name.endswith((".egg-info", ".egg"))]
+        found.update(os.path.relpath(os.path.join(place, name), folder) for name in names)
+    return found
+
+
+def build(target):
+    """Build the wheel, and collect the modules that the build left in the folder."""
+    with open(SETTINGS) as file:
+        settings = json.load(file)
+    before = files_below(".")
+    backend = load_backend(settings)
+    if settings["editable"] and hasattr(backend, "build_editable"):
+        asked = getattr(backend, "get_requires_for_build_editable", lambda _: [])({})
+        check_requirements(asked)
+        wheel = backend.build_editable(target, {}, None)
+    elif settings["editable"]:
+        wheel = metadata_only(backend, target)
+    else:
+        asked = getattr(backend, "get_requires_for_build_wheel", lambda _: [])({})
+        check_requirements(asked)
+        wheel = backend.build_wheel(target, {}, None)
+    made = files_below(".") - before if settings["editable"] else set()
+    wanted = sorted(path for path in made if path.endswith((".so", ".py")))
+    modules = {}
+    for path in wanted:
+        name = module_name(path, roots_in(os.path.join(target, wheel)))
+        if name:
+            modules[name] = path
+            place = os.path.join(target, "made", path)
+            os.makedirs(os.path.dirname(place), exist_ok=True)
+            shutil.copyfile(path, place)
+    with open(os.path.join(target, "made.json"), "w") as file:
+        json.dump({"wheel": wheel, "modules": modules}, file, sort_keys=True)
+
+
+def metadata_only(backend, target):
+    """Return a wheel with the metadata, for a backend that knows no editable ones (setuptools before 64)."""
+    asked = getattr(backend, "get_requires_for_build_wheel", lambda _: [])({})
+    check_requirements(asked)
+    place = os.path.join(target, "metadata")
+    os.makedirs(place)
+    info = backend.prepare_metadata_for_build_wheel(place, {})
+    eggs = [where for where, folders, _ in os.walk(".") if any(name.endswith(".egg-info") for name in folders)]
+    root = os.path.abspath(eggs[0]) if eggs else os.getcwd()
+    if settings_compile():
+        sys.argv = ["setup.py", "-q", "build_ext", "--inplace"]
+        with open("setup.py") as script:
+            exec(compile(script.read(), "setup.py", "exec"), {"__name__": "__main__", "__file__": "setup.py"})
+    stem = info[: -len(".dist-info")]
+    wheel = f"{stem}-py3-none-any.whl"
+    files = {f"__editable__.{stem}.pth": root + "\n"}
+    for name in sorted(os.listdir(os.path.join(place, info))):
+        with open(os.path.join(place, info, name), encoding="utf-8") as file:
+            files[f"{info}/{name}"] = file.read()
+    files[f"{info}/WHEEL"] = "Wheel-Version: 1.0\nGenerator: ocicaliban\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    record = "".join(f"{name},,\n" for name in files)
+    with zipfile.ZipFile(os.path.join(target, wheel), "w") as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+        archive.writestr(f"{info}/RECORD", record + f"{info}/RECORD,,\n")
+    shutil.rmtree(place)
+    return wheel
+
+
+def settings_compile():
+    """Whether a setup.py may have extensions to compile."""
+    if not os.path.exists("setup.py"):
+        return False
+    with open("setup.py", encoding="utf-8") as file:
+        return re.search(r"ext_modules|build_ext", file.read()) is not None
+
+
+def roots_in(wheel):
+    """Return where the packages of an editable wheel are: (dotted name, folder) pairs; "" is a folder of packages."""
+    roots = []
+    with zipfile.ZipFile(wheel) as archive:
+        for name in archive.namelist():
+            if name.endswith(".pth"):
+                lines = archive.read(name).decode().splitlines()
+                roots += [("", line) for line in lines if os.path.isabs(line)]
+            elif name.startswith("__editable__") and name.endswith(".py"):
+                mapping = re.search(r"^MAPPING[^=]*= (\{.*\})$", archive.read(name).decode(), re.M)
+                roots += list(ast.literal_eval(mapping.group(1)).items()) if mapping else []
+    return roots
+
+
+def module_name(path, roots):
+    """Return the dotted name of a module in the current folder, "" if it is in none of the packages."""
+    stem = os.path.abspath(path)
+    stem = os.path.join(os.path.dirname(stem), os.path.basename(stem).partition(".")[0])
+    for package, folder in sorted(roots, key=lambda root: -len(root[1])):
+        if stem == folder or stem.startswith(folder + os.sep):
+            inner = [part for part in os.path.relpath(stem, folder).split(os.sep) if part != "."]
+            return ".".join(([package] if package else []) + inner)
+    return ""
+
+
+def finish(target):
+    """Complete the installation: modules that the build made, where the package comes from, byte code, RECORD."""
+    with open(os.path.join(target, "made.json")) as file:
+        made = json.load(file)
+    with open(SETTINGS) as file:
+        settings = json.load(file)
+    packages = sysconfig.get_path("purelib")
+    stem = "-".join(made["wheel"].split("-")[:2])
+    info = os.path.join(packages, stem + ".dist-info")
+    with open(os.path.join(info, "RECORD"), newline="", encoding="utf-8") as file:
+        recorded = [row[0] for row in csv.reader(file) if row]
+    if made["modules"]:
+        recorded += add_made(packages, stem.replace("-", "_").replace(".", "_"), made["modules"], target)
+    # uv notes when the wheel was made, which differs from build to build.
+    for name in ("uv_cache.json", "uv_build.json"):
+        if os.path.exists(os.path.join(info, name)):
+            os.unlink(os.path.join(info, name))
+    origin = {"url": "file://" + settings["folder"], "dir_info": {"editable": True} if settings["editable"] else {}}
+    with open(os.path.join(info, "direct_url.json"), "w") as file:
+        json.dump(origin, file)
+    names = {name for name in recorded if os.path.exists(os.path.join(packages, name))}
+    names.add(stem + ".dist-info/direct_url.json")
+    for name in sorted(names):
+        if name.endswith(".py") and not name.startswith(".."):
+            compiled(os.path.join(packages, name))
+    write_record(packages, info, names)
+
+
+def add_made(packages, stem, modules, target):
+    """Add the modules that the build made, with a finder for them; return the new files."""
+    folder = "_made_" + stem
+    for path in modules.values():
+        place = os.path.join(packages, folder, path)
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        shutil.copyfile(os.path.join(target, "made", path), place)
+    finder = "_finder_" + stem
+    with open(os.path.join(packages, finder + ".py"), "w") as file:
+        file.write(FINDER.format(folder=folder, modules=modules))
+    with open(os.path.join(packages, finder + ".pth"), "w") as file:
+        file.write("import " + finder + "\n")
+    return [finder + ".py", finder + ".pth"] + [folder + "/" + path for path in modules.values()]
+
+
+def compiled(path):
+    """Compile a module to byte code that does not depend on its time."""
+    with contextlib.suppress(py_compile.PyCompileError):
+        py_compile.compile(path, doraise=True, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)
+
+
+def write_record(packages, info, names):
+    """Write the RECORD of an installation, sorted."""
+    record = os.path.join(info, "RECORD")
+    rows = []
+    for name in sorted(names):
+        path = os.path.join(packages, name)
+        if path == record:
+            continue
+        with open(path, "rb") as file:
+            content = file.read()
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        rows.append([name, "sha256=" + digest, len(content)])
+    rows.append([os.path.relpath(record, packages), "", ""])
+    with open(record, "w", newline="", encoding="utf-8") as file:
+        csv.writer(file, lineterminator="\n").writerows(rows)
+
+
+if __name__ == "__main__":
+    {"build": build, "finish": finish}[sys.argv[1]](sys.argv[2])

@@ -1,0 +1,174 @@
+"""The input `project`: the project itself and the packages beside it, a layer for each."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+from collections.abc import Mapping, Sequence
+
+from attrs import evolve, frozen
+
+from ocicaliban.build.inputs.folders import data_folders, memo_file, not_source
+from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
+from ocicaliban.dependencies import package_files, package_words, packages, resolver
+from ocicaliban.dependencies.package_files import PackageFolder
+from ocicaliban.dependencies.packages import PackageBuild
+from ocicaliban.model.image import Tree
+from ocicaliban.model.project import Instance
+from ocicaliban.project import source_tree
+from ocicaliban.project.entry_point import APP
+from ocicaliban.project.lockfile import Resolution
+
+_SECTION = "project"
+_REFUSED = "# not installed: "
+"""The beginning of what the lock has instead of the requirements of a build that cannot succeed."""
+
+
+@frozen(kw_only=True)
+class LocalPackage:
+    """A package to install from a folder of the project.
+
+    `folder` is relative to the project ("" for the project itself), and `build` says how it is built. `tree` is the
+    digest of what its build sees, and `requirements` are the locked ones of its build.
+    """
+
+    folder: str
+    build: PackageBuild
+    tree: str
+    requirements: str
+
+
+def instances(found: Sequence[LocalPackage], *, environment_exists: bool) -> tuple[Instance, ...]:
+    """Return a layer for each package; pure. The first one configures the environment unless it exists already."""
+    return tuple(
+        Instance(
+            label=package.folder,
+            values={
+                "package_folder": _place(package.folder),
+                "package_tree": package.tree,
+                "package_requirements": package.requirements,
+                "package_settings": _settings(package),
+                "makes_environment": number == 0 and not environment_exists,
+            },
+        )
+        for number, package in enumerate(found)
+    )
+
+
+def _settings(package: LocalPackage) -> str:
+    """Return what the recipe's program needs to know, as JSON."""
+    build = package.build
+    settings = {
+        "backend": build.backend,
+        "backend_path": build.backend_path,
+        "editable": build.editable,
+        "folder": _place(package.folder),
+    }
+    return json.dumps(settings, sort_keys=True)
+
+
+def _place(folder: str) -> str:
+    return posixpath.join(APP, folder) if folder else APP
+
+
+def _provide(context: PlanContext, parameters: InputParameters | None) -> Provided:
+    assert parameters is not None
+    builds = _builds(context, parameters)
+    if not builds:
+        return _EMPTY
+    root = context.project.root
+    exclude = not_source(data_folders(context.project, context.request.dirs))
+    names = source_tree.names(root, memo=memo_file(root), exclude=exclude)
+    secrets = {str(path) for path in context.secret_files}
+    names = {path: is_dir for path, is_dir in names.items() if str(root / path) not in secrets}
+    trees: list[Tree] = []
+    found: list[LocalPackage] = []
+    resolutions: dict[str, Resolution] = {}
+    for folder, build in builds.items():
+        inner = _inside(folder, names)
+        mentions = package_words.read_mentions(root / folder, build)
+        asked = PackageFolder(
+            path=root / folder, names=inner, build=build, mentions=mentions, more=parameters.texts("files")
+        )
+        tree = package_files.read_build_tree(asked)
+        section = f"{context.variant} {folder}".rstrip()
+        text = "# not resolved yet\n"
+        if resolution := _requirements(context, asked, tree, section):
+            resolutions[section] = resolution
+            text = resolution.requirements
+            if text.startswith(_REFUSED):
+                _note_refusal(context, folder, text.removeprefix(_REFUSED).strip())
+                continue
+        trees.append(tree)
+        found.append(LocalPackage(folder=folder, build=build, tree=tree.digest, requirements=text))
+    has_environment = bool(context.provided["requirements"].values["has_environment"])
+    return evolve(
+        of_packages(found, environment_exists=has_environment),
+        trees=tuple(trees),
+        trees_read=tuple(trees),
+        resolutions=resolutions,
+    )
+
+
+def of_packages(found: Sequence[LocalPackage], *, environment_exists: bool) -> Provided:
+    """Return what recipes get for the packages; pure."""
+    return Provided(instances=instances(found, environment_exists=environment_exists))
+
+
+def _builds(context: PlanContext, parameters: InputParameters) -> dict[str, PackageBuild]:
+    """Return how each package is built, by its folder."""
+    root = context.project.root
+    found: dict[str, PackageBuild] = {}
+    declaration = context.environment.declaration
+    alone = declaration is not None and declaration.ALONE
+    if parameters.values.get("install") and not alone and (build := packages.read_package(root)):
+        found[""] = build
+    return found
+
+
+def _inside(folder: str, names: Mapping[str, bool]) -> Mapping[str, bool]:
+    """Return the paths below a folder of the project, relative to it."""
+    prefix = f"{folder}/"
+    if not folder:
+        return names
+    return {path.removeprefix(prefix): is_dir for path, is_dir in names.items() if path.startswith(prefix)}
+
+
+def _requirements(context: PlanContext, asked: PackageFolder, tree: Tree, section: str) -> Resolution | None:
+    """Return the locked requirements of a build, or why there is none; None if it is unknown for which Python."""
+    base, build = context.environment_base, asked.build
+    if not base.python:
+        return None
+    searched = build.tool == "setuptools" and not asked.mentions.names_packages
+    names = [entry.path for entry in tree.entries] if searched else []
+    parts = ["project 1", base.python, base.platform, base.libc, *build.requires, "", *names]
+    digest = f"sha256:{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}"
+    locked = context.lock.resolution(_SECTION, section)
+    if locked and locked.inputs == digest:
+        return locked
+    if searched and (reason := _refusal(tree)):
+        return Resolution(inputs=digest, requirements=f"{_REFUSED}{reason}\n")
+    indexes = context.provided["requirements"].indexes
+    what = f"what the build of {asked.path.name} requires"
+    resolution = resolver.resolve_additions("", build.requires, base, locked, indexes, what)
+    return evolve(resolution, inputs=digest)
+
+
+def _refusal(tree: Tree) -> str:
+    from ocicaliban.dependencies import package_discovery  # few plans search
+
+    return package_discovery.refusal(tree)
+
+
+def _note_refusal(context: PlanContext, folder: str, reason: str) -> None:
+    """Say why a package is not installed."""
+    what = f"{folder} is" if folder else "the project itself is"
+    context.reporter.note(
+        f"{what} not installed, as pip could not install it: {reason};"
+        " name the packages under [tool.setuptools] in pyproject.toml, or write [layers.project] install = false"
+    )
+
+
+_EMPTY = Provided(instances=())
+PROVIDER = Provider(kind="project", provide=_provide, empty=_EMPTY, lock_section=_SECTION, layers="package")
