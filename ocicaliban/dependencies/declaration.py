@@ -127,7 +127,7 @@ class Declaration:
         return dependency_groups.checked(groups, manifest(self.groups_file.parent), "pyproject.toml") if groups else ()
 
     def compiled_files(self) -> tuple[Path, ...]:
-        """Return the files whose requirements uv resolves."""
+        """Return the files whose requirements uv resolves; the declaration's own is the first."""
         return (self.path,)
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
@@ -136,15 +136,17 @@ class Declaration:
         `preferred` is an earlier result, whose versions are kept where possible. Raises ToolError with uv's explanation
         if the requirements cannot be resolved.
         """
+        return self.compiled(target, preferred, self.compiled_files())
+
+    def compiled(self, target: ResolutionTarget, preferred: str, files: tuple[Path, ...]) -> str:
+        """Return what uv resolves from these files, with the extras and groups of the target. Raises ToolError."""
         from ocicaliban.dependencies import host_settings, uv  # most plans resolve nothing
 
         flags = [flag for extra in target.extras for flag in ("--extra", extra)]
         flags += [flag for group in target.groups for flag in ("--group", f"{self.groups_file}:{group}")]
         try:
             settings = host_settings.read_host_settings()
-            return uv.compiled(
-                [*flags, *map(str, self.compiled_files())], target.base, settings, preferred, cwd=self.root
-            )
+            return uv.compiled([*flags, *map(str, files)], target.base, settings, preferred, cwd=self.root)
         except ToolError as exc:
             explanation = exc.stderr.removeprefix("error:").strip()
             hint = ""

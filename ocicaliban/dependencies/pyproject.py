@@ -8,20 +8,20 @@ from typing import ClassVar, Self
 from ocicaliban.dependencies import dependency_groups
 from ocicaliban.dependencies.declaration import (
     Declaration,
-    add_build_files,
+    ResolutionTarget,
     is_dynamic,
-    manifest,
     table,
 )
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
+from ocicaliban.dependencies.setuptools_project import SetuptoolsProject
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.toml import read_toml
 from ocicaliban.model.recipe import Variant
 
 
-class PyprojectToml(Declaration):
-    """The dependencies of a table [project]."""
+class PyprojectToml(SetuptoolsProject):
+    """The dependencies of a table [project], which may leave some to setuptools or another build."""
 
     FILE: ClassVar[str] = "pyproject.toml"
 
@@ -31,23 +31,34 @@ class PyprojectToml(Declaration):
         declaration = super().find(root)
         if declaration is None:
             return None
-        raw = read_toml(declaration.path)[1]
-        if "project" in raw:
-            return declaration
-        # Groups without a project: uv runs scripts in their environment. Beside another declaration they are no source.
-        others = (root / "setup.py").is_file() or (root / "setup.cfg").is_file() or table(raw, "tool", "poetry")
-        return declaration if dependency_groups.declared(raw) and not others else None
+        return declaration if "project" in read_toml(declaration.path)[1] or declaration._has_only_groups else None
+
+    @property
+    def _has_only_groups(self) -> bool:
+        """Whether the file has groups and no project, and none is beside it: uv runs scripts in their environment."""
+        raw = read_toml(self.path)[1]
+        others = any((self.path.parent / name).is_file() for name in ("setup.py", "setup.cfg"))
+        return bool(dependency_groups.declared(raw)) and not (
+            others or "project" in raw or table(raw, "tool", "poetry")
+        )
+
+    @property
+    def _is_built(self) -> bool:
+        """Whether its dependencies are not in [project], but where its build looks for them."""
+        raw = read_toml(self.path)[1]
+        return is_dynamic(raw) or not ("project" in raw or self._has_only_groups)
 
     def texts(self) -> dict[str, str]:
         """Return the file, uv's settings, and what a build computes the dependencies from if they are dynamic."""
-        texts = super().texts()
-        if is_dynamic(manifest(self.root)):
-            add_build_files(texts, self.root)
-        return texts
+        if self._is_built:
+            return super().texts()
+        return Declaration.texts(self)
 
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return the given extras and the variant's. Raises UsageError for one that the file does not declare."""
-        return declared_extras(self.path, extras, variant)
+        return (
+            super().resolved_extras(extras, variant) if self._is_built else declared_extras(self.path, extras, variant)
+        )
 
     def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
         """Return the given groups and those that `uv run` installs. Raises UsageError for an undeclared one."""
@@ -61,7 +72,11 @@ class PyprojectToml(Declaration):
     def compiled_files(self) -> tuple[Path, ...]:
         """Return the files whose requirements uv resolves. Without [project], uv would build the folder."""
         files = super().compiled_files()
-        return files if "project" in read_toml(self.path)[1] else tuple(path for path in files if path != self.path)
+        return files[1:] if self._has_only_groups else files
+
+    def resolve(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return the locked requirements. Raises ToolError with the explanation of uv or of the build."""
+        return super().resolve(target, preferred) if self._is_built else Declaration.resolve(self, target, preferred)
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return requires-python."""

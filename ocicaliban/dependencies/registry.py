@@ -9,6 +9,7 @@ from ocicaliban.dependencies.declaration import Declaration, manifest, table
 from ocicaliban.dependencies.pylock import PylockToml
 from ocicaliban.dependencies.pyproject import PyprojectToml
 from ocicaliban.dependencies.requirements_txt import RequirementsList
+from ocicaliban.dependencies.setup_cfg import SetupCfg
 from ocicaliban.dependencies.setup_py import SetupScript
 from ocicaliban.dependencies.uv_lock import UvLock
 
@@ -18,6 +19,7 @@ WAYS: tuple[type[Declaration], ...] = (
     RequirementsList,
     PyprojectToml,
     SetupScript,
+    SetupCfg,
 )
 
 _NOT_READ = ("environment.yml", "environment.yaml", "conda.yml", "Pipfile")
@@ -48,7 +50,4 @@ def unread_file(root: Path) -> str:
     """Return the name of a file that declares dependencies in a way that is not read; "" if there is none."""
     if table(manifest(root), "tool", "poetry"):
         return "the [tool.poetry] of pyproject.toml"
-    setup = root / "setup.cfg"
-    if setup.is_file() and "install_requires" in setup.read_text(encoding="utf-8", errors="replace"):
-        return setup.name
     return next((name for name in _NOT_READ if (root / name).is_file()), "")

@@ -26,7 +26,7 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "requirements.txt"):
         (tmp_path / name).unlink()
     for way in reversed(WAYS):
-        (tmp_path / way.FILE).write_text("[project]\n")
+        (tmp_path / way.FILE).write_text("[project]\n[options.extras_require]\n")
         declaration = find_declaration(tmp_path)
         assert declaration and type(declaration) is way and declaration.path == tmp_path / way.FILE
 
@@ -39,7 +39,6 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
         ("pylock.gpu.toml", PylockToml),
         ("needs", RequirementsList),
         ("requirements.in", RequirementsList),
-        ("setup.cfg", Declaration),
         ("other.toml", Declaration),
     ],
 )
@@ -54,7 +53,7 @@ def test_the_form_of_a_file_that_the_configuration_names(name: str, way: type[De
         ({"pyproject.toml": "[tool.ruff]\n"}, ""),
         ({"environment.yml": ""}, "environment.yml"),
         ({"setup.cfg": "[flake8]\n"}, ""),
-        ({"setup.cfg": "[options]\ninstall_requires = six\n"}, "setup.cfg"),
+        ({"setup.cfg": "[options]\ninstall_requires = six\n"}, ""),
         ({"pyproject.toml": '[tool.poetry]\nname = "a"\n'}, "the [tool.poetry] of pyproject.toml"),
     ],
 )

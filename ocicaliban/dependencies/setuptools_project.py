@@ -1,0 +1,141 @@
+"""The dependencies of a project that setuptools builds: read from its files, or else from its build."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from attrs import evolve
+
+from ocicaliban.dependencies import setup_metadata
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_build_files, add_text, manifest
+from ocicaliban.dependencies.setup_metadata import SetupMetadata
+from ocicaliban.errors import ToolError, UsageError, nearest
+from ocicaliban.formats.toml import table_in
+from ocicaliban.model.recipe import Variant
+
+_FLAT = "discovered in a flat-layout"
+_MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+
+class SetuptoolsProject(Declaration):
+    """The dependencies that a project's setup.py, setup.cfg and pyproject.toml declare for setuptools."""
+
+    def texts(self) -> dict[str, str]:
+        """Return the file, uv's settings, and what the build computes the dependencies from."""
+        texts = super().texts()
+        add_text(texts, self.root / "pyproject.toml", self.root)
+        add_build_files(texts, self.root)
+        return texts
+
+    def metadata(self) -> SetupMetadata | None:
+        """Return what the files spell out; None if only the project's build knows."""
+        folder = self.path.parent
+        return setup_metadata.read_metadata(folder, manifest(folder))
+
+    def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+        """Return the given extras and the variant's. Raises UsageError for one that is known not to be declared."""
+        metadata = self.metadata()
+        if metadata is None:
+            return extras
+        for extra in extras:
+            if setup_metadata.extra_named(metadata, extra) is None:
+                hint = nearest(extra, [*metadata.extras]) if metadata.extras else f"{self.shown} declares no extras"
+                raise UsageError(f"{self.shown} declares no extra '{extra}'", hint)
+        return tuple(sorted({*extras, *([variant] if variant in metadata.extras else [])}))
+
+    def resolve(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return the locked requirements. Runs the project's build only if its files do not spell them out.
+
+        Raises ToolError with the explanation of uv or of the build.
+        """
+        metadata = self.metadata()
+        if metadata is None:
+            return self._built(target, preferred)
+        with TemporaryDirectory(prefix="ocicaliban-") as folder:
+            path = Path(folder) / "pyproject.toml"
+            path.write_text(_as_pyproject(metadata, manifest(self.path.parent), self.path.parent))
+            return self.compiled(target, preferred, (path, *self.compiled_files()[1:]))
+
+    def _built(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return what the project's build says, with the requirements of the extra `cpu` or `gpu` if it has one."""
+        # Only running the build tells which extras it declares. uv runs it, so ask for the variant's and see.
+        if target.variant not in target.extras:
+            try:
+                return self._asked(evolve(target, extras=(*target.extras, target.variant)), preferred)
+            except ToolError as exc:
+                if f"Requested extra not found: {target.variant}" not in exc.stderr:
+                    raise
+        return self._asked(target, preferred)
+
+    def _asked(self, target: ResolutionTarget, preferred: str) -> str:
+        files = self.compiled_files()
+        try:
+            return self.compiled(target, preferred, files)
+        except ToolError as exc:
+            if missing := _MISSING.search(exc.stderr):
+                raise ToolError(
+                    f"{self.shown} needs the module '{missing[1]}' while it is asked for the project's dependencies",
+                    "write the dependencies into requirements.txt, or name what it needs in pyproject.toml: "
+                    f'[build-system] requires = ["setuptools", "{missing[1].partition(".")[0]}"]',
+                    stderr=exc.stderr,
+                ) from exc
+            if _FLAT not in exc.stderr:
+                raise
+        with _without_discovery(self.path.parent) as folder:
+            return self.compiled(target, preferred, (folder / self.path.name, *files[1:]))
+
+
+@contextmanager
+def _without_discovery(root: Path) -> Iterator[Path]:
+    """Yield a folder with the same contents, in which setuptools finds no packages by itself, and so refuses none.
+
+    It has links to the project's files, and an empty `src`, which setuptools takes for the place of the packages.
+    """
+    with TemporaryDirectory(prefix="ocicaliban-") as name:
+        folder = Path(name)
+        for entry in os.scandir(root):
+            (folder / entry.name).symlink_to(Path(entry.path).absolute())
+        (folder / "src").mkdir(exist_ok=True)
+        yield folder
+
+
+def _as_pyproject(metadata: SetupMetadata, raw: Mapping[str, Any], root: Path) -> str:
+    """Return the metadata as the pyproject.toml of a project that needs no build, with uv's sources of packages."""
+    import tomli_w  # few plans resolve anything
+
+    name = metadata.name if _NAME.fullmatch(metadata.name) else "project"
+    extras = {re.sub(r"[^A-Za-z0-9.-]+", "_", key): list(lines) for key, lines in metadata.extras.items()}
+    whole: dict[str, Any] = {
+        "project": {
+            "name": name,
+            "version": "0",
+            "dependencies": list(metadata.requires),
+            "optional-dependencies": extras,
+        }
+    }
+    settings = table_in(raw, "tool", "uv")
+    kept = {key: settings[key] for key in ("sources", "index") if key in settings}
+    if kept:
+        whole["tool"] = {"uv": _with_absolute_paths(kept, root)}
+    return tomli_w.dumps(whole)
+
+
+def _with_absolute_paths(value: Any, root: Path) -> Any:
+    """Return uv's settings with the values of `path`, and of a `url` that is a path, as absolute paths."""
+    if isinstance(value, list):
+        return [_with_absolute_paths(each, root) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: str(root / each)
+        if key == "path" or (key == "url" and isinstance(each, str) and "://" not in each)
+        else _with_absolute_paths(each, root)
+        for key, each in value.items()
+    }
