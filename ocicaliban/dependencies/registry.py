@@ -6,6 +6,9 @@ import os
 from pathlib import Path
 
 from ocicaliban.dependencies.declaration import Declaration, manifest, table
+from ocicaliban.dependencies.pdm_lock import PdmLock
+from ocicaliban.dependencies.pipfile_lock import PipfileLock
+from ocicaliban.dependencies.poetry_lock import PoetryLock
 from ocicaliban.dependencies.pylock import PylockToml
 from ocicaliban.dependencies.pyproject import PyprojectToml
 from ocicaliban.dependencies.requirements_txt import RequirementsList
@@ -16,6 +19,9 @@ from ocicaliban.dependencies.uv_lock import UvLock
 WAYS: tuple[type[Declaration], ...] = (
     UvLock,
     PylockToml,
+    PoetryLock,
+    PdmLock,
+    PipfileLock,
     RequirementsList,
     PyprojectToml,
     SetupScript,

@@ -1,0 +1,81 @@
+"""What the readers of other tools' locks have in common: a locked package, and the environment of markers; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from urllib.parse import urlsplit, urlunsplit
+
+from attrs import frozen
+
+from ocicaliban.model.image import Base
+
+
+@frozen(kw_only=True)
+class LockedPackage:
+    """A package as a lock holds it.
+
+    It comes from an index, or from a `url` (an archive, or `git+URL@COMMIT`), or from a `path` relative to the
+    project's folder. `hashes` are of the form `sha256:HEX`. `index` is the index that it was locked from, as
+    `NAME=URL` or `URL`, if it is not a default one.
+    """
+
+    name: str
+    version: str = ""
+    hashes: tuple[str, ...] = ()
+    url: str = ""
+    path: str = ""
+    editable: bool = False
+    index: str = ""
+
+
+def requirements(packages: Iterable[LockedPackage]) -> str:
+    """Return packages as locked requirements, as uv writes them, in the order of their names."""
+    return "".join(map(_entry, sorted(packages, key=lambda package: (package.name, package.version))))
+
+
+def _entry(package: LockedPackage) -> str:
+    if package.path:
+        path = package.path if package.path.startswith((".", "/")) else f"./{package.path}"
+        head = f"-e {path}" if package.editable else path
+    elif package.url:
+        head = f"{package.name} @ {package.url}"
+    else:
+        head = f"{package.name}=={package.version}"
+    # Other algorithms would not narrow down what sha256 allows.
+    hashes = sorted({value for value in package.hashes if value.startswith("sha256:")})
+    lines = " \\\n    ".join([head, *(f"--hash={value}" for value in hashes)])
+    return f"{lines}\n    # from {package.index}\n" if package.index else f"{lines}\n"
+
+
+def git_url(url: str, commit: str, subdirectory: str = "") -> str:
+    """Return a repository's address and a commit as a requirement names them."""
+    if scp := re.fullmatch(r"([\w.-]+@[\w.-]+):(?!/)(.+)", url):
+        url = f"ssh://{scp[1]}/{scp[2]}"
+    url = url.removeprefix("git+")
+    fragment = f"#subdirectory={subdirectory}" if subdirectory else ""
+    return f"git+{url}@{commit}{fragment}"
+
+
+def without_credentials(url: str) -> str:
+    """Return a URL without user and password. What is locked holds none."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url
+
+
+def marker_environment(base: Base) -> dict[str, str]:
+    """Return the values of markers (PEP 508) in a container of the base image."""
+    return {
+        "python_version": ".".join(base.python.split(".")[:2]),
+        "python_full_version": base.python,
+        "implementation_name": "cpython",
+        "implementation_version": base.python,
+        "platform_python_implementation": "CPython",
+        "os_name": "posix",
+        "sys_platform": "linux",
+        "platform_system": "Linux",
+        "platform_machine": base.machine,
+        # The kernel's. It is not part of an image.
+        "platform_release": "",
+        "platform_version": "",
+    }

@@ -1,0 +1,155 @@
+"""pdm.lock, with the pyproject.toml beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ocicaliban.dependencies import locked_packages, pdm_project
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, manifest
+from ocicaliban.dependencies.locked_packages import LockedPackage
+from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.toml import parse_toml, read_toml, table_in
+from ocicaliban.model.recipe import Variant
+
+_LOCK = "run `pdm lock`"
+
+
+class PdmLock(Declaration):
+    """The versions that PDM has locked."""
+
+    FILE: ClassVar[str] = "pdm.lock"
+    LOCK: ClassVar[bool] = True
+    TOOL: ClassVar[str] = "pdm"
+
+    def covers(self) -> tuple[str, ...]:
+        """Return pyproject.toml, which the lock was made from."""
+        return ("pyproject.toml",)
+
+    def texts(self) -> dict[str, str]:
+        """Return the lock and the pyproject.toml beside it."""
+        texts: dict[str, str] = {}
+        add_text(texts, self.path, self.root)
+        add_text(texts, self._manifest, self.root)
+        return texts
+
+    def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+        """Return the given extras and those that the lock was made with, but not the other variant's.
+
+        Raises UsageError for one that pyproject.toml does not declare, or that is not locked.
+        """
+        declared, given = pdm_project.extras(self._read_manifest()), {normalized(extra) for extra in extras}
+        if unknown := sorted(given - {*declared}):
+            raise UsageError(f"pyproject.toml declares no extra '{unknown[0]}'", nearest(unknown[0], declared))
+        locked = self._locked_groups()
+        if locked is not None:
+            _check_locked(given, locked)
+            given |= {name for name in locked if name in declared}
+        elif variant in declared:
+            given.add(variant)
+        other = "gpu" if variant == "cpu" else "cpu"
+        return tuple(sorted(given - {other} if other not in map(normalized, extras) else given))
+
+    def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the given groups and those that the lock was made with.
+
+        Raises UsageError for one that pyproject.toml does not declare, or that is not locked.
+        """
+        raw = self._read_manifest()
+        given, declared = pdm_project.checked_groups(raw, groups), pdm_project.dev_groups(raw)
+        locked = self._locked_groups()
+        if locked is None:
+            return tuple(sorted(declared))
+        _check_locked(given, locked)
+        return tuple(sorted(given | {name for name in locked if name in declared}))
+
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return the requires-python of [project]."""
+        wanted = table_in(manifest(self.path.parent), "project").get("requires-python")
+        return requirement("pyproject.toml: requires-python", wanted)
+
+    def resolve(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return what the lock holds for the target. Raises UsageError if it is out of date or damaged."""
+        lock, pyproject = read_toml(self.path, _LOCK)[1], self._read_manifest()
+        check_fresh(lock, pyproject)
+        try:
+            return locked_packages.requirements(_packages(lock, pyproject, target, self.root))
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise UsageError(f"pdm.lock is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
+
+    @property
+    def _manifest(self) -> Path:
+        return self.path.with_name("pyproject.toml")
+
+    def _read_manifest(self) -> dict[str, Any]:
+        if not self._manifest.is_file():
+            raise UsageError("pdm.lock has no pyproject.toml beside it", "copy the project's pyproject.toml, too")
+        return read_toml(self._manifest)[1]
+
+    def _locked_groups(self) -> frozenset[str] | None:
+        """Return the groups and extras that the lock was made with; None if the lock does not tell.
+
+        Planning asks each time, and the lock may be long: PDM writes them first.
+        """
+        head = self.path.read_text(encoding="utf-8", errors="replace").partition("\n[[package]]")[0]
+        try:
+            groups = table_in(parse_toml(head), "metadata").get("groups")
+        except ValueError as exc:
+            raise UsageError(f"pdm.lock is not valid TOML: {exc}", _LOCK) from exc
+        return frozenset(map(normalized, groups)) if isinstance(groups, list) else None
+
+
+def _check_locked(given: set[str] | frozenset[str], locked: frozenset[str]) -> None:
+    if missing := sorted(given - locked):
+        raise UsageError(f"pdm.lock was made without '{missing[0]}'", f"run `pdm lock -G {missing[0]}`, or -G:all")
+
+
+def check_fresh(lock: Mapping[str, Any], pyproject: Mapping[str, Any]) -> None:
+    """Raise UsageError if the pyproject.toml has changed since the lock was made."""
+    metadata = table_in(lock, "metadata")
+    version = str(metadata.get("lock_version", ""))
+    if version.partition(".")[0] != "4":
+        raise UsageError(f"pdm.lock has version '{version}'; version 4 is read", _LOCK)
+    if "lock_inputs" in metadata or pdm_project.is_workspace(pyproject):
+        return
+    if str(metadata.get("content_hash", "")).removeprefix("sha256:") not in pdm_project.content_hashes(pyproject):
+        raise UsageError("pdm.lock is not up to date with pyproject.toml", _LOCK)
+
+
+def _packages(
+    lock: Mapping[str, Any], pyproject: Mapping[str, Any], target: ResolutionTarget, root: Path
+) -> Iterator[LockedPackage]:
+    """Yield what `pdm install --no-self` would install in the target."""
+    from ocicaliban.dependencies.pdm_walk import inherited, walked
+
+    held: list[dict[str, Any]] = lock.get("package", [])
+    groups = (pdm_project.DEFAULT, *target.groups, *target.extras)
+    environment = locked_packages.marker_environment(target.base)
+    if "inherit_metadata" in table_in(lock, "metadata").get("strategy", ()):
+        chosen = inherited(held, {*groups}, environment)
+    else:
+        lines = [line for group in groups for line in pdm_project.group_lines(pyproject, group)]
+        chosen = walked(held, lines, environment, root)
+    own, seen = normalized(str(table_in(pyproject, "project").get("name", ""))), set[str]()
+    for info in chosen:
+        package = _locked(info)
+        if package.name not in {own} | seen:  # `requests` and `requests[socks]` are two entries
+            seen.add(package.name)
+            yield package
+
+
+def _locked(info: Mapping[str, Any]) -> LockedPackage:
+    """Return a package of the lock with its hashes and where it comes from."""
+    name = normalized(info["name"])
+    if "git" in info:
+        url = locked_packages.git_url(info["git"], info["revision"], info.get("subdirectory", ""))
+        return LockedPackage(name=name, url=url)
+    hashes = tuple(file["hash"] for file in info.get("files", ()))
+    if "path" in info:
+        return LockedPackage(name=name, path=info["path"], editable=bool(info.get("editable")), hashes=hashes)
+    if "url" in info:
+        return LockedPackage(name=name, url=info["url"], hashes=hashes)
+    return LockedPackage(name=name, version=info["version"], hashes=hashes)

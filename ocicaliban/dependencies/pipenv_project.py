@@ -1,0 +1,68 @@
+"""What a Pipfile declares, as Pipenv reads it; pure."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.python_requirement import PythonRequirement, of_version, requirement
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.toml import table_in
+
+DEVELOP = "develop"
+"""The lock's name for [dev-packages]."""
+
+_NO_CATEGORIES = ("source", "packages", "dev-packages", "requires", "scripts", "pipfile", "pipenv", "default", DEVELOP)
+_DEVELOP_NAMES = ("dev", "dev-packages", DEVELOP)
+_PYPI = {"name": "pypi", "url": "https://pypi.org/simple", "verify_ssl": True}
+
+
+def content_hashes(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Return the hashes by which Pipenv's versions recognise that a Pipfile has not changed since locking."""
+
+    def with_names(section: Any) -> Any:
+        return {normalized(name): value for name, value in section.items()} if isinstance(section, dict) else section
+
+    hashes = set()
+    for convert in (with_names, lambda section: section):
+        content = {
+            "_meta": {"sources": raw.get("source", [_PYPI]), "requires": raw.get("requires", {})},
+            "default": convert(raw.get("packages", {})),
+            "develop": convert(raw.get("dev-packages", {})),
+            **{name: convert(raw[name]) for name in categories(raw)},
+        }
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), default=str)
+        hashes.add(hashlib.sha256(text.encode()).hexdigest())
+    return frozenset(hashes)
+
+
+def categories(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of a Pipfile's sections of packages that Pipenv does not know by itself."""
+    return tuple(name for name in raw if name not in _NO_CATEGORIES)
+
+
+def no_extras(file: str, extras: tuple[str, ...]) -> tuple[str, ...]:
+    """Return no extras. Raises UsageError if one is asked for."""
+    if extras:
+        raise UsageError(f"{file} declares no extra '{extras[0]}'", "a Pipfile has groups: `--with-group dev-packages`")
+    return ()
+
+
+def checked_groups(file: str, groups: Iterable[str], held: Iterable[str]) -> tuple[str, ...]:
+    """Return the names of groups as the lock has them. Raises UsageError for one that it does not hold."""
+    known = list(held)
+    wanted = sorted({DEVELOP if name in _DEVELOP_NAMES else name for name in groups})
+    for name in wanted:
+        if name not in known:
+            raise UsageError(f"{file} declares no group '{name}'", nearest(name, known))
+    return tuple(wanted)
+
+
+def python_requirements(raw: Mapping[str, Any], place: str) -> tuple[PythonRequirement, ...]:
+    """Return the Python that a table `requires` chooses."""
+    wanted = table_in(raw, "requires")
+    version = str(wanted.get("python_version") or wanted.get("python_full_version") or "")
+    return requirement(place, of_version(version), pinned=True)

@@ -1,0 +1,117 @@
+"""Pipfile.lock, with the Pipfile beside it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ocicaliban.dependencies import locked_packages, pipenv_project
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text
+from ocicaliban.dependencies.locked_packages import LockedPackage
+from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.python_requirement import PythonRequirement
+from ocicaliban.errors import UsageError
+from ocicaliban.formats.toml import read_text, read_toml, table_in
+from ocicaliban.model.recipe import Variant
+
+_LOCK = "run `pipenv lock`"
+_DEFAULT = "default"
+
+
+class PipfileLock(Declaration):
+    """The versions that Pipenv has locked."""
+
+    FILE: ClassVar[str] = "Pipfile.lock"
+    LOCK: ClassVar[bool] = True
+    TOOL: ClassVar[str] = "pipenv"
+
+    def covers(self) -> tuple[str, ...]:
+        """Return the Pipfile, which the lock was made from."""
+        return ("Pipfile",)
+
+    def texts(self) -> dict[str, str]:
+        """Return the lock and the Pipfile beside it."""
+        texts: dict[str, str] = {}
+        add_text(texts, self.path, self.root)
+        add_text(texts, self._pipfile, self.root)
+        return texts
+
+    def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+        """Raise UsageError if an extra is asked for, since a Pipfile declares none."""
+        return pipenv_project.no_extras(self.shown, extras)
+
+    def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the given groups. Raises UsageError for one that the lock does not hold."""
+        held = [name for name in self._read() if name not in ("_meta", _DEFAULT)]
+        return pipenv_project.checked_groups(self.shown, groups, held)
+
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return the Python of the lock's _meta."""
+        return pipenv_project.python_requirements(table_in(self._read(), "_meta"), f"{self.shown}: requires")
+
+    def resolve(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return what the lock holds for the target. Raises UsageError if it is out of date or damaged."""
+        lock = self._read()
+        if self._pipfile.is_file():
+            locked = table_in(lock, "_meta", "hash").get("sha256")
+            if locked not in pipenv_project.content_hashes(read_toml(self._pipfile)[1]):
+                raise UsageError(f"{self.shown} is not up to date with the Pipfile", _LOCK)
+        try:
+            return locked_packages.requirements(_packages(lock, target))
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise UsageError(f"{self.shown} is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
+
+    @property
+    def _pipfile(self) -> Path:
+        return self.path.with_name("Pipfile")
+
+    def _read(self) -> dict[str, Any]:
+        try:
+            raw = json.loads(read_text(self.path))
+        except (ValueError, RecursionError) as exc:
+            raise UsageError(f"{self.shown} is not valid JSON: {exc}", _LOCK) from exc
+        return raw if isinstance(raw, dict) else {}
+
+
+def _packages(lock: Mapping[str, Any], target: ResolutionTarget) -> Iterator[LockedPackage]:
+    """Yield what `pipenv sync` would install in the target."""
+    from packaging.markers import Marker
+
+    environment = locked_packages.marker_environment(target.base)
+    indexes = _named_indexes(table_in(lock, "_meta").get("sources", ()))
+    chosen: dict[str, LockedPackage] = {}
+    for section in (_DEFAULT, *target.groups):
+        for name, info in table_in(lock, section).items():
+            if "markers" not in info or Marker(info["markers"]).evaluate(dict(environment)):
+                chosen.setdefault(normalized(name), _locked(name, info, indexes))
+    yield from chosen.values()
+
+
+def _named_indexes(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
+    """Return the indexes by name, but the first, which all packages may come from."""
+    named = [(str(source.get("name", "")), str(source.get("url", ""))) for source in sources]
+    return {name: f"{name}={locked_packages.without_credentials(url)}" for name, url in named[1:]}
+
+
+def _locked(name: str, info: Mapping[str, Any], indexes: Mapping[str, str]) -> LockedPackage:
+    """Return a package of the lock with its hashes and where it comes from."""
+    key = normalized(name)
+    hashes = tuple(info.get("hashes", ()))
+    if "git" in info:
+        return LockedPackage(
+            name=key, url=locked_packages.git_url(info["git"], info["ref"], info.get("subdirectory", ""))
+        )
+    place = info.get("path") or info.get("file") or ""
+    if "://" in place and not place.startswith("file://"):
+        return LockedPackage(name=key, url=place, hashes=hashes)
+    if place:
+        path = place.removeprefix("file://")
+        return LockedPackage(name=key, path=path, editable=bool(info.get("editable")), hashes=hashes)
+    version = info.get("version", "")
+    if not version.startswith("=="):
+        raise UsageError(f"Pipfile.lock has no version of {name} for the image's Python and platform", _LOCK)
+    return LockedPackage(
+        name=key, version=version.lstrip("="), hashes=hashes, index=indexes.get(info.get("index", ""), "")
+    )

@@ -1,0 +1,149 @@
+"""poetry.lock, with the pyproject.toml beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ocicaliban.dependencies import locked_packages, poetry_project
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, manifest
+from ocicaliban.dependencies.locked_packages import LockedPackage
+from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.python_requirement import PythonRequirement
+from ocicaliban.errors import UsageError
+from ocicaliban.formats.toml import read_toml, table_in
+from ocicaliban.model.recipe import Variant
+
+if TYPE_CHECKING:
+    from poetry.core.packages.project_package import ProjectPackage
+
+_LOCK = "run `poetry lock`"
+_PYPI = ("https://pypi.org/simple", "https://pypi.python.org/simple")
+
+
+class PoetryLock(Declaration):
+    """The versions that Poetry has locked."""
+
+    FILE: ClassVar[str] = "poetry.lock"
+    LOCK: ClassVar[bool] = True
+    TOOL: ClassVar[str] = "poetry"
+
+    def covers(self) -> tuple[str, ...]:
+        """Return pyproject.toml, which the lock was made from."""
+        return ("pyproject.toml",)
+
+    def texts(self) -> dict[str, str]:
+        """Return the lock and the pyproject.toml beside it."""
+        texts: dict[str, str] = {}
+        add_text(texts, self.path, self.root)
+        add_text(texts, self._manifest, self.root)
+        return texts
+
+    def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+        """Return the given extras and the variant's. Raises UsageError for one that pyproject.toml does not declare."""
+        return poetry_project.with_variant(self._read_manifest(), extras, variant)
+
+    def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the given groups, and all that are not optional.
+
+        Raises UsageError for one that pyproject.toml does not declare.
+        """
+        return poetry_project.with_default_groups(self._read_manifest(), groups)
+
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return what [project] and [tool.poetry.dependencies] say; the lock repeats it at its end."""
+        return poetry_project.python_requirements(manifest(self.path.parent))
+
+    def resolve(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return what the lock holds for the target. Raises UsageError if it is out of date or damaged."""
+        lock = read_toml(self.path, _LOCK)[1]
+        check_fresh(lock, self._read_manifest())
+        package = poetry_project.read_package(self._manifest)
+        try:
+            return locked_packages.requirements(_packages(lock, package, target))
+        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+            raise UsageError(f"poetry.lock is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
+
+    @property
+    def _manifest(self) -> Path:
+        return self.path.with_name("pyproject.toml")
+
+    def _read_manifest(self) -> dict[str, Any]:
+        if not self._manifest.is_file():
+            raise UsageError("poetry.lock has no pyproject.toml beside it", "copy the project's pyproject.toml, too")
+        return read_toml(self._manifest)[1]
+
+
+def check_fresh(lock: Mapping[str, Any], pyproject: Mapping[str, Any]) -> None:
+    """Raise UsageError if Poetry would not install a lock, because the pyproject.toml has changed since."""
+    metadata = table_in(lock, "metadata")
+    version = str(metadata.get("lock-version", ""))
+    if version.partition(".")[0] not in ("1", "2"):
+        raise UsageError(f"poetry.lock has version '{version}'; versions 1 and 2 are read", _LOCK)
+    if metadata.get("content-hash") not in poetry_project.content_hashes(pyproject):
+        raise UsageError("poetry.lock is not up to date with pyproject.toml", _LOCK)
+
+
+def _packages(lock: Mapping[str, Any], package: ProjectPackage, target: ResolutionTarget) -> Iterator[LockedPackage]:
+    """Yield what `poetry install --no-root` would install in the target."""
+    held: list[dict[str, Any]] = lock.get("package", [])
+    environment = locked_packages.marker_environment(target.base)
+    version = str(table_in(lock, "metadata").get("lock-version"))
+    if tuple(map(int, version.split("."))) >= (2, 1):
+        chosen = _marked(held, {poetry_project.MAIN, *target.groups}, target.extras, environment)
+    else:
+        from ocicaliban.dependencies.poetry_walk import walked  # earlier versions
+
+        wanted = poetry_project.wanted_dependencies(package, target.groups, target.extras)
+        chosen = walked(held, wanted, package.name, environment)
+    for info in chosen:
+        yield _locked(info, lock)
+
+
+def _marked(
+    held: Iterable[dict[str, Any]], groups: set[str], extras: Iterable[str], environment: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Yield the packages whose groups and markers say that they belong to the environment."""
+    from poetry.core.version.markers import parse_marker
+
+    values = {**environment, "extra": {normalized(extra) for extra in extras}}
+    for info in held:
+        markers = info.get("markers", "")
+        for group in map(normalized, info["groups"]):
+            marker = markers if isinstance(markers, str) else markers.get(group, "")
+            if group in groups and (not marker or parse_marker(marker).validate(values)):
+                yield info
+                break
+
+
+def _locked(info: Mapping[str, Any], lock: Mapping[str, Any]) -> LockedPackage:
+    """Return a package of the lock with its hashes and where it comes from."""
+    name, version, source = normalized(info["name"]), str(info["version"]), table_in(info, "source")
+    kind, url = source.get("type", ""), str(source.get("url", ""))
+    if kind == "git":
+        commit = source.get("resolved_reference") or source["reference"]
+        return LockedPackage(name=name, url=locked_packages.git_url(url, commit, source.get("subdirectory", "")))
+    if kind == "directory":
+        return LockedPackage(name=name, path=url, editable=bool(info.get("develop")))
+    hashes = tuple(file["hash"] for file in _files(info, lock))
+    if kind == "file":
+        return LockedPackage(name=name, path=url, hashes=hashes)
+    if kind == "url":
+        return LockedPackage(name=name, url=url, hashes=hashes)
+    index = ""
+    if kind == "legacy" and url.rstrip("/") not in _PYPI:
+        index = f"{source['reference']}={locked_packages.without_credentials(url)}"
+    return LockedPackage(name=name, version=version, hashes=hashes, index=index)
+
+
+def _files(info: Mapping[str, Any], lock: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Return the archives of a package, which earlier versions list in the lock's metadata."""
+    metadata = table_in(lock, "metadata")
+    if "files" in info:
+        files: list[dict[str, str]] = info["files"]
+        return files
+    if "hashes" in metadata:
+        return [{"hash": f"sha256:{value}"} for value in metadata["hashes"].get(info["name"], ())]
+    listed: list[dict[str, str]] = table_in(metadata, "files").get(info["name"], [])
+    return listed

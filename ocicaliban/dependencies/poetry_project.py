@@ -1,0 +1,204 @@
+"""What [tool.poetry] and [project] of a pyproject.toml declare, as Poetry reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from attrs import frozen
+
+from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.toml import read_toml, table_in
+from ocicaliban.model.recipe import Variant
+
+if TYPE_CHECKING:
+    from poetry.core.constraints.version import VersionConstraint
+    from poetry.core.packages.dependency import Dependency
+    from poetry.core.packages.project_package import ProjectPackage
+    from poetry.core.pyproject.toml import PyProjectTOML
+
+MAIN = "main"
+"""Poetry's name for the dependencies that belong to no group."""
+
+_PROJECT_KEYS = ("requires-python", "dependencies", "optional-dependencies")
+_LEGACY_KEYS = ("dependencies", "source", "extras", "dev-dependencies")
+_PYTHON = "[tool.poetry.dependencies] python"
+_CARET = re.compile(r"([~^])([1-9]\d*)(\.\d+)?(\.\d+)?")
+_PEP440 = re.compile(r"(==|!=|<=|>=|<|>)\s*\d+(\.\d+)*(\.\*)?")
+_CHECK = "`poetry check` explains more"
+
+
+@frozen
+class _Declared:
+    """The tables of a pyproject.toml that declare dependencies, for poetry-core."""
+
+    data: dict[str, Any]
+    poetry_config: dict[str, Any]
+
+
+def is_poetry(raw: Mapping[str, Any]) -> bool:
+    """Whether a pyproject.toml declares dependencies in Poetry's own form."""
+    poetry = table_in(raw, "tool", "poetry")
+    return any(key in poetry for key in ("dependencies", "group", "dev-dependencies"))
+
+
+def read_package(path: Path) -> ProjectPackage:
+    """Return what the pyproject.toml at `path` declares. Raises UsageError if Poetry cannot read it."""
+    from poetry.core.factory import Factory
+
+    raw = read_toml(path)[1]
+    project, poetry = table_in(raw, "project"), table_in(raw, "tool", "poetry")
+    # The other keys (licence, readme, ...) do not matter here, and need not be valid.
+    declared = _Declared(
+        data={
+            "project": {key: project[key] for key in (*_PROJECT_KEYS, "dynamic") if key in project},
+            "dependency-groups": table_in(raw, "dependency-groups"),
+        },
+        poetry_config={key: poetry[key] for key in (*_LEGACY_KEYS, "group") if key in poetry},
+    )
+    name = project.get("name") or poetry.get("name")
+    package = Factory.get_package(name if isinstance(name, str) else "-", "0")
+    try:
+        Factory.configure_package(package, cast("PyProjectTOML", declared), path.parent)
+    except (ValueError, TypeError, KeyError, AttributeError) as exc:
+        raise UsageError(f"{path.name}: Poetry cannot read its dependencies: {exc}", _CHECK) from exc
+    return package
+
+
+def python_requirements(raw: Mapping[str, Any]) -> tuple[PythonRequirement, ...]:
+    """Return what [project] and [tool.poetry.dependencies] say about Python."""
+    wanted = table_in(raw, "tool", "poetry", "dependencies").get("python")
+    return (
+        *requirement("pyproject.toml: requires-python", table_in(raw, "project").get("requires-python")),
+        *requirement(f"pyproject.toml: {_PYTHON}", specifiers(wanted, _PYTHON) if isinstance(wanted, str) else None),
+    )
+
+
+def allows(constraint: object, python: str, place: str) -> bool:
+    """Whether a version constraint of Poetry allows a Python. `place` names the constraint in an error."""
+    from poetry.core.constraints.version import Version
+
+    return _parsed(str(constraint), place).allows(Version.parse(python))
+
+
+def specifiers(constraint: str, place: str) -> str:
+    """Return a version constraint of Poetry (`^3.10`) as PEP 440 specifiers.
+
+    Of several ranges (`||`), returns the one around them. `place` names the constraint in the UsageError for one that
+    Poetry does not know.
+    """
+    if quick := _CARET.fullmatch(constraint.strip()):  # without poetry-core, whose import takes 0.1 s
+        major, minor = quick[2], quick[3]
+        last = f"{int(major) + 1}.0" if quick[1] == "^" or not minor else f"{major}.{int(minor[1:]) + 1}"
+        return f">={constraint.strip()[1:]},<{last}"
+    if all(_PEP440.fullmatch(part.strip()) for part in constraint.split(",")):
+        return constraint
+    from poetry.core.constraints.version import VersionRange, VersionUnion
+
+    parsed = _parsed(constraint, place)
+    if isinstance(parsed, VersionUnion):
+        if parsed.excludes_single_version:
+            return str(parsed)
+        lowest, highest = parsed.ranges[0], parsed.ranges[-1]
+        parsed = VersionRange(lowest.min, highest.max, lowest.include_min, highest.include_max)
+    text = str(parsed)
+    if text == "*" or text[:1] in "<>=!~":
+        return text.removeprefix("*")
+    # No release is called 3.11 alone: it means any release of 3.11.
+    return f"=={text}.*" if re.fullmatch(r"\d+\.\d+", text) else f"=={text}"
+
+
+def _parsed(constraint: str, place: str) -> VersionConstraint:
+    from poetry.core.constraints.version import parse_constraint
+
+    try:
+        return parse_constraint(constraint)
+    except ValueError as exc:
+        raise UsageError(f"{place}: '{constraint}' is not a version constraint: {exc}", _CHECK) from exc
+
+
+def content_hashes(raw: Mapping[str, Any]) -> frozenset[str]:
+    """Return the hashes by which Poetry's versions recognise that a pyproject.toml has not changed since locking."""
+    project, poetry = table_in(raw, "project"), table_in(raw, "tool", "poetry")
+    hashes = set()
+    for groups in ({}, table_in(raw, "dependency-groups")):
+        relevant_project = {key: project[key] for key in _PROJECT_KEYS if project.get(key) is not None}
+        relevant_poetry = {
+            key: poetry.get(key)
+            for key in (*_LEGACY_KEYS, "group")
+            if poetry.get(key) is not None or (key in _LEGACY_KEYS and not relevant_project and not groups)
+        }
+        relevant: dict[str, Any] = {"project": relevant_project} if relevant_project else {}
+        if groups:
+            relevant["dependency-groups"] = groups
+        relevant = {**relevant, "tool": {"poetry": relevant_poetry}} if relevant else relevant_poetry
+        hashes.add(hashlib.sha256(json.dumps(relevant, sort_keys=True, default=str).encode()).hexdigest())
+    return frozenset(hashes)
+
+
+def with_default_groups(raw: Mapping[str, Any], groups: Iterable[str]) -> tuple[str, ...]:
+    """Return the given groups and those that `poetry install` installs: all that are not optional.
+
+    Raises UsageError for one that the pyproject.toml does not declare.
+    """
+    declared = _groups(raw)
+    given = {normalized(name) for name in groups}
+    if unknown := sorted(given - {MAIN, *declared}):
+        raise UsageError(f"pyproject.toml declares no group '{unknown[0]}'", nearest(unknown[0], declared))
+    return tuple(sorted((given - {MAIN}) | {name for name, optional in declared.items() if not optional}))
+
+
+def _groups(raw: Mapping[str, Any]) -> dict[str, bool]:
+    """Return whether each group is optional, by its normalized name."""
+    tables = table_in(raw, "tool", "poetry", "group")
+    names = [*tables, *table_in(raw, "dependency-groups")]
+    if "dev-dependencies" in table_in(raw, "tool", "poetry"):
+        names.append("dev")
+    optional = {normalized(name) for name in tables if table_in(tables, name).get("optional")}
+    return {normalized(name): normalized(name) in optional for name in names}
+
+
+def with_variant(raw: Mapping[str, Any], extras: Iterable[str], variant: Variant) -> tuple[str, ...]:
+    """Return the extras, and the variant if there is an extra of this name.
+
+    Raises UsageError for an extra that the pyproject.toml does not declare.
+    """
+    optional = table_in(raw, "project", "optional-dependencies")
+    declared = optional
+    if not optional and not table_in(raw, "project").get("dependencies"):
+        declared = table_in(raw, "tool", "poetry", "extras")
+    known = {normalized(name) for name in declared}
+    given = {normalized(extra) for extra in extras}
+    if unknown := sorted(given - known):
+        raise UsageError(f"pyproject.toml declares no extra '{unknown[0]}'", nearest(unknown[0], declared))
+    return tuple(sorted(given | ({variant} & known)))
+
+
+def wanted_dependencies(package: ProjectPackage, groups: Iterable[str], extras: Iterable[str]) -> Iterator[Dependency]:
+    """Yield the dependencies of the main group and of these groups, with the optional ones of these extras.
+
+    They carry their markers, and the source and constraint of both tables if [project] and [tool.poetry] have them.
+    """
+    declared = [
+        dependency
+        for name in (MAIN, *groups)
+        if package.has_dependency_group(name)
+        for dependency in package.dependency_group(name).dependencies_for_locking
+    ]
+    chosen, before = {normalized(extra) for extra in extras}, set[str]()
+    while chosen != before:  # an extra may name others of the same project
+        before = set(chosen)
+        for dependency in declared:
+            if dependency.name == package.name and chosen.intersection(dependency.in_extras):
+                chosen |= dependency.extras
+    for dependency in declared:
+        if dependency.name != package.name and (
+            not dependency.is_optional() or chosen.intersection(dependency.in_extras)
+        ):
+            yield dependency

@@ -1,0 +1,224 @@
+"""poetry.lock: what belongs to an image."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ocicaliban.dependencies import poetry_project
+from ocicaliban.dependencies.poetry_lock import PoetryLock
+from ocicaliban.errors import UsageError
+from tests.locks import LOCKS, base_with, copied, resolved, versions
+
+ALWAYS = {
+    "attrs": "23.2.0",  # of the group train, which is not optional
+    "certifi": "2026.10.19.post1",
+    "charset-normalizer": "3.5.3",
+    "idna": "3.20",
+    "numpy": "1.26.4",
+    "pysocks": "1.7.1",
+    "requests": "2.31.0",
+    "six": "1.16.0",
+}
+NEW = {"urllib3": "2.8.0"}
+OLD = {"urllib3": "2.6.3"}
+SIX = """six==1.16.0 \\
+    --hash=sha256:1e61c37477a1626458e36f7b1d82aa5c9b094fa4802892072e49de9c60c4c926 \\
+    --hash=sha256:8abb2f1d86890a2dfb989f9a77cfcfd3e47c2a354b01111771326f8aa26e0254
+"""
+
+
+def lock_of(root: Path) -> PoetryLock:
+    return PoetryLock(root=root, path=root / "poetry.lock")
+
+
+@pytest.mark.parametrize(
+    ("name", "python", "extras", "groups", "more"),
+    [
+        ("poetry-2.1", "3.11.2", (), (), NEW),
+        ("poetry-2.1", "3.11.2", ("table",), ("docs",), NEW | {"tabulate": "0.9.0", "markdown": "3.11.3"}),
+        ("poetry-2.1", "3.10.4", (), (), OLD | {"tomli": "2.5.0"}),
+        ("poetry-2.0", "3.11.2", (), (), OLD),
+        ("poetry-2.0", "3.11.2", ("table",), ("docs",), OLD | {"tabulate": "0.9.0", "markdown": "3.9"}),
+        ("poetry-2.0", "3.10.4", (), (), OLD | {"tomli": "2.5.0"}),
+        ("poetry-1.1", "3.11.2", (), (), OLD),
+        ("poetry-1.1", "3.11.2", ("table",), ("docs",), OLD | {"tabulate": "0.9.0", "markdown": "3.9"}),
+        ("poetry-1.1", "3.10.4", (), (), OLD | {"tomli": "2.5.0"}),
+    ],
+)
+def test_what_poetry_would_install(
+    name: str, python: str, extras: tuple[str, ...], groups: tuple[str, ...], more: dict[str, str]
+) -> None:
+    text = resolved(lock_of(LOCKS / name), python, extras, groups)
+    assert versions(text) == ALWAYS | more
+    assert SIX in text
+
+
+def test_extras_and_groups_that_are_not_declared(tmp_path: Path) -> None:
+    lock = lock_of(LOCKS / "poetry-2.1")
+    with pytest.raises(UsageError, match="declares no extra 'tables'") as caught:
+        lock.resolved_extras(("tables",), "cpu")
+    assert caught.value.hint == "did you mean 'table'?"
+    with pytest.raises(UsageError, match="declares no group 'doc'"):
+        lock.resolved_groups(("doc",))
+    assert lock.resolved_groups(()) == ("train",)
+    assert lock.resolved_groups(("docs", "main")) == ("docs", "train")
+
+
+def test_a_lock_that_poetry_would_refuse(tmp_path: Path) -> None:
+    root = copied("poetry-2.1", tmp_path)
+    manifest = root / "pyproject.toml"
+    manifest.write_text(manifest.read_text().replace("^1.15,<1.17", "^1.17"))
+    with pytest.raises(UsageError, match=r"poetry\.lock is not up to date with pyproject\.toml") as caught:
+        resolved(lock_of(root))
+    assert caught.value.hint == "run `poetry lock`"
+    manifest.write_text((LOCKS / "poetry-2.1" / "pyproject.toml").read_text())
+    lock = (LOCKS / "poetry-2.1" / "poetry.lock").read_text()
+    (root / "poetry.lock").write_text(lock.replace('lock-version = "2.1"', 'lock-version = "3.0"'))
+    with pytest.raises(UsageError, match=r"version '3\.0'"):
+        resolved(lock_of(root))
+    (root / "poetry.lock").write_text(lock.replace('name = "six"', "names = 6"))
+    with pytest.raises(UsageError, match="damaged"):
+        resolved(lock_of(root))
+    manifest.unlink()
+    with pytest.raises(UsageError, match=r"no pyproject\.toml beside it"):
+        resolved(lock_of(root))
+
+
+def test_an_old_lock_without_a_package(tmp_path: Path) -> None:
+    root = copied("poetry-2.0", tmp_path)
+    text = (root / "poetry.lock").read_text()
+    (root / "poetry.lock").write_text(text.replace('name = "idna"', 'name = "other"'))
+    with pytest.raises(UsageError, match="does not hold idna"):
+        resolved(lock_of(root))
+
+
+HEAD = """
+[project]
+name = "study"
+version = "1"
+[tool.poetry]
+"""
+FOREIGN = """
+[[package]]
+name = "Nets"
+version = "0.1"
+optional = false
+python-versions = "*"
+groups = ["main"]
+files = []
+develop = true
+[package.source]
+type = "directory"
+url = "libs/nets"
+[[package]]
+name = "tools"
+version = "2"
+optional = false
+python-versions = "*"
+groups = ["main"]
+files = []
+develop = false
+[package.source]
+type = "git"
+url = "git@host.example:group/tools.git"
+reference = "main"
+resolved_reference = "0123456789012345678901234567890123456789"
+subdirectory = "python"
+[[package]]
+name = "wheel-of-url"
+version = "3"
+optional = false
+python-versions = "*"
+groups = ["main"]
+files = [{file = "wheel.whl", hash = "sha256:aa"}]
+[package.source]
+type = "url"
+url = "https://host.example/wheel.whl"
+[[package]]
+name = "torch"
+version = "2.0+cpu"
+optional = false
+python-versions = "*"
+groups = ["main"]
+files = [{file = "torch.whl", hash = "sha256:bb"}, {file = "torch.md5", hash = "md5:cc"}]
+[package.source]
+type = "legacy"
+url = "https://me:secret@host.example/simple"
+reference = "cpu"
+[metadata]
+lock-version = "2.1"
+python-versions = "*"
+content-hash = "HASH"
+"""
+
+
+def test_packages_that_are_not_from_the_default_index(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(HEAD)
+    digest = next(iter(poetry_project.content_hashes(tomllib.loads(HEAD))))
+    (tmp_path / "poetry.lock").write_text(FOREIGN.replace("HASH", digest))
+    assert resolved(lock_of(tmp_path)) == (
+        "-e ./libs/nets\n"
+        "tools @ git+ssh://git@host.example/group/tools.git@0123456789012345678901234567890123456789"
+        "#subdirectory=python\n"
+        "torch==2.0+cpu \\\n    --hash=sha256:bb\n    # from cpu=https://host.example/simple\n"
+        "wheel-of-url @ https://host.example/wheel.whl \\\n    --hash=sha256:aa\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("constraint", "expected"),
+    [
+        ("^3.10", ">=3.10,<4.0"),
+        ("^3", ">=3,<4.0"),
+        ("~3.11", ">=3.11,<3.12"),
+        ("~3.11.4", ">=3.11.4,<3.12"),
+        ("~3", ">=3,<4.0"),
+        ("^3.8.1", ">=3.8.1,<4.0"),
+        (">=3.9,<3.13", ">=3.9,<3.13"),
+        (">=3.9 <3.13", ">=3.9,<3.13"),
+        ("3.11.*", "==3.11.*"),
+        ("3.11", "==3.11.*"),
+        ("3.11.4", "==3.11.4"),
+        ("*", ""),
+        ("~2.7 || ^3.10", ">=2.7,<4.0"),
+        ("!=3.9.1", "!=3.9.1"),
+    ],
+)
+def test_pythons_as_specifiers(constraint: str, expected: str) -> None:
+    assert poetry_project.specifiers(constraint, "python") == expected
+
+
+def test_a_python_that_poetry_does_not_know() -> None:
+    with pytest.raises(UsageError, match="python: 'three' is not a version constraint"):
+        poetry_project.specifiers("three", "python")
+
+
+@pytest.mark.parametrize(
+    "text", ["[tool.poetry]\ndependencies = 1\n", "tool = 1\n", '[tool.poetry.dependencies]\nsix = "^^1"\n']
+)
+def test_a_pyproject_that_poetry_cannot_read(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    raw: dict[str, Any] = tomllib.loads(text)
+    assert poetry_project.content_hashes(raw)
+    assert poetry_project.python_requirements(raw) == ()
+    try:
+        poetry_project.read_package(tmp_path / "pyproject.toml")
+    except UsageError as exc:
+        assert "cannot read its dependencies" in exc.message
+
+
+def test_extras_that_name_others_of_the_project(tmp_path: Path) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(
+        '[project]\nname = "study"\nversion = "1"\ndependencies = ["six"]\n[project.optional-dependencies]\n'
+        'plot = ["tabulate"]\nmore = ["attrs"]\nall = ["study[plot]"]\n'
+        '[dependency-groups]\ntest = ["iniconfig", {include-group = "lint"}]\nlint = ["toolz"]\n'
+    )
+    package = poetry_project.read_package(path)
+    found = poetry_project.wanted_dependencies(package, ("test",), ("all",))
+    assert sorted(dependency.name for dependency in found) == ["iniconfig", "six", "tabulate", "toolz"]
+    assert base_with("3.11.2").machine == "x86_64"
