@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,8 +20,10 @@ from ocicaliban.errors import ToolError, UsageError, nearest
 from ocicaliban.formats.toml import table_in
 from ocicaliban.model.recipe import Variant
 
+_BUILD_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
 _FLAT = "discovered in a flat-layout"
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
+_NO_EXTRA = re.compile(r"Requested extras? not found: (.+)")
 _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 
@@ -70,38 +73,59 @@ class SetuptoolsProject(Declaration):
             try:
                 return self._asked(evolve(target, extras=(*target.extras, target.variant)), preferred)
             except ToolError as exc:
-                if f"Requested extra not found: {target.variant}" not in exc.stderr:
+                if target.variant not in _unknown_extras(exc.stderr):
                     raise
         return self._asked(target, preferred)
 
     def _asked(self, target: ResolutionTarget, preferred: str) -> str:
+        try:
+            return self._discovered(target, preferred)
+        except ToolError as exc:
+            if unknown := _unknown_extras(exc.stderr):
+                raise ToolError(f"{self.shown} declares no extra '{unknown[0]}'", stderr=exc.stderr) from exc
+            missing = _MISSING.search(exc.stderr)
+            if not missing:
+                raise
+            package = missing[1].partition(".")[0]
+            raise ToolError(
+                f"{self.shown} needs the module '{missing[1]}' while it is asked for the project's dependencies",
+                "write the dependencies into requirements.txt, or name what it needs in pyproject.toml: "
+                f'[build-system] requires = ["setuptools", "{package}"]',
+                stderr=exc.stderr,
+            ) from exc
+
+    def _discovered(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return what the build says, without a search for packages if that is what setuptools refuses."""
         files = self.compiled_files()
         try:
             return self.compiled(target, preferred, files)
         except ToolError as exc:
-            if missing := _MISSING.search(exc.stderr):
-                raise ToolError(
-                    f"{self.shown} needs the module '{missing[1]}' while it is asked for the project's dependencies",
-                    "write the dependencies into requirements.txt, or name what it needs in pyproject.toml: "
-                    f'[build-system] requires = ["setuptools", "{missing[1].partition(".")[0]}"]',
-                    stderr=exc.stderr,
-                ) from exc
             if _FLAT not in exc.stderr:
                 raise
         with _without_discovery(self.path.parent) as folder:
             return self.compiled(target, preferred, (folder / self.path.name, *files[1:]))
 
 
+def _unknown_extras(stderr: str) -> list[str]:
+    """Return the extras that a project does not have, according to uv."""
+    match = _NO_EXTRA.search(stderr)
+    return [name.strip() for name in match[1].split(",")] if match else []
+
+
 @contextmanager
 def _without_discovery(root: Path) -> Iterator[Path]:
     """Yield a folder with the same contents, in which setuptools finds no packages by itself, and so refuses none.
 
-    It has links to the project's files, and an empty `src`, which setuptools takes for the place of the packages.
+    It has links to the project's files, and an empty `src`, which setuptools takes for the place of the packages. uv
+    builds where a file really is, so those that it may be given are copies.
     """
     with TemporaryDirectory(prefix="ocicaliban-") as name:
         folder = Path(name)
         for entry in os.scandir(root):
-            (folder / entry.name).symlink_to(Path(entry.path).absolute())
+            if entry.name in _BUILD_FILES and entry.is_file():
+                shutil.copyfile(entry.path, folder / entry.name)
+            else:
+                (folder / entry.name).symlink_to(Path(entry.path).absolute())
         (folder / "src").mkdir(exist_ok=True)
         yield folder
 
