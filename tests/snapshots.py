@@ -7,6 +7,7 @@ from attrs import frozen
 from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, project, requirements, shell, source
 from ocicaliban.build.inputs.project import LocalPackage
 from ocicaliban.build.inputs.provider import Provided
+from ocicaliban.dependencies.conda.install import PackageTree
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Snapshot
 from ocicaliban.model.recipe import Variant
@@ -18,6 +19,8 @@ class World:
 
     variant: Variant
     base: Base
+    conda: tuple[tuple[str, PackageTree], ...] = ()
+    conda_python: str = ""
     source: str = ""
     parts: tuple[tuple[str, str], ...] = ()
     data: tuple[tuple[str, str], ...] = ()
@@ -33,9 +36,11 @@ class World:
     def snapshot(self) -> Snapshot:
         """The snapshot that the planner would make of it."""
         provided = {
-            "conda": conda.of_packages(),
-            "requirements": requirements.of_groups(self.requirements),
-            "project": project.of_packages(self.packages, environment_exists=bool(self.requirements)),
+            "conda": conda.of_packages(self.conda_python, self.conda, (), ("STUDY=1",)),
+            "requirements": requirements.of_groups(self.requirements, self.conda_python),
+            "project": project.of_packages(
+                self.packages, environment_exists=bool(self.requirements or self.conda_python)
+            ),
             "cuda": cuda.of_libraries(self.cuda_libraries),
             "jupyter": jupyter.of_requirements(self.jupyter),
             "command": command.of_command(self.module, self.command),
@@ -51,5 +56,6 @@ class World:
             values={name: value for each in provided.values() for name, value in each.values.items()},
             instances={kind: each.instances for kind, each in provided.items()},
             trees=frozenset(digest for _, digest in (("", self.source), *self.parts, *self.data)) - {""}
-            | {package.tree for package in self.packages},
+            | {package.tree for package in self.packages}
+            | {tree.digest for _, tree in self.conda},
         )

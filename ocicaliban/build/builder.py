@@ -8,23 +8,27 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.build import base_image
 from ocicaliban.containers import buildah, image_store, oci_layout, tree_folder, workspace
 from ocicaliban.dependencies import host_settings
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
-from ocicaliban.model.image import Configure, Copy, Image, Plan, PlannedLayer, Run, Tree
+from ocicaliban.model.image import Configure, Copy, Image, MadeTree, Plan, PlannedLayer, Run, Tree
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import files, process
 
 
 @frozen(kw_only=True)
 class BuildContext:
-    """What a plan refers to: trees by digest, files of build secrets, the package indexes that the project names."""
+    """What a plan refers to: trees by digest, files of build secrets, the package indexes that the project names.
+
+    `made_trees` are the trees, by digest, whose files are made when a layer needs them.
+    """
 
     trees: Mapping[str, Tree]
+    made_trees: Mapping[str, MadeTree] = field(factory=dict)
     secrets: Mapping[str, Path] = field(factory=dict)
     indexes: Indexes = field(factory=Indexes)
 
@@ -63,16 +67,26 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
 
 def _made(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext, reporter: Reporter) -> Image:
     """Make a layer on top of `parent`, in the work folder `folder`."""
-    make = _run_layer if layer.runs else _tree_layer
     with reporter.making(layer.name, taken=_copied_size(layer, context)) as made:
-        image = make(layer, parent, folder, context)
+        if layer.runs:
+            image = _run_layer(layer, parent, folder, context)
+        else:
+            image = _tree_layer(layer, parent, folder, _with_files(layer, folder, context, reporter))
         made.measure = functools.partial(_added_size, parent.id, image.id)
     return image
 
 
 def _copied_size(layer: PlannedLayer, context: BuildContext) -> int:
     """Return the bytes of the files that a layer copies."""
-    return sum(context.trees[step.tree].size for step in layer.steps if isinstance(step, Copy))
+    trees: dict[str, Tree | MadeTree] = {**context.trees, **context.made_trees}
+    return sum(trees[step.tree].size for step in layer.steps if isinstance(step, Copy))
+
+
+def _with_files(layer: PlannedLayer, folder: Path, context: BuildContext, reporter: Reporter) -> BuildContext:
+    """Return the context with the trees of a layer that had to be made, in the work folder `folder`."""
+    wanted = (step.tree for step in layer.steps if isinstance(step, Copy) and step.tree in context.made_trees)
+    made = {digest: context.made_trees[digest].make(folder, reporter.warning) for digest in wanted}
+    return evolve(context, trees={**context.trees, **made}) if made else context
 
 
 def _added_size(below: str, image: str) -> int:

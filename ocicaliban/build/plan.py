@@ -144,8 +144,9 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> St
         )
     if step.do == "copy":
         return Copy(tree=params.substituted(step.tree, values, place), to=params.substituted(step.to, values, place))
+    variables = (each.partition("=") for each in params.substituted_list(step.variables, values, place))
     return Configure(
-        env=pairs(step.env),
+        env=tuple(sorted({**{name: value for name, _, value in variables}, **dict(pairs(step.env))}.items())),
         path=params.substituted_list(step.path, values, place),
         workdir=params.substituted(step.workdir, values, place),
         entrypoint=params.substituted_list(step.entrypoint, values, place),

@@ -21,7 +21,7 @@ from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.dependencies.python_requirement import check_python
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
-from ocicaliban.model.image import Base, Plan, Tree
+from ocicaliban.model.image import Base, MadeTree, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Recipe, Variant
 from ocicaliban.project import config, entry_point, lockfile
@@ -34,13 +34,15 @@ from ocicaliban.reporter import SILENT, Reporter
 class PlannedImage:
     """A plan, and what building and running it needs: the trees that it copies, the GPUs, the project's indexes.
 
-    `trees_read` are all folders that were read for the plan, and `environment` is what the project's files declare.
+    `trees_read` are all folders that were read for the plan, `made_trees` are the trees that a layer makes first, and
+    `environment` is what the project's files declare.
     """
 
     project: Project
     plan: Plan
     trees: dict[str, Tree]
     trees_read: tuple[Tree, ...]
+    made_trees: dict[str, MadeTree]
     gpus: tuple[cdi.Device, ...]
     indexes: Indexes
     environment: DeclaredEnvironment = field(factory=DeclaredEnvironment)
@@ -49,7 +51,7 @@ class PlannedImage:
     def build_context(self) -> BuildContext:
         """What the builder needs in addition to the plan."""
         secrets = zip(self.project.secrets, secret_files(self.project), strict=True)
-        return BuildContext(trees=self.trees, secrets=dict(secrets), indexes=self.indexes)
+        return BuildContext(trees=self.trees, made_trees=self.made_trees, secrets=dict(secrets), indexes=self.indexes)
 
     @property
     def mounts_project(self) -> bool:
@@ -107,6 +109,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         project=project,
         plan=plan,
         trees={digest: trees[digest] for digest in copied if digest in trees},
+        made_trees={tree.digest: tree for each in provided.values() for tree in each.made_trees},
         trees_read=tuple(tree for each in provided.values() for tree in each.trees_read),
         gpus=request.gpus,
         indexes=_joined_indexes(provided),
@@ -190,7 +193,11 @@ def _snapshot(context: PlanContext, provided: dict[str, Provided]) -> Snapshot:
         base=context.base,
         values={name: value for each in provided.values() for name, value in each.values.items()},
         instances={kind: each.instances for kind, each in provided.items()},
-        trees=frozenset(tree.digest for each in provided.values() for tree in each.trees)
+        trees=frozenset(
+            digest
+            for each in provided.values()
+            for digest in (*(tree.digest for tree in each.trees), *(tree.digest for tree in each.made_trees))
+        )
         if context.request.contents
         else None,
     )

@@ -12,14 +12,14 @@ from typing import Any, ClassVar, Self
 
 from attrs import frozen
 
-from ocicaliban.dependencies import dependency_groups
+from ocicaliban.dependencies import dependency_groups, locked_requirements
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
 
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
-_NOT_LISTS = (".toml", ".lock", ".py", ".cfg")
+_NOT_LISTS = (".toml", ".lock", ".py", ".cfg", ".yml", ".yaml")
 _NAMED_FILE = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
 
 
@@ -28,13 +28,15 @@ class ResolutionTarget:
     """What dependencies are resolved for: the base image's Python and platform, the variant, extras and groups.
 
     In `resolve`, `groups` are all dependency groups to install: those that the project installs by default, and those
-    that the user adds to them.
+    that the user adds to them. `provided` are the packages that conda has installed before, as NAME==VERSION: they
+    stay as they are.
     """
 
     base: Base
     variant: Variant
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    provided: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)
@@ -139,14 +141,20 @@ class Declaration:
         return self.compiled(target, preferred, self.compiled_files())
 
     def compiled(self, target: ResolutionTarget, preferred: str, files: tuple[Path, ...]) -> str:
-        """Return what uv resolves from these files, with the extras and groups of the target. Raises ToolError."""
+        """Return what uv resolves from these files, with the extras and groups of the target. Raises ToolError.
+
+        What the environment has already is left out.
+        """
         from ocicaliban.dependencies import host_settings, uv  # most plans resolve nothing
 
         flags = [flag for extra in target.extras for flag in ("--extra", extra)]
         flags += [flag for group in target.groups for flag in ("--group", f"{self.groups_file}:{group}")]
         try:
             settings = host_settings.read_host_settings()
-            return uv.compiled([*flags, *map(str, files)], target.base, settings, preferred, cwd=self.root)
+            with uv.provided_beforehand(target.provided, settings) as (constraints, settings):
+                arguments = [*flags, *constraints, *map(str, files)]
+                text = uv.compiled(arguments, target.base, settings, preferred, cwd=self.root)
+            return locked_requirements.without(text, target.provided)
         except ToolError as exc:
             explanation = exc.stderr.removeprefix("error:").strip()
             hint = ""

@@ -37,6 +37,12 @@ def name(entry: str) -> str:
     return normalized(match[0]) if match else ""
 
 
+def without(text: str, packages: Iterable[str]) -> str:
+    """Return the entries without those of `packages`, given as requirements (NAME==VERSION)."""
+    names = {name(package) for package in packages}
+    return "".join(entry for entry in entries(text) if name(entry) not in names) if names else text
+
+
 def declared_hashes(texts: Iterable[str]) -> dict[str, frozenset[str]]:
     """Return the hashes that lists of requirements declare, by package. A package without hashes is left out."""
     declared: dict[str, frozenset[str]] = {}

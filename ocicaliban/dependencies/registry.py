@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ocicaliban.dependencies.conda.environment_yml import EnvironmentYml
 from ocicaliban.dependencies.declaration import Declaration, manifest, table
 from ocicaliban.dependencies.pdm_lock import PdmLock
 from ocicaliban.dependencies.pipfile_lock import PipfileLock
@@ -26,9 +27,10 @@ WAYS: tuple[type[Declaration], ...] = (
     PyprojectToml,
     SetupScript,
     SetupCfg,
+    EnvironmentYml,
 )
 
-_NOT_READ = ("environment.yml", "environment.yaml", "conda.yml", "Pipfile")
+_NOT_READ = ("Pipfile",)
 
 
 def found_in(root: Path) -> tuple[Declaration, ...]:

@@ -50,7 +50,7 @@ def resolve(
             extras=declaration.resolved_extras(target.extras, target.variant),
             groups=declaration.resolved_groups(target.groups),
         )
-    digest = inputs_digest(declaration, base, target.extras, libraries, target.groups)
+    digest = inputs_digest(declaration, base, target.extras, libraries, (*target.groups, *target.provided))
     if locked and locked.inputs == digest:
         return locked
     from ocicaliban.dependencies import cuda_wheels, uv  # most plans resolve nothing
@@ -64,7 +64,8 @@ def resolve(
         text = locked_requirements.installable(resolved, declaration.root)
     settings = read_host_settings().with_indexes(indexes)
     if libraries and (wheels := cuda_wheels.missing_wheels(libraries, text)):
-        text = uv.with_additions(text, wheels, base, settings, preferred, f"what layers.{libraries.recipe} asks for")
+        what = f"what layers.{libraries.recipe} asks for"
+        text = uv.with_additions(text, wheels, base, settings, preferred, what, target.provided)
     text = locked_requirements.with_declared_hashes(text, locked_requirements.declared_hashes(lists))
     weights = uv.archive_sizes(text, base, settings) if text else {}
     return Resolution(inputs=digest, requirements=text, weights=weights)
@@ -101,13 +102,15 @@ def resolve_additions(
     locked: Resolution | None,
     indexes: Indexes,
     what: str,
+    provided: tuple[str, ...] = (),
 ) -> Resolution:
     """Return what must be installed in addition to the locked `requirements` for `additions`; their versions stay.
 
     Returns `locked` while its inputs are unchanged, and prefers its versions otherwise. `what` names the additions in a
-    message. Raises ToolError with uv's explanation if they do not fit.
+    message, and `provided` are packages that the environment has already (NAME==VERSION). Raises ToolError with uv's
+    explanation if they do not fit.
     """
-    sha = hashlib.sha256("\0".join((base.python, base.platform, *additions, "", requirements)).encode())
+    sha = hashlib.sha256("\0".join((base.python, base.platform, *additions, *provided, "", requirements)).encode())
     digest = f"sha256:{sha.hexdigest()}"
     if locked and locked.inputs == digest:
         return locked
@@ -120,7 +123,7 @@ def resolve_additions(
     if ";" in requirements:
         installed = uv.with_additions(requirements, (), base, settings, "", "the lock")
     preferred = requirements + (locked.requirements if locked else "")
-    whole = uv.with_additions(requirements, additions, base, settings, preferred, what)
+    whole = uv.with_additions(requirements, additions, base, settings, preferred, what, provided)
     names = {locked_requirements.name(entry) for entry in locked_requirements.entries(installed)}
     added = (entry for entry in locked_requirements.entries(whole) if locked_requirements.name(entry) not in names)
     return Resolution(inputs=digest, requirements="".join(added))

@@ -6,10 +6,13 @@ import contextlib
 import os
 import sys
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from ocicaliban.dependencies import size_tiers
+from attrs import evolve
+
+from ocicaliban.dependencies import locked_requirements, size_tiers
 from ocicaliban.dependencies.host_settings import HostSettings, read_host_settings
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Base
@@ -35,23 +38,52 @@ def compiled(arguments: list[str], base: Base, settings: HostSettings, preferred
 
 
 def with_additions(
-    locked: str, additions: tuple[str, ...], base: Base, settings: HostSettings, preferred: str, what: str
+    locked: str,
+    additions: tuple[str, ...],
+    base: Base,
+    settings: HostSettings,
+    preferred: str,
+    what: str,
+    provided: tuple[str, ...] = (),
 ) -> str:
     """Return the locked requirements as they are, together with what `additions` need; without additions those alone.
 
-    `what` names the additions in a message. Raises ToolError with uv's explanation if they do not fit.
+    `what` names the additions in a message, and `provided` are packages that the environment has already. Raises
+    ToolError with uv's explanation if they do not fit.
     """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given = Path(folder) / "given.txt"
         given.write_text(locked + "".join(f"{requirement}\n" for requirement in additions))
+        arguments = [*([] if additions else ["--no-deps"]), str(given)]
         try:
-            return compiled([*([] if additions else ["--no-deps"]), str(given)], base, settings, preferred)
+            with provided_beforehand(provided, settings) as (constraints, settings):
+                text = compiled([*arguments, *constraints], base, settings, preferred)
+            return locked_requirements.without(text, provided)
         except ToolError as exc:
             raise ToolError(
                 f"{what} does not fit the dependencies\n{exc.stderr}",
                 f"uv was asked for {' '.join(additions)}, for Python {base.python} on {base.platform}",
                 stderr=exc.stderr,
             ) from exc
+
+
+@contextlib.contextmanager
+def provided_beforehand(packages: tuple[str, ...], settings: HostSettings) -> Iterator[tuple[list[str], HostSettings]]:
+    """Give arguments and settings with which uv takes `packages` (NAME==VERSION) as they are, without an index.
+
+    For each there is a wheel without contents and without dependencies. Its version has a local part, so that no index
+    has the same one.
+    """
+    if not packages:
+        yield [], settings
+        return
+    from ocicaliban.dependencies import stub_wheels  # only for conda's environments
+
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        constraints = Path(folder) / "constraints.txt"
+        constraints.write_text("".join(f"{pin}\n" for pin in stub_wheels.write(Path(folder), packages)))
+        found = evolve(settings, find_links=(*settings.find_links, folder))
+        yield ["--constraint", str(constraints)], found
 
 
 def exported_lock(root: Path, extras: tuple[str, ...], groups: tuple[str, ...] = ()) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from attrs import frozen
 
@@ -70,6 +71,21 @@ class Tree:
     def size(self) -> int:
         """The bytes of all its files."""
         return sum(entry.size for entry in self.entries)
+
+
+class MadeTree(Protocol):
+    """A tree whose files do not exist before a layer needs them."""
+
+    @property
+    def digest(self) -> str:
+        """What stands for the tree in keys."""
+
+    @property
+    def size(self) -> int:
+        """About how many bytes are read to make it."""
+
+    def make(self, folder: Path, warn: Callable[[str], None]) -> Tree:
+        """Make the files in a new folder below `folder`, and return the tree. `warn` gets what the user must know."""
 
 
 @frozen(kw_only=True)

@@ -33,12 +33,14 @@ class StepTemplate:
 
     `do` says what it does: `run` a script in the container, `copy` a tree of files into the image, or `configure` the
     image. A script sees the recipe's `programs` below /dev/oc, and each of `trees` in the folder that is its key.
+    `variables` are more of `env`, as NAME=VALUE.
     """
 
     do: Literal["run", "copy", "configure"]
     when: str = ""
     script: str = ""
     env: dict[str, str] = field(factory=dict)
+    variables: tuple[str, ...] | str = ()
     files: dict[str, str] = field(factory=dict)
     programs: tuple[str, ...] = ()
     trees: dict[str, str] = field(factory=dict)

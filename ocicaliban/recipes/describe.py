@@ -83,6 +83,7 @@ def _what(step: StepTemplate) -> str:
 
 def _step(step: StepTemplate, scripts: dict[str, str]) -> list[str]:
     out = [f"env {name} = {value}" for name, value in step.env.items()]
+    out += [f"env {step.variables}"] if step.variables else []
     out += [f"sees {text} as /dev/oc/{name}" for name, text in step.files.items()]
     out += [f"sees {name} as /dev/oc/{name}" for name in step.programs]
     out += [

@@ -17,7 +17,7 @@ FILE = "layer.toml"
 _STEP_KEYS = {
     "run": (("script",), ("env", "files", "programs", "trees", "cache", "tools", "secrets")),
     "copy": (("tree", "to"), ()),
-    "configure": ((), ("env", "path", "workdir", "entrypoint", "ports")),
+    "configure": ((), ("env", "variables", "path", "workdir", "entrypoint", "ports")),
 }
 """The keys that each kind of step needs, and those that it may have."""
 _RESERVED_FILES = ("script", "uv", "uv.toml", "ca.crt", "apt.conf", "secrets")

@@ -18,8 +18,10 @@ from ocicaliban.build import plan as planning
 from ocicaliban.build.base import bootstrap
 from ocicaliban.build.inputs.project import LocalPackage
 from ocicaliban.containers import image_store
+from ocicaliban.dependencies.conda.install import PackageTree
+from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.dependencies.packages import PackageBuild
-from ocicaliban.model.image import Base, Image
+from ocicaliban.model.image import Base, Configure, Image
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Variant
 from ocicaliban.recipes import catalog
@@ -27,6 +29,10 @@ from ocicaliban.reporter import SILENT
 from tests.snapshots import World
 
 GOLDEN: dict[str, Any] = json.loads((Path(__file__).parents[1] / "golden" / "keys.json").read_text())
+
+GOLDEN_CONDA: dict[str, dict[str, str]] = json.loads(
+    (Path(__file__).parents[1] / "golden" / "conda_keys.json").read_text()
+)
 
 MODES = ("build", "run", "shell", "notebook", "cloud")
 PROJECT = Project(
@@ -64,6 +70,26 @@ PACKAGES = tuple(
         requirements=f"setuptools==80.0.0 --hash=sha256:{'9' * 64}\n",
     )
     for folder, name, tree in (("", "digits", "a"), ("libs/nets", "nets", "b"))
+)
+CONDA_PYTHON = CondaPackage(
+    url="https://example.org/c/linux-64/python-3.12.4-0_cpython.conda", sha256="9" * 64, size=1, runtime=True
+)
+CONDA_MODULE = CondaPackage(
+    url="https://example.org/c/noarch/six-1.16.0-pyh6c4a22f_0.conda", sha256="8" * 64, size=1, module=True
+)
+CONDA = evolve(
+    WORLD,
+    packages=PACKAGES,
+    conda=tuple(
+        (
+            label,
+            PackageTree(
+                packages=(package,), python=CONDA_PYTHON, platform="linux-64", file="f", fetched_from=lambda _: []
+            ),
+        )
+        for label, package in (("python", CONDA_PYTHON), ("", CONDA_MODULE))
+    ),
+    conda_python="3.12.4",
 )
 BARE = evolve(WORLD, parts=(), data=(), requirements=(), shell="", command=(), module="")
 
@@ -108,9 +134,22 @@ def test_no_key_of_a_mode_changes(mode: str, variant: Variant, kind: str) -> Non
     assert planned(mode, variant, kind) == GOLDEN[f"{mode} {variant}{kind}"]
 
 
+@pytest.mark.parametrize("mode", ["run", "notebook"])
+def test_no_key_above_a_conda_environment_changes(mode: str) -> None:
+    made = planning.plan(PROJECT, catalog.recipes_for(PROJECT, mode), mode, CONDA.snapshot)
+    assert {layer.name: layer.key for layer in made.layers} == GOLDEN_CONDA[mode]
+    assert {
+        dict(step.env).get("VIRTUAL_ENV")
+        for layer in made.layers
+        for step in layer.steps
+        if isinstance(step, Configure)
+    } == {None}
+
+
 def test_each_recipe_of_ours_is_in_a_plan_with_golden_keys() -> None:
     """Check that the golden keys cover each recipe: one without steps shows in the launch, or in the base's key."""
     names = {layer["name"].split()[0] for plan in GOLDEN.values() for layer in plan["layers"]}
+    names |= {name.split()[0] for layers in GOLDEN_CONDA.values() for name in layers}
     recipes = {path.parent.name for path in (Path(__file__).parents[2] / "layers").glob("*/layer.toml")}
     assert recipes - names == {"base", "command"}
     assert GOLDEN["run cpu"]["launch"]["command"] == ["python3", "-m", "trainer.train"]

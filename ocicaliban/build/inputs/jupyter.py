@@ -49,6 +49,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         context.lock.resolution("jupyter", name),
         requirements.indexes,
         "Jupyter",
+        context.conda_modules,
     )
     return evolve(of_requirements(resolution.requirements), resolutions={name: resolution})
 

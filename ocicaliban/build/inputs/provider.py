@@ -10,7 +10,7 @@ from attrs import evolve, field, frozen
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies.environment import DeclaredEnvironment
 from ocicaliban.dependencies.indexes import Indexes
-from ocicaliban.model.image import Base, Tree
+from ocicaliban.model.image import Base, MadeTree, Tree
 from ocicaliban.model.project import Instance, Project
 from ocicaliban.model.recipe import Recipe, Value, Variant
 from ocicaliban.project.lockfile import Lock, Resolution
@@ -23,15 +23,16 @@ class Provided:
     """What a provider gives.
 
     `values` are what recipes can refer to, as `${NAME}` or in `when`; they must not depend on which recipe asks.
-    `instances` are the layers that a recipe with this input makes, or None if it makes one. `trees` are what a step
-    can copy, and `trees_read` the folders that were read for them. `resolutions` is the provider's section of the
-    lock. `indexes` are the package indexes that an installation needs.
+    `instances` are the layers that a recipe with this input makes, or None if it makes one. `trees` are what a step can
+    copy, `trees_read` the folders that were read for them, and `made_trees` those that do not exist yet. `resolutions`
+    is the provider's section of the lock. `indexes` are the package indexes that an installation needs.
     """
 
     values: Mapping[str, Value] = field(factory=dict)
     instances: tuple[Instance, ...] | None = None
     trees: tuple[Tree, ...] = ()
     trees_read: tuple[Tree, ...] = ()
+    made_trees: tuple[MadeTree, ...] = ()
     resolutions: Mapping[str, Resolution] = field(factory=dict)
     indexes: Indexes = field(factory=Indexes)
 
@@ -104,6 +105,12 @@ class PlanContext:
     def conda_python(self) -> str:
         """The version of the Python among conda's packages, "" if there is none."""
         return str(self.provided["conda"].values["conda_python"]) if "conda" in self.provided else ""
+
+    @property
+    def conda_modules(self) -> tuple[str, ...]:
+        """The Python packages that conda installs, as NAME==VERSION, if its Python is the environment's."""
+        modules = self.provided["conda"].values["conda_modules"] if self.conda_python else ()
+        return modules if isinstance(modules, tuple) else ()
 
     @property
     def mounts_project(self) -> bool:

@@ -44,7 +44,9 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     indexes = project_indexes(project.root, declaration.requirement_lists() if declaration else ())
     extras = tuple(sorted({*project.extras, *context.request.extras, *parameters.texts("extras")}))
     asked = tuple(sorted({*context.request.groups, *parameters.texts("groups")}))
-    target = ResolutionTarget(base=base, variant=context.variant, extras=extras, groups=asked)
+    target = ResolutionTarget(
+        base=base, variant=context.variant, provided=context.conda_modules, extras=extras, groups=asked
+    )
     locked = context.lock.resolution(_SECTION, context.variant)
     resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
     if resolution is None:

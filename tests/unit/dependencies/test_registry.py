@@ -26,7 +26,8 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
     for name in ("pyproject.toml", "requirements.txt"):
         (tmp_path / name).unlink()
     for way in reversed(WAYS):
-        (tmp_path / way.FILE).write_text("[project]\n[options.extras_require]\n")
+        text = "[project]\n[options.extras_require]\n"
+        (tmp_path / way.FILE).write_text("dependencies: [x]\n" if way.FILE.endswith(".yml") else text)
         declaration = find_declaration(tmp_path)
         assert declaration and type(declaration) is way and declaration.path == tmp_path / way.FILE
 
@@ -51,7 +52,7 @@ def test_the_form_of_a_file_that_the_configuration_names(name: str, way: type[De
     [
         ({}, ""),
         ({"pyproject.toml": "[tool.ruff]\n"}, ""),
-        ({"environment.yml": ""}, "environment.yml"),
+        ({"Pipfile": ""}, "Pipfile"),
         ({"setup.cfg": "[flake8]\n"}, ""),
         ({"setup.cfg": "[options]\ninstall_requires = six\n"}, ""),
         ({"pyproject.toml": '[tool.poetry]\nname = "a"\n'}, "the [tool.poetry] of pyproject.toml"),
