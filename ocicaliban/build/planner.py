@@ -9,24 +9,23 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
-from ocicaliban.build import base_image
+from ocicaliban.build import chosen_base
 from ocicaliban.build import plan as planning
 from ocicaliban.build.builder import BuildContext
+from ocicaliban.build.chosen_base import BaseRequest
 from ocicaliban.build.inputs.provider import PlanContext, Provided, input_parameters, secret_files
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies import environment as environments
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.dependencies.indexes import Indexes
-from ocicaliban.dependencies.python_requirement import check_python
-from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
-from ocicaliban.model.image import Base, MadeTree, Plan, Tree
+from ocicaliban.model.image import MadeTree, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
-from ocicaliban.model.recipe import Recipe, Variant
+from ocicaliban.model.recipe import Recipe
 from ocicaliban.project import config, entry_point, lockfile
 from ocicaliban.project.lockfile import Lock
-from ocicaliban.recipes import catalog, params
+from ocicaliban.recipes import catalog
 from ocicaliban.reporter import SILENT, Reporter
 
 
@@ -88,8 +87,9 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     command = entry_point.entry_command(request.root, request.module, request.folder)
     environment = _environment(request, project, recipes, command, reporter)
     lock = lockfile.read_lock(request.root)
-    base = _base(request, project, recipes, lock, reporter)
-    check_python(environment.python, base)
+    base = chosen_base.choose_base(
+        BaseRequest(plan=request, project=project, recipes=recipes, environment=environment, lock=lock), reporter
+    )
     context = PlanContext(
         request=request,
         project=project,
@@ -208,36 +208,3 @@ def _joined_indexes(provided: dict[str, Provided]) -> Indexes:
         indexes=tuple(dict.fromkeys(index for each in provided.values() for index in each.indexes.indexes)),
         find_links=tuple(dict.fromkeys(link for each in provided.values() for link in each.indexes.find_links)),
     )
-
-
-# --- the base image ---
-
-
-def _base(request: PlanRequest, project: Project, recipes: tuple[Recipe, ...], lock: Lock, reporter: Reporter) -> Base:
-    """Return the base image, from the lock if the lock still holds, else resolved if the request allows it."""
-    declared = _declared_base(project, recipes, request.variant)
-    if locked := _locked_base(lock, declared, request.variant, fresh=request.fresh):
-        return locked
-    return base_image.resolved(declared, fresh=request.fresh, reporter=reporter) if request.resolve else declared
-
-
-def _declared_base(project: Project, recipes: tuple[Recipe, ...], variant: Variant) -> Base:
-    recipe = next((recipe for recipe in recipes if recipe.provides == "base"), None)
-    if recipe is None:
-        raise UsageError("the mode lists no recipe that provides the base image", 'put "base" first in its list')
-    given = project.layers.get(recipe.name, {})
-    values = params.resolve(recipe, given, variant)
-    if values.get("bootstrap", "") and "image" in given and values["image"] != recipe.params["image"].default:
-        raise UsageError(f"layers.{recipe.name} has both an image and a bootstrap", "remove one of them")
-    return base_image.declared(str(values["image"]), str(values.get("bootstrap", "")))
-
-
-def _locked_base(lock: Lock, declared: Base, variant: Variant, *, fresh: bool) -> Base | None:
-    """Return the base image in the lock if it still is the declared one, else None.
-
-    The lock of the other variant counts too: often both have the same base.
-    """
-    if fresh and variant not in lock.base:
-        return None
-    pinned = (lock.base[name] for name in (variant, "cpu", "gpu") if name in lock.base)
-    return next((base for base in pinned if base_image.still_holds(base, declared)), None)

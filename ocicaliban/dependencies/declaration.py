@@ -68,6 +68,9 @@ class Declaration:
     EXTRAS_HINT: ClassVar[str] = ""
     """What to do if the file has no such extra."""
 
+    BRINGS_PYTHON: ClassVar[bool] = False
+    """Whether its packages include Python, so that the one in the base image does not matter."""
+
     @classmethod
     def names(cls) -> tuple[str, ...]:
         """Return the names of files: `find` is asked for a folder that holds one of them."""

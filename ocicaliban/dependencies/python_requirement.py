@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban.errors import UsageError
-from ocicaliban.model.image import Base
-
-_VERSION = re.compile(r"(?:(?:c?python)[-@ ]?)?v?(\d+)\.(\d+)(?:\.\d+)?\w*")
+_VERSION = re.compile(r"(?:(?:c?python)[-@ ]?)?v?(\d+)\.(\d+)(\.\d+)?\w*")
 _SETUP_CFG = re.compile(r"^python[_-]requires[ \t]*=[ \t]*(\S.*)$", re.M)
 _TOML_KEY = re.compile(r'^requires-python\s*=\s*["\']([^"\']*)["\']', re.M)
 
@@ -34,24 +30,6 @@ class PythonRequirement:
         return self.place.partition(": ")[0]
 
 
-def check_python(requirements: Sequence[PythonRequirement], base: Base) -> None:
-    """Raise UsageError if the base image's Python does not fit what the project's files require."""
-    if not requirements or not base.python:
-        return
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
-
-    for wanted in requirements:
-        try:
-            fits = SpecifierSet(wanted.specifier).contains(base.python, prereleases=True)
-        except InvalidSpecifier as exc:
-            raise UsageError(f"{wanted.place}: {exc}", 'for example requires-python = ">=3.11"') from exc
-        if not fits:
-            raise UsageError(
-                f"{wanted.file} requires Python {wanted.specifier}, but the base image has {base.python}",
-                "choose another base in [layers.base]: debian:bookworm has 3.11, debian:trixie 3.13, the default 3.12",
-            )
-
-
 # --- what other modules need to read one ---
 
 
@@ -63,12 +41,9 @@ def requirement(place: str, specifier: object, *, pinned: bool = False) -> tuple
 
 
 def of_version(text: str) -> str:
-    """Return the specifier for a version of Python as people write it ("3.10", "python-3.10.4"); "" for another text.
-
-    The patch release does not count: an image has the newest one that its distribution offers.
-    """
+    """Return the specifier for a version as people write it ("3.10", "python-3.10.4"); "" for another text."""
     match = _VERSION.fullmatch(text.strip())
-    return f"=={match[1]}.{match[2]}.*" if match else ""
+    return f"=={match[1]}.{match[2]}{match[3] or '.*'}" if match else ""
 
 
 def of_toml_head(path: Path, file: str) -> tuple[PythonRequirement, ...]:

@@ -28,12 +28,15 @@ _ENV = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
 _MMDEBSTRAP = (
     "mmdebstrap",
     "--variant=minbase",
-    "--include=python3,ca-certificates",
     # It would create apt's folders again, whose owner depends on what the user _apt may read on this machine.
     "--skip=cleanup/apt",
     f"--customize-hook={_COMPILE}",
     f"--customize-hook={_CLEAN}",
 )
+
+_PACKAGES = "python3,python-is-python3,ca-certificates"
+_MORE_PACKAGES = {"bullseye": "python3-distutils"}
+"""What a Python of old needs before uv can install for it, by suite. Newer ones have it in their standard library."""
 
 
 def check(reference: str) -> None:
@@ -47,9 +50,9 @@ def fetch(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
 
     As for a layer, its name in the store contains a key of what goes into it. If two processes want it, one makes it.
     """
-    key = hashlib.sha256(
-        json.dumps([reference, platform(), oci_layout.EPOCH, *_ENV, *_MMDEBSTRAP]).encode()
-    ).hexdigest()
+    suite = reference.partition(":")[2]
+    made_of = [reference, platform(), oci_layout.EPOCH, *_ENV, *_MMDEBSTRAP, _include(suite)]
+    key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
     before = image_store.find_layer("base", key)
     with workspace.exclusive(key):
         # An image that another process made while we waited is fresh enough.
@@ -59,10 +62,15 @@ def fetch(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
             return image
         doing = f"bootstrapping {reference} from Debian's packages"
         with reporter.making("base", doing, done="bootstrapped") as made:
-            image = _bootstrap(reference.partition(":")[2])
+            image = _bootstrap(suite)
             made.measure = lambda: image_store.image_sizes().get(image.id, 0)
         buildah.tag(image.id, image_store.layer_name("base", key))
         return image
+
+
+def _include(suite: str) -> str:
+    """Return mmdebstrap's option for the packages in addition to the essential ones."""
+    return f"--include={','.join(filter(None, [_PACKAGES, _MORE_PACKAGES.get(suite, '')]))}"
 
 
 def _bootstrap(suite: str) -> Image:
@@ -71,7 +79,7 @@ def _bootstrap(suite: str) -> Image:
         tar = folder / "root.tar"
         env = {"SOURCE_DATE_EPOCH": str(oci_layout.EPOCH), "TMPDIR": str(workspace.scratch_folder(folder))}
         try:
-            process.run((*_MMDEBSTRAP, suite, str(tar)), env=env)
+            process.run((*_MMDEBSTRAP, _include(suite), suite, str(tar)), env=env)
         except ToolError as exc:
             raise _bootstrap_fault(suite, exc) from exc
         with tar.open("rb") as file:

@@ -1,0 +1,198 @@
+"""Choose a base image whose Python fits what a project's files ask for; pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import combinations
+
+from attrs import evolve, field, frozen
+
+from ocicaliban.build.base.python_table import IMAGES, PythonTable
+from ocicaliban.dependencies.python_requirement import PythonRequirement
+from ocicaliban.errors import UsageError
+from ocicaliban.model.image import Base
+
+_EXACT = r"={2,3}\s*(\d+\.\d+)\.\d+"
+_ANY_MICRO = r"==\s*(\d+\.\d+)\.\*"
+_KEY = '[layers.base]\n       python = "3.11"'
+
+
+@frozen(kw_only=True)
+class WantedPython:
+    """All that a project's files ask of its Python."""
+
+    requirements: tuple[PythonRequirement, ...] = ()
+
+    def fits(self, version: str, *, any_micro: bool = False) -> bool:
+        """Whether a version of Python suits all requirements; with `any_micro` the last number of a pin does not count.
+
+        Raises UsageError for a requirement that is not a set of specifiers.
+        """
+        return not self.against(version, any_micro=any_micro)
+
+    def against(self, version: str, *, any_micro: bool = False) -> tuple[PythonRequirement, ...]:
+        """Return the requirements that a version of Python does not suit."""
+        return tuple(each for each in self.requirements if not _allows(each, version, any_micro))
+
+    @property
+    def specifier(self) -> str:
+        """All requirements as one set of specifiers."""
+        return ",".join(dict.fromkeys(each.specifier for each in self.requirements))
+
+    def check(self) -> None:
+        """Raise UsageError if no version of Python suits all requirements, with the places that exclude each other."""
+        known = [f"3.{minor}.{micro}" for minor in range(31) for micro in range(31)]
+        known += [match[0].lstrip("= ") for each in self.requirements if (match := re.match(_EXACT, each.specifier))]
+        allowed = {each: {version for version in known if _allows(each, version, False)} for each in self.requirements}
+        for each, versions in allowed.items():
+            if not versions:
+                raise UsageError(f"{_asks(each)}, and there is no such Python 3", f"correct it, or write {_KEY}")
+        for one, other in combinations(self.requirements, 2):
+            if not allowed[one] & allowed[other]:
+                raise UsageError(
+                    f"two files ask for different Pythons: {_asks(one)}, and {_asks(other)}",
+                    f"correct one of them, or choose a version in ocicaliban.toml, for example:\n       {_KEY}",
+                )
+        if self.requirements and not set.intersection(*allowed.values()):
+            every = ", and ".join(map(_asks, self.requirements))
+            raise UsageError(f"no version of Python suits all files: {every}", "correct one of them")
+
+
+@frozen(kw_only=True)
+class Choice:
+    """A base image, and what to say of it ("" for nothing).
+
+    `python` is the version of its Python if its name tells it, else "". With `managed` that Python does not fit, and
+    uv has to install another one.
+    """
+
+    base: Base
+    python: str = ""
+    managed: bool = False
+    line: str = field(default="")
+
+
+def choose(declared: Base, wanted: WantedPython, table: PythonTable, *, given: bool, python: str = "") -> Choice:
+    """Return the base image for a project that declares `declared`, or has it by default.
+
+    An image that is `given` by the user is kept. `python` is the version of its Python if something better than its
+    name tells it. Raises UsageError if the requirements exclude each other.
+    """
+    python = python or table.python_of(declared)
+    kept = Choice(base=declared, python=python)
+    if not wanted.requirements or not python or wanted.fits(python):
+        return kept
+    wanted.check()
+    if declared.kind == "bootstrap":
+        suite = _suite(declared, wanted, table)
+        if suite is None:
+            return evolve(kept, managed=True)
+        if suite.base.reference == declared.reference:
+            return evolve(suite, line=f"{_named(suite)}; {' and '.join(map(_asks, wanted.against(python)))}")
+        return evolve(suite, line=_because(suite, kept, wanted))
+    if not given and (image := next(fitting_images(wanted, table), None)):
+        return evolve(image, line=_because(image, kept, wanted))
+    if table.may_have(declared, wanted.fits):
+        return Choice(base=declared)
+    return evolve(kept, managed=True)
+
+
+def _suite(declared: Base, wanted: WantedPython, table: PythonTable) -> Choice | None:
+    """Return the suite to bootstrap: the declared one if it fits, else the newest; None if none fits."""
+    pythons = sorted(table.suites.items(), key=lambda item: _numbers(item[1]), reverse=True)
+    known = [(declared.reference, table.python_of(declared)), *((f"debian:{suite}", has) for suite, has in pythons)]
+    for any_micro in (False, True):
+        for reference, python in known:
+            if python and wanted.fits(python, any_micro=any_micro):
+                return Choice(base=Base(kind="bootstrap", reference=reference), python=python)
+    return None
+
+
+def fitting_images(wanted: WantedPython, table: PythonTable) -> Iterator[Choice]:
+    """Yield the default images whose Python fits, the newest first."""
+    pins = (match[0].lstrip("= ") for each in wanted.requirements if (match := re.fullmatch(_EXACT, each.specifier)))
+    for tag, python in (*table.newer_tags(pins), *table.image_tags()):
+        if wanted.fits(python):
+            yield Choice(base=Base(kind="registry", reference=f"{IMAGES}:{tag}"), python=python)
+
+
+# --- what to say ---
+
+
+def managed_line(base: Base, python: str, own: str, wanted: WantedPython) -> str:
+    """Return the line for a base in which uv installs a Python; `own` is the version of the base's, "" for none."""
+    has = f"has {_short(own)}" if own else "has none"
+    asks = " and ".join(map(_asks, wanted.against(own) if own else wanted.requirements)) or "a project needs one"
+    return f"base: {short_name(base)} with Python {python} from uv, because {asks}, and the base {has}"
+
+
+def misfit(base: Base, python: str, wanted: WantedPython, table: PythonTable, why: str = "") -> UsageError:
+    """Return the error for a base whose Python does not fit, with the lines to write; `why` says what was tried."""
+    asks = ", and ".join(map(_asks, wanted.against(python)))
+    message = f"{asks}, but the base image {short_name(base)} has {python}"
+    return UsageError("\n".join(filter(None, [message, why])), hint(base, wanted, table))
+
+
+def hint(base: Base, wanted: WantedPython, table: PythonTable) -> str:
+    """Return the lines to write for a base whose Python fits."""
+    lines: list[str] = []
+    suite = _suite(evolve(base, reference=""), wanted, table)
+    if suite:
+        lines.append(f'bootstrap = "{suite.base.reference}"')
+    if image := next(fitting_images(wanted, table), None):
+        lines.append(f'image = "{short_name(image.base)}"')
+    if base.kind != "bootstrap":
+        lines.reverse()
+    if not lines:
+        return "name a base image with this Python: [layers.base] image = ..."
+    other = f"\n       or, instead of it: {lines[1]}" if lines[1:] else ""
+    return f"in ocicaliban.toml:\n       [layers.base]\n       {lines[0]}{other}"
+
+
+def short_name(base: Base) -> str:
+    """Return the name of a base as users write it."""
+    return base.reference.removeprefix("docker.io/library/").removeprefix("docker.io/")
+
+
+def _because(chosen: Choice, declared: Choice, wanted: WantedPython) -> str:
+    asks = " and ".join(map(_asks, wanted.against(declared.python)))
+    return f"{_named(chosen)}, because {asks}, and {short_name(declared.base)} has {_short(declared.python)}"
+
+
+def _named(choice: Choice) -> str:
+    exact = choice.base.kind == "bootstrap" and choice.python
+    return f"base: {short_name(choice.base)}, Python {exact or _short(choice.python)}"
+
+
+def _asks(requirement: PythonRequirement) -> str:
+    text = requirement.specifier
+    if match := re.fullmatch(_ANY_MICRO, text):
+        text = match[1]
+    elif requirement.pinned:
+        text = text.lstrip("= ")
+    return f"{requirement.place} asks for Python {text}"
+
+
+def _short(python: str) -> str:
+    return ".".join(python.split(".")[:2])
+
+
+# --- versions ---
+
+
+def _allows(requirement: PythonRequirement, version: str, any_micro: bool) -> bool:
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    text = requirement.specifier
+    if any_micro and requirement.pinned and (match := re.fullmatch(_EXACT, text.strip())):
+        text = f"=={match[1]}.*"
+    try:
+        return SpecifierSet(text).contains(version, prereleases=True)
+    except InvalidSpecifier as exc:
+        hint = 'for example requires-python = ">=3.11"'
+        raise UsageError(f"{requirement.place}: '{text}' does not name versions of Python", hint) from exc
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in version.split("."))

@@ -1,0 +1,98 @@
+"""Which base image a project gets, from its configuration, its files and its lock; no tool is asked."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from ocicaliban.build import planner
+from ocicaliban.build.base.stored import platform
+from ocicaliban.build.request import PlanRequest
+from ocicaliban.errors import UsageError
+from ocicaliban.model.image import Base
+from ocicaliban.project import lockfile
+from ocicaliban.project.lockfile import Lock
+from ocicaliban.reporter import Reporter
+from tests.folders import write
+
+BOOKWORM = Base(
+    kind="bootstrap", reference="debian:bookworm", digest=f"sha256:{'a' * 64}", python="3.11.2", platform=platform(),
+    libc="2.36",
+)  # fmt: skip
+BULLSEYE = evolve(BOOKWORM, reference="debian:bullseye", digest=f"sha256:{'b' * 64}", python="3.9.2")
+PYTHON_310 = evolve(
+    BOOKWORM, kind="registry", reference="docker.io/library/python:3.10-slim-bookworm", python="3.10.14"
+)
+BOOTSTRAPPED = '[layers.base]\nbootstrap = "debian:bookworm"\n'
+OLD = '[project]\nname = "a"\nversion = "1"\nrequires-python = ">=3.8,<3.11"\n'
+
+
+@pytest.fixture(autouse=True)
+def private_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+
+
+def base_of(root: Path, files: dict[str, str], locked: tuple[Base, ...] = ()) -> tuple[Base, list[str]]:
+    """The base of a project that was planned without resolving anything, and what planning said of it."""
+    write(root, files)
+    if locked:
+        lock = Lock()
+        for variant, base in zip(("cpu", "gpu"), locked, strict=False):
+            lock = evolve(lock, base={**lock.base, variant: base})
+        lockfile.write_lock(root, lock)
+    said: list[str] = []
+    planned = planner.plan_project(PlanRequest(root=root, mode="run", resolve=False), Reporter(said.append))
+    return planned.plan.base, [line for line in said if line.startswith("base: ")]
+
+
+def test_another_suite_is_told_before_anything_is_made(tmp_path: Path) -> None:
+    base, said = base_of(tmp_path, {"ocicaliban.toml": BOOTSTRAPPED, "pyproject.toml": OLD})
+    assert (base.kind, base.reference, base.digest) == ("bootstrap", "debian:bullseye", "")
+    assert len(said) == 1 and said[0].startswith("base: debian:bullseye, Python 3.9.2, because pyproject.toml: ")
+
+
+@pytest.mark.parametrize(
+    ("config", "locked", "expected"),
+    [
+        (BOOTSTRAPPED, BULLSEYE, BULLSEYE),
+        ("", PYTHON_310, PYTHON_310),
+    ],
+)
+def test_the_chosen_base_is_taken_from_the_lock(tmp_path: Path, config: str, locked: Base, expected: Base) -> None:
+    assert base_of(tmp_path, {"ocicaliban.toml": config, "pyproject.toml": OLD}, (locked,))[0] == expected
+
+
+def test_the_lock_of_a_base_that_does_not_fit_does_not_hold(tmp_path: Path) -> None:
+    base, _ = base_of(tmp_path, {"ocicaliban.toml": BOOTSTRAPPED, "pyproject.toml": OLD}, (BOOKWORM,))
+    assert base == Base(kind="bootstrap", reference="debian:bullseye")
+    tag = evolve(PYTHON_310, reference="docker.io/library/python:3.12-slim-bookworm", python="3.12.1")
+    base, _ = base_of(tmp_path, {"ocicaliban.toml": "", "pyproject.toml": "", ".python-version": "3.12.4"}, (tag,))
+    assert base.reference == "docker.io/library/python:3.12.4-slim-bookworm"
+
+
+def test_a_base_that_fits_is_not_told(tmp_path: Path) -> None:
+    base, said = base_of(tmp_path, {"ocicaliban.toml": BOOTSTRAPPED, ".python-version": "3.11"}, (BOOKWORM,))
+    assert (base, said) == (BOOKWORM, [])
+
+
+def test_the_key_goes_before_all_files(tmp_path: Path) -> None:
+    files = {"pyproject.toml": OLD, ".python-version": "3.12"}
+    with pytest.raises(UsageError, match="two files ask for different Pythons: pyproject") as no:
+        base_of(tmp_path / "a", {"ocicaliban.toml": BOOTSTRAPPED, **files})
+    assert '[layers.base]\n       python = "3.11"' in no.value.hint
+    base, said = base_of(tmp_path / "b", {"ocicaliban.toml": f'{BOOTSTRAPPED}python = "3.13"\n', **files})
+    assert base.reference == "debian:trixie"
+    assert "because layers.base.python in ocicaliban.toml asks for Python 3.13, and" in said[0]
+
+
+@pytest.mark.parametrize("image", ['"python:3.12"', '{ cpu = "python:3.12" }', '"python:3.12-slim-bookworm"'])
+def test_an_image_that_the_user_names_is_not_replaced(tmp_path: Path, image: str) -> None:
+    with pytest.raises(UsageError, match=r"requires-python asks for Python >=3\.8,<3\.11, but the base image") as no:
+        base_of(tmp_path, {"ocicaliban.toml": f"[layers.base]\nimage = {image}\n", "pyproject.toml": OLD})
+    assert 'image = "python:3.10-slim-bookworm"' in no.value.hint
+    other = '[layers.base]\nimage = { gpu = "python:3.12" }\n'
+    base, _ = base_of(tmp_path / "other", {"ocicaliban.toml": other, "pyproject.toml": OLD})
+    assert base.reference == PYTHON_310.reference
