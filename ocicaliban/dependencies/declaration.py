@@ -208,6 +208,14 @@ def add_build_files(texts: dict[str, str], root: Path) -> None:
             add_text(texts, root / other, root)
 
 
+def build_texts(root: Path) -> dict[str, str]:
+    """Return the texts that declare the dependencies of the package in a folder, by their paths in it."""
+    texts: dict[str, str] = {}
+    add_text(texts, root / "pyproject.toml", root)
+    add_build_files(texts, root)
+    return texts
+
+
 def manifest(root: Path) -> dict[str, Any]:
     """Return the values of the project's pyproject.toml, {} if there is none or it is not TOML: uv reports that."""
     path = root / "pyproject.toml"

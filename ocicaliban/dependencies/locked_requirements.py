@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping
-from pathlib import Path
 
 from ocicaliban.errors import UsageError
-
-_LOCAL = re.compile(r"^(?:-e |--editable )?\s*(?:[A-Za-z0-9._-]+\s*@\s*)?(file://\S+|\.{1,2}(?:/\S*)?|/\S+)")
 
 
 def entries(text: str) -> tuple[str, ...]:
@@ -74,38 +70,4 @@ def with_declared_hashes(text: str, declared: Mapping[str, frozenset[str]]) -> s
                 "the declared hashes are wrong or not sha256, or the files in the index have changed: find out which",
             )
         kept.append(" \\\n    ".join([head, *hashes]) + "\n")
-    return "".join(kept)
-
-
-def installable(text: str, root: Path) -> str:
-    """Return the entries without the project in `root` itself, which another layer brings.
-
-    Raises UsageError for what an image cannot install: another folder or version control, which have no hash, or a
-    single archive on this machine.
-    """
-    from urllib.parse import unquote, urlsplit
-
-    kept: list[str] = []
-    for entry in entries(text):
-        if local := _LOCAL.match(entry):
-            folder = Path(os.path.normpath(root / unquote(urlsplit(local[1]).path)))
-            if folder == root:
-                continue
-            if "--hash" in entry:
-                # A build step sees this machine's folders of packages and its indexes, but no single file.
-                links = os.path.relpath(folder.parent, root) if folder.is_relative_to(root) else str(folder.parent)
-                raise UsageError(
-                    f"the dependency '{entry.split()[0]}' is a file on this machine, which a build does not see",
-                    f"write '--find-links {links}' and, on a line of its own, NAME==VERSION",
-                )
-            raise UsageError(
-                f"the dependency '{entry.split(' ;')[0].strip()}' is a folder, and has no hash",
-                "a package inside the project can be imported without installation; name its own dependencies instead",
-            )
-        elif "--hash" not in entry and re.search(r"@\s*(?:git|hg|svn|bzr)\+", entry):
-            raise UsageError(
-                f"the dependency '{entry.strip()}' comes from version control, and has no hash",
-                "name an archive of the commit: NAME @ https://github.com/OWNER/NAME/archive/COMMIT.zip",
-            )
-        kept.append(entry)
     return "".join(kept)

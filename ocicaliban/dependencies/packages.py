@@ -78,6 +78,13 @@ def read_package(folder: Path) -> PackageBuild | None:
     return _with_more(build, raw, setup, config)
 
 
+def is_virtual(folder: Path) -> bool:
+    """Whether uv installs the dependencies of a project, but not the project itself."""
+    path = folder / "pyproject.toml"
+    raw = read_toml(path)[1] if path.is_file() else {}
+    return "build-system" not in raw and table_in(raw, "tool", "uv").get("package") is not True
+
+
 def _opted_out(raw: dict[str, Any]) -> bool:
     """Whether a tool's own setting says that the project is not a package."""
     return (

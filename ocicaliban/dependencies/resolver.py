@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from ocicaliban.dependencies import dependency_groups, locked_requirements
-from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, manifest
+from ocicaliban.dependencies import dependency_groups, installable, locked_requirements
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, build_texts, manifest
+from ocicaliban.dependencies.installable import Installable
 from ocicaliban.errors import UsageError
 from ocicaliban.project.lockfile import Resolution
 
@@ -33,6 +34,50 @@ def resolve(
     be resolved.
     """
     base = target.base
+    _check_declared(declaration, target)
+    if declaration is None and libraries is None:
+        return None
+    if declaration:
+        target = evolve(
+            target,
+            extras=declaration.resolved_extras(target.extras, target.variant),
+            groups=declaration.resolved_groups(target.groups),
+        )
+
+    def digest_with(folders: tuple[str, ...]) -> str:
+        groups = (*target.groups, *target.provided)
+        return inputs_digest(declaration, base, target.extras, libraries, groups, folders)
+
+    if locked and locked.inputs == digest_with(locked.folders):
+        return locked
+    from ocicaliban.dependencies import cuda_wheels, uv  # most plans resolve nothing
+    from ocicaliban.dependencies.host_settings import read_host_settings
+
+    preferred = locked.requirements if locked else ""
+    text, lists = "", tuple[str, ...]()
+    found = Installable(requirements="")
+    if declaration:
+        lists = declaration.requirement_lists()
+        resolved = declaration.resolve(target, preferred)
+        found = installable.divided(resolved, declaration.root, base)
+        text = found.requirements
+    settings = read_host_settings().with_indexes(indexes)
+    if libraries and (wheels := cuda_wheels.missing_wheels(libraries, text)):
+        what = f"what layers.{libraries.recipe} asks for"
+        text = uv.with_additions(text, wheels, base, settings, preferred, what, target.provided)
+    text = locked_requirements.with_declared_hashes(text, locked_requirements.declared_hashes(lists))
+    weights = uv.archive_sizes(text, base, settings) if text else {}
+    return Resolution(
+        inputs=digest_with(found.folders),
+        requirements=text,
+        weights=weights,
+        folders=found.folders,
+        checkouts=found.checkouts,
+    )
+
+
+def _check_declared(declaration: Declaration | None, target: ResolutionTarget) -> None:
+    """Raise UsageError for an extra or a group if no file declares any."""
     for kind, table, names in (
         ("extra", "[project.optional-dependencies]", target.extras),
         ("dependency group", "[dependency-groups]", target.groups),
@@ -42,33 +87,6 @@ def resolve(
                 f"there is no {kind} '{names[0]}': no file of the project declares dependencies",
                 f"declare it in pyproject.toml under {table}, or leave it out",
             )
-    if declaration is None and libraries is None:
-        return None
-    if declaration:
-        target = evolve(
-            target,
-            extras=declaration.resolved_extras(target.extras, target.variant),
-            groups=declaration.resolved_groups(target.groups),
-        )
-    digest = inputs_digest(declaration, base, target.extras, libraries, (*target.groups, *target.provided))
-    if locked and locked.inputs == digest:
-        return locked
-    from ocicaliban.dependencies import cuda_wheels, uv  # most plans resolve nothing
-    from ocicaliban.dependencies.host_settings import read_host_settings
-
-    preferred = locked.requirements if locked else ""
-    text, lists = "", tuple[str, ...]()
-    if declaration:
-        lists = declaration.requirement_lists()
-        resolved = declaration.resolve(target, preferred)
-        text = locked_requirements.installable(resolved, declaration.root)
-    settings = read_host_settings().with_indexes(indexes)
-    if libraries and (wheels := cuda_wheels.missing_wheels(libraries, text)):
-        what = f"what layers.{libraries.recipe} asks for"
-        text = uv.with_additions(text, wheels, base, settings, preferred, what, target.provided)
-    text = locked_requirements.with_declared_hashes(text, locked_requirements.declared_hashes(lists))
-    weights = uv.archive_sizes(text, base, settings) if text else {}
-    return Resolution(inputs=digest, requirements=text, weights=weights)
 
 
 def inputs_digest(
@@ -77,9 +95,13 @@ def inputs_digest(
     extras: tuple[str, ...],
     libraries: CudaRequest | None = None,
     groups: tuple[str, ...] = (),
+    folders: tuple[str, ...] = (),
 ) -> str:
-    """Return a digest of all that a resolution depends on."""
+    """Return a digest of all that a resolution depends on; `folders` are the packages in the project's folders."""
     texts = declaration.texts() if declaration else {}
+    for folder in folders:
+        assert declaration
+        texts |= {f"{folder}/{name}": text for name, text in build_texts(declaration.root / folder).items()}
     sha = hashlib.sha256()
     parts = [declaration.path.name if declaration else "", base.python, base.platform, base.libc, *extras]
     parts += [text for pair in sorted(texts.items()) for text in pair]

@@ -22,12 +22,17 @@ class Resolution:
     """Resolved requirements.
 
     `inputs` is a digest of all that they were resolved from, and `requirements` the result, with hashes, as uv writes
-    it. `weights` holds the bytes of the heavy packages.
+    it. `weights` holds the bytes of the heavy packages. `folders` are packages in folders of the project, and
+    `checkouts` those from git, as `NAME @ git+URL@COMMIT#subdirectory=FOLDER`. `version` is that of a package that
+    takes its version from git.
     """
 
     inputs: str
     requirements: str
     weights: dict[str, int] = field(factory=dict)
+    folders: tuple[str, ...] = ()
+    checkouts: tuple[str, ...] = ()
+    version: str = ""
 
 
 @frozen(kw_only=True)
@@ -74,6 +79,9 @@ class _ResolutionRecord:
     inputs: str
     requirements: str
     weights: dict[str, int] = field(factory=dict)
+    folders: tuple[str, ...] = ()
+    checkouts: tuple[str, ...] = ()
+    version: str = ""
 
 
 def read_lock(root: Path) -> Lock:
@@ -142,8 +150,22 @@ def _base_to_record(base: Base) -> dict[str, str]:
 
 
 def _resolution_from_record(record: _ResolutionRecord) -> Resolution:
-    return Resolution(inputs=record.inputs, requirements=record.requirements, weights=record.weights)
+    return Resolution(
+        inputs=record.inputs,
+        requirements=record.requirements,
+        weights=record.weights,
+        folders=record.folders,
+        checkouts=record.checkouts,
+        version=record.version,
+    )
 
 
 def _resolution_to_record(resolution: Resolution) -> dict[str, object]:
-    return {"inputs": resolution.inputs, "requirements": resolution.requirements, "weights": resolution.weights}
+    """Return a resolution as the file has it. What is empty is left out, except for what the first version had."""
+    record: dict[str, object] = {
+        "inputs": resolution.inputs,
+        "requirements": resolution.requirements,
+        "weights": resolution.weights,
+    }
+    more = {"folders": resolution.folders, "checkouts": resolution.checkouts, "version": resolution.version}
+    return record | {name: value for name, value in more.items() if value}

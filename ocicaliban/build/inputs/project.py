@@ -14,9 +14,10 @@ from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provi
 from ocicaliban.dependencies import package_files, package_words, packages, resolver
 from ocicaliban.dependencies.package_files import PackageFolder
 from ocicaliban.dependencies.packages import PackageBuild
+from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Tree
 from ocicaliban.model.project import Instance
-from ocicaliban.project import source_tree
+from ocicaliban.project import ignore_rules, source_tree
 from ocicaliban.project.entry_point import APP
 from ocicaliban.project.lockfile import Resolution
 
@@ -87,6 +88,12 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     resolutions: dict[str, Resolution] = {}
     for folder, build in builds.items():
         inner = _inside(folder, names)
+        if not inner:
+            rules = ignore_rules.ignore_file_name(root)
+            raise UsageError(
+                f"the dependencies name the folder '{folder}', which an ignore file leaves out of the image",
+                f"include it with a line `!{folder}` in {rules}",
+            )
         mentions = package_words.read_mentions(root / folder, build)
         asked = PackageFolder(
             path=root / folder, names=inner, build=build, mentions=mentions, more=parameters.texts("files")
@@ -98,7 +105,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
             resolutions[section] = resolution
             text = resolution.requirements
             if text.startswith(_REFUSED):
-                _note_refusal(context, folder, text.removeprefix(_REFUSED).strip())
+                _tell_refusal(context, folder, text.removeprefix(_REFUSED).strip())
                 continue
         trees.append(tree)
         found.append(LocalPackage(folder=folder, build=build, tree=tree.digest, requirements=text))
@@ -117,14 +124,32 @@ def of_packages(found: Sequence[LocalPackage], *, environment_exists: bool) -> P
 
 
 def _builds(context: PlanContext, parameters: InputParameters) -> dict[str, PackageBuild]:
-    """Return how each package is built, by its folder."""
+    """Return how each package is built, by its folder; the project itself has "".
+
+    Raises UsageError for a folder that the dependencies name and that has no package.
+    """
     root = context.project.root
     found: dict[str, PackageBuild] = {}
-    declaration = context.environment.declaration
-    alone = declaration is not None and declaration.ALONE
-    if parameters.values.get("install") and not alone and (build := packages.read_package(root)):
+    if parameters.values.get("install") and _installs_itself(context) and (build := packages.read_package(root)):
         found[""] = build
+    resolution = context.provided["requirements"].resolutions.get(context.variant)
+    for folder in resolution.folders if resolution else ():
+        package = packages.read_package(root / folder)
+        if package is None:
+            empty = (root / folder).is_dir() and not any((root / folder).iterdir())
+            hint = "git submodule update --init" if empty else f"create {folder}/pyproject.toml, or correct the path"
+            raise UsageError(f"the dependencies name the folder '{folder}', which has no package", hint)
+        found[folder] = package
     return found
+
+
+def _installs_itself(context: PlanContext) -> bool:
+    """Whether the tool that the dependencies are made for installs the project itself."""
+    declaration = context.environment.declaration
+    if declaration is None:
+        return True
+    # A script with dependencies of its own runs without the project.
+    return not declaration.ALONE and not (declaration.TOOL == "uv" and packages.is_virtual(context.project.root))
 
 
 def _inside(folder: str, names: Mapping[str, bool]) -> Mapping[str, bool]:
@@ -161,12 +186,14 @@ def _refusal(tree: Tree) -> str:
     return package_discovery.refusal(tree)
 
 
-def _note_refusal(context: PlanContext, folder: str, reason: str) -> None:
-    """Say why a package is not installed."""
-    what = f"{folder} is" if folder else "the project itself is"
+def _tell_refusal(context: PlanContext, folder: str, reason: str) -> None:
+    """Note why the project is not installed. Raises UsageError if it is another package, which is needed."""
+    remedy = f"name the packages under [tool.setuptools] in {posixpath.join(folder, 'pyproject.toml')}"
+    if folder:
+        raise UsageError(f"the package in '{folder}' cannot be installed: {reason}", remedy)
     context.reporter.note(
-        f"{what} not installed, as pip could not install it: {reason};"
-        " name the packages under [tool.setuptools] in pyproject.toml, or write [layers.project] install = false"
+        f"the project itself is not installed, as pip could not install it: {reason};"
+        f" {remedy}, or write [layers.project] install = false"
     )
 
 
