@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _PREFIX = "ocicaliban-podman-"
 _TIMEOUT = 30.0
 """Seconds to wait for a service to start, or to end."""
+_TRIES = 5
+"""How often a request is sent to a service that ends before it answers."""
 _IDLE = 3
 """Seconds without a connection after which podman ends a service: this ends those that our `kill -9` leaves behind.
 
@@ -43,6 +45,13 @@ class PodmanApiError(OcicalibanError):
         super().__init__(message, hint)
         self.status = status
         self.words = words
+
+
+class NoAnswer(OcicalibanError):
+    """The service ended before it answered, or does not run."""
+
+    def __init__(self) -> None:
+        super().__init__("podman's API service does not answer", "check that `podman info` works")
 
 
 @contextlib.contextmanager
@@ -86,11 +95,22 @@ class PodmanApi:
     def call(self, method: str, path: str, *, body: object = None, **params: str) -> Any:
         """Send a request of podman's libpod API; return the decoded JSON, None for an answer without a body.
 
-        If the service has ended, it is started once more. Raises PodmanApiError with podman's message.
+        If the service ends before it answers, it is started again and gets the request again. So the request must do
+        no harm the second time; `call_once` is for the others. Raises PodmanApiError with podman's message, and
+        NoAnswer if the service ends again and again.
         """
-        with contextlib.suppress(_NoAnswer):
-            return self._answer(method, path, body, params)
-        self._revive()
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(NoAnswer):
+                return self._answer(method, path, body, params)
+            self._revive()
+        return self._answer(method, path, body, params)
+
+    def call_once(self, method: str, path: str, *, body: object = None, **params: str) -> Any:
+        """Send a request as `call` does, but never twice.
+
+        Raises NoAnswer if the service ended before it answered: then it may have done what it was asked for, or a part
+        of it.
+        """
         return self._answer(method, path, body, params)
 
     def controllers(self) -> tuple[str, ...]:
@@ -118,7 +138,7 @@ class PodmanApi:
 
         client = self._client
         if client is None:
-            raise _NoAnswer
+            raise NoAnswer
         api = client.api
         try:
             if method == "post":
@@ -131,7 +151,7 @@ class PodmanApi:
                 answer = api.get(path, params=params)
             return answer.status_code, answer.text
         except (requests.ConnectionError, OSError, _podman_error()) as exc:
-            raise _NoAnswer from exc
+            raise NoAnswer from exc
 
     def _revive(self) -> None:
         """Start a new service if the old one has ended; of several threads the first one does it."""
@@ -158,13 +178,6 @@ class PodmanApi:
             self._client = None
 
 
-class _NoAnswer(OcicalibanError):
-    """Nothing answers at the socket."""
-
-    def __init__(self) -> None:
-        super().__init__("podman's API service does not answer", "check that `podman info` works")
-
-
 class _PrivateService:
     """A service of our own, on a socket in a folder that only this user can enter."""
 
@@ -183,7 +196,7 @@ class _PrivateService:
     def _wait(self, since: float) -> None:
         if self._process.ended(0.005) or time.monotonic() > since + _TIMEOUT:
             words = self._log.read_text(errors="replace").strip()
-            raise OcicalibanError(f"podman's API service does not start: {words or 'no output'}", _NoAnswer().hint)
+            raise OcicalibanError(f"podman's API service does not start: {words or 'no output'}", NoAnswer().hint)
 
     def stop(self) -> None:
         if self._held is not None:

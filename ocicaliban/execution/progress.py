@@ -137,6 +137,9 @@ class Progress:
             after = "; it is queued again" if again else f" {of}"
             self.say(f"[{job.id}] {printable(what)} after {span(seconds)}{after}")
             return
+        if attempt.status == "lost" and again:
+            self.say(f"[{job.id}] {printable(attempt.reason)}; it is queued again")
+            return
         if not again:
             self.failed.append(job.id)
         self._tell_failure(job, attempt, f"; it is tried again {of}" if again else f" {of}", seconds)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from attrs import define, evolve, frozen
 
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, of_system
 from ocicaliban.execution import adoption, scheduler
 from ocicaliban.execution.adoption import MACHINE_DOWN, Remains
 from ocicaliban.execution.scheduler import Adopted, Slot
@@ -27,7 +27,7 @@ from ocicaliban.gpu.cdi import Device
 from ocicaliban.jobs import lease, lifecycle, log_file
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.system import files
-from ocicaliban.targets.container_runner import ContainerExit, ContainerRunner
+from ocicaliban.targets.container_runner import ContainerExit, ContainerRunner, MachineFault
 
 if TYPE_CHECKING:
     from ocicaliban.history.store import History  # it imports peewee
@@ -38,8 +38,8 @@ GRACE = 10.0
 _STARTERS = 8
 _SETTLERS = 2
 _TICK = 0.25  # seconds between two calls of `tick`
-# Without a display, too, the loop looks again after so many seconds. Python acts on a signal when the main thread runs
-# next: one that arrives just before the thread waits would otherwise have no effect until a job ends.
+# Python acts on a signal when the main thread runs next: one that arrives just before the thread waits would have no
+# effect until a job ends. So the loop looks again after so many seconds, without a display too.
 _LONGEST_WAIT = 1.0
 
 
@@ -237,7 +237,7 @@ class _SubmissionRun:
         before = self._state.phase
         self._state, actions = scheduler.step(self._state, event)
         if before == "going" and self._state.phase == "draining":
-            self._view.say("note: podman starts no container; the other jobs stay queued")
+            self._view.say("note: no container can be started; the other jobs stay queued")
         if before == "going" and self._state.phase == "stopping" and not self._interrupted:
             self._view.say(f"--fail-fast: {_count(len(self._state.running))} asked to end, the others stay queued")
         self._act(actions)
@@ -295,7 +295,7 @@ class _SubmissionRun:
         try:
             self._containers.start(one.job, one.attempt, devices)
         except (OcicalibanError, OSError) as fault:
-            self._later(self._on_refusal, one, fault.message if isinstance(fault, OcicalibanError) else str(fault))
+            self._later(self._on_refusal, one, of_system(fault) if isinstance(fault, OSError) else fault)
             return
         self._later(self._on_start, one)
 
@@ -310,9 +310,11 @@ class _SubmissionRun:
             # It was stopped when there was no container yet to send a signal to.
             self._signal(one.job.id, "KILL")
 
-    def _on_refusal(self, one: _UnderWay, reason: str) -> None:
+    def _on_refusal(self, one: _UnderWay, fault: OcicalibanError) -> None:
         one.result = ContainerExit(handle=one.handle, ended=time.time())
-        self._step(scheduler.CouldNotStart(job=one.job.id, reason=reason))
+        if (machine := isinstance(fault, MachineFault)) and self._state.phase == "going":
+            self._view.say(f"error: {fault.message}\n hint: {fault.hint}")
+        self._step(scheduler.CouldNotStart(job=one.job.id, reason=fault.message, machine=machine))
 
     # --- ending ---
 

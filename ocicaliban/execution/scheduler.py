@@ -79,7 +79,7 @@ class State:
     `queue` never changes, only the `position` in it: so a step costs the same for a hundred jobs and for 100,000.
     `failures` says how often some of its jobs have failed before. `again` are jobs to try again, with the number of
     their failures; they come before the rest of the queue. `blocked` slots share a device with an adopted job.
-    `interrupted` jobs were ended by the scheduler before they were done.
+    `interrupted` jobs were ended by the scheduler before they were done, or the machine could not start them.
 
     In the phase "draining", nothing more starts, and what runs goes on. In "stopping", it was asked to end; in
     "killing", it is killed.
@@ -122,10 +122,14 @@ class Started:
 
 @frozen(kw_only=True)
 class CouldNotStart:
-    """The job's container could not be made or started."""
+    """The job's container could not be made or started.
+
+    `machine`: the machine can start no container now, and the job is not to blame.
+    """
 
     job: int
     reason: str
+    machine: bool = False
 
 
 @frozen(kw_only=True)
@@ -245,6 +249,10 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
             return evolve(state, refusals=0), ()
         case Withdrawn():
             state = evolve(_without(state, one), stopped=state.stopped + 1)
+        case CouldNotStart(machine=True):
+            state = evolve(_without(state, one), interrupted=state.interrupted + 1)
+            state = evolve(state, phase="draining") if state.phase == "going" else state
+            actions = (Finish(job=one.job, status="lost", reason=event.reason, again=True),)
         case CouldNotStart():
             state = evolve(state, refusals=state.refusals + 1)
             state, actions = _failed(_without(state, one), one, event.reason)

@@ -44,11 +44,19 @@ class NameTaken(OcicalibanError):
     """The attempt's container exists: it was started before. Find it; do not start it again."""
 
 
+class MachineFault(OcicalibanError):
+    """The machine cannot start a container now: no space, no right to write, no podman. The job is not to blame."""
+
+
 class ContainerRunner(Protocol):
     """Starts the attempts of one submission's jobs, and reports their ends."""
 
     def start(self, job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> None:
-        """Start an attempt with these GPUs alone. Raises NameTaken, or OcicalibanError if it cannot be started."""
+        """Start an attempt with these GPUs alone.
+
+        Raises NameTaken, MachineFault, or OcicalibanError if the job
+        cannot be started anywhere.
+        """
 
     def watch(self, handle: str) -> None:
         """Report the end of an attempt that runs, and that another object has started."""

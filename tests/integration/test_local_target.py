@@ -13,6 +13,7 @@ import textwrap
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -432,6 +433,26 @@ def test_two_services_at_once_and_one_that_dies(jobs: Jobs, podman: podman_api.P
         assert jobs.end().exit_code == 0  # by a new service
         target.remove(attempt.handle)
         target.close()
+
+
+def test_a_service_that_is_killed_again_and_again_loses_no_job_and_runs_none_twice(jobs: Jobs) -> None:
+    seed = random.randrange(10**6)
+    print("seed", seed)
+    dice = random.Random(seed)
+    todo = [jobs.job(f"echo x >> /out/started; sleep 0.{number % 4}; exit {number}", number) for number in range(24)]
+    with podman_api.connected(jobs.image) as service, ThreadPoolExecutor(4) as starters:
+        target = jobs.target(service)
+        started = [starters.submit(target.start, job, jobs.attempt(job)) for job in todo]
+        for _ in range(8):
+            time.sleep(dice.uniform(0.05, 0.6))
+            if service._private is not None:
+                os.killpg(service._private._process._child.pid, signal.SIGKILL)
+        for each in started:
+            each.result()
+        codes = {ended.handle: ended.exit_code for ended in (jobs.end() for _ in todo)}
+        target.close()
+    assert codes == {jobs.attempt(job).handle: job.id for job in todo}
+    assert [(Path(job.out) / "started").read_text() for job in todo] == ["x\n"] * len(todo)
 
 
 def test_the_users_own_service_is_used_where_it_has_the_image(

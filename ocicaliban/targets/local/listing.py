@@ -78,6 +78,11 @@ def exit_of(handle: str, state: Mapping[str, Any]) -> ContainerExit | None:
     )
 
 
+def state_of(state: Mapping[str, Any]) -> ContainerState:
+    """Return the state of a container by the `State` of `podman inspect`."""
+    return _state(state["Status"], _seconds(state["StartedAt"]) > 0)
+
+
 def _state(word: str, started: bool) -> ContainerState:
     """Return the state by podman's word for it, and by whether the container ever started.
 

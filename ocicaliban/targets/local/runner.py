@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import select
+import shutil
 import time
 from collections.abc import Callable, Mapping
 from typing import Literal
@@ -13,13 +15,21 @@ from typing import Literal
 from attrs import field, frozen
 
 from ocicaliban.containers import command_line, podman, podman_args
-from ocicaliban.containers.podman_api import PodmanApi, PodmanApiError
-from ocicaliban.errors import OcicalibanError, ToolError
+from ocicaliban.containers.podman_api import NoAnswer, PodmanApi, PodmanApiError
+from ocicaliban.errors import OcicalibanError, ToolError, of_system
+from ocicaliban.formats.text import amount
 from ocicaliban.gpu import cdi, podman_options
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
 from ocicaliban.model.resources import Resources
-from ocicaliban.targets.container_runner import ContainerExit, ContainerRunner, NameTaken, ObservedContainer
+from ocicaliban.targets.container_runner import (
+    ContainerExit,
+    ContainerRunner,
+    ContainerState,
+    MachineFault,
+    NameTaken,
+    ObservedContainer,
+)
 from ocicaliban.targets.local import container_spec, listing
 from ocicaliban.targets.local.container_spec import JobContainer
 from ocicaliban.targets.local.exit_watcher import ExitWatcher, process_descriptor
@@ -62,11 +72,11 @@ class LocalRunner(ContainerRunner):
     def start(self, job: Job, attempt: Attempt, devices: tuple[cdi.Device, ...] = ()) -> None:
         """Start a container named `attempt.handle`, with the job's folder as /out and these GPUs alone.
 
-        Raises NameTaken if it exists already, and OcicalibanError in podman's words; then there is none.
+        Raises NameTaken if it exists already, MachineFault if the machine cannot start any container, and
+        OcicalibanError in podman's words if the job is at fault; then there is no container.
         """
-        if job.out:
-            os.makedirs(job.out, exist_ok=True)
-        os.makedirs(os.path.dirname(attempt.log), exist_ok=True)
+        for folder in filter(None, (job.out, os.path.dirname(attempt.log))):
+            _make_folder(folder)
         hooks, options = podman_options.container_options(devices, podman.version()) if devices else ((), ())
         container = JobContainer(
             image=self._setup.image,
@@ -77,36 +87,77 @@ class LocalRunner(ContainerRunner):
             device_options=options,
             resources=self._setup.resources,
         )
-        self._create(container, hooks)
-        try:
-            if hooks:
-                podman.start(attempt.handle, hooks)
-            else:
-                self._service.call("post", f"/containers/{attempt.handle}/start")
-        except OcicalibanError as fault:
-            # If the service went away before it answered, the container may run; a running one is not removed.
-            if not self._lives(attempt.handle):
-                with contextlib.suppress(OcicalibanError):
-                    self.remove(attempt.handle)
-                raise _explained(fault, attempt.handle) from fault
+        self._make_and_start(container, hooks)
         self.watch(attempt.handle)
+
+    def _make_and_start(self, container: JobContainer, hooks: tuple[str, ...]) -> None:
+        """Create a container and start it, exactly once, whatever becomes of podman's service meanwhile.
+
+        A service that was killed may have made the container, a part of it, or have started it: so each time look what
+        there is before asking again. A container with this name is ours, since we were the first to ask for it.
+        """
+        handle = container.attempt.handle
+        made = killed = False
+        for left in reversed(range(_TRIES)):
+            try:
+                if not made:
+                    self._create(container, hooks)
+                    made = True
+                self._start_made(handle, hooks)
+                return
+            except NoAnswer as fault:
+                killed = True
+                state = self._state(handle)
+                if state in ("running", "exited"):
+                    return
+                made = state == "created"
+                if not left:
+                    self._clear(handle)
+                    raise _explained(fault, handle) from fault
+            except OcicalibanError as fault:
+                if made and self._lives(handle):
+                    return
+                if made or killed:
+                    self._clear(handle)
+                    made = False
+                if not killed or not left:
+                    raise _explained(fault, handle) from fault
 
     def _create(self, container: JobContainer, hooks: tuple[str, ...]) -> None:
         """Create the container, through the API if that can express it; `hooks` are podman's global options."""
         spec = None
         if not self._setup.given and not hooks:
             spec = container_spec.api_spec(container, os.environ)
-        handle = container.attempt.handle
+        if spec is not None:
+            self._service.call_once("post", "/containers/create", body=spec)
+            return
+        extra = (*container_spec.create_options(container), *self._setup.given)
+        options = command_line.ContainerOptions(name=container.attempt.handle, extra=extra)
+        argv = command_line.create_argv(container.image, container.launch, container.args, options)
+        podman.create(argv, hooks)
+
+    def _start_made(self, handle: str, hooks: tuple[str, ...]) -> None:
+        if hooks:
+            podman.start(handle, hooks)
+        else:
+            # Never twice: podman runs a container that has ended a second time.
+            self._service.call_once("post", f"/containers/{handle}/start")
+
+    def _state(self, handle: str) -> ContainerState | None:
+        """Return the state of a container, None if podman has none of this name."""
         try:
-            if spec is not None:
-                self._service.call("post", "/containers/create", body=spec)
-                return
-            extra = (*container_spec.create_options(container), *self._setup.given)
-            options = command_line.ContainerOptions(name=handle, extra=extra)
-            argv = command_line.create_argv(container.image, container.launch, container.args, options)
-            podman.create(argv, hooks)
-        except (PodmanApiError, ToolError) as fault:
-            raise _explained(fault, handle) from fault
+            return listing.state_of(self._service.call("get", f"/containers/{handle}/json")["State"])
+        except PodmanApiError as fault:
+            if fault.status == 404:
+                return None
+            raise
+
+    def _clear(self, handle: str) -> None:
+        """Remove a container that never ran, or the half of one that a killed service left in podman's store."""
+        with contextlib.suppress(OcicalibanError):
+            self.remove(handle)
+            # podman's API knows nothing of a container that is in its storage alone; its command line does.
+            podman.remove_at_once(handle)
 
     def watch(self, handle: str) -> None:
         """Report the end of a container that runs, or has run; one that is gone has ended without an exit code."""
@@ -158,17 +209,48 @@ class LocalRunner(ContainerRunner):
         return listing.observed(self._service.call("get", "/containers/json", all="true", filters=filters))
 
 
+_TRIES = 5
+"""How often a container is made and started while podman's service ends before it answers."""
 _ROOM = "free disk space: `podman system df` and `ocicaliban clean --all --dry-run` show what uses it"
+_REBUILD = "the image was removed: build it again, and resubmit with --rebuild"
 
-_HINTS = {
-    "image not known": "the image was removed: build it again, and resubmit with --rebuild",
-    "no such image": "the image was removed: build it again, and resubmit with --rebuild",
+_MACHINE_FAULTS = {
+    "api service does not answer": "check that `podman info` works",
+    "image not known": _REBUILD,
+    "no such image": _REBUILD,
     "unresolvable cdi": "the GPU's CDI spec has changed or is gone: see `ocicaliban doctor`",
     "no space left": _ROOM,
     "disk quota exceeded": _ROOM,
+    "read-only file system": "mount it writable, or set another place in storage.conf",
+    "input/output error": "the disk or its file system is faulty: see the kernel's messages",
+    "too many open files": "raise the limit of open files: ulimit -n 4096",
+    "cannot allocate memory": "the machine has no memory left: free some, or run fewer jobs at a time (--jobs)",
+    "resource temporarily unavailable": "the limit of processes is reached: ulimit -u",
+}
+"""What podman says if it can start no container now, whatever the job, with hints."""
+
+_HINTS = {
     "statfs": "a folder or file that is mounted into the container does not exist",
     "executable file": "the image has no such command",
 }
+
+
+def _make_folder(folder: str) -> None:
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as fault:
+        ours = of_system(fault)
+        raise MachineFault(f"{ours.message}{_how_full(folder, fault)}", ours.hint) from fault
+
+
+def _how_full(folder: str, fault: OSError) -> str:
+    """Return how much space is left where a folder cannot be made, if that is the reason."""
+    if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return ""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    usage = shutil.disk_usage(folder)
+    return f" ({amount(usage.free)} free of {amount(usage.total)})"
 
 
 def _explained(fault: OcicalibanError, handle: str) -> OcicalibanError:
@@ -178,5 +260,8 @@ def _explained(fault: OcicalibanError, handle: str) -> OcicalibanError:
         words = fault.stderr.removeprefix("Error: ") or words
     if "already in use" in words:
         return NameTaken(f"the container {handle} exists already", "`ocicaliban resume` finds what runs")
+    message = f"the container {handle} cannot be started: {words}"
+    if hint := next((hint for sign, hint in _MACHINE_FAULTS.items() if sign in words.lower()), ""):
+        return MachineFault(message, hint)
     hint = next((hint for sign, hint in _HINTS.items() if sign in words.lower()), fault.hint)
-    return OcicalibanError(f"the container {handle} cannot be started: {words}", hint)
+    return OcicalibanError(message, hint)

@@ -21,7 +21,7 @@ from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.jobs import lease
 from ocicaliban.model.job import Attempt, Job, JobSpec, Submission
-from ocicaliban.targets.container_runner import ContainerExit, ObservedContainer
+from ocicaliban.targets.container_runner import ContainerExit, MachineFault, ObservedContainer
 
 GPUS = tuple(Device(kind="nvidia.com/gpu", name=str(n), spec=Path("/x"), version="0.5.0") for n in range(2))
 
@@ -40,6 +40,7 @@ class Machine:
         self.on_watch: Callable[[str], None] = lambda handle: None
         self.tell: Callable[[ContainerExit], None] = lambda ended: None
         self.lock = threading.Lock()
+        self.full = False
 
     def connect(self, tell: Callable[[ContainerExit], None]) -> "Machine":
         self.tell = tell
@@ -63,6 +64,8 @@ class Machine:
         does = job.args[0]
         if does == "refused":
             raise OcicalibanError("no space left")
+        if self.full:
+            raise MachineFault("/out: no space left", "free some")
         with self.lock:
             self.put(job, attempt, "running")
             self.ran.append((does, tuple(device.name for device in devices)))
@@ -198,7 +201,18 @@ def test_what_cannot_be_started_says_why(history: History, machine: Machine) -> 
     told = Told()
     assert _run(history, submission, machine, told=told) == Outcome(failed=3, left=2)
     assert told.ends[0] == ("failed", "no space left", False)
-    assert told.said == ["note: podman starts no container; the other jobs stay queued"]
+    assert told.said == ["note: no container can be started; the other jobs stay queued"]
+
+
+def test_a_full_disk_costs_no_job_its_try(history: History, machine: Machine) -> None:
+    submission = _submitted(history, *["ok"] * 5)
+    told = Told()
+    machine.full = True
+    assert _run(history, submission, machine, told=told) == Outcome(left=5)
+    assert told.said[0] == "error: /out: no space left\n hint: free some"
+    assert Counter(job.status for job in history.jobs(submission=submission.id)) == {"queued": 5}
+    machine.full = False
+    assert runner.resume(history, submission, machine.connect, Options(places=slots((), 2)), told).succeeded == 5
 
 
 def test_a_folder_for_results_is_the_users(history: History, machine: Machine, tmp_path: Path) -> None:

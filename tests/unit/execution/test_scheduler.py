@@ -164,6 +164,16 @@ def test_when_nothing_can_be_started_the_rest_stays_queued_and_what_runs_goes_on
     assert (state.failed, state.queued, state.done) == (4, 6, True)
 
 
+def test_a_machine_that_starts_nothing_costs_no_job_a_try() -> None:
+    state, _ = scheduler.begin(range(10), slots((), 2), retries=3)
+    state, _ = step(state, Started(job=0))
+    state, actions = step(state, CouldNotStart(job=1, reason="no space", machine=True))
+    assert actions == (Finish(job=1, status="lost", reason="no space", again=True),)
+    state, actions = _ends(state, 0)
+    assert actions == (Finish(job=0, status="succeeded"),)
+    assert (state.succeeded, state.failed, state.queued, state.done) == (1, 0, 9, True)
+
+
 def test_a_start_that_works_makes_up_for_those_that_did_not() -> None:
     state, _ = scheduler.begin(range(100), slots((), 2))
     for _ in range(30):
@@ -278,13 +288,17 @@ class Sweep(RuleBasedStateMachine):
         self.happens(ContainerEnded(job=job, outcome=outcome, reason="why"))  # type: ignore[arg-type]
 
     @precondition(lambda self: self.devices)
-    @rule(data=st.data(), event=st.sampled_from([Started, CouldNotStart, Withdrawn]))
-    def answers(self, data: st.DataObject, event: type) -> None:
+    @rule(data=st.data(), event=st.sampled_from([Started, CouldNotStart, Withdrawn]), machine=st.booleans())
+    def answers(self, data: st.DataObject, event: type, machine: bool) -> None:
         job = data.draw(st.sampled_from(sorted(self.devices)))
         if event is Withdrawn:
             del self.devices[job]
             self.final[job] = "withdrawn"
-        self.happens(event(job=job, reason="why") if event is CouldNotStart else event(job=job))
+        if event is CouldNotStart:
+            self.tries[job] -= machine
+            self.happens(CouldNotStart(job=job, reason="why", machine=machine))
+            return
+        self.happens(event(job=job))
 
     @rule()
     def is_told_of_a_job_that_does_not_run(self) -> None:

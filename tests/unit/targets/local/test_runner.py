@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from ocicaliban.containers import podman
-from ocicaliban.containers.podman_api import PodmanApiError
+from ocicaliban.containers.podman_api import NoAnswer, PodmanApiError
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.model.resources import Resources
-from ocicaliban.targets.container_runner import ContainerExit, NameTaken
+from ocicaliban.targets.container_runner import ContainerExit, MachineFault, NameTaken
 from ocicaliban.targets.local import exit_watcher
 from ocicaliban.targets.local.runner import LocalRunner, Setup
 
@@ -59,6 +60,8 @@ class Api:
                 },
             }  # fmt: skip
         return None
+
+    call_once = call
 
     def paths(self) -> list[str]:
         return [f"{method} {path.rpartition('/')[2]}" for method, path, _ in self.asked if not path.endswith("json")]
@@ -180,6 +183,73 @@ def test_a_start_whose_answer_was_lost_is_a_start(
     api.answers["start"] = [OcicalibanError("podman's service is gone")]
     make().start(job, attempt)
     assert "delete oc-k1-1" not in api.paths()
+
+
+def inspected(status: str, *, began: bool) -> dict[str, Any]:
+    return {
+        "State": {
+            "Status": status, "Pid": 0, "ExitCode": 0, "FinishedAt": NEVER,
+            "StartedAt": "2026-01-01T00:00:00Z" if began else NEVER,
+        }
+    }  # fmt: skip
+
+
+GONE = refused(404, "no such container")
+
+
+@pytest.mark.parametrize(
+    ("answers", "paths"),
+    [
+        # It made the container, and was killed before it said so.
+        ({"create": [NoAnswer()], "json": [inspected("created", began=False)]}, ["create", "start"]),
+        # It was killed before it made anything.
+        ({"create": [NoAnswer()], "json": [GONE]}, ["create", "create", "start"]),
+        # It left a half: podman's storage has the container, and its API does not know it.
+        (
+            {"create": [NoAnswer(), refused(500, "the name is already in use")], "json": [GONE, GONE]},
+            ["create", "create", "oc-k1-1", "create", "start"],
+        ),
+        # It started the container, which ended at once: podman would run it a second time.
+        ({"start": [NoAnswer()], "json": [inspected("exited", began=True)]}, ["create", "start"]),
+        # It had made the runtime's container and had not saved that: it never ran a line.
+        (
+            {
+                "start": [NoAnswer(), refused(500, "container already exists")],
+                "json": [inspected("created", began=False), inspected("created", began=False)],
+            },
+            ["create", "start", "start", "oc-k1-1", "create", "start"],
+        ),
+    ],
+)
+def test_a_service_that_is_killed_meanwhile_starts_no_job_twice_and_none_never(
+    api: Api,
+    make: Callable[..., LocalRunner],
+    job: Job,
+    attempt: Attempt,
+    monkeypatch: pytest.MonkeyPatch,
+    answers: dict[str, list[Any]],
+    paths: list[str],
+) -> None:
+    monkeypatch.setattr(podman, "remove_at_once", lambda name: True)
+    api.answers = {name: [*some] for name, some in answers.items()}
+    make().start(job, attempt)
+    assert [path.partition(" ")[2] for path in api.paths()] == paths
+
+
+def test_a_service_that_ends_again_and_again_is_the_machines_fault(
+    api: Api, make: Callable[..., LocalRunner], job: Job, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(podman, "remove_at_once", lambda name: True)
+    api.answers = {"create": [NoAnswer()] * 9, "json": [GONE] * 9}
+    with pytest.raises(MachineFault, match="does not answer"):
+        make().start(job, attempt)
+
+
+def test_a_folder_that_cannot_be_made_is_the_machines_fault(
+    make: Callable[..., LocalRunner], job: Job, attempt: Attempt
+) -> None:
+    with pytest.raises(MachineFault, match="/proc/nowhere: "):
+        make().start(evolve(job, out="/proc/nowhere/1"), attempt)
 
 
 def test_a_container_that_is_gone_has_ended_without_an_exit_code(
