@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _PREFIX = "ocicaliban-podman-"
 _TIMEOUT = 30.0
 """Seconds to wait for a service to start, or to end."""
-_TRIES = 5
+_TRIES = 20
 """How often a request is sent to a service that ends before it answers."""
 _IDLE = 3
 """Seconds without a connection after which podman ends a service: this ends those that our `kill -9` leaves behind.

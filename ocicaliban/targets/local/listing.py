@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from ocicaliban.containers import command_line, podman
+from ocicaliban.containers import command_line, conmon, podman
 from ocicaliban.targets.container_runner import ContainerExit, ContainerState, ObservedContainer
 
 _STATES: Mapping[str, ContainerState] = {
@@ -45,6 +45,9 @@ def observed(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, ObservedCo
         state = _state(entry["State"], started is not None)
         if entry["State"] == "stopping" and not os.path.exists(f"/proc/{entry['Pid']}"):
             state = "exited"  # conmon was killed with it, so podman never learns of the end (see `user_namespace`)
+        if state == "created" and (written := conmon.written_exit(entry["Id"])):
+            found[entry["Names"][0]] = _ended_unnoticed(entry, written)
+            continue
         known = state == "exited" and ended is not None and entry["ExitCode"] >= 0
         handle = entry["Names"][0]
         found[handle] = ObservedContainer(
@@ -53,13 +56,28 @@ def observed(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, ObservedCo
             exit_code=entry["ExitCode"] if known else None,
             started=started,
             ended=ended if state == "exited" else None,
-            labels={
-                name.removeprefix(command_line.LABEL): value
-                for name, value in (entry["Labels"] or {}).items()
-                if name.startswith(command_line.LABEL)
-            },
+            labels=_labels(entry),
         )
     return found
+
+
+def _ended_unnoticed(entry: Mapping[str, Any], written: conmon.WrittenExit) -> ObservedContainer:
+    """Return a container that podman takes for one that never began, and that has ended."""
+    return ObservedContainer(
+        handle=entry["Names"][0],
+        state="exited",
+        exit_code=written.code,
+        ended=written.time,
+        labels=_labels(entry),
+    )
+
+
+def _labels(entry: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        name.removeprefix(command_line.LABEL): value
+        for name, value in (entry["Labels"] or {}).items()
+        if name.startswith(command_line.LABEL)
+    }
 
 
 def exit_of(handle: str, state: Mapping[str, Any]) -> ContainerExit | None:
@@ -76,11 +94,6 @@ def exit_of(handle: str, state: Mapping[str, Any]) -> ContainerExit | None:
         # podman notes the start after it has happened; conmon notes the end.
         ended=max(started, ended) if known else time.time(),
     )
-
-
-def state_of(state: Mapping[str, Any]) -> ContainerState:
-    """Return the state of a container by the `State` of `podman inspect`."""
-    return _state(state["Status"], _seconds(state["StartedAt"]) > 0)
 
 
 def _state(word: str, started: bool) -> ContainerState:

@@ -8,9 +8,11 @@ import json
 import os
 import select
 import shutil
+import signal
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from attrs import field, frozen
 
@@ -25,7 +27,6 @@ from ocicaliban.model.resources import Resources
 from ocicaliban.targets.container_runner import (
     ContainerExit,
     ContainerRunner,
-    ContainerState,
     MachineFault,
     NameTaken,
     ObservedContainer,
@@ -93,68 +94,82 @@ class LocalRunner(ContainerRunner):
     def _make_and_start(self, container: JobContainer, hooks: tuple[str, ...]) -> None:
         """Create a container and start it, exactly once, whatever becomes of podman's service meanwhile.
 
-        A service that was killed may have made the container, a part of it, or have started it: so each time look what
-        there is before asking again. A container with this name is ours, since we were the first to ask for it.
+        A service that was killed may have done what it was asked for, or a part of it: so look what there is before
+        asking again. A container with this name is ours, since we were the first to ask for it. There are two steps,
+        and podman saves the first one: a container that is "created" has certainly not run a line.
         """
         handle = container.attempt.handle
-        made = killed = False
+        status = killed = container_id = ""  # `killed`: the status when a service did not answer
         for left in reversed(range(_TRIES)):
             try:
-                if not made:
-                    self._create(container, hooks)
-                    made = True
+                if not status:
+                    container_id = self._create(container, hooks)
+                    status = "created"
+                if status == "created" and not hooks:
+                    # Now its process exists, and has not run a line.
+                    self._service.call_once("post", f"/containers/{handle}/init")
+                    status = "initialized"
                 self._start_made(handle, hooks)
                 return
             except NoAnswer as fault:
-                killed = True
-                state = self._state(handle)
-                if state in ("running", "exited"):
-                    return
-                made = state == "created"
-                if not left:
+                if status == "initialized" and container_id:
+                    self._watcher.keep_exit_of(handle, container_id)
+                killed, status = status or "none", self._status(handle)
+                if status not in ("", "created", "initialized") or (killed, status) == ("initialized", "created"):
+                    return  # it was started; podman takes one that it did not see start back to "created" at its end
+                if (killed == status == "created") or not left:
+                    # Its process may exist, and wait for its start, without podman's knowledge.
                     self._clear(handle)
+                    status = ""
+                if not left:
                     raise _explained(fault, handle) from fault
             except OcicalibanError as fault:
-                if made and self._lives(handle):
-                    return
-                if made or killed:
+                if status and (self._lives(handle) or killed == status == "initialized"):
+                    return  # the service that was killed has started it, and had not saved that
+                if status or killed:
                     self._clear(handle)
-                    made = False
+                    status = ""
                 if not killed or not left:
                     raise _explained(fault, handle) from fault
 
-    def _create(self, container: JobContainer, hooks: tuple[str, ...]) -> None:
-        """Create the container, through the API if that can express it; `hooks` are podman's global options."""
+    def _create(self, container: JobContainer, hooks: tuple[str, ...]) -> str:
+        """Create the container, through the API if that can express it; `hooks` are podman's global options.
+
+        Return its full id, if the API tells it.
+        """
         spec = None
         if not self._setup.given and not hooks:
             spec = container_spec.api_spec(container, os.environ)
         if spec is not None:
-            self._service.call_once("post", "/containers/create", body=spec)
-            return
+            made = self._service.call_once("post", "/containers/create", body=spec)
+            return str(made["Id"]) if made else ""
         extra = (*container_spec.create_options(container), *self._setup.given)
         options = command_line.ContainerOptions(name=container.attempt.handle, extra=extra)
         argv = command_line.create_argv(container.image, container.launch, container.args, options)
         podman.create(argv, hooks)
+        return ""
 
     def _start_made(self, handle: str, hooks: tuple[str, ...]) -> None:
         if hooks:
             podman.start(handle, hooks)
         else:
-            # Never twice: podman runs a container that has ended a second time.
+            # Never twice: podman runs a container that has ended again.
             self._service.call_once("post", f"/containers/{handle}/start")
 
-    def _state(self, handle: str) -> ContainerState | None:
-        """Return the state of a container, None if podman has none of this name."""
+    def _status(self, handle: str) -> str:
+        """Return podman's word for the state of a container, "" if there is none of this name."""
         try:
-            return listing.state_of(self._service.call("get", f"/containers/{handle}/json")["State"])
+            return str(self._service.call("get", f"/containers/{handle}/json")["State"]["Status"])
         except PodmanApiError as fault:
             if fault.status == 404:
-                return None
+                return ""
             raise
 
     def _clear(self, handle: str) -> None:
-        """Remove a container that never ran, or the half of one that a killed service left in podman's store."""
+        """Remove a container that never ran a line, or the part of one that a killed service left."""
         with contextlib.suppress(OcicalibanError):
+            with contextlib.suppress(PodmanApiError):
+                _kill_waiting(self._service.call("get", f"/containers/{handle}/json"))
             self.remove(handle)
             # podman's API knows nothing of a container that is in its storage alone; its command line does.
             podman.remove_at_once(handle)
@@ -209,7 +224,7 @@ class LocalRunner(ContainerRunner):
         return listing.observed(self._service.call("get", "/containers/json", all="true", filters=filters))
 
 
-_TRIES = 5
+_TRIES = 20
 """How often a container is made and started while podman's service ends before it answers."""
 _ROOM = "free disk space: `podman system df` and `ocicaliban clean --all --dry-run` show what uses it"
 _REBUILD = "the image was removed: build it again, and resubmit with --rebuild"
@@ -233,6 +248,15 @@ _HINTS = {
     "statfs": "a folder or file that is mounted into the container does not exist",
     "executable file": "the image has no such command",
 }
+
+
+def _kill_waiting(inspected: Mapping[str, Any]) -> None:
+    """Kill the process of a container that waits for its start, if podman does not know of it."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        pid = int(Path(inspected["PidFile"]).read_text())
+        # Until the start, this is still the runtime (crun or runc), whose command line has the container's id.
+        if inspected["Id"].encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
 
 
 def _make_folder(folder: str) -> None:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ocicaliban.targets.container_runner import ContainerState, ObservedContainer
 from ocicaliban.targets.local import listing
+from tests.folders import write
 
 
 def seen(state: ContainerState, **more: Any) -> ObservedContainer:
     return ObservedContainer(handle="n", state=state, **more)
 
 
-ENTRY = {"Names": ["n"], "State": "exited", "ExitCode": 3, "StartedAt": 100, "ExitedAt": 160, "Labels": None}
+ENTRY = {
+    "Id": "1d",
+    "Names": ["n"],
+    "State": "exited",
+    "ExitCode": 3,
+    "StartedAt": 100,
+    "ExitedAt": 160,
+    "Labels": None,
+}
 NEVER = -62135596800
 GONE = 1 << 30  # more than a process's number can be
 
@@ -40,6 +50,14 @@ GONE = 1 << 30  # more than a process's number can be
 )  # fmt: skip
 def test_what_podman_lists(entry: dict[str, Any], found: ObservedContainer) -> None:
     assert listing.observed([ENTRY | entry]) == {"n": found}
+
+
+def test_an_end_of_which_podman_never_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    path = write(tmp_path / "libpod" / "tmp" / "exits", {"1d": "7\n"}) / "1d"
+    os.utime(path, (5, 5))
+    entry = ENTRY | {"State": "initialized", "StartedAt": NEVER, "ExitedAt": NEVER}
+    assert listing.observed([entry]) == {"n": seen("exited", exit_code=7, ended=5)}
 
 
 def test_no_containers() -> None:
