@@ -17,6 +17,7 @@ from ocicaliban.build.inputs.provider import PlanContext, Provided, input_parame
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies import environment as environments
+from ocicaliban.dependencies import workspace
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.gpu import cdi
@@ -145,6 +146,8 @@ def _environment(
         script=next(iter(entry_point.entry_files(command)), ""),
     )
     found = environments.read_environment(asked)
+    if request.folder and not asked.named:
+        found = evolve(found, declaration=workspace.for_member(found.declaration, request.root, request.folder))
     for file in found.files:
         if file.use == "unread":
             reporter.note(f"{file.path} is not read; declare the dependencies in {environments.readable_files()}")

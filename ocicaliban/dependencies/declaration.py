@@ -49,6 +49,8 @@ class Declaration:
 
     root: Path
     path: Path
+    member: str = ""
+    """The folder of the uv workspace's member that is meant, relative to the root; "" for the root itself."""
 
     FILE: ClassVar[str] = ""
     """The name of the file, in the project's folder."""
@@ -95,7 +97,7 @@ class Declaration:
     @property
     def groups_file(self) -> Path:
         """The pyproject.toml that declares the project's dependency groups, if it exists."""
-        return self.root / "pyproject.toml"
+        return self.root / self.member / "pyproject.toml"
 
     def covers(self) -> tuple[str, ...]:
         """Return the paths, relative to the project, of the files whose contents this one includes or is made from."""

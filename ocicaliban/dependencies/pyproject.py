@@ -76,7 +76,10 @@ class PyprojectToml(SetuptoolsProject):
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the locked requirements. Raises ToolError with the explanation of uv or of the build."""
-        return super().resolve(target, preferred) if self._is_built else Declaration.resolve(self, target, preferred)
+        found = super().resolve(target, preferred) if self._is_built else Declaration.resolve(self, target, preferred)
+        if self.member and "build-system" in read_toml(self.path)[1]:
+            found += f"-e ./{self.member}\n"
+        return found
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return requires-python."""

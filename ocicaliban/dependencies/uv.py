@@ -87,9 +87,10 @@ def provided_beforehand(packages: tuple[str, ...], settings: HostSettings) -> It
 
 
 def exported_lock(root: Path, extras: tuple[str, ...], groups: tuple[str, ...] = ()) -> str:
-    """Return the requirements in the uv.lock of the project in `root`, with exactly these extras and groups.
+    """Return the requirements that uv.lock has for the project in `root`, with exactly these extras and groups.
 
-    Raises UsageError if the lock is out of date.
+    The lock may be that of a workspace, in a folder above. Folders are relative to that of the lock, the project itself
+    included. Raises UsageError if the lock is out of date.
     """
     env = read_host_settings().uv_environ()
     try:
@@ -101,8 +102,7 @@ def exported_lock(root: Path, extras: tuple[str, ...], groups: tuple[str, ...] =
             raise UsageError("uv.lock is not up to date with what the project declares", "run `uv lock`") from exc
     flags = [flag for extra in extras for flag in ("--extra", extra)]
     flags += ["--no-default-groups", *(flag for group in groups for flag in ("--group", group))]
-    plain = ("--no-emit-project", "--no-header", "--no-annotate")
-    argv = [process.tool("uv"), "export", "--frozen", *plain, *flags]
+    argv = [process.tool("uv"), "export", "--frozen", "--no-header", "--no-annotate", *flags]
     return process.run(argv, env=env, cwd=root, doing="uv cannot export uv.lock")
 
 

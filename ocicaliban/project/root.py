@@ -52,6 +52,22 @@ def locate(start: Path) -> Location:
     return Location(root, "" if folder == "." else folder)
 
 
+def workspace_root(folder: Path) -> Path | None:
+    """Return the root of the uv workspace that a folder is the root or a member of; None if there is none."""
+    return _workspace(_searched(folder)[0])
+
+
+def member_folder(root: Path, folder: str) -> str:
+    """Return the member of the uv workspace in `root` that a folder is in, both relative to it; "" for the root."""
+    place = root / folder
+    while place != root:
+        if (place / "pyproject.toml").is_file():
+            member = place.relative_to(root).as_posix()
+            return member if _lists(_table(root), member) else ""
+        place = place.parent
+    return ""
+
+
 def _searched(start: Path) -> tuple[list[Path], bool]:
     """Return the folders in which a project of `start` may be, the nearest first, and whether they are in git."""
     home = Path(os.path.realpath(os.path.expanduser("~")))
