@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
+from ocicaliban import hints
 from ocicaliban.build import base_image
 from ocicaliban.containers import buildah, image_store, oci_layout, tree_folder, workspace
 from ocicaliban.dependencies import host_settings
@@ -25,12 +26,14 @@ class BuildContext:
     """What a plan refers to: trees by digest, files of build secrets, the package indexes that the project names.
 
     `made_trees` are the trees, by digest, whose files are made when a layer needs them.
+    `has_packages` says that the project's configuration names Debian packages.
     """
 
     trees: Mapping[str, Tree]
     made_trees: Mapping[str, MadeTree] = field(factory=dict)
     secrets: Mapping[str, Path] = field(factory=dict)
     indexes: Indexes = field(factory=Indexes)
+    has_packages: bool = False
 
 
 def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool = True) -> Image:
@@ -129,11 +132,12 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
                 seen = folder / f"{layer.key[:12]}-{number}"
                 mounts, env = _lay_out(step, seen, context)
                 mounts += _tree_mounts(step, folder / f"{layer.key[:12]}-{number}-trees", context)
-                buildah.run_step(
-                    buildah.run_argv(name, seen, mounts, env),
-                    doing=f"the layer '{layer.name}' cannot be built",
-                    hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
-                )
+                with hints.explaining("build", has_packages=context.has_packages):
+                    buildah.run_step(
+                        buildah.run_argv(name, seen, mounts, env),
+                        doing=f"the layer '{layer.name}' cannot be built",
+                        hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
+                    )
             elif isinstance(step, Configure):
                 path = dict(step.env).get("PATH", path)
                 buildah.configure(name, step, path)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from attrs import evolve, field, frozen
 
+from ocicaliban import hints
 from ocicaliban.build import chosen_base
 from ocicaliban.build import plan as planning
 from ocicaliban.build.builder import BuildContext
@@ -51,7 +52,13 @@ class PlannedImage:
     def build_context(self) -> BuildContext:
         """What the builder needs in addition to the plan."""
         secrets = zip(self.project.secrets, secret_files(self.project), strict=True)
-        return BuildContext(trees=self.trees, made_trees=self.made_trees, secrets=dict(secrets), indexes=self.indexes)
+        return BuildContext(
+            trees=self.trees,
+            made_trees=self.made_trees,
+            secrets=dict(secrets),
+            indexes=self.indexes,
+            has_packages=hints.has_packages(self.project),
+        )
 
     @property
     def mounts_project(self) -> bool:

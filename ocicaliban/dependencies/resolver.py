@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from ocicaliban import hints
 from ocicaliban.dependencies import dependency_groups, installable, locked_requirements
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, build_texts, manifest
 from ocicaliban.dependencies.installable import Installable
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ocicaliban.model.image import Base
 
 
+@hints.explaining("resolve")
 def resolve(
     declaration: Declaration | None,
     target: ResolutionTarget,
