@@ -8,6 +8,7 @@ from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, project
 from ocicaliban.build.inputs.project import LocalPackage
 from ocicaliban.build.inputs.provider import Provided
 from ocicaliban.dependencies.conda.install import PackageTree
+from ocicaliban.dependencies.size_tiers import Group
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Snapshot
 from ocicaliban.model.recipe import Variant
@@ -37,7 +38,7 @@ class World:
         """The snapshot that the planner would make of it."""
         provided = {
             "conda": conda.of_packages(self.conda_python, self.conda, (), ("STUDY=1",)),
-            "requirements": requirements.of_groups(self.requirements, self.conda_python),
+            "requirements": requirements.of_groups([Group(*group) for group in self.requirements], self.conda_python),
             "project": project.of_packages(
                 self.packages, environment_exists=bool(self.requirements or self.conda_python)
             ),

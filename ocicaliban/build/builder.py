@@ -157,7 +157,9 @@ def _lay_out(step: Run, seen: Path, context: BuildContext) -> tuple[tuple[str, .
     (seen / "script").write_text(step.script)
     for name, content in step.files:
         (seen / name).write_text(content)
-    settings, local = host_settings.read_host_settings().with_indexes(context.indexes).in_container()
+    host, project = host_settings.read_host_settings(), context.indexes
+    chosen = host.only(step.index, project) if step.index else host.with_indexes(project)
+    settings, local = chosen.in_container()
     mounts: list[str] = []
     # buildah passes proxies on by itself. Other users could see them in its arguments.
     env = dict(step.env)

@@ -152,6 +152,9 @@ def _run(step: Run) -> str:
     mounts += [f"--mount=type=cache,target={path}" for path in step.cache]
     before = [f"export {name}={_quoted(value)}" for name, value in step.env]
     before += [f"export OC_CACHE_{number}={_quoted(path)}" for number, path in enumerate(step.cache)]
+    if step.index:
+        url = re.sub(r"^[\w.-]+=", "", step.index)
+        before.append(f"unset UV_CONFIG_FILE; export UV_DEFAULT_INDEX={_quoted(url)}")
     words: list[str] = []
     if step.files:
         before.append("mkdir -p /dev/oc")

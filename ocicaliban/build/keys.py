@@ -35,8 +35,9 @@ def _to_record(step: Step) -> tuple[str, dict[str, object]]:
             "cache": step.cache,
             "tools": step.tools,
             "secrets": step.secrets,
-            # A step without trees has the key that it had before there were any.
+            # A step without trees or an index of its own has the key that it had before there were any.
             **({"trees": step.trees} if step.trees else {}),
+            **({"index": step.index} if step.index else {}),
         }
     if isinstance(step, Copy):
         return "Copy", {"tree": step.tree, "to": step.to}
@@ -58,6 +59,7 @@ def step_digests(steps: tuple[Step, ...]) -> tuple[tuple[str, str], ...]:
             digests.extend((f"env {name}", value) for name, value in step.env)
             digests.extend((name, _sha256(content)) for name, content in step.files)
             digests.extend((f"files in {folder}", tree) for folder, tree in step.trees)
+            digests.extend([("index", step.index)] if step.index else [])
         elif isinstance(step, Copy):
             digests.append((f"files in {step.to}", step.tree))
         else:

@@ -137,6 +137,7 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> St
             cache=step.cache,
             tools=step.tools,
             secrets=params.substituted_list(step.secrets, values, place),
+            index=params.substituted(step.index, values, place),
             trees=tuple(
                 (params.substituted(folder, values, place), params.substituted(tree, values, place))
                 for folder, tree in sorted(step.trees.items())

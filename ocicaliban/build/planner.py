@@ -217,4 +217,5 @@ def _joined_indexes(provided: dict[str, Provided]) -> Indexes:
     return Indexes(
         indexes=tuple(dict.fromkeys(index for each in provided.values() for index in each.indexes.indexes)),
         find_links=tuple(dict.fromkeys(link for each in provided.values() for link in each.indexes.find_links)),
+        explicit=tuple(dict.fromkeys(index for each in provided.values() for index in each.indexes.explicit)),
     )

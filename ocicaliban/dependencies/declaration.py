@@ -10,7 +10,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ocicaliban.dependencies import dependency_groups, locked_requirements
 from ocicaliban.dependencies.python_requirement import PythonRequirement
@@ -150,12 +150,14 @@ class Declaration:
 
         What the environment has already is left out.
         """
-        from ocicaliban.dependencies import host_settings, uv  # most plans resolve nothing
+        from ocicaliban.dependencies import host_settings, indexes, uv  # most plans resolve nothing
 
         flags = [flag for extra in target.extras for flag in ("--extra", extra)]
         flags += [flag for group in target.groups for flag in ("--group", f"{self.groups_file}:{group}")]
         try:
-            settings = host_settings.read_host_settings()
+            # uv finds the project's indexes by itself.
+            explicit = indexes.project_indexes(self.root).explicit
+            settings = evolve(host_settings.read_host_settings(), explicit=explicit)
             with uv.provided_beforehand(target.provided, settings) as (constraints, settings):
                 arguments = [*flags, *constraints, *map(str, files)]
                 text = uv.compiled(arguments, target.base, settings, preferred, cwd=self.root)

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.dependencies.indexes import Indexes, matching
 from ocicaliban.errors import UsageError
 from ocicaliban.system import process
 
@@ -27,7 +27,8 @@ _BEST_MATCH = "unsafe-best-match"
 class HostSettings:
     """What a build step may see of the host: its CA bundle, and uv's settings of indexes and folders of packages.
 
-    `extra_index_urls` may have names, as `NAME=URL`. A local folder is a plain absolute path.
+    `extra_index_urls` may have names, as `NAME=URL`. A local folder is a plain absolute path. Only the packages in
+    `pins`, with the index of each, come from the `explicit` indexes.
     """
 
     ca_bundle: Path | None
@@ -37,6 +38,8 @@ class HostSettings:
     index_strategy: str = ""
     no_index: bool = False
     insecure_hosts: tuple[str, ...] = ()
+    explicit: tuple[str, ...] = field(default=(), repr=False)
+    pins: Mapping[str, str] = field(factory=dict)
 
     def uv_environ(self) -> dict[str, str]:
         """Return the settings as uv's environment variables, for uv on the host, which needs `uv_arguments` too."""
@@ -90,7 +93,18 @@ class HostSettings:
             self,
             extra_index_urls=tuple(dict.fromkeys((*self.extra_index_urls, *more))),
             find_links=tuple(dict.fromkeys((*self.find_links, *links))),
+            explicit=tuple(_plain(index, environ) for index in indexes.explicit),
+            pins=indexes.pins,
         )
+
+    def only(self, index: str, indexes: Indexes, environ: Mapping[str, str] = os.environ) -> HostSettings:
+        """Return these settings with one index alone, for the packages that are pinned to it.
+
+        `index` is as a lock has it. Its user and password come from the project's `indexes` or from uv's variables.
+        """
+        declared = matching(index, (*indexes.explicit, *indexes.indexes))
+        url = _split(_plain(declared or index, environ))[1]
+        return evolve(self, index_url=url, extra_index_urls=(), index_strategy="")
 
     def in_container(self) -> tuple[HostSettings, dict[Path, str]]:
         """Return these settings for use in a container, and the folders to mount with their paths in it."""

@@ -1,18 +1,20 @@
 """Find the package indexes that a project names, from which its dependencies may come.
 
 uv finds them by itself when it resolves in the project's folder. The step that installs does not see the project, so it
-gets them along with the host's own indexes (`HostSettings.with_indexes`). They are not part of a key: the hashes of the
-packages are.
+gets them along with the host's own indexes (`HostSettings.with_indexes`). An explicit index is asked only for the
+packages that belong to it: they have layers of their own, whose step sees no other index. Other indexes are not part of
+a key: the hashes of the packages are.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ocicaliban.formats.toml import read_toml
 
@@ -22,10 +24,16 @@ _LINKS = ("-f", "--find-links")
 
 @frozen(kw_only=True)
 class Indexes:
-    """URLs of package indexes (`NAME=URL` if they have a name), and of pages or folders with links to archives."""
+    """URLs of package indexes (`NAME=URL` if they have a name), and of pages or folders with links to archives.
+
+    Every package may come from `indexes`, but only the packages in `pins` come from the `explicit` ones: `pins` has the
+    index of each, without user and password.
+    """
 
     indexes: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
+    explicit: tuple[str, ...] = ()
+    pins: Mapping[str, str] = field(factory=dict)
 
 
 def project_indexes(root: Path, lists: Iterable[str] = ()) -> Indexes:
@@ -34,6 +42,7 @@ def project_indexes(root: Path, lists: Iterable[str] = ()) -> Indexes:
     Local folders are absolute in the result. Raises UsageError for a file that is not TOML.
     """
     indexes: list[str] = []
+    explicit: list[str] = []
     links: list[str] = []
     for text in lists:
         for option, value in _OPTION.findall(text):
@@ -41,7 +50,8 @@ def project_indexes(root: Path, lists: Iterable[str] = ()) -> Indexes:
     for table in _tables(root):
         for index in table.get("index", []):
             if isinstance(index, dict) and "url" in index:
-                indexes.append(f"{index['name']}={index['url']}" if "name" in index else str(index["url"]))
+                named = f"{index['name']}={index['url']}" if "name" in index else str(index["url"])
+                (explicit if index.get("explicit") is True else indexes).append(named)
         if "index-url" in table:
             indexes.append(str(table["index-url"]))
         indexes += map(str, table.get("extra-index-url", []))
@@ -49,6 +59,7 @@ def project_indexes(root: Path, lists: Iterable[str] = ()) -> Indexes:
     return Indexes(
         indexes=tuple(dict.fromkeys(_absolute(root, index) for index in indexes)),
         find_links=tuple(dict.fromkeys(_absolute(root, link) for link in links)),
+        explicit=tuple(dict.fromkeys(_absolute(root, index) for index in explicit)),
     )
 
 
@@ -68,3 +79,23 @@ def _tables(root: Path) -> Iterator[dict[str, Any]]:
 def _absolute(root: Path, index: str) -> str:
     name, equals, url = index.rpartition("=") if re.match(r"[\w.-]+=", index) else ("", "", index)
     return name + equals + (url if "://" in url else str((root / url).resolve()))
+
+
+def plain_url(index: str) -> str:
+    """Return the URL of an index without its name, user and password, by which two mentions of it are compared."""
+    url = re.sub(r"^[\w.-]+=", "", index)
+    parts = urlsplit(url)
+    if "@" in parts.netloc:
+        url = urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
+    return url.removeprefix("file://").rstrip("/")
+
+
+def without_credentials(index: str) -> str:
+    """Return an index as a lock names it: without user and password."""
+    name, equals, url = index.partition("=") if re.match(r"[\w.-]+=", index) else ("", "", index)
+    return name + equals + plain_url(url)
+
+
+def matching(index: str, known: Iterable[str]) -> str:
+    """Return the one of the `known` indexes that has the URL of `index`, "" if none has."""
+    return next((each for each in known if plain_url(each) == plain_url(index)), "")

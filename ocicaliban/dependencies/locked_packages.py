@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from urllib.parse import urlsplit, urlunsplit
 
 from attrs import frozen
 
@@ -55,12 +54,6 @@ def git_url(url: str, commit: str, subdirectory: str = "") -> str:
     url = url.removeprefix("git+")
     fragment = f"#subdirectory={subdirectory}" if subdirectory else ""
     return f"git+{url}@{commit}{fragment}"
-
-
-def without_credentials(url: str) -> str:
-    """Return a URL without user and password. What is locked holds none."""
-    parts = urlsplit(url)
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else url
 
 
 def marker_environment(base: Base) -> dict[str, str]:

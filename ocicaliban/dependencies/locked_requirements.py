@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from ocicaliban.errors import UsageError
 
@@ -17,6 +17,46 @@ def entries(text: str) -> tuple[str, ...]:
         elif line.strip() and not line.startswith("#"):
             requirements.append(f"{line}\n")
     return tuple(requirements)
+
+
+_ORIGIN = re.compile(r"^[ \t]+# from (\S+)\n", re.M)
+
+
+def without_origins(text: str) -> str:
+    """Return the entries without the lines `# from INDEX` that say where a package comes from."""
+    return _ORIGIN.sub("", text)
+
+
+def origins(text: str, environment: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Return the index of each package whose entry has a line `# from INDEX`, by the package's name.
+
+    `environment` has the values of markers: an entry for another environment does not count.
+    """
+    found: dict[str, str] = {}
+    for entry, head in zip(entries(text), heads(text), strict=True):
+        origin = _ORIGIN.search(entry)
+        if origin and (environment is None or _applies(head, environment)):
+            found[name(entry)] = origin[1]
+    return found
+
+
+def _applies(head: str, environment: Mapping[str, str]) -> bool:
+    """Whether the marker of a requirement, if it has one, holds in an environment."""
+    from packaging.markers import Marker
+
+    marker = head.partition(" ; ")[2].strip()
+    return not marker or Marker(marker).evaluate(dict(environment))
+
+
+def heads(text: str) -> tuple[str, ...]:
+    """Return the requirements without their hashes."""
+    return tuple(entry.splitlines()[0].removesuffix("\\").strip() for entry in entries(text))
+
+
+def with_origins(text: str, origin: Callable[[str], str]) -> str:
+    """Return the entries, each with a line `# from INDEX` if `origin` returns an index for it."""
+    found = [(entry, origin(entry)) for entry in entries(without_origins(text))]
+    return "".join(f"{entry}    # from {index}\n" if index else entry for entry, index in found)
 
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -37,6 +77,12 @@ def without(text: str, packages: Iterable[str]) -> str:
     """Return the entries without those of `packages`, given as requirements (NAME==VERSION)."""
     names = {name(package) for package in packages}
     return "".join(entry for entry in entries(text) if name(entry) not in names) if names else text
+
+
+def version(entry: str) -> str:
+    """Return the version in an entry, "" if it names none."""
+    match = re.match(r"[^\s;]+==([^\s;\\]+)", entry)
+    return match[1] if match else ""
 
 
 def declared_hashes(texts: Iterable[str]) -> dict[str, frozenset[str]]:

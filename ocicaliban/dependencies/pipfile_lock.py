@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from ocicaliban.dependencies import locked_packages, pipenv_project
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text
+from ocicaliban.dependencies.indexes import plain_url
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement
@@ -92,7 +93,7 @@ def _packages(lock: Mapping[str, Any], target: ResolutionTarget) -> Iterator[Loc
 def _named_indexes(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
     """Return the indexes by name, but the first, which all packages may come from."""
     named = [(str(source.get("name", "")), str(source.get("url", ""))) for source in sources]
-    return {name: f"{name}={locked_packages.without_credentials(url)}" for name, url in named[1:]}
+    return {name: f"{name}={plain_url(url)}" for name, url in named[1:]}
 
 
 def _locked(name: str, info: Mapping[str, Any], indexes: Mapping[str, str]) -> LockedPackage:

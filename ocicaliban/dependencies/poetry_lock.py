@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ocicaliban.dependencies import locked_packages, poetry_project
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, manifest
+from ocicaliban.dependencies.indexes import plain_url
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement
@@ -133,7 +134,7 @@ def _locked(info: Mapping[str, Any], lock: Mapping[str, Any]) -> LockedPackage:
         return LockedPackage(name=name, url=url, hashes=hashes)
     index = ""
     if kind == "legacy" and url.rstrip("/") not in _PYPI:
-        index = f"{source['reference']}={locked_packages.without_credentials(url)}"
+        index = f"{source['reference']}={plain_url(url)}"
     return LockedPackage(name=name, version=version, hashes=hashes, index=index)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from ocicaliban import hints
-from ocicaliban.dependencies import dependency_groups, installable, locked_requirements
+from ocicaliban.dependencies import dependency_groups, installable, locked_packages, locked_requirements
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, build_texts, manifest
 from ocicaliban.dependencies.installable import Installable
 from ocicaliban.errors import UsageError
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
     from ocicaliban.dependencies.cuda_wheels import CudaRequest
     from ocicaliban.dependencies.indexes import Indexes
     from ocicaliban.model.image import Base
+
+
+_EXPLICIT = re.compile(r"""\bexplicit["']?\s*[:=]\s*true""")
 
 
 @hints.explaining("resolve")
@@ -56,17 +60,19 @@ def resolve(
     from ocicaliban.dependencies.host_settings import read_host_settings
 
     preferred = locked.requirements if locked else ""
-    text, lists = "", tuple[str, ...]()
+    text, lists, pins = "", tuple[str, ...](), dict[str, str]()
     found = Installable(requirements="")
     if declaration:
         lists = declaration.requirement_lists()
-        resolved = declaration.resolve(target, preferred)
+        resolved, pins = _origins_apart(declaration.resolve(target, preferred), base)
         found = installable.divided(resolved, declaration.root, base)
         text = found.requirements
-    settings = read_host_settings().with_indexes(indexes)
+    settings = read_host_settings().with_indexes(evolve(indexes, pins=pins))
+    text = uv.with_hashes(text, base, settings)
     if libraries and (wheels := cuda_wheels.missing_wheels(libraries, text)):
         what = f"what layers.{libraries.recipe} asks for"
-        text = uv.with_additions(text, wheels, base, settings, preferred, what, target.provided)
+        added_to = uv.with_additions(text, wheels, base, settings, preferred, what, target.provided)
+        text, pins = _origins_apart(added_to, base)
     text = locked_requirements.with_declared_hashes(text, locked_requirements.declared_hashes(lists))
     weights = uv.archive_sizes(text, base, settings) if text else {}
     return Resolution(
@@ -75,6 +81,7 @@ def resolve(
         weights=weights,
         folders=found.folders,
         checkouts=found.checkouts,
+        indexes=pins,
     )
 
 
@@ -89,6 +96,12 @@ def _check_declared(declaration: Declaration | None, target: ResolutionTarget) -
                 f"there is no {kind} '{names[0]}': no file of the project declares dependencies",
                 f"declare it in pyproject.toml under {table}, or leave it out",
             )
+
+
+def _origins_apart(text: str, base: Base) -> tuple[str, dict[str, str]]:
+    """Return locked requirements without the indexes that they name, and the index of each package that has one."""
+    pins = locked_requirements.origins(text, locked_packages.marker_environment(base))
+    return locked_requirements.without_origins(text), dict(sorted(pins.items()))
 
 
 def inputs_digest(
@@ -109,6 +122,8 @@ def inputs_digest(
     parts += [text for pair in sorted(texts.items()) for text in pair]
     if locked_requirements.declared_hashes(texts.values()):
         parts.append("declared hashes")  # an older version may have written a lock without regard to them
+    if any(_EXPLICIT.search(text) for text in texts.values()):
+        parts.append("explicit indexes")  # an earlier version did not note which packages come from them
     if groups:
         parts += ["groups", *groups]
         parts += [dependency_groups.text(manifest(declaration.groups_file.parent))] if declaration else []
@@ -145,9 +160,10 @@ def resolve_additions(
     # What is locked for other platforms alone is not installed.
     installed = requirements
     if ";" in requirements:
-        installed = uv.with_additions(requirements, (), base, settings, "", "the lock")
+        installed = _origins_apart(uv.with_additions(requirements, (), base, settings, "", "the lock"), base)[0]
     preferred = requirements + (locked.requirements if locked else "")
-    whole = uv.with_additions(requirements, additions, base, settings, preferred, what, provided)
+    added_to = uv.with_additions(requirements, additions, base, settings, preferred, what, provided)
+    whole = _origins_apart(added_to, base)[0]
     names = {locked_requirements.name(entry) for entry in locked_requirements.entries(installed)}
     added = (entry for entry in locked_requirements.entries(whole) if locked_requirements.name(entry) not in names)
     return Resolution(inputs=digest, requirements="".join(added))

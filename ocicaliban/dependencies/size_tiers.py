@@ -6,7 +6,11 @@ packages seldom change. Each group becomes a layer of its own, the heaviest at t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
+from urllib.parse import urlsplit
+
+from attrs import frozen
 
 from ocicaliban.dependencies.locked_requirements import entries, name, normalized
 
@@ -31,14 +35,33 @@ def heavy_packages(pylock: Mapping[str, object]) -> dict[str, int]:
     return dict(sorted(sizes.items()))
 
 
-def divided(requirements: str, weights: Mapping[str, int]) -> tuple[tuple[str, str], ...]:
-    """Return locked requirements as groups (label, text), the heaviest first, given the bytes of the heavy packages.
+@frozen
+class Group:
+    """Requirements that make one layer. `index` is the only index that has them, "" if any may."""
 
+    label: str
+    requirements: str
+    index: str = ""
+
+
+def divided(requirements: str, weights: Mapping[str, int], pins: Mapping[str, str] | None = None) -> tuple[Group, ...]:
+    """Return locked requirements as groups, the heaviest first, given the bytes of the heavy packages.
+
+    `pins` has the index of each package that comes from one index alone; it is in a group with others of that index.
     Every entry is in exactly one group. Empty groups are left out.
     """
-    texts: dict[str, str] = {}
+    texts: dict[tuple[int, str], str] = {}
     for entry in entries(requirements):
         weight = weights.get(name(entry), 0)
-        label = next(label for label, least in TIERS if weight >= least)
-        texts[label] = texts.get(label, "") + entry
-    return tuple((label, texts[label]) for label, _ in TIERS if label in texts)
+        tier = next(number for number, (_, least) in enumerate(TIERS) if weight >= least)
+        place = tier, (pins or {}).get(name(entry), "")
+        texts[place] = texts.get(place, "") + entry
+    return tuple(
+        Group(f"{TIERS[tier][0]} {_short(index)}".strip(), text, index) for (tier, index), text in sorted(texts.items())
+    )
+
+
+def _short(index: str) -> str:
+    """Return the name of an index, or its host."""
+    named = re.match(r"([\w.-]+)=", index)
+    return f"from {named[1] if named else urlsplit(index).netloc or index}" if index else ""

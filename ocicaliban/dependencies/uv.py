@@ -6,20 +6,23 @@ import contextlib
 import os
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 from attrs import evolve
 
-from ocicaliban.dependencies import locked_requirements, size_tiers
+from ocicaliban.dependencies import generated_pyproject, locked_requirements, size_tiers
 from ocicaliban.dependencies.host_settings import HostSettings, read_host_settings
+from ocicaliban.dependencies.indexes import matching, without_credentials
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.system import process
 
 _GLIBC = (17, 28, *range(31, 41))
 """The minor versions of glibc that uv knows as platforms."""
+_NO_HASHES = "write the lock again with an index that can be reached, or name the index in the project's settings"
 
 
 def compiled(arguments: list[str], base: Base, settings: HostSettings, preferred: str, cwd: Path | None = None) -> str:
@@ -32,9 +35,33 @@ def compiled(arguments: list[str], base: Base, settings: HostSettings, preferred
         if preferred:
             out.write_text(preferred)
         argv = [process.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
-        argv += [*target_arguments(base), "--output-file", str(out), *arguments]
+        argv += ["--emit-index-annotation", *target_arguments(base), "--output-file", str(out), *arguments]
         process.run(argv, env=settings.uv_environ(), cwd=cwd)
-        return out.read_text()
+        return _with_own_indexes(out.read_text(), settings)
+
+
+def _with_own_indexes(text: str, settings: HostSettings) -> str:
+    """Return what uv compiled with the indexes of those packages alone that come from an index of their own."""
+    known = (*settings.explicit, *settings.pins.values())
+    found = locked_requirements.origins(text)
+    return locked_requirements.with_origins(
+        text, lambda entry: without_credentials(matching(found.get(locked_requirements.name(entry), ""), known))
+    )
+
+
+def _given(folder: Path, lines: list[str], settings: HostSettings) -> str:
+    """Write requirements, as a lock has them, to a file in `folder` that uv compiles, and return its path.
+
+    Packages that come from one index alone are looked for nowhere else.
+    """
+    text = "".join(lines)
+    names = {locked_requirements.name(entry) for entry in locked_requirements.entries(text)}
+    pins = {package: index for package, index in settings.pins.items() if package in names}
+    given = folder / ("pyproject.toml" if pins else "given.txt")
+    if pins:
+        text = generated_pyproject.pyproject(locked_requirements.heads(text), pins, settings.explicit)
+    given.write_text(text)
+    return str(given)
 
 
 def with_additions(
@@ -52,9 +79,8 @@ def with_additions(
     ToolError with uv's explanation if they do not fit.
     """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
-        given = Path(folder) / "given.txt"
-        given.write_text(locked + "".join(f"{requirement}\n" for requirement in additions))
-        arguments = [*([] if additions else ["--no-deps"]), str(given)]
+        given = _given(Path(folder), [locked, *(f"{requirement}\n" for requirement in additions)], settings)
+        arguments = [*([] if additions else ["--no-deps"]), given]
         try:
             with provided_beforehand(provided, settings) as (constraints, settings):
                 text = compiled([*arguments, *constraints], base, settings, preferred)
@@ -106,6 +132,40 @@ def exported_lock(root: Path, extras: tuple[str, ...], groups: tuple[str, ...] =
     return process.run(argv, env=env, cwd=root, doing="uv cannot export uv.lock")
 
 
+def with_hashes(text: str, base: Base, settings: HostSettings) -> str:
+    """Return locked requirements with hashes from the indexes for the entries without any.
+
+    Entries without hashes for another platform are left out. If an index does not tell hashes, uv computes them from
+    the archives. Raises ToolError if an index does not have a version, and UsageError if there is no hash.
+    """
+    bare = [entry for entry in locked_requirements.entries(text) if "--hash" not in entry]
+    if not bare:
+        return text
+    try:
+        found = _pylock("".join(bare), base, settings)
+    except ToolError as exc:
+        message = f"the lock has no hashes for some packages, and the package index gives none\n{exc.stderr}"
+        raise ToolError(message, _NO_HASHES, stderr=exc.stderr) from exc
+    hashes = {locked_requirements.normalized(package["name"]): _hashes(package) for package in found}
+    kept: list[str] = []
+    for entry, head in zip(locked_requirements.entries(text), locked_requirements.heads(text), strict=True):
+        name = locked_requirements.name(entry)
+        if "--hash" in entry:
+            kept.append(entry)
+        elif hashes.get(name):
+            kept.append(" \\\n    ".join([head, *(f"--hash={value}" for value in hashes[name])]) + "\n")
+        elif name in hashes:
+            raise UsageError(f"the package index gives no hash for {head}", _NO_HASHES)
+    return "".join(kept)
+
+
+def _hashes(package: Mapping[str, Any]) -> list[str]:
+    """Return the hashes of the archives of a package in a pylock.toml."""
+    archives = [*package.get("wheels", ()), package.get("sdist"), package.get("archive")]
+    digests = {archive["hashes"]["sha256"] for archive in archives if archive and "sha256" in archive.get("hashes", {})}
+    return sorted(f"sha256:{digest}" for digest in digests)
+
+
 def archive_sizes(requirements: str, base: Base, settings: HostSettings) -> dict[str, int]:
     """Return the bytes of the heavy packages among locked requirements, as the package indexes tell them.
 
@@ -114,23 +174,28 @@ def archive_sizes(requirements: str, base: Base, settings: HostSettings) -> dict
     """
     from urllib.parse import unquote, urlsplit
 
-    with TemporaryDirectory(prefix="ocicaliban-") as folder:
-        given, out = Path(folder) / "requirements.txt", Path(folder) / "pylock.toml"
-        given.write_text(requirements)
-        argv = [process.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
-        argv += [*target_arguments(base), "--output-file", str(out), str(given)]
-        try:
-            process.run(argv, env=settings.uv_environ())
-        except ToolError:
-            return {}
-        raw = tomllib.loads(out.read_text())
-    for package in raw.get("packages", []):
+    try:
+        packages = _pylock(requirements, base, settings)
+    except ToolError:
+        return {}
+    for package in packages:
         for archive in package.get("wheels", []):
             # An index on disk tells no sizes; its files do.
             if "size" not in archive and str(archive.get("url", "")).startswith("file://"):
                 with contextlib.suppress(OSError):
                     archive["size"] = os.path.getsize(unquote(urlsplit(archive["url"]).path))
-    return size_tiers.heavy_packages(raw)
+    return size_tiers.heavy_packages({"packages": packages})
+
+
+def _pylock(requirements: str, base: Base, settings: HostSettings) -> list[dict[str, Any]]:
+    """Return the packages of the pylock.toml that uv makes of locked requirements. Raises ToolError."""
+    with TemporaryDirectory(prefix="ocicaliban-") as folder:
+        given, out = _given(Path(folder), [requirements], settings), Path(folder) / "pylock.toml"
+        argv = [process.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
+        argv += [*target_arguments(base), "--output-file", str(out), given]
+        process.run(argv, env=settings.uv_environ())
+        packages: list[dict[str, Any]] = tomllib.loads(out.read_text()).get("packages", [])
+        return packages
 
 
 def target_arguments(base: Base) -> list[str]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from ocicaliban.dependencies import dependency_groups, locked_requirements
 from ocicaliban.dependencies.declaration import (
@@ -16,9 +17,12 @@ from ocicaliban.dependencies.declaration import (
     add_uv_settings,
     is_dynamic,
     manifest,
+    table,
 )
+from ocicaliban.dependencies.indexes import matching, project_indexes, without_credentials
 from ocicaliban.dependencies.pyproject import declared_extras
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_toml_head
+from ocicaliban.formats.toml import read_toml
 from ocicaliban.model.recipe import Variant
 from ocicaliban.project.root import workspace_root
 
@@ -94,9 +98,10 @@ class UvLock(Declaration):
         from ocicaliban.dependencies import uv  # most plans resolve nothing
 
         text = uv.exported_lock(self.root / self.member, target.extras, target.groups)
-        if self.path.parent == self.root:
-            return text
-        return "".join(self._moved(entry) for entry in locked_requirements.entries(text))
+        if self.path.parent != self.root:
+            text = "".join(self._moved(entry) for entry in locked_requirements.entries(text))
+        known = project_indexes(self.path.parent).explicit
+        return with_own_indexes(text, read_toml(self.path)[1], known) if known else text
 
     def _moved(self, entry: str) -> str:
         """Return an entry whose folder is relative to the lock, as one that is relative to the project."""
@@ -106,3 +111,22 @@ class UvLock(Declaration):
             return match[1] + (path if path.startswith(".") else f"./{path}")
 
         return _LOCAL.sub(moved, entry)
+
+
+def with_own_indexes(text: str, lock: Mapping[str, Any], explicit: Sequence[str]) -> str:
+    """Return what uv exported, with the index of each package that is locked from one of the `explicit` ones; pure."""
+    places: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for package in lock.get("package", ()):
+        registry = table(package, "source").get("registry", "")
+        if index := without_credentials(matching(registry, explicit)):
+            archives = [*package.get("wheels", ()), *filter(None, [package.get("sdist")])]
+            hashes = " ".join(str(archive.get("hash", "")) for archive in archives)
+            places.setdefault((package["name"], package.get("version", "")), []).append((index, hashes))
+
+    def origin(entry: str) -> str:
+        found = places.get((locked_requirements.name(entry), locked_requirements.version(entry)), [])
+        own = re.findall(r"--hash=(\S+)", entry)
+        # The same version from another index has other archives.
+        return next((index for index, hashes in found if not own or any(each in hashes for each in own)), "")
+
+    return locked_requirements.with_origins(text, origin)

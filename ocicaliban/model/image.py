@@ -14,7 +14,7 @@ class Run:
     """Run a script as root in the container, which sees `files` below /dev/oc while it runs.
 
     `trees` are folders that it sees too, each with the digest of the tree that is copied there for it. What it writes
-    to such a folder is thrown away.
+    to such a folder is thrown away. `index` is the only package index that uv asks, "" if it asks all.
     """
 
     script: str
@@ -23,6 +23,7 @@ class Run:
     cache: tuple[str, ...] = ()
     tools: tuple[str, ...] = ()
     secrets: tuple[str, ...] = ()
+    index: str = ""
     trees: tuple[tuple[str, str], ...] = ()
 
 

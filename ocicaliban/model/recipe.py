@@ -33,7 +33,7 @@ class StepTemplate:
 
     `do` says what it does: `run` a script in the container, `copy` a tree of files into the image, or `configure` the
     image. A script sees the recipe's `programs` below /dev/oc, and each of `trees` in the folder that is its key.
-    `variables` are more of `env`, as NAME=VALUE.
+    uv in it asks `index` alone, if that is not empty. `variables` are more of `env`, as NAME=VALUE.
     """
 
     do: Literal["run", "copy", "configure"]
@@ -47,6 +47,7 @@ class StepTemplate:
     cache: tuple[str, ...] = ()
     tools: tuple[Literal["uv"], ...] = ()
     secrets: tuple[str, ...] | str = ()
+    index: str = ""
     tree: str = ""
     to: str = ""
     path: tuple[str, ...] = ()

@@ -24,7 +24,8 @@ class Resolution:
     `inputs` is a digest of all that they were resolved from, and `requirements` the result, with hashes, as uv writes
     it. `weights` holds the bytes of the heavy packages. `folders` are packages in folders of the project, and
     `checkouts` those from git, as `NAME @ git+URL@COMMIT#subdirectory=FOLDER`. `version` is that of a package that
-    takes its version from git.
+    takes its version from git. `indexes` has the index of each package that comes from that index alone, as `NAME=URL`
+    or `URL`.
     """
 
     inputs: str
@@ -33,6 +34,7 @@ class Resolution:
     folders: tuple[str, ...] = ()
     checkouts: tuple[str, ...] = ()
     version: str = ""
+    indexes: dict[str, str] = field(factory=dict)
 
 
 @frozen(kw_only=True)
@@ -82,6 +84,7 @@ class _ResolutionRecord:
     folders: tuple[str, ...] = ()
     checkouts: tuple[str, ...] = ()
     version: str = ""
+    indexes: dict[str, str] = field(factory=dict)
 
 
 def read_lock(root: Path) -> Lock:
@@ -157,6 +160,7 @@ def _resolution_from_record(record: _ResolutionRecord) -> Resolution:
         folders=record.folders,
         checkouts=record.checkouts,
         version=record.version,
+        indexes=record.indexes,
     )
 
 
@@ -167,5 +171,10 @@ def _resolution_to_record(resolution: Resolution) -> dict[str, object]:
         "requirements": resolution.requirements,
         "weights": resolution.weights,
     }
-    more = {"folders": resolution.folders, "checkouts": resolution.checkouts, "version": resolution.version}
+    more: dict[str, object] = {
+        "folders": resolution.folders,
+        "checkouts": resolution.checkouts,
+        "version": resolution.version,
+        "indexes": resolution.indexes,
+    }
     return record | {name: value for name, value in more.items() if value}

@@ -11,25 +11,34 @@ from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provi
 from ocicaliban.dependencies import resolver, size_tiers
 from ocicaliban.dependencies.declaration import ResolutionTarget
 from ocicaliban.dependencies.indexes import project_indexes
+from ocicaliban.dependencies.size_tiers import Group
 from ocicaliban.model.project import Instance
 
 _SECTION = "python"
 
 
-def of_groups(groups: Sequence[tuple[str, str]], conda_python: str = "") -> Provided:
-    """Return the values and layers of locked requirements, given as groups with their labels; pure.
+def of_groups(groups: Sequence[Group], conda_python: str = "") -> Provided:
+    """Return the values and layers of locked requirements; pure.
 
     With `conda_python`, the environment exists already when they are installed: the first layer does not configure it.
     """
     return Provided(
         values={
-            "lock": "".join(text for _, text in groups),
+            "lock": "".join(group.requirements for group in groups),
+            "index": "",
             "has_requirements": bool(groups),
             "has_environment": bool(groups or conda_python),
         },
         instances=tuple(
-            Instance(label=label, values={"lock": text, "first": number == 0 and not conda_python})
-            for number, (label, text) in enumerate(groups)
+            Instance(
+                label=group.label,
+                values={
+                    "lock": group.requirements,
+                    "index": group.index,
+                    "first": number == 0 and not conda_python,
+                },
+            )
+            for number, group in enumerate(groups)
         ),
     )
 
@@ -40,7 +49,8 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     declaration = context.environment.declaration
     if not base.python:
         # Until the base image is resolved, it is unknown for which Python to resolve. There will be a layer anyway.
-        return of_groups([("", f"# {declaration.path.name}, not resolved yet\n")] if declaration else [], conda_python)
+        text = f"# {declaration.path.name}, not resolved yet\n" if declaration else ""
+        return of_groups([Group("", text)] if text else [], conda_python)
     indexes = project_indexes(project.root, declaration.requirement_lists() if declaration else ())
     extras = tuple(sorted({*project.extras, *context.request.extras, *parameters.texts("extras")}))
     asked = tuple(sorted({*context.request.groups, *parameters.texts("groups")}))
@@ -51,8 +61,12 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
     if resolution is None:
         return of_groups([], conda_python)
-    groups = size_tiers.divided(resolution.requirements, resolution.weights)
-    return evolve(of_groups(groups, conda_python), resolutions={context.variant: resolution}, indexes=indexes)
+    groups = size_tiers.divided(resolution.requirements, resolution.weights, resolution.indexes)
+    return evolve(
+        of_groups(groups, conda_python),
+        resolutions={context.variant: resolution},
+        indexes=evolve(indexes, pins=resolution.indexes),
+    )
 
 
 PROVIDER = Provider(

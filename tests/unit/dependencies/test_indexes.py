@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from attrs import evolve
+
 from ocicaliban.dependencies.host_settings import HostSettings
-from ocicaliban.dependencies.indexes import Indexes, project_indexes
+from ocicaliban.dependencies.indexes import Indexes, matching, plain_url, project_indexes, without_credentials
 
 NONE = HostSettings(ca_bundle=None, index_url="", extra_index_urls=(), find_links=())
 
@@ -23,7 +26,8 @@ def test_tables_of_pyproject(tmp_path: Path) -> None:
         '[[tool.uv.index]]\nurl = "local"\n[tool.uv.pip]\nextra-index-url = ["https://e/simple"]\n'
     )
     found = project_indexes(tmp_path, ())
-    assert found.indexes == ("torch=https://t/cpu", str(tmp_path / "local"), "https://e/simple")
+    assert found.indexes == (str(tmp_path / "local"), "https://e/simple")
+    assert found.explicit == ("torch=https://t/cpu",)
 
 
 def test_uv_toml_goes_before_pyproject(tmp_path: Path) -> None:
@@ -42,3 +46,28 @@ def test_the_hosts_settings_are_joined_once_each_with_the_hosts_passwords() -> N
     assert joined.extra_index_urls == ("mine=https://me:secret@m/simple", "https://a")
     assert joined.find_links == ("/w",)
     assert joined.with_indexes(Indexes(indexes=("https://a",)), environ) == joined
+
+
+def test_one_index_alone_has_the_projects_or_uvs_password() -> None:
+    indexes = Indexes(explicit=("mine=https://me:secret@m/simple/",))
+    settings = evolve(NONE, index_url="https://d", extra_index_urls=("https://e",), index_strategy="x")
+    only = settings.only("mine=https://m/simple", indexes, {})
+    assert (only.index_url, only.extra_index_urls, only.index_strategy) == ("https://me:secret@m/simple/", (), "")
+    environ = {"UV_INDEX_MINE_USERNAME": "you", "UV_INDEX_MINE_PASSWORD": "p"}
+    assert settings.only("mine=https://m/simple", Indexes(), environ).index_url == "https://you:p@m/simple"
+
+
+@pytest.mark.parametrize(
+    ("index", "plain"),
+    [
+        ("https://h/simple/", "https://h/simple"),
+        ("name=https://h/simple", "https://h/simple"),
+        ("n=https://me:x=y@h:80/simple?a=b", "https://h:80/simple?a=b"),
+        ("file:///srv/simple", "/srv/simple"),
+        ("", ""),
+    ],
+)
+def test_indexes_are_compared_by_their_plain_addresses(index: str, plain: str) -> None:
+    assert plain_url(index) == plain
+    assert matching(index, ["https://other", index]) == index
+    assert without_credentials(f"a={plain}") == f"a={plain}"

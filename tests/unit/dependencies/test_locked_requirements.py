@@ -7,7 +7,13 @@ import pytest
 from ocicaliban.dependencies.locked_requirements import (
     declared_hashes,
     entries,
+    heads,
+    name,
+    origins,
+    version,
     with_declared_hashes,
+    with_origins,
+    without_origins,
 )
 from ocicaliban.errors import UsageError
 
@@ -31,3 +37,20 @@ def test_a_package_without_any_declared_hash_is_refused() -> None:
     declared = declared_hashes(["six==1.17.0 --hash=sha256:00\n"])
     with pytest.raises(UsageError, match=r"no archive of six==1\.17\.0 has a hash that"):
         with_declared_hashes(SIX, declared)
+
+
+def test_the_index_of_an_entry() -> None:
+    text = (
+        "six==1 \\\n    --hash=sha256:aa\n    # from a=https://a/simple\n"
+        "torch==2+cpu ; sys_platform == 'linux' \\\n    --hash=sha256:bb\n    # from https://t/cpu\n"
+        "torch==2 ; sys_platform == 'darwin'\n    # from https://d/simple\n"
+        "x @ https://h/x.whl\n"
+    )
+    assert origins(text, {"sys_platform": "linux"}) == {"six": "a=https://a/simple", "torch": "https://t/cpu"}
+    plain = without_origins(text)
+    assert "# from" not in plain and len(entries(plain)) == 4
+    assert with_origins(plain, lambda entry: "https://o" if name(entry) == "six" else "") == plain.replace(
+        "sha256:aa\n", "sha256:aa\n    # from https://o\n"
+    )
+    assert heads(plain)[1] == "torch==2+cpu ; sys_platform == 'linux'"
+    assert [version(entry) for entry in entries(plain)] == ["1", "2+cpu", "2", ""]

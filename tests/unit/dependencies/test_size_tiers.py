@@ -7,7 +7,7 @@ import tomllib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban.dependencies.size_tiers import TIERS, divided, heavy_packages
+from ocicaliban.dependencies.size_tiers import TIERS, Group, divided, heavy_packages
 
 names = st.from_regex(r"[a-z][a-z0-9]{0,8}([-_.][a-z0-9]{1,4})?", fullmatch=True)
 
@@ -20,20 +20,31 @@ def _entry(name: str) -> str:
 def test_every_entry_is_in_one_group_of_its_weight(weights: dict[str, int]) -> None:
     text = "".join(_entry(name) for name in weights)
     groups = divided(text, {name.replace("_", "-").replace(".", "-"): weight for name, weight in weights.items()})
-    labels = [label for label, _ in groups]
+    labels = [group.label for group in groups]
     assert labels == [label for label, _ in TIERS if label in labels]
-    assert sorted("".join(part for _, part in groups).splitlines()) == sorted(text.splitlines())
+    assert sorted("".join(group.requirements for group in groups).splitlines()) == sorted(text.splitlines())
     least = dict(TIERS)
-    for label, part in groups:
-        for line in part.splitlines():
+    for group in groups:
+        for line in group.requirements.splitlines():
             if not line.startswith(" "):
-                assert weights[line.split("==")[0]] >= least[label]
+                assert weights[line.split("==")[0]] >= least[group.label]
 
 
 def test_the_heaviest_are_at_the_bottom() -> None:
     text = _entry("six") + _entry("torch") + _entry("Num.py")
     groups = divided(text, {"torch": 800_000_000, "num-py": 20_000_000})
-    assert groups == (("100MB+", _entry("torch")), ("5MB+", _entry("Num.py")), ("", _entry("six")))
+    assert groups == (Group("100MB+", _entry("torch")), Group("5MB+", _entry("Num.py")), Group("", _entry("six")))
+
+
+def test_packages_of_one_index_alone_are_apart() -> None:
+    text = _entry("six") + _entry("torch") + _entry("torchvision") + _entry("ours")
+    pins = {"torch": "cpu=https://t/cpu", "torchvision": "cpu=https://t/cpu", "ours": "https://o/simple"}
+    assert divided(text, {"torch": 800_000_000}, pins) == (
+        Group("100MB+ from cpu", _entry("torch"), "cpu=https://t/cpu"),
+        Group("", _entry("six")),
+        Group("from cpu", _entry("torchvision"), "cpu=https://t/cpu"),
+        Group("from o", _entry("ours"), "https://o/simple"),
+    )
 
 
 def test_nothing_is_required() -> None:

@@ -12,6 +12,7 @@ from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies import resolver
 from ocicaliban.dependencies.environment import EnvironmentRequest, read_environment
 from ocicaliban.dependencies.registry import find_declaration
+from ocicaliban.dependencies.size_tiers import Group
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Param, Recipe, Value
@@ -36,7 +37,7 @@ def parameters(**values: Value) -> InputParameters:
 def test_a_project_without_dependencies_makes_no_layer(tmp_path: Path) -> None:
     provided = requirements.PROVIDER.provide(context(tmp_path), parameters())
     assert provided.instances == ()
-    assert provided.values == {"lock": "", "has_requirements": False, "has_environment": False}
+    assert provided.values == {"lock": "", "index": "", "has_requirements": False, "has_environment": False}
 
 
 def test_until_the_base_is_resolved_there_is_one_layer(tmp_path: Path) -> None:
@@ -60,6 +61,6 @@ def test_locked_requirements_make_a_layer_for_each_group(tmp_path: Path) -> None
 
 
 def test_beside_condas_python_no_layer_makes_the_environment() -> None:
-    provided = requirements.of_groups([("", "six==1\n")], "3.12.4")
+    provided = requirements.of_groups([Group("", "six==1\n")], "3.12.4")
     assert [each.values["first"] for each in provided.instances or ()] == [False]
     assert requirements.of_groups([], "3.12.4").values["has_environment"] is True
