@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ocicaliban.dependencies.conda.conda_lock import CondaLock, ExplicitLock
 from ocicaliban.dependencies.conda.environment_yml import EnvironmentYml
+from ocicaliban.dependencies.conda.pixi import PixiLock, PixiManifest, PixiPyproject
 from ocicaliban.dependencies.declaration import Declaration, manifest, table
 from ocicaliban.dependencies.pdm_lock import PdmLock
 from ocicaliban.dependencies.pipfile_lock import PipfileLock
@@ -23,11 +25,16 @@ WAYS: tuple[type[Declaration], ...] = (
     PoetryLock,
     PdmLock,
     PipfileLock,
+    CondaLock,
+    ExplicitLock,
+    PixiLock,
     RequirementsList,
+    PixiPyproject,
     PyprojectToml,
     SetupScript,
     SetupCfg,
     EnvironmentYml,
+    PixiManifest,
 )
 
 _NOT_READ = ("Pipfile",)

@@ -69,7 +69,8 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     from ocicaliban.dependencies.conda import solve  # few projects need conda
 
     more = context.parameters("requirements")
-    groups = tuple(sorted({*context.request.groups, *(more.texts("groups") if more else ())}))
+    asked = tuple(sorted({*context.request.groups, *(more.texts("groups") if more else ())}))
+    groups = declaration.resolved_groups(asked)
     cuda = context.parameters("cuda")
     target = solve.CondaTarget(
         base=base, variant=context.variant, groups=groups, cuda=cuda.text("version") if cuda else ""

@@ -13,6 +13,7 @@ from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.dependencies.declaration import Declaration
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError
+from ocicaliban.model.image import Base
 
 _SPEC = re.compile(r"(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<rest>.*)")
 _CLAUSE = re.compile(r"(?P<how>===|==|>=|<=|!=|~=|>|<|=)?\s*(?P<version>\d+(?:\.\d+)*)(?P<star>\.?\*)?")
@@ -57,6 +58,11 @@ class CondaDeclaration(Declaration):
         return {}
 
 
+def conda_platform(base: Base) -> str:
+    """Return the platform of a base image as conda calls it."""
+    return {"aarch64": "linux-aarch64"}.get(base.machine, "linux-64")
+
+
 def read_yaml(path: Path, name: str) -> dict[str, Any]:
     """Return the values of a file, called `name` in messages. Raises UsageError if it is not a table in YAML."""
     import yaml  # few projects have such a file
@@ -75,10 +81,9 @@ def read_yaml(path: Path, name: str) -> dict[str, Any]:
     return raw
 
 
-def spec_name(spec: str) -> str:
-    """Return the name of the package that a requirement of conda is about, "" if it has none."""
-    match = _SPEC.match(spec.strip())
-    return match["name"].lower() if match else ""
+def text_of(value: object) -> str:
+    """Return a single value as text, "" for a list or a table: aliases can make those larger than any memory."""
+    return "" if isinstance(value, (dict, list, tuple, set)) else str(value)
 
 
 def spec_of_python(place: str, specs: Iterable[str]) -> tuple[PythonRequirement, ...]:

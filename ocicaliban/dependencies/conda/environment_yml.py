@@ -10,7 +10,13 @@ from typing import Any, ClassVar, Self
 
 from attrs import frozen
 
-from ocicaliban.dependencies.conda.declaration import CondaDeclaration, CondaEnvironment, read_yaml, spec_of_python
+from ocicaliban.dependencies.conda.declaration import (
+    CondaDeclaration,
+    CondaEnvironment,
+    read_yaml,
+    spec_of_python,
+    text_of,
+)
 from ocicaliban.dependencies.declaration import ResolutionTarget, add_text
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
@@ -44,12 +50,16 @@ class EnvironmentYml(CondaDeclaration):
 
     @classmethod
     def find(cls, root: Path) -> Self | None:
-        """Return the declaration, or None if no file of these names has dependencies."""
+        """Return the declaration, or None if no file of these names has dependencies.
+
+        Files for other purposes may have the names that are not conda's own.
+        """
         for name in cls.names():
             path = root / name
-            if path.is_file() and re.search(
-                r"^dependencies\s*:", path.read_text(encoding="utf-8", errors="replace"), re.M
-            ):
+            if not path.is_file():
+                continue
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if text.strip() if name.startswith("environment.") else re.search(r"^dependencies\s*:", text, re.M):
                 return cls(root=root, path=path)
         return None
 
@@ -126,20 +136,20 @@ def _contents(raw: dict[str, Any], name: str) -> _Contents:
         if isinstance(each, str):
             specs.append(each)
         elif isinstance(each, dict) and set(each) == {"pip"}:
-            pip += map(str, each["pip"] if isinstance(each["pip"], list) else [each["pip"]] if each["pip"] else [])
+            pip += [text_of(line) for line in (each["pip"] if isinstance(each["pip"], list) else [each["pip"] or ""])]
         elif each is not None:
             raise UsageError(
-                f"{name}: dependencies: '{each}' is neither a package nor the section pip",
+                f"{name}: dependencies: an entry is neither a package nor the section pip",
                 'write a package as text ("numpy>=1.26"), and those of PyPI below "- pip:"',
             )
     variables = raw.get("variables") or {}
     if not isinstance(variables, dict):
-        raise UsageError(f"{name}: variables: '{variables}' is not a table", "write NAME: VALUE")
+        raise UsageError(f"{name}: variables: this is not a table", "write NAME: VALUE")
     return _Contents(
-        channels=tuple(str(each) for each in _list(raw, "channels", name)),
+        channels=tuple(text_of(each) for each in _list(raw, "channels", name)),
         specs=tuple(specs),
         pip=tuple(line for line in pip if line.strip()),
-        variables=tuple((str(key), str(value)) for key, value in variables.items()),
+        variables=tuple((text_of(key), text_of(value)) for key, value in variables.items()),
     )
 
 
@@ -149,6 +159,6 @@ def _list(raw: dict[str, Any], key: str, name: str) -> list[Any]:
         return []
     if not isinstance(value, list):
         raise UsageError(
-            f"{name}: {key}: '{value}' is not a list", f'write each of the {key} on a line with "- " before it'
+            f"{name}: {key}: {text_of(value)!r} is not a list", f'write each of the {key} on a line with "- " before it'
         )
     return value

@@ -9,7 +9,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from ocicaliban.dependencies.conda import calls, channels, packages
-from ocicaliban.dependencies.conda.declaration import CondaDeclaration, CondaEnvironment
+from ocicaliban.dependencies.conda.declaration import CondaDeclaration, CondaEnvironment, conda_platform
 from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
@@ -35,11 +35,6 @@ class CondaTarget:
     def platform(self) -> str:
         """The image's platform as conda calls it."""
         return conda_platform(self.base)
-
-
-def conda_platform(base: Base) -> str:
-    """Return the platform of a base image as conda calls it."""
-    return {"aarch64": "linux-aarch64"}.get(base.machine, "linux-64")
 
 
 def resolve(declaration: CondaDeclaration, target: CondaTarget, locked: Resolution | None) -> Resolution:
@@ -131,8 +126,8 @@ def _hashed(
 def _with_hashes(
     found: tuple[CondaPackage, ...], declaration: CondaDeclaration, target: CondaTarget
 ) -> tuple[CondaPackage, ...]:
-    """Return packages that all have a sha256: where the channel or the lock tells none, the package is fetched."""
-    unknown = [package for package in found if not package.sha256]
+    """Return packages that all have a sha256 and a size: where nothing tells them, the package is fetched."""
+    unknown = [package for package in found if not (package.sha256 and package.size)]
     if not unknown:
         return found
     said = fetch_job(unknown, declaration)

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.dependencies.conda.conda_lock import ExplicitLock
+from ocicaliban.dependencies.conda.pixi import PixiPyproject
 from ocicaliban.dependencies.declaration import Declaration
 from ocicaliban.dependencies.pylock import PylockToml
 from ocicaliban.dependencies.registry import WAYS, declaration_in, find_declaration, unread_file
@@ -25,9 +27,14 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
         find_declaration(tmp_path)  # it may contradict requirements.txt, which comes first
     for name in ("pyproject.toml", "requirements.txt"):
         (tmp_path / name).unlink()
+    texts = {
+        "environment.yml": "dependencies: [x]\n",
+        "conda-linux-64.lock": "@EXPLICIT\n",
+    }
     for way in reversed(WAYS):
-        text = "[project]\n[options.extras_require]\n"
-        (tmp_path / way.FILE).write_text("dependencies: [x]\n" if way.FILE.endswith(".yml") else text)
+        if way is PixiPyproject:
+            continue  # the pixi.toml counts
+        (tmp_path / way.FILE).write_text(texts.get(way.FILE, "[project]\n[options.extras_require]\n"))
         declaration = find_declaration(tmp_path)
         assert declaration and type(declaration) is way and declaration.path == tmp_path / way.FILE
 
@@ -35,7 +42,7 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        *((way.FILE, way) for way in WAYS),
+        *((way.FILE, way) for way in WAYS if way not in (ExplicitLock, PixiPyproject)),
         ("sub/uv.lock", WAYS[0]),
         ("pylock.gpu.toml", PylockToml),
         ("needs", RequirementsList),

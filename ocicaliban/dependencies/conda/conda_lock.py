@@ -1,0 +1,210 @@
+"""conda-lock.yml, the lock of conda-lock for several platforms, and the lists of addresses (@EXPLICIT) for one."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from attrs import evolve
+
+from ocicaliban.dependencies.conda.declaration import (
+    CondaDeclaration,
+    CondaEnvironment,
+    conda_platform,
+    python_specifier,
+    read_yaml,
+    text_of,
+)
+from ocicaliban.dependencies.conda.packages import PYTHON, CondaPackage
+from ocicaliban.dependencies.declaration import ResolutionTarget, add_text
+from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
+from ocicaliban.errors import UsageError, nearest
+
+_PYTHON_ENTRY = re.compile(r"^- name: python\n(?:  [^\n]*\n)*?  version: ['\"]?([\d.]+)", re.M)
+_SOURCES = re.compile(r"^  sources:\n((?:  - [^\n]+\n)+)", re.M)
+_DEFAULT = ("main", "dev")
+"""The categories that `conda-lock install` installs."""
+
+_AGAIN = "write it again, for example: conda-lock lock"
+
+
+class CondaLock(CondaDeclaration):
+    """The packages of conda and of PyPI that conda-lock has locked."""
+
+    FILE: ClassVar[str] = "conda-lock.yml"
+    NAMES: ClassVar[tuple[str, ...]] = ("conda-lock.yml", "conda-lock.yaml")
+    LOCK: ClassVar[bool] = True
+    TOOL: ClassVar[str] = "conda-lock"
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Whether a file that a setting names is one: conda-lock.yml, or NAME.conda-lock.yml."""
+        return path.name.endswith(cls.NAMES)
+
+    def covers(self) -> tuple[str, ...]:
+        """Return the files that the lock was made from."""
+        match = _SOURCES.search(self._text())
+        names = [line.removeprefix("  - ").strip(" '\"") for line in match[1].splitlines()] if match else []
+        return tuple(posixpath.normpath(name) for name in names)
+
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return the version of Python that is locked."""
+        match = _PYTHON_ENTRY.search(self._text())
+        return requirement(f"{self.shown}: python", python_specifier(match[1]) if match else "")
+
+    def texts(self) -> dict[str, str]:
+        """Return the lock."""
+        texts: dict[str, str] = {}
+        add_text(texts, self.path, self.root)
+        return texts
+
+    def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the given categories, `main` and `dev`. Raises UsageError for one that the lock does not have."""
+        known = set(re.findall(r"^  category: ['\"]?([\w-]+)", self._text(), re.M)) if groups else set()
+        for name in groups:
+            if name not in known:
+                raise UsageError(f"{self.shown} has no category '{name}'", nearest(name, sorted(known)))
+        return tuple(sorted({*_DEFAULT, *groups}))
+
+    def environment(self, platform: str, groups: tuple[str, ...]) -> CondaEnvironment:
+        """Return the locked conda packages. Raises UsageError if the lock has none for the platform, or is damaged."""
+        entries = [*self._entries(platform, groups, "conda")]
+        depends = {text_of(each["name"]): tuple(map(str, each.get("dependencies") or ())) for each in entries}
+        return CondaEnvironment(packages=tuple(map(_package, entries)), depends=depends)
+
+    def resolve(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return the locked packages of PyPI, with their hashes. Raises UsageError if the lock is damaged."""
+        entries = self._entries(conda_platform(target.base), target.groups, "pip")
+        return "".join(map(self._requirement, sorted(entries, key=lambda each: normalized(text_of(each["name"])))))
+
+    def _text(self) -> str:
+        return self.path.read_text(encoding="utf-8", errors="replace")
+
+    def _entries(self, platform: str, groups: tuple[str, ...], manager: str) -> Iterator[dict[str, Any]]:
+        raw = read_yaml(self.path, self.shown)
+        packages = raw.get("package")
+        if raw.get("version") != 1 or not isinstance(packages, list):
+            raise UsageError(f"{self.shown}: this is no lock of version 1 with a list 'package'", _AGAIN)
+        for each in packages:
+            if not isinstance(each, dict) or not {"name", "version", "url", "platform", "hash"} <= {*each}:
+                raise UsageError(f"{self.shown}: an entry of 'package' is not complete", _AGAIN)
+        platforms = sorted({text_of(each["platform"]) for each in packages})
+        if platform not in platforms:
+            raise UsageError(
+                f"{self.shown} locks no packages for {platform}, only for {', '.join(platforms) or 'nothing'}",
+                f"conda-lock lock --platform {platform}",
+            )
+        chosen = {*_DEFAULT, *groups}
+        for each in packages:
+            here = each["platform"] == platform and each.get("manager", "conda") == manager
+            if here and each.get("category", "main") in chosen:
+                yield each
+
+    def _requirement(self, entry: Mapping[str, Any]) -> str:
+        """Return a package of PyPI as a requirement with its hash."""
+        name, version, url = (text_of(entry[key]) for key in ("name", "version", "url"))
+        sha256 = _hash(entry, "sha256")
+        if not sha256:
+            raise UsageError(f"{self.shown}: {name} of PyPI has no sha256", _AGAIN)
+        return wheel_requirement(name, version, url, sha256)
+
+
+def wheel_requirement(name: str, version: str, url: str, sha256: str) -> str:
+    """Return a locked package of PyPI as a requirement; one that lies elsewhere is named by its address."""
+    from_pypi = re.match(r"https://(?:files\.pythonhosted\.org|pypi\.org|pypi\.python\.org)/", url)
+    head = f"{normalized(name)}=={version}" if from_pypi else f"{normalized(name)} @ {url.split('#')[0]}"
+    return f"{head} \\\n    --hash=sha256:{sha256}\n"
+
+
+def _package(entry: Mapping[str, Any]) -> CondaPackage:
+    package = CondaPackage(url=text_of(entry["url"]), sha256=_hash(entry, "sha256"), md5=_hash(entry, "md5"))
+    depends = {*map(str, entry.get("dependencies") or ())}
+    return evolve(package, module=bool(depends & {"python", "python_abi"}) or package.looks_like_module)
+
+
+def _hash(entry: Mapping[str, Any], kind: str) -> str:
+    hashes = entry["hash"]
+    return text_of(hashes.get(kind) or "").lower() if isinstance(hashes, dict) else ""
+
+
+class ExplicitLock(CondaDeclaration):
+    """A list of packages by their addresses, as `conda list --explicit` and `conda-lock -k explicit` write it."""
+
+    FILE: ClassVar[str] = "conda-linux-64.lock"
+    NAMES: ClassVar[tuple[str, ...]] = (
+        "conda-linux-64.lock",
+        "conda-linux-aarch64.lock",
+        "spec-file.txt",
+        "explicit.txt",
+    )
+    LOCK: ClassVar[bool] = True
+    TOOL: ClassVar[str] = "conda-lock"
+
+    @classmethod
+    def find(cls, root: Path) -> Self | None:
+        """Return the declaration, or None if no file of these names has a line @EXPLICIT."""
+        paths = (root / name for name in cls.names())
+        return next((cls(root=root, path=path) for path in paths if path.is_file() and cls.reads(path)), None)
+
+    @classmethod
+    def reads(cls, path: Path) -> bool:
+        """Whether a file that a setting names is one, by its line @EXPLICIT."""
+        if path.suffix not in (".txt", ".lock") or not path.is_file():
+            return False
+        return re.search(r"^@EXPLICIT\s*$", path.read_text(encoding="utf-8", errors="replace"), re.M) is not None
+
+    def python_requirements(self) -> tuple[PythonRequirement, ...]:
+        """Return the version of Python in the list."""
+        version = next((each.version for each in self._packages() if each.name == PYTHON), "")
+        return requirement(f"{self.shown}: python", python_specifier(version))
+
+    def texts(self) -> dict[str, str]:
+        """Return the list."""
+        return {self.shown: self._text()}
+
+    def environment(self, platform: str, groups: tuple[str, ...]) -> CondaEnvironment:
+        """Return the listed packages. Raises UsageError if they are for another platform."""
+        found = tuple(self._packages())
+        wrong = next((each for each in found if each.subdir not in (platform, "noarch")), None)
+        if wrong:
+            raise UsageError(f"{self.shown}: {wrong.url} is not for {platform}", f"make a list for {platform}")
+        return CondaEnvironment(packages=found, depends={PYTHON: _NEEDED_BY_PYTHON})
+
+    def resolve(self, target: ResolutionTarget, preferred: str) -> str:
+        """Return the packages of PyPI, which conda-lock writes as comments."""
+        lines = re.findall(r"^# pip (\S+) @ ([^#\s]+)#sha256=([0-9a-f]{64})\s*$", self._text(), re.M)
+        return "".join(wheel_requirement(name, _wheel_version(url), url, sha256) for name, url, sha256 in sorted(lines))
+
+    def _text(self) -> str:
+        return self.path.read_text(encoding="utf-8", errors="surrogateescape")
+
+    def _packages(self) -> Iterable[CondaPackage]:
+        for line in self._text().splitlines():
+            if "://" not in line or line.startswith(("#", "@")):
+                continue
+            url, _, value = line.strip().partition("#")
+            value = value.lower()
+            sha256 = value.removeprefix("sha256:")
+            package = CondaPackage(
+                url=url, sha256=sha256 if len(sha256) == 64 else "", md5=value if len(value) == 32 else ""
+            )
+            yield evolve(package, module=package.looks_like_module)
+
+
+_NEEDED_BY_PYTHON = (
+    "_libgcc_mutex", "_openmp_mutex", "bzip2", "ca-certificates", "icu", "ld_impl_linux-64",
+    "ld_impl_linux-aarch64", "libexpat", "libffi", "libgcc", "libgcc-ng", "libgomp", "liblzma", "libmpdec",
+    "libnsl", "libsqlite", "libstdcxx", "libstdcxx-ng", "libuuid", "libxcrypt", "libzlib", "ncurses", "openssl",
+    "python_abi", "readline", "sqlite", "tk", "tzdata", "xz", "zlib", "zstd",
+)  # fmt: skip
+"""What Python needs to start, by name: a list of addresses does not tell what needs what."""
+
+
+def _wheel_version(url: str) -> str:
+    """Return the version in the name of a wheel or source archive."""
+    match = re.match(r"[^-]+-([^-]+?)(?:-|\.tar|\.zip)", posixpath.basename(url))
+    return match[1] if match else ""
