@@ -17,6 +17,7 @@ DECLARING = (
     *("pyproject.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile", "Pipfile.lock"),
     *("requirements.txt", "requirements.in", "requirements", "setup.py", "setup.cfg", "cog.yaml", "binder", ".binder"),
     *("environment.yml", "environment.yaml", "env.yml", "env.yaml", "conda.yml", "conda-lock.yml"),
+    *("conda.yaml", "conda-lock.yaml", "conda-linux-64.lock", "conda-linux-aarch64.lock"),
     *("pixi.toml", "pixi.lock"),
 )
 """The files and folders by which the top of a project is recognized."""

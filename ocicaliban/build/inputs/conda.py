@@ -77,6 +77,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     )
     resolution = solve.resolve(declaration, target, context.lock.resolution(_SECTION, context.variant))
     packages = conda_packages.from_text(resolution.requirements)
+    _check_python(context, declaration, conda_packages.python_version(packages))
     python = next((package for package in packages if package.name == conda_packages.PYTHON), None)
 
     def tree(group: tuple[CondaPackage, ...]) -> PackageTree:
@@ -95,6 +96,35 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         tuple(f"{name}={value}" for name, value in sorted(declaration.variables().items())),
     )
     return evolve(given, resolutions={context.variant: resolution})
+
+
+def _check_python(context: PlanContext, declaration: CondaDeclaration, python: str) -> None:
+    """Raise UsageError if the Python that conda brings, or else the base's, is not the one that other files ask for.
+
+    With the setting for the base's Python, only this setting counts.
+    """
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+    has = python or context.base.python
+    source = f"{declaration.shown} brings" if python else "the base image has"
+    base = next((recipe for recipe in context.recipes if recipe.provides == "base"), None)
+    setting = str(context.project.layers.get(base.name, {}).get("python", "")) if base else ""
+    if setting:
+        if has != setting and not has.startswith(f"{setting}."):
+            raise UsageError(
+                f"layers.{base.name if base else ''}.python is {setting}, but {source} Python {has}", "remove it"
+            )
+        return
+    for wanted in context.environment.python:
+        try:
+            fits = SpecifierSet(wanted.specifier).contains(has, prereleases=True)
+        except InvalidSpecifier:
+            continue
+        if has and not fits:
+            raise UsageError(
+                f"{wanted.file} asks for Python {wanted.specifier}, but {source} Python {has}",
+                f'change one of them, or write python = "{".".join(has.split(".")[:2])}" in [layers.base]',
+            )
 
 
 PROVIDER = Provider(

@@ -33,7 +33,7 @@ _FAULTS: Mapping[str, _Fault] = {
     "settings": _Fault(
         message="rattler's settings cannot be read: {text}", hint="correct ~/.config/rattler/config.toml"
     ),
-    "channel": _Fault(message="{file}: conda's channel {text}", hint=_MIRRORS),
+    "channel": _Fault(message="{file}: the conda channel {text}", hint=_MIRRORS),
     "solve": _Fault(message="the conda packages in {file} cannot be resolved for {platform}\n{text}"),
     "fetch": _Fault(message="{file}: this conda package cannot be fetched: {text}", hint=_MIRRORS),
     "hash": _Fault(

@@ -71,7 +71,7 @@ async def solve(job: dict[str, Any]) -> dict[str, Any]:
         try:
             await gateway.names([channel], platforms)
         except Exception as exc:
-            raise Fault("channel", f"{_without_password(channel)}\n{_without_password(str(exc))}") from exc
+            raise Fault("channel", f"{_without_password(channel)} cannot be read: {_cause(exc)}") from exc
     try:
         found = await rattler.solve(
             job["channels"],
@@ -82,8 +82,9 @@ async def solve(job: dict[str, Any]) -> dict[str, Any]:
             locked_packages=await _preferred(job, gateway, platforms),
         )
     except Exception as exc:
-        kind = "channel" if type(exc).__name__ == "GatewayError" else "solve"
-        raise Fault(kind, _without_password(str(exc))) from exc
+        if type(exc).__name__ == "GatewayError":
+            raise Fault("channel", f"cannot be read: {_cause(exc)}") from exc
+        raise Fault("solve", _without_password(str(exc))) from exc
     return {"packages": sorted(map(_described, found), key=lambda each: str(each["name"]))}
 
 
@@ -108,6 +109,12 @@ def _described(record: Any) -> dict[str, Any]:
         "depends": [each.split()[0].rpartition("::")[2] for each in depends],
         "module": bool(record.noarch.python) or any(each.split()[0] in ("python", "python_abi") for each in depends),
     }
+
+
+def _cause(exc: Exception) -> str:
+    """Return the last of the causes that rattler tells, which is the first one in time."""
+    lines = _without_password(str(exc)).splitlines()
+    return lines[-1].removeprefix("Caused by: ") if lines else type(exc).__name__
 
 
 def _without_password(text: str) -> str:
@@ -167,7 +174,7 @@ async def _download(client: rattler.Client, url: str, path: Path) -> None:
         else:
             await download_to_path(client, url, path)
     except Exception as exc:
-        raise Fault("fetch", f"{_without_password(url)}\n{_without_password(str(exc))}") from exc
+        raise Fault("fetch", f"{_without_password(url)}: {_cause(exc)}") from exc
 
 
 def _hash(path: Path, kind: str) -> str:

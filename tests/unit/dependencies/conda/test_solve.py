@@ -145,7 +145,8 @@ def test_the_images_libc_counts_and_not_this_machines(tmp_path: Path, channel: P
 def test_an_unreachable_channel_is_told_with_a_remedy(tmp_path: Path) -> None:
     with pytest.raises(OcicalibanError) as told:
         solve.resolve(declared(tmp_path, "http://user:secret@127.0.0.1:9/c", "python"), CPU, None)
-    assert told.value.message.startswith("environment.yml: conda's channel http://127.0.0.1:9/c")
+    assert told.value.message.startswith("environment.yml: the conda channel http://127.0.0.1:9/c cannot be read: ")
+    assert "\n" not in told.value.message
     assert "secret" not in told.value.message and "CONDA_CHANNEL_ALIAS" in told.value.hint
 
 
