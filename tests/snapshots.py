@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from attrs import frozen
 
-from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, project, requirements, shell, source
+from ocicaliban.build.inputs import (
+    command,
+    conda,
+    cuda,
+    data,
+    interpreter,
+    jupyter,
+    project,
+    requirements,
+    shell,
+    source,
+)
 from ocicaliban.build.inputs.project import LocalPackage
 from ocicaliban.build.inputs.provider import Provided
 from ocicaliban.dependencies.conda.install import PackageTree
@@ -42,6 +53,7 @@ class World:
             "project": project.of_packages(
                 self.packages, environment_exists=bool(self.requirements or self.conda_python)
             ),
+            "interpreter": interpreter.of_base(self.base),
             "cuda": cuda.of_libraries(self.cuda_libraries),
             "jupyter": jupyter.of_requirements(self.jupyter),
             "command": command.of_command(self.module, self.command),

@@ -63,11 +63,12 @@ def ensure(base: Base, *, reporter: Reporter = SILENT) -> Image:
     return present(base) or _fetched(base, fresh=True, reporter=reporter)[0]
 
 
-def resolved(base: Base, *, fresh: bool = False, reporter: Reporter = SILENT) -> Base:
+def resolved(base: Base, *, fresh: bool = False, own_python: bool = True, reporter: Reporter = SILENT) -> Base:
     """Return `base` with its digest, its Python and its platform; fetch or make the image if the store lacks it.
 
-    Takes what the store has under the tag, or has bootstrapped from the suite, unless `fresh`. Raises OcicalibanError
-    if the image cannot be fetched or made, or if it does not suit.
+    Takes what the store has under the tag, or has bootstrapped from the suite, unless `fresh`. With `own_python` False
+    the image needs no Python, and the base's `python` is empty if it has none. Raises OcicalibanError if the image
+    cannot be fetched or made, or if it does not suit; NoPython if it only lacks a Python.
     """
     image = present(base)
     digest = base.digest
@@ -86,10 +87,12 @@ def resolved(base: Base, *, fresh: bool = False, reporter: Reporter = SILENT) ->
             f"the base image {base.reference} has ONBUILD instructions, which would run in every layer above it",
             "choose an image without them",
         )
-    from ocicaliban.build.base.python_probe import python_and_libc
+    from ocicaliban.build.base.python_probe import probe
 
-    python, libc = python_and_libc(image, base.reference)
-    return evolve(base, digest=digest, platform=its_platform, python=python, libc=libc)
+    found = probe(image, base.reference, own_python=own_python)
+    return evolve(
+        base, digest=digest, platform=its_platform, python=found.python, libc=found.libc, missing=found.missing
+    )
 
 
 def _fetched(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]:

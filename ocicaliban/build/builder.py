@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 
 from ocicaliban import hints
 from ocicaliban.build import base_image
+from ocicaliban.build.plan import copied_trees
 from ocicaliban.containers import buildah, image_store, oci_layout, tree_folder, workspace
 from ocicaliban.dependencies import host_settings
 from ocicaliban.dependencies.indexes import Indexes
@@ -71,10 +72,8 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
 def _made(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext, reporter: Reporter) -> Image:
     """Make a layer on top of `parent`, in the work folder `folder`."""
     with reporter.making(layer.name, taken=_copied_size(layer, context)) as made:
-        if layer.runs:
-            image = _run_layer(layer, parent, folder, context)
-        else:
-            image = _tree_layer(layer, parent, folder, _with_files(layer, folder, context, reporter))
+        make = _run_layer if layer.runs else _tree_layer
+        image = make(layer, parent, folder, _with_files(layer, folder, context, reporter))
         made.measure = functools.partial(_added_size, parent.id, image.id)
     return image
 
@@ -87,7 +86,7 @@ def _copied_size(layer: PlannedLayer, context: BuildContext) -> int:
 
 def _with_files(layer: PlannedLayer, folder: Path, context: BuildContext, reporter: Reporter) -> BuildContext:
     """Return the context with the trees of a layer that had to be made, in the work folder `folder`."""
-    wanted = (step.tree for step in layer.steps if isinstance(step, Copy) and step.tree in context.made_trees)
+    wanted = (tree for step in layer.steps for tree in copied_trees(step) if tree in context.made_trees)
     made = {digest: context.made_trees[digest].make(folder, reporter.warning) for digest in wanted}
     return evolve(context, trees={**context.trees, **made}) if made else context
 

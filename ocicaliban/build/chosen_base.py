@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import re
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ocicaliban.build import base_image
-from ocicaliban.build.base import python_choice
+from ocicaliban.build.base import managed_python, python_choice
+from ocicaliban.build.base.managed_python import ManagedPython
 from ocicaliban.build.base.python_choice import Choice, WantedPython
+from ocicaliban.build.base.python_probe import NoPython
 from ocicaliban.build.base.python_table import PythonTable, load_table
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies.environment import DeclaredEnvironment
 from ocicaliban.dependencies.python_requirement import PythonRequirement
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Recipe, Value
@@ -22,6 +24,8 @@ from ocicaliban.recipes import catalog, params
 from ocicaliban.reporter import Reporter
 
 _TABLE = "base/pythons.toml"
+_USUAL = "==3.12.*"
+"""The Python for an image without one, as in the default image, if the project asks for none."""
 
 
 @frozen(kw_only=True)
@@ -46,18 +50,28 @@ def choose_base(request: BaseRequest, reporter: Reporter) -> Base:
     values = params.resolve(recipe, given, request.plan.variant)
     declared = _declared_base(recipe, given, values)
     wanted = _wanted(str(values.get("python", "")), recipe, request.environment)
-    if not wanted.requirements:
-        locked = _locked_base(request, declared, wanted)
-        return locked or _resolved(request, Choice(base=declared), reporter)
-    table = load_table(catalog.builtin_layers() / _TABLE)
+    table = load_table(catalog.builtin_layers() / _TABLE) if wanted.requirements else PythonTable(date="")
     own = _locked_base(request, declared, WantedPython())
-    python = own.python if own else ""
+    python = own.python if own and not own.archive else ""
     choice = python_choice.choose(declared, wanted, table, given=_is_given(request, given), python=python)
-    if choice.managed:
-        raise python_choice.misfit(declared, choice.python, wanted, table)
-    if choice.line:
+    if locked := _locked_base(request, choice.base, wanted):
+        _tell(choice, locked, wanted, reporter)
+        return locked
+    if not request.plan.resolve:
+        if choice.managed:
+            reporter.say(python_choice.managed_line(choice.base, wanted.specifier, choice.python, wanted))
+        else:
+            _tell(choice, choice.base, wanted, reporter)
+        return choice.base
+    return _resolved(request, choice, wanted, table, "interpreter" in recipe.inputs, reporter)
+
+
+def _tell(choice: Choice, base: Base, wanted: WantedPython, reporter: Reporter) -> None:
+    """Say what was chosen, if it is not what the project declares."""
+    if base.archive:
+        reporter.say(python_choice.managed_line(base, base.python, choice.python, wanted))
+    elif choice.line:
         reporter.say(choice.line)
-    return _locked_base(request, choice.base, wanted) or _checked(_resolved(request, choice, reporter), wanted, table)
 
 
 def _recipe(request: BaseRequest) -> Recipe:
@@ -110,14 +124,61 @@ def _locked_base(request: BaseRequest, base: Base, wanted: WantedPython) -> Base
     )
 
 
-def _resolved(request: BaseRequest, choice: Choice, reporter: Reporter) -> Base:
-    if not request.plan.resolve:
-        return choice.base
-    return base_image.resolved(choice.base, fresh=request.plan.fresh, reporter=reporter)
-
-
-def _checked(base: Base, wanted: WantedPython, table: PythonTable) -> Base:
-    """Return a base whose Python fits, as far as it is known. Raises UsageError if it does not."""
-    if base.python and not wanted.fits(base.python, any_micro=base.kind == "bootstrap"):
+def _resolved(
+    request: BaseRequest,
+    choice: Choice,
+    wanted: WantedPython,
+    table: PythonTable,
+    adds_python: bool,
+    reporter: Reporter,
+) -> Base:
+    """Return the chosen base, resolved, with a Python of uv if its own does not fit and the recipe `adds_python`."""
+    if choice.managed and not adds_python:
+        raise python_choice.misfit(choice.base, choice.python, wanted, table)
+    # An image can be large, so first see whether uv has a Python for it.
+    python = _of_uv(request, choice.base, choice.python, wanted, table, reporter) if choice.managed else None
+    try:
+        base = base_image.resolved(choice.base, fresh=request.plan.fresh, reporter=reporter)
+    except NoPython as exc:
+        if not adds_python:
+            raise
+        base = base_image.resolved(choice.base, own_python=False, reporter=reporter)
+        python = python or _instead(request, base, wanted, exc, reporter)
+    if base.python and wanted.fits(base.python, any_micro=base.kind == "bootstrap"):
+        _tell(choice, base, wanted, reporter)
+        return base
+    wanted.check()
+    if not adds_python:
         raise python_choice.misfit(base, base.python, wanted, table)
-    return base
+    python = python or _of_uv(request, base, base.python, wanted, table, reporter)
+    chosen = managed_python.added(base, python)
+    _tell(evolve(choice, python=base.python), chosen, wanted, reporter)
+    return chosen
+
+
+def _of_uv(
+    request: BaseRequest, base: Base, own: str, wanted: WantedPython, table: PythonTable, reporter: Reporter
+) -> ManagedPython:
+    """Return a Python of uv for a base whose own has the version `own`. Raises UsageError if uv cannot get one."""
+    try:
+        return _fetched(request, wanted.specifier, reporter)
+    except ToolError as exc:
+        said = [line.strip() for line in (exc.stderr or exc.message).splitlines() if line.strip()]
+        first, last = said[0].removeprefix("error: "), said[-1].removeprefix("cause: ")
+        tried = f"uv cannot download one: {first}{f': {last}' if said[1:] else ''}"
+        raise python_choice.misfit(base, own, wanted, table, tried) from exc
+
+
+def _instead(
+    request: BaseRequest, base: Base, wanted: WantedPython, fault: NoPython, reporter: Reporter
+) -> ManagedPython:
+    """Return a Python of uv for an image that has none. Raises the error about that if uv cannot get one."""
+    try:
+        return _fetched(request, wanted.specifier or _USUAL, reporter)
+    except ToolError as exc:
+        raise fault from exc
+
+
+def _fetched(request: BaseRequest, specifier: str, reporter: Reporter) -> ManagedPython:
+    with reporter.making("base", f"fetching Python {specifier} by uv", done="fetched"):
+        return managed_python.fetch(specifier, request.plan.root)

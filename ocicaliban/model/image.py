@@ -94,7 +94,9 @@ class Base:
     """The image below all layers.
 
     `kind` says where it comes from. `digest` is empty until it is resolved. `python` is the version of its interpreter
-    ("3.11.2"), and `libc` that of its glibc ("2.36").
+    ("3.11.2"), and `libc` that of its glibc ("2.36"). If that Python is not the image's own but one from uv, `archive`
+    is its file in the release, and `archive_sha256` the file's digest. `missing` is the command that the image lacks,
+    `python` or `python3`, if it has only the other one.
     """
 
     kind: Literal["registry", "local", "archive", "bootstrap"]
@@ -103,6 +105,9 @@ class Base:
     python: str = ""
     platform: str = ""
     libc: str = ""
+    archive: str = ""
+    archive_sha256: str = ""
+    missing: str = ""
 
     @property
     def machine(self) -> str:

@@ -72,6 +72,9 @@ class _BaseRecord:
     python: str = ""
     platform: str = ""
     libc: str = ""
+    archive: str = ""
+    archive_sha256: str = ""
+    missing: str = ""
 
 
 @frozen(kw_only=True)
@@ -138,10 +141,14 @@ def _base_from_record(record: _BaseRecord) -> Base:
         python=record.python,
         platform=record.platform,
         libc=record.libc,
+        archive=record.archive,
+        archive_sha256=record.archive_sha256,
+        missing=record.missing,
     )
 
 
 def _base_to_record(base: Base) -> dict[str, str]:
+    optional = {"archive": base.archive, "archive_sha256": base.archive_sha256, "missing": base.missing}
     return {
         "kind": base.kind,
         "reference": base.reference,
@@ -149,6 +156,8 @@ def _base_to_record(base: Base) -> dict[str, str]:
         "python": base.python,
         "platform": base.platform,
         "libc": base.libc,
+        # Old versions do not know these, and few bases have them.
+        **{name: value for name, value in optional.items() if value},
     }
 
 

@@ -55,8 +55,9 @@ class WantedPython:
                     f"correct one of them, or choose a version in ocicaliban.toml, for example:\n       {_KEY}",
                 )
         if self.requirements and not set.intersection(*allowed.values()):
-            every = ", and ".join(map(_asks, self.requirements))
-            raise UsageError(f"no version of Python suits all files: {every}", "correct one of them")
+            raise UsageError(
+                f"no version of Python suits all files: {_asking(self.requirements)}", "correct one of them"
+            )
 
 
 @frozen(kw_only=True)
@@ -89,7 +90,7 @@ def choose(declared: Base, wanted: WantedPython, table: PythonTable, *, given: b
         if suite is None:
             return evolve(kept, managed=True)
         if suite.base.reference == declared.reference:
-            return evolve(suite, line=f"{_named(suite)}; {' and '.join(map(_asks, wanted.against(python)))}")
+            return evolve(suite, line=f"{_named(suite)}; {_asking(wanted.against(python))}")
         return evolve(suite, line=_because(suite, kept, wanted))
     if not given and (image := next(fitting_images(wanted, table), None)):
         return evolve(image, line=_because(image, kept, wanted))
@@ -121,16 +122,15 @@ def fitting_images(wanted: WantedPython, table: PythonTable) -> Iterator[Choice]
 
 
 def managed_line(base: Base, python: str, own: str, wanted: WantedPython) -> str:
-    """Return the line for a base in which uv installs a Python; `own` is the version of the base's, "" for none."""
-    has = f"has {_short(own)}" if own else "has none"
-    asks = " and ".join(map(_asks, wanted.against(own) if own else wanted.requirements)) or "a project needs one"
-    return f"base: {short_name(base)} with Python {python} from uv, because {asks}, and the base {has}"
+    """Return the line for a base in which uv installs a Python; `own` is the version of the base's, "" for unknown."""
+    asking = wanted.against(own) if own else wanted.requirements
+    why = f", because {_asking(asking)}" if asking else ""
+    return f"base: {short_name(base)} with Python {python} from uv{why}{f', and it has {_short(own)}' if own else ''}"
 
 
 def misfit(base: Base, python: str, wanted: WantedPython, table: PythonTable, why: str = "") -> UsageError:
     """Return the error for a base whose Python does not fit, with the lines to write; `why` says what was tried."""
-    asks = ", and ".join(map(_asks, wanted.against(python)))
-    message = f"{asks}, but the base image {short_name(base)} has {python}"
+    message = f"{_asking(wanted.against(python))}, but the base image {short_name(base)} has {python}"
     return UsageError("\n".join(filter(None, [message, why])), hint(base, wanted, table))
 
 
@@ -156,8 +156,8 @@ def short_name(base: Base) -> str:
 
 
 def _because(chosen: Choice, declared: Choice, wanted: WantedPython) -> str:
-    asks = " and ".join(map(_asks, wanted.against(declared.python)))
-    return f"{_named(chosen)}, because {asks}, and {short_name(declared.base)} has {_short(declared.python)}"
+    asking = _asking(wanted.against(declared.python))
+    return f"{_named(chosen)}, because {asking}, and {short_name(declared.base)} has {_short(declared.python)}"
 
 
 def _named(choice: Choice) -> str:
@@ -165,13 +165,28 @@ def _named(choice: Choice) -> str:
     return f"base: {short_name(choice.base)}, Python {exact or _short(choice.python)}"
 
 
+def _asking(requirements: tuple[PythonRequirement, ...]) -> str:
+    """Return what the requirements ask for, with those together that ask for the same."""
+    places: dict[str, list[str]] = {}
+    for each in requirements:
+        places.setdefault(_shown(each), []).append(each.place)
+    asked: list[str] = []
+    for text, (*others, last) in places.items():
+        asking = f"{', '.join(others)} and {last} ask" if others else f"{last} asks"
+        asked.append(f"{asking} for Python {text}")
+    return ", and ".join(asked)
+
+
 def _asks(requirement: PythonRequirement) -> str:
+    return _asking((requirement,))
+
+
+def _shown(requirement: PythonRequirement) -> str:
+    """Return a set of specifiers as people write it."""
     text = requirement.specifier
     if match := re.fullmatch(_ANY_MICRO, text):
-        text = match[1]
-    elif requirement.pinned:
-        text = text.lstrip("= ")
-    return f"{requirement.place} asks for Python {text}"
+        return match[1]
+    return text.lstrip("= ") if requirement.pinned else text
 
 
 def _short(python: str) -> str:

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from ocicaliban.build.inputs import command, conda, cuda, data, jupyter, project, requirements, shell, source
+from ocicaliban.build.inputs import (
+    command,
+    conda,
+    cuda,
+    data,
+    interpreter,
+    jupyter,
+    project,
+    requirements,
+    shell,
+    source,
+)
 from ocicaliban.model.recipe import Recipe
 
 # Those that resolve something come first: the lock is written before the project's files are read.
@@ -12,6 +23,7 @@ PROVIDERS = (
     project.PROVIDER,
     cuda.PROVIDER,
     jupyter.PROVIDER,
+    interpreter.PROVIDER,
     command.PROVIDER,
     shell.PROVIDER,
     data.PROVIDER,

@@ -90,9 +90,45 @@ def test_the_key_goes_before_all_files(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("image", ['"python:3.12"', '{ cpu = "python:3.12" }', '"python:3.12-slim-bookworm"'])
 def test_an_image_that_the_user_names_is_not_replaced(tmp_path: Path, image: str) -> None:
-    with pytest.raises(UsageError, match=r"requires-python asks for Python >=3\.8,<3\.11, but the base image") as no:
-        base_of(tmp_path, {"ocicaliban.toml": f"[layers.base]\nimage = {image}\n", "pyproject.toml": OLD})
-    assert 'image = "python:3.10-slim-bookworm"' in no.value.hint
+    files = {"ocicaliban.toml": f"[layers.base]\nimage = {image}\n", "pyproject.toml": OLD}
+    base, said = base_of(tmp_path, files)
+    assert base.reference.startswith("docker.io/library/python:3.12")
+    assert said == [
+        f"base: {base.reference.removeprefix('docker.io/library/')} with Python >=3.8,<3.11 from uv, because "
+        "pyproject.toml: requires-python asks for Python >=3.8,<3.11, and it has 3.12"
+    ]
     other = '[layers.base]\nimage = { gpu = "python:3.12" }\n'
     base, _ = base_of(tmp_path / "other", {"ocicaliban.toml": other, "pyproject.toml": OLD})
     assert base.reference == PYTHON_310.reference
+
+
+MANAGED = evolve(
+    BOOKWORM, python="3.10.22", archive="1/cpython-3.10.22+1-x86_64-install_only.tar.gz", archive_sha256="c" * 64
+)
+
+
+def test_a_python_of_uv_is_taken_from_the_lock_and_has_a_layer(tmp_path: Path) -> None:
+    files = {"ocicaliban.toml": BOOTSTRAPPED, ".python-version": "3.10"}
+    base, said = base_of(tmp_path / "a", files, (MANAGED,))
+    assert base == MANAGED
+    assert said == [
+        "base: debian:bookworm with Python 3.10.22 from uv, because .python-version asks for Python 3.10, "
+        "and it has 3.11"
+    ]
+    planned = planner.plan_project(PlanRequest(root=tmp_path / "a", mode="run", resolve=False))
+    assert [layer.name for layer in planned.plan.layers][:1] == ["base python"]
+    files[".python-version"] = "3.9"
+    assert base_of(tmp_path / "b", files, (MANAGED,))[0] == Base(kind="bootstrap", reference="debian:bullseye")
+
+
+def test_a_command_that_the_base_lacks_has_a_layer(tmp_path: Path) -> None:
+    files = {"ocicaliban.toml": BOOTSTRAPPED}
+    base_of(tmp_path, files, (evolve(BOOKWORM, missing="python"),))
+    planned = planner.plan_project(PlanRequest(root=tmp_path, mode="run", resolve=False))
+    assert [layer.name for layer in planned.plan.layers] == ["base python", "source-copy"]
+
+
+def test_a_pin_of_another_last_number_does_not_make_the_lock_of_a_suite_invalid(tmp_path: Path) -> None:
+    base, said = base_of(tmp_path, {"ocicaliban.toml": BOOTSTRAPPED, ".python-version": "3.11.9"}, (BOOKWORM,))
+    assert base == BOOKWORM
+    assert said == ["base: debian:bookworm, Python 3.11.2; .python-version asks for Python 3.11.9"]

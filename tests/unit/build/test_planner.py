@@ -176,12 +176,15 @@ def test_a_mode_needs_a_base(tmp_path: Path) -> None:
 
 
 def test_the_base_may_have_another_name_or_be_an_old_copy(tmp_path: Path) -> None:
-    recipe = (Path(__file__).parents[3] / "layers/base/layer.toml").read_text()
-    old = recipe.replace('provides = "base"\n', "")
+    folder = Path(__file__).parents[3] / "layers/base"
+    recipe = (folder / "layer.toml").read_text()
+    old = recipe.replace('provides = "base"\ninputs = "interpreter"\n', "").partition("[[steps]]")[0]
+    assert "interpreter" not in old
     root = project(tmp_path / "p", {"layers/base/layer.toml": old})
     assert plan(root).plan.base == BASE
     config = '[modes]\nown = ["ground"]\n[layers.ground]\nimage = "example.org/base:1"\n'
-    root = project(tmp_path / "q", {"layers/ground/layer.toml": recipe}, config)
+    scripts = {f"layers/ground/{path.name}": path.read_text() for path in folder.glob("*.sh")}
+    root = project(tmp_path / "q", {"layers/ground/layer.toml": recipe, **scripts}, config)
     assert plan(root, "own").plan.base == BASE
 
 

@@ -105,6 +105,20 @@ def test_the_line_says_what_was_chosen_and_why() -> None:
     )
 
 
+def test_files_that_ask_for_the_same_are_named_together() -> None:
+    asked = WantedPython(
+        requirements=(
+            PythonRequirement(place="uv.lock: requires-python", specifier=">=3.12"),
+            PythonRequirement(place="pyproject.toml: requires-python", specifier=">=3.12"),
+            PythonRequirement(place=".python-version", specifier="==3.13.*", pinned=True),
+        )
+    )
+    assert choose(base("debian:bookworm"), asked, TABLE, given=False).line == (
+        "base: debian:trixie, Python 3.13.5, because uv.lock: requires-python and pyproject.toml: requires-python ask "
+        "for Python >=3.12, and .python-version asks for Python 3.13, and debian:bookworm has 3.11"
+    )
+
+
 def test_the_last_number_of_a_pin_does_not_count_on_a_suite_and_is_told() -> None:
     choice = choose(base("debian:bookworm"), wanted("==3.11.4", pinned=True), TABLE, given=False)
     assert choice.base == base("debian:bookworm")
