@@ -7,6 +7,8 @@ import gc
 import os
 import signal
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 from ocicaliban.errors import OcicalibanError, of_system
 
@@ -72,7 +74,7 @@ def _run(argv: list[str]) -> int:
         if argv and argv[0] in _REPLAYED:
             from ocicaliban import replay
 
-            code = replay.attempt(argv)
+            code = replay.attempt(argv, _explain)
             if code is not None:
                 return code
         from ocicaliban.cli.app import application
@@ -97,6 +99,12 @@ def _run(argv: list[str]) -> int:
             return 130
         return exc.code if isinstance(exc.code, int) else 1
     return 0
+
+
+def _explain(key: str, code: int, submission: Mapping[str, Any]) -> None:
+    from ocicaliban.app import run_one
+
+    run_one.after(key, code, submission)
 
 
 # Commands that run no tool, or check just that.

@@ -191,10 +191,13 @@ def _place(argv: list[str]) -> str:
     return str(files.cache() / "hot" / f"{digest[:32]}.json")
 
 
-def attempt(argv: list[str]) -> int | None:
+def attempt(
+    argv: list[str], after: Callable[[str, int, Mapping[str, Any]], None] = lambda key, code, submission: None
+) -> int | None:
     """Repeat what the command line `argv` ran before, if nothing has changed since; return the exit code.
 
-    Return None if the run must be planned.
+    Return None if the run must be planned. `after` is called after a run that has failed, with its key, its exit code
+    and the record of its submission.
     """
     if not argv or argv[0] not in ("run", "shell") or os.geteuid() == 0:
         return None
@@ -222,7 +225,12 @@ def attempt(argv: list[str]) -> int | None:
     if argv[0] == "shell":
         return podman.run_interactively(command, name)
     job = {**known["job"], "args": script, "handle": name}
-    return run_journal.recorded(key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None)
+    run_journal.output_log(key)
+    code = run_journal.recorded(key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None)
+    if code:
+        after(key, code, known["job"].get("submission", {}))
+    run_journal.drop_log(key)
+    return code
 
 
 def _is_kept(path: str) -> bool:

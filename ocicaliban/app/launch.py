@@ -17,7 +17,7 @@ from ocicaliban.containers import command_line, image_store, podman, podman_args
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.gpu import podman_options as gpu_options
-from ocicaliban.jobs import provenance, records
+from ocicaliban.jobs import log_file, provenance, records, run_journal
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
 from ocicaliban.project import entry_point, ignore_rules
@@ -46,8 +46,8 @@ class Command:
 class Start:
     """How a container starts: `args` go to its entry point, `extra` to podman before the user's own options.
 
-    A `detached` one runs in the background, and stays when it has ended. A `labelled` one can be found by its key. A
-    container without a name gets a new one.
+    A `detached` one runs in the background, and stays when it has ended. A `labelled` one can be found by its key. Of a
+    `logged` one, conmon writes what it prints into a file too. A container without a name gets a new one.
     """
 
     args: tuple[str, ...] = ()
@@ -55,6 +55,7 @@ class Start:
     entrypoint: tuple[str, ...] = ()
     detached: bool = False
     labelled: bool = False
+    logged: bool = False
     name: str = ""
 
 
@@ -103,10 +104,11 @@ class PreparedLaunch:
         key = podman.new_key()
         name = start.name or podman.container_name(self.given, key)
         labels = command_line.label_options({command_line.JOB: key}) if start.labelled else ()
+        log = command_line.log_options(str(log_file.raw(run_journal.output_log(key)))) if start.logged else ()
         container = command_line.ContainerOptions(
             name=name,
             terminal=(False, False) if start.detached else podman.terminal(),
-            extra=(*labels, *devices, *start.extra, *self.given),
+            extra=(*labels, *log, *devices, *start.extra, *self.given),
             entrypoint=start.entrypoint,
         )
         argv = command_line.run_argv(image, self.planned.plan.launch, start.args, container, detached=start.detached)

@@ -80,6 +80,10 @@ def _carry_out(history: History, whole: LocalSubmission, how: Callable[..., runn
         connect = functools.partial(local.LocalRunner, service, setup)
         outcome = how(history, submission, connect, options, show)
     TERMINAL.say("\n".join(progress.summary(submission.group, outcome, show.failed)))
+    if show.failed:
+        from ocicaliban.app import failure
+
+        failure.explain_all(history.jobs(ids=show.failed))
     return outcome.exit_code
 
 

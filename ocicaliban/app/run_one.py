@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -24,7 +25,7 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
     What the history must know is left in a file (see `run_journal`), and written while the container starts: nothing
     may delay a run whose project has not changed.
     """
-    command = launch.command(image, evolve(start, labelled=True))
+    command = launch.command(image, evolve(start, labelled=True, logged=True))
     TERMINAL.say(launch.summary)
     told: dict[str, object] = {}
 
@@ -33,12 +34,24 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
         told["submission"] = records.submission_to_record(launch.submission(image, "", JobsRequest(), alone=True))
         return told | {"args": list(start.args), "handle": command.name}
 
-    return run_journal.recorded(
+    code = run_journal.recorded(
         command.key,
         value,
         lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
         lambda: launch.remember(argv, image, command, told),
     )
+    submission = told.get("submission")
+    after(command.key, code, submission if isinstance(submission, dict) else {})
+    return code
+
+
+def after(key: str, code: int, submission: Mapping[str, object]) -> None:
+    """Explain the failure of a run, given its submission's record, and remove its output."""
+    if code and submission:
+        from ocicaliban.app import failure
+
+        failure.explain(failure.of_record(submission), run_journal.output_log(key), code)
+    run_journal.drop_log(key)
 
 
 def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Start) -> int:
@@ -64,7 +77,9 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
             assert attempt is not None  # no other process knows the job yet
             out.mkdir(parents=True, exist_ok=True)
             options = container_spec.terminal_options(evolve(job, out=str(out)), attempt)
-            command = launch.command(image, evolve(start, extra=(*options, *start.extra), name=attempt.handle))
+            command = launch.command(
+                image, evolve(start, extra=(*options, *start.extra), name=attempt.handle, logged=True)
+            )
             TERMINAL.say(launch.summary)
             TERMINAL.say(f"job {job.id} of {group}; its /out is {out}")
             job_checks.warn_of_out(launch, jobs)
@@ -72,4 +87,5 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
             reason = lifecycle.why_failed(code)
             status: Status = "failed" if reason else "succeeded"
             history.end(job.id, attempt.number, status, exit_code=code, reason=reason, ended=time.time())
+            after(command.key, code, records.submission_to_record(submission))
             return code

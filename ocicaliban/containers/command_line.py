@@ -86,6 +86,16 @@ def label_options(labels: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(word for name, value in labels.items() for word in ("--label", f"{name}={value}"))
 
 
+def log_options(log: str) -> tuple[str, ...]:
+    """Return podman's options that make conmon write what the container prints into a file, beside the terminal.
+
+    It returns none for a path that conmon may not take.
+    """
+    if not log.isascii() or _QUOTED & {*log}:
+        return ()
+    return "--log-driver", "k8s-file", "--log-opt", f"path={log}"
+
+
 _QUOTED = {'"', ",", "\n", "\r"}
 
 

@@ -81,6 +81,22 @@ def last_line(log: str | Path) -> str:
     return ""
 
 
+def last_text(log: str | Path) -> str:
+    """Return the end of what the job wrote, as a terminal would show it; "" where there is no log."""
+    file, conmons = _open(log)
+    if file is None:
+        return ""
+    with file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(0, size - _TAIL))
+        data = file.read()
+    if conmons:
+        lines = _split(data)
+        data = b"".join(map(decode, lines[1:] if size > _TAIL else lines))
+    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
+    return _CONTROL.sub("", text)
+
+
 def follow(log: str | Path, ended: Callable[[], bool], pause: float = 0.1) -> Iterator[bytes]:
     """Yield what the job writes, from the first byte on, until `ended()` is true and nothing is left.
 

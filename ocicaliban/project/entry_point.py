@@ -107,7 +107,7 @@ def _file_command(path: str, name: str) -> tuple[str, ...]:
 
 def _no_module(root: Path, module: str, name: str) -> UsageError:
     """Return the error for a module that does not exist; its hint names the nearest one, or those that exist."""
-    files = _python_files(root)
+    files = python_files(root)
     if os.path.isdir(root / name):
         inside = [file for file in files if file.startswith(f"{name}/")]
         return UsageError(
@@ -125,7 +125,7 @@ _SEARCHED = 2000
 """How many folders are searched for Python files at most: a project may have folders of data with millions of files."""
 
 
-def _python_files(root: Path) -> list[str]:
+def python_files(root: Path) -> list[str]:
     """Return the Python files of a project, those in few folders first; not those of tools and environments."""
     found: list[tuple[int, str]] = []
     for number, (folder, folders, names) in enumerate(os.walk(root)):
