@@ -8,7 +8,7 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from attrs import evolve, frozen
 
@@ -28,7 +28,8 @@ class ResolutionTarget:
     """What dependencies are resolved for: the base image's Python and platform, the variant, extras and groups.
 
     In `resolve`, `groups` are all dependency groups to install: those that the project installs by default, and those
-    that the user adds to them. `provided` are the packages that conda has installed before, as NAME==VERSION: they
+    that the user adds to them. `torch` says whether an image without a GPU takes CPU builds of torch alone. `also` are
+    files with further requirements. `provided` are the packages that conda has installed before, as NAME==VERSION: they
     stay as they are.
     """
 
@@ -36,6 +37,8 @@ class ResolutionTarget:
     variant: Variant
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
+    torch: Literal["cpu", "any"] = "cpu"
+    also: tuple[Path, ...] = ()
     provided: tuple[str, ...] = ()
 
 
@@ -159,7 +162,7 @@ class Declaration:
             explicit = indexes.project_indexes(self.root).explicit
             settings = evolve(host_settings.read_host_settings(), explicit=explicit)
             with uv.provided_beforehand(target.provided, settings) as (constraints, settings):
-                arguments = [*flags, *constraints, *map(str, files)]
+                arguments = [*flags, *constraints, *map(str, (*files, *target.also))]
                 text = uv.compiled(arguments, target.base, settings, preferred, cwd=self.root)
             return locked_requirements.without(text, target.provided)
         except ToolError as exc:

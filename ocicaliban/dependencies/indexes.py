@@ -18,6 +18,9 @@ from attrs import field, frozen
 
 from ocicaliban.formats.toml import read_toml
 
+CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
+"""PyTorch's own index of CPU builds."""
+
 _OPTION = re.compile(r"^\s*(-i|--index-url|--extra-index-url|-f|--find-links)(?:\s*=\s*|\s+)(\S+)", re.M)
 _LINKS = ("-f", "--find-links")
 

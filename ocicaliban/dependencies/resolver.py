@@ -51,7 +51,7 @@ def resolve(
         )
 
     def digest_with(folders: tuple[str, ...]) -> str:
-        groups = (*target.groups, *target.provided)
+        groups = (*target.groups, *target.provided, *(["torch any"] if target.torch == "any" else []))
         return inputs_digest(declaration, base, target.extras, libraries, groups, folders)
 
     if locked and locked.inputs == digest_with(locked.folders):
@@ -64,7 +64,7 @@ def resolve(
     found = Installable(requirements="")
     if declaration:
         lists = declaration.requirement_lists()
-        resolved, pins = _origins_apart(declaration.resolve(target, preferred), base)
+        resolved, pins = _origins_apart(_resolved(declaration, target, indexes, preferred), base)
         found = installable.divided(resolved, declaration.root, base)
         text = found.requirements
     settings = read_host_settings().with_indexes(evolve(indexes, pins=pins))
@@ -83,6 +83,20 @@ def resolve(
         checkouts=found.checkouts,
         indexes=pins,
     )
+
+
+def _resolved(declaration: Declaration, target: ResolutionTarget, indexes: Indexes, preferred: str) -> str:
+    """Return what a declaration resolves to; for the CPU with CPU builds of torch, unless the project wants others."""
+    resolved = declaration.resolve(target, preferred)
+    if target.variant != "cpu" or target.torch != "cpu" or "torch" not in resolved:
+        return resolved
+    from ocicaliban.dependencies import torch_builds  # few projects need it
+    from ocicaliban.dependencies.host_settings import read_host_settings
+
+    declared = locked_requirements.declared_hashes(declaration.requirement_lists())
+    if not torch_builds.bring_cuda(resolved) or torch_builds.decides(declaration, indexes, declared):
+        return resolved
+    return torch_builds.with_cpu_builds(declaration, target, read_host_settings(), resolved, preferred)
 
 
 def _check_declared(declaration: Declaration | None, target: ResolutionTarget) -> None:

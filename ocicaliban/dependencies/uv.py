@@ -23,12 +23,22 @@ from ocicaliban.system import process
 _GLIBC = (17, 28, *range(31, 41))
 """The minor versions of glibc that uv knows as platforms."""
 _NO_HASHES = "write the lock again with an index that can be reached, or name the index in the project's settings"
+_IMPATIENT = {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "15", "UV_HTTP_CONNECT_TIMEOUT": "5"}
 
 
-def compiled(arguments: list[str], base: Base, settings: HostSettings, preferred: str, cwd: Path | None = None) -> str:
+def compiled(
+    arguments: list[str],
+    base: Base,
+    settings: HostSettings,
+    preferred: str,
+    cwd: Path | None = None,
+    *,
+    patient: bool = True,
+) -> str:
     """Return what `uv pip compile` resolves with these arguments, with hashes.
 
-    `preferred` is an earlier result, whose versions are kept where possible. Raises ToolError.
+    `preferred` is an earlier result, whose versions are kept where possible. Unless it is `patient`, uv asks an index
+    once and not for long. Raises ToolError.
     """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         out = Path(folder) / "requirements.txt"
@@ -36,7 +46,7 @@ def compiled(arguments: list[str], base: Base, settings: HostSettings, preferred
             out.write_text(preferred)
         argv = [process.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
         argv += ["--emit-index-annotation", *target_arguments(base), "--output-file", str(out), *arguments]
-        process.run(argv, env=settings.uv_environ(), cwd=cwd)
+        process.run(argv, env=settings.uv_environ() | ({} if patient else _IMPATIENT), cwd=cwd)
         return _with_own_indexes(out.read_text(), settings)
 
 

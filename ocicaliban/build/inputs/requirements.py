@@ -55,7 +55,12 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     extras = tuple(sorted({*project.extras, *context.request.extras, *parameters.texts("extras")}))
     asked = tuple(sorted({*context.request.groups, *parameters.texts("groups")}))
     target = ResolutionTarget(
-        base=base, variant=context.variant, provided=context.conda_modules, extras=extras, groups=asked
+        base=base,
+        variant=context.variant,
+        provided=context.conda_modules,
+        extras=extras,
+        groups=asked,
+        torch="any" if parameters.text("torch") == "any" else "cpu",
     )
     locked = context.lock.resolution(_SECTION, context.variant)
     resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
