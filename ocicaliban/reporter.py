@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -50,12 +51,13 @@ class Reporter:
         """Show that `what` is being made, from `taken` bytes of files (0: not shown), while the context lasts.
 
         At a terminal the line shows the elapsed time, and a last line gives the total time and the size of the result.
-        Elsewhere the only line is "WHAT: DOING", for logs.
+        Elsewhere the line is "WHAT: DOING", for logs, and another one follows whenever 15 s have passed without one.
         """
         made = Making()
         if not _live():
             self.say(f"{what}: {doing}")
-            yield made
+            with contextlib.nullcontext() if self is SILENT else _HEARTBEAT.beating(f"{what}: still {doing}"):
+                yield made
             return
         began = time.monotonic()
         try:
@@ -66,6 +68,18 @@ class Reporter:
             raise
         took, large = time.monotonic() - began, made.measure()
         self.say(f"{what}: {done} in {took:.{0 if took >= 10 else 1}f} s{f', {amount(large)}' if large else ''}")
+
+    @contextlib.contextmanager
+    def waiting(self, what: str, doing: str) -> Iterator[None]:
+        """Show that something is done which may be quick: nothing before it has taken a while."""
+        if self is SILENT:
+            yield
+        elif _live():
+            with _late_line(f"{what}: {doing}"):
+                yield
+        else:
+            with _HEARTBEAT.beating(f"{what}: still {doing}"):
+                yield
 
     @contextlib.contextmanager
     def counting(self, what: str, total: int) -> Iterator[Callable[[], None]]:
@@ -94,7 +108,50 @@ class Reporter:
             yield lambda: progress.advance(task)
 
 
+_EVERY = 15.0
+"""Seconds without a line after which the user must be told that something still goes on."""
+
+_LATE = 1.0
+"""Seconds after which what is usually quick gets a line at a terminal."""
+
+
+class _Heartbeat:
+    """Prints a line whenever none was printed for a while, as long as something is done. For logs, not terminals."""
+
+    def __init__(self) -> None:
+        self._done: list[object] = []
+        self._last = 0.0
+
+    def said(self) -> None:
+        """Note that a line was printed."""
+        self._last = time.monotonic()
+
+    @contextlib.contextmanager
+    def beating(self, text: str) -> Iterator[None]:
+        """Print `text` with the seconds, while the context lasts and no other is inside it."""
+        itself, over, began = object(), threading.Event(), time.monotonic()
+
+        def beat() -> None:
+            while not over.wait(max(_EVERY / 60, self._last + _EVERY - time.monotonic())):
+                now = time.monotonic()
+                if now - self._last >= _EVERY and self._done[-1:] == [itself]:
+                    _print(f"{text}, {now - began:.0f} s")
+
+        self._done.append(itself)
+        self.said()
+        threading.Thread(target=beat, daemon=True).start()
+        try:
+            yield
+        finally:
+            over.set()
+            self._done.remove(itself)
+
+
+_HEARTBEAT = _Heartbeat()
+
+
 def _print(line: str) -> None:
+    _HEARTBEAT.said()
     # The work goes on even if stderr cannot be written.
     with contextlib.suppress(OSError):
         print(shown(line), file=sys.stderr, flush=True)
@@ -109,6 +166,25 @@ SILENT = Reporter(lambda _: None)
 
 def _live() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+
+
+@contextlib.contextmanager
+def _late_line(text: str) -> Iterator[None]:
+    """Show a line as `_line` does, if the context lasts longer than a moment."""
+    over = threading.Event()
+
+    def show() -> None:
+        if not over.wait(_LATE):
+            with _line(text):
+                over.wait()
+
+    shower = threading.Thread(target=show, daemon=True)
+    shower.start()
+    try:
+        yield
+    finally:
+        over.set()
+        shower.join()
 
 
 @contextlib.contextmanager

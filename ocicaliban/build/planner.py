@@ -108,7 +108,8 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         reporter=reporter,
         environment=environment,
     )
-    provided = _ask_providers(context, lock)
+    with reporter.waiting("dependencies", "resolving"):
+        provided = _ask_providers(context, lock)
     snapshot = _snapshot(context, provided)
     plan = planning.plan(project, recipes, request.mode, snapshot)
     trees = {tree.digest: tree for each in provided.values() for tree in each.trees}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 
 import pytest
 
@@ -16,6 +17,29 @@ def test_in_a_pipe_there_is_one_plain_line() -> None:
     with Reporter(told.append).making("data data", taken=3_000_000_000) as made:
         made.measure = lambda: 5
     assert told == ["data data: building"]
+
+
+def test_without_a_terminal_a_line_comes_whenever_none_came_for_a_while(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(reporter, "_EVERY", 0.1)
+    with TERMINAL.waiting("dependencies", "resolving"):
+        with TERMINAL.making("python", "building"):
+            time.sleep(0.25)
+        time.sleep(0.25)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0] == "python: building" and lines[1].startswith("python: still building, ")
+    assert lines[-1].startswith("dependencies: still resolving, ") and lines[-1].endswith(" s")
+    time.sleep(0.25)
+    with SILENT.making("a"), SILENT.waiting("a", "b"):
+        time.sleep(0.25)
+    assert capsys.readouterr().err == ""
+
+
+def test_at_a_terminal_what_is_quick_is_not_shown(terminal: None, capsys: pytest.CaptureFixture[str]) -> None:
+    with TERMINAL.waiting("dependencies", "resolving"):
+        pass
+    assert capsys.readouterr().err == ""
 
 
 def test_rich_is_imported_at_a_terminal_alone(monkeypatch: pytest.MonkeyPatch) -> None:
