@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import hints
-from ocicaliban.build import base_image
+from ocicaliban.build import base_image, other_python
 from ocicaliban.build.plan import copied_trees
 from ocicaliban.containers import buildah, image_store, oci_layout, tree_folder, workspace
 from ocicaliban.dependencies import host_settings
@@ -52,6 +52,8 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
     parent = base_image.ensure(plan.base, reporter=reporter)
     if not plan.layers:
         return parent
+    # The Python of a conda environment is not the base's, and its packages decide it.
+    python = evolve(plan.base, python="") if any("conda" in layer.kinds for layer in plan.layers) else plan.base
     with workspace.open_workspace() as folder:
         start = 0
         if cache:
@@ -64,7 +66,10 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
             with workspace.exclusive(layer.key):
                 # Another process may have made it while this one waited.
                 image = image_store.find_layer(layer.name, layer.key) if cache else None
-                parent = image or _made(layer, parent, folder, context, reporter)
+                if image is None:
+                    with other_python.telling(python, context.indexes):
+                        image = _made(layer, parent, folder, context, reporter)
+                parent = image
                 image_store.mark_used(parent.id)
     return parent
 

@@ -147,7 +147,8 @@ def hint(base: Base, wanted: WantedPython, table: PythonTable) -> str:
     if not lines:
         return "name a base image with this Python: [layers.base] image = ..."
     other = f"\n       or, instead of it: {lines[1]}" if lines[1:] else ""
-    return f"in ocicaliban.toml:\n       [layers.base]\n       {lines[0]}{other}"
+    instead = ", in the place of bootstrap" if base.kind == "bootstrap" and lines[0].startswith("image") else ""
+    return f"in ocicaliban.toml{instead}:\n       [layers.base]\n       {lines[0]}{other}"
 
 
 def short_name(base: Base) -> str:

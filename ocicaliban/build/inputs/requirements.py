@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from attrs import evolve
 
+from ocicaliban.build import other_python
 from ocicaliban.build.inputs import cuda
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
 from ocicaliban.dependencies import resolver, size_tiers
@@ -63,7 +64,8 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         torch="any" if parameters.text("torch") == "any" else "cpu",
     )
     locked = context.lock.resolution(_SECTION, context.variant)
-    resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
+    with other_python.telling(evolve(base, python="") if conda_python else base, indexes):
+        resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
     if resolution is None:
         return of_groups([], conda_python)
     groups = size_tiers.divided(resolution.requirements, resolution.weights, resolution.indexes)

@@ -1,0 +1,60 @@
+"""Say which Python a package has a wheel for, when its installation fails because there is none for the image's."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+from ocicaliban.build.base import python_choice
+from ocicaliban.build.base.python_choice import WantedPython
+from ocicaliban.build.base.python_table import load_table
+from ocicaliban.dependencies import wheel_pythons
+from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.dependencies.python_requirement import PythonRequirement
+from ocicaliban.errors import ToolError
+from ocicaliban.model.image import Base
+from ocicaliban.recipes import catalog
+
+
+@contextlib.contextmanager
+def telling(base: Base, indexes: Indexes) -> Iterator[None]:
+    """Give a failure of uv in this context the Pythons that have a wheel of the package, if the base's has none.
+
+    `base` has the Python that the packages are installed for, and `indexes` are those of the project.
+    """
+    try:
+        yield
+    except ToolError as exc:
+        missing = wheel_pythons.missing_wheel(exc.stderr or exc.message)
+        if missing is None or not base.python:
+            raise
+        minors = missing.minors
+        if minors is None:
+            from ocicaliban.dependencies.host_settings import read_host_settings
+
+            minors = wheel_pythons.ask_index(missing, base.machine, read_host_settings().with_indexes(indexes))
+        own = int(base.python.split(".")[1])
+        if not minors or own in minors:
+            raise
+        what = f"{missing.name} {missing.version} has no wheel for Python 3.{own}, but for {_listed(minors)}"
+        line = line_for(base, minors)
+        build = f"\n       or build it: {exc.hint}" if "[layers.apt]" in exc.hint else ""
+        raise ToolError(
+            f"{what}\n{exc.message}", f"{line}\n       or ask for another version of {missing.name}{build}",
+            stderr=exc.stderr,
+        ) from exc  # fmt: skip
+
+
+def line_for(base: Base, minors: tuple[int, ...]) -> str:
+    """Return the line to write for a base with one of the Pythons 3.x: the newest, or one that is easy to get."""
+    table = load_table(catalog.builtin_layers() / "base" / "pythons.toml")
+    suites = [int(python.split(".")[1]) for python in table.suites.values()]
+    if base.kind == "bootstrap" and (easy := [minor for minor in minors if minor in suites]):
+        return f'in ocicaliban.toml:\n       [layers.base]\n       python = "3.{max(easy)}"'
+    asked = PythonRequirement(place="", specifier=f"==3.{max(minors)}.*")
+    return python_choice.hint(base, WantedPython(requirements=(asked,)), table)
+
+
+def _listed(minors: tuple[int, ...]) -> str:
+    names = [f"3.{minor}" for minor in minors]
+    return f"{', '.join(names[:-1])} and {names[-1]}" if names[1:] else names[0]

@@ -1,0 +1,54 @@
+"""What a failure says of the Pythons that have a wheel, and the line to write."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocicaliban.build import other_python
+from ocicaliban.dependencies import wheel_pythons
+from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.errors import ToolError
+from ocicaliban.model.image import Base
+
+BOOTSTRAPPED = Base(kind="bootstrap", reference="debian:bookworm", python="3.11.2", platform="linux/amd64")
+TAG = Base(kind="registry", reference="docker.io/library/python:3.12-slim-bookworm", python="3.12.1")
+STDERR = "error: Failed to build `numpy==1.19.2`\n"
+
+
+def told(monkeypatch: pytest.MonkeyPatch, base: Base, minors: tuple[int, ...], hint: str = "h") -> ToolError:
+    monkeypatch.setattr(wheel_pythons, "ask_index", lambda *_: minors)
+    with pytest.raises(ToolError) as caught, other_python.telling(base, Indexes()):
+        raise ToolError(f"it failed\n{STDERR}", hint, stderr=STDERR)
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("base", "minors", "line"),
+    [
+        (BOOTSTRAPPED, (6, 7, 8), 'image = "python:3.8-slim-bookworm"'),
+        (BOOTSTRAPPED, (8, 9, 10), 'python = "3.9"'),
+        (BOOTSTRAPPED, (9, 12, 13), 'python = "3.13"'),
+        (TAG, (6, 7, 8), 'image = "python:3.8-slim-bookworm"'),
+    ],
+)
+def test_the_pythons_with_a_wheel_are_told(
+    monkeypatch: pytest.MonkeyPatch, base: Base, minors: tuple[int, ...], line: str
+) -> None:
+    fault = told(monkeypatch, base, minors)
+    own = base.python.rpartition(".")[0]
+    listed = f"3.{minors[0]}, 3.{minors[1]} and 3.{minors[2]}"
+    assert fault.message.startswith(f"numpy 1.19.2 has no wheel for Python {own}, but for {listed}\nit failed")
+    instead = ", in the place of bootstrap" if base == BOOTSTRAPPED and line.startswith("image") else ""
+    assert fault.hint.startswith(f"in ocicaliban.toml{instead}:\n       [layers.base]\n       {line}")
+    assert fault.hint.endswith("or ask for another version of numpy")
+    assert fault.stderr == STDERR
+
+
+def test_a_package_may_be_built_instead(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = told(monkeypatch, BOOTSTRAPPED, (9,), 'in ocicaliban.toml: [layers.apt] packages = ["gcc"]')
+    assert fault.hint.endswith('or build it: in ocicaliban.toml: [layers.apt] packages = ["gcc"]')
+
+
+@pytest.mark.parametrize("minors", [(), (9, 11)])
+def test_another_cause_keeps_its_hint(monkeypatch: pytest.MonkeyPatch, minors: tuple[int, ...]) -> None:
+    assert told(monkeypatch, BOOTSTRAPPED, minors).hint == "h"
