@@ -2,7 +2,12 @@
 set -eu
 [ -e "$ENVIRONMENT/bin/python" ] || python3 -m venv --without-pip "$ENVIRONMENT"
 [ -n "${UV_CACHE_DIR:-}" ] || export UV_NO_CACHE=1
-export PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0
+export PYTHONDONTWRITEBYTECODE=1 PYTHONHASHSEED=0 PYTHONWARNINGS=ignore
+if [ -n "$VERSION" ]; then
+    # There is no git in the container. These variables of the tools that ask git are for such cases.
+    export SETUPTOOLS_SCM_PRETEND_VERSION="$VERSION" PDM_BUILD_SCM_VERSION="$VERSION" PBR_VERSION="$VERSION"
+    export POETRY_DYNAMIC_VERSIONING_BYPASS="$VERSION" UV_DYNAMIC_VERSIONING_BYPASS="$VERSION"
+fi
 place=/tmp/oc-build
 mkdir -p $place/wheel
 "$ENVIRONMENT/bin/python" -m venv --without-pip $place/venv

@@ -19,6 +19,7 @@ import re
 import shutil
 import sys
 import sysconfig
+import traceback
 import zipfile
 
 SETTINGS = "/dev/oc/package.json"
@@ -47,6 +48,9 @@ sys.meta_path.insert(0, Finder)
 def load_backend(settings):
     """Return the build backend, an object with the hooks of PEP 517 and 660."""
     sys.path[0:1] = [os.path.abspath(path) for path in settings["backend_path"]]
+    if not settings["isolated"]:
+        version = "python{}.{}".format(*sys.version_info[:2])
+        sys.path.append(os.path.join(os.environ["ENVIRONMENT"], "lib", version, "site-packages"))
     module, _, attributes = settings["backend"].partition(":")
     backend = importlib.import_module(module)
     for name in filter(None, attributes.split(".")):
@@ -74,12 +78,16 @@ def check_requirements(asked):
         )
 
 
-def files_below(folder):
-    """Return the paths of all files in a folder that a build may leave modules in."""
-    found = set()
+def modules_below(folder):
+    """Return the digest of each module in a folder that a build may leave or change, by its path."""
+    found = {}
     for place, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if name not in LEFT_OUT and not name.endswith((".egg-info", ".egg"))]
-        found.update(os.path.relpath(os.path.join(place, name), folder) for name in names)
+        for name in names:
+            if name.endswith((".so", ".py")):
+                path = os.path.join(place, name)
+                with open(path, "rb") as file:
+                    found[os.path.relpath(path, folder)] = hashlib.sha256(file.read()).digest()
     return found
 
 
@@ -87,22 +95,16 @@ def build(target):
     """Build the wheel, and collect the modules that the build left in the folder."""
     with open(SETTINGS) as file:
         settings = json.load(file)
-    before = files_below(".")
-    backend = load_backend(settings)
-    if settings["editable"] and hasattr(backend, "build_editable"):
-        asked = getattr(backend, "get_requires_for_build_editable", lambda _: [])({})
-        check_requirements(asked)
-        wheel = backend.build_editable(target, {}, None)
-    elif settings["editable"]:
-        wheel = metadata_only(backend, target)
-    else:
-        asked = getattr(backend, "get_requires_for_build_wheel", lambda _: [])({})
-        check_requirements(asked)
-        wheel = backend.build_wheel(target, {}, None)
-    made = files_below(".") - before if settings["editable"] else set()
-    wanted = sorted(path for path in made if path.endswith((".so", ".py")))
+    before = modules_below(".")
+    if settings["version_file"]:
+        write_version_file(settings["version_file"], settings["version"])
+    try:
+        wheel = call_backend(settings, target)
+    except Exception as exc:  # noqa: BLE001 - a backend raises what it likes
+        sys.exit(explained(exc))
     modules = {}
-    for path in wanted:
+    after = modules_below(".") if settings["editable"] else {}
+    for path in sorted(path for path, digest in after.items() if before.get(path) != digest):
         name = module_name(path, roots_in(os.path.join(target, wheel)))
         if name:
             modules[name] = path
@@ -113,10 +115,40 @@ def build(target):
         json.dump({"wheel": wheel, "modules": modules}, file, sort_keys=True)
 
 
+def call_backend(settings, target):
+    """Return the name of the wheel that the backend builds."""
+    backend = load_backend(settings)
+    kind = "editable" if settings["editable"] and hasattr(backend, "build_editable") else "wheel"
+    asked = getattr(backend, "get_requires_for_build_" + kind, lambda _: [])({})
+    check_requirements(asked)
+    if kind == "wheel" and settings["editable"]:
+        return metadata_only(backend, target)
+    return getattr(backend, "build_" + kind)(target, {}, None)
+
+
+def write_version_file(path, version):
+    """Write the version into versioneer's file, in the form that the file has in a source distribution."""
+    known = {"date": None, "dirty": False, "error": None, "full-revisionid": None, "version": version}
+    with open(path, "w") as file:
+        file.write("import json\n\nversion_json = '''\n" + json.dumps(known) + "\n'''  # END VERSION_JSON\n")
+        file.write("\n\ndef get_versions():\n    return json.loads(version_json)\n")
+
+
+def explained(exc):
+    """Return what is wrong with a build, in a line or two."""
+    name = getattr(exc, "name", None)
+    if isinstance(exc, ModuleNotFoundError) and name:
+        return (
+            "the build imports {0}, which its requirements do not have; "
+            'in pyproject.toml: [build-system] requires = ["setuptools", "{0}"]'.format(name.partition(".")[0])
+        )
+    frames = [frame for frame in traceback.extract_tb(exc.__traceback__) if frame.filename.startswith(os.getcwd())]
+    place = f"{os.path.relpath(frames[-1].filename)}:{frames[-1].lineno}: " if frames else ""
+    return f"{place}{type(exc).__name__}: {exc}"
+
+
 def metadata_only(backend, target):
     """Return a wheel with the metadata, for a backend that knows no editable ones (setuptools before 64)."""
-    asked = getattr(backend, "get_requires_for_build_wheel", lambda _: [])({})
-    check_requirements(asked)
     place = os.path.join(target, "metadata")
     os.makedirs(place)
     info = backend.prepare_metadata_for_build_wheel(place, {})
@@ -187,14 +219,13 @@ def finish(target):
     with open(os.path.join(info, "RECORD"), newline="", encoding="utf-8") as file:
         recorded = [row[0] for row in csv.reader(file) if row]
     if made["modules"]:
-        recorded += add_made(packages, stem.replace("-", "_").replace(".", "_"), made["modules"], target)
+        recorded += add_made(packages, re.sub(r"\W", "_", stem), made["modules"], target)
     # uv notes when the wheel was made, which differs from build to build.
     for name in ("uv_cache.json", "uv_build.json"):
         if os.path.exists(os.path.join(info, name)):
             os.unlink(os.path.join(info, name))
-    origin = {"url": "file://" + settings["folder"], "dir_info": {"editable": True} if settings["editable"] else {}}
     with open(os.path.join(info, "direct_url.json"), "w") as file:
-        json.dump(origin, file)
+        json.dump(settings["origin"], file, sort_keys=True)
     names = {name for name in recorded if os.path.exists(os.path.join(packages, name))}
     names.add(stem + ".dist-info/direct_url.json")
     for name in sorted(names):

@@ -140,7 +140,8 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
                     buildah.run_step(
                         buildah.run_argv(name, seen, mounts, env),
                         doing=f"the layer '{layer.name}' cannot be built",
-                        hint=f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
+                        hint=layer.hint
+                        or f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
                     )
             elif isinstance(step, Configure):
                 path = dict(step.env).get("PATH", path)

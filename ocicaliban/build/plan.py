@@ -34,6 +34,7 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
                     steps=steps,
                     key=layer_key(parent, steps),
                     inputs=step_digests(steps),
+                    hint=next((step.hint for step in recipe.steps if step.hint), ""),
                     kinds=(*recipe.inputs, *recipe.former_inputs, *filter(None, [recipe.provides])),
                 )
                 layers.append(layer)

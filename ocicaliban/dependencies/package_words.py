@@ -15,7 +15,10 @@ from attrs import frozen
 from ocicaliban.dependencies.packages import PackageBuild, setup_config
 from ocicaliban.formats.toml import read_toml, table_in
 
-_TOOLS = ("setuptools", "hatch", "flit", "poetry", "pdm", "scikit-build", "maturin", "meson-python", "cython")
+_TOOLS = (
+    "setuptools", "hatch", "flit", "poetry", "pdm", "scikit-build", "maturin", "meson-python", "cython", "version",
+    "uv-dynamic-versioning",
+)  # fmt: skip
 """The tables [tool.NAME] that backends and their plugins read, or the beginnings of their names."""
 _SECTIONS = ("metadata", "options", "build", "versioneer", "files", "backwards_compat", "global")
 """The sections of a setup.cfg that setuptools and its plugins read, or the beginnings of their names."""

