@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import hints
-from ocicaliban.build import base_image, other_python
+from ocicaliban.build import base_image, downloads, other_python
 from ocicaliban.build.plan import copied_trees
 from ocicaliban.containers import buildah, image_store, oci_layout, tree_folder, workspace
 from ocicaliban.dependencies import host_settings
@@ -26,14 +26,16 @@ from ocicaliban.system import files, process
 class BuildContext:
     """What a plan refers to: trees by digest, files of build secrets, the package indexes that the project names.
 
-    `made_trees` are the trees, by digest, whose files are made when a layer needs them.
-    `has_packages` says that the project's configuration names Debian packages.
+    `made_trees` are the trees, by digest, whose files are made when a layer needs them. `downloads` are the bytes of
+    the large packages that layers install, by name. `has_packages` says that the project's configuration names Debian
+    packages.
     """
 
     trees: Mapping[str, Tree]
     made_trees: Mapping[str, MadeTree] = field(factory=dict)
     secrets: Mapping[str, Path] = field(factory=dict)
     indexes: Indexes = field(factory=Indexes)
+    downloads: Mapping[str, int] = field(factory=dict)
     has_packages: bool = False
 
 
@@ -62,6 +64,8 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
                 if image := image_store.find_layer(layer.name, layer.key, stored):
                     parent, start = image, index + 1
                     break
+        if much := downloads.announcement(plan.layers[start:], context.downloads):
+            reporter.note(much)
         for layer in plan.layers[start:]:
             with workspace.exclusive(layer.key):
                 # Another process may have made it while this one waited.

@@ -47,6 +47,7 @@ class PlannedImage:
     gpus: tuple[cdi.Device, ...]
     indexes: Indexes
     environment: DeclaredEnvironment = field(factory=DeclaredEnvironment)
+    downloads: dict[str, int] = field(factory=dict)
 
     @property
     def build_context(self) -> BuildContext:
@@ -57,6 +58,7 @@ class PlannedImage:
             made_trees=self.made_trees,
             secrets=dict(secrets),
             indexes=self.indexes,
+            downloads=self.downloads,
             has_packages=hints.has_packages(self.project),
         )
 
@@ -123,6 +125,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         gpus=request.gpus,
         indexes=_joined_indexes(provided),
         environment=environment,
+        downloads={name: size for each in provided.values() for name, size in each.downloads.items()},
     )
 
 

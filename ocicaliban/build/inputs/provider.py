@@ -25,7 +25,8 @@ class Provided:
     `values` are what recipes can refer to, as `${NAME}` or in `when`; they must not depend on which recipe asks.
     `instances` are the layers that a recipe with this input makes, or None if it makes one. `trees` are what a step can
     copy, `trees_read` the folders that were read for them, and `made_trees` those that do not exist yet. `resolutions`
-    is the provider's section of the lock. `indexes` are the package indexes that an installation needs.
+    is the provider's section of the lock. `indexes` are the package indexes that an installation needs,
+    and `downloads` the bytes of the large packages that it downloads, by name.
     """
 
     values: Mapping[str, Value] = field(factory=dict)
@@ -35,6 +36,7 @@ class Provided:
     made_trees: tuple[MadeTree, ...] = ()
     resolutions: Mapping[str, Resolution] = field(factory=dict)
     indexes: Indexes = field(factory=Indexes)
+    downloads: Mapping[str, int] = field(factory=dict)
 
 
 @frozen(kw_only=True)

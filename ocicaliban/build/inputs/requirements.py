@@ -73,6 +73,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         of_groups(groups, conda_python),
         resolutions={context.variant: resolution},
         indexes=evolve(indexes, pins=resolution.indexes),
+        downloads=resolution.weights,
     )
 
 
