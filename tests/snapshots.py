@@ -11,6 +11,7 @@ from ocicaliban.build.inputs import (
     data,
     interpreter,
     jupyter,
+    postbuild,
     project,
     requirements,
     shell,
@@ -43,6 +44,7 @@ class World:
     module: str = ""
     command: tuple[str, ...] = ()
     shell: str = ""
+    postbuild: str = ""
 
     @property
     def snapshot(self) -> Snapshot:
@@ -57,6 +59,7 @@ class World:
             "cuda": cuda.of_libraries(self.cuda_libraries),
             "jupyter": jupyter.of_requirements(self.jupyter),
             "command": command.of_command(self.module, self.command),
+            "postbuild": postbuild.of_script(self.postbuild),
             "shell": shell.of_shell(self.shell),
             "data": Provided(instances=data.instances(self.data)),
             "source": Provided(

@@ -20,7 +20,7 @@ from ocicaliban.gpu import podman_options as gpu_options
 from ocicaliban.jobs import log_file, provenance, records, run_journal
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Submission
-from ocicaliban.project import entry_point, ignore_rules
+from ocicaliban.project import binder_files, entry_point, ignore_rules
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
 from ocicaliban.targets import registry
@@ -63,7 +63,8 @@ class Start:
 class PreparedLaunch:
     """A plan for a request, with the GPUs that it uses and the options that the user gives to podman.
 
-    `recording` has what was read for it. `left_out` are the files of the project that no image has, if a person works
+    `recording` has what was read for it. `start` are the words before the command of a person who works in the project
+    (see `binder_files`). `left_out` are the files of the project that no image has, if a person works
     in the project's folder.
     """
 
@@ -72,6 +73,7 @@ class PreparedLaunch:
     devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
     recording: replay.Recording
+    start: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
 
     @property
@@ -109,7 +111,7 @@ class PreparedLaunch:
             name=name,
             terminal=(False, False) if start.detached else podman.terminal(),
             extra=(*labels, *log, *devices, *start.extra, *self.given),
-            entrypoint=start.entrypoint,
+            entrypoint=(*self.start, *start.entrypoint) if start.entrypoint else (),
         )
         argv = command_line.run_argv(image, self.planned.plan.launch, start.args, container, detached=start.detached)
         whole = (argv[0], *options, *argv[1:])
@@ -190,13 +192,28 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
         )
         planned = planner.plan_project(asked, reporter)
         left_out = folders.left_out(planned.project, asked.dirs) if request.lived_in else ()
+        words = _start(planned, request)
     if devices and not planned.plan.launch.devices:
         if request.gpu_wanted or request.gpus:
             raise UsageError(f"the mode '{request.mode}' has no recipe for the GPU", 'add "cuda" to the mode\'s list')
         devices = ()
     return PreparedLaunch(
-        request=request, planned=planned, devices=devices, given=given, recording=recording, left_out=left_out
+        request=request,
+        planned=planned,
+        devices=devices,
+        given=given,
+        recording=recording,
+        start=words,
+        left_out=left_out,
     )
+
+
+def _start(planned: PlannedImage, request: LaunchRequest) -> tuple[str, ...]:
+    """Return the words with which the project's `start` runs a shell or a notebook's server."""
+    turned_off = any(table.get("start") is False for table in planned.project.layers.values())
+    if not request.lived_in or request.image_id or turned_off:
+        return ()
+    return binder_files.start_command(planned.project.root, entry_point.APP)[0]
 
 
 def podman_options(request: LaunchRequest) -> tuple[str, ...]:

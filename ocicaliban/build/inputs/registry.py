@@ -9,6 +9,7 @@ from ocicaliban.build.inputs import (
     data,
     interpreter,
     jupyter,
+    postbuild,
     project,
     requirements,
     shell,
@@ -28,6 +29,7 @@ PROVIDERS = (
     shell.PROVIDER,
     data.PROVIDER,
     source.PROVIDER,
+    postbuild.PROVIDER,
 )
 
 
