@@ -46,9 +46,9 @@ class Project:
     """A public project: a row of projects.toml.
 
     `way` is the file that must be the source of its packages, `run` the command after `ocicaliban`, and `expect`
-    whether it `runs` or `stops`. `says` are words that must be printed. `remedy` are lines that must be printed when it
-    stops and that are then written into ocicaliban.toml; it must run after that. `own` are the packages that it
-    consists of.
+    whether it `runs` or `stops`. `says` are words that must be printed. `remedies` are followed one after the
+    other: the text must be printed when it stops, and is then written into ocicaliban.toml. It must run after the last
+    one. `own` are the packages that it consists of.
     """
 
     repository: str
@@ -58,7 +58,7 @@ class Project:
     folder: str = "."
     expect: str = "runs"
     says: tuple[str, ...] = ()
-    remedy: str = ""
+    remedies: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     script: str = ""
     note: str = ""
@@ -84,7 +84,7 @@ class Result:
 
 def _projects(names: Iterable[str]) -> list[Project]:
     raw: list[dict[str, Any]] = tomllib.loads(TABLE.read_text())["project"]
-    lists = ("says", "own")
+    lists = ("says", "own", "remedies")
     made = [Project(**{**row, **{name: tuple(row.get(name, ())) for name in lists}}) for row in raw]
     return [each for each in made if not names or any(name in each.title for name in names)]
 
@@ -112,8 +112,9 @@ def _said(ran: bool, stderr: str, *places: Path) -> str:
         text = text.replace(str(place), ".")
     lines = [line for line in text.splitlines() if line.strip()]
     first = next((at for at, line in enumerate(lines) if line.startswith("error: ")), len(lines))
+    hint = next((at for at, line in enumerate(lines) if line.startswith(" hint: ")), len(lines))
     kept = [line for line in lines[:first] if line.startswith(("dependencies:", "base:", "note:"))]
-    told = lines[first : first + 12] or ([] if ran else lines[-3:])
+    told = [*lines[first:hint][:4], *lines[hint : hint + 6]] or ([] if ran else lines[-3:])
     return "\n".join([*kept, *told])
 
 
@@ -154,16 +155,16 @@ def try_project(project: Project, checkouts: Path, base: str) -> Result:
             wrong.append("it stops without a hint")
         if ended != project.expect:
             wrong.append(f"it {ended}, and should not")
-        if project.remedy and not ran:
-            wrong += [
-                f"the remedy is not printed: {each}" for each in project.remedy.splitlines() if each not in printed
-            ]
-            config.write_text(config.read_text() + project.remedy + "\n")
+        for remedy in project.remedies:
+            if ran or _squeezed(remedy) not in _squeezed(printed):
+                wrong.append(f"the remedy is not printed: {_squeezed(remedy)}")
+            config.write_text(f"{config.read_text()}\n{remedy}\n")
             ran, printed, differing = _try(project, folder)
+            said += "\n" + _said(ran, printed, folder, copy) if not ran else ""
             wrong += differing
+        if project.remedies:
             ended = "runs after the remedy" if ran else "stops after the remedy"
-            if not ran:
-                wrong.append("it does not run after the remedy: " + _said(ran, printed, folder, copy)[-600:])
+            wrong += [] if ran else ["it does not run after the remedy"]
         return Result(project=project, ended=ended, said=said, wrong=tuple(wrong))
 
 
