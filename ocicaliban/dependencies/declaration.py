@@ -8,15 +8,19 @@ import os
 import re
 import tomllib
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from attrs import evolve, frozen
 
 from ocicaliban.dependencies import dependency_groups, locked_requirements
+from ocicaliban.dependencies.indexes import Indexes, project_indexes
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
+
+if TYPE_CHECKING:
+    from ocicaliban.dependencies.host_settings import HostSettings
 
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
 _NOT_LISTS = (".toml", ".lock", ".py", ".cfg", ".yml", ".yaml")
@@ -114,6 +118,10 @@ class Declaration:
         """Return the texts of lists of requirements, in which pip's options may be."""
         return ()
 
+    def indexes(self) -> Indexes:
+        """Return the package indexes that the project names."""
+        return project_indexes(self.root, self.requirement_lists())
+
     def texts(self) -> dict[str, str]:
         """Return all texts that determine the resolution, by their paths in the project."""
         texts: dict[str, str] = {}
@@ -148,19 +156,20 @@ class Declaration:
         """
         return self.compiled(target, preferred, self.compiled_files())
 
-    def compiled(self, target: ResolutionTarget, preferred: str, files: tuple[Path, ...]) -> str:
+    def compiled(
+        self, target: ResolutionTarget, preferred: str, files: tuple[Path, ...], host: HostSettings | None = None
+    ) -> str:
         """Return what uv resolves from these files, with the extras and groups of the target. Raises ToolError.
 
-        What the environment has already is left out.
+        What the environment has already is left out. `host` replaces the host's settings.
         """
-        from ocicaliban.dependencies import host_settings, indexes, uv  # most plans resolve nothing
+        from ocicaliban.dependencies import host_settings, uv  # most plans resolve nothing
 
         flags = [flag for extra in target.extras for flag in ("--extra", extra)]
         flags += [flag for group in target.groups for flag in ("--group", f"{self.groups_file}:{group}")]
         try:
             # uv finds the project's indexes by itself.
-            explicit = indexes.project_indexes(self.root).explicit
-            settings = evolve(host_settings.read_host_settings(), explicit=explicit)
+            settings = evolve(host or host_settings.read_host_settings(), explicit=self.indexes().explicit)
             with uv.provided_beforehand(target.provided, settings) as (constraints, settings):
                 arguments = [*flags, *constraints, *map(str, (*files, *target.also))]
                 text = uv.compiled(arguments, target.base, settings, preferred, cwd=self.root)
@@ -181,7 +190,7 @@ class Declaration:
 
 def is_list(path: Path) -> bool:
     """Whether a file is a list of requirements, by its name."""
-    return path.suffix not in _NOT_LISTS
+    return path.suffix not in _NOT_LISTS and path.name != "Pipfile"
 
 
 def add_text(texts: dict[str, str], path: Path, root: Path) -> None:

@@ -23,6 +23,7 @@ CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 
 _OPTION = re.compile(r"^\s*(-i|--index-url|--extra-index-url|-f|--find-links)(?:\s*=\s*|\s+)(\S+)", re.M)
 _LINKS = ("-f", "--find-links")
+PYPI = "https://pypi.org/simple"
 
 
 @frozen(kw_only=True)
@@ -102,3 +103,8 @@ def without_credentials(index: str) -> str:
 def matching(index: str, known: Iterable[str]) -> str:
     """Return the one of the `known` indexes that has the URL of `index`, "" if none has."""
     return next((each for each in known if plain_url(each) == plain_url(index)), "")
+
+
+def is_pypi(url: str) -> bool:
+    """Whether an index is the Python Package Index, whose place the host's settings may give to another one."""
+    return re.sub(r"^http:", "https:", plain_url(url)) in (PYPI, "https://pypi.python.org/simple")

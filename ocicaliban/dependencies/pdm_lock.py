@@ -6,8 +6,11 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+from attrs import evolve
+
 from ocicaliban.dependencies import locked_packages, pdm_project
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, manifest
+from ocicaliban.dependencies.indexes import Indexes, without_credentials
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
@@ -24,6 +27,10 @@ class PdmLock(Declaration):
     FILE: ClassVar[str] = "pdm.lock"
     LOCK: ClassVar[bool] = True
     TOOL: ClassVar[str] = "pdm"
+
+    def indexes(self) -> Indexes:
+        """Return the sources of [tool.pdm]. Those with a list of packages are asked for these alone."""
+        return pdm_project.lock_indexes(manifest(self.path.parent))
 
     def covers(self) -> tuple[str, ...]:
         """Return pyproject.toml, which the lock was made from."""
@@ -138,7 +145,8 @@ def _packages(
         package = _locked(info)
         if package.name not in {own} | seen:  # `requests` and `requests[socks]` are two entries
             seen.add(package.name)
-            yield package
+            index = pdm_project.pin(pyproject, package.name) if package.version and not package.url else ""
+            yield evolve(package, index=without_credentials(index))
 
 
 def _locked(info: Mapping[str, Any]) -> LockedPackage:

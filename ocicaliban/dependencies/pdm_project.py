@@ -6,10 +6,13 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ocicaliban.dependencies.indexes import Indexes, is_pypi
 from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.own_requirements import named_indexes, requirement_line, with_variables
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.toml import table_in
 
@@ -45,7 +48,10 @@ def is_workspace(raw: Mapping[str, Any]) -> bool:
 def dev_groups(raw: Mapping[str, Any]) -> dict[str, list[Any]]:
     """Return the dependency groups with what they list: those of [dependency-groups] and of [tool.pdm]."""
     groups: dict[str, list[Any]] = {}
-    for tables in (table_in(raw, "dependency-groups"), table_in(raw, "tool", "pdm", "dev-dependencies")):
+    own = table_in(raw, "tool", "pdm", "dev-dependencies")
+    if any(not isinstance(lines, list) for lines in own.values()):
+        own = {"dev": []}  # a table of packages, see `former_lines`
+    for tables in (table_in(raw, "dependency-groups"), own):
         for name, lines in tables.items():
             groups.setdefault(normalized(name), []).extend(lines if isinstance(lines, list) else [])
     return groups
@@ -110,3 +116,74 @@ def local_path(line: str, root: Path) -> tuple[str, bool] | None:
     if editable and "://" not in url:
         return url, True
     return None
+
+
+def is_pdm(raw: Mapping[str, Any]) -> bool:
+    """Whether a pyproject.toml declares dependencies, groups or package indexes in [tool.pdm]."""
+    pdm = table_in(raw, "tool", "pdm")
+    return any(key in pdm for key in ("dependencies", "dev-dependencies", "source"))
+
+
+def former_lines(raw: Mapping[str, Any], groups: Iterable[str], root: Path) -> list[str]:
+    """Return the requirements of the tables that PDM read before there was [project]."""
+    pdm = table_in(raw, "tool", "pdm")
+    tables = {"dependencies": table_in(pdm, "dependencies")}
+    if "dev" in groups:
+        own = table_in(pdm, "dev-dependencies")
+        tables["dev-dependencies"] = {name: wanted for name, wanted in own.items() if not isinstance(wanted, list)}
+    return [
+        requirement_line(name, wanted, root, f"pyproject.toml: [tool.pdm.{key}]")
+        for key, table in tables.items()
+        for name, wanted in table.items()
+    ]
+
+
+def indexes(raw: Mapping[str, Any]) -> Indexes:
+    """Return the package indexes of [[tool.pdm.source]]. Each is asked only for the packages that it had."""
+    return Indexes(explicit=tuple(index for _, index in _sources(raw) if index))
+
+
+def lock_indexes(raw: Mapping[str, Any]) -> Indexes:
+    """Return the indexes of packages in a lock, which does not say where each was found.
+
+    A source with a list of packages is asked for these alone.
+    """
+    listed = [(bool(source.get("include_packages")), index) for source, index in _sources(raw) if index]
+    return Indexes(
+        indexes=tuple(index for own, index in listed if not own),
+        explicit=tuple(index for own, index in listed if own),
+    )
+
+
+def general_indexes(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the indexes that any package may come from, in their order; "" is the default one.
+
+    A source called pypi replaces that.
+    """
+    listed = [(source["name"], index) for source, index in _sources(raw) if not source.get("include_packages")]
+    if not any(name == "pypi" for name, _ in listed):
+        listed.insert(0, ("pypi", ""))
+    return tuple(index for _, index in listed)
+
+
+def pin(raw: Mapping[str, Any], package: str) -> str:
+    """Return the index that a package comes from alone, by the patterns of the sources; "" if there is none."""
+    for source, index in _sources(raw):
+        patterns = source.get("include_packages", ())
+        if any(fnmatchcase(package, normalized_pattern(pattern)) for pattern in patterns):
+            return index
+    return ""
+
+
+def normalized_pattern(pattern: str) -> str:
+    """Return a pattern of names as indexes compare names."""
+    return re.sub(r"[-_.]+", "-", pattern).lower()
+
+
+def _sources(raw: Mapping[str, Any]) -> tuple[tuple[dict[str, Any], str], ...]:
+    """Return the sources with the index of each (`NAME=URL`), "" for PyPI."""
+    found = []
+    for source in named_indexes(table_in(raw, "tool", "pdm").get("source")):
+        url = with_variables(source["url"])
+        found.append((source, "" if is_pypi(url) else f"{source['name']}={url}"))
+    return tuple(found)

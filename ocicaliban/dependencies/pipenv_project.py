@@ -7,7 +7,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ocicaliban.dependencies.indexes import Indexes, is_pypi
 from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.own_requirements import named_indexes, with_variables
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_version, requirement
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.toml import table_in
@@ -66,3 +68,14 @@ def python_requirements(raw: Mapping[str, Any], place: str) -> tuple[PythonRequi
     wanted = table_in(raw, "requires")
     version = str(wanted.get("python_version") or wanted.get("python_full_version") or "")
     return requirement(place, of_version(version), pinned=True)
+
+
+def named(sources: object) -> dict[str, str]:
+    """Return the indexes of a Pipfile or its lock by name, as `NAME=URL`; "" for PyPI."""
+    urls = {source["name"]: with_variables(source["url"]) for source in named_indexes(sources)}
+    return {name: "" if is_pypi(url) else f"{name}={url}" for name, url in urls.items()}
+
+
+def indexes(sources: object) -> Indexes:
+    """Return the indexes of a Pipfile or its lock. Each is asked only for the packages that it had."""
+    return Indexes(explicit=tuple(index for index in named(sources).values() if index))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ocicaliban.dependencies import locked_packages, pipenv_project
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text
-from ocicaliban.dependencies.indexes import plain_url
+from ocicaliban.dependencies.indexes import Indexes, without_credentials
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement
@@ -27,6 +27,10 @@ class PipfileLock(Declaration):
     FILE: ClassVar[str] = "Pipfile.lock"
     LOCK: ClassVar[bool] = True
     TOOL: ClassVar[str] = "pipenv"
+
+    def indexes(self) -> Indexes:
+        """Return the sources. Each is asked only for the packages that are locked from it."""
+        return pipenv_project.indexes(table_in(self._read(), "_meta").get("sources"))
 
     def covers(self) -> tuple[str, ...]:
         """Return the Pipfile, which the lock was made from."""
@@ -81,19 +85,13 @@ def _packages(lock: Mapping[str, Any], target: ResolutionTarget) -> Iterator[Loc
     from packaging.markers import Marker
 
     environment = locked_packages.marker_environment(target.base)
-    indexes = _named_indexes(table_in(lock, "_meta").get("sources", ()))
+    indexes = pipenv_project.named(table_in(lock, "_meta").get("sources"))
     chosen: dict[str, LockedPackage] = {}
     for section in (_DEFAULT, *target.groups):
         for name, info in table_in(lock, section).items():
             if "markers" not in info or Marker(info["markers"]).evaluate(dict(environment)):
                 chosen.setdefault(normalized(name), _locked(name, info, indexes))
     yield from chosen.values()
-
-
-def _named_indexes(sources: Iterable[Mapping[str, Any]]) -> dict[str, str]:
-    """Return the indexes by name, but the first, which all packages may come from."""
-    named = [(str(source.get("name", "")), str(source.get("url", ""))) for source in sources]
-    return {name: f"{name}={plain_url(url)}" for name, url in named[1:]}
 
 
 def _locked(name: str, info: Mapping[str, Any], indexes: Mapping[str, str]) -> LockedPackage:
@@ -113,6 +111,6 @@ def _locked(name: str, info: Mapping[str, Any], indexes: Mapping[str, str]) -> L
     version = info.get("version", "")
     if not version.startswith("=="):
         raise UsageError(f"Pipfile.lock has no version of {name} for the image's Python and platform", _LOCK)
-    return LockedPackage(
-        name=key, version=version.lstrip("="), hashes=hashes, index=indexes.get(info.get("index", ""), "")
-    )
+    # A package that names no index comes from the first one.
+    index = indexes.get(info.get("index", ""), next(iter(indexes.values()), ""))
+    return LockedPackage(name=key, version=version.lstrip("="), hashes=hashes, index=without_credentials(index))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ocicaliban.dependencies import locked_packages, poetry_project
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, manifest
-from ocicaliban.dependencies.indexes import plain_url
+from ocicaliban.dependencies.indexes import Indexes, is_pypi, plain_url
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from poetry.core.packages.project_package import ProjectPackage
 
 _LOCK = "run `poetry lock`"
-_PYPI = ("https://pypi.org/simple", "https://pypi.python.org/simple")
 
 
 class PoetryLock(Declaration):
@@ -29,6 +28,10 @@ class PoetryLock(Declaration):
     FILE: ClassVar[str] = "poetry.lock"
     LOCK: ClassVar[bool] = True
     TOOL: ClassVar[str] = "poetry"
+
+    def indexes(self) -> Indexes:
+        """Return the sources of [tool.poetry]. Each is asked only for the packages that are locked from it."""
+        return poetry_project.indexes(manifest(self.path.parent))
 
     def covers(self) -> tuple[str, ...]:
         """Return pyproject.toml, which the lock was made from."""
@@ -133,7 +136,7 @@ def _locked(info: Mapping[str, Any], lock: Mapping[str, Any]) -> LockedPackage:
     if kind == "url":
         return LockedPackage(name=name, url=url, hashes=hashes)
     index = ""
-    if kind == "legacy" and url.rstrip("/") not in _PYPI:
+    if kind == "legacy" and not is_pypi(url):
         index = f"{source['reference']}={plain_url(url)}"
     return LockedPackage(name=name, version=version, hashes=hashes, index=index)
 

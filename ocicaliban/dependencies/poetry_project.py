@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import quote, urlsplit
 
 from attrs import frozen
 
+from ocicaliban.dependencies.indexes import PYPI, Indexes, is_pypi
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError, nearest
@@ -202,3 +205,58 @@ def wanted_dependencies(package: ProjectPackage, groups: Iterable[str], extras: 
             not dependency.is_optional() or chosen.intersection(dependency.in_extras)
         ):
             yield dependency
+
+
+def requirement_line(dependency: Dependency) -> str:
+    """Return a dependency as a requirement (PEP 508). Of several ranges (`||`) the last one is taken."""
+    from poetry.core.constraints.version import VersionUnion
+
+    if isinstance(dependency.constraint, VersionUnion) and not dependency.constraint.excludes_single_version:
+        dependency = dependency.with_constraint(dependency.constraint.ranges[-1])
+    line = dependency.to_pep_508(with_extras=False)
+    if dependency.allows_prereleases() and not dependency.is_direct_origin():
+        name, bracket, rest = line.partition(" (")
+        # uv takes a pre-release if a specifier names one.
+        line = f"{name} (>=0.dev0,{rest}" if bracket else f"{line.replace(' ;', ' (>=0.dev0) ;', 1)}"
+    return line
+
+
+def sources(raw: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    """Return the package indexes of [[tool.poetry.source]], with user and password from Poetry's variables."""
+    tables = table_in(raw, "tool", "poetry").get("source", [])
+    found: list[dict[str, Any]] = []
+    for source in tables if isinstance(tables, list) else []:
+        if isinstance(source, dict) and isinstance(source.get("name"), str):
+            url = PYPI if source["name"].lower() == "pypi" else str(source.get("url", ""))
+            found.append({**source, "url": _with_login(source["name"], url)})
+    return tuple(found)
+
+
+def _with_login(name: str, url: str, environ: Mapping[str, str] = os.environ) -> str:
+    prefix = "POETRY_HTTP_BASIC_" + re.sub(r"[^A-Z0-9]", "_", name.upper())
+    user, password = environ.get(f"{prefix}_USERNAME", ""), environ.get(f"{prefix}_PASSWORD", "")
+    if not (user or password) or "@" in urlsplit(url).netloc:
+        return url
+    return url.replace("://", f"://{quote(user, safe='')}:{quote(password, safe='')}@", 1)
+
+
+def indexes(raw: Mapping[str, Any]) -> Indexes:
+    """Return the package indexes of [[tool.poetry.source]]. Each is asked only for the packages that it had."""
+    found = (f"{source['name']}={source['url']}" for source in sources(raw) if not is_pypi(source["url"]))
+    return Indexes(explicit=tuple(found))
+
+
+def general_indexes(raw: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the indexes that any package may come from, in their order; "" is the default one."""
+    declared = sources(raw)
+
+    def named(source: Mapping[str, Any]) -> str:
+        return "" if is_pypi(source["url"]) else f"{source['name']}={source['url']}"
+
+    def priority(source: Mapping[str, Any]) -> str:
+        former = "supplemental" if source.get("secondary") else "default" if source.get("default") else "primary"
+        return str(source.get("priority", former)).lower()
+
+    first = [named(source) for wanted in ("default", "primary") for source in declared if priority(source) == wanted]
+    last = [named(source) for source in declared if priority(source) in ("supplemental", "secondary")]
+    return (*(first or [""]), *last)

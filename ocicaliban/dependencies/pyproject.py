@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar, Self
 
-from ocicaliban.dependencies import dependency_groups
+from ocicaliban.dependencies import dependency_groups, pdm_project, poetry_project
 from ocicaliban.dependencies.declaration import (
     Declaration,
     ResolutionTarget,
@@ -31,7 +31,10 @@ class PyprojectToml(SetuptoolsProject):
         declaration = super().find(root)
         if declaration is None:
             return None
-        return declaration if "project" in read_toml(declaration.path)[1] or declaration._has_only_groups else None
+        raw = read_toml(declaration.path)[1]
+        if poetry_project.is_poetry(raw) or pdm_project.is_pdm(raw):
+            return None  # of another form
+        return declaration if "project" in raw or declaration._has_only_groups else None
 
     @property
     def _has_only_groups(self) -> bool:

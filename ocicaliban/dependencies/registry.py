@@ -9,8 +9,11 @@ from ocicaliban.dependencies.conda.conda_lock import CondaLock, ExplicitLock
 from ocicaliban.dependencies.conda.environment_yml import EnvironmentYml
 from ocicaliban.dependencies.conda.pixi import PixiLock, PixiManifest, PixiPyproject
 from ocicaliban.dependencies.declaration import Declaration, manifest, table
+from ocicaliban.dependencies.pdm import PdmProject
 from ocicaliban.dependencies.pdm_lock import PdmLock
+from ocicaliban.dependencies.pipfile import Pipfile
 from ocicaliban.dependencies.pipfile_lock import PipfileLock
+from ocicaliban.dependencies.poetry import PoetryProject
 from ocicaliban.dependencies.poetry_lock import PoetryLock
 from ocicaliban.dependencies.pylock import PylockToml
 from ocicaliban.dependencies.pyproject import PyprojectToml
@@ -30,14 +33,17 @@ WAYS: tuple[type[Declaration], ...] = (
     PixiLock,
     RequirementsList,
     PixiPyproject,
+    PoetryProject,
+    PdmProject,
     PyprojectToml,
+    Pipfile,
     SetupScript,
     SetupCfg,
     EnvironmentYml,
     PixiManifest,
 )
 
-_NOT_READ = ("Pipfile",)
+_NOT_READ: tuple[str, ...] = ()
 
 
 def found_in(root: Path) -> tuple[Declaration, ...]:

@@ -54,9 +54,57 @@ def _uv_lock(folder: Path, main: PackageIndex, own: PackageIndex) -> None:
     assert ("sha256:" + own.digest("oc_own") in (folder / "uv.lock").read_text()) is own.hashes
 
 
+def _poetry(folder: Path, main: PackageIndex, own: PackageIndex) -> None:
+    write(
+        folder,
+        {
+            "pyproject.toml": f"""
+[tool.poetry]
+name = "demo"
+version = "1"
+package-mode = false
+[tool.poetry.dependencies]
+python = "^3.9"
+oc-own = {{ version = "^3", source = "own" }}
+oc-other = "*"
+[[tool.poetry.source]]
+name = "main"
+url = "{main.url}"
+[[tool.poetry.source]]
+name = "own"
+url = "{own.url}"
+priority = "explicit"
+"""
+        },
+    )
+
+
+def _pipfile(folder: Path, main: PackageIndex, own: PackageIndex) -> None:
+    write(
+        folder,
+        {
+            "Pipfile": f"""
+[[source]]
+name = "main"
+url = "{main.url}"
+verify_ssl = true
+[[source]]
+name = "own"
+url = "{own.url}"
+verify_ssl = true
+[packages]
+oc-own = {{ version = "*", index = "own" }}
+oc-other = "*"
+"""
+        },
+    )
+
+
 FORMS: dict[str, Callable[[Path, PackageIndex, PackageIndex], None]] = {
     "pyproject.toml": _uv,
     "uv.lock": _uv_lock,
+    "poetry": _poetry,
+    "Pipfile": _pipfile,
 }
 
 

@@ -52,7 +52,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         # Until the base image is resolved, it is unknown for which Python to resolve. There will be a layer anyway.
         text = f"# {declaration.path.name}, not resolved yet\n" if declaration else ""
         return of_groups([Group("", text)] if text else [], conda_python)
-    indexes = project_indexes(project.root, declaration.requirement_lists() if declaration else ())
+    indexes = declaration.indexes() if declaration else project_indexes(project.root)
     extras = tuple(sorted({*project.extras, *context.request.extras, *parameters.texts("extras")}))
     asked = tuple(sorted({*context.request.groups, *parameters.texts("groups")}))
     target = ResolutionTarget(

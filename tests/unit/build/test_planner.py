@@ -60,10 +60,12 @@ def test_a_build_secret_enters_no_image_by_whatever_name(tmp_path: Path, named: 
 
 
 def test_a_declaration_that_is_not_read_is_told(tmp_path: Path) -> None:
-    root = project(tmp_path / "p", {"Pipfile": ""})
+    root = project(tmp_path / "p", {"pyproject.toml": "[tool.poetry]\nname = 'a'\n"})
     said: list[str] = []
     plan(root, module="run.py", reporter=Reporter(said.append))
-    assert len(said) == 1 and said[0].startswith("note: Pipfile is not read; declare the dependencies in ")
+    assert len(said) == 1 and said[0].startswith(
+        "note: the [tool.poetry] of pyproject.toml is not read; declare the dependencies in "
+    )
 
 
 def test_without_contents_nothing_that_would_enter_an_image_is_read(tmp_path: Path) -> None:

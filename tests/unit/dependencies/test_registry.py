@@ -9,10 +9,15 @@ import pytest
 from ocicaliban.dependencies.conda.conda_lock import ExplicitLock
 from ocicaliban.dependencies.conda.pixi import PixiPyproject
 from ocicaliban.dependencies.declaration import Declaration
+from ocicaliban.dependencies.pdm import PdmProject
+from ocicaliban.dependencies.poetry import PoetryProject
 from ocicaliban.dependencies.pylock import PylockToml
 from ocicaliban.dependencies.registry import WAYS, declaration_in, find_declaration, unread_file
 from ocicaliban.dependencies.requirements_txt import RequirementsList
 from ocicaliban.errors import UsageError
+
+TABLES = (PixiPyproject, PoetryProject, PdmProject)
+"""The ways that read a tool's table of pyproject.toml."""
 
 
 def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
@@ -32,8 +37,8 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
         "conda-linux-64.lock": "@EXPLICIT\n",
     }
     for way in reversed(WAYS):
-        if way is PixiPyproject:
-            continue  # the pixi.toml counts
+        if way in TABLES:
+            continue  # pyproject.toml has no such table
         (tmp_path / way.FILE).write_text(texts.get(way.FILE, "[project]\n[options.extras_require]\n"))
         declaration = find_declaration(tmp_path)
         assert declaration and type(declaration) is way and declaration.path == tmp_path / way.FILE
@@ -42,7 +47,7 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        *((way.FILE, way) for way in WAYS if way not in (ExplicitLock, PixiPyproject)),
+        *((way.FILE, way) for way in WAYS if way not in (ExplicitLock, *TABLES)),
         ("sub/uv.lock", WAYS[0]),
         ("pylock.gpu.toml", PylockToml),
         ("needs", RequirementsList),
@@ -59,7 +64,6 @@ def test_the_form_of_a_file_that_the_configuration_names(name: str, way: type[De
     [
         ({}, ""),
         ({"pyproject.toml": "[tool.ruff]\n"}, ""),
-        ({"Pipfile": ""}, "Pipfile"),
         ({"setup.cfg": "[flake8]\n"}, ""),
         ({"setup.cfg": "[options]\ninstall_requires = six\n"}, ""),
         ({"pyproject.toml": '[tool.poetry]\nname = "a"\n'}, "the [tool.poetry] of pyproject.toml"),
