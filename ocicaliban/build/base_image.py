@@ -63,17 +63,25 @@ def ensure(base: Base, *, reporter: Reporter = SILENT) -> Image:
     return present(base) or _fetched(base, fresh=True, reporter=reporter)[0]
 
 
-def resolved(base: Base, *, fresh: bool = False, own_python: bool = True, reporter: Reporter = SILENT) -> Base:
+def resolved(
+    base: Base,
+    *,
+    fresh: bool = False,
+    own_python: bool = True,
+    suite: str = registry.USUAL_SUITE,
+    reporter: Reporter = SILENT,
+) -> Base:
     """Return `base` with its digest, its Python and its platform; fetch or make the image if the store lacks it.
 
     Takes what the store has under the tag, or has bootstrapped from the suite, unless `fresh`. With `own_python` False
     the image needs no Python, and the base's `python` is empty if it has none. Raises OcicalibanError if the image
-    cannot be fetched or made, or if it does not suit; NoPython if it only lacks a Python.
+    cannot be fetched or made, or if it does not suit; NoPython if it only lacks a Python. The hint for a registry that
+    cannot be reached names `suite`.
     """
     image = present(base)
     digest = base.digest
     if image is None:
-        image, digest = _fetched(base, fresh=fresh, reporter=reporter)
+        image, digest = _fetched(base, fresh=fresh, reporter=reporter, suite=suite)
     image_store.mark_used(image.id)
     config = image_store.image_config(image)
     its_platform = f"{config.get('os', 'linux')}/{config.get('architecture')}"
@@ -95,7 +103,7 @@ def resolved(base: Base, *, fresh: bool = False, own_python: bool = True, report
     )
 
 
-def _fetched(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]:
+def _fetched(base: Base, *, fresh: bool, reporter: Reporter, suite: str = registry.USUAL_SUITE) -> tuple[Image, str]:
     """Return the image of a base that the store lacks, and its digest."""
     from ocicaliban.build.base import archive, bootstrap
 
@@ -115,4 +123,4 @@ def _fetched(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str
         )
     if base.kind == "archive":
         return archive.fetch(base.reference, base.digest)
-    return registry.fetch(base, fresh=fresh, reporter=reporter)
+    return registry.fetch(base, fresh=fresh, reporter=reporter, suite=suite)

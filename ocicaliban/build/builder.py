@@ -16,6 +16,7 @@ from ocicaliban.build.plan import copied_trees
 from ocicaliban.containers import buildah, image_store, oci_layout, tree_folder, workspace
 from ocicaliban.dependencies import host_settings
 from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Configure, Copy, Image, MadeTree, Plan, PlannedLayer, Run, Tree
 from ocicaliban.reporter import Reporter
@@ -28,7 +29,7 @@ class BuildContext:
 
     `made_trees` are the trees, by digest, whose files are made when a layer needs them. `downloads` are the bytes of
     the large packages that layers install, by name. `has_packages` says that the project's configuration names Debian
-    packages.
+    packages. `python` is what the project asks of its Python.
     """
 
     trees: Mapping[str, Tree]
@@ -36,6 +37,7 @@ class BuildContext:
     secrets: Mapping[str, Path] = field(factory=dict)
     indexes: Indexes = field(factory=Indexes)
     downloads: Mapping[str, int] = field(factory=dict)
+    python: tuple[PythonRequirement, ...] = ()
     has_packages: bool = False
 
 
@@ -71,7 +73,7 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
                 # Another process may have made it while this one waited.
                 image = image_store.find_layer(layer.name, layer.key) if cache else None
                 if image is None:
-                    with other_python.telling(python, context.indexes):
+                    with other_python.telling(python, context.indexes, context.python):
                         image = _made(layer, parent, folder, context, reporter)
                 parent = image
                 image_store.mark_used(parent.id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from attrs import evolve, frozen
+from attrs import frozen
 
 from ocicaliban.build import base_image
 from ocicaliban.build.base import managed_python, python_choice
@@ -12,6 +12,7 @@ from ocicaliban.build.base.managed_python import ManagedPython
 from ocicaliban.build.base.python_choice import Choice, WantedPython
 from ocicaliban.build.base.python_probe import NoPython
 from ocicaliban.build.base.python_table import PythonTable, load_table
+from ocicaliban.build.base.registry import USUAL_SUITE
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies.environment import DeclaredEnvironment
 from ocicaliban.dependencies.python_requirement import PythonRequirement
@@ -117,11 +118,11 @@ def _locked_base(request: BaseRequest, base: Base, wanted: WantedPython) -> Base
     if request.plan.fresh and variant not in held:
         return None
     pinned = (held[name] for name in (variant, "cpu", "gpu") if name in held)
-    suite = base.kind == "bootstrap"
-    return next(
-        (each for each in pinned if base_image.still_holds(each, base) and wanted.fits(each.python, any_micro=suite)),
-        None,
-    )
+
+    def fits(locked: Base) -> bool:
+        return wanted.fits(locked.python, any_micro=locked.kind == "bootstrap" and not locked.archive)
+
+    return next((each for each in pinned if base_image.still_holds(each, base) and fits(each)), None)
 
 
 def _resolved(
@@ -135,24 +136,26 @@ def _resolved(
     """Return the chosen base, resolved, with a Python of uv if its own does not fit and the recipe `adds_python`."""
     if choice.managed and not adds_python:
         raise python_choice.misfit(choice.base, choice.python, wanted, table)
+    if choice.line:
+        reporter.say(choice.line)
     # An image can be large, so first see whether uv has a Python for it.
     python = _of_uv(request, choice.base, choice.python, wanted, table, reporter) if choice.managed else None
     try:
-        base = base_image.resolved(choice.base, fresh=request.plan.fresh, reporter=reporter)
+        suite = python_choice.fitting_suite(wanted, table) if wanted.requirements else USUAL_SUITE
+        base = base_image.resolved(choice.base, fresh=request.plan.fresh, suite=suite, reporter=reporter)
     except NoPython as exc:
         if not adds_python:
             raise
         base = base_image.resolved(choice.base, own_python=False, reporter=reporter)
         python = python or _instead(request, base, wanted, exc, reporter)
     if base.python and wanted.fits(base.python, any_micro=base.kind == "bootstrap"):
-        _tell(choice, base, wanted, reporter)
         return base
     wanted.check()
     if not adds_python:
         raise python_choice.misfit(base, base.python, wanted, table)
     python = python or _of_uv(request, base, base.python, wanted, table, reporter)
     chosen = managed_python.added(base, python)
-    _tell(evolve(choice, python=base.python), chosen, wanted, reporter)
+    reporter.say(python_choice.managed_line(chosen, chosen.python, base.python, wanted))
     return chosen
 
 

@@ -17,10 +17,11 @@ from ocicaliban.recipes import catalog
 
 
 @contextlib.contextmanager
-def telling(base: Base, indexes: Indexes) -> Iterator[None]:
+def telling(base: Base, indexes: Indexes, requirements: tuple[PythonRequirement, ...] = ()) -> Iterator[None]:
     """Give a failure of uv in this context the Pythons that have a wheel of the package, if the base's has none.
 
-    `base` has the Python that the packages are installed for, and `indexes` are those of the project.
+    `base` has the Python that the packages are installed for. `indexes` are those of the project, and `requirements`
+    what it asks of its Python.
     """
     try:
         yield
@@ -37,12 +38,12 @@ def telling(base: Base, indexes: Indexes) -> Iterator[None]:
         if not minors or own in minors:
             raise
         what = f"{missing.name} {missing.version} has no wheel for Python 3.{own}, but for {_listed(minors)}"
-        line = line_for(base, minors)
-        build = f"\n       or build it: {exc.hint}" if "[layers.apt]" in exc.hint else ""
-        raise ToolError(
-            f"{what}\n{exc.message}", f"{line}\n       or ask for another version of {missing.name}{build}",
-            stderr=exc.stderr,
-        ) from exc  # fmt: skip
+        allowed = WantedPython(requirements=requirements).minors(minors)
+        ways = [line_for(base, allowed)] if allowed else []
+        ways.append(f"ask for another version of {missing.name}")
+        if "[layers.apt]" in exc.hint:
+            ways.append(f"build it: {exc.hint}")
+        raise ToolError(f"{what}\n{exc.message}", "\n       or ".join(ways), stderr=exc.stderr) from exc
 
 
 def line_for(base: Base, minors: tuple[int, ...]) -> str:

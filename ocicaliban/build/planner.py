@@ -60,6 +60,7 @@ class PlannedImage:
             indexes=self.indexes,
             downloads=self.downloads,
             has_packages=hints.has_packages(self.project),
+            python=self.environment.python,
         )
 
     @property

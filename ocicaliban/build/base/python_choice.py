@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import combinations
 
 from attrs import evolve, field, frozen
@@ -34,6 +34,10 @@ class WantedPython:
     def against(self, version: str, *, any_micro: bool = False) -> tuple[PythonRequirement, ...]:
         """Return the requirements that a version of Python does not suit."""
         return tuple(each for each in self.requirements if not _allows(each, version, any_micro))
+
+    def minors(self, minors: Iterable[int]) -> tuple[int, ...]:
+        """Return those Pythons 3.x, given as their x, of which a version suits all requirements."""
+        return tuple(minor for minor in minors if any(self.fits(f"3.{minor}.{micro}") for micro in range(31)))
 
     @property
     def specifier(self) -> str:
@@ -110,6 +114,12 @@ def _suite(declared: Base, wanted: WantedPython, table: PythonTable) -> Choice |
     return None
 
 
+def fitting_suite(wanted: WantedPython, table: PythonTable) -> str:
+    """Return the newest suite of Debian whose Python fits, as `bootstrap` names it; "" if none fits."""
+    suite = _suite(Base(kind="bootstrap", reference=""), wanted, table)
+    return suite.base.reference if suite else ""
+
+
 def fitting_images(wanted: WantedPython, table: PythonTable) -> Iterator[Choice]:
     """Yield the default images whose Python fits, the newest first."""
     pins = (match[0].lstrip("= ") for each in wanted.requirements if (match := re.fullmatch(_EXACT, each.specifier)))
@@ -137,9 +147,8 @@ def misfit(base: Base, python: str, wanted: WantedPython, table: PythonTable, wh
 def hint(base: Base, wanted: WantedPython, table: PythonTable) -> str:
     """Return the lines to write for a base whose Python fits."""
     lines: list[str] = []
-    suite = _suite(evolve(base, reference=""), wanted, table)
-    if suite:
-        lines.append(f'bootstrap = "{suite.base.reference}"')
+    if suite := fitting_suite(wanted, table):
+        lines.append(f'bootstrap = "{suite}"')
     if image := next(fitting_images(wanted, table), None):
         lines.append(f'image = "{short_name(image.base)}"')
     if base.kind != "bootstrap":

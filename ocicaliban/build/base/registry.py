@@ -13,10 +13,17 @@ from ocicaliban.reporter import Reporter
 # Patterns are compiled when they are used first: most commands need none of them.
 _NAME = r"[A-Za-z0-9.-]+(:[0-9]+)?(/[a-z0-9]+([._-]+[a-z0-9]+)*)+(:[A-Za-z0-9_][A-Za-z0-9._-]*)?"
 _DIGEST = r"sha256:[0-9a-f]{64}"
-_WITHOUT_REGISTRY = (
-    "without a registry, make the base from Debian's packages, in ocicaliban.toml in the project's folder:\n"
-    '       [layers.base]\n       bootstrap = "debian:bookworm"'
-)
+USUAL_SUITE = "debian:bookworm"
+
+
+def _without_registry(suite: str) -> str:
+    """Return what to do without a registry; `suite` is the one to bootstrap, "" if none has the right Python."""
+    if not suite:
+        return "without a registry there is no base with the Python that the project asks for"
+    return (
+        "without a registry, make the base from Debian's packages, in ocicaliban.toml in the project's folder:\n"
+        f'       [layers.base]\n       bootstrap = "{suite}"'
+    )
 
 
 def full_name(reference: str) -> tuple[str, str]:
@@ -39,10 +46,10 @@ def full_name(reference: str) -> tuple[str, str]:
     return (name if at or ":" in name.rpartition("/")[2] else f"{name}:latest"), digest
 
 
-def fetch(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]:
+def fetch(base: Base, *, fresh: bool, reporter: Reporter, suite: str = USUAL_SUITE) -> tuple[Image, str]:
     """Return the image and its manifest's digest. Pull it unless the store has the tag and `fresh` is false.
 
-    Raises OcicalibanError with a hint if it cannot be pulled.
+    Raises OcicalibanError with a hint if it cannot be pulled: to bootstrap `suite`, if that has the right Python.
     """
     reference = base.reference
     if base.digest:
@@ -55,7 +62,7 @@ def fetch(base: Base, *, fresh: bool, reporter: Reporter) -> tuple[Image, str]:
             identity = buildah.pull(reference)
             made.measure = lambda: image_store.image_sizes().get(identity, 0)
     except ToolError as exc:
-        raise pull_fault(base, exc.stderr) from exc
+        raise pull_fault(base, exc.stderr, suite) from exc
     return stored_image(identity, base.reference), base.digest or image_store.last_manifest(identity)
 
 
@@ -65,17 +72,17 @@ _NO_ANSWER = (
 )
 
 
-def pull_fault(base: Base, stderr: str) -> OcicalibanError:
-    """Return the error for a failed pull, from what buildah wrote to stderr; pure."""
+def pull_fault(base: Base, stderr: str, suite: str = USUAL_SUITE) -> OcicalibanError:
+    """Return the error for a failed pull, from what buildah wrote to stderr; pure. `suite` can be bootstrapped."""
     why = stderr.splitlines()[-1].removeprefix("Error: ") if stderr else "buildah did not say why"
     said = why.lower()
     host = base.reference.partition("/")[0]
     if re.search(_NO_ANSWER, said):
         return OcicalibanError(
             f"the registry of the base image {base.reference} cannot be reached\n{why}",
-            f"check that this machine can reach {host}; {_WITHOUT_REGISTRY}",
+            f"check that this machine can reach {host}; {_without_registry(suite)}",
         )
-    message, hint = f"the base image {base.reference} cannot be pulled", f"check the name; {_WITHOUT_REGISTRY}"
+    message, hint = f"the base image {base.reference} cannot be pulled", f"check the name; {_without_registry(suite)}"
     if "manifest unknown" in said or "name unknown" in said or "not found" in said:
         message = f"{host} does not have the base image {base.reference}"
         if base.digest:

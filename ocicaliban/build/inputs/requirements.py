@@ -64,7 +64,8 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         torch="any" if parameters.text("torch") == "any" else "cpu",
     )
     locked = context.lock.resolution(_SECTION, context.variant)
-    with other_python.telling(evolve(base, python="") if conda_python else base, indexes):
+    own = evolve(base, python="") if conda_python else base
+    with other_python.telling(own, indexes, context.environment.python):
         resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
     if resolution is None:
         return of_groups([], conda_python)

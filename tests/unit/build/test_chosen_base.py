@@ -117,6 +117,8 @@ def test_a_python_of_uv_is_taken_from_the_lock_and_has_a_layer(tmp_path: Path) -
     ]
     planned = planner.plan_project(PlanRequest(root=tmp_path / "a", mode="run", resolve=False))
     assert [layer.name for layer in planned.plan.layers][:1] == ["base python"]
+    files[".python-version"] = "3.10.4"  # not the locked one, and uv may have it
+    assert base_of(tmp_path / "c", files, (MANAGED,))[0] == Base(kind="bootstrap", reference="debian:bookworm")
     files[".python-version"] = "3.9"
     assert base_of(tmp_path / "b", files, (MANAGED,))[0] == Base(kind="bootstrap", reference="debian:bullseye")
 

@@ -7,6 +7,7 @@ import pytest
 from ocicaliban.build import other_python
 from ocicaliban.dependencies import wheel_pythons
 from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError
 from ocicaliban.model.image import Base
 
@@ -15,9 +16,16 @@ TAG = Base(kind="registry", reference="docker.io/library/python:3.12-slim-bookwo
 STDERR = "error: Failed to build `numpy==1.19.2`\n"
 
 
-def told(monkeypatch: pytest.MonkeyPatch, base: Base, minors: tuple[int, ...], hint: str = "h") -> ToolError:
+def told(
+    monkeypatch: pytest.MonkeyPatch,
+    base: Base,
+    minors: tuple[int, ...],
+    hint: str = "h",
+    specifiers: tuple[str, ...] = (),
+) -> ToolError:
     monkeypatch.setattr(wheel_pythons, "ask_index", lambda *_: minors)
-    with pytest.raises(ToolError) as caught, other_python.telling(base, Indexes()):
+    asked = tuple(PythonRequirement(place="p", specifier=each) for each in specifiers)
+    with pytest.raises(ToolError) as caught, other_python.telling(base, Indexes(), asked):
         raise ToolError(f"it failed\n{STDERR}", hint, stderr=STDERR)
     return caught.value
 
@@ -42,6 +50,13 @@ def test_the_pythons_with_a_wheel_are_told(
     assert fault.hint.startswith(f"in ocicaliban.toml{instead}:\n       [layers.base]\n       {line}")
     assert fault.hint.endswith("or ask for another version of numpy")
     assert fault.stderr == STDERR
+
+
+def test_only_pythons_that_the_project_allows_are_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    fault = told(monkeypatch, BOOTSTRAPPED, (9, 10, 12), specifiers=(">=3.10",))
+    assert 'image = "python:3.12-slim-bookworm"' in fault.hint
+    fault = told(monkeypatch, BOOTSTRAPPED, (8, 9), specifiers=(">=3.10",))
+    assert fault.hint == "ask for another version of numpy"
 
 
 def test_a_package_may_be_built_instead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,6 +49,18 @@ def test_a_failed_pull_is_told_with_what_helps(said: str, message: str, hint: st
     assert hint in fault.hint
 
 
+@pytest.mark.parametrize(
+    ("suite", "hint"),
+    [
+        ("debian:bullseye", 'bootstrap = "debian:bullseye"'),
+        ("", "without a registry there is no base with the Python that the project asks for"),
+    ],
+)
+def test_without_a_registry_the_suite_with_the_right_python_is_proposed(suite: str, hint: str) -> None:
+    fault = registry.pull_fault(DECLARED, "Error: dial tcp: lookup docker.io: no such host", suite)
+    assert fault.hint.endswith(hint)
+
+
 def test_a_pinned_digest_that_is_gone_is_told_with_the_way_on() -> None:
     fault = registry.pull_fault(evolve(DECLARED, digest=DIGEST), "Error: manifest unknown")
     assert DIGEST in fault.message
