@@ -138,6 +138,9 @@ def system_python(name: str = "python3.11") -> CondaPackage:
             # Debian's pip asks for a virtual environment, conda's does not.
             if path.is_file() and not path.is_symlink() and each != "EXTERNALLY-MANAGED":
                 files[f"lib/{name}/{path.relative_to(library)}"] = path.read_bytes()
+    # As everywhere but on Debian, packages go to lib and commands to bin.
+    scheme = f"lib/{name}/sysconfig.py"
+    files[scheme] = (library / "sysconfig.py").read_text().replace("= 'posix_local'", "= 'posix_prefix'")
     import platform
 
     return CondaPackage(

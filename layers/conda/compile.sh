@@ -2,8 +2,8 @@
 set -eu
 python=/opt/conda/bin/python
 # A list of packages without their dependencies does not tell which layer has what Python needs.
-"$python" -c "" 2>/dev/null || { echo "conda's Python does not start yet; its modules get no byte code" >&2; exit 0; }
-"$python" -I - /dev/oc/packages <<'END'
+"$python" -IBc "" 2>/dev/null || { echo "conda's Python does not start yet; its modules get no byte code" >&2; exit 0; }
+"$python" -IB - /dev/oc/packages <<'END'
 import importlib.util, json, os, py_compile, sys
 
 unchecked = py_compile.PycInvalidationMode.UNCHECKED_HASH

@@ -64,6 +64,11 @@ def as_containerfile(plan: Plan, trees: Mapping[str, CopiedTree], base: str = ""
         out.append(f"\n# {layer.name}")
         for step in layer.steps:
             if isinstance(step, Copy):
+                if step.tree not in trees:
+                    raise UsageError(
+                        f"a Containerfile cannot hold the layer '{layer.name}', whose files are not in the project",
+                        "`ocicaliban build`, and then `podman save` or `ocicaliban push`",
+                    )
                 out += _copies(trees[step.tree], step.to)
             elif isinstance(step, Run):
                 out.append(_run(step))

@@ -77,6 +77,8 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     )
     resolution = solve.resolve(declaration, target, context.lock.resolution(_SECTION, context.variant))
     packages = conda_packages.from_text(resolution.requirements)
+    for part in declaration.unread():
+        context.reporter.note(f"{part} is not read; start what a task starts")
     _check_python(context, declaration, conda_packages.python_version(packages))
     python = next((package for package in packages if package.name == conda_packages.PYTHON), None)
 

@@ -16,8 +16,8 @@ from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.system import files, process
 
 _MIRRORS = (
-    "behind a mirror, set CONDA_CHANNEL_ALIAS=URL, or [mirrors] in ~/.config/rattler/config.toml; "
-    "without conda: requirements = 'FILE' in [layers.python]"
+    "a mirror is set by [mirrors] in ~/.config/rattler/config.toml, or by CONDA_CHANNEL_ALIAS=URL"
+    " (CONDA_DEFAULT_CHANNELS=URL for `defaults`); a file for pip by requirements = 'FILE' in [layers.python]"
 )
 
 

@@ -53,6 +53,10 @@ class CondaDeclaration(Declaration):
         """Return the channels that the file names, by name or address: they may hold the password for a package."""
         return ()
 
+    def unread(self) -> tuple[str, ...]:
+        """Return the parts of the file that containers have nothing of, for a note."""
+        return ()
+
     def variables(self) -> dict[str, str]:
         """Return the variables that every container of the environment has. Planning asks each time."""
         return {}

@@ -70,16 +70,20 @@ class EnvironmentYml(CondaDeclaration):
 
     def covers(self) -> tuple[str, ...]:
         """Return the lists of requirements that the section pip includes."""
-        folder = self.path.parent
-        return tuple(
-            str((folder / match[2]).resolve().relative_to(self.root.resolve()))
-            for line in self._contents().pip
-            if (match := _LIST.fullmatch(line)) and (folder / match[2]).resolve().is_relative_to(self.root.resolve())
-        )
+        folder, root = self.path.parent.resolve(), self.root.resolve()
+        found = ((folder / match[2]).resolve() for line in self._readable().pip if (match := _LIST.fullmatch(line)))
+        return tuple(str(path.relative_to(root)) for path in found if path.is_relative_to(root))
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return the version of Python that the environment has."""
-        return spec_of_python(f"{self.shown}: python", self._contents().specs)
+        return spec_of_python(f"{self.shown}: python", self._readable().specs)
+
+    def _readable(self) -> _Contents:
+        """Return the contents, and none of a damaged file: a project with another source does not need it."""
+        try:
+            return self._contents()
+        except UsageError:
+            return _Contents()
 
     def texts(self) -> dict[str, str]:
         """Return the file, the lists that its section pip includes, and uv's settings."""

@@ -66,8 +66,11 @@ class _Pixi(CondaDeclaration):
         return texts
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
-        """Return the version of Python that the workspace asks for."""
-        raw = self.contents()
+        """Return the version of Python that the workspace asks for. A damaged manifest is told where it is needed."""
+        try:
+            raw = self.contents()
+        except UsageError:
+            return ()
         tables = (table_in(raw, "dependencies"), table_in(raw, "feature", _DEFAULT, "dependencies"))
         spec = next((each["python"] for each in tables if "python" in each), "")
         version = spec.get("version", "") if isinstance(spec, dict) else spec
@@ -80,6 +83,13 @@ class _Pixi(CondaDeclaration):
     def channels(self) -> tuple[str, ...]:
         """Return the workspace's channels."""
         return tuple(channel_names(self.contents()))
+
+    def unread(self) -> tuple[str, ...]:
+        """Return the parts of the manifest that containers have nothing of."""
+        shown = (
+            f"[tool.pixi.tasks] of {PYPROJECT}" if self.manifest_path.name == PYPROJECT else f"[tasks] of {MANIFEST}"
+        )
+        return (shown,) if table_in(self.contents(), "tasks") else ()
 
     def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
         """Return the given environments: one at most, as pixi activates one. Without any it is `default`."""

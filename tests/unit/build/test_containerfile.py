@@ -71,3 +71,9 @@ def test_no_containerfile_while_the_base_is_not_there() -> None:
         as_containerfile(evolve(PLAN, base=evolve(BASE, digest="")), {})
     with pytest.raises(UsageError, match="does not have the base image"):
         as_containerfile(evolve(PLAN, base=evolve(BASE, kind="bootstrap")), {})
+
+
+def test_a_layer_whose_files_do_not_exist_yet_is_refused() -> None:
+    layer = PlannedLayer(name="conda python", steps=(Copy(tree="made", to="/opt/conda"),), key="1" * 64)
+    with pytest.raises(UsageError, match="cannot hold the layer 'conda python'"):
+        as_containerfile(evolve(PLAN, layers=(layer,)), {})

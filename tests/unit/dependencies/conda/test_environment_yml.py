@@ -76,6 +76,7 @@ def test_a_mistake_is_told_with_its_place(tmp_path: Path, text: str, message: st
     found = EnvironmentYml(root=tmp_path, path=tmp_path / "environment.yml")
     with pytest.raises(UsageError, match=message):
         found.environment("linux-64", ())
+    assert found.python_requirements() == () and found.covers() == ()  # it may lie beside the source
 
 
 @pytest.mark.parametrize(

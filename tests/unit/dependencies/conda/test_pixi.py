@@ -72,7 +72,7 @@ def test_an_environment_is_that_of_its_features(
     found = declared(tmp_path)
     environment = found.environment("linux-64", found.resolved_groups(groups))
     assert (environment.channels, environment.specs, environment.cuda) == (("conda-forge", "lab"), specs, "12.4")
-    assert found.variables() == {"STUDY": "1"}
+    assert found.variables() == {"STUDY": "1"} and found.unread() == ("[tasks] of pixi.toml",)
     assert [each.specifier for each in found.python_requirements()] == ["==3.12.*"]
 
 
