@@ -102,6 +102,18 @@ def test_a_package_that_is_not_the_locked_one_is_refused(tmp_path: Path, address
     assert "hello-2.1-py_0.tar.bz2" in told.value.message and "expected" in told.value.message
 
 
+def test_a_mirror_is_asked_and_the_lock_names_the_channel(tmp_path: Path, address: tuple[str, Path]) -> None:
+    if address[0].startswith("file:"):
+        pytest.skip("a mirror is on the network")
+    settings = tmp_path / ".config" / "rattler" / "config.toml"
+    settings.parent.mkdir(parents=True)
+    settings.write_text(f'[mirrors]\n"https://conda.anaconda.org/conda-forge" = ["{address[0]}"]\n')
+    declaration = declared(tmp_path, "conda-forge", "libstub")
+    (found,) = packages.from_text(solve.resolve(declaration, CPU, None).requirements)
+    assert found.url == "https://conda.anaconda.org/conda-forge/linux-64/libstub-1.2-0.tar.bz2"
+    assert (tree(declaration, (found,)).make(tmp_path, pytest.fail).root / "bin/stub").exists()
+
+
 def test_a_damaged_cache_is_fetched_again(tmp_path: Path, channel: Path, own_cache: Path) -> None:
     declaration = declared(tmp_path, channel.as_uri(), "libstub")
     found = packages.from_text(solve.resolve(declaration, CPU, None).requirements)
