@@ -12,12 +12,11 @@ from ocicaliban.build.inputs import (
     interpreter,
     jupyter,
     postbuild,
-    project,
     requirements,
     shell,
     source,
 )
-from ocicaliban.build.inputs.project import LocalPackage
+from ocicaliban.build.inputs.installed_package import InstalledPackage, of_packages
 from ocicaliban.build.inputs.provider import Provided
 from ocicaliban.dependencies.conda.install import PackageTree
 from ocicaliban.dependencies.size_tiers import Group
@@ -40,7 +39,7 @@ class World:
     requirements: tuple[tuple[str, str], ...] = ()
     cuda_libraries: str = ""
     jupyter: str = ""
-    packages: tuple[LocalPackage, ...] = ()
+    packages: tuple[InstalledPackage, ...] = ()
     module: str = ""
     command: tuple[str, ...] = ()
     shell: str = ""
@@ -52,9 +51,7 @@ class World:
         provided = {
             "conda": conda.of_packages(self.conda_python, self.conda, (), ("STUDY=1",)),
             "requirements": requirements.of_groups([Group(*group) for group in self.requirements], self.conda_python),
-            "project": project.of_packages(
-                self.packages, environment_exists=bool(self.requirements or self.conda_python)
-            ),
+            "project": of_packages(self.packages, environment_exists=bool(self.requirements or self.conda_python)),
             "interpreter": interpreter.of_base(self.base),
             "cuda": cuda.of_libraries(self.cuda_libraries),
             "jupyter": jupyter.of_requirements(self.jupyter),

@@ -22,7 +22,7 @@ import sysconfig
 import traceback
 import zipfile
 
-SETTINGS = "/dev/oc/package.json"
+SETTINGS = ("/dev/oc/package.json", "/dev/oc-package/package.json")
 LEFT_OUT = {"build", "dist", "__pycache__", ".eggs", ".git"}
 FINDER = '''"""Find the modules that the build of a package made, which are not in its source."""
 
@@ -43,6 +43,16 @@ class Finder:
 
 sys.meta_path.insert(0, Finder)
 '''
+
+
+def read_settings():
+    """Return how the package is built. For one from git, its own folder says so."""
+    for path in SETTINGS:
+        with open(path) as file:
+            text = file.read()
+        if text:
+            return json.loads(text)
+    raise AssertionError
 
 
 def load_backend(settings):
@@ -93,11 +103,10 @@ def modules_below(folder):
 
 def build(target):
     """Build the wheel, and collect the modules that the build left in the folder."""
-    with open(SETTINGS) as file:
-        settings = json.load(file)
+    settings = read_settings()
     before = modules_below(".")
-    if settings["version_file"]:
-        write_version_file(settings["version_file"], settings["version"])
+    if settings["version_file"] and os.environ["VERSION"]:
+        write_version_file(settings["version_file"], os.environ["VERSION"])
     try:
         wheel = call_backend(settings, target)
     except Exception as exc:  # noqa: BLE001 - a backend raises what it likes
@@ -211,8 +220,7 @@ def finish(target):
     """Complete the installation: modules that the build made, where the package comes from, byte code, RECORD."""
     with open(os.path.join(target, "made.json")) as file:
         made = json.load(file)
-    with open(SETTINGS) as file:
-        settings = json.load(file)
+    settings = read_settings()
     packages = sysconfig.get_path("purelib")
     stem = "-".join(made["wheel"].split("-")[:2])
     info = os.path.join(packages, stem + ".dist-info")

@@ -163,15 +163,18 @@ class Declaration:
 
         What the environment has already is left out. `host` replaces the host's settings.
         """
-        from ocicaliban.dependencies import host_settings, uv  # most plans resolve nothing
+        from ocicaliban.dependencies import editable_git, host_settings, uv  # most plans resolve nothing
 
         flags = [flag for extra in target.extras for flag in ("--extra", extra)]
         flags += [flag for group in target.groups for flag in ("--group", f"{self.groups_file}:{group}")]
         try:
             # uv finds the project's indexes by itself.
             settings = evolve(host or host_settings.read_host_settings(), explicit=self.indexes().explicit)
-            with uv.provided_beforehand(target.provided, settings) as (constraints, settings):
-                arguments = [*flags, *constraints, *map(str, (*files, *target.also))]
+            with (
+                uv.provided_beforehand(target.provided, settings) as (constraints, settings),
+                editable_git.rewritten((*files, *target.also)) as lists,
+            ):
+                arguments = [*flags, *constraints, *map(str, lists)]
                 text = uv.compiled(arguments, target.base, settings, preferred, cwd=self.root)
             return locked_requirements.without(text, target.provided)
         except ToolError as exc:

@@ -16,7 +16,7 @@ from attrs import asdict, evolve
 from ocicaliban.build import keys
 from ocicaliban.build import plan as planning
 from ocicaliban.build.base import bootstrap
-from ocicaliban.build.inputs.project import LocalPackage
+from ocicaliban.build.inputs.installed_package import in_folder
 from ocicaliban.containers import image_store
 from ocicaliban.dependencies.conda.install import PackageTree
 from ocicaliban.dependencies.conda.packages import CondaPackage
@@ -63,9 +63,9 @@ WORLD = World(
     shell="zsh",
 )
 PACKAGES = tuple(
-    LocalPackage(
-        folder=folder,
-        build=PackageBuild(name=name, backend="setuptools.build_meta", requires=("setuptools>=61",)),
+    in_folder(
+        folder,
+        PackageBuild(name=name, backend="setuptools.build_meta", requires=("setuptools>=61",)),
         tree=tree * 64,
         requirements=f"setuptools==80.0.0 --hash=sha256:{'9' * 64}\n",
     )

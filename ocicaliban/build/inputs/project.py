@@ -3,87 +3,37 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import evolve
 
 from ocicaliban.build.inputs.folders import data_folders, memo_file, not_source
+from ocicaliban.build.inputs.installed_package import in_folder, of_packages
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
 from ocicaliban.dependencies import package_files, package_words, packages, resolver
 from ocicaliban.dependencies.package_files import PackageFolder
 from ocicaliban.dependencies.packages import PackageBuild
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Tree
-from ocicaliban.model.project import Instance
 from ocicaliban.project import ignore_rules, source_tree
-from ocicaliban.project.entry_point import APP
 from ocicaliban.project.lockfile import Resolution
+
+if TYPE_CHECKING:
+    from ocicaliban.build.inputs.git_packages import GitPackage
 
 _SECTION = "project"
 _REFUSED = "# not installed: "
 """The beginning of what the lock has instead of the requirements of a build that cannot succeed."""
 
 
-@frozen(kw_only=True)
-class LocalPackage:
-    """A package to install from a folder of the project.
-
-    `folder` is relative to the project ("" for the project itself), and `build` says how it is built. `tree` is the
-    digest of what its build sees, and `requirements` are the locked ones of its build. `version` is its version, if it
-    takes it from git.
-    """
-
-    folder: str
-    build: PackageBuild
-    tree: str
-    requirements: str
-    version: str = ""
-
-
-def instances(found: Sequence[LocalPackage], *, environment_exists: bool) -> tuple[Instance, ...]:
-    """Return a layer for each package; pure. The first one configures the environment unless it exists already."""
-    return tuple(
-        Instance(
-            label=package.folder,
-            values={
-                "package_folder": _place(package.folder),
-                "package_tree": package.tree,
-                "package_requirements": package.requirements,
-                "package_settings": _settings(package),
-                "package_version": package.version,
-                "makes_environment": number == 0 and not environment_exists,
-            },
-        )
-        for number, package in enumerate(found)
-    )
-
-
-def _settings(package: LocalPackage) -> str:
-    """Return what the recipe's program needs to know, as JSON."""
-    build = package.build
-    settings = {
-        "backend": build.backend,
-        "backend_path": build.backend_path,
-        "editable": build.editable,
-        "isolated": build.isolated,
-        "origin": {"url": f"file://{_place(package.folder)}", "dir_info": {"editable": True} if build.editable else {}},
-        "version": package.version,
-        "version_file": build.version_file,
-    }
-    return json.dumps(settings, sort_keys=True)
-
-
-def _place(folder: str) -> str:
-    return posixpath.join(APP, folder) if folder else APP
-
-
 def _provide(context: PlanContext, parameters: InputParameters | None) -> Provided:
     assert parameters is not None
     builds = _builds(context, parameters)
-    if not builds:
+    from_git = _git_packages(context)
+    if not builds and not from_git:
         return _EMPTY
     root = context.project.root
     exclude = not_source(data_folders(context.project, context.request.dirs))
@@ -91,8 +41,9 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     secrets = {str(path) for path in context.secret_files}
     names = {path: is_dir for path, is_dir in names.items() if str(root / path) not in secrets}
     trees: list[Tree] = []
-    found: list[LocalPackage] = []
-    resolutions: dict[str, Resolution] = {}
+    # What seldom changes comes first.
+    found = [each.package for each in from_git]
+    resolutions = {each.section: each.resolution for each in from_git}
     for folder, build in builds.items():
         inner = _inside(folder, names)
         if not inner:
@@ -115,19 +66,15 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
                 _tell_refusal(context, folder, text.removeprefix(_REFUSED).strip())
                 continue
         trees.append(tree)
-        found.append(LocalPackage(folder=folder, build=build, tree=tree.digest, requirements=text, version=version))
+        found.append(in_folder(folder, build, tree=tree.digest, requirements=text, version=version))
     has_environment = bool(context.provided["requirements"].values["has_environment"])
     return evolve(
         of_packages(found, environment_exists=has_environment),
         trees=tuple(trees),
         trees_read=tuple(trees),
+        made_trees=tuple(each.checkout for each in from_git),
         resolutions=resolutions,
     )
-
-
-def of_packages(found: Sequence[LocalPackage], *, environment_exists: bool) -> Provided:
-    """Return what recipes get for the packages; pure."""
-    return Provided(instances=instances(found, environment_exists=environment_exists))
 
 
 def _builds(context: PlanContext, parameters: InputParameters) -> dict[str, PackageBuild]:
@@ -137,8 +84,6 @@ def _builds(context: PlanContext, parameters: InputParameters) -> dict[str, Pack
     """
     root = context.project.root
     found: dict[str, PackageBuild] = {}
-    if parameters.values.get("install") and _installs_itself(context) and (build := packages.read_package(root)):
-        found[""] = build
     resolution = context.provided["requirements"].resolutions.get(context.variant)
     for folder in resolution.folders if resolution else ():
         package = packages.read_package(root / folder)
@@ -147,7 +92,18 @@ def _builds(context: PlanContext, parameters: InputParameters) -> dict[str, Pack
             hint = "git submodule update --init" if empty else f"create {folder}/pyproject.toml, or correct the path"
             raise UsageError(f"the dependencies name the folder '{folder}', which has no package", hint)
         found[folder] = package
+    if parameters.values.get("install") and _installs_itself(context) and (build := packages.read_package(root)):
+        found[""] = build
     return found
+
+
+def _git_packages(context: PlanContext) -> tuple[GitPackage, ...]:
+    resolution = context.provided["requirements"].resolutions.get(context.variant)
+    if resolution is None or not resolution.checkouts:
+        return ()
+    from ocicaliban.build.inputs.git_packages import git_packages  # few projects have any
+
+    return git_packages(context, _SECTION)
 
 
 def _installs_itself(context: PlanContext) -> bool:
@@ -155,8 +111,12 @@ def _installs_itself(context: PlanContext) -> bool:
     declaration = context.environment.declaration
     if declaration is None:
         return True
-    # A script with dependencies of its own runs without the project.
-    return not declaration.ALONE and not (declaration.TOOL == "uv" and packages.is_virtual(context.project.root))
+    # A script with dependencies of its own, or another member of a workspace, runs without the project.
+    return (
+        not declaration.ALONE
+        and not declaration.member
+        and not (declaration.TOOL == "uv" and packages.is_virtual(context.project.root))
+    )
 
 
 def _inside(folder: str, names: Mapping[str, bool]) -> Mapping[str, bool]:
