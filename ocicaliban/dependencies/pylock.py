@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+from urllib.parse import urlsplit
 
+from ocicaliban.dependencies import locked_packages
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
+from ocicaliban.dependencies.indexes import is_pypi, without_credentials
+from ocicaliban.dependencies.locked_packages import LockedPackage
+from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_toml_head
-from ocicaliban.errors import UsageError
-from ocicaliban.formats.toml import read_toml
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.toml import parse_toml, read_toml
 from ocicaliban.model.image import Base
+from ocicaliban.model.recipe import Variant
 
 if TYPE_CHECKING:
-    from packaging.pylock import Package
+    from packaging.pylock import Package, Pylock
+
+_AGAIN = "write it again, for example with `uv export --format pylock.toml`"
+_PYPI_HOSTS = ("files.pythonhosted.org", "pypi.org", "pypi.python.org")
 
 
 class PylockToml(Declaration):
@@ -31,63 +40,119 @@ class PylockToml(Declaration):
         """Return the lock's requires-python."""
         return of_toml_head(self.path, self.shown)
 
+    def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
+        """Return the given extras and the variant's. Raises UsageError for one that the lock does not declare."""
+        declared = self._head("extras")
+        given = {normalized(extra) for extra in extras}
+        if unknown := sorted(given - {*declared}):
+            raise UsageError(f"{self.shown} declares no extra '{unknown[0]}'", nearest(unknown[0], declared))
+        return tuple(sorted(given | ({variant} & {*declared})))
+
+    def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return the given groups and the default ones. Raises UsageError for one that the lock does not declare."""
+        declared, default = self._head("dependency-groups"), self._head("default-groups")
+        given = {normalized(group) for group in groups}
+        if unknown := sorted(given - {*declared, *default}):
+            raise UsageError(f"{self.shown} declares no group '{unknown[0]}'", nearest(unknown[0], declared))
+        return tuple(sorted({*given, *default}))
+
+    def _head(self, key: str) -> tuple[str, ...]:
+        """Return a list of names at the head of the lock. Planning asks each time, and the lock may be long."""
+        text = self.path.read_text(encoding="utf-8", errors="replace").partition("\n[[packages]]")[0]
+        try:
+            names = parse_toml(text).get(key)
+        except ValueError as exc:
+            raise UsageError(f"{self.shown} is not valid TOML: {exc}", _AGAIN) from exc
+        return tuple(normalized(str(name)) for name in names) if isinstance(names, list) else ()
+
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return what the lock holds for the target. Raises UsageError if it is not valid or does not fit."""
-        return applicable(read_toml(self.path)[1], target.base, target.extras)
+        from ocicaliban.dependencies.host_settings import read_host_settings
+
+        host = read_host_settings()
+        indexes = (host.index_url, *host.extra_index_urls, *self.indexes().indexes)
+        hosts = {urlsplit(index.partition("=")[2] or index).hostname or "" for index in indexes}
+        return applicable(read_toml(self.path)[1], target, hosts)
 
 
-def applicable(raw: Mapping[str, object], base: Base, extras: tuple[str, ...]) -> str:
-    """Return the requirements of a pylock.toml that apply to the base's Python and these extras; pure.
+def applicable(raw: Mapping[str, object], target: ResolutionTarget, hosts: Collection[str] = ()) -> str:
+    """Return the requirements of a pylock.toml for the target's Python, extras and groups; pure.
 
-    Raises UsageError if it is not valid, or does not declare an extra.
+    `hosts` are those of the indexes that are asked for every package. Raises UsageError if the lock is not valid.
     """
     from packaging.pylock import Pylock, PylockValidationError
 
     try:
         lock = Pylock.from_dict(raw)
     except PylockValidationError as exc:
-        raise UsageError(f"pylock.toml is not valid: {exc}", "write it again, for example with `uv export`") from exc
-    unknown = set(extras) - set(lock.extras or ())
-    if unknown:
-        raise UsageError(f"pylock.toml declares no extra '{sorted(unknown)[0]}'", f"it has: {lock.extras or 'none'}")
+        raise UsageError(f"pylock.toml is not valid: {exc}", _AGAIN) from exc
+    _check_environment(lock, target.base)
+    environment: dict[str, Any] = {
+        **locked_packages.marker_environment(target.base),
+        "extras": frozenset(target.extras),
+        "dependency_groups": frozenset(target.groups),
+    }
+    return locked_packages.requirements(
+        _locked(package, target.base, {*_PYPI_HOSTS, *hosts})
+        for package in lock.packages
+        if package.marker is None or package.marker.evaluate(environment, context="lock_file")
+    )
+
+
+def _check_environment(lock: Pylock, base: Base) -> None:
+    """Raise UsageError if a lock is not made for the base image's Python and platform."""
     if base.python and lock.requires_python and not lock.requires_python.contains(base.python):
         raise UsageError(
             f"pylock.toml requires Python {lock.requires_python}, but the base image has {base.python}",
             "choose another base in [layers.base]",
         )
-    environment = {
-        "python_version": ".".join(base.python.split(".")[:2]),
-        "python_full_version": base.python,
-        "implementation_name": "cpython",
-        "implementation_version": base.python,
-        "platform_python_implementation": "CPython",
-        "os_name": "posix",
-        "sys_platform": "linux",
-        "platform_system": "Linux",
-        "platform_machine": base.machine,
-        "extras": frozenset(extras),
-        "dependency_groups": frozenset(lock.default_groups or ()),
-    }
-    return "".join(
-        _requirement(package)
-        for package in lock.packages
-        if package.marker is None or package.marker.evaluate(environment, context="lock_file")  # type: ignore[arg-type]
+    environment = locked_packages.marker_environment(base)
+    if lock.environments and not any(marker.evaluate(dict(environment)) for marker in lock.environments):
+        raise UsageError(f"pylock.toml is not made for Python {base.python} on {base.platform}", _AGAIN)
+
+
+def _locked(package: Package, base: Base, hosts: Collection[str]) -> LockedPackage:
+    """Return a package of the lock with its hashes and where it comes from."""
+    hashes = tuple(
+        f"{name}:{value}"
+        for archive in (*(package.wheels or ()), package.sdist, package.archive)
+        if archive is not None
+        for name, value in archive.hashes.items()
     )
+    name, directory, vcs, archive = package.name, package.directory, package.vcs, package.archive
+    if directory is not None:
+        path = "/".join(filter(None, [directory.path.rstrip("/"), directory.subdirectory]))
+        return LockedPackage(name=name, path=path or ".", editable=bool(directory.editable))
+    if vcs is not None:
+        url = locked_packages.git_url(vcs.url or vcs.path or "", vcs.commit_id, vcs.subdirectory or "")
+        return LockedPackage(name=name, url=url if vcs.type == "git" else f"{vcs.type}{url.removeprefix('git')}")
+    if archive is not None:
+        return LockedPackage(name=name, hashes=hashes, url=archive.url or "", path=archive.path or "")
+    index = package.index or ""
+    if not index and (url := _foreign_archive(package, base, hosts)):
+        return LockedPackage(name=name, url=url, hashes=hashes)
+    own = "" if not index or is_pypi(index) or urlsplit(index).hostname in hosts else without_credentials(index)
+    return LockedPackage(name=name, version=str(package.version), hashes=hashes, index=own)
 
 
-def _requirement(package: Package) -> str:
-    """Return a package as a requirement with its hashes."""
-    hashes: set[str] = set()
-    for archive in (*(package.wheels or ()), package.sdist, package.archive):
-        if archive is not None:
-            hashes |= {f"{name}:{value}" for name, value in archive.hashes.items() if name == "sha256"}
-    if package.directory is not None:
-        head = package.directory.path
-        head = head if head.startswith((".", "/")) else f"./{head}"
-    elif package.vcs is not None:
-        head = f"{package.name} @ {package.vcs.type}+{package.vcs.url or package.vcs.path}@{package.vcs.commit_id}"
-    elif package.archive is not None:
-        head = f"{package.name} @ {package.archive.url or package.archive.path}"
-    else:
-        head = f"{package.name}=={package.version}"
-    return " \\\n    ".join([head, *(f"--hash={value}" for value in sorted(hashes))]) + "\n"
+def _foreign_archive(package: Package, base: Base, hosts: Collection[str]) -> str:
+    """Return the URL of the archive to install if no index that is asked has the package's archives, else ""."""
+    urls = [wheel.url for wheel in package.wheels or ()] + ([package.sdist.url] if package.sdist else [])
+    if any(not url or (urlsplit(url).hostname or "") in hosts for url in urls):
+        return ""
+    from packaging.tags import compatible_tags, cpython_tags
+    from packaging.utils import parse_wheel_filename
+
+    version = tuple(int(part) for part in base.python.split(".")[:2])
+    minor = int(base.libc.partition(".")[2]) if base.libc.startswith("2.") else 28
+    platforms = [f"manylinux_2_{number}_{base.machine}" for number in range(minor, 4, -1)]
+    platforms += [f"{name}_{base.machine}" for name in ("manylinux2014", "manylinux2010", "manylinux1", "linux")]
+    known = [*cpython_tags(version, platforms=platforms), *compatible_tags(version, platforms=platforms)]
+    ranks = {tag: rank for rank, tag in reversed([*enumerate(known)])}
+    fitting = [
+        (min(ranks[tag] for tag in tags), wheel.url)
+        for wheel in package.wheels or ()
+        if (tags := [tag for tag in parse_wheel_filename(wheel.filename)[3] if tag in ranks])
+    ]
+    found = min(fitting)[1] if fitting else package.sdist.url if package.sdist else ""
+    return found or ""

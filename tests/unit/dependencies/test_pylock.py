@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import tomllib
+from pathlib import Path
 
 import pytest
+from attrs import evolve
 
-from ocicaliban.dependencies.pylock import applicable
+from ocicaliban.dependencies.declaration import ResolutionTarget
+from ocicaliban.dependencies.pylock import PylockToml, applicable
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 
@@ -45,18 +48,91 @@ PYLOCK = """
 """
 
 
+def target(*extras: str, groups: tuple[str, ...] = ("main",), python: str = "3.11.2") -> ResolutionTarget:
+    base = evolve(BASE, python=python, libc="2.36")
+    return ResolutionTarget(base=base, variant="cpu", extras=extras, groups=groups)
+
+
 def test_a_pylock_gives_what_applies_to_the_image() -> None:
     raw = tomllib.loads(PYLOCK)
-    own = ".\n"  # the project itself, which `installable` leaves out
-    assert applicable(raw, BASE, ()) == SIX + own
-    assert applicable(raw, BASE, ("gpu",)) == SIX + "for-gpu==1 \\\n    --hash=sha256:dd\n" + own
+    own = ".\n"  # the project itself, which another layer brings
+    assert applicable(raw, target(), ["example.org"]) == own + SIX
+    gpu, dev = "for-gpu==1 \\\n    --hash=sha256:dd\n", "for-dev==1 \\\n    --hash=sha256:ee\n"
+    assert applicable(raw, target("gpu"), ["example.org"]) == own + gpu + SIX
+    assert applicable(raw, target(groups=("main", "dev")), ["example.org"]) == own + dev + SIX
+
+
+def test_extras_and_groups(tmp_path: Path) -> None:
+    (tmp_path / "pylock.toml").write_text(PYLOCK.replace("    ", ""))
+    lock = PylockToml(root=tmp_path, path=tmp_path / "pylock.toml")
+    assert lock.resolved_extras((), "gpu") == ("gpu",)
+    assert lock.resolved_groups(()) == ("main",)
+    assert lock.resolved_groups(("dev",)) == ("dev", "main")
+    with pytest.raises(UsageError, match="declares no extra 'plot'"):
+        lock.resolved_extras(("plot",), "cpu")
+    with pytest.raises(UsageError, match="declares no group 'docs'"):
+        lock.resolved_groups(("docs",))
+    (tmp_path / "pylock.toml").write_text("extras = [")
+    with pytest.raises(UsageError, match="not valid TOML"):
+        lock.resolved_extras((), "cpu")
 
 
 def test_a_pylock_that_does_not_fit() -> None:
     raw = tomllib.loads(PYLOCK)
-    with pytest.raises(UsageError, match="declares no extra 'plot'"):
-        applicable(raw, BASE, ("plot",))
     with pytest.raises(UsageError, match=r"requires Python >=3\.12, but the base image has 3\.11\.2"):
-        applicable({**raw, "requires-python": ">=3.12"}, BASE, ())
+        applicable({**raw, "requires-python": ">=3.12"}, target())
+    with pytest.raises(UsageError, match=r"not made for Python 3\.11\.2 on linux/amd64"):
+        applicable({**raw, "environments": ["sys_platform == 'win32'"]}, target())
     with pytest.raises(UsageError, match="is not valid"):
-        applicable({"lock-version": "1.0"}, BASE, ())
+        applicable({"lock-version": "1.0"}, target())
+
+
+COMMIT = "0123456789012345678901234567890123456789"
+PLACES = f"""
+lock-version = "1.0"
+created-by = "a test"
+[[packages]]
+name = "from-index"
+version = "1"
+index = "https://me:secret@own.example/simple/"
+wheels = [{{ url = "https://own.example/from_index-1-py3-none-any.whl", hashes = {{ sha256 = "aa" }} }}]
+[[packages]]
+name = "from-pypi"
+version = "1"
+index = "https://pypi.org/simple"
+wheels = [{{ url = "https://files.pythonhosted.org/from_pypi-1-py3-none-any.whl", hashes = {{ sha256 = "bb" }} }}]
+[[packages]]
+name = "torch"
+version = "2+cpu"
+wheels = [
+    {{ url = "https://t.example/torch-2+cpu-cp310-cp310-linux_x86_64.whl", hashes = {{ sha256 = "c1" }} }},
+    {{ url = "https://t.example/torch-2+cpu-cp311-cp311-manylinux_2_28_x86_64.whl", hashes = {{ sha256 = "c2" }} }},
+    {{ url = "https://t.example/torch-2+cpu-cp311-cp311-manylinux_2_40_x86_64.whl", hashes = {{ sha256 = "c3" }} }},
+]
+[[packages]]
+name = "nets"
+directory = {{ path = "libs", subdirectory = "nets", editable = true }}
+[[packages]]
+name = "tools"
+vcs = {{ type = "git", url = "https://h/tools.git", commit-id = "{COMMIT}", subdirectory = "py" }}
+[[packages]]
+name = "far"
+archive = {{ url = "https://h/far.zip", hashes = {{ sha256 = "dd" }} }}
+"""
+
+
+def test_where_the_packages_of_a_pylock_come_from() -> None:
+    found = applicable(tomllib.loads(PLACES), target())
+    torch = "https://t.example/torch-2+cpu-cp311-cp311-manylinux_2_28_x86_64.whl"
+    hashes = " \\\n    --hash=sha256:c1 \\\n    --hash=sha256:c2 \\\n    --hash=sha256:c3\n"
+    assert found == (
+        "far @ https://h/far.zip \\\n    --hash=sha256:dd\n"
+        "from-index==1 \\\n    --hash=sha256:aa\n    # from https://own.example/simple\n"
+        "from-pypi==1 \\\n    --hash=sha256:bb\n"
+        "-e ./libs/nets\n"
+        f"tools @ git+https://h/tools.git@{COMMIT}#subdirectory=py\n"
+        f"torch @ {torch}{hashes}"
+    )
+    # An index that is asked anyway needs no mention.
+    known = applicable(tomllib.loads(PLACES), target(), ["own.example", "t.example"])
+    assert "# from" not in known and f"torch==2+cpu{hashes}" in known
