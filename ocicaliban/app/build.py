@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 
 from attrs import frozen
 
 from ocicaliban.app import place
 from ocicaliban.app.requests import BuildRequest
-from ocicaliban.build import builder, last_build, planner
+from ocicaliban.build import builder, environment_view, last_build, planner
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import buildah, podman
@@ -24,10 +25,11 @@ _TAG = re.compile(r"([\w.-]+(:\d+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:\w[\w.-]{0,1
 
 @frozen(kw_only=True)
 class Built:
-    """An image and the key of its plan."""
+    """An image, the key of its plan, and the environment that the project declares, as values for JSON."""
 
     image: Image
     key: str
+    environment: Mapping[str, object]
 
 
 def build(request: BuildRequest, tag: str = "") -> Built:
@@ -52,7 +54,8 @@ def plan_and_build(request: BuildRequest) -> Built:
     planned = planner.plan_project(plan_request(request, choose_gpus(request)), TERMINAL)
     image = built(planned, no_cache=request.no_cache)
     record_built(planned)
-    return Built(image=image, key=planned.plan.key)
+    described = environment_view.as_json(planned.environment, planned.packages, planned.python)
+    return Built(image=image, key=planned.plan.key, environment=described)
 
 
 def choose_gpus(request: BuildRequest, reporter: Reporter = TERMINAL) -> tuple[cdi.Device, ...]:

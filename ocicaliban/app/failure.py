@@ -12,9 +12,9 @@ from attrs import frozen
 
 from ocicaliban import hints
 from ocicaliban.build.inputs import folders
-from ocicaliban.dependencies import environment
-from ocicaliban.dependencies.environment import EnvironmentRequest
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.dependencies import survey
+from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.formats.toml import parse_toml, table_in
 from ocicaliban.jobs import log_file
 from ocicaliban.model.job import Job, Submission
@@ -100,9 +100,17 @@ def _module_hint(run: FailedRun, module: str) -> str:
         )
     if (hint := _in_a_group(run.root, package)) or (hint := _in_another_file(run.root, package)):
         return hint
-    declared = environment.read_environment(EnvironmentRequest(root=run.root)).declaration
+    declared = _declared(run.root).declaration
     file = declared.path.name if declared else "requirements.txt"
     return f"no file that is read declares {package}, which has {module}: add it to {file}"
+
+
+def _declared(root: Path) -> DeclaredEnvironment:
+    """Return what the project's files declare; nothing if a setting is needed to tell, which the run had."""
+    try:
+        return survey.read_environment(EnvironmentRequest(root=root))
+    except UsageError:
+        return DeclaredEnvironment()
 
 
 def _own_folder(root: Path, module: str) -> str:
@@ -141,7 +149,7 @@ def _in_a_group(root: Path, package: str) -> str:
 
 def _in_another_file(root: Path, package: str) -> str:
     """Return the setting that has a file read which declares a package."""
-    read = environment.read_environment(EnvironmentRequest(root=root))
+    read = _declared(root)
     unread = [(file.path, file.setting) for file in read.files if file.use == "unread"]
     source = read.declaration.path if read.declaration else None
     lists = sorted((*root.glob("*requirements*.txt"), *root.glob("requirements/*.txt")))

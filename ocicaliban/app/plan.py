@@ -8,7 +8,7 @@ from attrs import evolve
 
 from ocicaliban.app import build, place
 from ocicaliban.app.requests import BuildRequest
-from ocicaliban.build import base_image, last_build, plan_view, planner
+from ocicaliban.build import base_image, environment_view, last_build, plan_view, planner
 from ocicaliban.build.containerfile import CopiedTree, as_containerfile
 from ocicaliban.build.inputs import folders
 from ocicaliban.build.planner import PlannedImage
@@ -39,7 +39,7 @@ def _request(request: BuildRequest) -> PlanRequest:
 
 
 def _planned(request: BuildRequest) -> PlannedImage:
-    return planner.plan_project(_request(request))
+    return planner.plan_project(_request(request), TERMINAL)
 
 
 def layer_lines(request: BuildRequest) -> tuple[str, ...]:
@@ -51,7 +51,8 @@ def layer_lines(request: BuildRequest) -> tuple[str, ...]:
 def as_json(request: BuildRequest) -> dict[str, object]:
     """Return the plan and its layers in the store as a value for JSON."""
     planned = _planned(request)
-    return plan_view.as_json(planned.plan, *stored_layers(planned))
+    described = environment_view.as_json(planned.environment, planned.packages, planned.python)
+    return {**plan_view.as_json(planned.plan, *stored_layers(planned)), "environment": described}
 
 
 def difference(request: BuildRequest, mode: str) -> list[str]:

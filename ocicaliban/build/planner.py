@@ -10,15 +10,14 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import hints
-from ocicaliban.build import chosen_base
+from ocicaliban.build import chosen_base, environment_view
 from ocicaliban.build import plan as planning
 from ocicaliban.build.builder import BuildContext
 from ocicaliban.build.chosen_base import BaseRequest
 from ocicaliban.build.inputs.provider import PlanContext, Provided, input_parameters, secret_files
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
-from ocicaliban.dependencies import environment as environments
-from ocicaliban.dependencies import workspace
+from ocicaliban.dependencies import survey, workspace
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.gpu import cdi
@@ -35,8 +34,9 @@ from ocicaliban.reporter import SILENT, Reporter
 class PlannedImage:
     """A plan, and what building and running it needs: the trees that it copies, the GPUs, the project's indexes.
 
-    `trees_read` are all folders that were read for the plan, `made_trees` are the trees that a layer makes first, and
-    `environment` is what the project's files declare.
+    `trees_read` are all folders that were read for the plan, and `made_trees` are the trees that a layer makes first.
+    `environment` is what the project's files declare, and `packages` is how many packages that makes. `python` is the
+    version of the environment's Python, "" while the base image is not resolved.
     """
 
     project: Project
@@ -48,6 +48,8 @@ class PlannedImage:
     indexes: Indexes
     environment: DeclaredEnvironment = field(factory=DeclaredEnvironment)
     downloads: dict[str, int] = field(factory=dict)
+    packages: int = 0
+    python: str = ""
 
     @property
     def build_context(self) -> BuildContext:
@@ -117,7 +119,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     plan = planning.plan(project, recipes, request.mode, snapshot)
     trees = {tree.digest: tree for each in provided.values() for tree in each.trees}
     copied = (tree for layer in plan.layers for step in layer.steps for tree in planning.copied_trees(step))
-    return PlannedImage(
+    planned = PlannedImage(
         project=project,
         plan=plan,
         trees={digest: trees[digest] for digest in copied if digest in trees},
@@ -127,7 +129,12 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         indexes=_joined_indexes(provided),
         environment=environment,
         downloads={name: size for each in provided.values() for name, size in each.downloads.items()},
+        packages=sum(each.packages for each in provided.values()),
+        python=evolve(context, provided=provided).environment_base.python,
     )
+    if request.contents and context.parameters("requirements"):
+        reporter.say(environment_view.line(planned.environment, planned.packages, planned.python))
+    return planned
 
 
 def _project(request: PlanRequest, reporter: Reporter) -> Project:
@@ -147,23 +154,29 @@ def _environment(
     command: tuple[str, ...],
     reporter: Reporter,
 ) -> DeclaredEnvironment:
-    """Return the environment that the project declares; an empty one if the mode installs no requirements."""
+    """Return the environment that the project declares; an empty one if no recipe of the mode needs it."""
     parameters = input_parameters("requirements", project, recipes, request.variant)
-    if parameters is None or not request.contents:
+    others = input_parameters("debian-packages", project, recipes, request.variant)
+    if not request.contents or not (parameters or others):
         return DeclaredEnvironment()
     asked = EnvironmentRequest(
         root=request.root,
-        named=parameters.text("requirements"),
-        setting=parameters.setting("requirements"),
-        script=next(iter(entry_point.entry_files(command)), ""),
+        named=parameters.text("requirements") if parameters else survey.NONE,
+        setting=parameters.setting("requirements") if parameters else "",
+        script=_script(request.root, command),
     )
-    found = environments.read_environment(asked)
+    found = survey.read_environment(asked)
     if request.folder and not asked.named:
         found = evolve(found, declaration=workspace.for_member(found.declaration, request.root, request.folder))
-    for file in found.files:
-        if file.use == "unread":
-            reporter.note(f"{file.path} is not read; declare the dependencies in {environments.readable_files()}")
+    for note in found.notes:
+        reporter.note(note)
     return found
+
+
+def _script(root: Path, command: tuple[str, ...]) -> str:
+    """Return the path of the file that a command starts, relative to the project; "" if it starts none."""
+    paths = entry_point.entry_files(command)
+    return next((path for path in paths if (root / path).is_file()), "")
 
 
 def _ask_providers(context: PlanContext, written: Lock) -> dict[str, Provided]:

@@ -18,7 +18,7 @@ def build(
     mode: Annotated[str, typer.Option("--mode", help="The mode to build.")] = "build",
     tag: Annotated[str, typer.Option("--tag", "-t", help="A name for the image.")] = "",
     no_cache: NoCache = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print ID, digest and key as JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print ID, digest, key and environment as JSON.")] = False,
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
     extras: Extras = None,
@@ -37,7 +37,8 @@ def build(
         TERMINAL.note("an image never contains a credential; give --cloud-key to `ocicaliban run`")
     built = use_case.build(request(BuildRequest, given), tag)
     image = built.image
-    print(json.dumps({"id": image.id, "digest": image.digest, "key": built.key}) if as_json else image.id)
+    described = {"id": image.id, "digest": image.digest, "key": built.key, "environment": built.environment}
+    print(json.dumps(described) if as_json else image.id)
 
 
 def plan(

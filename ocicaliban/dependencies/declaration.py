@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import re
-import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -16,6 +15,7 @@ from ocicaliban.dependencies import dependency_groups, locked_requirements
 from ocicaliban.dependencies.indexes import Indexes, project_indexes
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError
+from ocicaliban.formats.toml import parse_toml, table_in
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
 
@@ -51,13 +51,14 @@ class Declaration:
     """A file that declares the dependencies of the project in the folder `root`.
 
     This class suits any file that uv can compile. Each way of declaring dependencies is a subclass, without fields of
-    its own.
+    its own. `beside` are lists of requirements that are resolved together with those of the project itself.
     """
 
     root: Path
     path: Path
     member: str = ""
     """The folder of the uv workspace's member that is meant, relative to the root; "" for the root itself."""
+    beside: tuple[Path, ...] = ()
 
     FILE: ClassVar[str] = ""
     """The name of the file, in the project's folder."""
@@ -70,6 +71,9 @@ class Declaration:
 
     TOOL: ClassVar[str] = ""
     """The tool whose file it is; "" for a file of many tools."""
+
+    PROJECT: ClassVar[bool] = False
+    """Whether it declares what the project itself needs, as `pip install .` reads it."""
 
     ALONE: ClassVar[bool] = False
     """Whether it declares the whole environment of a script, which the project itself is no part of."""
@@ -99,7 +103,23 @@ class Declaration:
     @property
     def shown(self) -> str:
         """What messages call it: the path relative to the project, and the table in it if there can be several."""
-        return os.path.relpath(self.path, self.root)
+        return " and ".join(os.path.relpath(path, self.root) for path in (*self.beside, self.path))
+
+    def tool(self) -> str:
+        """Return the tool that has written the file, "" if it is unknown."""
+        return self.TOOL
+
+    def lists_dependencies(self) -> bool:
+        """Whether it declares a dependency. One that declares none leaves it to the next file to be the source."""
+        return True
+
+    def debian_packages(self) -> tuple[str, ...]:
+        """Return the Debian packages that the file asks for."""
+        return ()
+
+    def unread_parts(self) -> tuple[str, ...]:
+        """Return what in the file has no effect, as messages call it."""
+        return ()
 
     @property
     def groups_file(self) -> Path:
@@ -116,7 +136,10 @@ class Declaration:
 
     def requirement_lists(self) -> tuple[str, ...]:
         """Return the texts of lists of requirements, in which pip's options may be."""
-        return ()
+        texts: dict[str, str] = {}
+        for path in self.beside:
+            add_text(texts, path, self.root)
+        return tuple(texts.values())
 
     def indexes(self) -> Indexes:
         """Return the package indexes that the project names."""
@@ -125,7 +148,8 @@ class Declaration:
     def texts(self) -> dict[str, str]:
         """Return all texts that determine the resolution, by their paths in the project."""
         texts: dict[str, str] = {}
-        add_text(texts, self.path, self.root)
+        for path in (*self.beside, self.path):
+            add_text(texts, path, self.root)
         add_uv_settings(texts, self.root)
         return texts
 
@@ -146,7 +170,7 @@ class Declaration:
 
     def compiled_files(self) -> tuple[Path, ...]:
         """Return the files whose requirements uv resolves; the declaration's own is the first."""
-        return (self.path,)
+        return (self.path, *self.beside)
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the locked requirements, as uv writes them.
@@ -210,7 +234,7 @@ def add_text(texts: dict[str, str], path: Path, root: Path) -> None:
 def add_uv_settings(texts: dict[str, str], root: Path) -> None:
     """Add uv's settings in the project, which change what uv resolves."""
     add_text(texts, root / "uv.toml", root)
-    if settings := table(manifest(root), "tool", "uv"):
+    if settings := table_in(manifest(root), "tool", "uv"):
         texts["[tool.uv]"] = json.dumps(settings, sort_keys=True, default=str)
 
 
@@ -239,19 +263,12 @@ def manifest(root: Path) -> dict[str, Any]:
     """Return the values of the project's pyproject.toml, {} if there is none or it is not TOML: uv reports that."""
     path = root / "pyproject.toml"
     if path.is_file():
-        with contextlib.suppress(tomllib.TOMLDecodeError):
-            return tomllib.loads(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        with contextlib.suppress(ValueError):
+            return parse_toml(path.read_text(encoding="utf-8", errors="surrogateescape"))
     return {}
-
-
-def table(values: Any, *keys: str) -> dict[str, Any]:
-    """Return the table at `keys`, {} if there is none."""
-    for key in keys:
-        values = values.get(key) if isinstance(values, dict) else None
-    return values if isinstance(values, dict) else {}
 
 
 def is_dynamic(manifest: dict[str, Any]) -> bool:
     """Whether a pyproject.toml leaves the dependencies to the project's build."""
-    dynamic = table(manifest, "project").get("dynamic", ())
+    dynamic = table_in(manifest, "project").get("dynamic", ())
     return isinstance(dynamic, list) and bool({"dependencies", "optional-dependencies"} & {*map(str, dynamic)})

@@ -7,19 +7,17 @@ from typing import Literal
 
 from attrs import frozen
 
-from ocicaliban.dependencies import python_files, registry
 from ocicaliban.dependencies.declaration import Declaration
 from ocicaliban.dependencies.python_requirement import PythonRequirement
-from ocicaliban.errors import UsageError
 
 
 @frozen(kw_only=True)
 class DeclaringFile:
     """A file that declares a part of an environment.
 
-    `path` is relative to the project. `use` says what becomes of it: it is the `source` of the dependencies, its
-    contents are `honoured` beside the source, or it is `unread`. `setting` is what the user can write into
-    `ocicaliban.toml` to use an unread file.
+    `path` is relative to the project, or names a part of a file. `use` says what becomes of it: it is the `source` of
+    the dependencies, its contents are `honoured` beside the source, or it is `unread`. `setting` is what the user can
+    write into `ocicaliban.toml` to use an unread file.
     """
 
     path: str
@@ -32,53 +30,46 @@ class DeclaredEnvironment:
     """All that a project's files declare.
 
     `declaration` is the source of the dependencies, or None. `debian_packages` are those of apt.txt and its relatives.
+    `post_build` and `start` are the paths of Binder's scripts, relative to the project, or "". `chosen` says that a
+    setting names the source.
     """
 
     declaration: Declaration | None = None
     files: tuple[DeclaringFile, ...] = ()
     python: tuple[PythonRequirement, ...] = ()
     debian_packages: tuple[str, ...] = ()
+    post_build: str = ""
+    start: str = ""
+    chosen: bool = False
+
+    @property
+    def source(self) -> str:
+        """What messages call the source of the dependencies, "" if there is none."""
+        return self.declaration.shown if self.declaration else ""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The lines that name what is not read. Somebody who has chosen the source knows the other files."""
+        unread = [file for file in self.files if file.use == "unread"]
+        others = [file for file in unread if file.setting and not self.chosen]
+        parts = [file.path for file in unread if not file.setting]
+        notes = [f"not read: {', '.join(parts)}"] if parts else []
+        if others:
+            names = ", ".join(file.path for file in others)
+            notes.append(f"not read: {names} (to use {others[0].path} instead, write {others[0].setting})")
+        return tuple(notes)
 
 
 @frozen(kw_only=True)
 class EnvironmentRequest:
     """Whose environment to read.
 
-    `root` is the project's folder. `named` is the file that a setting names as the source of the dependencies, and
-    `setting` the name of that setting. `script` is the file that a container starts, relative to the project, or "".
+    `root` is the project's folder. `named` is the file that a setting names as the source of the dependencies, or
+    "none" for a project that needs none, and `setting` is the name of that setting. `script` is the file that a
+    container starts, relative to the project, or "".
     """
 
     root: Path
     named: str = ""
     setting: str = "layers.python.requirements"
     script: str = ""
-
-
-def read_environment(request: EnvironmentRequest) -> DeclaredEnvironment:
-    """Return the environment that the project's files declare.
-
-    Raises UsageError if a setting names a file that does not exist, or if files contradict each other.
-    """
-    root = request.root
-    found = registry.found_in(root)
-    declaration = found[0] if found else None
-    if request.named:
-        path = root / request.named
-        if not path.is_file():
-            raise UsageError(
-                f"{request.setting}: there is no file '{request.named}'", f"the path is relative to the project: {path}"
-            )
-        declaration = registry.declaration_in(root, path)
-    versions = python_files.read_versions(root)
-    files = [DeclaringFile(path=name, use="honoured" if wanted else "unread") for name, wanted in versions.items()]
-    if declaration is None and (name := registry.unread_file(root)):
-        files.append(DeclaringFile(path=name, use="unread"))
-    declarations = dict.fromkeys((*([declaration] if declaration else []), *found))
-    python = [wanted for each in declarations for wanted in each.python_requirements()]
-    python += [wanted for each in versions.values() for wanted in each]
-    return DeclaredEnvironment(declaration=declaration, files=tuple(files), python=tuple(dict.fromkeys(python)))
-
-
-def readable_files() -> str:
-    """Return the names of the files that can be the source of the dependencies, for a message."""
-    return ", ".join(way.FILE for way in registry.WAYS)

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 from attrs import frozen
 
+from ocicaliban.dependencies import locked_requirements
 from ocicaliban.model.image import Base
 
 
@@ -72,3 +73,15 @@ def marker_environment(base: Base) -> dict[str, str]:
         "platform_release": "",
         "platform_version": "",
     }
+
+
+def count(text: str, base: Base) -> int:
+    """Return how many of the requirements apply to the Python and platform of a base image."""
+    every = locked_requirements.entries(text)
+    marked = [entry.partition(" ;")[2].splitlines()[0].strip(" \\") for entry in every if " ;" in entry]
+    if not marked:
+        return len(every)
+    from packaging.markers import Marker  # many locks have no marker
+
+    environment = marker_environment(base)
+    return len(every) - sum(not Marker(marker).evaluate(environment) for marker in marked)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 _AGAIN = "write it again, for example with `uv export --format pylock.toml`"
 _PYPI_HOSTS = ("files.pythonhosted.org", "pypi.org", "pypi.python.org")
 
+_AUTHOR = re.compile(r'^created-by\s*=\s*["\']([^"\']*)["\']', re.M)
+_TOOLS = ("uv", "pdm", "poetry", "pipenv", "pixi")
+
 
 class PylockToml(Declaration):
     """The versions that any tool has locked in the standard form."""
@@ -35,6 +39,12 @@ class PylockToml(Declaration):
     def reads(cls, path: Path) -> bool:
         """Whether the file is called pylock.toml or pylock.NAME.toml."""
         return path.name.startswith("pylock.") and path.suffix == ".toml"
+
+    def tool(self) -> str:
+        """Return the tool that the lock names as its author."""
+        with self.path.open(encoding="utf-8", errors="replace") as file:
+            match = _AUTHOR.search(file.read(4096))
+        return next((tool for tool in _TOOLS if match and tool in match[1].lower()), "pylock.toml")
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return the lock's requires-python."""

@@ -10,13 +10,12 @@ from ocicaliban.dependencies.declaration import (
     Declaration,
     ResolutionTarget,
     is_dynamic,
-    table,
 )
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.dependencies.setuptools_project import SetuptoolsProject
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.formats.toml import read_toml
+from ocicaliban.formats.toml import read_toml, table_in
 from ocicaliban.model.recipe import Variant
 
 
@@ -24,6 +23,7 @@ class PyprojectToml(SetuptoolsProject):
     """The dependencies of a table [project], which may leave some to setuptools or another build."""
 
     FILE: ClassVar[str] = "pyproject.toml"
+    PROJECT: ClassVar[bool] = True
 
     @classmethod
     def find(cls, root: Path) -> Self | None:
@@ -42,7 +42,7 @@ class PyprojectToml(SetuptoolsProject):
         raw = read_toml(self.path)[1]
         others = any((self.path.parent / name).is_file() for name in ("setup.py", "setup.cfg"))
         return bool(dependency_groups.declared(raw)) and not (
-            others or "project" in raw or table(raw, "tool", "poetry")
+            others or "project" in raw or table_in(raw, "tool", "poetry")
         )
 
     @property
@@ -50,6 +50,16 @@ class PyprojectToml(SetuptoolsProject):
         """Whether its dependencies are not in [project], but where its build looks for them."""
         raw = read_toml(self.path)[1]
         return is_dynamic(raw) or not ("project" in raw or self._has_only_groups)
+
+    def covers(self) -> tuple[str, ...]:
+        """Return setup.py and setup.cfg, in which setuptools looks for what [project] leaves open."""
+        return ("setup.py", "setup.cfg")
+
+    def lists_dependencies(self) -> bool:
+        """Whether the project declares a dependency, or a group, or leaves its dependencies to the build."""
+        raw = read_toml(self.path)[1]
+        project = table_in(raw, "project")
+        return bool(project.get("dependencies")) or is_dynamic(raw) or bool(dependency_groups.declared(raw))
 
     def texts(self) -> dict[str, str]:
         """Return the file, uv's settings, and what a build computes the dependencies from if they are dynamic."""
@@ -64,7 +74,12 @@ class PyprojectToml(SetuptoolsProject):
         )
 
     def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
-        """Return the given groups and those that `uv run` installs. Raises UsageError for an undeclared one."""
+        """Return the given groups and those that `uv run` installs. Raises UsageError for an undeclared one.
+
+        Beside a requirements.txt, which is for pip, none is installed by default.
+        """
+        if self.beside:
+            return super().resolved_groups(groups)
         return dependency_groups.with_defaults(read_toml(self.path)[1], groups, self.shown)
 
     @property
@@ -86,7 +101,7 @@ class PyprojectToml(SetuptoolsProject):
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return requires-python."""
-        wanted = table(read_toml(self.path)[1], "project").get("requires-python")
+        wanted = table_in(read_toml(self.path)[1], "project").get("requires-python")
         return requirement(f"{self.shown}: requires-python", wanted)
 
 
@@ -96,7 +111,7 @@ def declared_extras(path: Path, extras: tuple[str, ...], variant: Variant) -> tu
     Raises UsageError for an extra that it does not declare, unless its build decides on the extras.
     """
     raw = read_toml(path)[1]
-    declared = table(raw, "project", "optional-dependencies")
+    declared = table_in(raw, "project", "optional-dependencies")
     known = {normalized(name) for name in declared}
     unknown = sorted(extra for extra in extras if normalized(extra) not in known)
     if unknown and not is_dynamic(raw):

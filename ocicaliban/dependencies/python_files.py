@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_version, requirement
@@ -16,6 +17,10 @@ def read_version(path: Path, shown: str) -> tuple[PythonRequirement, ...]:
     return requirement(shown, of_version(first), pinned=True)
 
 
-def read_versions(root: Path) -> dict[str, tuple[PythonRequirement, ...]]:
-    """Return what each version file in the folder `root` chooses."""
-    return {name: read_version(root / name, name) for name in NAMES if (root / name).is_file()}
+def read_versions(
+    root: Path, there: frozenset[str], folders: Iterable[str]
+) -> dict[str, tuple[PythonRequirement, ...]]:
+    """Return what each version file chooses: in the folder `root`, which holds the names `there`, and in `folders`."""
+    paths = [name for name in NAMES if name in there]
+    paths += [f"{folder}/runtime.txt" for folder in folders if folder in there]
+    return {path: read_version(root / path, path) for path in paths if (root / path).is_file()}

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ocicaliban.dependencies.cog import CogYaml
 from ocicaliban.dependencies.conda.conda_lock import CondaLock, ExplicitLock
 from ocicaliban.dependencies.conda.environment_yml import EnvironmentYml
 from ocicaliban.dependencies.conda.pixi import PixiLock, PixiManifest, PixiPyproject
-from ocicaliban.dependencies.declaration import Declaration, manifest, table
+from ocicaliban.dependencies.declaration import Declaration
+from ocicaliban.dependencies.hatch import HatchEnvironment
 from ocicaliban.dependencies.pdm import PdmProject
 from ocicaliban.dependencies.pdm_lock import PdmLock
 from ocicaliban.dependencies.pipfile import Pipfile
@@ -18,10 +20,12 @@ from ocicaliban.dependencies.poetry_lock import PoetryLock
 from ocicaliban.dependencies.pylock import PylockToml
 from ocicaliban.dependencies.pyproject import PyprojectToml
 from ocicaliban.dependencies.requirements_txt import RequirementsList
+from ocicaliban.dependencies.script_header import ScriptHeader
 from ocicaliban.dependencies.setup_cfg import SetupCfg
 from ocicaliban.dependencies.setup_py import SetupScript
 from ocicaliban.dependencies.uv_lock import UvLock
 
+# The folders binder/ and .binder/ come between HatchEnvironment and CogYaml (see `survey`).
 WAYS: tuple[type[Declaration], ...] = (
     UvLock,
     PylockToml,
@@ -41,19 +45,25 @@ WAYS: tuple[type[Declaration], ...] = (
     SetupCfg,
     EnvironmentYml,
     PixiManifest,
+    HatchEnvironment,
+    CogYaml,
+    ScriptHeader,
 )
-
-_NOT_READ: tuple[str, ...] = ()
 
 
 def found_in(root: Path) -> tuple[Declaration, ...]:
-    """Return the declarations of the project in `root`, in the order of the ways. The first is the source."""
-    try:
-        there = {*os.listdir(root)}
-    except NotADirectoryError:
-        return ()
+    """Return the declarations of the project in `root`, in the order of the ways."""
+    there = names_in(root)
     asked = (way.find(root) for way in WAYS if not there.isdisjoint(way.names()))
     return tuple(filter(None, asked))
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """Return the names in a folder; none if there is no such folder."""
+    try:
+        return frozenset(os.listdir(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return frozenset()
 
 
 def find_declaration(root: Path) -> Declaration | None:
@@ -63,12 +73,11 @@ def find_declaration(root: Path) -> Declaration | None:
 
 def declaration_in(root: Path, path: Path) -> Declaration:
     """Return the declaration in a file that the project's configuration names. uv judges a file of no known form."""
-    way = next((way for way in WAYS if way.reads(path)), Declaration)
-    return way(root=root, path=path)
-
-
-def unread_file(root: Path) -> str:
-    """Return the name of a file that declares dependencies in a way that is not read; "" if there is none."""
-    if table(manifest(root), "tool", "poetry"):
-        return "the [tool.poetry] of pyproject.toml"
-    return next((name for name in _NOT_READ if (root / name).is_file()), "")
+    # The files of some ways may have any name; a list of requirements most of all.
+    reading = (way for way in WAYS if way.reads(path))
+    ways = sorted(reading, key=lambda way: (path.name not in way.names(), way is RequirementsList))
+    for way in ways:
+        found = way.find(path.parent) if way.names() != (path.name,) or len(ways) > 1 else None
+        if found and found.path == path:
+            return way(root=root, path=path)
+    return (ways[0] if ways else Declaration)(root=root, path=path)

@@ -12,6 +12,7 @@ class RequirementsList(Declaration):
     """A list of requirements in pip's form, with the lists that it includes."""
 
     FILE: ClassVar[str] = "requirements.txt"
+    NAMES: ClassVar[tuple[str, ...]] = ("requirements.txt", "requirements.in")
     EXTRAS_HINT: ClassVar[str] = "declare the extras in a pyproject.toml; a requirements.txt cannot declare any"
 
     @classmethod

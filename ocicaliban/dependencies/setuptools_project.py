@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, ClassVar
 
 from attrs import evolve
 
@@ -29,6 +29,13 @@ _NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 class SetuptoolsProject(Declaration):
     """The dependencies that a project's setup.py, setup.cfg and pyproject.toml declare for setuptools."""
+
+    PROJECT: ClassVar[bool] = True
+
+    def lists_dependencies(self) -> bool:
+        """Whether the files declare a dependency or an extra, or leave them to the project's build."""
+        metadata = self.metadata()
+        return metadata is None or bool(metadata.requires or metadata.extras)
 
     def texts(self) -> dict[str, str]:
         """Return the file, uv's settings, and what the build computes the dependencies from."""

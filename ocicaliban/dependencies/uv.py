@@ -176,6 +176,14 @@ def _hashes(package: Mapping[str, Any]) -> list[str]:
     return sorted(f"sha256:{digest}" for digest in digests)
 
 
+def exported_script(path: Path) -> str:
+    """Return the requirements in the lock of a script. Raises ToolError with uv's explanation."""
+    plain = ("--no-header", "--no-annotate")
+    argv = [process.tool("uv"), "export", "--frozen", *plain, "--script", str(path)]
+    env = read_host_settings().uv_environ()
+    return process.run(argv, env=env, cwd=path.parent, doing=f"uv cannot export {path.name}.lock")
+
+
 def archive_sizes(requirements: str, base: Base, settings: HostSettings) -> dict[str, int]:
     """Return the bytes of the heavy packages among locked requirements, as the package indexes tell them.
 

@@ -17,12 +17,11 @@ from ocicaliban.dependencies.declaration import (
     add_uv_settings,
     is_dynamic,
     manifest,
-    table,
 )
 from ocicaliban.dependencies.indexes import matching, project_indexes, without_credentials
 from ocicaliban.dependencies.pyproject import declared_extras
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_toml_head
-from ocicaliban.formats.toml import read_toml
+from ocicaliban.formats.toml import read_toml, table_in
 from ocicaliban.model.recipe import Variant
 from ocicaliban.project.root import workspace_root
 
@@ -117,7 +116,7 @@ def with_own_indexes(text: str, lock: Mapping[str, Any], explicit: Sequence[str]
     """Return what uv exported, with the index of each package that is locked from one of the `explicit` ones; pure."""
     places: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for package in lock.get("package", ()):
-        registry = table(package, "source").get("registry", "")
+        registry = table_in(package, "source").get("registry", "")
         if index := without_credentials(matching(registry, explicit)):
             archives = [*package.get("wheels", ()), *filter(None, [package.get("sdist")])]
             hashes = " ".join(str(archive.get("hash", "")) for archive in archives)

@@ -25,8 +25,9 @@ class Provided:
     `values` are what recipes can refer to, as `${NAME}` or in `when`; they must not depend on which recipe asks.
     `instances` are the layers that a recipe with this input makes, or None if it makes one. `trees` are what a step can
     copy, `trees_read` the folders that were read for them, and `made_trees` those that do not exist yet. `resolutions`
-    is the provider's section of the lock. `indexes` are the package indexes that an installation needs,
-    and `downloads` the bytes of the large packages that it downloads, by name.
+    is the provider's section of the lock. `indexes` are the package indexes that an installation needs, and `downloads`
+    the bytes of the large packages that it downloads, by name. `packages` is how many packages of the project's
+    environment it brings.
     """
 
     values: Mapping[str, Value] = field(factory=dict)
@@ -37,6 +38,7 @@ class Provided:
     resolutions: Mapping[str, Resolution] = field(factory=dict)
     indexes: Indexes = field(factory=Indexes)
     downloads: Mapping[str, int] = field(factory=dict)
+    packages: int = 0
 
 
 @frozen(kw_only=True)

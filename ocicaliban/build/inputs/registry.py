@@ -7,6 +7,7 @@ from ocicaliban.build.inputs import (
     conda,
     cuda,
     data,
+    debian_packages,
     interpreter,
     jupyter,
     postbuild,
@@ -19,6 +20,7 @@ from ocicaliban.model.recipe import Recipe
 
 # Those that resolve something come first: the lock is written before the project's files are read.
 PROVIDERS = (
+    debian_packages.PROVIDER,
     conda.PROVIDER,
     requirements.PROVIDER,
     project.PROVIDER,

@@ -9,7 +9,7 @@ from attrs import evolve
 from ocicaliban.build import other_python
 from ocicaliban.build.inputs import cuda
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.dependencies import resolver, size_tiers
+from ocicaliban.dependencies import locked_packages, resolver, size_tiers
 from ocicaliban.dependencies.declaration import ResolutionTarget
 from ocicaliban.dependencies.indexes import project_indexes
 from ocicaliban.dependencies.size_tiers import Group
@@ -63,7 +63,8 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         groups=asked,
         torch="any" if parameters.text("torch") == "any" else "cpu",
     )
-    locked = context.lock.resolution(_SECTION, context.variant)
+    name = f"{context.variant} {declaration.shown}" if declaration and declaration.ALONE else context.variant
+    locked = context.lock.resolution(_SECTION, name)
     own = evolve(base, python="") if conda_python else base
     with other_python.telling(own, indexes, context.environment.python):
         resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
@@ -72,9 +73,10 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     groups = size_tiers.divided(resolution.requirements, resolution.weights, resolution.indexes)
     return evolve(
         of_groups(groups, conda_python),
-        resolutions={context.variant: resolution},
+        resolutions={name: resolution},
         indexes=evolve(indexes, pins=resolution.indexes),
         downloads=resolution.weights,
+        packages=locked_packages.count(resolution.requirements, base),
     )
 
 

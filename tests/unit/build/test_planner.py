@@ -11,7 +11,7 @@ import pytest
 from ocicaliban.build import planner
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.errors import UsageError
-from ocicaliban.model.image import Base, TreeEntry
+from ocicaliban.model.image import Base, Run, TreeEntry
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.reporter import SILENT, Reporter
@@ -59,13 +59,33 @@ def test_a_build_secret_enters_no_image_by_whatever_name(tmp_path: Path, named: 
     assert planned.build_context.secrets["x"].read_text() == "s"
 
 
-def test_a_declaration_that_is_not_read_is_told(tmp_path: Path) -> None:
-    root = project(tmp_path / "p", {"pyproject.toml": "[tool.poetry]\nname = 'a'\n"})
+def test_the_source_of_the_dependencies_is_told_and_what_is_not_read(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {"requirements.txt": "", "requirements-dev.txt": "six\n"})
     said: list[str] = []
-    plan(root, module="run.py", reporter=Reporter(said.append))
-    assert len(said) == 1 and said[0].startswith(
-        "note: the [tool.poetry] of pyproject.toml is not read; declare the dependencies in "
-    )
+    planned = plan(root, module="run.py", reporter=Reporter(said.append))
+    assert said == [
+        "note: not read: requirements-dev.txt (to use requirements-dev.txt instead, "
+        'write [layers.python] requirements = "requirements-dev.txt")',
+        "dependencies: requirements.txt, 0 packages; Python 3.11",
+    ]
+    assert (planned.packages, planned.python) == (0, "3.11.2")
+
+
+@pytest.mark.parametrize(
+    ("config", "files", "packages"),
+    [
+        ("", {}, []),
+        ("", {"apt.txt": "git\nffmpeg # for videos\n"}, ["ffmpeg git"]),
+        ('[layers.apt]\npackages = ["git", "zip"]\n', {"binder/apt.txt": "git\nffmpeg\n"}, ["ffmpeg git zip"]),
+        ("", {"cog.yaml": "build: {system_packages: [libgl1]}\n"}, ["libgl1"]),
+    ],
+)
+def test_the_project_s_files_add_to_the_packages_of_the_recipe_apt(
+    tmp_path: Path, config: str, files: dict[str, str], packages: list[str]
+) -> None:
+    layers = plan(project(tmp_path / "p", files, config), module="run.py").plan.layers
+    steps = [step for layer in layers if layer.name == "apt" for step in layer.steps]
+    assert [dict(step.env)["PACKAGES"] for step in steps if isinstance(step, Run)] == packages
 
 
 def test_without_contents_nothing_that_would_enter_an_image_is_read(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_build_prints_the_image(world: World, call: Call) -> None:
     assert (code, out) == (0, f"{world.images[-1].id}\n")
     assert "an image never contains a credential" in err
     _, out, _ = call("build", "--nogpu", "--json")
-    assert sorted(json.loads(out)) == ["digest", "id", "key"]
+    assert sorted(json.loads(out)) == ["digest", "environment", "id", "key"]
 
 
 def test_plan_prints_one_of_its_forms(call: Call) -> None:

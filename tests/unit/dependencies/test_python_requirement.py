@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.dependencies.environment import EnvironmentRequest, read_environment
+from ocicaliban.dependencies.environment import EnvironmentRequest
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_version
+from ocicaliban.dependencies.survey import read_environment
 
 SETUP = "from setuptools import setup\nN = '>=3.7'\nsetup(name='a', python_requires={})\n"
 

@@ -6,14 +6,17 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.dependencies.cog import CogYaml
 from ocicaliban.dependencies.conda.conda_lock import ExplicitLock
 from ocicaliban.dependencies.conda.pixi import PixiPyproject
 from ocicaliban.dependencies.declaration import Declaration
+from ocicaliban.dependencies.hatch import HatchEnvironment
 from ocicaliban.dependencies.pdm import PdmProject
 from ocicaliban.dependencies.poetry import PoetryProject
 from ocicaliban.dependencies.pylock import PylockToml
-from ocicaliban.dependencies.registry import WAYS, declaration_in, find_declaration, unread_file
+from ocicaliban.dependencies.registry import WAYS, declaration_in, find_declaration
 from ocicaliban.dependencies.requirements_txt import RequirementsList
+from ocicaliban.dependencies.script_header import ScriptHeader
 from ocicaliban.errors import UsageError
 
 TABLES = (PixiPyproject, PoetryProject, PdmProject)
@@ -37,8 +40,8 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
         "conda-linux-64.lock": "@EXPLICIT\n",
     }
     for way in reversed(WAYS):
-        if way in TABLES:
-            continue  # pyproject.toml has no such table
+        if way in (*TABLES, HatchEnvironment, CogYaml, ScriptHeader):
+            continue  # a table that pyproject.toml has not, or another form
         (tmp_path / way.FILE).write_text(texts.get(way.FILE, "[project]\n[options.extras_require]\n"))
         declaration = find_declaration(tmp_path)
         assert declaration and type(declaration) is way and declaration.path == tmp_path / way.FILE
@@ -47,7 +50,8 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "way"),
     [
-        *((way.FILE, way) for way in WAYS if way not in (ExplicitLock, *TABLES)),
+        *((way.FILE, way) for way in WAYS if way not in (ExplicitLock, *TABLES, HatchEnvironment, ScriptHeader)),
+        ("train.py", ScriptHeader),
         ("sub/uv.lock", WAYS[0]),
         ("pylock.gpu.toml", PylockToml),
         ("needs", RequirementsList),
@@ -57,19 +61,3 @@ def test_the_first_way_that_a_project_has_is_taken(tmp_path: Path) -> None:
 )
 def test_the_form_of_a_file_that_the_configuration_names(name: str, way: type[Declaration], tmp_path: Path) -> None:
     assert type(declaration_in(tmp_path, tmp_path / name)) is way
-
-
-@pytest.mark.parametrize(
-    ("files", "unread"),
-    [
-        ({}, ""),
-        ({"pyproject.toml": "[tool.ruff]\n"}, ""),
-        ({"setup.cfg": "[flake8]\n"}, ""),
-        ({"setup.cfg": "[options]\ninstall_requires = six\n"}, ""),
-        ({"pyproject.toml": '[tool.poetry]\nname = "a"\n'}, "the [tool.poetry] of pyproject.toml"),
-    ],
-)
-def test_a_declaration_that_is_not_read_is_named(tmp_path: Path, files: dict[str, str], unread: str) -> None:
-    for name, text in files.items():
-        (tmp_path / name).write_text(text)
-    assert unread_file(tmp_path) == unread

@@ -11,7 +11,8 @@ from ocicaliban.build.inputs import project, requirements
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies import resolver
-from ocicaliban.dependencies.environment import EnvironmentRequest, read_environment
+from ocicaliban.dependencies.environment import EnvironmentRequest
+from ocicaliban.dependencies.survey import read_environment
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Recipe

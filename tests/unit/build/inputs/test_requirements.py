@@ -10,9 +10,10 @@ from ocicaliban.build.inputs import requirements
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies import resolver
-from ocicaliban.dependencies.environment import EnvironmentRequest, read_environment
+from ocicaliban.dependencies.environment import EnvironmentRequest
 from ocicaliban.dependencies.registry import find_declaration
 from ocicaliban.dependencies.size_tiers import Group
+from ocicaliban.dependencies.survey import read_environment
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Param, Recipe, Value

@@ -1,0 +1,171 @@
+"""What a project's files declare, and which of them is the source of the dependencies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
+from ocicaliban.dependencies.survey import read_environment
+from ocicaliban.errors import UsageError
+
+PROJECT = '[project]\nname = "a"\nversion = "1"\ndependencies = ["six"]\n'
+BARE = '[project]\nname = "a"\nversion = "1"\n'
+POETRY = '[tool.poetry]\nname = "a"\nversion = "1"\n[tool.poetry.dependencies]\npython = "^3.10"\nsix = "*"\n'
+SETUP = "from setuptools import setup\nsetup(name='a', install_requires={})\n"
+HATCH = '[tool.hatch.envs.default]\ndependencies = ["six"]\n'
+HEADER = "# /// script\n# dependencies = ['six']\n# requires-python = '>=3.12'\n# ///\nimport six\n"
+LISTS = "requirements.txt"
+OTHER = '[layers.python] requirements = "{}"'
+
+
+def environment(root: Path, files: dict[str, str], named: str = "", script: str = "") -> DeclaredEnvironment:
+    for name, text in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(text)
+    return read_environment(EnvironmentRequest(root=root, named=named, script=script))
+
+
+def uses(found: DeclaredEnvironment) -> dict[str, str]:
+    return {file.path: file.use for file in found.files}
+
+
+@pytest.mark.parametrize(
+    ("files", "source", "others"),
+    [
+        ({}, "", {}),
+        ({"pyproject.toml": "[tool.ruff]\n"}, "", {}),
+        ({"requirements.txt": ""}, "requirements.txt", {}),
+        ({"requirements.in": "six"}, "requirements.in", {}),
+        ({"requirements.txt": "", "requirements.in": "six"}, "requirements.txt", {}),
+        ({"requirements.txt": "-r more-requirements.txt\n", "more-requirements.txt": ""}, "requirements.txt", {}),
+        (
+            {"requirements.txt": "", "requirements-dev.txt": "", "requirements/docs.txt": ""},
+            "requirements.txt",
+            {"requirements-dev.txt": "unread", "requirements/docs.txt": "unread"},
+        ),
+        # The project's own dependencies and requirements.txt are resolved together, as pip installs them.
+        ({"requirements.txt": "", "pyproject.toml": PROJECT}, "requirements.txt and pyproject.toml", {}),
+        ({"requirements.txt": "", "setup.py": SETUP.format("['six']")}, "requirements.txt and setup.py", {}),
+        ({"requirements.txt": "", "pyproject.toml": BARE}, "requirements.txt", {"pyproject.toml": "honoured"}),
+        ({"requirements.txt": "", "setup.py": SETUP.format("[]")}, "requirements.txt", {"setup.py": "honoured"}),
+        # A lock goes before what it was made from, and before lists.
+        (
+            {"uv.lock": "", "pyproject.toml": PROJECT, "requirements.txt": ""},
+            "uv.lock",
+            {"pyproject.toml": "honoured", "requirements.txt": "unread"},
+        ),
+        (
+            {"uv.lock": "", "requirements.txt": "# This file was made by\n#    uv export --frozen\nsix==1\n"},
+            "uv.lock",
+            {"requirements.txt": "honoured"},
+        ),
+        ({"uv.lock": "", "pylock.toml": 'created-by = "uv"\n'}, "uv.lock", {"pylock.toml": "honoured"}),
+        ({"poetry.lock": "", "pyproject.toml": POETRY}, "poetry.lock", {"pyproject.toml": "honoured"}),
+        ({"pyproject.toml": PROJECT, "setup.py": ""}, "pyproject.toml", {"setup.py": "honoured"}),
+        ({"setup.py": SETUP.format("['six']"), "setup.cfg": "[options]\ninstall_requires = six\n"}, "setup.py", {
+            "setup.cfg": "honoured"}),
+        ({"pyproject.toml": HATCH}, "pyproject.toml [tool.hatch.envs.default]", {}),
+        ({"pyproject.toml": PROJECT + HATCH}, "pyproject.toml and pyproject.toml [tool.hatch.envs.default]", {}),
+        # Binder's folders come after the root.
+        ({"binder/requirements.txt": ""}, "binder/requirements.txt", {}),
+        ({".binder/requirements.txt": ""}, ".binder/requirements.txt", {}),
+        ({"binder/requirements.txt": "", "requirements.txt": ""}, "requirements.txt", {
+            "binder/requirements.txt": "unread"}),
+        ({"cog.yaml": "build: {python_packages: [six]}"}, "cog.yaml", {}),
+        ({"cog.yaml": "build: {python_version: '3.11'}"}, "cog.yaml", {}),
+        ({"cog.yaml": "build: {python_requirements: requirements.txt}", "requirements.txt": ""}, "cog.yaml", {
+            "requirements.txt": "honoured"}),
+        ({"cog.yaml": "build: {python_packages: [six]}", "requirements.txt": ""}, "requirements.txt", {
+            "cog.yaml": "unread"}),
+        ({"cog.yaml": "build: {run: [make]}", "requirements.txt": ""}, "requirements.txt", {
+            "cog.yaml": "honoured", "'build.run' of cog.yaml": "unread"}),
+        (
+            {"requirements.txt": "", "apt.txt": "git", "runtime.txt": "python-3.10", ".python-version": "mine",
+             "binder/postBuild": "", "start": ""},
+            "requirements.txt",
+            {"apt.txt": "honoured", "runtime.txt": "honoured", ".python-version": "unread",
+             "binder/postBuild": "honoured", "start": "honoured"},
+        ),
+    ],
+)  # fmt: skip
+def test_the_source_and_the_use_of_the_other_files(
+    tmp_path: Path, files: dict[str, str], source: str, others: dict[str, str]
+) -> None:
+    found = environment(tmp_path, files)
+    assert found.source == source
+    assert {path: use for path, use in uses(found).items() if use != "source"} == others
+    for file in found.files:
+        is_list = file.use == "unread" and (tmp_path / file.path).is_file() and file.path != ".python-version"
+        assert file.setting == (OTHER.format(file.path) if is_list else "")
+
+
+def test_a_script_with_a_header_has_an_environment_of_its_own(tmp_path: Path) -> None:
+    files = {"requirements.txt": "tabulate\n", ".python-version": "3.11\n", "code/train.py": HEADER}
+    found = environment(tmp_path, files, script="code/train.py")
+    assert found.source == "code/train.py" and found.declaration and found.declaration.ALONE
+    assert [(each.place, each.specifier) for each in found.python] == [("code/train.py: requires-python", ">=3.12")]
+    assert uses(found)["requirements.txt"] == "unread"
+    assert environment(tmp_path, {"code/other.py": "import six\n"}, script="code/other.py").source == LISTS
+
+
+def test_the_list_in_the_folder_of_the_script_comes_last(tmp_path: Path) -> None:
+    files = {"code/train.py": "", "code/requirements.txt": "six\n"}
+    assert environment(tmp_path, files, script="code/train.py").source == "code/requirements.txt"
+    found = environment(tmp_path, {"requirements.txt": ""}, script="code/train.py")
+    assert found.source == LISTS and uses(found)["code/requirements.txt"] == "unread"
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"uv.lock": "", "poetry.lock": "", "pyproject.toml": PROJECT},
+        {"poetry.lock": "", "Pipfile.lock": "{}", "pyproject.toml": POETRY},
+        {"uv.lock": "", "pylock.toml": 'created-by = "pdm"\n'},
+    ],
+)
+def test_locks_of_two_tools_contradict_each_other(tmp_path: Path, files: dict[str, str]) -> None:
+    one, other = [*files][:2]
+    with pytest.raises(UsageError, match=f"{one} and {other} are locks of two tools") as caught:
+        environment(tmp_path, files)
+    assert OTHER.format(one) in caught.value.hint and f'requirements = "{other}"' in caught.value.hint
+    found = environment(tmp_path, files, named=other)
+    assert found.source == other and found.notes == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "named"),
+    [
+        ({"requirements/base.txt": "six\n", "requirements-gpu.txt": ""}, "requirements-gpu.txt, requirements/base.txt"),
+        ({"requirements_dev.txt": ""}, "requirements_dev.txt"),
+        ({"dev-requirements.txt": ""}, "dev-requirements.txt"),
+    ],
+)
+def test_lists_of_which_none_can_be_chosen_are_named(tmp_path: Path, files: dict[str, str], named: str) -> None:
+    with pytest.raises(UsageError, match=f"^{named} declares? dependencies") as caught:
+        environment(tmp_path, files)
+    first = named.split(", ")[0]
+    assert OTHER.format(first) in caught.value.hint and 'requirements = "none"' in caught.value.hint
+    assert environment(tmp_path, {}, named=first).source == first
+    nothing = environment(tmp_path, {}, named="none")
+    assert nothing.source == "" and nothing.notes == () and {*uses(nothing).values()} == {"unread"}
+
+
+def test_a_named_file_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"layers\.mine\.requirements: there is no file 'no\.txt'"):
+        read_environment(EnvironmentRequest(root=tmp_path, named="no.txt", setting="layers.mine.requirements"))
+
+
+def test_what_is_not_read_is_noted_with_the_setting(tmp_path: Path) -> None:
+    files = {
+        "requirements.txt": "",
+        "requirements-dev.txt": "",
+        "cog.yaml": "build: {cuda: '11'}",
+        "runtime.txt": "r-4.2",
+    }
+    assert environment(tmp_path, files).notes == (
+        "not read: runtime.txt, 'build.cuda' of cog.yaml",
+        "not read: requirements-dev.txt (to use requirements-dev.txt instead, "
+        'write [layers.python] requirements = "requirements-dev.txt")',
+    )
