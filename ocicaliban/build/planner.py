@@ -99,7 +99,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         recipes = catalog.mounting(project, recipes)
     command = entry_point.entry_command(request.root, request.module, request.folder)
     environment = _environment(request, project, recipes, command, reporter)
-    lock = lockfile.read_lock(request.root)
+    lock = lockfile.read_lock(request.root, _lock_sections(request, project, recipes))
     base = chosen_base.choose_base(
         BaseRequest(plan=request, project=project, recipes=recipes, environment=environment, lock=lock), reporter
     )
@@ -199,6 +199,15 @@ def _ask_providers(context: PlanContext, written: Lock) -> dict[str, Provided]:
         context = evolve(context, lock=lock, provided={**context.provided, provider.kind: given})
     _write_lock(context, written)
     return dict(context.provided)
+
+
+def _lock_sections(request: PlanRequest, project: Project, recipes: tuple[Recipe, ...]) -> tuple[str, ...]:
+    """Return the sections of the lock that the mode needs."""
+    return tuple(
+        provider.lock_section
+        for provider in PROVIDERS
+        if provider.lock_section and input_parameters(provider.kind, project, recipes, request.variant) is not None
+    )
 
 
 def _write_lock(context: PlanContext, written: Lock) -> Lock:

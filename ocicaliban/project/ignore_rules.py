@@ -23,7 +23,7 @@ from ocicaliban.project import credential_files
 DEFAULT_IGNORES = (
     *(".git", ".hg", ".svn", "__pycache__", "*.py[cod]", ".venv", "venv", ".tox", ".nox", ".mypy_cache"),
     *(".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".DS_Store", *credential_files.NAMES),
-    ".ocicaliban.lock.*",  # a lock file that another command is writing
+    *(".ocicaliban.lock.*", ".ocicaliban.notebook.lock.*"),  # lock files that another command is writing
 )
 """The built-in rules, at any depth; an ignore file includes such a file again with a line that starts with `!`."""
 

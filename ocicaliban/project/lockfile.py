@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +16,11 @@ from ocicaliban.model.recipe import Variant
 from ocicaliban.system import files
 
 NAME = "ocicaliban.lock"
+SEPARATE = {"jupyter": "ocicaliban.notebook.lock"}
+"""The sections that have a file of their own, so that what only some modes need does not swell the lock."""
+NAMES = (NAME, *SEPARATE.values())
+_PLACE = "the requirements, number "
+_HEAD = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
 VERSION = 1
 
 
@@ -90,15 +97,27 @@ class _ResolutionRecord:
     indexes: dict[str, str] = field(factory=dict)
 
 
-def read_lock(root: Path) -> Lock:
+def read_lock(root: Path, sections: Collection[str] = tuple(SEPARATE)) -> Lock:
     """Return the lock of the project in `root`, or an empty one.
 
-    Raises UsageError if the lock is damaged, or if a newer ocicaliban has written it.
+    Of the sections with a file of their own, only those among `sections` are read. Earlier versions wrote all of them
+    into one file, which is read as it is. Raises UsageError if a file is damaged, or if a newer ocicaliban has written
+    it.
     """
-    path = root / NAME
+    lock = _read_file(root / NAME)
+    # What is still in the old place must not replace what is in the new one.
+    for section in [each for each in SEPARATE if each in {*sections, *lock.sections}]:
+        own = _read_file(root / SEPARATE[section])
+        for name, resolution in own.sections.get(section, {}).items():
+            lock = lock.with_resolution(section, name, resolution)
+    return lock
+
+
+def _read_file(path: Path) -> Lock:
     if not path.is_file():
         return Lock()
-    text, raw = read_toml(path, f"git checkout {NAME}; or remove it, and ocicaliban resolves everything again")
+    name = path.name
+    text, raw = read_toml(path, f"git checkout {name}; or remove it, and ocicaliban resolves everything again")
 
     def convert(value: object, kind: Any, key: str) -> Any:
         return structure(value, kind, path=path, text=text, keys=(key,))
@@ -121,16 +140,40 @@ def read_lock(root: Path) -> Lock:
 
 
 def write_lock(root: Path, lock: Lock) -> None:
-    """Replace the project's lock in one step. Raises OSError if it cannot be written; the old lock stays then."""
+    """Replace the project's lock, each file in one step. Raises OSError if it cannot be written; the old one stays."""
+    # First the separate files: if the second step fails, a section is in both places and not in none.
+    for section, name in SEPARATE.items():
+        if section in lock.sections:
+            _write_file(root / name, Lock(sections={section: lock.sections[section]}))
+    others = {section: held for section, held in lock.sections.items() if section not in SEPARATE}
+    _write_file(root / NAME, Lock(base=lock.base, sections=others))
+
+
+def _write_file(path: Path, lock: Lock) -> None:
+    """Replace a file of the lock, unless it holds the same already."""
     import tomli_w  # few commands write a lock
 
+    texts: list[str] = []
     record: dict[str, object] = {"version": VERSION}
     if lock.base:
         record["base"] = {variant: _base_to_record(base) for variant, base in lock.base.items()}
     for section, resolutions in lock.sections.items():
-        record[section] = {name: _resolution_to_record(resolution) for name, resolution in resolutions.items()}
-    head = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
-    files.replace(root / NAME, head + tomli_w.dumps(record, multiline_strings=True), lasting=True)
+        held = {name: _resolution_to_record(resolution) for name, resolution in resolutions.items()}
+        for each in held.values():
+            if _is_literal(text := str(each["requirements"])):
+                each["requirements"] = f"{_PLACE}{len(texts)}"
+                texts.append(text)
+        record[section] = held
+    content = _HEAD + tomli_w.dumps(record, multiline_strings=True)
+    # A string without escapes shows requirements as pip and uv write them.
+    content = re.sub(f'"{_PLACE}(\\d+)"', lambda match: f"'''\n{texts[int(match[1])]}'''", content)
+    if not path.is_file() or path.read_bytes() != content.encode():
+        files.replace(path, content, lasting=True)
+
+
+def _is_literal(text: str) -> bool:
+    """Whether a text is the same as a literal string of TOML."""
+    return text.endswith("\n") and "'''" not in text and not re.search(r"[^\t\n -~\u00a0-\ud7ff\ue000-\uffff]", text)
 
 
 def _base_from_record(record: _BaseRecord) -> Base:

@@ -129,8 +129,18 @@ def test_a_lock_of_version_1_is_read() -> None:
 
 def test_a_lock_is_written_as_it_was(tmp_path: Path) -> None:
     """Leave a lock that is written again as it is: a project has it under version control."""
+    split = DATA / "lock-split"
+    lockfile.write_lock(tmp_path, lockfile.read_lock(split))
+    for name in lockfile.NAMES:
+        assert (tmp_path / name).read_bytes() == (split / name).read_bytes()
+
+
+def test_a_lock_in_one_file_is_split_when_it_is_written(tmp_path: Path) -> None:
+    """Read what versions before the notebook's own file wrote, and put each section into its place."""
     lockfile.write_lock(tmp_path, lockfile.read_lock(DATA))
-    assert (tmp_path / lockfile.NAME).read_bytes() == (DATA / lockfile.NAME).read_bytes()
+    for name in lockfile.NAMES:
+        assert (tmp_path / name).read_bytes() == (DATA / "lock-split" / name).read_bytes()
+    assert lockfile.read_lock(DATA / "lock-split") == lockfile.read_lock(DATA)
 
 
 # --- the state ---

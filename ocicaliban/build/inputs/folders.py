@@ -39,7 +39,7 @@ def data_folders(project: Project, dirs: tuple[str, ...]) -> tuple[str, ...]:
 
 def not_source(folders: tuple[str, ...]) -> tuple[str, ...]:
     """Return the paths that are never part of the source, whatever the ignore files say."""
-    return (*folders, lockfile.NAME)
+    return (*folders, *lockfile.NAMES)
 
 
 def left_out(project: Project, dirs: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -26,6 +27,48 @@ def test_what_is_written_is_read(requirements: str) -> None:
         lockfile.write_lock(Path(folder), given)
         assert lockfile.read_lock(Path(folder)) == given
         assert [path.name for path in Path(folder).iterdir()] == [lockfile.NAME]
+
+
+def resolution(text: str) -> Resolution:
+    return Resolution(inputs="sha256:bb", requirements=text)
+
+
+def test_the_notebooks_packages_have_a_file_of_their_own(tmp_path: Path) -> None:
+    lock = Lock().with_base("cpu", BASE).with_resolution("python", "cpu", resolution("six==1\n"))
+    whole = lock.with_resolution("jupyter", "lab-cpu", resolution("jupyterlab==4\n"))
+    lockfile.write_lock(tmp_path, whole)
+    assert "jupyter" not in (tmp_path / lockfile.NAME).read_text()
+    assert "jupyterlab==4" in (tmp_path / "ocicaliban.notebook.lock").read_text()
+    assert lockfile.read_lock(tmp_path) == whole
+    # A mode without Jupyter neither reads the file nor loses what is in it.
+    (tmp_path / "ocicaliban.notebook.lock").chmod(0)
+    assert lockfile.read_lock(tmp_path, ("python",)) == lock
+    lockfile.write_lock(tmp_path, lock.with_resolution("python", "cpu", resolution("six==2\n")))
+    (tmp_path / "ocicaliban.notebook.lock").chmod(0o644)
+    assert lockfile.read_lock(tmp_path).resolution("jupyter", "lab-cpu") == resolution("jupyterlab==4\n")
+
+
+def test_a_lock_in_one_file_does_not_hide_what_its_new_place_holds(tmp_path: Path) -> None:
+    lockfile.write_lock(tmp_path, Lock().with_resolution("jupyter", "lab-cpu", resolution("new==1\n")))
+    old = {"lab-cpu": {"inputs": "i", "requirements": "old==1"}, "lab-gpu": {"inputs": "i", "requirements": "o"}}
+    (tmp_path / lockfile.NAME).write_text(tomli_w.dumps({"jupyter": old}))
+    for sections in ((), ("jupyter",)):
+        held = lockfile.read_lock(tmp_path, sections).sections["jupyter"]
+        assert {name: each.requirements for name, each in held.items()} == {"lab-cpu": "new==1\n", "lab-gpu": "o"}
+
+
+def test_the_lock_shows_requirements_as_they_are(tmp_path: Path) -> None:
+    text = 'six==1 ; python_version >= "3" \\\n    --hash=sha256:00\n'
+    lockfile.write_lock(tmp_path, Lock().with_resolution("python", "cpu", resolution(text)))
+    assert f"requirements = '''\n{text}'''\n" in (tmp_path / lockfile.NAME).read_text()
+
+
+def test_a_lock_that_is_the_same_is_not_written(tmp_path: Path) -> None:
+    lock = Lock().with_resolution("jupyter", "lab-cpu", resolution("a==1\n"))
+    lockfile.write_lock(tmp_path, lock)
+    before = {path: path.stat().st_ino for path in tmp_path.iterdir()}
+    lockfile.write_lock(tmp_path, lock)
+    assert {path: path.stat().st_ino for path in tmp_path.iterdir()} == before and len(before) == 2
 
 
 def test_no_lock_is_an_empty_one(tmp_path: Path) -> None:
