@@ -66,7 +66,7 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
                 if image := image_store.find_layer(layer.name, layer.key, stored):
                     parent, start = image, index + 1
                     break
-        if much := downloads.announcement(plan.layers[start:], context.downloads):
+        if much := downloads.announcement(plan.layers[start:], context.downloads, context.made_trees):
             reporter.note(much)
         for layer in plan.layers[start:]:
             with workspace.exclusive(layer.key):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -87,6 +87,15 @@ class MadeTree(Protocol):
 
     def make(self, folder: Path, warn: Callable[[str], None]) -> Tree:
         """Make the files in a new folder below `folder`, and return the tree. `warn` gets what the user must know."""
+
+
+@runtime_checkable
+class OfPackages(Protocol):
+    """A tree that is made of packages."""
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """The bytes of each package that is fetched to make it, by name."""
 
 
 @frozen(kw_only=True)

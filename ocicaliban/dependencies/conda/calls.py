@@ -16,8 +16,9 @@ from ocicaliban.errors import OcicalibanError, ToolError, UsageError
 from ocicaliban.system import files, process
 
 _MIRRORS = (
-    "a mirror is set by [mirrors] in ~/.config/rattler/config.toml, or by CONDA_CHANNEL_ALIAS=URL"
-    " (CONDA_DEFAULT_CHANNELS=URL for `defaults`); a file for pip by requirements = 'FILE' in [layers.python]"
+    "name a mirror: CONDA_CHANNEL_ALIAS=URL, CONDA_DEFAULT_CHANNELS=URL for `defaults`,"
+    " or [mirrors] in ~/.config/rattler/config.toml;\n"
+    'or install by pip alone: in ocicaliban.toml [layers.python] requirements = "FILE"'
 )
 
 

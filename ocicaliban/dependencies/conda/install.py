@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import posixpath
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,13 @@ PREFIX = "/opt/conda"
 _FORMAT = "conda-1"
 """Part of every tree's digest: raise it when the same packages would give other files."""
 
-_DROPPED = ("extracted_package_dir", "package_tarball_full_path", "requested_spec", "requested_specs", "link")
-"""What a package's record says of this machine, or of the project."""
+_KEPT = (
+    *("arch", "build", "build_number", "constrains", "depends", "fn", "license", "name", "noarch", "platform", "size"),
+    *("subdir", "timestamp", "version"),
+)
+"""What a package's record says of the package, and not of this machine, of the project or of rattler's version."""
+
+_KEPT_OF_PATH = ("_path", "path_type", "sha256", "size_in_bytes")
 
 
 @frozen(kw_only=True)
@@ -51,6 +56,11 @@ class PackageTree:
     def size(self) -> int:
         """The bytes of the packages' archives."""
         return sum(package.size for package in self.packages)
+
+    @property
+    def parts(self) -> Mapping[str, int]:
+        """The bytes of the packages' archives, by name."""
+        return {package.name: package.size for package in self.packages}
 
     def make(self, folder: Path, warn: Callable[[str], None]) -> Tree:
         """Fetch and install the packages into a new folder below `folder`, and return the tree of their files.
@@ -95,11 +105,12 @@ def tree_of(prefix: Path, packages: tuple[CondaPackage, ...], digest: str, warn:
 
 def _normal_record(record: dict[str, Any], package: CondaPackage) -> bytes:
     """Return the text of a package's record in conda-meta."""
-    kept = {key: value for key, value in record.items() if key not in _DROPPED}
+    kept = {key: record[key] for key in _KEPT if key in record}
     channel = posixpath.dirname(posixpath.dirname(package.url))
     kept |= {"url": package.url, "channel": channel, "sha256": package.sha256, "files": sorted(record["files"])}
-    paths = record.get("paths_data", {}).get("paths", [])
-    kept["paths_data"] = {"paths_version": 1, "paths": sorted(paths, key=lambda each: str(each["_path"]))}
+    given = sorted(record.get("paths_data", {}).get("paths", []), key=lambda each: str(each["_path"]))
+    paths = [{key: each[key] for key in _KEPT_OF_PATH if key in each} for each in given]
+    kept["paths_data"] = {"paths_version": 1, "paths": paths}
     return (json.dumps(kept, indent=2, sort_keys=True) + "\n").encode()
 
 
@@ -115,10 +126,11 @@ def _entries(prefix: Path, paths: set[str]) -> Iterator[TreeEntry]:
         elif place.is_file():
             if "/__pycache__/" in path and path.endswith(".pyc"):
                 _use_unchecked(place)
-            data = place.read_bytes()
-            digest = hashlib.sha256(data).hexdigest()
-            executable = bool(place.stat().st_mode & 0o100)
-            yield TreeEntry(path=path, kind="file", digest=digest, size=len(data), executable=executable)
+            with place.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            status = place.stat()
+            executable = bool(status.st_mode & 0o100)
+            yield TreeEntry(path=path, kind="file", digest=digest, size=status.st_size, executable=executable)
 
 
 def _parents(path: str) -> Iterator[str]:
