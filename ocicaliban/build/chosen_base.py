@@ -166,10 +166,7 @@ def _of_uv(
     try:
         return _fetched(request, wanted.specifier, reporter)
     except ToolError as exc:
-        said = [line.strip() for line in (exc.stderr or exc.message).splitlines() if line.strip()]
-        first, last = said[0].removeprefix("error: "), said[-1].removeprefix("cause: ")
-        tried = f"uv cannot download one: {first}{f': {last}' if said[1:] else ''}"
-        raise python_choice.misfit(base, own, wanted, table, tried) from exc
+        raise python_choice.misfit(base, own, wanted, table, _tried(exc)) from exc
 
 
 def _instead(
@@ -179,7 +176,14 @@ def _instead(
     try:
         return _fetched(request, wanted.specifier or _USUAL, reporter)
     except ToolError as exc:
-        raise fault from exc
+        raise ToolError(f"{fault.message}\n{_tried(exc)}", fault.hint, stderr=fault.stderr) from exc
+
+
+def _tried(fault: ToolError) -> str:
+    """Return why uv could not get a Python: the first line of what it said, and the last cause."""
+    said = [line.strip() for line in (fault.stderr or fault.message).splitlines() if line.strip()]
+    causes = [line.removeprefix("cause: ") for line in said if line.startswith("cause: ")]
+    return f"uv cannot download one: {': '.join([said[0].removeprefix('error: '), *causes[-1:]])}"
 
 
 def _fetched(request: BaseRequest, specifier: str, reporter: Reporter) -> ManagedPython:
