@@ -95,7 +95,9 @@ def _is_given(request: BaseRequest, given: dict[str, object]) -> bool:
 
 
 def _wanted(own: str, recipe: Recipe, environment: DeclaredEnvironment) -> WantedPython:
-    """Return what is asked of the Python: by the recipe's parameter, which is `own`, or else by the project's files."""
+    """Return what is asked of the base's Python: by the recipe's parameter, which is `own`, or else by the files."""
+    if _brings_python(environment):
+        return WantedPython()
     if own:
         text = own.strip()
         if re.fullmatch(r"\d+\.\d+", text):
@@ -104,9 +106,12 @@ def _wanted(own: str, recipe: Recipe, environment: DeclaredEnvironment) -> Wante
             text = f"=={text}"
         place = f"layers.{recipe.name}.python in ocicaliban.toml"
         return WantedPython(requirements=(PythonRequirement(place=place, specifier=text, pinned=True),))
-    if environment.declaration and environment.declaration.BRINGS_PYTHON:
-        return WantedPython()
     return WantedPython(requirements=environment.python)
+
+
+def _brings_python(environment: DeclaredEnvironment) -> bool:
+    """Whether the packages include the Python. They are then checked against the files, and the base is not."""
+    return environment.declaration is not None and environment.declaration.BRINGS_PYTHON
 
 
 def _locked_base(request: BaseRequest, base: Base, wanted: WantedPython) -> Base | None:
@@ -144,9 +149,12 @@ def _resolved(
         suite = python_choice.fitting_suite(wanted, table) if wanted.requirements else USUAL_SUITE
         base = base_image.resolved(choice.base, fresh=request.plan.fresh, suite=suite, reporter=reporter)
     except NoPython as exc:
-        if not adds_python:
+        brings = _brings_python(request.environment)
+        if not adds_python and not brings:
             raise
         base = base_image.resolved(choice.base, own_python=False, reporter=reporter)
+        if brings:
+            return base
         python = python or _instead(request, base, wanted, exc, reporter)
     if base.python and wanted.fits(base.python, any_micro=base.kind == "bootstrap"):
         return base
