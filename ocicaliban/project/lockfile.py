@@ -16,9 +16,10 @@ from ocicaliban.model.recipe import Variant
 from ocicaliban.system import files
 
 NAME = "ocicaliban.lock"
-SEPARATE = {"jupyter": "ocicaliban.notebook.lock"}
-"""The sections that have a file of their own, so that what only some modes need does not swell the lock."""
-NAMES = (NAME, *SEPARATE.values())
+NOTEBOOK = "ocicaliban.notebook.lock"
+NAMES = (NAME, NOTEBOOK)
+SEPARATE = ("jupyter", "papermill")
+"""The sections that are in the second file: what only notebooks need is much, and would swell the lock."""
 _PLACE = "the requirements, number "
 _HEAD = "# Written by ocicaliban; commit it, so that everyone builds the same image.\n"
 VERSION = 1
@@ -97,19 +98,19 @@ class _ResolutionRecord:
     indexes: dict[str, str] = field(factory=dict)
 
 
-def read_lock(root: Path, sections: Collection[str] = tuple(SEPARATE)) -> Lock:
+def read_lock(root: Path, sections: Collection[str] = SEPARATE) -> Lock:
     """Return the lock of the project in `root`, or an empty one.
 
-    Of the sections with a file of their own, only those among `sections` are read. Earlier versions wrote all of them
-    into one file, which is read as it is. Raises UsageError if a file is damaged, or if a newer ocicaliban has written
+    The notebook's file is read if one of its sections is among `sections`. Earlier versions wrote all of them into one
+    file, which is read as it is. Raises UsageError if a file is damaged, or if a newer ocicaliban has written
     it.
     """
     lock = _read_file(root / NAME)
     # What is still in the old place must not replace what is in the new one.
-    for section in [each for each in SEPARATE if each in {*sections, *lock.sections}]:
-        own = _read_file(root / SEPARATE[section])
-        for name, resolution in own.sections.get(section, {}).items():
-            lock = lock.with_resolution(section, name, resolution)
+    if not {*SEPARATE}.isdisjoint({*sections, *lock.sections}):
+        for section, held in _read_file(root / NOTEBOOK).sections.items():
+            for name, resolution in held.items():
+                lock = lock.with_resolution(section, name, resolution)
     return lock
 
 
@@ -141,11 +142,11 @@ def _read_file(path: Path) -> Lock:
 
 def write_lock(root: Path, lock: Lock) -> None:
     """Replace the project's lock, each file in one step. Raises OSError if it cannot be written; the old one stays."""
-    # First the separate files: if the second step fails, a section is in both places and not in none.
-    for section, name in SEPARATE.items():
-        if section in lock.sections:
-            _write_file(root / name, Lock(sections={section: lock.sections[section]}))
+    notebook = {section: lock.sections[section] for section in SEPARATE if section in lock.sections}
     others = {section: held for section, held in lock.sections.items() if section not in SEPARATE}
+    # If the second step fails, a section is in both places, and not in none.
+    if notebook:
+        _write_file(root / NOTEBOOK, Lock(sections=notebook))
     _write_file(root / NAME, Lock(base=lock.base, sections=others))
 
 

@@ -48,6 +48,14 @@ def test_the_notebooks_packages_have_a_file_of_their_own(tmp_path: Path) -> None
     assert lockfile.read_lock(tmp_path).resolution("jupyter", "lab-cpu") == resolution("jupyterlab==4\n")
 
 
+def test_the_notebooks_file_keeps_what_another_mode_has_put_there(tmp_path: Path) -> None:
+    lock = Lock().with_resolution("papermill", "cpu", resolution("papermill==2\n"))
+    lockfile.write_lock(tmp_path, lock)
+    read = lockfile.read_lock(tmp_path, ("jupyter",))
+    lockfile.write_lock(tmp_path, read.with_resolution("jupyter", "lab-cpu", resolution("jupyterlab==4\n")))
+    assert lockfile.read_lock(tmp_path, ("papermill",)).resolution("papermill", "cpu") == resolution("papermill==2\n")
+
+
 def test_a_lock_in_one_file_does_not_hide_what_its_new_place_holds(tmp_path: Path) -> None:
     lockfile.write_lock(tmp_path, Lock().with_resolution("jupyter", "lab-cpu", resolution("new==1\n")))
     old = {"lab-cpu": {"inputs": "i", "requirements": "old==1"}, "lab-gpu": {"inputs": "i", "requirements": "o"}}
