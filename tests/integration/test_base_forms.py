@@ -384,7 +384,8 @@ def test_a_base_with_onbuild_is_told(derive: Derive, project: Make) -> None:
     assert "ONBUILD" in message
 
 
-def test_a_base_without_venv_is_told(derive: Derive, project: Make) -> None:
+def test_a_base_without_venv_is_told(derive: Derive, project: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UV_PYTHON_DOWNLOADS", "never")  # a Python of uv would do
     name = f"localhost/test-{uuid.uuid4().hex[:12]}"
     derive(name=name, script="rm -r /usr/lib/python3*/venv")
     message, hint = _failed(project(f'image = "{name}"'), "build")

@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.conda_channel import make_channel, python_module, system_python
 from tests.folders import write
 from tests.integration.program import CONFIG, built, call, ok
 
@@ -118,7 +119,7 @@ def test_a_base_has_both_commands_without_dependencies(tmp_path: Path) -> None:
     write(tmp_path, {"ocicaliban.toml": CONFIG, "show.py": SHOW})
     done = ok(tmp_path, "run", "show.py")
     assert done.stdout.startswith(BOTH)
-    assert built(done) == ["source-copy"]
+    assert "base python" not in built(done)
     assert set(_locked(tmp_path)) == {"kind", "reference", "digest", "python", "platform", "libc"}
 
 
@@ -201,3 +202,15 @@ def test_a_python_that_nothing_gives_is_an_error_with_the_line_to_write(
     assert "error: runtime.txt asks for Python 3.10, but the base image " in failed.stderr
     assert "uv cannot download one: " in failed.stderr
     assert '[layers.base]\n       image = "python:3.10-slim-bookworm"' in failed.stderr
+
+
+def test_a_conda_environment_needs_no_python_in_the_base(tmp_path: Path, derive: Derive) -> None:
+    image = derive("rm /usr/bin/python*; rm -r /usr/lib/python3*")
+    channel = make_channel(tmp_path / "channel", [system_python(), python_module("hello", "")])
+    text = f"channels: [{channel.as_uri()}]\ndependencies: [python, hello]\n"
+    files = {"environment.yml": text, "show.py": SHOW + "import hello\n", ".containerignore": "channel\n"}
+    write(tmp_path, {"ocicaliban.toml": f'[layers.base]\nimage = "{image}"\n', **files})
+    done = ok(tmp_path, "run", "show.py", env=NEVER)
+    assert done.stdout.startswith(BOTH)
+    assert _locked(tmp_path)["python"] == ""
+    assert ok(tmp_path, "run", "show.py", env=NEVER).stdout == done.stdout
