@@ -13,7 +13,7 @@ from attrs import evolve
 from ocicaliban.build.inputs.folders import data_folders, memo_file, not_source
 from ocicaliban.build.inputs.installed_package import in_folder, of_packages
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.dependencies import package_files, package_words, packages, resolver
+from ocicaliban.dependencies import package_files, package_modules, package_words, packages, resolver
 from ocicaliban.dependencies.package_files import PackageFolder
 from ocicaliban.dependencies.packages import PackageBuild
 from ocicaliban.errors import UsageError
@@ -56,6 +56,9 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         asked = PackageFolder(
             path=root / folder, names=inner, build=build, mentions=mentions, more=parameters.texts("files")
         )
+        if reason := package_modules.missing_modules(asked):
+            _tell_refusal(context, folder, reason)
+            continue
         tree = package_files.read_build_tree(asked)
         section = f"{context.variant} {folder}".rstrip()
         text, version = "# not resolved yet\n", ""
@@ -164,7 +167,9 @@ def _refusal(tree: Tree) -> str:
 
 def _tell_refusal(context: PlanContext, folder: str, reason: str) -> None:
     """Note why the project is not installed. Raises UsageError if it is another package, which is needed."""
-    remedy = f"name the packages under [tool.setuptools] in {posixpath.join(folder, 'pyproject.toml')}"
+    remedy = f"name the packages in {posixpath.join(folder, 'pyproject.toml')}, as the build backend describes"
+    if reason.startswith("setuptools"):
+        remedy = f"name the packages under [tool.setuptools] in {posixpath.join(folder, 'pyproject.toml')}"
     if folder:
         raise UsageError(f"the package in '{folder}' cannot be installed: {reason}", remedy)
     context.reporter.note(

@@ -9,6 +9,7 @@ import pytest
 
 from ocicaliban.dependencies import package_discovery, package_words
 from ocicaliban.dependencies.package_files import PackageFolder, read_build_tree
+from ocicaliban.dependencies.package_modules import missing_modules
 from ocicaliban.dependencies.packages import read_package
 from ocicaliban.model.image import Tree
 from ocicaliban.project import source_tree
@@ -137,3 +138,29 @@ def test_setuptools_is_asked_whether_it_chooses_among_packages(tmp_path: Path, f
     folders.write(tmp_path, {**dict.fromkeys(files, ""), "pyproject.toml": NAMED})
     expected = f"setuptools does not choose among {names}" if names else ""
     assert package_discovery.refusal(build_tree(tmp_path)) == expected
+
+
+@pytest.mark.parametrize(
+    "text, files, reason",
+    [
+        ('[tool.poetry]\nname = "My-Study"\n', ["train.py"], "poetry finds no module of its name (my_study or "),
+        ('[tool.poetry]\nname = "My-Study"\n', ["src/my_study/a.py"], ""),
+        ('[tool.poetry]\nname = "x"\npackages = [{ include = "study" }]\n', ["study/a.py"], ""),
+        (NAMED + HATCHLING, ["train.py", "other/__init__.py"], "hatchling finds no module of its name (study/__init__"),
+        (NAMED + HATCHLING, ["src/study/__init__.py"], ""),
+        (NAMED + HATCHLING + '[tool.hatch.build.targets.wheel]\npackages = ["other"]\n', ["other/__init__.py"], ""),
+        (NAMED + '[build-system]\nrequires = ["uv_build"]\nbuild-backend = "uv_build"\n', ["study/__init__.py"],
+         "uv finds no module of its name (src/study/__init__.py)"),
+        (NAMED + '[build-system]\nrequires = ["flit_core"]\nbuild-backend = "flit_core.buildapi"\n', ["study.py"], ""),
+        (NAMED + SETUPTOOLS, ["one.py", "two.py"], ""),
+    ],
+)  # fmt: skip
+def test_a_backend_that_finds_no_module_is_known(tmp_path: Path, text: str, files: list[str], reason: str) -> None:
+    folders.write(tmp_path, {**dict.fromkeys(files, ""), "pyproject.toml": text})
+    build = read_package(tmp_path)
+    assert build
+    mentions = package_words.read_mentions(tmp_path, build)
+    found = missing_modules(
+        PackageFolder(path=tmp_path, names=source_tree.names(tmp_path), build=build, mentions=mentions)
+    )
+    assert found.startswith(reason) and bool(found) == bool(reason)
