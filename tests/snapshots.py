@@ -12,6 +12,7 @@ from ocicaliban.build.inputs import (
     debian_packages,
     interpreter,
     jupyter,
+    papermill,
     postbuild,
     requirements,
     shell,
@@ -45,6 +46,7 @@ class World:
     command: tuple[str, ...] = ()
     shell: str = ""
     postbuild: str = ""
+    papermill: str | None = None
 
     @property
     def snapshot(self) -> Snapshot:
@@ -58,6 +60,9 @@ class World:
             "jupyter": jupyter.of_requirements(self.jupyter),
             "debian-packages": debian_packages.of_packages((), ()),
             "command": command.of_command(self.module, self.command),
+            "papermill": papermill.of_requirements(
+                self.papermill, environment_exists=bool(self.requirements or self.conda_python)
+            ),
             "postbuild": postbuild.of_script(self.postbuild),
             "shell": shell.of_shell(self.shell),
             "data": Provided(instances=data.instances(self.data)),

@@ -43,7 +43,7 @@ def run(request: RunRequest, argv: list[str]) -> int:
     from ocicaliban.app import run_one
 
     image = prepared.launch.image()
-    if request.jobs.needs_number:
+    if request.jobs.needs_number or entry_point.is_notebook(request.launch.module):  # the executed one is in its /out
         return run_one.numbered(prepared.launch, image, request.jobs, prepared.start)
     return run_one.at_once(prepared.launch, image, prepared.start, argv)
 
@@ -59,10 +59,10 @@ def _prepare(request: RunRequest) -> _PreparedRun:
     if not asked.module and not asked.image_id and asked.mode == "run":
         raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run train.py -- --lr 0.1")
     limits: tuple[str, ...] = ()
-    if sweep or request.jobs != JobsRequest():
+    if sweep or request.jobs != JobsRequest() or entry_point.is_notebook(asked.module):
         from ocicaliban.app import job_checks
 
-        job_checks.check(asked, request.jobs, sweep=sweep is not None)
+        job_checks.check(asked, request.jobs, sweep=sweep is not None or entry_point.is_notebook(asked.module))
         limits = job_checks.resource_options(request.jobs)
     prepared = launch.prepare(asked)
     if sweep:

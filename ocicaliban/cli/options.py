@@ -34,7 +34,8 @@ def _variable_hint(context: typer.Context, given: str) -> str:
 Module = Annotated[
     str,
     typer.Argument(
-        metavar="MODULE", help="trainer.train (or -m trainer.train), trainer/train.py or another executable file"
+        metavar="MODULE",
+        help="trainer.train (or -m trainer.train), trainer/train.py, study.ipynb or another executable file",
     ),
 ]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--nogpu", help="Use the GPU (default: if there is one).")]

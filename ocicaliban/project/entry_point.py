@@ -12,6 +12,9 @@ from ocicaliban.errors import UsageError, nearest
 APP = "/usr/app"
 """The folder of the source in an image, set by the recipes that provide the source."""
 
+_RUNS_NOTEBOOKS = "/opt/ocicaliban/notebook.py"
+"""The script of the recipe that runs notebooks."""
+
 _CHDIR = "--chdir="
 _PATH = "PYTHONPATH="
 
@@ -22,10 +25,10 @@ _SHELLS = {"sh", "bash", "dash", "python", "python3"}
 def entry_command(root: Path, module: str, folder: str = "") -> tuple[str, ...]:
     """Return the command that MODULE starts, in the `folder` of the project in `root` as it would there outside.
 
-    That is `python -m` for a module (`trainer.train`), `python` for a Python file (`trainer/train.py`), and the file
-    itself for another one. A path is relative to the folder, or absolute if it is in the project. A module may be in
-    the folder or at the root, and PYTHONPATH finds one of the `src` layout. Raises UsageError if the project has no
-    such module or file, or the file cannot be started.
+    That is `python -m` for a module (`trainer.train`), `python` for a Python file (`trainer/train.py`), papermill for a
+    notebook, and the file itself for another one. A path is relative to the folder, or absolute if it is in the
+    project. A module may be in the folder or at the root, and PYTHONPATH finds one of the `src` layout. Raises
+    UsageError if the project has no such module or file, or the file cannot be started.
     """
     if not module:
         return ()
@@ -91,9 +94,16 @@ def _no_option(name: str) -> str:
     return f"./{name}" if name.startswith("-") else name
 
 
+def is_notebook(module: str) -> bool:
+    """Whether a MODULE is a notebook, which the recipe `papermill` runs."""
+    return module.endswith(".ipynb")
+
+
 def _file_command(path: str, name: str) -> tuple[str, ...]:
     if name.lower().endswith(".py"):
         return ("python3", _no_option(name))
+    if is_notebook(name):
+        return ("python3", _RUNS_NOTEBOOKS, _no_option(name))
     if not os.stat(path).st_mode & 0o111:
         raise UsageError(f"'{name}' is neither a Python file nor executable", f"chmod +x {shlex.quote(name)}")
     with open(path, "rb") as file:

@@ -146,6 +146,18 @@ def test_no_key_above_a_conda_environment_changes(mode: str) -> None:
     } == {None}
 
 
+NOTEBOOK = {
+    "papermill": "787b3c193bc62faaf7d9fe1719a69e3eeefc1dbbb3b2baea4262b43793fa0ffd",
+    "source-copy": "ffdd302481ee174e948e1ee1fbde8a18345dbcb3c86e421f3ce8a8e7ade01073",
+}
+
+
+def test_the_key_of_what_runs_a_notebook_stays() -> None:
+    world = evolve(BARE, papermill=f"papermill==2.6.0 --hash=sha256:{'4' * 64}\n")
+    made = planning.plan(Project(root=PROJECT.root), catalog.recipes_for(PROJECT, "run"), "run", world.snapshot)
+    assert {layer.name: layer.key for layer in made.layers} == NOTEBOOK
+
+
 BINDER = {
     "source-copy": "c8ece759dbea95d02274e3bf316d8ef20596bebce5101249a2b074d70b4b1e12",
     "postbuild": "767a7a5ee434a0cbb43d4201969c47191590e09e7f80184803768089dc28507a",
@@ -161,7 +173,7 @@ def test_the_key_of_postbuild_stays() -> None:
 def test_each_recipe_of_ours_is_in_a_plan_with_golden_keys() -> None:
     """Check that the golden keys cover each recipe: one without steps shows in the launch, or in the base's key."""
     names = {layer["name"].split()[0] for plan in GOLDEN.values() for layer in plan["layers"]}
-    names |= {name.split()[0] for layers in (*GOLDEN_CONDA.values(), BINDER) for name in layers}
+    names |= {name.split()[0] for layers in (*GOLDEN_CONDA.values(), BINDER, NOTEBOOK) for name in layers}
     recipes = {path.parent.name for path in (Path(__file__).parents[2] / "layers").glob("*/layer.toml")}
     assert recipes - names == {"base", "command"}
     assert GOLDEN["run cpu"]["launch"]["command"] == ["python3", "-m", "trainer.train"]

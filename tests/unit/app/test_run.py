@@ -10,9 +10,11 @@ import pytest
 
 from ocicaliban.app import resubmit, run
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest
+from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
 from ocicaliban.history import access
+from ocicaliban.project.lockfile import Resolution
 
 if TYPE_CHECKING:
     from tests.unit.app.conftest import World
@@ -104,6 +106,17 @@ def test_a_job_of_a_group_has_its_number_before_it_starts(world: World, capsys: 
     [argv] = world.ran
     assert "--memory" in argv and "1.5" in argv and "OCICALIBAN_GROUP=g" in argv
     assert f"job 1 of g; its /out is {job.out}" in capsys.readouterr().err
+
+
+def test_a_notebook_has_a_folder_of_results(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.write({"study.ipynb": "{}"})
+    locked = Resolution(inputs="", requirements="papermill==2.6.0\n")
+    monkeypatch.setattr(resolver, "resolve_additions", lambda *_: locked)
+    assert run.run(request(module="study.ipynb", args=("-p", "x", "3")), []) == 0
+    [job] = world.jobs()
+    assert Path(job.out).is_dir() and world.ran[0][-4:] == ("study.ipynb", "-p", "x", "3")
+    with pytest.raises(UsageError, match="--rm cannot be given"):
+        run.run(request(module="study.ipynb", podman_args="--rm"), [])
 
 
 def test_results_in_the_project_are_noted(world: World, capsys: pytest.CaptureFixture[str]) -> None:

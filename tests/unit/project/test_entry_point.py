@@ -22,6 +22,7 @@ def project(tmp_path: Path) -> Path:
         "src/main/__main__.py",
         "UP.PY",
         "-x.py",
+        "trainer/study.ipynb",
         "packages/nets/src/nets/fit.py",
     )
     for name in (*scripts, *modules, "plain.txt"):
@@ -49,6 +50,7 @@ SRC = ("env", "PYTHONPATH=/usr/app/src:/usr/app", "python3", "-m")
         ("trainer/train.py", ("python3", "trainer/train.py")),
         ("./trainer/../trainer/train.py", ("python3", "trainer/train.py")),
         ("UP.PY", ("python3", "UP.PY")),
+        ("trainer/study.ipynb", ("python3", "/opt/ocicaliban/notebook.py", "trainer/study.ipynb")),
         ("./-x.py", ("python3", "./-x.py")),
         ("-dash", ("./-dash",)),
         ("go.sh", ("./go.sh",)),
