@@ -206,6 +206,8 @@ class Declaration:
             hint = ""
             if "No solution found" in explanation:
                 hint = f"uv resolved them for Python {target.base.python} on {target.base.platform}"
+            elif "dependency groups" in explanation:
+                hint = "correct [dependency-groups] in pyproject.toml: each include-group names a group in it"
             elif "extra" in explanation:
                 hint = self.EXTRAS_HINT
             message = f"the dependencies in {self.path.name} cannot be resolved\n{explanation}"

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from attrs import field, frozen
 
-from ocicaliban.formats.toml import read_toml
+from ocicaliban.formats.toml import read_toml, table_in
 
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 """PyTorch's own index of CPU builds."""
@@ -52,14 +52,14 @@ def project_indexes(root: Path, lists: Iterable[str] = ()) -> Indexes:
         for option, value in _OPTION.findall(text):
             (links if option in _LINKS else indexes).append(value)
     for table in _tables(root):
-        for index in table.get("index", []):
+        for index in _listed(table, "index"):
             if isinstance(index, dict) and "url" in index:
                 named = f"{index['name']}={index['url']}" if "name" in index else str(index["url"])
                 (explicit if index.get("explicit") is True else indexes).append(named)
         if "index-url" in table:
             indexes.append(str(table["index-url"]))
-        indexes += map(str, table.get("extra-index-url", []))
-        links += map(str, table.get("find-links", []))
+        indexes += map(str, _listed(table, "extra-index-url"))
+        links += map(str, _listed(table, "find-links"))
     return Indexes(
         indexes=tuple(dict.fromkeys(_absolute(root, index) for index in indexes)),
         find_links=tuple(dict.fromkeys(_absolute(root, link) for link in links)),
@@ -71,13 +71,17 @@ def _tables(root: Path) -> Iterator[dict[str, Any]]:
     """Yield uv's settings in the project. If there is a uv.toml, uv ignores [tool.uv]."""
     for name, keys in (("uv.toml", ()), ("pyproject.toml", ("tool", "uv"))):
         if (root / name).is_file():
-            table = read_toml(root / name)[1]
-            for key in keys:
-                table = table.get(key, {})
+            table = table_in(read_toml(root / name)[1], *keys)
             yield table
-            yield table.get("pip", {})
+            yield table_in(table, "pip")
             if name == "uv.toml":
                 return
+
+
+def _listed(table: Mapping[str, Any], key: str) -> list[Any]:
+    """Return a list in uv's settings, [] if there is something else: uv reports that."""
+    value = table.get(key)
+    return value if isinstance(value, list) else []
 
 
 def _absolute(root: Path, index: str) -> str:

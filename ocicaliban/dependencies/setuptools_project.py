@@ -21,6 +21,7 @@ from ocicaliban.formats.toml import table_in
 from ocicaliban.model.recipe import Variant
 
 _BUILD_FILES = ("pyproject.toml", "setup.py", "setup.cfg")
+_BUILD_FOLDERS = ("src", "lib", "python")
 _FLAT = "discovered in a flat-layout"
 _MISSING = re.compile(r"ModuleNotFoundError: No module named '([\w.]+)'")
 _NO_EXTRA = re.compile(r"Requested extras? not found: (.+)")
@@ -104,13 +105,17 @@ class SetuptoolsProject(Declaration):
     def _discovered(self, target: ResolutionTarget, preferred: str) -> str:
         """Return what the build says, without a search for packages if that is what setuptools refuses."""
         files = self.compiled_files()
-        try:
-            return self.compiled(target, preferred, files)
-        except ToolError as exc:
-            if _FLAT not in exc.stderr:
-                raise
-        with _without_discovery(self.path.parent) as folder:
-            return self.compiled(target, preferred, (folder / self.path.name, *files[1:]))
+        with _copied(self.path.parent) as folder:
+            copies = (folder / self.path.name, *files[1:])
+            try:
+                text = self.compiled(target, preferred, copies)
+            except ToolError as exc:
+                if _FLAT not in exc.stderr:
+                    raise
+                # setuptools takes an empty `src` for the place of the packages, and so refuses none.
+                (folder / "src").mkdir()
+                text = self.compiled(target, preferred, copies)
+            return text.replace(str(folder), str(self.path.parent))
 
 
 def _unknown_extras(stderr: str) -> list[str]:
@@ -120,21 +125,27 @@ def _unknown_extras(stderr: str) -> list[str]:
 
 
 @contextmanager
-def _without_discovery(root: Path) -> Iterator[Path]:
-    """Yield a folder with the same contents, in which setuptools finds no packages by itself, and so refuses none.
+def _copied(root: Path) -> Iterator[Path]:
+    """Yield a folder with the same contents, for a build to write into.
 
-    It has links to the project's files, and an empty `src`, which setuptools takes for the place of the packages. uv
-    builds where a file really is, so those that it may be given are copies.
+    It has links to what is in the project. uv builds where a file really is, so those that it may be given are copies,
+    and the places in which setuptools writes are real folders.
     """
     with TemporaryDirectory(prefix="ocicaliban-") as name:
         folder = Path(name)
-        for entry in os.scandir(root):
-            if entry.name in _BUILD_FILES and entry.is_file():
-                shutil.copyfile(entry.path, folder / entry.name)
-            else:
-                (folder / entry.name).symlink_to(Path(entry.path).absolute())
-        (folder / "src").mkdir(exist_ok=True)
+        _link(root, folder)
         yield folder
+
+
+def _link(source: Path, to: Path) -> None:
+    for entry in os.scandir(source):
+        if entry.name in _BUILD_FILES and entry.is_file():
+            shutil.copyfile(entry.path, to / entry.name)
+        elif entry.name in _BUILD_FOLDERS and entry.is_dir():
+            (to / entry.name).mkdir()
+            _link(Path(entry.path), to / entry.name)
+        elif not entry.name.endswith(".egg-info"):
+            (to / entry.name).symlink_to(Path(entry.path).absolute())
 
 
 def _as_pyproject(metadata: SetupMetadata, raw: Mapping[str, Any], root: Path) -> str:

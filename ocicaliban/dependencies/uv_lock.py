@@ -18,7 +18,7 @@ from ocicaliban.dependencies.declaration import (
     is_dynamic,
     manifest,
 )
-from ocicaliban.dependencies.indexes import matching, project_indexes, without_credentials
+from ocicaliban.dependencies.indexes import Indexes, matching, project_indexes, without_credentials
 from ocicaliban.dependencies.pyproject import declared_extras
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_toml_head
 from ocicaliban.formats.toml import read_toml, table_in
@@ -84,6 +84,10 @@ class UvLock(Declaration):
         """Return the given groups and those that `uv run` installs. Raises UsageError for an undeclared one."""
         path = self.groups_file
         return dependency_groups.with_defaults(manifest(path.parent), groups, os.path.relpath(path, self.root))
+
+    def indexes(self) -> Indexes:
+        """Return the package indexes that the project names, which in a workspace are those of its root."""
+        return project_indexes(self.path.parent)
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return the lock's requires-python."""

@@ -71,3 +71,9 @@ def test_indexes_are_compared_by_their_plain_addresses(index: str, plain: str) -
     assert plain_url(index) == plain
     assert matching(index, ["https://other", index]) == index
     assert without_credentials(f"a={plain}") == f"a={plain}"
+
+
+@pytest.mark.parametrize("text", ["tool = 1\n", "[tool]\nuv = 2\n", "[tool.uv]\nindex = 3\npip = 4\nfind-links = 5\n"])
+def test_settings_that_are_no_tables_name_no_index(tmp_path: Path, text: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert project_indexes(tmp_path) == Indexes()

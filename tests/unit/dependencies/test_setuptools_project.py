@@ -69,7 +69,7 @@ def test_a_build_is_asked_for_the_variants_extra(tmp_path: Path, monkeypatch: py
     with pytest.raises(ToolError, match=r"setup\.py declares no extra 'b'"):
         resolve(tmp_path, ("b",))
     assert [extras for _, extras in uv.asked] == [("b", "cpu"), ("b",)]
-    assert {path for path, _ in uv.asked} == {tmp_path / "setup.py"}
+    assert {path.name for path, _ in uv.asked} == {"setup.py"} and [*tmp_path.iterdir()] == [tmp_path / "setup.py"]
 
 
 def test_a_flat_folder_that_setuptools_refuses_is_built_without_a_search(
@@ -79,7 +79,7 @@ def test_a_flat_folder_that_setuptools_refuses_is_built_without_a_search(
     (tmp_path / "setup.py").write_text(COMPUTED)
     assert resolve(tmp_path) == "six==1\n"
     (first, _), (second, _) = uv.asked
-    assert first == tmp_path / "setup.py" and second.name == "setup.py" and not second.is_relative_to(tmp_path)
+    assert first == second and second.name == "setup.py" and not second.is_relative_to(tmp_path)
     assert uv.seen == [(COMPUTED, False), (COMPUTED, True)]
     assert not (tmp_path / "src").exists() and not second.exists()
 
@@ -96,3 +96,23 @@ def test_a_module_that_the_build_lacks_is_named(
     with pytest.raises(ToolError, match=r"setup\.py needs the module 'numpy") as fault:
         resolve(tmp_path)
     assert 'requires = ["setuptools", "numpy"]' in fault.value.hint and "Traceback" not in str(fault.value)
+
+
+def test_a_build_writes_into_a_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for path in ("setup.py", "reqs.txt", "src/x/__init__.py", "data/big.bin", "x.egg-info/PKG-INFO"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(COMPUTED)
+    seen: dict[str, bool] = {}
+
+    def compiled(_self: Declaration, _target: object, _preferred: str, files: tuple[Path, ...]) -> str:
+        folder = files[0].parent
+        seen.update({str(path.relative_to(folder)): path.is_symlink() for path in sorted(folder.rglob("*"))})
+        (folder / "x.egg-info").mkdir()
+        (folder / "src" / "x.egg-info").mkdir()
+        return ""
+
+    monkeypatch.setattr(Declaration, "compiled", compiled)
+    before = sorted(tmp_path.rglob("*"))
+    resolve(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+    assert seen == {"setup.py": False, "reqs.txt": True, "src": False, "src/x": True, "data": True}
