@@ -113,6 +113,10 @@ class Declaration:
         """Whether it declares a dependency. One that declares none leaves it to the next file to be the source."""
         return True
 
+    def is_out_of_date(self) -> bool:
+        """Whether a lock was made for another state of the file that it was made from, if its tool can tell."""
+        return False
+
     def debian_packages(self) -> tuple[str, ...]:
         """Return the Debian packages that the file asks for."""
         return ()

@@ -57,6 +57,10 @@ class DeclaredEnvironment:
         if others:
             names = ", ".join(file.path for file in others)
             notes.append(f"not read: {names} (to use {others[0].path} instead, write {others[0].setting})")
+        if self.declaration and self.declaration.is_out_of_date():
+            made_from = " and ".join(self.declaration.covers())
+            again = f"`{self.declaration.tool()} lock` makes it current"
+            notes.append(f"{self.declaration.shown} was made for another state of {made_from}: {again}")
         return tuple(notes)
 
 

@@ -14,7 +14,8 @@ from attrs import evolve, frozen
 from ocicaliban.dependencies import generated_pyproject
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
 from ocicaliban.dependencies.indexes import PYPI
-from ocicaliban.dependencies.locked_packages import git_url
+from ocicaliban.dependencies.locked_packages import git_url, marker_environment
+from ocicaliban.dependencies.locked_requirements import entries, name, origins, version, without_origins
 from ocicaliban.errors import UsageError
 
 if TYPE_CHECKING:
@@ -58,21 +59,38 @@ def compile_own(declaration: Declaration, own: OwnRequirements, target: Resoluti
         path = Path(folder) / "pyproject.toml"
         path.write_text(generated_pyproject.pyproject(own.lines, own.pins, explicit))
         plain = evolve(target, extras=(), groups=())
-        return declaration.compiled(plain, preferred, (path,), own.settings(host_settings.read_host_settings()))
+        files = (path, *declaration.beside)
+        return declaration.compiled(plain, preferred, files, own.settings(host_settings.read_host_settings()))
 
 
-def requirement_line(name: str, wanted: Any, root: Path, place: str, *, prereleases: bool = False) -> str:
+def with_added(declaration: Declaration, text: str, lines: Iterable[str], target: ResolutionTarget) -> str:
+    """Return locked requirements together with what more requirements need; the locked versions stay.
+
+    Raises ToolError with uv's explanation if they do not fit.
+    """
+    from ocicaliban.dependencies import uv
+    from ocicaliban.dependencies.host_settings import read_host_settings
+
+    pins = origins(text, marker_environment(target.base))
+    settings = evolve(read_host_settings(), explicit=declaration.indexes().explicit, pins=pins)
+    held = "".join(entry for entry in entries(without_origins(text)) if version(entry))
+    whole = uv.with_additions(held, tuple(lines), target.base, settings, "", f"what {declaration.shown} lacks")
+    names = {name(entry) for entry in entries(text)}
+    return text + "".join(entry for entry in entries(whole) if name(entry) not in names)
+
+
+def requirement_line(package: str, wanted: Any, root: Path, place: str, *, prereleases: bool = False) -> str:
     """Return an entry of a Pipfile, or of an old [tool.pdm.dependencies], as a requirement (PEP 508); pure.
 
     `root` is the project's folder, and `place` names the table in the UsageError for an entry in an unknown form.
     With `prereleases`, they count as versions.
     """
     table = wanted if isinstance(wanted, dict) else {"version": wanted}
-    version = table.get("version", "*")
-    if not isinstance(version, str):
-        raise UsageError(f"{place}: {name} = {wanted!r} is not a version", f'for example {name} = "*"')
+    specifier = table.get("version", "*")
+    if not isinstance(specifier, str):
+        raise UsageError(f"{place}: {package} = {wanted!r} is not a version", f'for example {package} = "*"')
     extras = f"[{','.join(table['extras'])}]" if table.get("extras") else ""
-    head = f"{name}{extras}"
+    head = f"{package}{extras}"
     location = table.get("path") or table.get("file") or table.get("url") or ""
     if "git" in table:
         head += f" @ {_git(str(table['git']), str(table.get('ref', '')), str(table.get('subdirectory', '')))}"
@@ -81,7 +99,10 @@ def requirement_line(name: str, wanted: Any, root: Path, place: str, *, prerelea
     elif location:
         head += f" @ {Path(os.path.normpath(root / location)).as_uri()}"
     else:
-        specifier = "" if version.strip() in ("*", "") else version if _OPERATOR.match(version) else f"=={version}"
+        if specifier.strip() in ("*", ""):
+            specifier = ""
+        elif not _OPERATOR.match(specifier):
+            specifier = f"=={specifier}"
         head += ",".join(filter(None, [specifier, ">=0.dev0" if prereleases else ""]))
     markers = [str(table[key]) for key in ("markers", "marker") if table.get(key)]
     markers += [f"{key} {table[key]}" for key in _MARKERS if table.get(key)]

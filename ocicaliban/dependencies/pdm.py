@@ -22,6 +22,7 @@ class PdmProject(Declaration):
 
     FILE: ClassVar[str] = "pyproject.toml"
     TOOL: ClassVar[str] = "pdm"
+    PROJECT: ClassVar[bool] = True
 
     @classmethod
     def find(cls, root: Path) -> Self | None:

@@ -79,13 +79,31 @@ class PdmLock(Declaration):
         return requirement("pyproject.toml: requires-python", wanted)
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
-        """Return what the lock holds for the target. Raises UsageError if it is out of date or damaged."""
+        """Return what the lock holds for the target.
+
+        The lock may be made for another state of pyproject.toml, as long as its packages fit. Raises UsageError if they
+        do not, or if it is damaged.
+        """
         lock, pyproject = read_toml(self.path, _LOCK)[1], self._read_manifest()
-        check_fresh(lock, pyproject)
+        check_version(lock)
+        is_current = not self.is_out_of_date()
         try:
-            return locked_packages.requirements(_packages(lock, pyproject, target, self.root))
+            return locked_packages.requirements(_packages(lock, pyproject, target, self.root, is_current))
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise UsageError(f"pdm.lock is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
+
+    def is_out_of_date(self) -> bool:
+        """Whether pyproject.toml has changed since."""
+        metadata, pyproject = self._metadata(), self._read_manifest()
+        if not metadata or "lock_inputs" in metadata or pdm_project.is_workspace(pyproject):
+            return False  # PDM compares more than can be compared here
+        digest = str(metadata.get("content_hash", "")).removeprefix("sha256:")
+        return digest not in pdm_project.content_hashes(pyproject)
+
+    def lists_dependencies(self) -> bool:
+        """Whether the lock holds a package."""
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        return "[[package]]" in text or "[metadata]" not in text
 
     @property
     def _manifest(self) -> Path:
@@ -97,16 +115,17 @@ class PdmLock(Declaration):
         return read_toml(self._manifest)[1]
 
     def _locked_groups(self) -> frozenset[str] | None:
-        """Return the groups and extras that the lock was made with; None if the lock does not tell.
+        """Return the groups and extras that the lock was made with; None if the lock does not tell."""
+        groups = self._metadata().get("groups")
+        return frozenset(map(normalized, groups)) if isinstance(groups, list) else None
 
-        Planning asks each time, and the lock may be long: PDM writes them first.
-        """
+    def _metadata(self) -> dict[str, Any]:
+        """Return the lock's metadata. Planning asks each time, and the lock may be long: PDM writes them first."""
         head = self.path.read_text(encoding="utf-8", errors="replace").partition("\n[[package]]")[0]
         try:
-            groups = table_in(parse_toml(head), "metadata").get("groups")
+            return table_in(parse_toml(head), "metadata")
         except ValueError as exc:
             raise UsageError(f"pdm.lock is not valid TOML: {exc}", _LOCK) from exc
-        return frozenset(map(normalized, groups)) if isinstance(groups, list) else None
 
 
 def _check_locked(given: set[str] | frozenset[str], locked: frozenset[str]) -> None:
@@ -114,20 +133,15 @@ def _check_locked(given: set[str] | frozenset[str], locked: frozenset[str]) -> N
         raise UsageError(f"pdm.lock was made without '{missing[0]}'", f"run `pdm lock -G {missing[0]}`, or -G:all")
 
 
-def check_fresh(lock: Mapping[str, Any], pyproject: Mapping[str, Any]) -> None:
-    """Raise UsageError if the pyproject.toml has changed since the lock was made."""
-    metadata = table_in(lock, "metadata")
-    version = str(metadata.get("lock_version", ""))
+def check_version(lock: Mapping[str, Any]) -> None:
+    """Raise UsageError if a lock is of a version that is not read."""
+    version = str(table_in(lock, "metadata").get("lock_version", ""))
     if version.partition(".")[0] != "4":
         raise UsageError(f"pdm.lock has version '{version}'; version 4 is read", _LOCK)
-    if "lock_inputs" in metadata or pdm_project.is_workspace(pyproject):
-        return
-    if str(metadata.get("content_hash", "")).removeprefix("sha256:") not in pdm_project.content_hashes(pyproject):
-        raise UsageError("pdm.lock is not up to date with pyproject.toml", _LOCK)
 
 
 def _packages(
-    lock: Mapping[str, Any], pyproject: Mapping[str, Any], target: ResolutionTarget, root: Path
+    lock: Mapping[str, Any], pyproject: Mapping[str, Any], target: ResolutionTarget, root: Path, is_current: bool
 ) -> Iterator[LockedPackage]:
     """Yield what `pdm install --no-self` would install in the target."""
     from ocicaliban.dependencies.pdm_walk import inherited, walked
@@ -135,7 +149,7 @@ def _packages(
     held: list[dict[str, Any]] = lock.get("package", [])
     groups = (pdm_project.DEFAULT, *target.groups, *target.extras)
     environment = locked_packages.marker_environment(target.base)
-    if "inherit_metadata" in table_in(lock, "metadata").get("strategy", ()):
+    if is_current and "inherit_metadata" in table_in(lock, "metadata").get("strategy", ()):
         chosen = inherited(held, {*groups}, environment)
     else:
         lines = [line for group in groups for line in pdm_project.group_lines(pyproject, group)]

@@ -14,6 +14,8 @@ from ocicaliban.dependencies import pdm_project
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.errors import UsageError
 
+_OUTDATED = "pdm.lock is not up to date with pyproject.toml: it does not hold"
+
 Package = dict[str, Any]
 """A [[package]] of the lock."""
 
@@ -50,7 +52,7 @@ def walked(
         if local := pdm_project.local_path(line, root):
             path = local[0].removeprefix("./").rstrip("/")
             if path not in by_path:
-                raise UsageError(f"pdm.lock does not hold '{path}'", "run `pdm lock`")
+                raise UsageError(f"{_OUTDATED} '{path}'", "run `pdm lock`")
             package = by_path[path]
         else:
             requirement = Requirement(line)
@@ -74,5 +76,5 @@ def _best(candidates: Iterable[Package], requirement: Requirement) -> Package:
         or requirement.specifier.contains(package["version"], prereleases=True)
     ]
     if not fitting:
-        raise UsageError(f"pdm.lock does not hold {requirement.name} {requirement.specifier}".strip(), "run `pdm lock`")
+        raise UsageError(f"{_OUTDATED} {requirement.name} {requirement.specifier}".strip(), "run `pdm lock`")
     return max(fitting, key=lambda package: Version(str(package.get("version", "0"))))

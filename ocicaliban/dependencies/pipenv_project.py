@@ -46,6 +46,11 @@ def categories(raw: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(name for name in raw if name not in _NO_CATEGORIES)
 
 
+def section(group: str) -> str:
+    """Return the section of a Pipfile for a group of its lock."""
+    return "dev-packages" if group == DEVELOP else group
+
+
 def no_extras(file: str, extras: tuple[str, ...]) -> tuple[str, ...]:
     """Return no extras. Raises UsageError if one is asked for."""
     if extras:

@@ -24,6 +24,11 @@ class Pipfile(Declaration):
         """Return the sources, each of which is asked only for packages that were found there."""
         return pipenv_project.indexes(read_toml(self.path)[1].get("source"))
 
+    def lists_dependencies(self) -> bool:
+        """Whether the file lists a package."""
+        raw = read_toml(self.path)[1]
+        return any(table_in(raw, name) for name in ("packages", "dev-packages", *pipenv_project.categories(raw)))
+
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Raise UsageError if an extra is asked for, since a Pipfile declares none."""
         return pipenv_project.no_extras(self.shown, extras)
@@ -45,7 +50,7 @@ class Pipfile(Declaration):
 
     def own(self, raw: dict[str, Any], groups: tuple[str, ...]) -> OwnRequirements:
         """Return the packages as requirements, with the sources."""
-        sections = ["packages", *("dev-packages" if name == pipenv_project.DEVELOP else name for name in groups)]
+        sections = ["packages", *map(pipenv_project.section, groups)]
         prereleases = table_in(raw, "pipenv").get("allow_prereleases") is True
         lines: list[str] = []
         chosen: dict[str, str] = {}

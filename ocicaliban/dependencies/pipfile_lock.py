@@ -12,6 +12,7 @@ from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, a
 from ocicaliban.dependencies.indexes import Indexes, without_credentials
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.own_requirements import requirement_line
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_text, read_toml, table_in
@@ -57,16 +58,52 @@ class PipfileLock(Declaration):
         return pipenv_project.python_requirements(table_in(self._read(), "_meta"), f"{self.shown}: requires")
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
-        """Return what the lock holds for the target. Raises UsageError if it is out of date or damaged."""
+        """Return what the lock holds for the target.
+
+        The lock may be made for another state of the Pipfile, as long as its packages fit. Raises UsageError if they do
+        not, or if it is damaged.
+        """
         lock = self._read()
-        if self._pipfile.is_file():
-            locked = table_in(lock, "_meta", "hash").get("sha256")
-            if locked not in pipenv_project.content_hashes(read_toml(self._pipfile)[1]):
-                raise UsageError(f"{self.shown} is not up to date with the Pipfile", _LOCK)
         try:
+            if self._pipfile.is_file() and not self._is_current():
+                self._check_direct(lock, target.groups)
             return locked_packages.requirements(_packages(lock, target))
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise UsageError(f"{self.shown} is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
+
+    def is_out_of_date(self) -> bool:
+        """Whether the Pipfile has changed since."""
+        return self._pipfile.is_file() and bool(self._digest) and not self._is_current()
+
+    @property
+    def _digest(self) -> object:
+        return table_in(self._read(), "_meta", "hash").get("sha256")
+
+    def _is_current(self) -> bool:
+        return self._digest in pipenv_project.content_hashes(read_toml(self._pipfile)[1])
+
+    def lists_dependencies(self) -> bool:
+        """Whether the lock holds a package."""
+        raw = self._read()
+        return _DEFAULT not in raw or any(table_in(raw, name) for name in raw if name != "_meta")
+
+    def _check_direct(self, lock: Mapping[str, Any], groups: tuple[str, ...]) -> None:
+        """Raise UsageError if a package in the Pipfile is not in the lock, or not in a version that it allows."""
+        from packaging.requirements import Requirement
+
+        pipfile = read_toml(self._pipfile)[1]
+        for section, ours in [(_DEFAULT, "packages"), *((name, pipenv_project.section(name)) for name in groups)]:
+            held = {normalized(name): info for name, info in table_in(lock, section).items()}
+            for name, wanted in table_in(pipfile, ours).items():
+                line = requirement_line(name, wanted, self.root, f"Pipfile: [{ours}]")
+                version = table_in(held, normalized(name)).get("version", "").removeprefix("==")
+                specifier = Requirement(line).specifier
+                fits = version in ("", "*") or specifier.contains(version, prereleases=True)
+                if normalized(name) not in held or not fits:
+                    raise UsageError(
+                        f"{self.shown} is not up to date with the Pipfile: it does not hold {name} {specifier}".strip(),
+                        _LOCK,
+                    )
 
     @property
     def _pipfile(self) -> Path:
@@ -77,7 +114,9 @@ class PipfileLock(Declaration):
             raw = json.loads(read_text(self.path))
         except (ValueError, RecursionError) as exc:
             raise UsageError(f"{self.shown} is not valid JSON: {exc}", _LOCK) from exc
-        return raw if isinstance(raw, dict) else {}
+        if not isinstance(raw, dict):
+            raise UsageError(f"{self.shown} is damaged: it holds no table", _LOCK)
+        return raw
 
 
 def _packages(lock: Mapping[str, Any], target: ResolutionTarget) -> Iterator[LockedPackage]:

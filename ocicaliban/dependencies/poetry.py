@@ -19,6 +19,7 @@ class PoetryProject(Declaration):
 
     FILE: ClassVar[str] = "pyproject.toml"
     TOOL: ClassVar[str] = "poetry"
+    PROJECT: ClassVar[bool] = True
 
     @classmethod
     def find(cls, root: Path) -> Self | None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ocicaliban.dependencies import locked_packages, poetry_project
+from ocicaliban.dependencies import locked_packages, own_requirements, poetry_project, poetry_walk
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, manifest
 from ocicaliban.dependencies.indexes import Indexes, is_pypi, plain_url
 from ocicaliban.dependencies.locked_packages import LockedPackage
@@ -17,9 +18,10 @@ from ocicaliban.formats.toml import read_toml, table_in
 from ocicaliban.model.recipe import Variant
 
 if TYPE_CHECKING:
-    from poetry.core.packages.project_package import ProjectPackage
+    from poetry.core.packages.dependency import Dependency
 
 _LOCK = "run `poetry lock`"
+_HASH = re.compile(r'^content-hash = "(\w+)"', re.M)
 
 
 class PoetryLock(Declaration):
@@ -60,14 +62,42 @@ class PoetryLock(Declaration):
         return poetry_project.python_requirements(manifest(self.path.parent))
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
-        """Return what the lock holds for the target. Raises UsageError if it is out of date or damaged."""
+        """Return what the lock holds for the target.
+
+        The lock may be made for another state of pyproject.toml, as long as its packages fit; what groups have that it
+        does not know is added. Raises UsageError if it does not fit or is damaged.
+        """
         lock = read_toml(self.path, _LOCK)[1]
-        check_fresh(lock, self._read_manifest())
+        check_version(lock)
         package = poetry_project.read_package(self._manifest)
+        wanted = list(poetry_project.wanted_dependencies(package, target.groups, target.extras))
+        held: list[dict[str, Any]] = lock.get("package", [])
+        environment = locked_packages.marker_environment(target.base)
+        added: list[Dependency] = []
         try:
-            return locked_packages.requirements(_packages(lock, package, target))
+            if self.is_out_of_date() or "content-hash" not in table_in(lock, "metadata"):
+                wanted, added = poetry_walk.unknown(held, wanted)
+                chosen = poetry_walk.walked(held, wanted, package.name, environment)
+            elif _has_groups(lock):
+                chosen = _marked(held, {poetry_project.MAIN, *target.groups}, target.extras, environment)
+            else:
+                chosen = poetry_walk.walked(held, wanted, package.name, environment)
+            text = locked_packages.requirements(_locked(info, lock) for info in chosen)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise UsageError(f"poetry.lock is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
+        lines = [poetry_project.requirement_line(dependency) for dependency in added]
+        return own_requirements.with_added(self, text, lines, target) if lines else text
+
+    def is_out_of_date(self) -> bool:
+        """Whether pyproject.toml has changed since. Planning asks each time, and the lock may be long."""
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        found = _HASH.search(text)
+        return found is not None and found[1] not in poetry_project.content_hashes(self._read_manifest())
+
+    def lists_dependencies(self) -> bool:
+        """Whether the lock holds a package."""
+        text = self.path.read_text(encoding="utf-8", errors="replace")
+        return "[[package]]" in text or "[metadata]" not in text
 
     @property
     def _manifest(self) -> Path:
@@ -79,30 +109,17 @@ class PoetryLock(Declaration):
         return read_toml(self._manifest)[1]
 
 
-def check_fresh(lock: Mapping[str, Any], pyproject: Mapping[str, Any]) -> None:
-    """Raise UsageError if Poetry would not install a lock, because the pyproject.toml has changed since."""
-    metadata = table_in(lock, "metadata")
-    version = str(metadata.get("lock-version", ""))
+def check_version(lock: Mapping[str, Any]) -> None:
+    """Raise UsageError if a lock is of a version that is not read."""
+    version = str(table_in(lock, "metadata").get("lock-version", ""))
     if version.partition(".")[0] not in ("1", "2"):
         raise UsageError(f"poetry.lock has version '{version}'; versions 1 and 2 are read", _LOCK)
-    if metadata.get("content-hash") not in poetry_project.content_hashes(pyproject):
-        raise UsageError("poetry.lock is not up to date with pyproject.toml", _LOCK)
 
 
-def _packages(lock: Mapping[str, Any], package: ProjectPackage, target: ResolutionTarget) -> Iterator[LockedPackage]:
-    """Yield what `poetry install --no-root` would install in the target."""
-    held: list[dict[str, Any]] = lock.get("package", [])
-    environment = locked_packages.marker_environment(target.base)
+def _has_groups(lock: Mapping[str, Any]) -> bool:
+    """Whether the packages in a lock say which groups and environments need them."""
     version = str(table_in(lock, "metadata").get("lock-version"))
-    if tuple(map(int, version.split("."))) >= (2, 1):
-        chosen = _marked(held, {poetry_project.MAIN, *target.groups}, target.extras, environment)
-    else:
-        from ocicaliban.dependencies.poetry_walk import walked  # earlier versions
-
-        wanted = poetry_project.wanted_dependencies(package, target.groups, target.extras)
-        chosen = walked(held, wanted, package.name, environment)
-    for info in chosen:
-        yield _locked(info, lock)
+    return tuple(map(int, version.split("."))) >= (2, 1)
 
 
 def _marked(

@@ -55,6 +55,20 @@ def walked(
     yield from chosen.values()
 
 
+def unknown(held: Iterable[Package], wanted: Iterable[Dependency]) -> tuple[list[Dependency], list[Dependency]]:
+    """Return the dependencies that a lock may hold, and those of groups of whose packages it holds none.
+
+    A group that was added since is no part of the lock. A package of the main group must be in it.
+    """
+    names = {normalized(package["name"]) for package in held}
+    rest: list[Dependency] = []
+    added: list[Dependency] = []
+    for dependency in wanted:
+        is_added = dependency.name not in names and poetry_project.MAIN not in dependency.groups
+        (added if is_added else rest).append(dependency)
+    return rest, added
+
+
 def _best(candidates: Iterable[Package], dependency: Dependency) -> Package:
     """Return the newest locked package that a dependency allows."""
     from poetry.core.constraints.version import Version
@@ -66,7 +80,10 @@ def _best(candidates: Iterable[Package], dependency: Dependency) -> Package:
         if direct or dependency.constraint.allows(Version.parse(str(package["version"])))
     ]
     if not fitting:
-        raise UsageError(f"poetry.lock does not hold {dependency.to_pep_508(False)}", "run `poetry lock`")
+        raise UsageError(
+            f"poetry.lock is not up to date with pyproject.toml: it does not hold {dependency.to_pep_508(False)}",
+            "run `poetry lock`",
+        )
     return max(fitting, key=lambda package: Version.parse(str(package["version"])))
 
 

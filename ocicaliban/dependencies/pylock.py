@@ -50,6 +50,10 @@ class PylockToml(Declaration):
         """Return the lock's requires-python."""
         return of_toml_head(self.path, self.shown)
 
+    def lists_dependencies(self) -> bool:
+        """Whether the lock holds a package."""
+        return "packages" in self.path.read_text(encoding="utf-8", errors="replace")
+
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return the given extras and the variant's. Raises UsageError for one that the lock does not declare."""
         declared = self._head("extras")

@@ -84,7 +84,11 @@ def test_a_lock_that_is_out_of_date_or_damaged(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=message):
             resolved(lock_of(root))
     lock.write_text(before)
+    assert not lock_of(root).is_out_of_date()
     manifest.write_text(manifest.read_text().replace("six<1.17", "six"))
+    assert lock_of(root).is_out_of_date()
+    assert versions(resolved(lock_of(root))) == ALWAYS | PLOT  # the locked packages fit all the same
+    manifest.write_text(manifest.read_text().replace('"six"', '"six>=1.17"'))
     with pytest.raises(UsageError, match=r"pdm\.lock is not up to date with pyproject\.toml") as caught:
         resolved(lock_of(root))
     assert caught.value.hint == "run `pdm lock`"

@@ -62,7 +62,11 @@ def test_a_lock_that_is_out_of_date_or_damaged(tmp_path: Path) -> None:
     # Pipenv compares names as indexes do.
     pipfile.write_text(pipfile.read_text().replace("six =", "Six ="))
     assert versions(resolved(lock_of(root))) == DEFAULT
+    assert not lock_of(root).is_out_of_date()
     pipfile.write_text(pipfile.read_text().replace("<1.17", "*"))
+    assert lock_of(root).is_out_of_date()
+    assert versions(resolved(lock_of(root))) == DEFAULT  # the locked packages fit all the same
+    pipfile.write_text(pipfile.read_text().replace('Six = "*"', 'Six = ">=1.17"'))
     with pytest.raises(UsageError, match="is not up to date with the Pipfile") as caught:
         resolved(lock_of(root))
     assert caught.value.hint == "run `pipenv lock`"

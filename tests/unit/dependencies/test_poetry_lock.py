@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocicaliban.dependencies import poetry_project
+from ocicaliban.dependencies import poetry_project, poetry_walk
 from ocicaliban.dependencies.poetry_lock import PoetryLock
 from ocicaliban.errors import UsageError
 from tests.locks import LOCKS, base_with, copied, resolved, versions
@@ -71,7 +71,11 @@ def test_extras_and_groups_that_are_not_declared(tmp_path: Path) -> None:
 def test_a_lock_that_poetry_would_refuse(tmp_path: Path) -> None:
     root = copied("poetry-2.1", tmp_path)
     manifest = root / "pyproject.toml"
-    manifest.write_text(manifest.read_text().replace("^1.15,<1.17", "^1.17"))
+    assert not lock_of(root).is_out_of_date()
+    manifest.write_text(manifest.read_text().replace("^1.15,<1.17", "^1.15"))
+    assert lock_of(root).is_out_of_date()
+    assert versions(resolved(lock_of(root))) == ALWAYS | NEW  # the locked packages fit all the same
+    manifest.write_text(manifest.read_text().replace("^1.15", "^1.17"))
     with pytest.raises(UsageError, match=r"poetry\.lock is not up to date with pyproject\.toml") as caught:
         resolved(lock_of(root))
     assert caught.value.hint == "run `poetry lock`"
@@ -222,3 +226,17 @@ def test_extras_that_name_others_of_the_project(tmp_path: Path) -> None:
     found = poetry_project.wanted_dependencies(package, ("test",), ("all",))
     assert sorted(dependency.name for dependency in found) == ["iniconfig", "six", "tabulate", "toolz"]
     assert base_with("3.11.2").machine == "x86_64"
+
+
+def test_a_group_that_was_added_since_is_no_part_of_the_lock(tmp_path: Path) -> None:
+    root = copied("poetry-2.1", tmp_path)
+    path = root / "pyproject.toml"
+    path.write_text(path.read_text() + '[tool.poetry.group.new.dependencies]\ntoolz = "*"\nsix = "*"\n')
+    package = poetry_project.read_package(path)
+    held = tomllib.loads((root / "poetry.lock").read_text())["package"]
+    wanted = list(poetry_project.wanted_dependencies(package, ("new",), ()))
+    rest, added = poetry_walk.unknown(held, wanted)
+    assert [dependency.name for dependency in added] == ["toolz"] and len(rest) == len(wanted) - 1
+    path.write_text(path.read_text().replace("[tool.poetry.dependencies]", '[tool.poetry.dependencies]\ntoolz = "*"'))
+    with pytest.raises(UsageError, match="it does not hold toolz"):
+        resolved(lock_of(root))
