@@ -77,8 +77,6 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     )
     resolution = solve.resolve(declaration, target, context.lock.resolution(_SECTION, context.variant))
     packages = conda_packages.from_text(resolution.requirements)
-    for part in declaration.unread():
-        context.reporter.note(f"{part} is not read; start what a task starts")
     _check_python(context, declaration, conda_packages.python_version(packages))
     python = next((package for package in packages if package.name == conda_packages.PYTHON), None)
 
@@ -97,7 +95,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         conda_packages.provided_modules(packages),
         tuple(f"{name}={value}" for name, value in sorted(declaration.variables().items())),
     )
-    return evolve(given, resolutions={context.variant: resolution})
+    return evolve(given, resolutions={context.variant: resolution}, packages=len(packages))
 
 
 def _check_python(context: PlanContext, declaration: CondaDeclaration, python: str) -> None:

@@ -18,7 +18,8 @@ from ocicaliban.system import files, process
 _MIRRORS = (
     "name a mirror: CONDA_CHANNEL_ALIAS=URL, CONDA_DEFAULT_CHANNELS=URL for `defaults`,"
     " or [mirrors] in ~/.config/rattler/config.toml;\n"
-    'or install by pip alone: in ocicaliban.toml [layers.python] requirements = "FILE"'
+    "or, with a requirements.txt that lists the packages, write into ocicaliban.toml:"
+    ' [layers.python] requirements = "requirements.txt"'
 )
 
 

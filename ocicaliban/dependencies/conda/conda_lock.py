@@ -49,7 +49,7 @@ class CondaLock(CondaDeclaration):
         """Return the files that the lock was made from."""
         match = _SOURCES.search(self._text())
         names = [line.removeprefix("  - ").strip(" '\"") for line in match[1].splitlines()] if match else []
-        return tuple(posixpath.normpath(name) for name in names)
+        return tuple(map(self.beside_it, names))
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return the version of Python that is locked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -53,9 +54,9 @@ class CondaDeclaration(Declaration):
         """Return the channels that the file names, by name or address: they may hold the password for a package."""
         return ()
 
-    def unread(self) -> tuple[str, ...]:
-        """Return the parts of the file that containers have nothing of, for a note."""
-        return ()
+    def beside_it(self, name: str) -> str:
+        """Return the path of a file that lies beside it, relative to the project."""
+        return os.path.normpath(os.path.relpath(self.path.parent / name, self.root))
 
     def variables(self) -> dict[str, str]:
         """Return the variables that every container of the environment has. Planning asks each time."""

@@ -78,6 +78,14 @@ class EnvironmentYml(CondaDeclaration):
         """Return the version of Python that the environment has."""
         return spec_of_python(f"{self.shown}: python", self._readable().specs)
 
+    def lists_dependencies(self) -> bool:
+        """Whether the file has a dependency. A damaged one may have some."""
+        try:
+            contents = self._contents()
+        except UsageError:
+            return True
+        return bool(contents.specs or contents.pip)
+
     def _readable(self) -> _Contents:
         """Return the contents, and none of a damaged file: a project with another source does not need it."""
         try:

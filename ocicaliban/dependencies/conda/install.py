@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import posixpath
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,9 @@ _KEPT = (
     *("subdir", "timestamp", "version"),
 )
 """What a package's record says of the package, and not of this machine, of the project or of rattler's version."""
+
+_ACTIVATION = re.compile(r"etc/conda/activate\.d/[^/]+\.sh")
+_EXPORT = re.compile(r"""^\s*export\s+(\w+)=["']?([^"'\n;]*)""", re.M)
 
 _KEPT_OF_PATH = ("_path", "path_type", "sha256", "size_in_bytes")
 
@@ -97,6 +101,11 @@ def tree_of(prefix: Path, packages: tuple[CondaPackage, ...], digest: str, warn:
         paths |= {path, *record["files"]}
         if f"bin/.{package.name}-post-link.sh" in record["files"]:
             warn(f"conda's {package.name} has a script for after its installation (post-link), which is not run")
+        if unset := _set_at_activation(prefix, record["files"]):
+            warn(
+                f"conda's {package.name} sets variables at activation, which containers do not get: {', '.join(unset)};"
+                " if you need them, write them into the variables of environment.yml"
+            )
     if any(path.startswith("conda-meta/") for path in paths):
         (prefix / "conda-meta" / "history").write_text("")  # by this file conda knows an environment
         paths.add("conda-meta/history")
@@ -112,6 +121,18 @@ def _normal_record(record: dict[str, Any], package: CondaPackage) -> bytes:
     paths = [{key: each[key] for key in _KEPT_OF_PATH if key in each} for each in given]
     kept["paths_data"] = {"paths_version": 1, "paths": paths}
     return (json.dumps(kept, indent=2, sort_keys=True) + "\n").encode()
+
+
+def _set_at_activation(prefix: Path, paths: list[str]) -> list[str]:
+    """Return the variables that a package's scripts for the activation export, with their values if they are simple."""
+    found: dict[str, str] = {}
+    for path in paths:
+        if _ACTIVATION.fullmatch(path):
+            for name, value in _EXPORT.findall((prefix / path).read_text(encoding="utf-8", errors="replace")):
+                plain = value.replace("${CONDA_PREFIX}", PREFIX).replace("$CONDA_PREFIX", PREFIX)
+                if not name.startswith(("_", "CONDA_", "OLD_")):
+                    found[name] = name if set(plain) & set("$`(") or not plain else f"{name}={plain}"
+    return list(found.values())
 
 
 def _entries(prefix: Path, paths: set[str]) -> Iterator[TreeEntry]:

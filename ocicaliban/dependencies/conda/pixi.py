@@ -45,10 +45,6 @@ class _Pixi(CondaDeclaration):
         """The file that declares the workspace."""
         return find_manifest(self.path.parent) or self.path
 
-    def covers(self) -> tuple[str, ...]:
-        """Return the workspace's manifest and its lock."""
-        return (MANIFEST, PYPROJECT, LOCK) if self.manifest_path.name == PYPROJECT else (MANIFEST, LOCK)
-
     def contents(self) -> Mapping[str, Any]:
         """Return what the workspace declares."""
         path = self.manifest_path
@@ -84,12 +80,14 @@ class _Pixi(CondaDeclaration):
         """Return the workspace's channels."""
         return tuple(channel_names(self.contents()))
 
-    def unread(self) -> tuple[str, ...]:
-        """Return the parts of the manifest that containers have nothing of."""
-        shown = (
-            f"[tool.pixi.tasks] of {PYPROJECT}" if self.manifest_path.name == PYPROJECT else f"[tasks] of {MANIFEST}"
-        )
-        return (shown,) if table_in(self.contents(), "tasks") else ()
+    def unread_parts(self) -> tuple[str, ...]:
+        """Return the tasks: a command starts a module or a program. A lock leaves them to its manifest."""
+        try:
+            tasks = self.path == self.manifest_path and table_in(self.contents(), "tasks")
+        except UsageError:
+            return ()
+        shown = f"[tool.pixi.tasks] of {PYPROJECT}" if self.path.name == PYPROJECT else f"[tasks] of {MANIFEST}"
+        return (shown,) if tasks else ()
 
     def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
         """Return the given environments: one at most, as pixi activates one. Without any it is `default`."""
@@ -103,6 +101,11 @@ class PixiLock(_Pixi):
 
     FILE: ClassVar[str] = LOCK
     LOCK: ClassVar[bool] = True
+
+    def covers(self) -> tuple[str, ...]:
+        """Return the manifest that the lock was made from."""
+        names = (MANIFEST, PYPROJECT) if self.manifest_path.name == PYPROJECT else (MANIFEST,)
+        return tuple(map(self.beside_it, names))
 
     def environment(self, platform: str, groups: tuple[str, ...]) -> CondaEnvironment:
         """Return the locked conda packages. Raises OcicalibanError if the lock has none for the platform."""

@@ -74,6 +74,7 @@ def test_each_group_is_a_layer_and_noarch_modules_get_byte_code(context: PlanCon
     assert given.values["conda_modules"] == ("numpy==1.26.4", "six==1.16.0")
     assert given.values["conda_variables"] == ("STUDY=1",) and given.values["environment"] == "/opt/conda"
     assert len({tree.digest for tree in given.made_trees}) == 3 and set(given.resolutions) == {"cpu"}
+    assert given.packages == 3
 
 
 def test_a_new_small_package_changes_no_other_layer(context: PlanContext, monkeypatch: pytest.MonkeyPatch) -> None:

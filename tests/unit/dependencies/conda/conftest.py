@@ -19,7 +19,13 @@ PACKAGES = (
     ),
     CondaPackage(name="libstub", version="1.2", files={"bin/stub": f"#!/bin/sh\necho {PLACEHOLDER}\n"}),
     CondaPackage(
-        name="linked", version="3.0", files={"bin/.linked-post-link.sh": "exit 1\n", "share/linked": "linked\n"}
+        name="linked", version="3.0",
+        files={
+            "bin/.linked-post-link.sh": "exit 1\n", "share/linked": "linked\n",
+            "etc/conda/activate.d/linked.sh": (
+                'export _OLD=$X\nexport LINKED_DATA="$CONDA_PREFIX/share"\nexport OTHER=$(x)\n'
+            ),
+        },
     ),
     python_module("hello", "def main(): print('hello')\n", version="2.1"),
     python_module("old", "def main(): pass\n", version="0.1", depends=("python <3.9",)),

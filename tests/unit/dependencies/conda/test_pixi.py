@@ -12,6 +12,8 @@ from ocicaliban.dependencies.conda import packages, solve
 from ocicaliban.dependencies.conda.pixi import PixiLock, PixiManifest, PixiPyproject
 from ocicaliban.dependencies.conda.solve import CondaTarget
 from ocicaliban.dependencies.declaration import ResolutionTarget
+from ocicaliban.dependencies.environment import EnvironmentRequest
+from ocicaliban.dependencies.survey import read_environment
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model.image import Base
 
@@ -72,7 +74,7 @@ def test_an_environment_is_that_of_its_features(
     found = declared(tmp_path)
     environment = found.environment("linux-64", found.resolved_groups(groups))
     assert (environment.channels, environment.specs, environment.cuda) == (("conda-forge", "lab"), specs, "12.4")
-    assert found.variables() == {"STUDY": "1"} and found.unread() == ("[tasks] of pixi.toml",)
+    assert found.variables() == {"STUDY": "1"} and found.unread_parts() == ("[tasks] of pixi.toml",)
     assert [each.specifier for each in found.python_requirements()] == ["==3.12.*"]
 
 
@@ -149,7 +151,8 @@ def test_a_lock_is_taken_as_it_is(tmp_path: Path, channel: Path) -> None:
         ("python", "3.11.2", False, True),
     ]
     assert found.resolve(TARGET, "") == f"six==1.16.0 \\\n    --hash=sha256:{'c' * 64}\n"
-    assert found.covers() == ("pixi.toml", "pixi.lock") and set(found.texts()) == {"pixi.toml", "pixi.lock"}
+    assert read_environment(EnvironmentRequest(root=tmp_path)).declaration == found
+    assert found.covers() == ("pixi.toml",) and set(found.texts()) == {"pixi.toml", "pixi.lock"}
 
 
 @pytest.mark.parametrize(

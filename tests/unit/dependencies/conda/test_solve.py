@@ -132,7 +132,11 @@ def test_an_environment_may_have_no_python(tmp_path: Path, channel: Path) -> Non
     warnings: list[str] = []
     made = tree(declaration, found).make(tmp_path, warnings.append)
     assert "share/linked" in {entry.path for entry in made.entries}
-    assert warnings == ["conda's linked has a script for after its installation (post-link), which is not run"]
+    assert warnings == [
+        "conda's linked has a script for after its installation (post-link), which is not run",
+        "conda's linked sets variables at activation, which containers do not get: LINKED_DATA=/opt/conda/share, OTHER;"
+        " if you need them, write them into the variables of environment.yml",
+    ]
 
 
 @pytest.mark.parametrize(
