@@ -9,9 +9,10 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
+from ocicaliban.build.inputs import build_requirements
 from ocicaliban.build.inputs.installed_package import CHECKOUT, InstalledPackage
 from ocicaliban.build.inputs.provider import PlanContext
-from ocicaliban.dependencies import checkouts, git_version, resolver
+from ocicaliban.dependencies import checkouts, git_version
 from ocicaliban.dependencies.checkouts import Checkout
 from ocicaliban.project.lockfile import Resolution
 
@@ -63,7 +64,4 @@ def _resolved(context: PlanContext, checkout: Checkout, locked: Resolution | Non
         checkouts.check_out(checkout, source)
         build = checkout.build(source)
         version = git_version.described(checkouts.version(source)) if build.git_version else ""
-    indexes = context.provided["requirements"].indexes
-    what = f"what the build of {checkout.name} requires"
-    base = context.environment_base
-    return evolve(resolver.resolve_additions("", build.requires, base, locked, indexes, what), version=version)
+    return evolve(build_requirements.resolved(context, build, locked, checkout.name), version=version)

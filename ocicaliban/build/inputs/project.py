@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from ocicaliban.build.inputs import build_requirements
 from ocicaliban.build.inputs.folders import data_folders, memo_file, not_source
 from ocicaliban.build.inputs.installed_package import in_folder, of_packages
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.dependencies import package_files, package_modules, package_words, packages, resolver
+from ocicaliban.dependencies import package_files, package_modules, package_words, packages
 from ocicaliban.dependencies.package_files import PackageFolder
 from ocicaliban.dependencies.packages import PackageBuild
 from ocicaliban.errors import UsageError
@@ -147,9 +148,7 @@ def _requirements(context: PlanContext, asked: PackageFolder, tree: Tree, sectio
         return evolve(locked, version=version)
     if searched and (reason := _refusal(tree)):
         return Resolution(inputs=digest, requirements=f"{_REFUSED}{reason}\n")
-    indexes = context.provided["requirements"].indexes
-    what = f"what the build of {asked.path.name} requires"
-    resolution = resolver.resolve_additions("", build.requires, base, locked, indexes, what)
+    resolution = build_requirements.resolved(context, build, locked, asked.path.name)
     return evolve(resolution, inputs=digest, version=version)
 
 

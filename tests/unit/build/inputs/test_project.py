@@ -91,3 +91,18 @@ def test_what_setuptools_refuses_is_not_installed_and_told(tmp_path: Path) -> No
     )
     lock = Lock().with_resolution("project", "cpu", provided.resolutions["cpu"])
     assert provide(root, lock).resolutions == provided.resolutions
+
+
+def test_an_old_setuptools_gets_the_package_that_it_builds_wheels_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def answer(*arguments: object) -> Resolution:
+        assert isinstance(arguments[1], tuple)
+        asked.append(arguments[1])
+        return Resolution(inputs="", requirements="setuptools==65.0.0\n")
+
+    monkeypatch.setattr(resolver, "resolve_additions", answer)
+    provide(folders.write(tmp_path / "p", PACKAGE))
+    assert asked == [("setuptools>=61",), ("setuptools>=61", "wheel")]
