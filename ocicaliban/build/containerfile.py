@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from attrs import frozen
 
+from ocicaliban.build.plan import copied_trees
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Configure, Copy, Plan, Run, Tree, TreeEntry
 
@@ -63,15 +64,15 @@ def as_containerfile(plan: Plan, trees: Mapping[str, CopiedTree], base: str = ""
     for layer in plan.layers:
         out.append(f"\n# {layer.name}")
         for step in layer.steps:
+            if any(tree not in trees for tree in copied_trees(step)):
+                raise UsageError(
+                    f"a Containerfile cannot hold the layer '{layer.name}', whose files are not in the project",
+                    "`ocicaliban build`, and then `podman save` or `ocicaliban push`",
+                )
             if isinstance(step, Copy):
-                if step.tree not in trees:
-                    raise UsageError(
-                        f"a Containerfile cannot hold the layer '{layer.name}', whose files are not in the project",
-                        "`ocicaliban build`, and then `podman save` or `ocicaliban push`",
-                    )
                 out += _copies(trees[step.tree], step.to)
             elif isinstance(step, Run):
-                out.append(_run(step))
+                out.append(_run(step, trees))
             else:
                 out += _settings(step)
     return "\n".join(out) + "\n"
@@ -151,8 +152,11 @@ def _escaped(text: str) -> str:
     return text.replace("$", "\\$")
 
 
-def _run(step: Run) -> str:
-    """Return the instruction for a script. Its files are written to /dev, which is a tmpfs during a build."""
+def _run(step: Run, trees: Mapping[str, CopiedTree]) -> str:
+    """Return the instruction for a script. Its files are written to /dev, which is a tmpfs during a build.
+
+    Trees that it sees are copied from the build context and removed again.
+    """
     mounts = [f"--mount=type=secret,id={name},target=/dev/oc/secrets/{name}" for name in step.secrets]
     mounts += [f"--mount=type=cache,target={path}" for path in step.cache]
     before = [f"export {name}={_quoted(value)}" for name, value in step.env]
@@ -161,14 +165,37 @@ def _run(step: Run) -> str:
         url = re.sub(r"^[\w.-]+=", "", step.index)
         before.append(f"unset UV_CONFIG_FILE; export UV_DEFAULT_INDEX={_quoted(url)}")
     words: list[str] = []
-    if step.files:
+    laid_out: list[tuple[str, str]] = []
+    for number, (folder, digest) in enumerate(step.trees):
+        place = f"/dev/oc-context-{number}"
+        mounts.append(f"--mount=type=bind,source={trees[digest].folder},target={place}")
+        laid_out.append((f"tree-{number}", _lay_out(trees[digest].tree, place, folder)))
+    if step.files or laid_out:
         before.append("mkdir -p /dev/oc")
-    for name, text in step.files:
+    for name, text in (*step.files, *laid_out):
         pieces = [text[at : at + _PIECE // 4] for at in range(0, len(text), _PIECE // 4)]
         before.append(f'for n in $(seq {len(pieces)}); do printf %s "$1"; shift; done > /dev/oc/{name}')
         words += pieces
-    argv = ["/bin/sh", "-c", "\n".join([*before, step.script]), *(["sh", *words] if words else [])]
+    before += [f"sh -eu /dev/oc/{name}" for name, _ in laid_out]
+    after = [f"cd / && rm -rf {_quoted(folder)}" for folder, _ in step.trees]
+    argv = ["/bin/sh", "-c", "\n".join([*before, step.script, *after]), *(["sh", *words] if words else [])]
     return " ".join(["RUN", *mounts, json.dumps(argv)])
+
+
+def _lay_out(tree: Tree, source: str, to: str) -> str:
+    """Return a script that writes the entries of a tree from the folder `source` into the folder `to`."""
+    lines = [f"mkdir -p {_quoted(to)}"]
+    for entry in tree.entries:
+        target = _quoted(f"{to}/{entry.path}")
+        if entry.kind == "dir":
+            lines.append(f"mkdir -p {target}")
+        elif entry.kind == "link":
+            lines.append(f"ln -s {_quoted(entry.digest)} {target}")
+        elif entry.size:
+            lines.append(f"cp {_quoted(f'{source}/{entry.path}')} {target}")
+        else:
+            lines.append(f": > {target}")
+    return "\n".join(lines) + "\n"
 
 
 def _settings(step: Configure) -> list[str]:

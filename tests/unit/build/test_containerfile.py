@@ -77,3 +77,24 @@ def test_a_layer_whose_files_do_not_exist_yet_is_refused() -> None:
     layer = PlannedLayer(name="conda python", steps=(Copy(tree="made", to="/opt/conda"),), key="1" * 64)
     with pytest.raises(UsageError, match="cannot hold the layer 'conda python'"):
         as_containerfile(evolve(PLAN, layers=(layer,)), {})
+
+
+def test_the_trees_that_a_step_sees_are_written_from_the_context_and_removed() -> None:
+    tree = _tree(
+        TreeEntry(path="study", kind="dir"),
+        TreeEntry(path="study/__init__.py", kind="file"),
+        TreeEntry(path="setup.py", kind="file", size=9),
+    )
+    step = Run(script="build", trees=(("/usr/app", "t"),))
+    plan = evolve(PLAN, layers=(PlannedLayer(name="project", steps=(step,), key="1" * 64),))
+    text = as_containerfile(plan, {"t": CopiedTree(folder=".", tree=tree, whole=frozenset())})
+    line = next(line for line in text.splitlines() if line.startswith("RUN"))
+    assert line.startswith("RUN --mount=type=bind,source=.,target=/dev/oc-context-0 [")
+    words = json.loads(line[line.index("[") :])
+    assert words[2].endswith("sh -eu /dev/oc/tree-0\nbuild\ncd / && rm -rf '/usr/app'")
+    assert words[-1] == (
+        "mkdir -p '/usr/app'\nmkdir -p '/usr/app/study'\n: > '/usr/app/study/__init__.py'\n"
+        "cp '/dev/oc-context-0/setup.py' '/usr/app/setup.py'\n"
+    )
+    with pytest.raises(UsageError, match="cannot hold the layer 'project'"):
+        as_containerfile(plan, {})
