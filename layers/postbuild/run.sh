@@ -16,9 +16,17 @@ END
     cp "$shims/pip" "$shims/pip3"
     export PATH="$shims:$PATH"
 fi
+if head -n 1 "$POSTBUILD" | grep -q "$(printf '\r')"; then
+    echo "postBuild has Windows line endings, so it cannot be started" >&2
+    exit 1
+fi
 chmod +x "$POSTBUILD"
 case $(head -c 2 "$POSTBUILD") in
-    '#!') "./$POSTBUILD" >&2 ;;
-    *) sh "./$POSTBUILD" >&2 ;;
+    '#!') "./$POSTBUILD" >&2 || failed=$? ;;
+    *) sh "./$POSTBUILD" >&2 || failed=$? ;;
 esac
+if [ "${failed:-0}" != 0 ]; then
+    echo "postBuild ended with exit code $failed" >&2
+    exit 1
+fi
 rm -rf "$shims" /tmp/uv-*.lock

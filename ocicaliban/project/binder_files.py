@@ -6,6 +6,8 @@ import os
 import re
 from pathlib import Path
 
+from ocicaliban.errors import UsageError
+
 FOLDERS = ("binder", ".binder", "")
 """Where such files are looked for: a project with such a folder has them there."""
 
@@ -26,14 +28,16 @@ def start_command(root: Path, app: str) -> tuple[tuple[str, ...], str]:
     """Return the words that come before a command, so that `start` runs it, and the path of `start`.
 
     `app` is where the container has the project. The words are () if there is no such script, or if it does not run its
-    arguments: then it is one that only has the name.
+    arguments: then it is one that only has the name. Raises UsageError for one with Windows line endings.
     """
     path = find(root, START)
     if not path:
         return (), ""
-    text = (root / path).read_text(encoding="utf-8", errors="replace")
+    text = (root / path).read_bytes().decode("utf-8", "replace")
     if not _PASSES_ON.search(text):
         return (), path
+    if text.partition("\n")[0].endswith("\r"):
+        raise UsageError(f"'{path}' has Windows line endings, so it cannot be started", f"dos2unix {path}")
     script = f"{app}/{path}"
     first = text.splitlines()[0]
     if not first.startswith("#!"):

@@ -160,7 +160,7 @@ def test_the_key_of_what_runs_a_notebook_stays() -> None:
 
 BINDER = {
     "source-copy": "c8ece759dbea95d02274e3bf316d8ef20596bebce5101249a2b074d70b4b1e12",
-    "postbuild": "767a7a5ee434a0cbb43d4201969c47191590e09e7f80184803768089dc28507a",
+    "postbuild": "ce02b84a8f7d24173754e505965a7e364cc122ed69da555f20a59724e707356d",
 }
 
 

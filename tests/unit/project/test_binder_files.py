@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.errors import UsageError
 from ocicaliban.project import binder_files
 
 EXEC = '#!/bin/bash\nexport STUDY=1\nexec "$@"\n'
@@ -47,3 +48,10 @@ def test_start_runs_the_command_if_it_runs_its_arguments(
     (tmp_path / "start").write_text(text)
     (tmp_path / "start").chmod(0o755 if executable else 0o644)
     assert binder_files.start_command(tmp_path, "/usr/app") == (words, "start")
+
+
+def test_a_start_with_windows_line_endings_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "start").write_bytes(EXEC.replace("\n", "\r\n").encode())
+    with pytest.raises(UsageError, match="Windows line endings") as caught:
+        binder_files.start_command(tmp_path, "/usr/app")
+    assert caught.value.hint == "dos2unix start"
