@@ -21,6 +21,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import tomli_w
 from attrs import Factory, frozen
 
 from tests.compatibility.compared import PROBE, contents, differences
@@ -46,9 +47,10 @@ class Project:
     """A public project: a row of projects.toml.
 
     `way` is the file that must be the source of its packages, `run` the command after `ocicaliban`, and `expect`
-    whether it `runs` or `stops`. `says` are words that must be printed. `remedies` are followed one after the
-    other: the text must be printed when it stops, and is then written into ocicaliban.toml. It must run after the last
-    one. `own` are the packages that it consists of.
+    whether it `runs` or `stops`. `says` are words that must be printed. `remedies` are followed one after the other:
+    the text must be printed when it stops, and is then written into ocicaliban.toml. It must run after the last one.
+    `edit` is a remedy in another file: its name, a text in it, and what replaces that. `own` are the packages that it
+    consists of.
     """
 
     repository: str
@@ -59,6 +61,7 @@ class Project:
     expect: str = "runs"
     says: tuple[str, ...] = ()
     remedies: tuple[str, ...] = ()
+    edit: tuple[str, ...] = ()
     own: tuple[str, ...] = ()
     script: str = ""
     note: str = ""
@@ -84,7 +87,7 @@ class Result:
 
 def _projects(names: Iterable[str]) -> list[Project]:
     raw: list[dict[str, Any]] = tomllib.loads(TABLE.read_text())["project"]
-    lists = ("says", "own", "remedies")
+    lists = ("says", "own", "remedies", "edit")
     made = [Project(**{**row, **{name: tuple(row.get(name, ())) for name in lists}}) for row in raw]
     return [each for each in made if not names or any(name in each.title for name in names)]
 
@@ -139,6 +142,11 @@ def _try(project: Project, folder: Path) -> tuple[bool, str, list[str]]:
     return True, done.stderr, differences(wanted, contents(probe.stdout), frozenset(project.own))
 
 
+def _merged(settings: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    both = {key: _merged(settings[key], more[key]) for key in more if isinstance(settings.get(key), dict)}
+    return {**settings, **more, **both}
+
+
 def try_project(project: Project, checkouts: Path, base: str) -> Result:
     """Run a project in a fresh copy and return what came of it."""
     with tempfile.TemporaryDirectory(prefix="compatibility-") as scratch:
@@ -155,14 +163,17 @@ def try_project(project: Project, checkouts: Path, base: str) -> Result:
             wrong.append("it stops without a hint")
         if ended != project.expect:
             wrong.append(f"it {ended}, and should not")
-        for remedy in project.remedies:
+        if project.edit:
+            name, old, new = project.edit
+            (folder / name).write_text((folder / name).read_text().replace(old, new))
+        for remedy in project.remedies or ([""] if project.edit else []):
             if ran or _squeezed(remedy) not in _squeezed(printed):
                 wrong.append(f"the remedy is not printed: {_squeezed(remedy)}")
-            config.write_text(f"{config.read_text()}\n{remedy}\n")
+            config.write_text(tomli_w.dumps(_merged(tomllib.loads(config.read_text()), tomllib.loads(remedy))))
             ran, printed, differing = _try(project, folder)
             said += "\n" + _said(ran, printed, folder, copy) if not ran else ""
             wrong += differing
-        if project.remedies:
+        if project.remedies or project.edit:
             ended = "runs after the remedy" if ran else "stops after the remedy"
             wrong += [] if ran else ["it does not run after the remedy"]
         return Result(project=project, ended=ended, said=said, wrong=tuple(wrong))

@@ -36,6 +36,12 @@ def test_uv_toml_goes_before_pyproject(tmp_path: Path) -> None:
     assert project_indexes(tmp_path, ()).indexes == ("https://yes/simple",)
 
 
+@pytest.mark.parametrize("text", ["tool = 1", "[tool]\nuv = 1", "[tool.uv]\npip = 1"])
+def test_something_else_where_a_table_belongs(text: str, tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    assert project_indexes(tmp_path, ()) == Indexes()
+
+
 def test_no_files_no_indexes(tmp_path: Path) -> None:
     assert project_indexes(tmp_path, ()) == Indexes()
 
