@@ -175,8 +175,8 @@ def _check_locks(request: EnvironmentRequest, source: Declaration, found: Sequen
         if not {*_paths(other)} <= _covered([source]):
             raise UsageError(
                 f"{source.shown} and {other.shown} are locks of two tools, which may hold different versions",
-                f"write into ocicaliban.toml which one counts:\n{_setting(request, source.shown)}, "
-                f"or {_assignment(request, other.shown)}",
+                f"write into ocicaliban.toml which one counts (or {_assignment(request, other.shown)}):\n"
+                f"{_lines(request, source.shown)}",
             )
 
 
@@ -184,8 +184,8 @@ def _unclear(request: EnvironmentRequest, names: Sequence[str]) -> UsageError:
     verb = "declares" if len(names) == 1 else "declare"
     return UsageError(
         f"{', '.join(names)} {verb} dependencies, and no file says that this environment needs them",
-        f"write into ocicaliban.toml: {_setting(request, names[0])}, "
-        f"or {_assignment(request, NONE)} if it needs no packages",
+        f"write into ocicaliban.toml which one counts ({_assignment(request, NONE)} if it needs no packages):\n"
+        f"{_lines(request, names[0])}",
     )
 
 
@@ -240,6 +240,11 @@ def _other(request: EnvironmentRequest, path: str) -> DeclaringFile:
 def _setting(request: EnvironmentRequest, path: str) -> str:
     """Return what to write into ocicaliban.toml to make a file the source."""
     return f"[{request.setting.rpartition('.')[0]}] {_assignment(request, path)}"
+
+
+def _lines(request: EnvironmentRequest, path: str) -> str:
+    """Return the same as lines of the file."""
+    return f"[{request.setting.rpartition('.')[0]}]\n{_assignment(request, path)}"
 
 
 def _assignment(request: EnvironmentRequest, path: str) -> str:

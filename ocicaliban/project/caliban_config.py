@@ -51,6 +51,11 @@ def load(path: Path, reporter: Reporter) -> Project:
     return Project(root=path.parent, layers=layers)
 
 
+def sets(keys: Keys) -> bool:
+    """Whether a key of Caliban's file sets the parameter `keys` ("layers", RECIPE, NAME)."""
+    return keys[1:3] in _PARAMETERS.values()
+
+
 def place(path: Path, keys: Keys) -> str:
     """Return `PATH:LINE` of the key in the file `path` that sets the parameter `keys` ("layers", RECIPE, NAME)."""
     theirs = next((name for name, ours in _PARAMETERS.items() if ours == keys[1:3]), "")

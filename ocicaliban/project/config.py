@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from attrs import field, fields, frozen
+from attrs import evolve, field, fields, frozen
 
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.key_lines import Keys
-from ocicaliban.formats.toml import place, read_toml, structure
+from ocicaliban.formats.toml import place, read_toml, structure, table_in
 from ocicaliban.model.project import Project, Push
 from ocicaliban.reporter import SILENT, Reporter
 
@@ -35,13 +35,31 @@ def load_project(root: Path, reporter: Reporter = SILENT) -> Project:
     a mistake.
     """
     path = root / NAME
-    if path.is_file():
-        return _load(root, path)
-    if (root / CALIBAN).is_file():
-        from ocicaliban.project import caliban_config  # few projects have it
+    own = _load(root, path) if path.is_file() else Project(root=root)
+    if not (root / CALIBAN).is_file():
+        return own
+    from ocicaliban.project import caliban_config  # few projects have it
 
-        return caliban_config.load(root / CALIBAN, reporter)
-    return Project(root=root)
+    return _merged(own, caliban_config.load(root / CALIBAN, reporter))
+
+
+def _merged(own: Project, theirs: Project) -> Project:
+    """Return a project with the parameters of Caliban's file added. Raises UsageError for one that both files set."""
+    from ocicaliban.project import caliban_config
+
+    layers = dict(own.layers)
+    for name, parameters in theirs.layers.items():
+        table = layers.get(name, {})
+        for key in parameters:
+            if key in table:
+                keys = ("layers", name, key)
+                raise UsageError(
+                    f"{setting_place(own.root, keys)} and {caliban_config.place(own.root / CALIBAN, keys)} both set "
+                    f"{key} of the recipe '{name}'",
+                    f"remove one of them, for example the key in {CALIBAN}",
+                )
+        layers[name] = {**parameters, **table}
+    return evolve(own, layers=layers)
 
 
 def _load(root: Path, path: Path) -> Project:
@@ -83,10 +101,11 @@ def setting_place(root: Path, keys: Keys) -> str:
     Returns the file alone if the line is unknown.
     """
     path = root / NAME
-    if path.is_file():
-        return place(path, read_toml(path)[0], keys)
-    if not (root / CALIBAN).is_file():
-        return str(path)
-    from ocicaliban.project import caliban_config
+    text, raw = read_toml(path) if path.is_file() else ("", {})
+    if (root / CALIBAN).is_file():
+        from ocicaliban.project import caliban_config
 
-    return caliban_config.place(root / CALIBAN, keys)
+        ours = bool(keys) and keys[-1] in table_in(raw, *map(str, keys[:-1]))
+        if not path.is_file() or (not ours and caliban_config.sets(keys)):
+            return caliban_config.place(root / CALIBAN, keys)
+    return place(path, text, keys)

@@ -129,7 +129,7 @@ def test_locks_of_two_tools_contradict_each_other(tmp_path: Path, files: dict[st
     one, other = [*files][:2]
     with pytest.raises(UsageError, match=f"{one} and {other} are locks of two tools") as caught:
         environment(tmp_path, files)
-    assert OTHER.format(one) in caught.value.hint and f'requirements = "{other}"' in caught.value.hint
+    assert f'requirements = "{one}"' in caught.value.hint and f'requirements = "{other}"' in caught.value.hint
     found = environment(tmp_path, files, named=other)
     assert found.source == other and found.notes == ()
 
@@ -146,7 +146,7 @@ def test_lists_of_which_none_can_be_chosen_are_named(tmp_path: Path, files: dict
     with pytest.raises(UsageError, match=f"^{named} declares? dependencies") as caught:
         environment(tmp_path, files)
     first = named.split(", ")[0]
-    assert OTHER.format(first) in caught.value.hint and 'requirements = "none"' in caught.value.hint
+    assert f'requirements = "{first}"' in caught.value.hint and 'requirements = "none"' in caught.value.hint
     assert environment(tmp_path, {}, named=first).source == first
     nothing = environment(tmp_path, {}, named="none")
     assert nothing.source == "" and nothing.notes == () and {*uses(nothing).values()} == {"unread"}

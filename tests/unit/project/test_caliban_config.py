@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.errors import UsageError
-from ocicaliban.project.config import load_project
+from ocicaliban.project.config import load_project, setting_place
 from ocicaliban.reporter import Reporter
 from tests.folders import usage_error
 
@@ -81,3 +81,24 @@ def test_every_other_key_that_caliban_knows_is_accepted_and_told(tmp_path: Path)
     assert [line.split("'")[1] for line in said] == [
         "build_time_credentials", "julia_version", "default_mode", "gcloud", "mlflow_config",
     ]  # fmt: skip
+
+
+def test_it_adds_to_an_ocicaliban_toml(tmp_path: Path) -> None:
+    (tmp_path / ".calibanconfig.json").write_text('{\n"apt_packages": ["git"],\n"base_image": "a"}')
+    (tmp_path / "ocicaliban.toml").write_text('extras = ["plot"]\n[layers.python]\nextras = ["x"]\n')
+    project = load_project(tmp_path)
+    assert project.extras == ("plot",)
+    assert project.layers == {
+        "python": {"extras": ["x"]}, "apt": {"packages": ["git"]}, "base": {"image": "a"}
+    }  # fmt: skip
+    assert setting_place(tmp_path, ("layers", "apt", "packages")) == f"{tmp_path}/.calibanconfig.json:2"
+    assert setting_place(tmp_path, ("layers", "python", "extras")) == f"{tmp_path}/ocicaliban.toml:3"
+
+
+def test_a_parameter_that_both_files_set_is_refused_with_both_places(tmp_path: Path) -> None:
+    (tmp_path / ".calibanconfig.json").write_text('{\n"apt_packages": ["git"]}')
+    (tmp_path / "ocicaliban.toml").write_text('[layers.apt]\npackages = ["zip"]\n')
+    with pytest.raises(UsageError) as caught:
+        load_project(tmp_path)
+    places = f"{tmp_path}/ocicaliban.toml:2 and {tmp_path}/.calibanconfig.json:2"
+    assert caught.value.message == f"{places} both set packages of the recipe 'apt'"
