@@ -51,11 +51,13 @@ def _merged(own: Project, theirs: Project) -> Project:
     for name, parameters in theirs.layers.items():
         table = layers.get(name, {})
         for key in parameters:
-            if key in table:
-                keys = ("layers", name, key)
+            # A base image and a bootstrap exclude each other.
+            other = "bootstrap" if (name, key) == ("base", "image") and table.get("bootstrap") else key
+            if other in table:
+                ours = setting_place(own.root, ("layers", name, other))
+                their_place = caliban_config.place(own.root / CALIBAN, ("layers", name, key))
                 raise UsageError(
-                    f"{setting_place(own.root, keys)} and {caliban_config.place(own.root / CALIBAN, keys)} both set "
-                    f"{key} of the recipe '{name}'",
+                    f"{ours} and {their_place} both set {key} of the recipe '{name}'",
                     f"remove one of them, for example the key in {CALIBAN}",
                 )
         layers[name] = {**parameters, **table}

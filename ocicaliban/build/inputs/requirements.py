@@ -76,7 +76,8 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         resolutions={name: resolution},
         indexes=evolve(indexes, pins=resolution.indexes),
         downloads=resolution.weights,
-        packages=locked_packages.count(resolution.requirements, base),
+        packages=locked_packages.count(resolution.requirements, base)
+        + len((*resolution.folders, *resolution.checkouts)),
     )
 
 

@@ -95,10 +95,19 @@ def test_it_adds_to_an_ocicaliban_toml(tmp_path: Path) -> None:
     assert setting_place(tmp_path, ("layers", "python", "extras")) == f"{tmp_path}/ocicaliban.toml:3"
 
 
-def test_a_parameter_that_both_files_set_is_refused_with_both_places(tmp_path: Path) -> None:
-    (tmp_path / ".calibanconfig.json").write_text('{\n"apt_packages": ["git"]}')
-    (tmp_path / "ocicaliban.toml").write_text('[layers.apt]\npackages = ["zip"]\n')
+@pytest.mark.parametrize(
+    ("theirs", "ours", "what"),
+    [
+        ('"apt_packages": ["git"]', '[layers.apt]\npackages = ["zip"]\n', "packages of the recipe 'apt'"),
+        ('"base_image": "a"', '[layers.base]\nimage = "b"\n', "image of the recipe 'base'"),
+        ('"base_image": "a"', '[layers.base]\nbootstrap = "debian:trixie"\n', "image of the recipe 'base'"),
+    ],
+)
+def test_a_parameter_that_both_files_set_is_refused_with_both_places(
+    tmp_path: Path, theirs: str, ours: str, what: str
+) -> None:
+    (tmp_path / ".calibanconfig.json").write_text(f"{{\n{theirs}}}")
+    (tmp_path / "ocicaliban.toml").write_text(ours)
     with pytest.raises(UsageError) as caught:
         load_project(tmp_path)
-    places = f"{tmp_path}/ocicaliban.toml:2 and {tmp_path}/.calibanconfig.json:2"
-    assert caught.value.message == f"{places} both set packages of the recipe 'apt'"
+    assert caught.value.message == f"{tmp_path}/ocicaliban.toml:2 and {tmp_path}/.calibanconfig.json:2 both set {what}"
