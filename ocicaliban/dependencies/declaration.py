@@ -26,6 +26,14 @@ _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", 
 _NOT_LISTS = (".toml", ".lock", ".py", ".cfg", ".yml", ".yaml")
 _NAMED_FILE = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
 
+_HINTS = {
+    "did not contain valid UTF-8": "save the file as UTF-8, for example: iconv -f latin1 -t utf-8 FILE -o FILE",
+    "Error parsing included file": "correct the path after -r or -c, which is relative to the file that includes it",
+    "Couldn't parse requirement": "correct the line: NAME, NAME==VERSION or 'NAME @ URL'",
+    "was not found in the package registry": "correct the name; write the folder of a package of your own: ./libs/NAME",
+}
+"""What to do about what uv says."""
+
 
 @frozen(kw_only=True)
 class ResolutionTarget:
@@ -214,6 +222,7 @@ class Declaration:
                 hint = "correct [dependency-groups] in pyproject.toml: each include-group names a group in it"
             elif "extra" in explanation:
                 hint = self.EXTRAS_HINT
+            hint = hint or next((hint for words, hint in _HINTS.items() if words in explanation), "")
             message = f"the dependencies in {self.path.name} cannot be resolved\n{explanation}"
             raise ToolError(message, hint, stderr=exc.stderr) from exc
 

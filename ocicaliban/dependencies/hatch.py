@@ -36,9 +36,12 @@ class HatchEnvironment(PyprojectToml):
 
     @property
     def shown(self) -> str:
-        """The file and the table in it, and [project] if it is installed too."""
-        table = "[envs.default]" if self.path.name == "hatch.toml" else "[tool.hatch.envs.default]"
-        return f"pyproject.toml and {self.path.name} {table}" if self._with_project() else f"{self.path.name} {table}"
+        """The table and its file, and [project] if the project is installed too."""
+        if self.path.name != self.FILE:
+            own = f"[envs.default] of {self.path.name}"
+            return f"{self.FILE} and {own}" if self._with_project() else own
+        own = f"[tool.hatch.envs.default] of {self.path.name}"
+        return f"[project] and {own}" if self._with_project() else own
 
     def lists_dependencies(self) -> bool:
         """Return True: `find` has looked for them."""

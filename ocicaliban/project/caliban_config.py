@@ -14,6 +14,8 @@ from ocicaliban.reporter import Reporter
 
 _PARAMETERS = {"apt_packages": ("apt", "packages"), "base_image": ("base", "image")}
 """The recipe and its parameter that each key sets."""
+RIVALS = {("base", "image"): "bootstrap"}
+"""The parameter of the same recipe that excludes one of these."""
 _IGNORED = {
     "build_time_credentials": "use [secrets] in ocicaliban.toml: the build sees the files, and no image keeps them",
     "default_mode": "a GPU is used if there is one; --gpu and --nogpu override this",

@@ -51,8 +51,8 @@ def _merged(own: Project, theirs: Project) -> Project:
     for name, parameters in theirs.layers.items():
         table = layers.get(name, {})
         for key in parameters:
-            # A base image and a bootstrap exclude each other.
-            other = "bootstrap" if (name, key) == ("base", "image") and table.get("bootstrap") else key
+            rival = caliban_config.RIVALS.get((name, key), "")
+            other = rival if table.get(rival) else key
             if other in table:
                 ours = setting_place(own.root, ("layers", name, other))
                 their_place = caliban_config.place(own.root / CALIBAN, ("layers", name, key))

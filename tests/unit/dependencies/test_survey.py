@@ -66,8 +66,8 @@ def uses(found: DeclaredEnvironment) -> dict[str, str]:
         ({"pyproject.toml": PROJECT, "setup.py": ""}, "pyproject.toml", {"setup.py": "honoured"}),
         ({"setup.py": SETUP.format("['six']"), "setup.cfg": "[options]\ninstall_requires = six\n"}, "setup.py", {
             "setup.cfg": "honoured"}),
-        ({"pyproject.toml": HATCH}, "pyproject.toml [tool.hatch.envs.default]", {}),
-        ({"pyproject.toml": PROJECT + HATCH}, "pyproject.toml and pyproject.toml [tool.hatch.envs.default]", {}),
+        ({"pyproject.toml": HATCH}, "[tool.hatch.envs.default] of pyproject.toml", {}),
+        ({"pyproject.toml": PROJECT + HATCH}, "[project] and [tool.hatch.envs.default] of pyproject.toml", {}),
         # Binder's folders come after the root.
         ({"binder/requirements.txt": ""}, "binder/requirements.txt", {}),
         ({".binder/requirements.txt": ""}, ".binder/requirements.txt", {}),
