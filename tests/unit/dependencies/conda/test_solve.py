@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import contextlib
 import functools
 import http.server
 import os
@@ -35,19 +37,34 @@ def address(request: pytest.FixtureRequest, tmp_path: Path, channel: Path) -> It
         yield folder.as_uri(), folder
         return
 
-    class Quiet(http.server.SimpleHTTPRequestHandler):
+    with served(folder) as url:
+        yield url, folder
+
+
+@contextlib.contextmanager
+def served(folder: Path, login: str = "") -> Iterator[str]:
+    """Serve a folder over HTTP, to those who have the login USER:PASSWORD if there is one."""
+    expected = f"Basic {base64.b64encode(login.encode()).decode()}"
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if login and self.headers.get("Authorization") != expected:
+                self.send_error(401)
+            else:
+                super().do_GET()
+
         def log_message(self, *_: object) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", folder
+    yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
     server.server_close()
 
 
 def declared(root: Path, channel: str, *specs: str) -> EnvironmentYml:
-    text = f"channels: [{channel}]\ndependencies:\n" + "".join(f'  - "{spec}"\n' for spec in specs)
+    text = f'channels: ["{channel}"]\ndependencies:\n' + "".join(f'  - "{spec}"\n' for spec in specs)
     (root / "environment.yml").write_text(text)
     return EnvironmentYml(root=root, path=root / "environment.yml")
 
@@ -112,6 +129,16 @@ def test_a_mirror_is_asked_and_the_lock_names_the_channel(tmp_path: Path, addres
     (found,) = packages.from_text(solve.resolve(declaration, CPU, None).requirements)
     assert found.url == "https://conda.anaconda.org/conda-forge/linux-64/libstub-1.2-0.tar.bz2"
     assert (tree(declaration, (found,)).make(tmp_path, pytest.fail).root / "bin/stub").exists()
+
+
+def test_a_password_is_used_and_locked_nowhere(tmp_path: Path, channel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(channel, "user:secret") as url:
+        monkeypatch.setenv("CHANNEL_LOGIN", "user:secret")
+        declaration = declared(tmp_path, url.replace("://", "://${CHANNEL_LOGIN}@"), "libstub")
+        text = solve.resolve(declaration, CPU, None).requirements
+        assert text.startswith(f"{url}/linux-64/libstub-1.2-0.tar.bz2\n") and "secret" not in text
+        made = tree(declaration, packages.from_text(text)).make(tmp_path, pytest.fail)
+        assert "secret" not in (made.root / "conda-meta/libstub-1.2-0.json").read_text()
 
 
 def test_a_damaged_cache_is_fetched_again(tmp_path: Path, channel: Path, own_cache: Path) -> None:
