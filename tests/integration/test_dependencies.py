@@ -24,6 +24,13 @@ SETUP = """
 from setuptools import setup
 setup(name="demo", version="1", install_requires=["six"], extras_require={"cpu": ["idna"]}, py_modules=["demo"])
 """
+SETUP_CFG = (
+    "[metadata]\nname = demo\nversion = 1\n[options]\npy_modules = demo\ninstall_requires =\n    six\n    idna\n"
+)
+COMPUTED = """
+from setuptools import setup
+setup(name="demo", version="1", install_requires=open("needs.txt").read().split())
+"""
 IMPORTS = "import sys, demo, six, idna\nprint('imported from', sys.prefix)\n"
 
 
@@ -49,6 +56,10 @@ FORMS: dict[str, Callable[[Path], object]] = {
     ),
     "pyproject.toml with an extra for the CPU": lambda folder: write(folder, {"pyproject.toml": PROJECT}),
     "setup.py with an extra for the CPU": lambda folder: write(folder, {"setup.py": SETUP}),
+    "setup.cfg": lambda folder: write(folder, {"setup.cfg": SETUP_CFG}),
+    "a setup.py that computes, beside two packages": lambda folder: write(
+        folder, {"setup.py": COMPUTED, "needs.txt": "six\nidna\n", "one/__init__.py": "", "two/__init__.py": ""}
+    ),
 }
 
 
@@ -108,8 +119,8 @@ REFUSED: dict[str, tuple[dict[str, str], str, str]] = {
     ),
     "a Python that the base does not have": (
         {"pyproject.toml": PROJECT.replace(">=3.9", ">=3.99")},
-        "pyproject.toml requires Python >=3.99, but the base image has 3.11.",
-        "choose another base",
+        "pyproject.toml: requires-python asks for Python >=3.99, and there is no such Python 3",
+        'python = "3.11"',
     ),
     "an extra that is not declared": (
         {"pyproject.toml": PROJECT, "ocicaliban.toml": f'extras = ["plot"]\n{CONFIG}'},
