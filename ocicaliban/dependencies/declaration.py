@@ -27,7 +27,7 @@ _NOT_LISTS = (".toml", ".lock", ".py", ".cfg", ".yml", ".yaml")
 _NAMED_FILE = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
 
 _HINTS = {
-    "did not contain valid UTF-8": "save the file as UTF-8, for example: iconv -f latin1 -t utf-8 FILE -o FILE",
+    "did not contain valid UTF-8": "save the file as UTF-8: iconv -f latin1 -t utf-8 FILE > NEW && mv NEW FILE",
     "Error parsing included file": "correct the path after -r or -c, which is relative to the file that includes it",
     "Couldn't parse requirement": "correct the line: NAME, NAME==VERSION or 'NAME @ URL'",
     "was not found in the package registry": "correct the name; write the folder of a package of your own: ./libs/NAME",
