@@ -184,7 +184,7 @@ def declared(folder: Path, way: str) -> Declared:
     wanted: list[Requirement] = []
     for each in beside:
         read = WANTED.get(each.name) or WANTED.get(each.suffix)
-        if read and each.is_file():
+        if read and each.is_file() and each.name != "apt.txt":
             wanted += _requirements(read(each))
     debian = folder / "apt.txt"
     return Declared(

@@ -65,6 +65,11 @@ def test_a_missing_package_differs(tmp_path: Path) -> None:
     ]
 
 
+def test_debian_packages_are_no_python_packages(tmp_path: Path) -> None:
+    wanted = declared(write(tmp_path, {"apt.txt": "figlet\n"}), "apt.txt")
+    assert not differences(wanted, _there(debian=frozenset({"figlet"})), frozenset())
+
+
 def test_the_probe_is_read() -> None:
     raw = {"python": "3.11.2", "packages": {"A.b": {"version": "1", "requires": ["six"]}}, "debian": ["bash"]}
     there = contents(f"noise\nPROBE {json.dumps(raw)}\n")
