@@ -25,7 +25,7 @@ import tomli_w
 from attrs import Factory, frozen
 
 from tests.compatibility.compared import PROBE, contents, differences
-from tests.compatibility.declared import declared
+from tests.compatibility.declared import HEADER, declared
 
 REPOSITORY = Path(__file__).parents[2]
 PAGE = REPOSITORY / "docs" / "compatibility.md"
@@ -125,6 +125,15 @@ def _squeezed(text: str) -> str:
     return re.sub(r"\s+", " ", text)
 
 
+def _probe(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
+    """List the packages of the project's environment, or of that of a script with a header."""
+    if not script:
+        return _call(folder, ["shell", "--", "python", "-c", PROBE])
+    header = HEADER.search((folder / script).read_text())
+    (folder / "probe.py").write_text(f"{header[0] if header else ''}\n{PROBE}")
+    return _call(folder, ["run", "probe.py"])
+
+
 def _try(project: Project, folder: Path) -> tuple[bool, str, list[str]]:
     """Whether it ran, what it printed, and where its environment differs from what it declares."""
     done = _call(folder, shlex.split(project.run))
@@ -135,7 +144,7 @@ def _try(project: Project, folder: Path) -> tuple[bool, str, list[str]]:
             ["a traceback of ocicaliban"] if "ocicaliban/" in done.stderr and "Traceback" in done.stderr else [],
         )
     start = project.script or next((word for word in shlex.split(project.run) if word.endswith(".py")), "")
-    probe = _call(folder, ["shell", "--", "python", "-c", PROBE])
+    probe = _probe(folder, start if project.way == "PEP 723" else "")
     if probe.returncode:
         return True, done.stderr, [f"its packages cannot be listed: {probe.stderr[-300:]}"]
     wanted = declared(folder, start if project.way == "PEP 723" else project.way)

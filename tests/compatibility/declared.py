@@ -124,8 +124,12 @@ def _script(path: Path) -> Iterable[str]:
     yield from _header(path).get("dependencies", ())
 
 
+HEADER = re.compile(r"(?m)^# /// script$\s(?P<lines>(^#(| .*)$\s)+)^# ///$")
+"""The header of a script by PEP 723."""
+
+
 def _header(path: Path) -> dict[str, Any]:
-    block = re.search(r"(?m)^# /// script$\s(?P<lines>(^#(| .*)$\s)+)^# ///$", path.read_text())
+    block = HEADER.search(path.read_text())
     return tomllib.loads(re.sub(r"(?m)^# ?", "", block["lines"])) if block else {}
 
 
