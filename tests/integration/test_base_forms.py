@@ -349,7 +349,7 @@ def test_two_that_want_a_base_at_once_make_it_once_and_a_lock_it_does_not_fit_is
             child.send_signal(signal.SIGKILL)
             child.wait()
     assert children[0].returncode == 0, said[0]
-    assert "".join(said).count("bootstrapping") == 1
+    assert "".join(said).count("base: bootstrapping") == 1
     assert children[1].returncode == 1
     assert "packages have changed" in said[1]
     assert "remove [base] from ocicaliban.lock" in said[1]
