@@ -37,7 +37,7 @@ copy, lists the packages in its environment and compares them with what the proj
 stops must print a remedy; where the table says so, the remedy was followed. Nothing of these projects is in this
 repository, only their names and commits.
 
-Tried on a machine with {machine}.
+Tried on {machine}.
 
 """
 
@@ -211,7 +211,9 @@ def main() -> int:
     parser.add_argument("names", nargs="*", help="only projects whose name has one of these words; writes no page")
     parser.add_argument("--fetch", action="store_true", help="clone from GitHub what the folder lacks")
     parser.add_argument("--base", default="", help="a line for [layers.base] of each project")
-    parser.add_argument("--machine", default="access to Docker Hub, PyPI and conda-forge", help="for the page")
+    parser.add_argument(
+        "--machine", default="a machine that reaches Docker Hub, PyPI, conda-forge and GitHub", help="for the page"
+    )
     parser.add_argument("--page", type=Path, default=PAGE, help="where to write the page")
     options = parser.parse_intermixed_args()
     results = []
