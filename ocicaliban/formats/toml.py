@@ -69,9 +69,12 @@ def table_in(raw: Mapping[str, Any], *keys: str) -> dict[str, Any]:
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file. Raises UsageError if it cannot be read."""
+    """Return the text of a UTF-8 file, without the mark that some Windows editors put before it.
+
+    Raises UsageError if it cannot be read.
+    """
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as exc:
         raise UsageError(f"{path}: not UTF-8", "save the file as UTF-8") from exc
     except OSError as exc:

@@ -43,3 +43,8 @@ def test_a_table_of_another_program_may_have_any_form() -> None:
     raw = {"tool": {"uv": {"index": []}, "x": 1}}
     assert table_in(raw, "tool", "uv") == {"index": []}
     assert table_in(raw, "tool", "x") == table_in(raw, "tool", "y", "z") == table_in({"tool": 1}, "tool", "uv") == {}
+
+
+def test_a_mark_of_a_windows_editor_is_not_part_of_the_text(tmp_path: Path) -> None:
+    (tmp_path / "f.toml").write_bytes(b"\xef\xbb\xbfa = 1\n")
+    assert read_toml(tmp_path / "f.toml") == ("a = 1\n", {"a": 1})
