@@ -121,6 +121,10 @@ class Declaration:
         """Whether it declares a dependency. One that declares none leaves it to the next file to be the source."""
         return True
 
+    def not_locked(self) -> tuple[str, ...]:
+        """Return the packages that a lock which is out of date lacks, and that are resolved beside it."""
+        return ()
+
     def is_out_of_date(self) -> bool:
         """Whether a lock was made for another state of the file that it was made from, if its tool can tell."""
         return False

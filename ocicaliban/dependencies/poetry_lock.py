@@ -94,6 +94,16 @@ class PoetryLock(Declaration):
         found = _HASH.search(text)
         return found is not None and found[1] not in poetry_project.content_hashes(self._read_manifest())
 
+    def not_locked(self) -> tuple[str, ...]:
+        """Return the names of what the default groups want and the lock does not know."""
+        package = poetry_project.read_package(self._manifest)
+        wanted = poetry_project.wanted_dependencies(package, self.resolved_groups(()), ())
+        held = read_toml(self.path, _LOCK)[1].get("package", [])
+        try:
+            return tuple(dependency.name for dependency in poetry_walk.unknown(held, [*wanted])[1])
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return ()  # resolving says that the lock is damaged
+
     def lists_dependencies(self) -> bool:
         """Whether the lock holds a package."""
         text = self.path.read_text(encoding="utf-8", errors="replace")
