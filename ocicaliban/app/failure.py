@@ -102,7 +102,8 @@ def _module_hint(run: FailedRun, module: str) -> str:
         return hint
     declared = _declared(run.root).declaration
     file = declared.path.name if declared else "requirements.txt"
-    return f"no file that is read declares {package}, which has {module}: add it to {file}"
+    what = package if package == module else f"{package}, which has the module {module}"
+    return f"no file declares {what}: add it to {file}"
 
 
 def _declared(root: Path) -> DeclaredEnvironment:

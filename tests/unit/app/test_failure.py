@@ -18,10 +18,10 @@ GROUPS = '[project]\nname = "x"\nversion = "1"\n'
 @pytest.mark.parametrize(
     ("written", "output", "hint"),
     [
-        ({}, NO_SIX, "no file that is read declares six, which has six: add it to requirements.txt"),
+        ({}, NO_SIX, "no file declares six: add it to requirements.txt"),
         ({"requirements.txt": "rich\n"}, "ModuleNotFoundError: No module named 'cv2'", "declares opencv-python"),
         ({"requirements/base.txt": "rich\nsix>1\n"}, NO_SIX, '[layers.python] requirements = "requirements/base.txt'),
-        ({"requirements-gpu.txt": "sixth\n"}, NO_SIX, "no file that is read declares six"),
+        ({"requirements-gpu.txt": "sixth\n"}, NO_SIX, "no file declares six"),
         ({"pyproject.toml": GROUPS + "[project.optional-dependencies]\nmore = ['six']"}, NO_SIX, "--extras more"),
         ({"pyproject.toml": GROUPS + "[dependency-groups]\nlab = ['Six==1']"}, NO_SIX, "'lab': --with-group lab"),
         ({"lib/six.py": ""}, NO_SIX, "six is in the project's folder lib: declare the project in pyproject.toml"),
@@ -70,7 +70,7 @@ def test_a_log_is_read_and_a_hint_printed(tmp_path: Path, capsys: pytest.Capture
     )
     (tmp_path / "1.log.conmon").write_text(conmon)
     failure.explain(FailedRun(root=tmp_path), tmp_path / "1.log", 1)
-    assert capsys.readouterr().err.startswith("hint: no file that is read declares six")
+    assert capsys.readouterr().err.startswith("hint: no file declares six")
     failure.explain(FailedRun(root=tmp_path), tmp_path / "none.log", 1)
     failure.explain(FailedRun(root=tmp_path / "gone"), tmp_path / "1.log", 1)
     (tmp_path / "ocicaliban.toml").write_text("no toml")
