@@ -24,6 +24,8 @@ from ocicaliban.targets.local import listing
 
 _OFTEN = 0.005
 """Seconds between two looks for a file that podman is about to remove."""
+_NEVER_BEGAN = ("created", "initialized")
+"""podman's words for a container that has not started, as far as podman knows."""
 _PATIENCE = 10.0
 """Seconds from the end of a container's process until its exit code must be known."""
 
@@ -113,7 +115,9 @@ class ExitWatcher:
         if fd is not None:
             self._selector.register(fd, selectors.EVENT_READ, handle)
             return fd
-        if written := self._written.pop(handle, None) or conmon.written_exit(inspected["Id"]):
+        if state["Status"] in _NEVER_BEGAN and (
+            written := self._written.pop(handle, None) or conmon.written_exit(inspected["Id"])
+        ):
             return ContainerExit(handle=handle, exit_code=written.code, ended=written.time)
         if time.monotonic() - about.since > _PATIENCE and not _conmon_lives(inspected):
             return ContainerExit(handle=handle, ended=time.time())  # conmon was killed, and the exit code with it

@@ -21,6 +21,7 @@ from ocicaliban.model.resources import Resources
 from ocicaliban.targets.container_runner import ContainerExit, MachineFault, NameTaken
 from ocicaliban.targets.local import exit_watcher
 from ocicaliban.targets.local.runner import LocalRunner, Setup
+from tests.folders import write
 
 SUBMISSION = Submission(target="local", id=3, group="p-calm-otter", user="u", host="h", project="/p", mode="run")
 NEVER = "0001-01-01T00:00:00Z"
@@ -262,6 +263,24 @@ def test_a_container_that_is_gone_has_ended_without_an_exit_code(
     make().watch("n")
     end = ends.get(timeout=10)
     assert (end.handle, end.exit_code) == ("n", None)
+
+
+def test_podman_tells_the_end_where_it_knows_of_the_start(
+    api: Api,
+    make: Callable[..., LocalRunner],
+    ends: Ends,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    write(tmp_path / "libpod" / "tmp" / "exits", {"1d": "7\n"})
+    api.answers["json"] = [
+        {"Id": "1d", "State": {"Status": "running", "Pid": 0, "StartedAt": NEVER, "FinishedAt": NEVER}}
+    ]
+    api.ended = True
+    make().watch("n")
+    end = ends.get(timeout=10)
+    assert (end.exit_code, end.started > 0) == (0, True)
 
 
 def test_a_container_whose_conmon_was_killed_has_ended_without_an_exit_code(
