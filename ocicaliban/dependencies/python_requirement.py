@@ -7,7 +7,8 @@ from pathlib import Path
 
 from attrs import frozen
 
-_VERSION = re.compile(r"(?:(?:c?python)[-@ ]?)?v?(\d+)\.(\d+)(\.\d+)?\w*")
+_VERSION = re.compile(r"(?:(?:c?python)[-@ ]?)?v?(\d+)\.(\d+)(\.\d+)?(?:(?:a|b|rc)\d+)?(?:-dev|-linux(?:-\w+){0,2})?")
+_OTHER_PYTHON = re.compile(r"(pypy|graalpy|jython|micropython|pyston).*|.*\d\.\d+(\.\d+)?(t|\+freethreaded)\b.*", re.I)
 _SETUP_CFG = re.compile(r"^python[_-]requires[ \t]*=[ \t]*(\S.*)$", re.M)
 _TOML_KEY = re.compile(r'^requires-python\s*=\s*["\']([^"\']*)["\']', re.M)
 
@@ -44,6 +45,11 @@ def of_version(text: str) -> str:
     """Return the specifier for a version as people write it ("3.10", "python-3.10.4"); "" for another text."""
     match = _VERSION.fullmatch(text.strip())
     return f"=={match[1]}.{match[2]}{match[3] or '.*'}" if match else ""
+
+
+def is_other_python(text: str) -> bool:
+    """Whether a version as people write it is not of the usual CPython: of PyPy, or of one without the GIL."""
+    return _OTHER_PYTHON.fullmatch(text.strip()) is not None
 
 
 def of_toml_head(path: Path, file: str) -> tuple[PythonRequirement, ...]:

@@ -74,6 +74,7 @@ def resolve(
         added_to = uv.with_additions(text, wheels, base, settings, preferred, what, target.provided)
         text, pins = _origins_apart(added_to, base)
     text = locked_requirements.with_declared_hashes(text, locked_requirements.declared_hashes(lists))
+    _check_logins(text)
     weights = uv.archive_sizes(text, base, settings) if text else {}
     return Resolution(
         inputs=digest_with(found.folders),
@@ -146,6 +147,20 @@ def inputs_digest(
     for part in parts:
         sha.update(part.encode("utf-8", "surrogateescape") + b"\0")
     return f"sha256:{sha.hexdigest()}"
+
+
+_LOGIN = re.compile(r"https?://(?![^/@\s]*\$\{)[^/@\s]+@")
+
+
+def _check_logins(text: str) -> None:
+    """Raise UsageError if the address of a package has a login in it: the lock would keep it, and is committed."""
+    entry = next((entry for entry in locked_requirements.entries(text) if _LOGIN.search(entry)), None)
+    if entry is not None:
+        name = locked_requirements.name(entry) or "a package"
+        raise UsageError(
+            f"the address of {name} has a login in it, which the lock would keep",
+            "write a variable in its place, as https://USER:${TOKEN}@HOST/..., and set it; or use ~/.netrc",
+        )
 
 
 def resolve_additions(

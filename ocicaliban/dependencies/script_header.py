@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Self
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, add_uv_settings
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError
-from ocicaliban.formats.toml import parse_toml
+from ocicaliban.formats.toml import parse_toml, table_in
 from ocicaliban.model.recipe import Variant
 
 _OPENING = "# /// script"
@@ -63,6 +63,11 @@ class ScriptHeader(Declaration):
 
         if self._lock.is_file():
             return uv.exported_script(self.path)
+        if settings := table_in(self._values(), "tool", "uv"):
+            raise UsageError(
+                f"{self.shown}: [tool.uv] {next(iter(settings))} in the header counts for uv alone",
+                f"lock the script, and its lock is taken as it is: uv lock --script {self.shown}",
+            )
         return super().resolve(target, preferred)
 
     @property

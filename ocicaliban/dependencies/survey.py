@@ -28,7 +28,10 @@ _RELATIVE = re.compile(
     r"|(?:environment|env|conda)(?:[-_.].+)?\.ya?ml|conda-.*lock\.ya?ml"
 )
 _LISTED = re.compile(r".+\.(?:txt|in)")
-_EXPORTED = re.compile(r"^#.*\b(uv|poetry|pdm|pipenv|pixi)\b.*\b(?:export|requirements)\b", re.M)
+_EXPORTED = re.compile(
+    r"^#.*(?:auto-?generated|@generated) by \W*(uv|poetry|pdm|pipenv|pixi)\b|^#\s+(uv|poetry|pdm|pipenv) export\b",
+    re.M | re.I,
+)
 
 
 def read_environment(request: EnvironmentRequest) -> DeclaredEnvironment:
@@ -230,7 +233,7 @@ def _is_export(other: Declaration, source: Declaration | None) -> bool:
         return False
     with other.path.open(encoding="utf-8", errors="replace") as file:
         match = _EXPORTED.search(file.read(1000))
-    return bool(match) and match[1] == source.tool()  # type: ignore[index]
+    return match is not None and (match[1] or match[2]).lower() == source.tool()
 
 
 def _other(request: EnvironmentRequest, path: str) -> DeclaringFile:

@@ -21,7 +21,7 @@ from ocicaliban.errors import OcicalibanError
 from ocicaliban.project import credential_files
 
 DEFAULT_IGNORES = (
-    *(".git", ".hg", ".svn", "__pycache__", "*.py[cod]", ".venv", "venv", ".tox", ".nox", ".mypy_cache"),
+    *(".git", ".hg", ".svn", "__pycache__", "*.py[cod]", "*.egg-info", ".venv", "venv", ".tox", ".nox", ".mypy_cache"),
     *(".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".DS_Store", *credential_files.NAMES),
     *(".ocicaliban.lock.*", ".ocicaliban.notebook.lock.*"),  # lock files that another command is writing
 )

@@ -13,6 +13,7 @@ from ocicaliban.dependencies import locked_packages, resolver, size_tiers
 from ocicaliban.dependencies.declaration import ResolutionTarget
 from ocicaliban.dependencies.indexes import project_indexes
 from ocicaliban.dependencies.size_tiers import Group
+from ocicaliban.errors import UsageError
 from ocicaliban.model.project import Instance
 
 _SECTION = "python"
@@ -70,14 +71,19 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
     if resolution is None:
         return of_groups([], conda_python)
+    beside = (*resolution.folders, *resolution.checkouts)
+    if beside and context.parameters("project") is None:
+        raise UsageError(
+            f"the mode '{context.request.mode}' has no recipe that installs packages from folders or git: {beside[0]}",
+            'add "project" to the mode\'s list, after "python"',
+        )
     groups = size_tiers.divided(resolution.requirements, resolution.weights, resolution.indexes)
     return evolve(
         of_groups(groups, conda_python),
         resolutions={name: resolution},
         indexes=evolve(indexes, pins=resolution.indexes),
         downloads=resolution.weights,
-        packages=locked_packages.count(resolution.requirements, base)
-        + len((*resolution.folders, *resolution.checkouts)),
+        packages=locked_packages.count(resolution.requirements, base) + len(beside),
     )
 
 

@@ -125,3 +125,34 @@ def test_locked_additions_are_taken_without_uv_while_the_packages_are_the_same(m
     assert len(asked) == 1
     resolver.resolve_additions("six==2\n", ("jupyterlab",), BASE, first, Indexes(), "Jupyter")
     assert len(asked) == 2
+
+
+@pytest.mark.parametrize(
+    ("address", "refused"),
+    [
+        ("https://bob:secret@host.example/x-1.zip", True),
+        ("https://TOKEN@host.example/x-1.zip", True),
+        ("https://bob:${TOKEN}@host.example/x-1.zip", False),
+        ("https://host.example/@scope/x-1.zip", False),
+    ],
+)
+def test_no_login_gets_into_the_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, address: str, refused: bool
+) -> None:
+    monkeypatch.setattr(uv, "archive_sizes", lambda *_: {})
+    line = f"x @ {address} \\\n    --hash=sha256:{'0' * 64}\n"
+    monkeypatch.setattr(uv, "compiled", lambda *_, **__: line)
+    path = tmp_path / "requirements.txt"
+    path.write_text(f"x @ {address}\n")
+
+    def resolved() -> str:
+        found = resolver.resolve(
+            declaration_in(tmp_path, path), ResolutionTarget(base=BASE, variant="cpu"), None, Indexes()
+        )
+        return found.requirements if found else ""
+
+    if refused:
+        with pytest.raises(UsageError, match="the address of x has a login in it"):
+            resolved()
+    else:
+        assert resolved() == line

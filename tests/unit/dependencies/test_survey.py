@@ -61,6 +61,11 @@ def uses(found: DeclaredEnvironment) -> dict[str, str]:
             "uv.lock",
             {"requirements.txt": "honoured"},
         ),
+        (
+            {"uv.lock": "", "requirements.txt": "# uv users: the requirements are in pyproject.toml\nsix==1\n"},
+            "uv.lock",
+            {"requirements.txt": "unread"},
+        ),
         ({"uv.lock": "", "pylock.toml": 'created-by = "uv"\n'}, "uv.lock", {"pylock.toml": "honoured"}),
         ({"poetry.lock": "", "pyproject.toml": POETRY}, "poetry.lock", {"pyproject.toml": "honoured"}),
         ({"pyproject.toml": PROJECT, "setup.py": ""}, "pyproject.toml", {"setup.py": "honoured"}),

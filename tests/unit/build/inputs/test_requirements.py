@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from attrs import evolve
 
 from ocicaliban.build.inputs import requirements
@@ -14,6 +15,7 @@ from ocicaliban.dependencies.environment import EnvironmentRequest
 from ocicaliban.dependencies.registry import find_declaration
 from ocicaliban.dependencies.size_tiers import Group
 from ocicaliban.dependencies.survey import read_environment
+from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Param, Recipe, Value
@@ -65,3 +67,15 @@ def test_beside_condas_python_no_layer_makes_the_environment() -> None:
     provided = requirements.of_groups([Group("", "six==1\n")], "3.12.4")
     assert [each.values["first"] for each in provided.instances or ()] == [False]
     assert requirements.of_groups([], "3.12.4").values["has_environment"] is True
+
+
+def test_a_mode_that_cannot_install_packages_from_folders_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").write_text("./libs/aa\n")
+    digest = resolver.inputs_digest(find_declaration(tmp_path), BASE, (), folders=("libs/aa",))
+    locked = Resolution(inputs=digest, requirements="", folders=("libs/aa",))
+    with pytest.raises(
+        UsageError, match="the mode 'run' has no recipe that installs packages from folders or git: libs/aa"
+    ):
+        requirements.PROVIDER.provide(
+            context(tmp_path, lock=Lock().with_resolution("python", "cpu", locked)), parameters()
+        )
