@@ -275,6 +275,11 @@ def build_texts(root: Path) -> dict[str, str]:
     texts: dict[str, str] = {}
     add_text(texts, root / "pyproject.toml", root)
     add_build_files(texts, root)
+    if "setup.py" in texts:
+        from ocicaliban.dependencies import setup_reads  # few packages have one
+
+        for path in setup_reads.files_read(root):
+            add_text(texts, path, root)
     return texts
 
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve
 
-from ocicaliban.dependencies import setup_metadata
+from ocicaliban.dependencies import setup_metadata, setup_reads
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_build_files, add_text, manifest
 from ocicaliban.dependencies.setup_metadata import SetupMetadata
 from ocicaliban.errors import ToolError, UsageError, nearest
@@ -43,6 +43,9 @@ class SetuptoolsProject(Declaration):
         texts = super().texts()
         add_text(texts, self.root / "pyproject.toml", self.root)
         add_build_files(texts, self.root)
+        if self.metadata() is None:
+            for path in setup_reads.files_read(self.path.parent):
+                add_text(texts, path, self.root)
         return texts
 
     def metadata(self) -> SetupMetadata | None:
