@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import evolve
 
-from ocicaliban.dependencies import generated_pyproject, locked_requirements, size_tiers
+from ocicaliban.dependencies import generated_pyproject, locked_requirements, size_tiers, uv_lock_state
 from ocicaliban.dependencies.host_settings import HostSettings, read_host_settings
 from ocicaliban.dependencies.indexes import matching, without_credentials
 from ocicaliban.errors import ToolError, UsageError
@@ -133,8 +133,8 @@ def exported_lock(root: Path, extras: tuple[str, ...], groups: tuple[str, ...] =
         # It needs a Python that the project allows, and `export --locked` would download one.
         process.run([process.tool("uv"), "lock", "--locked"], env={**env, "UV_PYTHON_DOWNLOADS": "never"}, cwd=root)
     except ToolError as exc:
-        # If uv could not check, for want of a Python or the network, trust the lock.
-        if "needs to be updated" in exc.stderr:
+        # uv may not be able to check, for want of a Python or the network.
+        if "needs to be updated" in exc.stderr or uv_lock_state.lacks_requirements(root):
             raise UsageError("uv.lock is not up to date with what the project declares", "run `uv lock`") from exc
     flags = [flag for extra in extras for flag in ("--extra", extra)]
     flags += ["--no-default-groups", *(flag for group in groups for flag in ("--group", group))]
