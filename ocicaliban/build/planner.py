@@ -20,6 +20,7 @@ from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies import survey, workspace
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.model.image import MadeTree, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
@@ -170,6 +171,12 @@ def _environment(
         found = evolve(found, declaration=workspace.for_member(found.declaration, request.root, request.folder))
     for note in found.notes:
         reporter.note(note)
+    if found.debian_packages and others is None:
+        raise UsageError(
+            f"the mode '{request.mode}' has no recipe for Debian packages, and the project asks for"
+            f" {', '.join(found.debian_packages)}",
+            'add "apt" to the mode\'s list, after "base"',
+        )
     return found
 
 

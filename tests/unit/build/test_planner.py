@@ -88,6 +88,13 @@ def test_the_project_s_files_add_to_the_packages_of_the_recipe_apt(
     assert [dict(step.env)["PACKAGES"] for step in steps if isinstance(step, Run)] == packages
 
 
+def test_a_mode_without_a_recipe_for_debian_packages_that_a_file_asks_for_is_refused(tmp_path: Path) -> None:
+    mode = '[modes]\nmine = ["base", "python", "source-copy", "command"]\n'
+    root = project(tmp_path / "p", {"apt.txt": "git\n"}, mode)
+    with pytest.raises(UsageError, match="the mode 'mine' has no recipe for Debian packages"):
+        plan(root, "mine", module="run.py")
+
+
 def test_without_contents_nothing_that_would_enter_an_image_is_read(tmp_path: Path) -> None:
     root = project(tmp_path / "p", {"requirements.txt": "no such thing!\n"})
     (root / "requirements.txt").chmod(0)
