@@ -64,17 +64,7 @@ def last_line(log: str | Path) -> str:
 
     It reads only the end of the file. A progress bar that uses carriage returns shows its newest state.
     """
-    file, conmons = _open(log)
-    if file is None:
-        return ""
-    with file:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(max(0, size - _TAIL))
-        data = file.read()
-    if conmons:
-        lines = _split(data)
-        data = b"".join(map(decode, lines[1:] if size > _TAIL else lines))
-    for line in reversed(data.decode("utf-8", "replace").split("\n")):
+    for line in reversed(_tail(log).split("\n")):
         for part in reversed(line.split("\r")):
             if shown := _CONTROL.sub("", part.replace("\t", " ")).strip():
                 return shown[:_SEEN]
@@ -83,6 +73,11 @@ def last_line(log: str | Path) -> str:
 
 def last_text(log: str | Path) -> str:
     """Return the end of what the job wrote, as a terminal would show it; "" where there is no log."""
+    return _CONTROL.sub("", _tail(log).replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def _tail(log: str | Path) -> str:
+    """Return the end of what the job wrote, as it is; "" where there is no log."""
     file, conmons = _open(log)
     if file is None:
         return ""
@@ -93,8 +88,7 @@ def last_text(log: str | Path) -> str:
     if conmons:
         lines = _split(data)
         data = b"".join(map(decode, lines[1:] if size > _TAIL else lines))
-    text = data.decode("utf-8", "replace").replace("\r\n", "\n").replace("\r", "\n")
-    return _CONTROL.sub("", text)
+    return data.decode("utf-8", "replace")
 
 
 def follow(log: str | Path, ended: Callable[[], bool], pause: float = 0.1) -> Iterator[bytes]:
