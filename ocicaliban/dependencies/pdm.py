@@ -9,10 +9,9 @@ from typing import Any, ClassVar, Self
 from ocicaliban.dependencies import own_requirements, pdm_project
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, manifest
 from ocicaliban.dependencies.indexes import Indexes
-from ocicaliban.dependencies.locked_requirements import name, normalized
+from ocicaliban.dependencies.locked_requirements import name
 from ocicaliban.dependencies.own_requirements import OwnRequirements
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
-from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.toml import read_toml, table_in
 from ocicaliban.model.recipe import Variant
 
@@ -46,9 +45,7 @@ class PdmProject(Declaration):
 
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return the given extras and the variant's. Raises UsageError for one that the file does not declare."""
-        declared, given = pdm_project.extras(read_toml(self.path)[1]), {normalized(extra) for extra in extras}
-        if unknown := sorted(given - {*declared}):
-            raise UsageError(f"pyproject.toml declares no extra '{unknown[0]}'", nearest(unknown[0], declared))
+        declared, given = pdm_project.checked_extras(read_toml(self.path)[1], extras)
         return tuple(sorted(given | ({variant} & {*declared})))
 
     def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:

@@ -9,48 +9,35 @@ from typing import Any, ClassVar
 from attrs import evolve
 
 from ocicaliban.dependencies import locked_packages, pdm_project
-from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, manifest
+from ocicaliban.dependencies.declaration import ResolutionTarget, manifest
 from ocicaliban.dependencies.indexes import Indexes, without_credentials
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.pyproject_lock import PyprojectLock
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
-from ocicaliban.errors import UsageError, nearest
+from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import parse_toml, read_toml, table_in
 from ocicaliban.model.recipe import Variant
 
 _LOCK = "run `pdm lock`"
 
 
-class PdmLock(Declaration):
+class PdmLock(PyprojectLock):
     """The versions that PDM has locked."""
 
     FILE: ClassVar[str] = "pdm.lock"
-    LOCK: ClassVar[bool] = True
     TOOL: ClassVar[str] = "pdm"
 
     def indexes(self) -> Indexes:
         """Return the sources of [tool.pdm]. Those with a list of packages are asked for these alone."""
         return pdm_project.lock_indexes(manifest(self.path.parent))
 
-    def covers(self) -> tuple[str, ...]:
-        """Return pyproject.toml, which the lock was made from."""
-        return ("pyproject.toml",)
-
-    def texts(self) -> dict[str, str]:
-        """Return the lock and the pyproject.toml beside it."""
-        texts: dict[str, str] = {}
-        add_text(texts, self.path, self.root)
-        add_text(texts, self._manifest, self.root)
-        return texts
-
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return the given extras and those that the lock was made with, but not the other variant's.
 
         Raises UsageError for one that pyproject.toml does not declare, or that is not locked.
         """
-        declared, given = pdm_project.extras(self._read_manifest()), {normalized(extra) for extra in extras}
-        if unknown := sorted(given - {*declared}):
-            raise UsageError(f"pyproject.toml declares no extra '{unknown[0]}'", nearest(unknown[0], declared))
+        declared, given = pdm_project.checked_extras(self._read_manifest(), extras)
         locked = self._locked_groups()
         if locked is not None:
             _check_locked(given, locked)
@@ -104,15 +91,6 @@ class PdmLock(Declaration):
         """Whether the lock holds a package."""
         text = self.path.read_text(encoding="utf-8", errors="replace")
         return "[[package]]" in text or "[metadata]" not in text
-
-    @property
-    def _manifest(self) -> Path:
-        return self.path.with_name("pyproject.toml")
-
-    def _read_manifest(self) -> dict[str, Any]:
-        if not self._manifest.is_file():
-            raise UsageError("pdm.lock has no pyproject.toml beside it", "copy the project's pyproject.toml, too")
-        return read_toml(self._manifest)[1]
 
     def _locked_groups(self) -> frozenset[str] | None:
         """Return the groups and extras that the lock was made with; None if the lock does not tell."""

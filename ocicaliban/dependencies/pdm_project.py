@@ -62,6 +62,17 @@ def extras(raw: Mapping[str, Any]) -> dict[str, list[str]]:
     return {normalized(name): lines for name, lines in table_in(raw, "project", "optional-dependencies").items()}
 
 
+def checked_extras(raw: Mapping[str, Any], given: Iterable[str]) -> tuple[dict[str, list[str]], set[str]]:
+    """Return the declared extras, and the normalized names of the given ones.
+
+    Raises UsageError for one that the pyproject.toml does not declare.
+    """
+    declared, names = extras(raw), {normalized(extra) for extra in given}
+    if unknown := sorted(names - {*declared}):
+        raise UsageError(f"pyproject.toml declares no extra '{unknown[0]}'", nearest(unknown[0], declared))
+    return declared, names
+
+
 def group_lines(raw: Mapping[str, Any], group: str) -> list[str]:
     """Return the requirements of a group, an extra, or of the default group.
 

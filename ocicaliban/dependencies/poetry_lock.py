@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ocicaliban.dependencies import locked_packages, own_requirements, poetry_project, poetry_walk
-from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, manifest
+from ocicaliban.dependencies.declaration import ResolutionTarget, manifest
 from ocicaliban.dependencies.indexes import Indexes, is_pypi, plain_url
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.pyproject_lock import PyprojectLock
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_toml, table_in
@@ -24,27 +24,15 @@ _LOCK = "run `poetry lock`"
 _HASH = re.compile(r'^content-hash = "(\w+)"', re.M)
 
 
-class PoetryLock(Declaration):
+class PoetryLock(PyprojectLock):
     """The versions that Poetry has locked."""
 
     FILE: ClassVar[str] = "poetry.lock"
-    LOCK: ClassVar[bool] = True
     TOOL: ClassVar[str] = "poetry"
 
     def indexes(self) -> Indexes:
         """Return the sources of [tool.poetry]. Each is asked only for the packages that are locked from it."""
         return poetry_project.indexes(manifest(self.path.parent))
-
-    def covers(self) -> tuple[str, ...]:
-        """Return pyproject.toml, which the lock was made from."""
-        return ("pyproject.toml",)
-
-    def texts(self) -> dict[str, str]:
-        """Return the lock and the pyproject.toml beside it."""
-        texts: dict[str, str] = {}
-        add_text(texts, self.path, self.root)
-        add_text(texts, self._manifest, self.root)
-        return texts
 
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return the given extras and the variant's. Raises UsageError for one that pyproject.toml does not declare."""
@@ -108,15 +96,6 @@ class PoetryLock(Declaration):
         """Whether the lock holds a package."""
         text = self.path.read_text(encoding="utf-8", errors="replace")
         return "[[package]]" in text or "[metadata]" not in text
-
-    @property
-    def _manifest(self) -> Path:
-        return self.path.with_name("pyproject.toml")
-
-    def _read_manifest(self) -> dict[str, Any]:
-        if not self._manifest.is_file():
-            raise UsageError("poetry.lock has no pyproject.toml beside it", "copy the project's pyproject.toml, too")
-        return read_toml(self._manifest)[1]
 
 
 def check_version(lock: Mapping[str, Any]) -> None:
