@@ -59,8 +59,8 @@ class DeclaredEnvironment:
             notes.append(f"not read: {names} (to use {others[0].path} instead, write {others[0].setting})")
         if self.declaration and self.declaration.is_out_of_date():
             made_from = " and ".join(self.declaration.covers())
-            anew = self.declaration.not_locked()
-            lacks = f"; it lacks {', '.join(anew)}, which is resolved beside it" if anew else ""
+            missing = self.declaration.not_locked()
+            lacks = f"; it lacks {', '.join(missing)}, which is resolved beside it" if missing else ""
             again = f"`{self.declaration.tool()} lock` makes it current"
             notes.append(f"{self.declaration.shown} was made for another state of {made_from}: {again}{lacks}")
         return tuple(notes)

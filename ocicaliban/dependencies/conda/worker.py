@@ -1,8 +1,8 @@
 """What rattler does, in a process of its own: solve, digest, install.
 
 `python worker.py JOB.json RESULT.json` reads what to do from the one file and writes the result to the other, in one
-step. rattler runs threads of its own, and has aborted the process at its end: whoever started it looks at the result,
-and not at the exit code. This file is run by its path, and imports nothing of ocicaliban.
+step. rattler runs threads of its own, and has aborted the process at its end: the process that started it looks at the
+result, and not at the exit code. This file is run by its path, and imports nothing of ocicaliban.
 """
 
 from __future__ import annotations
