@@ -32,8 +32,8 @@ from ocicaliban.system import files
 _RACY_NS = 2_000_000_000
 _KEPT = 200
 _VERSION = 1  # of a record; one without a version is of version 1
-_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "SHELL", "LANG", "ZDOTDIR")
-_PREFIXES = ("XDG_", "OCICALIBAN_", "CONTAINERS_", "STORAGE_", "LC_")
+_VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "SHELL", "LANG", "ZDOTDIR", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
+_PREFIXES = ("CUDA_", "ROCR_", "HIP_", "XDG_", "OCICALIBAN_", "CONTAINERS_", "STORAGE_", "LC_")
 _READ = ("open", "os.scandir", "os.listdir")
 _OUTSIDE = ("subprocess.Popen", "os.posix_spawn", "os.system", "os.exec", "socket.connect")
 
@@ -226,11 +226,22 @@ def attempt(
         return podman.run_interactively(command, name)
     job = {**known["job"], "args": script, "handle": name}
     run_journal.output_log(key)
-    code = run_journal.recorded(key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None)
+    with _leased(known.get("gpus", ())):
+        code = run_journal.recorded(
+            key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None
+        )
     if code:
         after(key, code, known["job"].get("submission", {}))
     run_journal.drop_log(key)
     return code
+
+
+def _leased(gpus: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+    if not gpus:
+        return contextlib.nullcontext()
+    from ocicaliban.gpu import lease
+
+    return lease.held(gpus)
 
 
 def _is_kept(path: str) -> bool:
@@ -244,7 +255,7 @@ class Replayable(NamedTuple):
 
     `argv` is our own command line, `script` its arguments for the script; `command` is podman's command line, with the
     `key` of this run in it; `image` is an id that must still be in `images`, the store's list; `said` is the
-    line for the user; `job` is what the history records of each run.
+    line for the user; `job` is what the history records of each run, and `gpus` what it must lease (see `gpu.lease`).
     """
 
     argv: list[str]
@@ -255,6 +266,7 @@ class Replayable(NamedTuple):
     images: Path
     said: str = ""
     job: Mapping[str, object] = MappingProxyType({})
+    gpus: Sequence[str] = ()
 
 
 def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entries: Iterable[str]) -> None:
@@ -289,6 +301,7 @@ def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entr
         "argv": run.command[: len(run.command) - len(rest)],
         "key": run.key,
         "job": {**run.job},
+        "gpus": [*run.gpus],
     }
     place = Path(_place(own))
     with contextlib.suppress(OSError):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from attrs import evolve, frozen
 
@@ -105,7 +105,12 @@ class PreparedLaunch:
         options, devices, script = _gpu_options(self.devices, self.request.dry_run)
         key = podman.new_key()
         name = start.name or podman.container_name(self.given, key)
-        labels = command_line.label_options({command_line.JOB: key}) if start.labelled else ()
+        labels: tuple[str, ...] = ()
+        if start.labelled:
+            gpus = ",".join(device.qualified for device in self.devices)
+            labels = command_line.label_options(
+                {command_line.JOB: key} | ({f"{command_line.LABEL}devices": gpus} if gpus else {})
+            )
         log = command_line.log_options(str(log_file.raw(run_journal.output_log(key)))) if start.logged else ()
         container = command_line.ContainerOptions(
             name=name,
@@ -142,11 +147,16 @@ class PreparedLaunch:
         )
 
     def remember(
-        self, argv: list[str], image: Image, command: Command, job: Mapping[str, object] | None = None
+        self,
+        argv: list[str],
+        image: Image,
+        command: Command,
+        job: Mapping[str, object] | None = None,
+        gpus: Sequence[str] = (),
     ) -> None:
         """Record what was built, and keep what `replay` needs to run the command line `argv` again, if it may.
 
-        `job` is what the history gets of each replay.
+        `job` is what the history gets of each replay, and `gpus` what it must lease (see `gpu.lease`).
         """
         request = self.request
         if request.image_id:
@@ -164,6 +174,7 @@ class PreparedLaunch:
             images=image_store.index_file(),
             said=self.summary,
             job=job or {},
+            gpus=gpus,
         )
         read = (*searched, process.tool("podman"), *command.options[1:])
         replay.remember(run, self.recording, read=read, entries=self.planned.tree_paths())

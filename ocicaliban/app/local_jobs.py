@@ -34,6 +34,7 @@ class LocalSubmission:
     slots: tuple[scheduler.Slot, ...]
     devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
+    share_gpus: bool = False
 
 
 # --- a new sweep ---
@@ -56,7 +57,12 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
         job_checks.warn_of_out(prepared, jobs)
         submission = history.submit(new, expansion.specs(sweep, args))
         whole = LocalSubmission(
-            submission=submission, jobs=jobs, slots=slots, devices=prepared.devices, given=prepared.given
+            submission=submission,
+            jobs=jobs,
+            slots=slots,
+            devices=prepared.devices,
+            given=prepared.given,
+            share_gpus=prepared.request.share_gpus,
         )
         return _carry_out(history, whole, runner.run)
 
@@ -71,7 +77,12 @@ def _carry_out(history: History, whole: LocalSubmission, how: Callable[..., runn
         image=submission.image, launch=submission.launch, resources=job_checks.resources(jobs), given=whole.given
     )
     options = runner.Options(
-        places=whole.slots, gpus=whole.devices, retries=jobs.retries, fail_fast=jobs.fail_fast, out=jobs.out
+        places=whole.slots,
+        gpus=whole.devices,
+        share_gpus=whole.share_gpus,
+        retries=jobs.retries,
+        fail_fast=jobs.fail_fast,
+        out=jobs.out,
     )
     with (
         podman_api.connected(submission.image) as service,
@@ -106,6 +117,7 @@ def resume(history: History, submission: Submission) -> int:
         slots=job_checks.slots(devices, jobs),
         devices=devices,
         given=launch.podman_options(request),
+        share_gpus=request.share_gpus,
     )
     return _carry_out(history, whole, runner.resume)
 
@@ -134,7 +146,12 @@ def renew(old: Submission, *, rebuild: bool) -> LocalSubmission:
         devices = _gpus(old, request)
         submission = evolve(submissions.ours(old), options=options)
     return LocalSubmission(
-        submission=submission, jobs=jobs, slots=job_checks.slots(devices, jobs), devices=devices, given=given
+        submission=submission,
+        jobs=jobs,
+        slots=job_checks.slots(devices, jobs),
+        devices=devices,
+        given=given,
+        share_gpus=request.share_gpus,
     )
 
 

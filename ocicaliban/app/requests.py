@@ -55,11 +55,13 @@ class LaunchRequest(BuildRequest):
 
     `podman_args` are more options for `podman run`, in one text. `cloud_key` is a key file that the container sees.
     `lived_in` says that a person works in the project's folder, as in a shell. With `dry_run` nothing is built.
+    With `share_gpus`, other programs may use the same GPUs meanwhile.
     """
 
     image_id: str = field(default="", metadata=key("image_id"))
     podman_args: str = field(default="", metadata=key("podman_args"))
     cloud_key: str = field(default="", metadata=key("cloud_key"))
+    share_gpus: bool = field(default=False, metadata=key("share_gpus", brief=True))
     lived_in: bool = field(default=False, metadata=key("lived_in"))
     dry_run: bool = field(default=False, metadata=key("dry_run"))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve
@@ -26,7 +27,6 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
     may delay a run whose project has not changed.
     """
     command = launch.command(image, evolve(start, labelled=True, logged=True))
-    TERMINAL.say(launch.summary)
     told: dict[str, object] = {}
 
     def value() -> dict[str, object]:
@@ -34,15 +34,30 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
         told["submission"] = records.submission_to_record(launch.submission(image, "", JobsRequest(), alone=True))
         return told | {"args": list(start.args), "handle": command.name}
 
-    code = run_journal.recorded(
-        command.key,
-        value,
-        lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
-        lambda: launch.remember(argv, image, command, told),
-    )
+    with _gpus(launch) as units:
+        TERMINAL.say(launch.summary)
+        code = run_journal.recorded(
+            command.key,
+            value,
+            lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
+            lambda: launch.remember(argv, image, command, told, units),
+        )
     submission = told.get("submission")
     after(command.key, code, submission if isinstance(submission, dict) else {})
     return code
+
+
+@contextlib.contextmanager
+def _gpus(launch: PreparedLaunch) -> Iterator[tuple[str, ...]]:
+    """Lease the GPUs of a run while the context lasts, and yield what must be leased."""
+    if not launch.devices or launch.request.share_gpus:
+        yield ()
+        return
+    from ocicaliban.execution import gpu_slots
+    from ocicaliban.targets.local import listing
+
+    with gpu_slots.alone(launch.devices, lambda: listing.find(devices="")) as units:
+        yield units
 
 
 def after(key: str, code: int, submission: Mapping[str, object]) -> None:
@@ -66,7 +81,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
     from ocicaliban.model.job import JobSpec
     from ocicaliban.targets.local import container_spec
 
-    with access.open(reporter=TERMINAL) as history:
+    with _gpus(launch), access.open(reporter=TERMINAL) as history:
         group = jobs.group or group_names.new(launch.planned.project.root)
         new = provenance.with_git(launch.submission(image, group, jobs, alone=True))
         submission = history.submit(new, [JobSpec(args=start.args)])
@@ -76,7 +91,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
             attempt = history.begin(job.id, out=str(out), started=time.time())
             assert attempt is not None  # no other process knows the job yet
             out.mkdir(parents=True, exist_ok=True)
-            options = container_spec.terminal_options(evolve(job, out=str(out)), attempt)
+            options = container_spec.terminal_options(evolve(job, out=str(out)), attempt, launch.devices)
             command = launch.command(
                 image, evolve(start, extra=(*options, *start.extra), name=attempt.handle, logged=True)
             )

@@ -40,6 +40,12 @@ Module = Annotated[
 ]
 Gpu = Annotated[bool | None, typer.Option("--gpu/--nogpu", help="Use the GPU (default: if there is one).")]
 Gpus = Annotated[str | None, typer.Option("--gpus", help="The GPUs to use: 0,1, all or a UUID.")]
+GpusPerJob = Annotated[
+    int | None, typer.Option("--gpus-per-job", help="The number of GPUs for each job; jobs share none.")
+]
+ShareGpus = Annotated[
+    bool, typer.Option("--share-gpus", help="Use GPUs that another run or sweep of this machine uses already.")
+]
 Extras = Annotated[
     list[str] | None,
     typer.Option("-e", "--extras", callback=_names_of_extras, help="An extra of the project; may be repeated."),

@@ -14,12 +14,14 @@ from ocicaliban.cli.options import (
     Extras,
     Gpu,
     Gpus,
+    GpusPerJob,
     ImageId,
     Module,
     Mount,
     NewGroup,
     NoCache,
     PodmanArgs,
+    ShareGpus,
     WithGroups,
     request,
 )
@@ -36,6 +38,7 @@ def run(
     no_cache: NoCache = False,
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
+    share_gpus: ShareGpus = False,
     extras: Extras = None,
     with_groups: WithGroups = None,
     dirs: Dirs = None,
@@ -51,9 +54,7 @@ def run(
         int | None,
         typer.Option("-j", "--jobs", help="How many jobs run at a time (default: one per GPU, or one without a GPU)."),
     ] = None,
-    gpus_per_job: Annotated[
-        int | None, typer.Option("--gpus-per-job", help="The number of GPUs for each job; jobs share none.")
-    ] = None,
+    gpus_per_job: GpusPerJob = None,
     cpus: Annotated[float | None, typer.Option("--cpus", help="The maximum number of CPU cores for each job.")] = None,
     memory: Annotated[str, typer.Option("--memory", help="The maximum memory for each job: 8g, 500m.")] = "",
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End the sweep when a job fails.")] = False,

@@ -14,13 +14,15 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from attrs import define, evolve, frozen
 
 from ocicaliban.errors import OcicalibanError, of_system
 from ocicaliban.execution import adoption, scheduler
 from ocicaliban.execution.adoption import MACHINE_DOWN, Remains
+from ocicaliban.execution.gpu_slots import SlotLeases
+from ocicaliban.execution.progress_view import ProgressView
 from ocicaliban.execution.scheduler import Adopted, Slot
 from ocicaliban.execution.signals import Interruptions
 from ocicaliban.gpu.cdi import Device
@@ -47,13 +49,14 @@ _LONGEST_WAIT = 1.0
 class Options:
     """How to run a submission.
 
-    `places` come from `scheduler.slots`, of the GPUs `gpus`. A job that fails is tried again `retries` times. With
-    `fail_fast`, the first job that fails for good ends all. `grace` is in seconds. `out` is the folder for the folders
-    of results ("": beside the logs).
+    `places` come from `scheduler.slots`, of the GPUs `gpus`; with `share_gpus`, other programs may use them too. A job
+    that fails is tried again `retries` times. With `fail_fast`, the first job that fails for good ends all. `grace` is
+    in seconds. `out` is the folder for the folders of results ("": beside the logs).
     """
 
     places: tuple[Slot, ...]
     gpus: tuple[Device, ...] = ()
+    share_gpus: bool = False
     retries: int = 0
     fail_fast: bool = False
     grace: float = GRACE
@@ -76,25 +79,6 @@ class Outcome:
         if self.signal:
             return 128 + self.signal
         return 1 if self.failed or self.stopped or self.left else 0
-
-
-class ProgressView(Protocol):
-    """What shows the user how the jobs go, as `progress.Progress` does. One thread calls all of it."""
-
-    live: bool
-    """Whether to call `tick` several times a second."""
-
-    def started(self, job: Job, attempt: Attempt, *, adopted: bool = False) -> None:
-        """Show that an attempt is about to start, or was `adopted` running."""
-
-    def ended(self, job: Job, attempt: Attempt, state: scheduler.State, *, again: bool) -> None:
-        """Show an attempt that ended, with its status, times and reason; `again` when the job is queued again."""
-
-    def tick(self, state: scheduler.State) -> None:
-        """Show that time has passed."""
-
-    def say(self, text: str) -> None:
-        """Show a line."""
 
 
 Connect = Callable[[Callable[[ContainerExit], None]], ContainerRunner]
@@ -168,6 +152,8 @@ class _SubmissionRun:
         self._interrupted = 0
         self._state = scheduler.State(slots=(), queue=())
         self._containers = connect(lambda ended: self._later(self._on_end, ended))
+        gpus = () if options.share_gpus else options.gpus
+        self._leases = SlotLeases(gpus, lambda: self._containers.find(devices=""), submission.id)
         self._starters = ThreadPoolExecutor(max(1, min(len(options.places), _STARTERS)), "start")
         self._settlers = ThreadPoolExecutor(_SETTLERS, "settle")
 
@@ -179,6 +165,7 @@ class _SubmissionRun:
         self._starters.shutdown(wait=True, cancel_futures=True)
         self._settlers.shutdown(wait=True, cancel_futures=True)
         self._containers.close()
+        self._leases.close()
 
     def run(self, *, adopting: bool) -> Outcome:
         """Run the jobs until nothing runs and nothing will start; with `adopting`, also what another process left."""
@@ -204,6 +191,7 @@ class _SubmissionRun:
                 Adopted(job=job.id, devices=remains.devices.get(job.id, ()), failures=remains.failures.get(job.id, 0))
                 for job in remains.running
             ],
+            withheld=self._leases.withheld(self._options.places, self._view.say),
             failures=remains.failures,
             retries=self._options.retries,
             fail_fast=self._options.fail_fast,
@@ -213,6 +201,14 @@ class _SubmissionRun:
             self._note(_UnderWay(job=job, attempt=job.last, started=True, adopted=True))
             self._containers.watch(job.last.handle)
         self._act(actions)
+
+    def _look_for_slots(self) -> None:
+        """Give GPUs back that nothing needs any more, and take those that others have given back."""
+        self._state, over = scheduler.idle(self._state)
+        self._leases.release(over)
+        if self._state.queued and self._state.phase == "going":
+            for slot in self._leases.leased_now(self._state.withheld):
+                self._step(scheduler.SlotLeased(slot=slot))
 
     # --- the loop ---
 
@@ -231,6 +227,7 @@ class _SubmissionRun:
             self._deadline = None
             self._view.say("the jobs have had their time to end: killing those that still run")
             self._step(scheduler.GraceOver())
+        self._look_for_slots()
         self._view.tick(self._state)
 
     def _step(self, event: scheduler.Event) -> None:

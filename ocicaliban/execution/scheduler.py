@@ -78,8 +78,9 @@ class State:
 
     `queue` never changes, only the `position` in it: so a step costs the same for a hundred jobs and for 100,000.
     `failures` says how often some of its jobs have failed before. `again` are jobs to try again, with the number of
-    their failures; they come before the rest of the queue. `blocked` slots share a device with an adopted job.
-    `interrupted` jobs were ended by the scheduler before they were done, or the machine could not start them.
+    their failures; they come before the rest of the queue. `blocked` slots share a device with an adopted job; the
+    devices of `withheld` slots are not leased to us. `interrupted` jobs were ended by the scheduler before they were
+    done, or the machine could not start them.
 
     In the phase "draining", nothing more starts, and what runs goes on. In "stopping", it was asked to end; in
     "killing", it is killed.
@@ -92,6 +93,7 @@ class State:
     failures: Mapping[int, int] = field(factory=dict, repr=False)
     free: tuple[Slot, ...] = ()
     blocked: tuple[Slot, ...] = ()
+    withheld: tuple[Slot, ...] = ()
     running: tuple[Running, ...] = ()
     retries: int = 0
     fail_fast: bool = False
@@ -161,7 +163,14 @@ class GraceOver:
     """The jobs that were asked to end have had their time."""
 
 
-Event = Started | CouldNotStart | Withdrawn | ContainerEnded | Interrupted | GraceOver
+@frozen(kw_only=True)
+class SlotLeased:
+    """The devices of a withheld slot are ours now."""
+
+    slot: Slot
+
+
+Event = Started | CouldNotStart | Withdrawn | ContainerEnded | Interrupted | GraceOver | SlotLeased
 
 
 @frozen(kw_only=True)
@@ -204,15 +213,17 @@ def begin(
     places: tuple[Slot, ...],
     *,
     adopted: Iterable[Adopted] = (),
+    withheld: tuple[Slot, ...] = (),
     failures: Mapping[int, int] | None = None,
     retries: int = 0,
     fail_fast: bool = False,
 ) -> tuple[State, tuple[Action, ...]]:
     """Return the state of a sweep of the jobs `queue`, in this order, and the first jobs to start.
 
-    The `adopted` jobs already run. `failures` says how often queued jobs have failed before.
+    The `adopted` jobs already run. The devices of the `withheld` places are not ours yet. `failures` says how
+    often queued jobs have failed before.
     """
-    free, running = places, []
+    free, running = tuple(slot for slot in places if slot not in withheld), []
     for one in adopted:
         own = next((slot for slot in free if set(slot.devices) == set(one.devices)), None)
         free = tuple(slot for slot in free if slot != own)
@@ -224,6 +235,7 @@ def begin(
         queue=queue,
         failures=failures or {},
         running=tuple(running),
+        withheld=withheld,
         retries=retries,
         fail_fast=fail_fast,
     )
@@ -240,6 +252,8 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
             return _stop(state, kill=state.phase in ("stopping", "killing"))
         case GraceOver():
             return _stop(state, kill=True) if state.phase == "stopping" else (state, ())
+        case SlotLeased():
+            return _leased(state, event.slot)
     one = next((running for running in state.running if running.job == event.job), None)
     if one is None:
         return state, ()
@@ -272,6 +286,22 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
             state, actions = _failed(_without(state, one), one, event.reason)
     state, more = _fill(state)
     return state, (*actions, *more)
+
+
+def idle(state: State) -> tuple[State, tuple[Slot, ...]]:
+    """Return the slots with devices that no queued job needs, and the state in which they are withheld."""
+    if state.queued:
+        return state, ()
+    slots = tuple(slot for slot in state.free if slot.devices)
+    free = tuple(slot for slot in state.free if not slot.devices)
+    return evolve(state, free=free, withheld=(*state.withheld, *slots)), slots
+
+
+def _leased(state: State, slot: Slot) -> tuple[State, tuple[Action, ...]]:
+    if slot not in state.withheld:
+        return state, ()
+    withheld = tuple(other for other in state.withheld if other != slot)
+    return _fill(_freed(evolve(state, withheld=withheld), (*state.free, *state.blocked, slot)))
 
 
 def _failed(state: State, one: Running, reason: str) -> tuple[State, tuple[Action, ...]]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import evolve
 
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, restriction
 from ocicaliban.gpu.cdi import Device, Discovery
 from ocicaliban.gpu.spec import regenerate
 from ocicaliban.project import user_config
@@ -27,10 +29,40 @@ def choose_gpus(want: bool | None, request: str | None, reporter: Reporter = SIL
     if want is False:
         return choose(Discovery(), want, request)
     discovery = cdi.discover(cdi.spec_dirs(os.environ, user_config.load_user_config().cdi_spec_dirs))
-    chosen = choose(discovery, want, request)
+    chosen, note = choose_allowed(discovery, want, request, os.environ)
+    if note:
+        reporter.note(note)
     for fault in discovery.faults:
         reporter.note(fault.message)
     return chosen
+
+
+def choose_allowed(
+    discovery: Discovery, want: bool | None, request: str | None, environ: Mapping[str, str]
+) -> tuple[tuple[Device, ...], str]:
+    """Return which of the devices found to use, of those that the variables in `environ` leave, and a note about that.
+
+    Raises OcicalibanError as `choose` does, and if the user asks for a GPU that a variable takes away.
+    """
+    # Most machines have no such variable, and a process that needs no GPU need not read the specs.
+    if not any(name in environ for name in restriction.VARIABLES):
+        return choose(discovery, want, request), ""
+    left = restriction.restricted(discovery.devices, environ)
+    if not left.reason:
+        return choose(discovery, want, request), ""
+    hint = "unset the variable, or use the CPU: --nogpu"
+    if not _all(left.devices):
+        if want or request:
+            raise OcicalibanError(f"{left.reason}: no GPU can be used", hint)
+        return (), left.note
+    try:
+        return choose(evolve(discovery, devices=left.devices), want, request), left.note
+    except UsageError as fault:
+        try:
+            select(discovery.devices, request)
+        except UsageError:
+            raise fault from None
+        raise UsageError(f"--gpus {request}: {left.reason} takes it away", hint) from fault
 
 
 def choose(discovery: Discovery, want: bool | None, request: str | None) -> tuple[Device, ...]:

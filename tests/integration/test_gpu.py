@@ -272,6 +272,51 @@ def test_a_gpu_that_appears_is_used_by_a_run_that_could_be_replayed(bare: Machin
     assert bare.seen()[0]["nodes"] == ["examplegpu0", "examplegpu1"]
 
 
+def test_a_sweep_waits_for_a_gpu_and_a_run_says_who_uses_it(equipped: Machine) -> None:
+    (equipped.project / "wait.py").write_text(
+        "import os, sys, time\nprint('here', flush=True)\nwhile not os.path.exists('/go/now'): time.sleep(0.05)\n"
+    )
+    (equipped.home / "go").mkdir()
+    (equipped.project / "two.json").write_text('{"n": [1, 2]}')
+    holding = subprocess.Popen(
+        ["sh", "-c", f"exec ocicaliban run --gpus 1 --podman-args '-v {equipped.home}/go:/go' wait.py"],
+        cwd=equipped.project, env=equipped.environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    try:
+        assert holding.stdout and holding.stdout.readline() == "here\n"
+        done = equipped.call("run", "--gpus", UUID, "look.py")
+        assert done.returncode == 2 and "running on" not in done.stderr
+        message, _, hint = done.stderr.partition("\n hint: ")
+        assert "/dev/zero is in use by `ocicaliban run --gpus 1" in message and "--share-gpus" in hint
+        assert equipped.seen("--gpus", "1", "--share-gpus")[0]["nodes"] == ["examplegpu1"]
+        assert equipped.seen("--gpus", "0")[0]["nodes"] == ["examplegpu0"]
+        waiting = subprocess.Popen(
+            ["ocicaliban", "run", "--gpus", "1", "--experiment-config", "two.json", "look.py"],
+            cwd=equipped.project, env=equipped.environment, stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        assert waiting.stderr
+        seen = ""
+        while "waiting: /dev/zero is in use" not in seen:
+            line = waiting.stderr.readline()
+            assert line, seen
+            seen += line
+    finally:
+        (equipped.home / "go" / "now").touch()
+    assert holding.wait(60) == 0
+    seen = waiting.communicate(timeout=60)[1]
+    assert waiting.returncode == 0 and "2 succeeded" in seen, seen
+
+
+def test_the_variables_of_a_batch_system_restrict_the_choice(equipped: Machine) -> None:
+    done = equipped.shell("SLURM_JOB_GPUS=1 exec ocicaliban run look.py")
+    assert json.loads(done.stdout)["nodes"] == ["examplegpu1"], done.stderr
+    assert "note: SLURM_JOB_GPUS=1: only" in done.stderr
+    done = equipped.shell("SLURM_JOB_GPUS= exec ocicaliban run look.py")
+    assert json.loads(done.stdout)["nodes"] == [] and "no GPU can be used" in done.stderr, done.stderr
+
+
 def test_cudas_libraries_come_with_the_gpu_alone(bare: Machine) -> None:
     _spec(bare.specs)
     with (bare.project / "ocicaliban.toml").open("a") as file:

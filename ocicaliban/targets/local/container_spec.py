@@ -65,10 +65,10 @@ def labels_of(job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> d
     }
 
 
-def terminal_options(job: Job, attempt: Attempt) -> tuple[str, ...]:
-    """Return podman's options for a job that runs at a terminal: its labels, variables and results folder."""
+def terminal_options(job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> tuple[str, ...]:
+    """Return podman's options for a job at a terminal, with these GPUs: its labels, variables and results folder."""
     own = for_job(Launch(), job)
-    words = [*command_line.label_options(labels_of(job, attempt))]
+    words = [*command_line.label_options(labels_of(job, attempt, devices))]
     words += [word for name, value in own.env for word in ("--env", f"{name}={value}")]
     return *words, *(word for mount in own.mounts for word in command_line.mount_option(mount))
 

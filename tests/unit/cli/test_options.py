@@ -43,13 +43,24 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
         {"context", "experiment_config"},
     ),
     shell.shell: (
-        {LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "dry_run"}},
+        {LaunchRequest: {"mode", "module", "settings", "mount", "share_gpus", "lived_in", "dry_run"}},
         {"context", "bare"},
     ),
     notebook.notebook: (
         {
             LaunchRequest: {
-                *("mode", "module", "dirs", "mount", "shell", "settings", "image_id", "lived_in", "dry_run"),
+                *(
+                    "mode",
+                    "module",
+                    "dirs",
+                    "mount",
+                    "shell",
+                    "settings",
+                    "image_id",
+                    "share_gpus",
+                    "lived_in",
+                    "dry_run",
+                ),
             },
             NotebookRequest: set(),
         },

@@ -13,17 +13,25 @@ import pytest
 from attrs import evolve
 
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.execution import runner
+from ocicaliban.execution import gpu_slots, runner
 from ocicaliban.execution.runner import Options, Outcome
 from ocicaliban.execution.scheduler import State, slots
+from ocicaliban.gpu import lease as gpu_lease
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.history import access
 from ocicaliban.history.store import History
 from ocicaliban.jobs import lease
 from ocicaliban.model.job import Attempt, Job, JobSpec, Submission
 from ocicaliban.targets.container_runner import ContainerExit, MachineFault, ObservedContainer
+from tests import cdi_specs
 
-GPUS = tuple(Device(kind="nvidia.com/gpu", name=str(n), spec=Path("/x"), version="0.5.0") for n in range(2))
+
+@pytest.fixture
+def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Device, ...]:
+    """Two GPUs, and a folder for their leases."""
+    monkeypatch.setattr(gpu_lease, "SHARED", tmp_path)
+    monkeypatch.setattr(gpu_slots, "_PAUSE", 0)
+    return cdi_specs.full(tmp_path / "cdi")
 
 
 class Machine:
@@ -104,7 +112,9 @@ class Machine:
         return {
             handle: there
             for handle, there in self.containers.items()
-            if all(there.labels.get(name) == value for name, value in labels.items())
+            if all(
+                (there.labels.get(name) == value if value else name in there.labels) for name, value in labels.items()
+            )
         }
 
 
@@ -189,11 +199,41 @@ def test_a_failure_is_kept_with_its_reason_and_tried_again(history: History, mac
     assert Counter(told.ends) == {(*failed, True): 2, (*failed, False): 1, ("succeeded", "", False): 2}
 
 
-def test_each_job_is_alone_on_its_gpus(history: History, machine: Machine) -> None:
+def test_each_job_is_alone_on_its_gpus(history: History, machine: Machine, gpus: tuple[Device, ...]) -> None:
     submission = _submitted(history, *["ok"] * 8)
-    options = Options(places=slots([gpu.qualified for gpu in GPUS]), gpus=GPUS)
+    options = Options(places=slots([gpu.qualified for gpu in gpus]), gpus=gpus)
     runner.run(history, submission, machine.connect, options, Told())
     assert {devices for _, devices in machine.ran} == {("0",), ("1",)}
+
+
+def test_a_gpu_that_another_program_uses_is_waited_for(
+    history: History, machine: Machine, gpus: tuple[Device, ...]
+) -> None:
+    submission, told = _submitted(history, *["ok"] * 6), Told()
+    other = gpu_lease.Leases()
+    assert other.take(gpu_lease.units(gpus[:1])) is None
+    # Its other GPU belongs to a container that a killed process left.
+    left = ObservedContainer(handle="left", state="running", labels={"devices": gpus[1].qualified, "group": "old-owl"})
+    machine.containers["left"] = left
+    looks: list[list[tuple[str, ...]]] = []
+
+    def look(state: State) -> None:
+        looks.append([devices for _, devices in machine.ran])
+        if len(looks) == 2:
+            machine.containers.pop("left")
+
+    told.tick = look  # type: ignore[method-assign]
+    options = Options(places=slots([gpu.qualified for gpu in gpus]), gpus=gpus)
+    assert runner.run(history, submission, machine.connect, options, told).succeeded == 6
+    assert looks[0] == [] and {devices for _, devices in machine.ran} == {("1",)}
+    assert "is in use by" in told.said[0] and "`ocicaliban status --group old-owl` shows it" in told.said[1]
+
+
+def test_gpus_that_are_shared_are_not_waited_for(history: History, machine: Machine, gpus: tuple[Device, ...]) -> None:
+    other = gpu_lease.Leases()
+    assert other.take(gpu_lease.units(gpus)) is None
+    options = Options(places=slots([gpu.qualified for gpu in gpus]), gpus=gpus, share_gpus=True)
+    assert runner.run(history, _submitted(history, "ok"), machine.connect, options, Told()).succeeded == 1
 
 
 def test_what_cannot_be_started_says_why(history: History, machine: Machine) -> None:
@@ -371,14 +411,14 @@ def test_a_container_that_is_made_after_all_is_removed_in_the_end(history: Histo
     assert machine.containers == {}
 
 
-def test_an_adopted_job_keeps_its_gpu(history: History, machine: Machine) -> None:
+def test_an_adopted_job_keeps_its_gpu(history: History, machine: Machine, gpus: tuple[Device, ...]) -> None:
     submission = _submitted(history, "hangs", "ok", "ok")
     job, *_ = history.jobs(submission=submission.id)
     attempt = history.begin(job.id, out="/o", started=time.time())
     assert attempt
-    machine.put(job, attempt, "running", labels={"devices": GPUS[0].qualified})
+    machine.put(job, attempt, "running", labels={"devices": gpus[0].qualified})
     machine.on_start = lambda _: machine.end(attempt.handle, 0) if len(machine.ran) == 2 else None
-    options = Options(places=slots([gpu.qualified for gpu in GPUS]), gpus=GPUS)
+    options = Options(places=slots([gpu.qualified for gpu in gpus]), gpus=gpus)
     assert runner.resume(history, submission, machine.connect, options, Told()).succeeded == 3
     assert machine.ran == [("ok", ("1",)), ("ok", ("1",))]
 

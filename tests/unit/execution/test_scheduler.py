@@ -18,6 +18,7 @@ from ocicaliban.execution.scheduler import (
     Interrupted,
     Kill,
     Slot,
+    SlotLeased,
     Start,
     Started,
     State,
@@ -229,6 +230,7 @@ class Sweep(RuleBasedStateMachine):
             st.builds(slots, st.just(GPUS), st.none(), st.integers(1, 4)),
         ),
         adopted=st.lists(st.sampled_from([(), *((gpu,) for gpu in GPUS)]), max_size=3, unique=True),
+        withheld=st.integers(0, 4),
         retries=st.integers(0, 2),
         fail_fast=st.booleans(),
     )
@@ -237,11 +239,13 @@ class Sweep(RuleBasedStateMachine):
         count: int,
         places: tuple[Slot, ...],
         adopted: list[tuple[str, ...]],
+        withheld: int,
         retries: int,
         fail_fast: bool,
     ) -> None:
         self.queue = list(range(count))
         self.places = places
+        self.withheld = places[:withheld]
         self.retries = retries
         self.devices = {100 + number: devices for number, devices in enumerate(adopted)}
         self.adopted = set(self.devices)
@@ -252,7 +256,9 @@ class Sweep(RuleBasedStateMachine):
         self.final: dict[int, str] = {}
         self.asked = False
         begun = [Adopted(job=job, devices=devices) for job, devices in self.devices.items()]
-        self.state, actions = scheduler.begin(self.queue, places, adopted=begun, retries=retries, fail_fast=fail_fast)
+        self.state, actions = scheduler.begin(
+            self.queue, places, adopted=begun, withheld=self.withheld, retries=retries, fail_fast=fail_fast
+        )
         self.act(actions)
 
     def act(self, actions: tuple[scheduler.Action, ...]) -> None:
@@ -262,6 +268,7 @@ class Sweep(RuleBasedStateMachine):
                     assert not self.asked, "nothing starts after an interrupt"
                     assert job not in self.devices and job not in self.final
                     assert not any(set(slot.devices) & set(other) for other in self.devices.values())
+                    assert slot not in self.withheld, "another program uses it"
                     self.devices[job] = slot.devices
                     assert len(self.devices) <= len(self.places)
                     if job not in self.starts and job not in self.adopted:
@@ -306,6 +313,19 @@ class Sweep(RuleBasedStateMachine):
         self.happens(ContainerEnded(job=-1, outcome="failed"))
         assert self.state == before
 
+    @precondition(lambda self: self.withheld)
+    @rule(data=st.data())
+    def gets_a_slot(self, data: st.DataObject) -> None:
+        slot = data.draw(st.sampled_from(self.withheld))
+        self.withheld = tuple(other for other in self.withheld if other != slot)
+        self.happens(SlotLeased(slot=slot))
+
+    @rule()
+    def gives_back_what_nothing_needs(self) -> None:
+        self.state, over = scheduler.idle(self.state)
+        assert not over or not self.state.queued
+        self.withheld = (*self.withheld, *over)
+
     @rule()
     def interrupt(self) -> None:
         self.asked = True
@@ -331,7 +351,8 @@ class Sweep(RuleBasedStateMachine):
 
     @invariant()
     def a_sweep_is_done_or_goes_on(self) -> None:
-        if not self.devices:
+        assert self.state.withheld == self.withheld
+        if not self.devices and not self.withheld:
             assert self.state.done
         if self.state.done and self.state.phase == "going":
             assert set(self.final) == {*self.queue, *self.adopted}, "all ended"
