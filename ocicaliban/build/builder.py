@@ -11,7 +11,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import hints
-from ocicaliban.build import base_image, downloads, other_python
+from ocicaliban.build import base_image, built_wheels, downloads, other_python
 from ocicaliban.build.plan import copied_trees
 from ocicaliban.containers import buildah, image_store, oci_layout, tree_folder, workspace
 from ocicaliban.dependencies import host_settings
@@ -140,7 +140,7 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
                 seen = folder / f"{layer.key[:12]}-{number}"
-                mounts, env = _lay_out(step, seen, context)
+                mounts, env = _lay_out(step, seen, context, parent)
                 mounts += _tree_mounts(step, folder / f"{layer.key[:12]}-{number}-trees", context)
                 with hints.explaining("build", has_packages=context.has_packages):
                     buildah.run_step(
@@ -159,8 +159,10 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
         return image_store.layer_image(layer.name, layer.key)
 
 
-def _lay_out(step: Run, seen: Path, context: BuildContext) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
-    """Put what a step sees below /dev/oc into the folder `seen`.
+def _lay_out(
+    step: Run, seen: Path, context: BuildContext, parent: Image
+) -> tuple[tuple[str, ...], tuple[tuple[str, str], ...]]:
+    """Put what a step on top of `parent` sees below /dev/oc into the folder `seen`.
 
     Returns the mounts and the environment, with nothing secret in either.
     """
@@ -196,6 +198,7 @@ def _lay_out(step: Run, seen: Path, context: BuildContext) -> tuple[tuple[str, .
         store_cache = Path(os.environ.get("UV_CACHE_DIR") or Path(caches) / "uv")
         store_cache.mkdir(parents=True, exist_ok=True)
         mounts.append(f"{store_cache}:/dev/oc-cache")
+        mounts += built_wheels.mounts(store_cache, "/dev/oc-cache", parent.id)
         env |= {"UV_CACHE_DIR": "/dev/oc-cache", "UV_LINK_MODE": "copy"}
         env["UV_CONFIG_FILE"] = f"{buildah.INPUTS}/uv.toml"
         (seen / "uv.toml").write_text(settings.uv_toml())

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from ocicaliban.build import last_build
+from ocicaliban.build import built_wheels, last_build
 from ocicaliban.containers import image_store, podman
 from ocicaliban.formats.text import amount
 from ocicaliban.model.image import Image
@@ -46,7 +46,10 @@ def removable(
 
 
 def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], reporter: Reporter) -> None:
-    """Remove the images that can be removed, or only list them. `out` gets a line for each, and the bytes freed."""
+    """Remove the images that can be removed, or only list them. `out` gets a line for each, and the bytes freed.
+
+    The wheels that were built in images that are gone are removed too.
+    """
     images, chains = image_store.images(), image_store.layer_chains()
     going = removable(images, chains, stays)
     holders = Counter(layer for chain in chains.values() for layer in chain)
@@ -64,4 +67,6 @@ def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str]
             freed += 0 if holders[layer] else size  # a layer goes with the last image that holds it
         total += freed
         out(f"{(image.names or image.former)[0]}  {amount(freed)}")
+    if not dry_run:
+        built_wheels.forget({image.id for image in image_store.images()})
     out(f"{amount(total)} {'would be ' if dry_run else ''}freed")

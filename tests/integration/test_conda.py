@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.system import files
 from tests.conda_channel import PLACEHOLDER, CondaPackage, make_channel, python_module, system_python
 from tests.folders import write
 from tests.integration.program import CONFIG, built, call, ok
@@ -101,9 +100,9 @@ def test_a_tampered_package_is_refused(over: str, channel: Path, address: str, b
     assert "[conda.cpu]" in lock
     evil = python_module("hello", "raise SystemExit('evil')\n", version="2.1")
     make_channel(channel, [evil])
-    # A cache of its own, in which the package is not yet; uv's and the store's are elsewhere.
-    shutil.rmtree(files.cache() / "conda")
-    done = call(tmp_path, "build", "--no-cache", "run.py")
+    # A cache of its own, in which the package is not yet.
+    cache = {"XDG_CACHE_HOME": str(channel.parent / ".cache")}
+    done = call(tmp_path, "build", "--no-cache", "run.py", env=cache)
     assert done.returncode == 1 and "this conda package is not the one that was locked" in done.stderr
     assert "hello-2.1-py_0.tar.bz2" in done.stderr and (tmp_path / "ocicaliban.lock").read_text() == lock
 
