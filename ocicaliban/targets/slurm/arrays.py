@@ -1,0 +1,143 @@
+"""Divide jobs into arrays, and write the script of one: all that a node needs to run its tasks. Pure."""
+
+from __future__ import annotations
+
+import importlib.resources
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+
+from attrs import frozen
+
+from ocicaliban.model.image import Launch
+from ocicaliban.targets.slurm import options as slurm_options
+from ocicaliban.targets.slurm.options import Options
+
+COMMENT = "ocicaliban:"
+"""What the comment of our arrays begins with; the array's key follows."""
+
+LARGEST_SCRIPT = 3_000_000  # bytes; Slurm's own limit is 4 MB unless an administrator lowers it
+
+
+@frozen(kw_only=True)
+class Task:
+    """One job of an array: its key, the number of its first attempt there, its arguments, its folders.
+
+    `out` is its folder of results, `folder` that of its logs.
+    """
+
+    key: str
+    attempt: int
+    args: tuple[str, ...]
+    out: str
+    folder: str
+
+
+@frozen(kw_only=True)
+class ImageFile:
+    """An image as a file, and its configuration, which no runtime reads from such a file.
+
+    `name` is the image's name in podman's store once an OCI archive is loaded.
+    """
+
+    path: str
+    name: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+    workdir: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class Array:
+    """What the tasks of an array have in common.
+
+    `marks` is the folder of the files that they write when they begin and end; `log` is where Slurm puts what the
+    script itself says.
+    """
+
+    key: str
+    name: str
+    options: Options
+    image: ImageFile
+    launch: Launch
+    marks: str
+    log: str
+
+
+def split(tasks: Sequence[Task], most: int, size: int = LARGEST_SCRIPT) -> Iterator[tuple[Task, ...]]:
+    """Yield the tasks in arrays of at most `most`, whose scripts have about `size` bytes at most."""
+    some: list[Task] = []
+    total = 0
+    for task in tasks:
+        length = len(_case(0, task).encode())
+        if some and (len(some) >= most or total + length > size):
+            yield tuple(some)
+            some, total = [], 0
+        some.append(task)
+        total += length
+    if some:
+        yield tuple(some)
+
+
+def script(array: Array, tasks: Sequence[Task]) -> str:
+    """Return the script of an array; `sbatch` needs no option with it."""
+    throttle = f"%{array.options.jobs}" if array.options.jobs else ""
+    lines = [
+        "#!/bin/bash",
+        *(
+            f"#SBATCH {words}"
+            for words in (
+                f"--job-name={slurm_options.quoted(array.name)}",
+                f"--comment={COMMENT}{array.key}",
+                f"--array=0-{len(tasks) - 1}{throttle}",
+                f"--output={slurm_options.quoted(array.log.replace('%', '%%'))}",
+                "--open-mode=append",
+                "--requeue",
+                *slurm_options.sbatch_lines(array.options),
+            )
+        ),
+        "# What follows are the settings of all jobs, then each job, then what a task does. Made by ocicaliban.",
+        *_settings(array),
+        "task() {",
+        "case $1 in",
+        *(_case(number, task) for number, task in enumerate(tasks)),
+        "esac",
+        "}",
+    ]
+    return "\n".join(lines) + "\n" + body()
+
+
+def body() -> str:
+    """Return what a task does, as a part of a script for bash."""
+    return (importlib.resources.files("ocicaliban.targets.slurm") / "task.sh").read_text(encoding="utf-8")
+
+
+def _settings(array: Array) -> Iterator[str]:
+    options, image, launch = array.options, array.image, array.launch
+    for name, value in (
+        ("ARRAY", array.key),
+        ("MARKS", array.marks),
+        ("IMAGE", image.path),
+        ("IMAGE_NAME", image.name),
+        ("RUNTIME", options.runtime),
+        ("LOCAL", options.local),
+        ("GRACE", options.grace),
+        ("RETRIES", options.retries),
+        ("WORKDIR", launch.workdir or image.workdir or "/"),
+    ):
+        yield f"{name}={shlex.quote(str(value))}"
+    env = {**dict(image.env), **dict(launch.env)}
+    yield f"ENVIRONMENT=({_words(f'{name}={value}' for name, value in env.items())})"
+    yield f"MOUNTS=({_words(launch.mounts)})"
+    yield f"COMMAND=({_words(launch.command or image.entrypoint)})"
+    # The image's own arguments are those of a job that has none, unless another command starts.
+    yield f"DEFAULTS=({_words(() if launch.command else image.command)})"
+
+
+def _case(number: int, task: Task) -> str:
+    fields = f"KEY={task.key} FIRST={task.attempt} OUT={shlex.quote(task.out)} FOLDER={shlex.quote(task.folder)}"
+    return f"{number}) {fields}; ARGS=({_words(task.args)});;"
+
+
+def _words(words: Iterable[str]) -> str:
+    return " ".join(map(shlex.quote, words))

@@ -1,0 +1,193 @@
+"""What the jobs of a submission ask Slurm for: the options, their settings, and their lines in a script. Pure."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+
+from attrs import evolve, fields, frozen
+
+from ocicaliban.errors import UsageError
+from ocicaliban.jobs import records
+from ocicaliban.model.job import Submission
+from ocicaliban.model.resources import parse_resources
+
+KEY = "slurm"
+"""The key of the record among a submission's options, and of the table among `[targets]`."""
+
+RUNTIMES = ("apptainer", "charliecloud", "podman")
+IMAGE_FORMS = ("squashfs", "oci-archive")
+
+_TIME = re.compile(r"\d+(:\d{1,2}){0,2}|\d+-\d{1,2}(:\d{1,2}){0,2}", re.A)
+_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.A)
+_OURS = (
+    *("-a", "--array", "--comment", "-o", "--output", "-e", "--error", "--open-mode", "--signal", "--wrap"),
+    *("--parsable", "--test-only", "-J", "--job-name", "--requeue", "--no-requeue", "-W", "--wait", "--export"),
+)
+"""sbatch's options that ocicaliban sets itself."""
+
+
+@frozen(kw_only=True)
+class Options:
+    """The options of a submission; "" and None leave a choice to Slurm.
+
+    `time` is in Slurm's form. `gpus` is a number of any kind, `gres` a text such as "gpu:a100:2". `memory` is a text
+    such as "8g". `jobs` is how many run at a time. `slurm_args` are other options of sbatch. `runtime` is what runs the
+    containers ("" for what a node has), `image` the form of the image file. `grace` is how many seconds before its
+    time limit a job gets SIGTERM. `shared` is a folder that this machine and all nodes see, `local` one of each node.
+    A job that Slurm does not show any more counts as ended after `deadline` seconds. `retries` is how often a failed
+    job runs again.
+    """
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    time: str = ""
+    constraint: str = ""
+    nodes: int | None = None
+    gpus: int | None = None
+    gres: str = ""
+    cpus: int | None = None
+    memory: str = ""
+    jobs: int | None = None
+    slurm_args: tuple[str, ...] = ()
+    runtime: str = ""
+    image: str = "squashfs"
+    grace: int = 60
+    shared: str = ""
+    local: str = ""
+    deadline: int = 120
+    retries: int = 0
+
+
+def checked(options: Options) -> Options:
+    """Return the options with the time in Slurm's form. Raises UsageError for a value that is not valid."""
+    for name, value in (("nodes", options.nodes), ("cpus", options.cpus), ("jobs", options.jobs)):
+        if value is not None and value < 1:
+            raise UsageError(f"{name} = {value}: not a positive number", f"for example {name} = 1")
+    for name, value in (("gpus", options.gpus), ("grace", options.grace), ("deadline", options.deadline)):
+        if value is not None and value < 0:
+            raise UsageError(f"{name} = {value}: a negative number", f"for example {name} = 60")
+    if options.gpus and options.gres:
+        raise UsageError(
+            "gpus and gres exclude each other", 'leave one of them out, or name the GPUs: gres = "gpu:a100:2"'
+        )
+    for name, word, known in (("runtime", options.runtime, ("", *RUNTIMES)), ("image", options.image, IMAGE_FORMS)):
+        if word not in known:
+            raise UsageError(f"{name} = '{word}': there is no such {name}", f"one of {', '.join(filter(None, known))}")
+    for name in ("partition", "account", "qos", "constraint", "gres", "shared", "local"):
+        if "\n" in getattr(options, name):
+            raise UsageError(f"{name}: it has several lines", "write it in one")
+    for name in ("shared", "local"):
+        value = getattr(options, name)
+        if value and not value.startswith("/"):
+            raise UsageError(f"{name} = '{value}': not an absolute path", "begin it with /")
+    parse_resources(None, options.memory)
+    _check_args(options.slurm_args)
+    return with_time(options)
+
+
+def with_time(options: Options) -> Options:
+    """Return the options with a time such as "1h30m" in Slurm's form. Raises UsageError if it is no length of time."""
+    return evolve(options, time=slurm_time(options.time))
+
+
+def slurm_time(text: str) -> str:
+    """Return a length of time as Slurm reads it: "90" is in minutes, "1:30:00", "1-12", or ours: "1h30m"."""
+    if not text or _TIME.fullmatch(text):
+        return text
+    match = _UNITS.fullmatch(text.lower())
+    seconds = 0
+    if match:
+        seconds = sum(int(part or 0) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True))
+    if not seconds:
+        raise UsageError(f"--time {text}: not a length of time", "for example --time 1h30m, 90 (minutes) or 1-12:00:00")
+    return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+
+
+def _check_args(words: Iterable[str]) -> None:
+    for word in words:
+        name = word.split("=")[0]
+        short = name if name.startswith("--") else name[:2]
+        if name in _OURS or short in _OURS:
+            hint = "ocicaliban sets it itself; see docs/hpc.md for the options that change it"
+            raise UsageError(f"--slurm-args: {name} cannot be given", hint)
+        if "\n" in word or "\0" in word:
+            raise UsageError("--slurm-args: an option has several lines", "write it in one")
+
+
+def sbatch_lines(options: Options) -> tuple[str, ...]:
+    """Return the words after `#SBATCH` of each line for these options, apart from those of one array."""
+    lines = [
+        f"--{name}={quoted(str(value))}"
+        for name, value in (
+            ("partition", options.partition),
+            ("account", options.account),
+            ("qos", options.qos),
+            ("time", options.time),
+            ("constraint", options.constraint),
+            ("nodes", options.nodes),
+            ("gres", f"gpu:{options.gpus}" if options.gpus else options.gres),
+            ("cpus-per-task", options.cpus),
+            ("mem", _megabytes(options.memory)),
+        )
+        if value
+    ]
+    lines += [f"--signal=B:USR1@{options.grace}"] if options.grace else []
+    lines += [" ".join(map(quoted, options.slurm_args))] if options.slurm_args else []
+    return tuple(lines)
+
+
+def _megabytes(memory: str) -> str:
+    found = parse_resources(None, memory).memory
+    return "" if found is None else f"{-(-found // (1 << 20))}M"
+
+
+def quoted(word: str) -> str:
+    """Return a word as sbatch reads it in a line of a script: it knows quotes and backslashes."""
+    if word and not re.search(r"[\s\"'\\#]", word):
+        return word
+    return '"' + word.replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def split_args(text: str) -> tuple[str, ...]:
+    """Return the words of --slurm-args. Raises UsageError for a quote without an end."""
+    try:
+        return tuple(shlex.split(text))
+    except ValueError as exc:
+        raise UsageError(f"--slurm-args '{text}': {exc}", "quote it as for a shell") from exc
+
+
+# --- the record ---
+
+
+def to_record(options: Options) -> dict[str, object]:
+    """Return the options as JSON can hold them."""
+    values = {each.name: getattr(options, each.name) for each in fields(Options)}
+    return {**values, "slurm_args": list(options.slurm_args)}
+
+
+def from_record(record: Mapping[str, object]) -> Options:
+    """Return the options of a record.
+
+    Raises ValueError for an unknown key or a wrong value: a newer version may have written an option that must not be
+    dropped.
+    """
+    if unknown := record.keys() - {each.name for each in fields(Options)}:
+        raise ValueError(f"unknown: {', '.join(sorted(unknown))}")
+    return records.structured(dict(record), Options)
+
+
+def recorded(submission: Submission) -> Options:
+    """Return the options that a submission was made with.
+
+    Raises UsageError if another version of ocicaliban wrote other options.
+    """
+    held = submission.options.get(KEY)
+    try:
+        if not isinstance(held, Mapping):
+            raise ValueError(f"there is no {KEY}")
+        return from_record(held)
+    except ValueError as exc:
+        raise records.unreadable(submission, exc) from exc

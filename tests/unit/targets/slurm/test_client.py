@@ -1,0 +1,58 @@
+"""What Slurm's commands print."""
+
+from __future__ import annotations
+
+import pytest
+
+from ocicaliban.targets.slurm import client
+from ocicaliban.targets.slurm.states import Shown
+from ocicaliban.targets.submit_once import CreateFault
+
+
+def line(array: str, index: str, state: str, restarts: str, reason: str, comment: str) -> str:
+    return f"{array:20}{index:12}{state:20}{restarts:10}{reason:60}{comment:80}"
+
+
+def test_squeue_shows_tasks() -> None:
+    text = "\n".join([
+        line("17", "3", "RUNNING", "1", "None", "ocicaliban:abc"),
+        line("17", "4", "PENDING", "0", "ReqNodeNotAvail, UnavailableNodes:n1", "ocicaliban:abc"),
+        line("18", "N/A", "RUNNING", "0", "None", ""),
+        line("19", "0", "CANCELLED by 1002", "0", "None", "mine"),
+    ])  # fmt: skip
+    first, second, other = client.parse_squeue(text)
+    assert (first.array, first.index, first.key, first.shown) == (
+        "17", 3, "abc", Shown(state="RUNNING", restarts=1, reason="None"),
+    )  # fmt: skip
+    assert second.shown.reason == "ReqNodeNotAvail, UnavailableNodes:n1"
+    assert (other.key, other.shown.state) == ("", "CANCELLED")
+
+
+def test_accounting_shows_tasks() -> None:
+    text = "17_3|CANCELLED by 1002|0:15|ocicaliban:abc\n17_4|FAILED|2:0|a|b\n18|COMPLETED|0:0|\n17_[5-9]|PENDING|0:0|\n"
+    first, second = client.parse_sacct(text)
+    assert (first.index, first.shown, first.key) == (3, Shown(state="CANCELLED", code=143), "abc")
+    assert (second.shown, second.key) == (Shown(state="FAILED", code=2), "")
+
+
+@pytest.mark.parametrize(
+    ("words", "verdict", "kind"),
+    [
+        ("sbatch: error: QOSMaxSubmitJobPerUserLimit\nsbatch: error: Batch job submission failed: Job violates"
+         " accounting/QOS policy (job submit limit, user's size and/or time limits)", "refused", client.Full),
+        ("sbatch: error: AssocMaxSubmitJobLimit\nsbatch: error: Batch job submission failed", "refused", client.Full),
+        ("sbatch: error: Batch job submission failed: Invalid partition name specified", "refused", CreateFault),
+        ("sbatch: error: QOSMaxWallDurationPerJobLimit\nsbatch: error: Batch job submission failed: Job violates"
+         " accounting/QOS policy (job submit limit, user's size and/or time limits)", "refused", CreateFault),
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", "unclear",
+         CreateFault),
+        ("sbatch: error: Batch job submission failed: Unable to contact slurm controller (connect failure)", "unclear",
+         CreateFault),
+        ("sbatch: error: Batch job submission failed: Resource temporarily unavailable", "throttled",
+         CreateFault),
+    ],
+)  # fmt: skip
+def test_a_failure_of_sbatch(words: str, verdict: str, kind: type) -> None:
+    fault = client.fault_of(words)
+    assert (fault.verdict, type(fault)) == (verdict, kind)
+    assert "sbatch: error" not in fault.words
