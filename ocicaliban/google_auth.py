@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import shlex
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ocicaliban.errors import OcicalibanError, UsageError, first_line
+from ocicaliban.formats.jsonc import parse_json
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 
@@ -110,7 +110,7 @@ def check_form(key_file: str = "") -> None:
     if not (where := file(key_file)):
         return
     try:
-        held = json.loads(Path(where).read_bytes())
+        held = parse_json(Path(where).read_bytes())
     except ValueError as exc:
         raise ValueError("it is not JSON") from exc
     if not isinstance(held, dict) or "type" not in held:

@@ -10,6 +10,7 @@ from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, a
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_version, requirement
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_text, table_in
+from ocicaliban.formats.yaml import NotYaml, parse_yaml
 
 _UNREAD = ("run", "pre_install", "cuda", "cudnn")
 
@@ -81,13 +82,11 @@ class CogYaml(Declaration):
 
     def _build(self) -> dict[str, Any]:
         """Return the table `build`. Raises UsageError if the file is not YAML."""
-        import yaml  # few projects have this file
-
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         try:
-            raw = yaml.load(read_text(self.path), Loader=loader)
-        except (yaml.YAMLError, RecursionError, ValueError) as exc:
-            raise UsageError(f"{self.path}: not valid YAML: {exc}", "correct the file") from exc
+            raw = parse_yaml(read_text(self.path))
+        except NotYaml as exc:
+            place = f"{self.path}:{exc.line}" if exc.line else str(self.path)
+            raise UsageError(f"{place}: not valid YAML: {exc}", "correct the file") from exc
         return table_in(raw, "build") if isinstance(raw, dict) else {}
 
 

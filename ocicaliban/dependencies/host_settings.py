@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from attrs import evolve, field, frozen
 
 from ocicaliban.dependencies.indexes import Indexes, matching
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.toml import parse_toml
 from ocicaliban.system import process
 
 _NAMED = re.compile(r"(?:([A-Za-z0-9_.-]+)=)?(.*)", re.S)
@@ -205,7 +205,7 @@ def _uv(environ: Mapping[str, str], config: Path) -> dict[str, Any]:
     merged: dict[str, Any] = {}
     for file in files:
         try:
-            raw = tomllib.loads(file.read_text(encoding="utf-8"))
+            raw = parse_toml(file.read_text(encoding="utf-8"))
         except FileNotFoundError:
             continue
         except ValueError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,6 +14,7 @@ from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.own_requirements import requirement_line
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.formats.toml import read_text, read_toml, table_in
 from ocicaliban.model.recipe import Variant
 
@@ -111,8 +111,8 @@ class PipfileLock(Declaration):
 
     def _read(self) -> dict[str, Any]:
         try:
-            raw = json.loads(read_text(self.path))
-        except (ValueError, RecursionError) as exc:
+            raw = parse_json(read_text(self.path))
+        except ValueError as exc:
             raise UsageError(f"{self.shown} is not valid JSON: {exc}", _LOCK) from exc
         if not isinstance(raw, dict):
             raise UsageError(f"{self.shown} is damaged: it holds no table", _LOCK)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import stat
 import threading
-import tomllib
 from collections import deque
 from pathlib import Path
 from typing import Literal
@@ -13,6 +12,7 @@ from typing import Literal
 from attrs import frozen
 
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.toml import parse_toml
 from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.targets.vertex import machines
 
@@ -64,8 +64,8 @@ class Faults:
 def parse(text: str, path: str) -> Faults:
     """Return the faults in the text of a TOML file; `path` is named in errors. Raises UsageError if it is not valid."""
     try:
-        data = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as exc:
+        data = parse_toml(text)
+    except ValueError as exc:
         raise UsageError(f"{path}: {exc}", "write TOML, such as: latency = 0.1") from exc
     defaults = Faults()
     for key, value in data.items():

@@ -26,6 +26,20 @@ def _bare(text: str) -> str:
     return _LAST_COMMA.sub(blank, _COMMENT.sub(blank, text))
 
 
+def parse_json(text: str | bytes) -> Any:
+    """Return the value in a JSON text. Raises ValueError if it is not JSON, or if no person can have written it."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except json.JSONDecodeError:
+        raise
+    except UnicodeDecodeError as exc:
+        raise ValueError("it is not UTF-8") from exc
+    except ValueError as exc:  # Python's limit on the digits of a number
+        raise ValueError("it contains a number with thousands of digits") from exc
+
+
 def read_json(text: str, pairs: Callable[[list[tuple[str, Any]]], Any] = dict) -> Any:
     """Decode JSON that may have comments (`#`, `//`, `/* */`) and trailing commas, as commentjson does.
 

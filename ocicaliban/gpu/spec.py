@@ -6,18 +6,17 @@ can be read.
 
 from __future__ import annotations
 
-import importlib
-import json
 import re
 import shlex
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.formats.jsonc import parse_json
+from ocicaliban.formats.yaml import NotYaml, parse_yaml
 
 # Patterns are compiled on first use: most commands need none of them.
 _KIND = r"[A-Za-z0-9][A-Za-z0-9._-]*/[A-Za-z0-9][A-Za-z0-9._-]*"
@@ -111,22 +110,21 @@ def _parse(path: Path, *_state: int) -> Spec:
 
 def _read_json(raw: bytes) -> object:
     try:
-        return json.loads(raw)
-    except (ValueError, RecursionError) as error:
+        return parse_json(raw)
+    except ValueError as error:
         raise _FormatError(f"invalid JSON ({error})") from error
 
 
 def _read_yaml(raw: bytes, path: Path) -> object:
     try:
-        yaml: Any = importlib.import_module("yaml")  # late: slow to import, and most specs are JSON
+        return parse_yaml(raw)
     except ImportError as error:
         raise OcicalibanError(
             f"reading {path} needs PyYAML, which is not installed", "`pip install pyyaml`, or convert the spec to JSON"
         ) from error
-    try:
-        return yaml.load(raw, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        raise _FormatError(f"invalid YAML ({' '.join(str(error).split())})") from error
+    except NotYaml as error:
+        line = f", line {error.line}" if error.line else ""
+        raise _FormatError(f"invalid YAML ({' '.join(str(error).split())}{line})") from error
 
 
 def _spec(data: object) -> Spec:

@@ -14,6 +14,7 @@ from attrs import frozen
 from ocicaliban.errors import UsageError, first_line
 from ocicaliban.formats.jsonc import json_key, read_json
 from ocicaliban.formats.key_lines import Keys, line_of
+from ocicaliban.formats.yaml import bounded_loader, too_deep
 from ocicaliban.model.job import Scalar
 
 if TYPE_CHECKING:
@@ -133,7 +134,6 @@ def _toml(text: str, place: str) -> Written:
     return Written(root, at)
 
 
-_DEEPEST = 100
 _MOST = 1_000_000
 """Values in a YAML text, each alias counted as what it stands for."""
 _YAML_TAG = "tag:yaml.org,2002:"
@@ -154,18 +154,8 @@ _YAML_CORE = (
 def _yaml(text: str, place: str) -> Written:
     import yaml  # slow, and most files are JSON
 
-    class Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]
+    class Loader(bounded_loader()):  # type: ignore[misc]
         yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML reads it from the class
-        depth = 0
-
-        # Called around each node. Without it, the C code recurses until the stack ends, which ends this process.
-        def descend_resolver(self, *_: object) -> None:
-            self.depth += 1
-            if self.depth > _DEEPEST:
-                raise RecursionError
-
-        def ascend_resolver(self) -> None:
-            self.depth -= 1
 
     for kind, pattern, first in _YAML_CORE:
         Loader.add_implicit_resolver(_YAML_TAG + kind, re.compile(rf"(?:{pattern})\Z"), first)
@@ -175,7 +165,7 @@ def _yaml(text: str, place: str) -> Written:
         mark = getattr(exc, "problem_mark", None)
         where = positioned(place, mark.line + 1, mark.column + 1) if mark else place
         why = getattr(exc, "problem", None) or first_line(exc)
-        if "nesting depth" in why:  # what newer versions of libyaml say before we do
+        if too_deep(exc):
             raise RecursionError from exc
         raise UsageError(f"{where}: not valid YAML: {why}", "correct the file there") from exc
     if node is None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import re
+
+from ocicaliban.formats.jsonc import parse_json
 
 NAMES = (
     # All of .env.* except .env.example: a `!` would make us search every ignored folder for one.
@@ -25,8 +26,8 @@ def credential_in(data: bytes) -> str:
     if not re.search(rb'"(?:private_key|refresh_token|auths)"', data):
         return ""
     try:
-        held = json.loads(data)
-    except (ValueError, RecursionError):
+        held = parse_json(data)
+    except ValueError:
         return ""
     if not isinstance(held, dict):
         return ""

@@ -19,6 +19,7 @@ from attrs import field, frozen
 
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, ToolError, first_line
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.registry import tls
 from ocicaliban.registry.reference import Repository
 from ocicaliban.system import process
@@ -75,7 +76,7 @@ def auth_files(environ: Mapping[str, str]) -> Iterator[Path]:
 
 def _login_in_file(path: Path, repository: Repository) -> Login | None:
     try:
-        held = json.loads(path.read_text())
+        held = parse_json(path.read_bytes())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as exc:
@@ -149,7 +150,7 @@ def _ask_helper(helper: object, host: str, file: Path | None, *, unknown_to_tool
         )
     address = "https://index.docker.io/v1/" if host == "docker.io" else host
     try:
-        held = json.loads(process.ask((name, "get"), address, limit=_HELPER_TIMEOUT))
+        held = parse_json(process.ask((name, "get"), address, limit=_HELPER_TIMEOUT))
         user, secret = str(held["Username"]), str(held["Secret"])
     except ToolError as exc:
         if "credentials not found" in exc.stderr:

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import json
+import os
 import re
 import shutil
+import stat
 import tarfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from ocicaliban.build.base.stored import stored_image
 from ocicaliban.containers import buildah, image_store, workspace
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.formats.jsonc import parse_json
+from ocicaliban.formats.text import amount
 from ocicaliban.model.image import Image
 
 _REF = "org.opencontainers.image.ref.name"
+_MOST = 4 << 20
+"""Bytes of an index.json: as much as registries accept."""
 _PART = r"(\./)?(index\.json|oci-layout|blobs/sha256/[0-9a-f]{64})"
 
 
@@ -25,9 +31,26 @@ def _opened(path: Path) -> Iterator[tarfile.TarFile]:
     try:
         with tarfile.open(path) as tar:
             yield tar
-    except (tarfile.TarError, EOFError) as exc:
+    except (tarfile.TarError, EOFError, zlib.error) as exc:
         hint = "make one: podman save --format oci-archive -o FILE IMAGE"
         raise UsageError(f"layers.base.image: {path} is not an OCI archive", hint) from exc
+
+
+def _index_of_folder(folder: Path) -> Any:
+    # Opened without waiting: it may be anything, a FIFO too.
+    descriptor = os.open(folder / "index.json", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise ValueError("it is not a regular file")
+        return _index(file)
+
+
+def _index(file: IO[bytes]) -> Any:
+    """Return the value in an index.json. Raises ValueError if it is larger than an index can be, or not JSON."""
+    data = file.read(_MOST + 1)
+    if len(data) > _MOST:
+        raise ValueError(f"it is larger than {amount(_MOST)}")
+    return parse_json(data)
 
 
 def locate(reference: str) -> tuple[Path, str, str]:
@@ -44,16 +67,17 @@ def locate(reference: str) -> tuple[Path, str, str]:
         raise UsageError(f"layers.base.image: there is no {what} '{rest}'", "the path is relative to the project")
     try:
         if transport == "oci":
-            index = json.loads((path / "index.json").read_text())
+            index = _index_of_folder(path)
         else:
             with _opened(path) as tar:
                 member = next((m for m in tar if m.name.removeprefix("./") == "index.json" and m.isfile()), None)
                 file = tar.extractfile(member) if member else None
-                index = json.loads(file.read()) if file else {}
-        manifests = {m["digest"]: (m.get("annotations") or {}).get(_REF, "") for m in index["manifests"]}
+                index = _index(file) if file else {}
+        manifests = {str(m["digest"]): str((m.get("annotations") or {}).get(_REF, "")) for m in index["manifests"]}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         what = f"layers.base.image: {path} does not hold an OCI image"
-        raise UsageError(what, "its index.json is missing or damaged") from exc
+        why = f": {exc}" if isinstance(exc, ValueError) else ""
+        raise UsageError(f"{what}{why}", "its index.json is missing or damaged") from exc
     matches = [digest for digest, own in manifests.items() if not name or own == name]
     if len(matches) != 1:
         known = ", ".join(filter(None, manifests.values())) or "none of them has a name"

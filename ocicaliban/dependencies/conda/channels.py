@@ -11,6 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.yaml import parse_yaml
 
 ALIAS = "https://conda.anaconda.org"
 DEFAULTS = ("https://repo.anaconda.com/pkgs/main", "https://repo.anaconda.com/pkgs/r")
@@ -110,11 +111,9 @@ def _files(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 
 def _read(path: Path) -> dict[str, Any]:
-    import yaml  # few machines have such a file
-
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError):
+        raw = parse_yaml(path.read_text(encoding="utf-8"))
+    except ValueError:
         # Do not show its text: it may hold passwords.
         raise UsageError(f"{path}: conda cannot read this file", "`conda config --show-sources` shows it") from None
     return raw if isinstance(raw, dict) else {}

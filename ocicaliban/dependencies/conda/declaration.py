@@ -14,6 +14,8 @@ from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.dependencies.declaration import Declaration
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.toml import read_text
+from ocicaliban.formats.yaml import NotYaml, parse_yaml
 from ocicaliban.model.image import Base
 
 _SPEC = re.compile(r"(?:[^\s:]+::)?(?P<name>[A-Za-z0-9_.-]+)\s*(?P<rest>.*)")
@@ -70,17 +72,11 @@ def conda_platform(base: Base) -> str:
 
 def read_yaml(path: Path, name: str) -> dict[str, Any]:
     """Return the values of a file, called `name` in messages. Raises UsageError if it is not a table in YAML."""
-    import yaml  # few projects have such a file
-
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=loader)
-    except yaml.YAMLError as exc:
-        mark = getattr(exc, "problem_mark", None)
-        place = f"{name}:{mark.line + 1}" if mark else name
-        raise UsageError(f"{place}: this is not YAML: {getattr(exc, 'problem', exc)}", "correct the file") from exc
-    except (UnicodeDecodeError, RecursionError, ValueError) as exc:
-        raise UsageError(f"{name}: this is not YAML: {exc}", "correct the file") from exc
+        raw = parse_yaml(read_text(path))
+    except NotYaml as exc:
+        place = f"{name}:{exc.line}" if exc.line else name
+        raise UsageError(f"{place}: this is not YAML: {exc}", "correct the file") from exc
     if not isinstance(raw, dict):
         raise UsageError(f"{name}: this is not a table of keys and values", "correct the file")
     return raw

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -45,3 +47,25 @@ def test_one_of_several_images_in_an_archive_is_chosen_by_its_name(
     assert "one, two" in caught.value.hint
     with pytest.raises(UsageError, match="no image 'three'"):
         base_image.declared("oci:My Images.d:three", "")
+
+
+def test_an_index_that_is_no_index_is_refused_without_reading_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "x").mkdir()
+    with open(tmp_path / "x" / "index.json", "wb") as file:
+        file.truncate(1 << 40)  # sparse
+    with pytest.raises(UsageError, match="larger than 4"):
+        base_image.declared("oci:x", "")
+    with tarfile.open(tmp_path / "x.tar.gz", "w:gz", compresslevel=1) as tar:
+        member = tarfile.TarInfo("index.json")
+        member.size = 50_000_000
+        with open(tmp_path / "x" / "index.json", "rb") as zeros:
+            tar.addfile(member, zeros)
+    with pytest.raises(UsageError, match="larger than 4"):
+        base_image.declared("oci-archive:x.tar.gz", "")
+    (tmp_path / "x" / "index.json").unlink()
+    os.mkfifo(tmp_path / "x" / "index.json")
+    with pytest.raises(UsageError, match="not a regular file"):
+        base_image.declared("oci:x", "")
