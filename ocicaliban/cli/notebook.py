@@ -49,12 +49,18 @@ def notebook(
     if listed and stopped:
         raise UsageError("--list and --stop exclude each other", "leave one of them out")
     if listed:
+        each = None
         for each in use_case.listed():
             remark = f"  ({each.remark})" if each.remark else ""
             print_lines(f"{each.server.name}  {each.server.url}  {each.server.settings.project}{remark}")
+        if each is None:
+            TERMINAL.say("no notebook is running")
     elif stopped:
+        server = None
         for server in use_case.stop(stopped):
             TERMINAL.say(f"{server.name} has ended")
+        if server is None:
+            TERMINAL.say("no notebook is running")
     else:
         asked = request(LaunchRequest, given, mode="notebook")
         _serve(use_case.start(asked, request(NotebookRequest, given)), open_browser=open_browser, detach=detach)
