@@ -63,7 +63,7 @@ def prepare(request: CloudRequest, wanted: MachinesRequest, experiment_config: s
     if experiment_config:
         from ocicaliban.app import sweep_input
 
-        sweep = sweep_input.read_sweep(experiment_config)
+        sweep = sweep_input.read_to_run(experiment_config)
     if request.group:
         group_names.check(request.group)
     region = request.region or backend.REGION

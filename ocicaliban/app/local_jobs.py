@@ -45,7 +45,7 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
     from ocicaliban.history import access
     from ocicaliban.jobs import expansion
 
-    slots = job_checks.slots(prepared.devices, jobs)
+    slots = job_checks.slots(prepared.devices, jobs)[: expansion.count(sweep)]
     with access.open(reporter=TERMINAL) as history:
         image = prepared.image()
         prepared.record_built()

@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.text import amount
 
 if TYPE_CHECKING:
     from ocicaliban.jobs.expansion import Sweep
 
+_MOST_JOBS = 1_000_000
+_MOST_BYTES = 100_000_000
 _HINT = "give the path of a sweep file, or stdin; see docs/experiments.md"
+
+
+def read_to_run(source: str) -> Sweep:
+    """Return the sweep in a file whose jobs are to run, as `read_sweep` does.
+
+    Raises UsageError also for more jobs than any machine can run: a factor too many in a file makes billions of them.
+    """
+    from ocicaliban.jobs import expansion
+
+    sweep = read_sweep(source)
+    if (count := expansion.count(sweep)) > _MOST_JOBS:
+        raise UsageError(
+            f"{source}: it makes {count:,} jobs, more than {_MOST_JOBS:,}",
+            f"`ocicaliban expand {shlex.quote(source)} | head` shows the first ones; divide the sweep",
+        )
+    return sweep
 
 
 def read_sweep(source: str) -> Sweep:
@@ -24,11 +44,13 @@ def read_sweep(source: str) -> Sweep:
     try:
         if source.lower() in ("stdin", "-"):
             source = "stdin"
-            raw = sys.stdin.buffer.read()
+            raw = sys.stdin.buffer.read(_MOST_BYTES + 1)
         else:
             # A shell does not expand `--experiment-config=~/sweep.json`.
             with open(os.path.expanduser(source), "rb") as file:
-                raw = file.read()
+                raw = file.read(_MOST_BYTES + 1)
+        if len(raw) > _MOST_BYTES:
+            raise UsageError(f"{source}: larger than {amount(_MOST_BYTES)}, so it is no sweep file", _HINT)
         text = raw.decode("utf-8-sig")
     except UnicodeDecodeError as exc:
         raise UsageError(f"{source}: not UTF-8", "save the file as UTF-8") from exc

@@ -10,6 +10,8 @@ from attrs import evolve, field, frozen
 from ocicaliban.errors import UsageError
 from ocicaliban.model.job import Status
 
+MOST = 10_000
+"""Slots that a sweep can have: far more than a machine can serve. Each is a container with processes of its own."""
 REFUSALS = 3
 """After so many starts in a row that podman refuses, the jobs are not to blame: the others stay queued."""
 
@@ -31,6 +33,10 @@ def slots(devices: Sequence[str], jobs: int | None = None, per_job: int | None =
     for option, number in (("--jobs", jobs), ("--gpus-per-job", per_job)):
         if number is not None and number < 1:
             raise UsageError(f"{option} {number}: it must be at least 1", f"for example {option} 1")
+    if jobs is not None and jobs > MOST:
+        raise UsageError(
+            f"--jobs {jobs}: it must be at most {MOST}", "--jobs with the number of processor cores, or less"
+        )
     if not devices:
         if per_job is not None:
             hint = "leave it out; `ocicaliban doctor` says why it finds no GPU"

@@ -38,6 +38,11 @@ def _ends(state: State, *jobs: int, outcome: str = "succeeded") -> tuple[State, 
     return state, actions
 
 
+def test_more_jobs_at_a_time_than_any_machine_serves_are_refused() -> None:
+    with pytest.raises(UsageError, match="--jobs 30000000: it must be at most"):
+        slots((), 30_000_000)
+
+
 def test_by_default_there_is_a_slot_for_each_gpu_or_one() -> None:
     assert [slot.devices for slot in slots(GPUS[:2])] == [(GPUS[0],), (GPUS[1],)]
     assert slots(()) == (Slot(number=0),)
