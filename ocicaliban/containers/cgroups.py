@@ -19,7 +19,8 @@ def in_cgroup2(argv: Sequence[str]) -> tuple[str, ...]:
     """
     if not hybrid():
         return tuple(argv)
-    script = 'mount -t cgroup2 cgroup2 /sys/fs/cgroup && exec "$@"'
+    # The namespace of podman's pause process may have it already, if that began in another one of ours.
+    script = '{ [ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 cgroup2 /sys/fs/cgroup; } && exec "$@"'
     if "XDG_CONFIG_HOME" not in os.environ:
         # podman sets it to the default folder, and then buildah 1.28 requires a runroot in storage.conf.
         script = f"unset XDG_CONFIG_HOME; {script}"

@@ -20,6 +20,7 @@ CHECKS: tuple[Callable[[Machine], Finding | tuple[Finding, ...]], ...] = (
     lambda machine: users.not_root(machine.uid),
     lambda machine: tools.version("buildah", machine.answer("buildah", "--version")),
     lambda machine: tools.version("podman", machine.answer("podman", "--version")),
+    lambda machine: tools.network(machine.program("pasta"), machine.answer("podman", "--version")),
     lambda machine: tools.version("uv", machine.answer("uv", "--version")),
     lambda machine: users.subids("subuid", machine.subids("subuid"), machine.user, machine.uid),
     lambda machine: users.subids("subgid", machine.subids("subgid"), machine.user, machine.uid),

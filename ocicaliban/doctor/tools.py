@@ -7,12 +7,10 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
+from ocicaliban.containers import versions
 from ocicaliban.containers.cgroups import hybrid
 from ocicaliban.doctor.finding import Finding
 from ocicaliban.errors import OcicalibanError
-
-OLDEST = {"buildah": (1, 28), "podman": (4, 3), "uv": (0, 5)}
-"""The oldest version of each required tool."""
 
 INITS = tuple(
     Path(folder, "catatonit")
@@ -30,7 +28,7 @@ INITS = tuple(
 
 def version(name: str, said: str | OcicalibanError) -> Finding:
     """Check that a tool is installed and recent enough; takes what it prints for `--version`."""
-    oldest = OLDEST[name]
+    oldest = versions.OLDEST[name]
     wanted = ".".join(map(str, oldest))
     if isinstance(said, OcicalibanError):
         return Finding(name=name, level="error", message=said.message, remedy=said.hint or f"install {name} {wanted}")
@@ -41,7 +39,19 @@ def version(name: str, said: str | OcicalibanError) -> Finding:
     if (int(match[1]), int(match[2])) < oldest:
         message = f"{match[0]} is too old: {wanted} or newer is required"
         return Finding(name=name, level="error", message=message, remedy=f"install {name} {wanted} or newer")
-    return Finding(name=name, level="ok", message=match[0])
+    tested = " and ".join(versions.TESTED.get(name, ()))
+    return Finding(name=name, level="ok", message=f"{match[0]} (tested: {tested})" if tested else match[0])
+
+
+def network(pasta: str | None, podman: str | OcicalibanError) -> Finding:
+    """Check what gives containers their network; takes the path of pasta, and what podman prints for `--version`."""
+    number = re.search(r"(\d+)\.(\d+)", "" if isinstance(podman, OcicalibanError) else podman)
+    if number is None or not versions.needs_pasta((int(number[1]), int(number[2]))):
+        return Finding(name="network", level="ok", message="the host's for our containers, slirp4netns for others")
+    if pasta:
+        return Finding(name="network", level="ok", message=f"the host's for our containers, {pasta} for others")
+    message = "pasta not found: `podman run` of your own has no network (our containers have the host's)"
+    return Finding(name="network", level="warning", message=message, remedy="sudo apt install passt")
 
 
 def cgroups(root: Path) -> Finding:

@@ -15,14 +15,12 @@ import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from ocicaliban.containers import versions
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.gpu import cdi
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.gpu.spec import ContainerEdits, version_numbers
 from ocicaliban.system import files
-
-_OLDEST = (0, 3, 0)
-"""The oldest cdiVersion that podman reads."""
 
 # The mount options that `podman -v` takes, with a number for each group: podman takes one option of a group at most.
 # bind and rbind are left out: podman binds recursively by itself, and the kernel refuses a rootless user a
@@ -72,18 +70,13 @@ def reads_specs(
 
     `podman_dirs` are the folders that podman reads specs from; empty means the system's.
     """
-    if podman_version < (5,):
-        newest = (0, 5, 0)
-    elif podman_version < (5, 5):
-        newest = (0, 8, 0)
-    else:
-        newest = (1, 0, 0)
+    newest = versions.newest_cdi(podman_version)
     folders = {os.path.realpath(folder) for folder in podman_dirs or (cdi.ETC, cdi.VAR_RUN)}
     # The CDI library reads .json and .yaml, but not .yml.
     return all(
         os.path.realpath(device.spec.parent) in folders
         and device.spec.suffix in (".json", ".yaml")
-        and _OLDEST <= version_numbers(device.version) <= newest
+        and versions.OLDEST_CDI <= version_numbers(device.version) <= newest
         for device in selected
     )
 

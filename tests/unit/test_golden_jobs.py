@@ -102,7 +102,7 @@ def argvs() -> Mapping[str, Sequence[str]]:
             "1d" * 32,
             WHOLE.launch,
             JOB.args,
-            options(extra=container_spec.create_options(WHOLE)),
+            options(extra=container_spec.create_options(WHOLE, (4, 3, 1))),
         ),
         "run": command_line.run_argv(image, LAUNCH, JOB.args, options(extra=labelled)),
         "run, at a terminal": command_line.run_argv(image, LAUNCH, (), options(terminal=(True, True), extra=labelled)),

@@ -9,7 +9,8 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from ocicaliban.containers import command_line
+from ocicaliban.containers import command_line, versions
+from ocicaliban.containers.versions import Version
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.jobs import log_file
@@ -179,13 +180,14 @@ _PROXIES = tuple(
 )
 
 
-def create_options(container: JobContainer) -> tuple[str, ...]:
-    """Return what `api_spec` says beside the launch, as options of `podman create`."""
-    log = log_file.raw(os.path.abspath(container.attempt.log))
-    record = command_line.csv_record(f"path={log}", f"max-size={_UNLIMITED}")
+def create_options(container: JobContainer, podman: Version) -> tuple[str, ...]:
+    """Return what `api_spec` says beside the launch, as options of `podman create` of this version."""
+    path = f"path={log_file.raw(os.path.abspath(container.attempt.log))}"
+    if versions.log_option_is_csv(podman):
+        path = command_line.csv_record(path)
     return (
         *command_line.label_options(container.labels),
-        *("--log-driver", "k8s-file", "--log-opt", record),
+        *("--log-driver", "k8s-file", "--log-opt", path, "--log-opt", f"max-size={_UNLIMITED}"),
         *command_line.resource_options(container.resources),
         *container.device_options,
     )

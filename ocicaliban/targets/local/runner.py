@@ -143,7 +143,7 @@ class LocalRunner(ContainerRunner):
         if spec is not None:
             made = self._service.call_once("post", "/containers/create", body=spec)
             return str(made["Id"]) if made else ""
-        extra = (*container_spec.create_options(container), *self._setup.given)
+        extra = (*container_spec.create_options(container, podman.version()), *self._setup.given)
         options = command_line.ContainerOptions(name=container.attempt.handle, extra=extra)
         argv = command_line.create_argv(container.image, container.launch, container.args, options)
         podman.create(argv, hooks)

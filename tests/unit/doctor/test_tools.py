@@ -29,6 +29,25 @@ def test_release(name: str, said: str | OcicalibanError, level: str) -> None:
     assert bool(finding.remedy) == (level != "ok")
 
 
+def test_the_tested_versions_are_told() -> None:
+    assert tools.version("podman", "podman version 4.9.3").message == "4.9.3 (tested: 4.3.1 and 5.4.2)"
+    assert tools.version("uv", "uv 0.9.1").message == "0.9.1"
+
+
+@pytest.mark.parametrize(
+    ("pasta", "said", "level"),
+    [
+        (None, "podman version 4.3.1", "ok"),
+        (None, "podman version 5.4.2", "warning"),
+        ("/usr/bin/pasta", "podman version 5.4.2", "ok"),
+        (None, OcicalibanError("podman is not installed", "install it"), "ok"),
+    ],
+)
+def test_network(pasta: str | None, said: str | OcicalibanError, level: str) -> None:
+    finding = tools.network(pasta, said)
+    assert finding.level == level and bool(finding.remedy) == (level != "ok")
+
+
 def test_cgroups(tmp_path: Path) -> None:
     assert tools.cgroups(tmp_path / "gone").level == "warning"
     (tmp_path / "memory").mkdir()
