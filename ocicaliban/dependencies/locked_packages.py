@@ -17,7 +17,7 @@ class LockedPackage:
 
     It comes from an index, or from a `url` (an archive, or `git+URL@COMMIT`), or from a `path` relative to the
     project's folder. `hashes` are of the form `sha256:HEX`. `index` is the index that it was locked from, as
-    `NAME=URL` or `URL`, if it is not a default one.
+    `NAME=URL` or `URL`, if it is not a default one. With a `url` the version may be unknown.
     """
 
     name: str

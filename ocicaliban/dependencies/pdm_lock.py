@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve
 
-from ocicaliban.dependencies import locked_packages, pdm_project
+from ocicaliban.dependencies import locked_packages, locked_requirements, pdm_project
 from ocicaliban.dependencies.declaration import ResolutionTarget, manifest
 from ocicaliban.dependencies.indexes import Indexes, without_credentials
 from ocicaliban.dependencies.locked_packages import LockedPackage
@@ -75,17 +75,22 @@ class PdmLock(PyprojectLock):
         check_version(lock)
         is_current = not self.is_out_of_date()
         try:
+            if not self._is_comparable:
+                _check_direct(lock, pyproject, target)
             return locked_packages.requirements(_packages(lock, pyproject, target, self.root, is_current))
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise UsageError(f"pdm.lock is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
 
     def is_out_of_date(self) -> bool:
         """Whether pyproject.toml has changed since."""
-        metadata, pyproject = self._metadata(), self._read_manifest()
-        if not metadata or "lock_inputs" in metadata or pdm_project.is_workspace(pyproject):
-            return False  # PDM compares more than can be compared here
-        digest = str(metadata.get("content_hash", "")).removeprefix("sha256:")
-        return digest not in pdm_project.content_hashes(pyproject)
+        digest = str(self._metadata().get("content_hash", "")).removeprefix("sha256:")
+        return self._is_comparable and digest not in pdm_project.content_hashes(self._read_manifest())
+
+    @property
+    def _is_comparable(self) -> bool:
+        """Whether the lock's digest is of the pyproject.toml alone, and not of more files, as in a workspace."""
+        metadata = self._metadata()
+        return bool(metadata) and "lock_inputs" not in metadata and not pdm_project.is_workspace(self._read_manifest())
 
     def lists_dependencies(self) -> bool:
         """Whether the lock holds a package."""
@@ -139,6 +144,23 @@ def _packages(
             seen.add(package.name)
             index = pdm_project.pin(pyproject, package.name) if package.version and not package.url else ""
             yield evolve(package, index=without_credentials(index))
+
+
+def _check_direct(lock: Mapping[str, Any], pyproject: Mapping[str, Any], target: ResolutionTarget) -> None:
+    """Raise UsageError if the lock does not hold a dependency of the project, or not in a version that it allows.
+
+    In a workspace, what the lock does not hold may be one of the members.
+    """
+    from ocicaliban.dependencies import agreement
+
+    held = [_locked(info) for info in lock.get("package", [])]
+    names = {package.name for package in held}
+    groups = (pdm_project.DEFAULT, *target.groups, *target.extras)
+    lines = [line for group in groups for line in pdm_project.group_lines(pyproject, group)]
+    if pdm_project.is_workspace(pyproject):
+        lines = [line for line in lines if locked_requirements.name(line) in names]
+    if missing := agreement.unmet(lines, held, locked_packages.marker_environment(target.base)):
+        raise UsageError(f"pdm.lock is not up to date with pyproject.toml: it does not hold {missing}", _LOCK)
 
 
 def _locked(info: Mapping[str, Any]) -> LockedPackage:

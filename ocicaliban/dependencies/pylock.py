@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
-from ocicaliban.dependencies import locked_packages
-from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
+from ocicaliban.dependencies import locked_packages, pdm_project, poetry_project
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, is_dynamic, manifest
 from ocicaliban.dependencies.indexes import is_pypi, without_credentials
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_toml_head
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.formats.toml import parse_toml, read_toml
+from ocicaliban.formats.toml import parse_toml, read_toml, table_in
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
 
@@ -23,10 +23,15 @@ if TYPE_CHECKING:
     from packaging.pylock import Package, Pylock
 
 _AGAIN = "write it again, for example with `uv export --format pylock.toml`"
+_COMMANDS = {
+    "uv": "uv export --format pylock.toml -o pylock.toml",
+    "pdm": "pdm export -f pylock -o pylock.toml",
+    "pip": "pip lock -e . -o pylock.toml",
+}
 _PYPI_HOSTS = ("files.pythonhosted.org", "pypi.org", "pypi.python.org")
 
 _AUTHOR = re.compile(r'^created-by\s*=\s*["\']([^"\']*)["\']', re.M)
-_TOOLS = ("uv", "pdm", "poetry", "pipenv", "pixi")
+_TOOLS = ("uv", "pdm", "poetry", "pipenv", "pixi", "pip")
 
 
 class PylockToml(Declaration):
@@ -49,6 +54,17 @@ class PylockToml(Declaration):
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return the lock's requires-python."""
         return of_toml_head(self.path, self.shown)
+
+    def covers(self) -> tuple[str, ...]:
+        """Return pyproject.toml, if it declares what the lock must hold."""
+        return ("pyproject.toml",) if self._is_of_project else ()
+
+    def texts(self) -> dict[str, str]:
+        """Return the lock, and the pyproject.toml beside it, with which it is compared."""
+        texts = super().texts()
+        if self._is_of_project:
+            add_text(texts, self.path.with_name("pyproject.toml"), self.root)
+        return texts
 
     def lists_dependencies(self) -> bool:
         """Whether the lock holds a package."""
@@ -80,13 +96,60 @@ class PylockToml(Declaration):
         return tuple(normalized(str(name)) for name in names) if isinstance(names, list) else ()
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
-        """Return what the lock holds for the target. Raises UsageError if it is not valid or does not fit."""
+        """Return what the lock holds for the target.
+
+        Raises UsageError if it is not valid, or does not fit the target or the pyproject.toml beside it.
+        """
         from ocicaliban.dependencies.host_settings import read_host_settings
 
         host = read_host_settings()
         indexes = (host.index_url, *host.extra_index_urls, *self.indexes().indexes)
         hosts = {urlsplit(index.partition("=")[2] or index).hostname or "" for index in indexes}
-        return applicable(read_toml(self.path)[1], target, hosts)
+        raw = read_toml(self.path, _AGAIN)[1]
+        packages = tuple(_applicable(raw, target, hosts))
+        self._check_project(raw, packages, target)
+        return locked_packages.requirements(packages)
+
+    def _check_project(
+        self, raw: Mapping[str, object], packages: Sequence[LockedPackage], target: ResolutionTarget
+    ) -> None:
+        """Raise UsageError if the lock was made for another state of the pyproject.toml beside it."""
+        from ocicaliban.dependencies import agreement
+
+        if not self._is_of_project:
+            return
+        hint = f"`{_COMMANDS.get(self.tool(), _COMMANDS['uv'])}` writes it again"
+        environment = locked_packages.marker_environment(target.base)
+        if missing := agreement.unmet(self._project_lines(target.extras), packages, environment):
+            message = f"{self.shown} is not up to date with pyproject.toml: it does not hold {missing}"
+            raise UsageError(message, hint)
+        wanted = table_in(manifest(self.path.parent), "project").get("requires-python")
+        locked = raw.get("requires-python")
+        if isinstance(wanted, str) and isinstance(locked, str) and agreement.allows_more(locked, wanted):
+            message = f"{self.shown} is not up to date with pyproject.toml: it is for Python {locked}, not {wanted}"
+            raise UsageError(message, hint)
+
+    @property
+    def _is_of_project(self) -> bool:
+        """Whether it is the lock of the pyproject.toml beside it, which spells its requirements out.
+
+        A lock of another name (pylock.docs.toml) holds what its author has chosen.
+        """
+        raw = manifest(self.path.parent)
+        return self.path.name == self.FILE and (
+            poetry_project.is_poetry(raw) or ("project" in raw and not is_dynamic(raw))
+        )
+
+    def _project_lines(self, extras: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what the project beside the lock requires with these extras."""
+        raw = manifest(self.path.parent)
+        if poetry_project.is_poetry(raw):
+            from ocicaliban.dependencies import poetry  # few locks have such a project
+
+            return poetry.own_of(self.path.with_name("pyproject.toml"), (), extras).lines
+        optional = pdm_project.extras(raw)
+        named = (line for extra in extras for line in optional.get(normalized(extra), ()))
+        return (*pdm_project.group_lines(raw, pdm_project.DEFAULT), *map(str, named))
 
 
 def applicable(raw: Mapping[str, object], target: ResolutionTarget, hosts: Collection[str] = ()) -> str:
@@ -94,6 +157,11 @@ def applicable(raw: Mapping[str, object], target: ResolutionTarget, hosts: Colle
 
     `hosts` are those of the indexes that are asked for every package. Raises UsageError if the lock is not valid.
     """
+    return locked_packages.requirements(_applicable(raw, target, hosts))
+
+
+def _applicable(raw: Mapping[str, object], target: ResolutionTarget, hosts: Collection[str]) -> Iterator[LockedPackage]:
+    """Yield the packages of a pylock.toml that apply to the target. Raises UsageError if the lock is not valid."""
     from packaging.pylock import Pylock, PylockValidationError
 
     try:
@@ -106,11 +174,9 @@ def applicable(raw: Mapping[str, object], target: ResolutionTarget, hosts: Colle
         "extras": frozenset(target.extras),
         "dependency_groups": frozenset(target.groups),
     }
-    return locked_packages.requirements(
-        _locked(package, target.base, {*_PYPI_HOSTS, *hosts})
-        for package in lock.packages
-        if package.marker is None or package.marker.evaluate(environment, context="lock_file")
-    )
+    for package in lock.packages:
+        if package.marker is None or package.marker.evaluate(environment, context="lock_file"):
+            yield _locked(package, target.base, {*_PYPI_HOSTS, *hosts})
 
 
 def _check_environment(lock: Pylock, base: Base) -> None:
@@ -144,7 +210,7 @@ def _locked(package: Package, base: Base, hosts: Collection[str]) -> LockedPacka
         return LockedPackage(name=name, hashes=hashes, url=archive.url or "", path=archive.path or "")
     index = package.index or ""
     if not index and (url := _foreign_archive(package, base, hosts)):
-        return LockedPackage(name=name, url=url, hashes=hashes)
+        return LockedPackage(name=name, version=str(package.version), url=url, hashes=hashes)
     own = "" if not index or is_pypi(index) or urlsplit(index).hostname in hosts else without_credentials(index)
     return LockedPackage(name=name, version=str(package.version), hashes=hashes, index=own)
 

@@ -97,6 +97,20 @@ def test_a_lock_that_is_out_of_date_or_damaged(tmp_path: Path) -> None:
         resolved(lock_of(root))
 
 
+def test_a_lock_whose_digest_is_of_more_files_is_compared_by_its_packages(tmp_path: Path) -> None:
+    root = copied("pdm-inherited", tmp_path)
+    manifest, lock = root / "pyproject.toml", root / "pdm.lock"
+    lock.write_text(lock.read_text().replace("[metadata]", "[metadata]\nlock_inputs = {}", 1))
+    before = manifest.read_text()
+    assert versions(resolved(lock_of(root))) == ALWAYS | PLOT
+    for wanted, missing in (('"six>=1.17"', "six>=1.17"), ('"six", "toolz"', "toolz")):
+        manifest.write_text(before.replace('"six<1.17"', wanted))
+        with pytest.raises(UsageError, match=f"it does not hold {missing}"):
+            resolved(lock_of(root))
+    manifest.write_text(before.replace('"six<1.17"', '"six", "a-member"') + '[tool.pdm.workspace]\nmembers = ["x"]\n')
+    assert versions(resolved(lock_of(root))) == ALWAYS | PLOT
+
+
 FOREIGN = """
 [metadata]
 groups = ["default"]

@@ -12,6 +12,7 @@ from ocicaliban.dependencies.declaration import ResolutionTarget
 from ocicaliban.dependencies.pylock import PylockToml, applicable
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
+from tests.folders import write
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
 SIX = "six==1.17.0 \\\n    --hash=sha256:aa \\\n    --hash=sha256:bb\n"
@@ -136,3 +137,66 @@ def test_where_the_packages_of_a_pylock_come_from() -> None:
     # An index that is asked anyway needs no mention.
     known = applicable(tomllib.loads(PLACES), target(), ["own.example", "t.example"])
     assert "# from" not in known and f"torch==2+cpu{hashes}" in known
+
+
+PROJECT = '[project]\nname = "demo"\nversion = "0"\nrequires-python = ">=3.9"\ndependencies = ["six>=1.17"]\n'
+MATCHING = PYLOCK.replace("    ", "").replace('extras = ["cpu", "gpu"]', 'extras = ["plot"]')
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("six>=1.17", "Six[extra]; python_version > '3'", ""),
+        ("six>=1.17", "toolz; sys_platform == 'win32'", ""),
+        ("six>=1.17", 'six", "toolz>=1', "does not hold toolz>=1"),
+        ("six>=1.17", "six<1.17", "does not hold six<1.17"),
+        ("six>=1.17", "six @ git+https://example.org/six", r"does not hold six @ git\+https://example.org/six"),
+        (">=3.9", ">=3.10", "it is for Python >=3.9, not >=3.10"),
+        (">=3.9", ">=3.7", ""),
+    ],
+)
+def test_a_pylock_that_is_not_of_the_project_beside_it(tmp_path: Path, before: str, after: str, says: str) -> None:
+    write(tmp_path, {"pylock.toml": MATCHING, "pyproject.toml": PROJECT.replace(before, after)})
+    lock = PylockToml(root=tmp_path, path=tmp_path / "pylock.toml")
+    assert lock.covers() == ("pyproject.toml",)
+    assert "pyproject.toml" in lock.texts()
+    if not says:
+        lock.resolve(target(), "")
+        return
+    with pytest.raises(UsageError, match=says) as raised:
+        lock.resolve(target(), "")
+    assert "uv export --format pylock.toml -o pylock.toml" in raised.value.hint
+
+
+def test_the_extras_of_the_project_are_compared_too(tmp_path: Path) -> None:
+    more = '[project.optional-dependencies]\nPlot = ["toolz"]\n'
+    write(tmp_path, {"pylock.toml": MATCHING, "pyproject.toml": PROJECT + more})
+    lock = PylockToml(root=tmp_path, path=tmp_path / "pylock.toml")
+    lock.resolve(target(), "")
+    with pytest.raises(UsageError, match="does not hold toolz"):
+        lock.resolve(target("plot"), "")
+
+
+@pytest.mark.parametrize(
+    ("name", "project"),
+    [
+        ("pylock.docs.toml", PROJECT.replace("six", "toolz")),
+        ("pylock.toml", PROJECT.replace("dependencies =", 'dynamic = ["dependencies"]\n#')),
+        ("pylock.toml", "[tool.ruff]\nline-length = 100\n"),
+    ],
+)
+def test_a_pylock_that_is_of_no_project(tmp_path: Path, name: str, project: str) -> None:
+    write(tmp_path, {name: MATCHING, "pyproject.toml": project})
+    lock = PylockToml(root=tmp_path, path=tmp_path / name)
+    assert lock.covers() == ()
+    assert "six-1.17.0" in lock.resolve(target(), "")
+
+
+def test_a_pylock_beside_a_project_of_poetry(tmp_path: Path) -> None:
+    project = '[tool.poetry]\nname = "demo"\n[tool.poetry.dependencies]\npython = "^3.9"\nsix = "^1.16"\n'
+    write(tmp_path, {"pylock.toml": MATCHING, "pyproject.toml": project})
+    lock = PylockToml(root=tmp_path, path=tmp_path / "pylock.toml")
+    lock.resolve(target(), "")
+    write(tmp_path, {"pyproject.toml": project + 'toolz = "*"\n'})
+    with pytest.raises(UsageError, match="does not hold toolz"):
+        lock.resolve(target(), "")
