@@ -54,7 +54,7 @@ def plan_and_build(request: BuildRequest) -> Built:
     planned = planner.plan_project(plan_request(request, choose_gpus(request)), TERMINAL)
     image = built(planned, no_cache=request.no_cache)
     record_built(planned)
-    described = environment_view.as_json(planned.environment, planned.packages, planned.python)
+    described = environment_view.as_json(planned.environment, planned.packages, planned.python, planned.python_reason)
     return Built(image=image, key=planned.plan.key, environment=described)
 
 

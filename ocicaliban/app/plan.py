@@ -51,7 +51,7 @@ def layer_lines(request: BuildRequest) -> tuple[str, ...]:
 def as_json(request: BuildRequest) -> dict[str, object]:
     """Return the plan and its layers in the store as a value for JSON."""
     planned = _planned(request)
-    described = environment_view.as_json(planned.environment, planned.packages, planned.python)
+    described = environment_view.as_json(planned.environment, planned.packages, planned.python, planned.python_reason)
     return {**plan_view.as_json(planned.plan, *stored_layers(planned)), "environment": described}
 
 

@@ -67,6 +67,16 @@ def choose_base(request: BaseRequest, reporter: Reporter) -> Base:
     return _resolved(request, choice, wanted, table, "interpreter" in recipe.inputs, reporter)
 
 
+def reason(request: BaseRequest) -> str:
+    """Return why the project has its Python: what its files or its configuration ask for."""
+    recipe = _recipe(request)
+    if _brings_python(request.environment):
+        return "the conda environment brings it"
+    given = params.resolve(recipe, request.project.layers.get(recipe.name, {}), request.plan.variant)
+    wanted = _wanted(str(given.get("python", "")), recipe, request.environment)
+    return python_choice.what_is_asked(wanted.requirements) or "no file asks for a Python; the base image has it"
+
+
 def _tell(choice: Choice, base: Base, wanted: WantedPython, reporter: Reporter) -> None:
     """Say what was chosen, if it is not what the project declares."""
     if base.archive:
@@ -106,6 +116,13 @@ def _wanted(own: str, recipe: Recipe, environment: DeclaredEnvironment) -> Wante
             text = f"=={text}"
         place = f"layers.{recipe.name}.python in ocicaliban.toml"
         return WantedPython(requirements=(PythonRequirement(place=place, specifier=text, pinned=True),))
+    other = next((each for each in environment.python if each.other), None)
+    if other is not None:
+        raise UsageError(
+            f"{other.place} asks for {other.other}, and images have CPython",
+            f"write a version into {other.place}, as 3.11, or into ocicaliban.toml:\n"
+            f'       [layers.{recipe.name}]\n       python = "3.11"',
+        )
     return WantedPython(requirements=environment.python)
 
 
@@ -141,13 +158,16 @@ def _resolved(
     """Return the chosen base, resolved, with a Python of uv if its own does not fit and the recipe `adds_python`."""
     if choice.managed and not adds_python:
         raise python_choice.misfit(choice.base, choice.python, wanted, table)
-    if choice.line:
-        reporter.say(choice.line)
     # An image can be large, so first see whether uv has a Python for it.
     python = _of_uv(request, choice.base, choice.python, wanted, table, reporter) if choice.managed else None
     try:
         suite = python_choice.fitting_suite(wanted, table) if wanted.requirements else USUAL_SUITE
-        base = base_image.resolved(choice.base, fresh=request.plan.fresh, suite=suite, reporter=reporter)
+        try:
+            base = base_image.resolved(choice.base, fresh=request.plan.fresh, suite=suite, reporter=reporter)
+        finally:
+            # The choice comes after the lines about the image, and before an error about it.
+            if choice.line:
+                reporter.say(choice.line)
     except NoPython as exc:
         brings = _brings_python(request.environment)
         if not adds_python and not brings:

@@ -18,11 +18,18 @@ def line(environment: DeclaredEnvironment, packages: int, python: str) -> str:
     return f"dependencies: {', '.join(words)}" + (f"; Python {version}" if version else "")
 
 
-def as_json(environment: DeclaredEnvironment, packages: int, python: str) -> dict[str, object]:
-    """Return the environment as values for `--json`; what is unknown until the base image is resolved is null."""
+def as_json(environment: DeclaredEnvironment, packages: int, python: str, reason: str) -> dict[str, object]:
+    """Return the environment as values for `--json`; what is unknown until the base image is resolved is null.
+
+    `reason` says why it has this Python.
+    """
     return {
         "source": environment.source or None,
         "packages": packages if python else None,
         "python": python or None,
-        "files": [{"path": file.path, "use": file.use, "setting": file.setting or None} for file in environment.files],
+        "python_reason": reason or None,
+        "files": [
+            {"path": file.path, "use": file.use, "setting": file.setting or None, "why": file.why or None}
+            for file in environment.files
+        ],
     }

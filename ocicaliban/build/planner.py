@@ -37,7 +37,8 @@ class PlannedImage:
 
     `trees_read` are all folders that were read for the plan, and `made_trees` are the trees that a layer makes first.
     `environment` is what the project's files declare, and `packages` is how many packages that makes. `python` is the
-    version of the environment's Python, "" while the base image is not resolved.
+    version of the environment's Python, "" while the base image is not resolved, and `python_reason` says why it is
+    this one.
     """
 
     project: Project
@@ -51,6 +52,7 @@ class PlannedImage:
     downloads: dict[str, int] = field(factory=dict)
     packages: int = 0
     python: str = ""
+    python_reason: str = ""
 
     @property
     def build_context(self) -> BuildContext:
@@ -101,9 +103,8 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     command = entry_point.entry_command(request.root, request.module, request.folder)
     environment = _environment(request, project, recipes, command, reporter)
     lock = lockfile.read_lock(request.root, _lock_sections(request, project, recipes))
-    base = chosen_base.choose_base(
-        BaseRequest(plan=request, project=project, recipes=recipes, environment=environment, lock=lock), reporter
-    )
+    asked = BaseRequest(plan=request, project=project, recipes=recipes, environment=environment, lock=lock)
+    base = chosen_base.choose_base(asked, reporter)
     context = PlanContext(
         request=request,
         project=project,
@@ -132,6 +133,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         downloads={name: size for each in provided.values() for name, size in each.downloads.items()},
         packages=sum(each.packages for each in provided.values()),
         python=evolve(context, provided=provided).environment_base.python,
+        python_reason=chosen_base.reason(asked),
     )
     if request.contents and context.parameters("requirements"):
         reporter.say(environment_view.line(planned.environment, planned.packages, planned.python))

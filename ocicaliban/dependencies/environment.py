@@ -17,12 +17,13 @@ class DeclaringFile:
 
     `path` is relative to the project, or names a part of a file. `use` says what becomes of it: it is the `source` of
     the dependencies, its contents are `honoured` beside the source, or it is `unread`. `setting` is what the user can
-    write into `ocicaliban.toml` to use an unread file.
+    write into `ocicaliban.toml` to use an unread file, and `why` says why it is not read where no setting helps.
     """
 
     path: str
     use: Literal["source", "honoured", "unread"]
     setting: str = ""
+    why: str = ""
 
 
 @frozen(kw_only=True)
@@ -52,8 +53,9 @@ class DeclaredEnvironment:
         """The lines that name what is not read. Somebody who has chosen the source knows the other files."""
         unread = [file for file in self.files if file.use == "unread"]
         others = [file for file in unread if file.setting and not self.chosen]
-        parts = [file.path for file in unread if not file.setting]
+        parts = [file.path for file in unread if not (file.setting or file.why)]
         notes = [f"not read: {', '.join(parts)}"] if parts else []
+        notes += [f"not read: {file.path}, {file.why}" for file in unread if file.why]
         if others:
             names = ", ".join(file.path for file in others)
             notes.append(f"not read: {names} (to use {others[0].path} instead, write {others[0].setting})")

@@ -18,12 +18,14 @@ class PythonRequirement:
     """What a file says about the project's Python.
 
     `place` names the file and the key ("pyproject.toml: requires-python"), and `specifier` is a set of PEP 440
-    specifiers (">=3.10"). A `pinned` one chooses a version (.python-version), others allow a range.
+    specifiers (">=3.10"). A `pinned` one chooses a version (.python-version), others allow a range. `other` names a
+    Python that no image has, such as PyPy.
     """
 
     place: str
     specifier: str
     pinned: bool = False
+    other: str = ""
 
     @property
     def file(self) -> str:
@@ -43,6 +45,8 @@ def requirement(place: str, specifier: object, *, pinned: bool = False) -> tuple
 
 def of_version(text: str) -> str:
     """Return the specifier for a version as people write it ("3.10", "python-3.10.4"); "" for another text."""
+    if re.fullmatch(r"(?:c?python[-@]?)?3", text.strip()):
+        return "==3.*"
     match = _VERSION.fullmatch(text.strip())
     return f"=={match[1]}.{match[2]}{match[3] or '.*'}" if match else ""
 

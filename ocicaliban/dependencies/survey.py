@@ -53,7 +53,10 @@ def read_environment(request: EnvironmentRequest) -> DeclaredEnvironment:
     counting = (source,) if source and source.ALONE else tuple(dict.fromkeys((*([source] if source else []), *found)))
     python = [wanted for each in counting for wanted in each.python_requirements()]
     if not (source and source.ALONE and python):
-        python += [wanted for each in versions.values() for wanted in each]
+        python += [wanted for each in versions.values() for wanted in each.python]
+    if python:
+        # What is said above the project matters only where the project says nothing.
+        versions = {name: file for name, file in versions.items() if file.python or not name.startswith("../")}
     packages = [
         *(name for names in apt.values() for name in names),
         *(n for each in found for n in each.debian_packages()),
@@ -63,7 +66,10 @@ def read_environment(request: EnvironmentRequest) -> DeclaredEnvironment:
         files=(
             *_files(request, source, found),
             *(_other(request, name) for name in relatives),
-            *(DeclaringFile(path=name, use="honoured" if wanted else "unread") for name, wanted in versions.items()),
+            *(
+                DeclaringFile(path=name, use="unread" if file.why else "honoured", why=file.why)
+                for name, file in versions.items()
+            ),
             *(DeclaringFile(path=name, use="honoured") for name in apt),
             *(DeclaringFile(path=path, use="honoured") for path in scripts.values() if path),
             *(DeclaringFile(path=part, use="unread") for each in found for part in each.unread_parts()),

@@ -41,7 +41,7 @@ def locate(start: Path) -> Location:
     member that `start` is in, else the nearest folder that declares dependencies, else `start` itself. A search never
     leaves a git repository, nor takes the user's home folder or one above.
     """
-    folders, in_git = _searched(start)
+    folders, in_git = searched(start)
     root = (
         _nearest(folders, (NAME, CALIBAN))
         or _workspace(folders)
@@ -55,7 +55,7 @@ def locate(start: Path) -> Location:
 
 def workspace_root(folder: Path) -> Path | None:
     """Return the root of the uv workspace that a folder is the root or a member of; None if there is none."""
-    return _workspace(_searched(folder)[0])
+    return _workspace(searched(folder)[0])
 
 
 def member_folder(root: Path, folder: str) -> str:
@@ -69,7 +69,7 @@ def member_folder(root: Path, folder: str) -> str:
     return ""
 
 
-def _searched(start: Path) -> tuple[list[Path], bool]:
+def searched(start: Path) -> tuple[list[Path], bool]:
     """Return the folders in which a project of `start` may be, the nearest first, and whether they are in git."""
     home = Path(os.path.realpath(os.path.expanduser("~")))
     folders: list[Path] = []

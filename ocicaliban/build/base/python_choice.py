@@ -60,7 +60,7 @@ class WantedPython:
                 )
         if self.requirements and not set.intersection(*allowed.values()):
             raise UsageError(
-                f"no version of Python suits all files: {_asking(self.requirements)}", "correct one of them"
+                f"no version of Python suits all files: {what_is_asked(self.requirements)}", "correct one of them"
             )
 
 
@@ -94,7 +94,7 @@ def choose(declared: Base, wanted: WantedPython, table: PythonTable, *, given: b
         if suite is None:
             return evolve(kept, managed=True)
         if suite.base.reference == declared.reference:
-            return evolve(suite, line=f"{_named(suite)}; {_asking(wanted.against(python))}")
+            return evolve(suite, line=f"{_named(suite)}; {what_is_asked(wanted.against(python))}")
         return evolve(suite, line=_because(suite, kept, wanted))
     if not given and (image := next(fitting_images(wanted, table), None)):
         return evolve(image, line=_because(image, kept, wanted))
@@ -133,14 +133,14 @@ def fitting_images(wanted: WantedPython, table: PythonTable) -> Iterator[Choice]
 
 def managed_line(base: Base, python: str, own: str, wanted: WantedPython) -> str:
     """Return the line for a base in which uv installs a Python; `own` is the version of the base's, "" for unknown."""
-    asking = wanted.against(own) if own else wanted.requirements
-    why = f", because {_asking(asking)}" if asking else ""
+    against = wanted.against(own) if own else wanted.requirements
+    why = f", because {what_is_asked(against)}" if against else ""
     return f"base: {short_name(base)} with Python {python} from uv{why}{f', and it has {_short(own)}' if own else ''}"
 
 
 def misfit(base: Base, python: str, wanted: WantedPython, table: PythonTable, why: str = "") -> UsageError:
     """Return the error for a base whose Python does not fit, with the lines to write; `why` says what was tried."""
-    message = f"{_asking(wanted.against(python))}, but the base image {short_name(base)} has {python}"
+    message = f"{what_is_asked(wanted.against(python))}, but the base image {short_name(base)} has {python}"
     return UsageError("\n".join(filter(None, [message, why])), hint(base, wanted, table))
 
 
@@ -166,7 +166,7 @@ def short_name(base: Base) -> str:
 
 
 def _because(chosen: Choice, declared: Choice, wanted: WantedPython) -> str:
-    asking = _asking(wanted.against(declared.python))
+    asking = what_is_asked(wanted.against(declared.python))
     return f"{_named(chosen)}, because {asking}, and {short_name(declared.base)} has {_short(declared.python)}"
 
 
@@ -175,7 +175,7 @@ def _named(choice: Choice) -> str:
     return f"base: {short_name(choice.base)}, Python {exact or _short(choice.python)}"
 
 
-def _asking(requirements: tuple[PythonRequirement, ...]) -> str:
+def what_is_asked(requirements: tuple[PythonRequirement, ...]) -> str:
     """Return what the requirements ask for, with those together that ask for the same."""
     places: dict[str, list[str]] = {}
     for each in requirements:
@@ -188,7 +188,7 @@ def _asking(requirements: tuple[PythonRequirement, ...]) -> str:
 
 
 def _asks(requirement: PythonRequirement) -> str:
-    return _asking((requirement,))
+    return what_is_asked((requirement,))
 
 
 def _shown(requirement: PythonRequirement) -> str:

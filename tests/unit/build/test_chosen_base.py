@@ -14,7 +14,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
-from ocicaliban.reporter import Reporter
+from ocicaliban.reporter import SILENT, Reporter
 from tests.folders import write
 
 BOOKWORM = Base(
@@ -134,3 +134,27 @@ def test_a_pin_of_another_last_number_does_not_make_the_lock_of_a_suite_invalid(
     base, said = base_of(tmp_path, {"ocicaliban.toml": BOOTSTRAPPED, ".python-version": "3.11.9"}, (BOOKWORM,))
     assert base == BOOKWORM
     assert said == ["base: debian:bookworm, Python 3.11.2; .python-version asks for Python 3.11.9"]
+
+
+@pytest.mark.parametrize("text", ["pypy3.10", "3.13t"])
+def test_a_python_that_no_image_has_is_refused_unless_a_key_decides(tmp_path: Path, text: str) -> None:
+    files = {"ocicaliban.toml": BOOTSTRAPPED, ".python-version": text}
+    with pytest.raises(UsageError, match=f".python-version asks for {text}, and images have CPython") as fault:
+        base_of(tmp_path, files, (BOOKWORM,))
+    assert 'python = "3.11"' in fault.value.hint
+    files["ocicaliban.toml"] += 'python = "3.11"\n'
+    assert base_of(tmp_path, files, (BOOKWORM,))[0] == BOOKWORM
+
+
+@pytest.mark.parametrize(
+    ("files", "words"),
+    [
+        ({".python-version": "3.11"}, ".python-version asks for Python 3.11"),
+        ({}, "no file asks for a Python; the base image has it"),
+        ({"ocicaliban.toml": BOOTSTRAPPED + 'python = "3.11"\n'}, "layers.base.python in ocicaliban.toml asks for"),
+    ],
+)
+def test_the_reason_for_the_python_is_told(tmp_path: Path, files: dict[str, str], words: str) -> None:
+    base_of(tmp_path, {"ocicaliban.toml": BOOTSTRAPPED, **files}, (BOOKWORM,))
+    planned = planner.plan_project(PlanRequest(root=tmp_path, mode="run", resolve=False), SILENT)
+    assert planned.python_reason.startswith(words)

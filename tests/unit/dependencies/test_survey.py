@@ -170,7 +170,9 @@ def test_what_is_not_read_is_noted_with_the_setting(tmp_path: Path) -> None:
         "runtime.txt": "r-4.2",
     }
     assert environment(tmp_path, files).notes == (
-        "not read: runtime.txt, 'build.cuda' of cog.yaml",
+        "not read: 'build.cuda' of cog.yaml",
+        "not read: runtime.txt, which asks for R 4.2: images have Python;"
+        ' [layers.apt] packages = ["r-base"] in ocicaliban.toml adds Debian\'s R',
         "not read: requirements-dev.txt (to use requirements-dev.txt instead, "
         'write [layers.python] requirements = "requirements-dev.txt")',
     )
