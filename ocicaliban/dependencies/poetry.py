@@ -8,8 +8,10 @@ from typing import ClassVar, Self
 from ocicaliban.dependencies import own_requirements, poetry_project
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, manifest
 from ocicaliban.dependencies.indexes import Indexes, is_pypi
+from ocicaliban.dependencies.locked_packages import marker_environment
 from ocicaliban.dependencies.own_requirements import OwnRequirements
 from ocicaliban.dependencies.python_requirement import PythonRequirement
+from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_toml
 from ocicaliban.model.recipe import Variant
 
@@ -54,9 +56,18 @@ class PoetryProject(Declaration):
         return poetry_project.python_requirements(manifest(self.path.parent))
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
-        """Return what uv resolves from the dependencies, with the groups and extras of the target."""
+        """Return what uv resolves from the dependencies, with the groups and extras of the target.
+
+        Raises UsageError if uv cannot look for what they ask for.
+        """
         own = own_of(self.path, target.groups, target.extras)
-        return own_requirements.compile_own(self, own, target, preferred)
+        text = own_requirements.compile_own(self, own, target, preferred)
+        package = poetry_project.read_package(self.path)
+        wanted = poetry_project.wanted_dependencies(package, target.groups, target.extras)
+        if wrong := poetry_project.outside(text, wanted, marker_environment(target.base)):
+            message = f"{self.shown} excludes {wrong}, which is the version that uv found"
+            raise UsageError(message, "run `poetry lock`, or write the constraint without ||")
+        return text
 
 
 def own_of(path: Path, groups: tuple[str, ...], extras: tuple[str, ...]) -> OwnRequirements:

@@ -13,8 +13,9 @@ from urllib.parse import quote, urlsplit
 
 from attrs import frozen
 
+from ocicaliban.dependencies import locked_requirements, poetry_unions
 from ocicaliban.dependencies.indexes import PYPI, Indexes, is_pypi
-from ocicaliban.dependencies.locked_requirements import normalized
+from ocicaliban.dependencies.locked_requirements import entries, normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.toml import read_toml, table_in
@@ -93,8 +94,7 @@ def allows(constraint: object, python: str, place: str) -> bool:
 def specifiers(constraint: str, place: str) -> str:
     """Return a version constraint of Poetry (`^3.10`) as PEP 440 specifiers.
 
-    Of several ranges (`||`), returns the one around them. `place` names the constraint in the UsageError for one that
-    Poetry does not know.
+    `place` names the constraint in the UsageError for one that Poetry does not know.
     """
     if quick := _CARET.fullmatch(constraint.strip()):  # without poetry-core, whose import takes 0.1 s
         major, minor = quick[2], quick[3]
@@ -102,14 +102,11 @@ def specifiers(constraint: str, place: str) -> str:
         return f">={constraint.strip()[1:]},<{last}"
     if all(_PEP440.fullmatch(part.strip()) for part in constraint.split(",")):
         return constraint
-    from poetry.core.constraints.version import VersionRange, VersionUnion
+    from poetry.core.constraints.version import VersionUnion
 
     parsed = _parsed(constraint, place)
     if isinstance(parsed, VersionUnion):
-        if parsed.excludes_single_version:
-            return str(parsed)
-        lowest, highest = parsed.ranges[0], parsed.ranges[-1]
-        parsed = VersionRange(lowest.min, highest.max, lowest.include_min, highest.include_max)
+        return poetry_unions.of_pythons(parsed)
     text = str(parsed)
     if text == "*" or text[:1] in "<>=!~":
         return text.removeprefix("*")
@@ -208,17 +205,44 @@ def wanted_dependencies(package: ProjectPackage, groups: Iterable[str], extras: 
 
 
 def requirement_line(dependency: Dependency) -> str:
-    """Return a dependency as a requirement (PEP 508). Of several ranges (`||`) the last one is taken."""
+    """Return a dependency as a requirement (PEP 508). Raises UsageError for a union (`||`) of too distant versions."""
     from poetry.core.constraints.version import VersionUnion
 
-    if isinstance(dependency.constraint, VersionUnion) and not dependency.constraint.excludes_single_version:
-        dependency = dependency.with_constraint(dependency.constraint.ranges[-1])
-    line = dependency.to_pep_508(with_extras=False)
+    more: list[str] = []
+    constraint = dependency.constraint
+    if isinstance(constraint, VersionUnion) and not constraint.excludes_single_version:
+        try:
+            more = poetry_unions.without_gaps(constraint)
+        except poetry_unions.TooWide:
+            message = f"pyproject.toml: {dependency.pretty_name}: uv cannot look for '{constraint}'"
+            raise UsageError(message, "run `poetry lock`, or write it without ||") from None
+        dependency = dependency.with_constraint(poetry_unions.around(constraint))
     if dependency.allows_prereleases() and not dependency.is_direct_origin():
-        name, bracket, rest = line.partition(" (")
-        # uv takes a pre-release if a specifier names one.
-        line = f"{name} (>=0.dev0,{rest}" if bracket else f"{line.replace(' ;', ' (>=0.dev0) ;', 1)}"
-    return line
+        more.insert(0, ">=0.dev0")  # uv takes a pre-release if a specifier names one
+    line = dependency.to_pep_508(with_extras=False)
+    if not more:
+        return line
+    head, semicolon, marker = line.partition(" ;")
+    name, _, specifiers = head.partition(" (")
+    listed = [*more[:1], *filter(None, [specifiers.rstrip(")")]), *more[1:]]
+    return f"{name} ({','.join(listed)}){semicolon}{marker}"
+
+
+def outside(text: str, wanted: Iterable[Dependency], environment: Mapping[str, str]) -> str:
+    """Return the first package of locked requirements in a version between the parts of a union, "" if there is none.
+
+    The specifiers that uv gets do not exclude each version that there can be.
+    """
+    from poetry.core.constraints.version import Version, VersionUnion
+
+    found = {locked_requirements.name(entry): locked_requirements.version(entry) for entry in entries(text)}
+    for dependency in wanted:
+        version = found.get(dependency.name, "")
+        if not isinstance(dependency.constraint, VersionUnion) or not version:
+            continue
+        if dependency.marker.validate(dict(environment)) and not dependency.constraint.allows(Version.parse(version)):
+            return f"{dependency.name}=={version}"
+    return ""
 
 
 def sources(raw: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:

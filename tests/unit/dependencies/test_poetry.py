@@ -47,7 +47,7 @@ LINES = (
     'attrs (>=22,<23) ; python_version < "3.11"',
     'attrs (>=23,<24) ; python_version >= "3.11"',
     'requests[socks] (>=2) ; sys_platform == "linux"',
-    "wheels (>=0.dev0,>=3.0,<4.0)",
+    "wheels (>=0.dev0,>=1.0,<4.0,!=2.*)",
     "toolz @ git+https://host.example/toolz.git@main#subdirectory=py",
     "nets @ file://ROOT/libs/nets",
     "far @ https://host.example/far-1-py3-none-any.whl",
