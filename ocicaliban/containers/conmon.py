@@ -7,6 +7,8 @@ from pathlib import Path
 
 from attrs import frozen
 
+from ocicaliban.system.arrivals import Arrivals
+
 
 @frozen(kw_only=True)
 class WrittenExit:
@@ -16,15 +18,52 @@ class WrittenExit:
     time: float
 
 
-def written_exit(container: str) -> WrittenExit | None:
-    """Return the end of the container with this full id as conmon wrote it down; None if there is no such file.
+class WrittenExits:
+    """Keeps what conmon writes about the ends of this user's containers, from the moment that this is made.
 
     A podman that is killed between starting a container and saving that takes the container for one that never began.
-    The file is in `exits` below libpod's `tmp_dir` (containers.conf(5)).
+    Such a container's end is in no other place, and podman 4.3 removes the file tens of milliseconds later (`podman
+    container cleanup`, which conmon calls). So a thread waits for these files and does nothing else. conmon writes them
+    for that purpose.
     """
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/podman-run-{os.geteuid()}"
-    path = Path(runtime, "libpod", "tmp", "exits", container)
+
+    def __init__(self) -> None:
+        self._ends: dict[str, WrittenExit] = {}
+        self._arrivals = Arrivals(_folder(), self._keep)
+
+    def take(self, container: str) -> WrittenExit | None:
+        """Return the end of the container with this full id, and forget it; None if conmon has written none."""
+        return self._ends.pop(container, None) or written_exit(container)
+
+    def forget(self, container: str) -> None:
+        """Forget the end of a container that is known from podman."""
+        self._ends.pop(container, None)
+
+    def close(self) -> None:
+        """Keep no more ends."""
+        self._arrivals.close()
+
+    def _keep(self, path: Path) -> None:
+        if end := _read(path):
+            self._ends[path.name] = end
+
+
+def written_exit(container: str) -> WrittenExit | None:
+    """Return the end of the container with this full id as conmon wrote it down; None if there is no such file."""
+    return _read(_folder() / container)
+
+
+def _read(path: Path) -> WrittenExit | None:
     try:
-        return WrittenExit(code=int(path.read_text()), time=path.stat().st_mtime)
+        with path.open(encoding="ascii") as file:  # once opened, it may be removed
+            return WrittenExit(code=int(file.read()), time=os.fstat(file.fileno()).st_mtime)
     except (OSError, ValueError):
         return None
+
+
+def _folder() -> Path:
+    """Return the folder `exits` below libpod's `tmp_dir` (containers.conf(5))."""
+    if not os.geteuid():
+        return Path("/run/libpod/exits")
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/podman-run-{os.geteuid()}"
+    return Path(runtime, "libpod", "tmp", "exits")

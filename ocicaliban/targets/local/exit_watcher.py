@@ -22,8 +22,6 @@ from ocicaliban.errors import OcicalibanError
 from ocicaliban.targets.container_runner import ContainerExit
 from ocicaliban.targets.local import listing
 
-_OFTEN = 0.005
-"""Seconds between two looks for a file that podman is about to remove."""
 _NEVER_BEGAN = ("created", "initialized")
 """podman's words for a container that has not started, as far as podman knows."""
 _PATIENCE = 10.0
@@ -37,8 +35,7 @@ class ExitWatcher:
         self._service = service
         self._on_exit = on_exit
         self._new: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-        self._unnoticed: dict[str, str] = {}
-        self._written: dict[str, conmon.WrittenExit] = {}
+        self._written = conmon.WrittenExits()
         self._selector = selectors.DefaultSelector()
         self._wake = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
         self._selector.register(self._wake, selectors.EVENT_READ)
@@ -50,19 +47,12 @@ class ExitWatcher:
         self._new.put(handle)
         os.eventfd_write(self._wake, 1)
 
-    def keep_exit_of(self, handle: str, container: str) -> None:
-        """Keep what conmon writes about the end of a container with this full id, of which podman may never learn.
-
-        conmon's own call of podman removes the file soon after it was written. So look at once, and often.
-        """
-        self._unnoticed[handle] = container
-        os.eventfd_write(self._wake, 1)
-
     def close(self) -> None:
         """Report no more ends."""
         self._new.put(None)
         os.eventfd_write(self._wake, 1)
         self._thread.join()
+        self._written.close()
         for key in [*self._selector.get_map().values()]:
             os.close(key.fd)
         self._selector.close()
@@ -70,14 +60,13 @@ class ExitWatcher:
     def _run(self) -> None:
         asked: dict[str, _Asked] = {}
         while True:
-            for key, _ in self._selector.select(_OFTEN if self._unnoticed else _pause(asked)):
+            for key, _ in self._selector.select(_pause(asked)):
                 if key.fd == self._wake:
                     os.eventfd_read(self._wake)
                     continue
                 self._selector.unregister(key.fd)
                 os.close(key.fd)
                 asked[key.data] = _Asked(since=time.monotonic(), over=True)
-            self._look_for_written()
             while not self._new.empty():
                 handle = self._new.get()
                 if handle is None:
@@ -89,14 +78,7 @@ class ExitWatcher:
                     continue
                 del asked[handle]
                 if isinstance(answer, ContainerExit):
-                    self._unnoticed.pop(handle, None)
                     self._on_exit(answer)
-
-    def _look_for_written(self) -> None:
-        for handle, container in [*self._unnoticed.items()]:
-            if written := conmon.written_exit(container):
-                self._written[handle] = written
-                del self._unnoticed[handle]
 
     def _ask(self, handle: str, about: _Asked) -> ContainerExit | int | None:
         """Return the container's end, or the file descriptor by which the kernel will report it; None: ask again."""
@@ -110,14 +92,13 @@ class ExitWatcher:
         state = inspected["State"]
         ended = listing.exit_of(handle, state)
         if ended is not None:
+            self._written.forget(inspected.get("Id", ""))
             return ended
         fd = None if about.over else process_descriptor(state["Pid"], now)
         if fd is not None:
             self._selector.register(fd, selectors.EVENT_READ, handle)
             return fd
-        if state["Status"] in _NEVER_BEGAN and (
-            written := self._written.pop(handle, None) or conmon.written_exit(inspected["Id"])
-        ):
+        if state["Status"] in _NEVER_BEGAN and (written := self._written.take(inspected["Id"])):
             return ContainerExit(handle=handle, exit_code=written.code, ended=written.time)
         if time.monotonic() - about.since > _PATIENCE and not _conmon_lives(inspected):
             return ContainerExit(handle=handle, ended=time.time())  # conmon was killed, and the exit code with it

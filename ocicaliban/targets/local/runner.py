@@ -99,11 +99,11 @@ class LocalRunner(ContainerRunner):
         and podman saves the first one: a container that is "created" has certainly not run a line.
         """
         handle = container.attempt.handle
-        status = killed = container_id = ""  # `killed`: the status when a service did not answer
+        status = killed = ""  # `killed`: the status when a service did not answer
         for left in reversed(range(_TRIES)):
             try:
                 if not status:
-                    container_id = self._create(container, hooks)
+                    self._create(container, hooks)
                     status = "created"
                 if status == "created" and not hooks:
                     # Now its process exists, and has not run a line.
@@ -112,11 +112,11 @@ class LocalRunner(ContainerRunner):
                 self._start_made(handle, hooks)
                 return
             except NoAnswer as fault:
-                if status == "initialized" and container_id:
-                    self._watcher.keep_exit_of(handle, container_id)
                 killed, status = status or "none", self._status(handle)
-                if status not in ("", "created", "initialized") or (killed, status) == ("initialized", "created"):
-                    return  # it was started; podman takes one that it did not see start back to "created" at its end
+                if status not in ("", "created", "initialized"):
+                    return  # it was started
+                if killed == "initialized" and (status == "created" or not self._waits(handle)):
+                    return  # it was started too; podman takes one that it did not see start back to "created" later
                 if (killed == status == "created") or not left:
                     # Its process may exist, and wait for its start, without podman's knowledge.
                     self._clear(handle)
@@ -132,22 +132,18 @@ class LocalRunner(ContainerRunner):
                 if not killed or not left:
                     raise _explained(fault, handle) from fault
 
-    def _create(self, container: JobContainer, hooks: tuple[str, ...]) -> str:
-        """Create the container, through the API if that can express it; `hooks` are podman's global options.
-
-        Return its full id, if the API tells it.
-        """
+    def _create(self, container: JobContainer, hooks: tuple[str, ...]) -> None:
+        """Create the container, through the API if that can express it; `hooks` are podman's global options."""
         spec = None
         if not self._setup.given and not hooks:
             spec = container_spec.api_spec(container, os.environ)
         if spec is not None:
-            made = self._service.call_once("post", "/containers/create", body=spec)
-            return str(made["Id"]) if made else ""
+            self._service.call_once("post", "/containers/create", body=spec)
+            return
         extra = (*container_spec.create_options(container, podman.version()), *self._setup.given)
         options = command_line.ContainerOptions(name=container.attempt.handle, extra=extra)
         argv = command_line.create_argv(container.image, container.launch, container.args, options)
         podman.create(argv, hooks)
-        return ""
 
     def _start_made(self, handle: str, hooks: tuple[str, ...]) -> None:
         if hooks:
@@ -163,6 +159,15 @@ class LocalRunner(ContainerRunner):
         except PodmanApiError as fault:
             if fault.status == 404:
                 return ""
+            raise
+
+    def _waits(self, handle: str) -> bool:
+        """Return whether a container's process waits for its start: then it has certainly not run a line."""
+        try:
+            return _waiting(self._service.call("get", f"/containers/{handle}/json")) is not None
+        except PodmanApiError as fault:
+            if fault.status == 404:
+                return False
             raise
 
     def _clear(self, handle: str) -> None:
@@ -250,12 +255,24 @@ _HINTS = {
 }
 
 
+def _waiting(inspected: Mapping[str, Any]) -> int | None:
+    """Return the process of a container that waits for its start; None if it was started, or has ended."""
+    with contextlib.suppress(OSError, ValueError, KeyError):
+        pid = inspected["State"]["Pid"] or int(Path(inspected["PidFile"]).read_text())
+        process = Path("/proc", str(pid))
+        # Until the start, this is still the runtime: crun's command line has the container's id, runc has its own name.
+        if inspected["Id"].encode() in (process / "cmdline").read_bytes():
+            return pid
+        if (process / "comm").read_text().startswith("runc:["):
+            return pid
+    return None
+
+
 def _kill_waiting(inspected: Mapping[str, Any]) -> None:
     """Kill the process of a container that waits for its start, if podman does not know of it."""
-    with contextlib.suppress(OSError, ValueError, KeyError):
-        pid = int(Path(inspected["PidFile"]).read_text())
-        # Until the start, this is still the runtime (crun or runc), whose command line has the container's id.
-        if inspected["Id"].encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+    pid = _waiting(inspected)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import queue
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.model.resources import Resources
 from ocicaliban.targets.container_runner import ContainerExit, MachineFault, NameTaken
-from ocicaliban.targets.local import exit_watcher
+from ocicaliban.targets.local import exit_watcher, runner
 from ocicaliban.targets.local.runner import LocalRunner, Setup
 from tests.folders import write
 
@@ -29,6 +30,13 @@ NEVER = "0001-01-01T00:00:00Z"
 
 def refused(status: int, words: str) -> PodmanApiError:
     return PodmanApiError(words, status=status, words=words)
+
+
+def eventually(true: Callable[[], bool]) -> None:
+    since = time.monotonic()
+    while not true():
+        assert time.monotonic() < since + 30
+        time.sleep(0.01)
 
 
 class Api:
@@ -82,8 +90,9 @@ def ends() -> Ends:
 
 
 @pytest.fixture
-def make(api: Api, ends: Ends) -> Iterator[Callable[..., LocalRunner]]:
+def make(api: Api, ends: Ends, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., LocalRunner]]:
     made: list[LocalRunner] = []
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
     def runner(**setup: Any) -> LocalRunner:
         whole = Setup(image="1d", launch=Launch(command=("python3",)), **setup)
@@ -186,8 +195,8 @@ def test_a_start_whose_answer_was_lost_is_a_start(
     assert "delete oc-k1-1" not in api.paths()
 
 
-def inspected(status: str) -> dict[str, Any]:
-    return {"State": {"Status": status, "Pid": 0}}
+def inspected(status: str, *, waits: bool = False) -> dict[str, Any]:
+    return {"State": {"Status": status, "Pid": 0}, "waits": waits}
 
 
 GONE = refused(404, "no such container")
@@ -210,10 +219,15 @@ GONE = refused(404, "no such container")
         # It saved that, and was killed before it said so.
         ({"init": [NoAnswer()], "json": [inspected("initialized")]}, "create init start"),
         # It was killed before it started the process.
-        ({"start": [NoAnswer()], "json": [inspected("initialized")]}, "create init start start"),
+        ({"start": [NoAnswer()], "json": [inspected("initialized", waits=True)] * 2}, "create init start start"),
         # It started the process, and was killed before it saved that.
+        ({"start": [NoAnswer()], "json": [inspected("initialized")] * 2}, "create init start"),
+        # So it did a moment after we looked.
         (
-            {"start": [NoAnswer(), refused(500, "not in created state")], "json": [inspected("initialized")] * 2},
+            {
+                "start": [NoAnswer(), refused(500, "not in created state")],
+                "json": [inspected("initialized", waits=True)] * 3,
+            },
             "create init start start",
         ),
         ({"start": [NoAnswer()], "json": [inspected("created")]}, "create init start"),
@@ -231,6 +245,7 @@ def test_a_service_that_is_killed_meanwhile_starts_no_job_twice_and_none_never(
     paths: str,
 ) -> None:
     monkeypatch.setattr(podman, "remove_at_once", lambda name: True)
+    monkeypatch.setattr(runner, "_waiting", lambda inspected: 1 << 22 if inspected.get("waits") else None)
     api.answers = {name: [*some] for name, some in answers.items()}
     make().start(job, attempt)
     assert " ".join(path.partition(" ")[2] for path in api.paths()) == paths
@@ -270,9 +285,7 @@ def test_podman_tells_the_end_where_it_knows_of_the_start(
     make: Callable[..., LocalRunner],
     ends: Ends,
     tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     write(tmp_path / "libpod" / "tmp" / "exits", {"1d": "7\n"})
     api.answers["json"] = [
         {"Id": "1d", "State": {"Status": "running", "Pid": 0, "StartedAt": NEVER, "FinishedAt": NEVER}}
@@ -281,6 +294,35 @@ def test_podman_tells_the_end_where_it_knows_of_the_start(
     make().watch("n")
     end = ends.get(timeout=10)
     assert (end.exit_code, end.started > 0) == (0, True)
+
+
+def test_an_end_is_known_whose_file_podman_removes_before_anyone_asks(
+    api: Api,
+    make: Callable[..., LocalRunner],
+    ends: Ends,
+    tmp_path: Path,
+) -> None:
+    exits = tmp_path / "libpod" / "tmp" / "exits"
+    write(exits, {})
+    exits.mkdir(parents=True, exist_ok=True)
+    target = make()
+    write(tmp_path, {"new": "7"})
+    (tmp_path / "new").rename(exits / "1d")  # as conmon does
+    eventually(lambda: "1d" in target._watcher._written._ends)
+    (exits / "1d").unlink()  # as `podman container cleanup` does
+    state = {"Status": "created", "Pid": 0, "StartedAt": NEVER, "FinishedAt": NEVER}
+    api.answers["json"] = [{"Id": "1d", "State": state}]
+    target.watch("n")
+    assert ends.get(timeout=10).exit_code == 7
+
+
+def test_a_process_that_waits_for_its_start_is_known_by_the_runtimes_command_line(
+    sleeper: subprocess.Popen[bytes],
+) -> None:
+    state = {"State": {"Status": "initialized", "Pid": sleeper.pid}}
+    eventually(lambda: runner._waiting(state | {"Id": "sleep"}) == sleeper.pid)
+    assert runner._waiting(state | {"Id": "1d"}) is None
+    assert runner._waiting({"State": {"Pid": 0}, "PidFile": "/nowhere", "Id": "1d"}) is None
 
 
 def test_a_container_whose_conmon_was_killed_has_ended_without_an_exit_code(
