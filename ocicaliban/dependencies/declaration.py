@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from attrs import evolve, frozen
 
-from ocicaliban.dependencies import dependency_groups, locked_requirements
+from ocicaliban.dependencies import dependency_groups, locked_requirements, uv_hints
 from ocicaliban.dependencies.indexes import Indexes, project_indexes
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError
@@ -25,14 +25,6 @@ if TYPE_CHECKING:
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
 _NOT_LISTS = (".toml", ".lock", ".py", ".cfg", ".yml", ".yaml")
 _NAMED_FILE = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
-
-_HINTS = {
-    "did not contain valid UTF-8": "save the file as UTF-8: iconv -f latin1 -t utf-8 FILE > NEW && mv NEW FILE",
-    "Error parsing included file": "correct the path after -r or -c, which is relative to the file that includes it",
-    "Couldn't parse requirement": "correct the line: NAME, NAME==VERSION or 'NAME @ URL'",
-    "was not found in the package registry": "correct the name; write the folder of a package of your own: ./libs/NAME",
-}
-"""What to do about what uv says."""
 
 
 @frozen(kw_only=True)
@@ -212,7 +204,7 @@ class Declaration:
             settings = evolve(host or host_settings.read_host_settings(), explicit=self.indexes().explicit)
             with (
                 uv.provided_beforehand(target.provided, settings) as (constraints, settings),
-                editable_git.rewritten((*files, *target.also)) as lists,
+                editable_git.rewritten((*files, *target.also), self.root) as lists,
             ):
                 arguments = [*flags, *constraints, *map(str, lists)]
                 text = uv.compiled(arguments, target.base, settings, preferred, cwd=self.root)
@@ -226,7 +218,7 @@ class Declaration:
                 hint = "correct [dependency-groups] in pyproject.toml: each include-group names a group in it"
             elif "extra" in explanation:
                 hint = self.EXTRAS_HINT
-            hint = hint or next((hint for words, hint in _HINTS.items() if words in explanation), "")
+            hint = hint or uv_hints.hint_for(explanation)
             message = f"the dependencies in {self.path.name} cannot be resolved\n{explanation}"
             raise ToolError(message, hint, stderr=exc.stderr) from exc
 

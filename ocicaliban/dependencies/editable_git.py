@@ -8,21 +8,24 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ocicaliban.dependencies import local_folders
+
 _EDITABLE = re.compile(r"^\s*(?:-e|--editable)[ =]\s*(?P<address>git\+[^\s#]+)#(?P<rest>\S+)", re.M)
 _INCLUDE = re.compile(r"^(\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*)(\S+)", re.M)
 
 
 @contextlib.contextmanager
-def rewritten(lists: Sequence[Path]) -> Iterator[tuple[Path, ...]]:
+def rewritten(lists: Sequence[Path], root: Path) -> Iterator[tuple[Path, ...]]:
     """Yield the files, with a changed copy of each list that has an editable requirement from git.
 
-    An image cannot hold a checkout that somebody edits, so the package is installed from the commit.
+    An image cannot hold a checkout that somebody edits, so the package is installed from the commit. Folders that are
+    beside the list, and not in the project's folder `root`, get their absolute paths.
     """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
-        yield tuple(_rewritten(path, Path(folder)) for path in lists)
+        yield tuple(_rewritten(path, Path(folder), root) for path in lists)
 
 
-def _rewritten(path: Path, folder: Path) -> Path:
+def _rewritten(path: Path, folder: Path, root: Path) -> Path:
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
@@ -32,9 +35,12 @@ def _rewritten(path: Path, folder: Path) -> Path:
 
     def included(match: re.Match[str]) -> str:
         other = path.parent / match[2]
-        return match[1] + str(_rewritten(other, folder) if other.is_file() and other != path else match[2])
+        return match[1] + str(_rewritten(other, folder, root) if other.is_file() and other != path else match[2])
 
     changed = _INCLUDE.sub(included, _EDITABLE.sub(_named, text))
+    if path.parent != root:
+        lines = changed.splitlines(keepends=True)
+        changed = "".join(local_folders.beside_list(line, path, root) for line in lines)
     if changed == text:
         return path
     # Paths in a list are relative to the current folder, apart from included lists.

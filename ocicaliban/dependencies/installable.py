@@ -23,8 +23,8 @@ _GIT = re.compile(
 class Installable:
     """Locked requirements.
 
-    `requirements` are those with hashes. `folders` are packages in folders, relative to the project. `checkouts` are
-    packages from git, as `NAME @ git+URL@COMMIT#subdirectory=FOLDER`.
+    `requirements` are those with hashes. `folders` are packages in folders, relative to the project; those outside
+    of it begin with `../`. `checkouts` are packages from git, as `NAME @ git+URL@COMMIT#subdirectory=FOLDER`.
     """
 
     requirements: str
@@ -35,8 +35,8 @@ class Installable:
 def divided(text: str, root: Path, base: Base) -> Installable:
     """Return locked requirements by how an image gets them, without the project in `root` itself.
 
-    Raises UsageError for what an image cannot get: a folder outside of the project, a single archive on this machine,
-    or another version control than git.
+    Raises UsageError for what an image cannot get: a single archive on this machine, or another version control than
+    git.
     """
     kept: list[str] = []
     folders: list[str] = []
@@ -44,7 +44,7 @@ def divided(text: str, root: Path, base: Base) -> Installable:
     for entry in entries(text):
         line = entry.split(" \\\n")[0].strip()
         what, _, marker = (part.strip() for part in line.partition(" ;"))
-        if (local := _local_path(what)) is not None:
+        if (local := local_path(what)) is not None:
             if _applies(marker, base) and (folder := _folder(what, local, entry, root)):
                 folders.append(folder)
         elif "--hash" not in entry and re.search(r"@\s*(?:git|hg|svn|bzr)\+", what):
@@ -59,7 +59,7 @@ def divided(text: str, root: Path, base: Base) -> Installable:
     )
 
 
-def _local_path(what: str) -> str | None:
+def local_path(what: str) -> str | None:
     """Return the path in a requirement that is a file or folder of this machine, or None."""
     path = re.sub(r"^(?:-e|--editable)[ =]\s*", "", what)
     editable = path != what
@@ -97,13 +97,7 @@ def _folder(what: str, local: str, entry: str, root: Path) -> str:
         )
     if folder == root:
         return ""
-    if not folder.is_relative_to(root):
-        above = os.path.commonpath([root, folder])
-        hint = f"`touch {above}/ocicaliban.toml` makes {above}, which has both, the project"
-        if above in ("/", str(Path.home()), str(Path.home().parent)):
-            hint = "copy it into the project, or name its repository: NAME @ git+URL@COMMIT"
-        raise UsageError(f"the dependency '{what}' is the folder {folder}, outside of the project {root}", hint)
-    return folder.relative_to(root).as_posix()
+    return Path(os.path.relpath(folder, root)).as_posix()
 
 
 def _checkout(what: str) -> str:

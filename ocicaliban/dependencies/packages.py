@@ -32,7 +32,7 @@ class PackageBuild:
     `name` is the declared name, "" if the build computes it. `backend` and `backend_path` are as in [build-system].
     `requires` are the requirements of the build. With `git_version` it takes its version from git, and writes it into
     `version_file`, if that is not empty. One that is not `isolated` sees the packages of the environment too, as builds
-    did before there was [build-system].
+    did before there was [build-system]. With `outside`, containers do not see its folder.
     """
 
     name: str
@@ -42,6 +42,7 @@ class PackageBuild:
     git_version: bool = False
     version_file: str = ""
     isolated: bool = True
+    outside: bool = False
 
     @property
     def tool(self) -> str:
@@ -51,7 +52,7 @@ class PackageBuild:
     @property
     def editable(self) -> bool:
         """Whether it is installed so that its modules stay in the folder."""
-        return self.tool not in _WHEELS_ONLY
+        return not self.outside and self.tool not in _WHEELS_ONLY
 
     @property
     def reads_everything(self) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 from attrs import evolve
 
-from ocicaliban.dependencies import generated_pyproject, locked_requirements, size_tiers, uv_lock_state
+from ocicaliban.dependencies import generated_pyproject, local_folders, locked_requirements, size_tiers, uv_lock_state
 from ocicaliban.dependencies.host_settings import HostSettings, read_host_settings
 from ocicaliban.dependencies.indexes import matching, without_credentials
 from ocicaliban.errors import ToolError, UsageError
@@ -46,8 +46,16 @@ def compiled(
             out.write_text(preferred)
         argv = [process.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
         argv += ["--emit-index-annotation", *target_arguments(base), "--output-file", str(out), *arguments]
-        process.run(argv, env=settings.uv_environ() | ({} if patient else _IMPATIENT), cwd=cwd)
-        return _with_own_indexes(out.read_text(), settings)
+        env = settings.uv_environ() | ({} if patient else _IMPATIENT)
+        process.run(argv, env=env, cwd=cwd)
+        text = out.read_text()
+        if cwd and local_folders.relative_paths(text):
+            pylock = Path(folder).resolve() / "pylock.toml"
+            argv = [*argv[:3], "--quiet", "--format", "pylock.toml", *target_arguments(base)]
+            process.run([*argv, "--output-file", str(pylock), *arguments], env=env, cwd=cwd)
+            packages = tomllib.loads(pylock.read_text()).get("packages", [])
+            text = local_folders.placed(text, cwd, local_folders.of_pylock(packages, pylock.parent))
+        return _with_own_indexes(text, settings)
 
 
 def _with_own_indexes(text: str, settings: HostSettings) -> str:

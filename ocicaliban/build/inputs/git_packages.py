@@ -29,7 +29,7 @@ class GitPackage:
 
 def git_packages(context: PlanContext, lock_section: str) -> tuple[GitPackage, ...]:
     """Return the packages from git among the dependencies. Those that the lock knows are not fetched."""
-    requirements = context.provided["requirements"].resolutions.get(context.variant)
+    requirements = context.dependencies
     if requirements is None or not requirements.checkouts:
         return ()
     declaration = context.environment.declaration

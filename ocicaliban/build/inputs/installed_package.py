@@ -40,6 +40,8 @@ def in_folder(
 ) -> InstalledPackage:
     """Return the package in a folder of the project, "" for the project itself."""
     place = posixpath.join(APP, folder) if folder else APP
+    if build.outside:
+        place = CHECKOUT
     settings = {
         "backend": build.backend,
         "backend_path": build.backend_path,

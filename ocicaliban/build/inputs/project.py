@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ from ocicaliban.build.inputs import build_requirements
 from ocicaliban.build.inputs.folders import data_folders, memo_file, not_source
 from ocicaliban.build.inputs.installed_package import in_folder, of_packages
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.dependencies import package_files, package_modules, package_words, packages
+from ocicaliban.dependencies import package_files, package_modules, package_words, packages, uv_hints
 from ocicaliban.dependencies.package_files import PackageFolder
 from ocicaliban.dependencies.packages import PackageBuild
 from ocicaliban.errors import UsageError
@@ -46,7 +47,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     found = [each.package for each in from_git]
     resolutions = {each.section: each.resolution for each in from_git}
     for folder, build in builds.items():
-        inner = _inside(folder, names)
+        inner = _outside(root, folder, secrets) if build.outside else _inside(folder, names)
         if not inner:
             rules = ignore_rules.ignore_file_name(root)
             raise UsageError(
@@ -88,21 +89,21 @@ def _builds(context: PlanContext, parameters: InputParameters) -> dict[str, Pack
     """
     root = context.project.root
     found: dict[str, PackageBuild] = {}
-    resolution = context.provided["requirements"].resolutions.get(context.variant)
+    resolution = context.dependencies
     for folder in resolution.folders if resolution else ():
         package = packages.read_package(root / folder)
         if package is None:
-            empty = (root / folder).is_dir() and not any((root / folder).iterdir())
-            hint = "git submodule update --init" if empty else f"create {folder}/pyproject.toml, or correct the path"
+            hint = uv_hints.for_folder(root / folder)
             raise UsageError(f"the dependencies name the folder '{folder}', which has no package", hint)
-        found[folder] = package
+        found[folder] = evolve(package, outside=folder.startswith(".."))
     if parameters.values.get("install") and _installs_itself(context) and (build := packages.read_package(root)):
         found[""] = build
-    return found
+    # Each edit changes those outside, which containers do not see otherwise.
+    return dict(sorted(found.items(), key=lambda item: item[1].outside))
 
 
 def _git_packages(context: PlanContext) -> tuple[GitPackage, ...]:
-    resolution = context.provided["requirements"].resolutions.get(context.variant)
+    resolution = context.dependencies
     if resolution is None or not resolution.checkouts:
         return ()
     from ocicaliban.build.inputs.git_packages import git_packages  # few projects have any
@@ -121,6 +122,12 @@ def _installs_itself(context: PlanContext) -> bool:
         and not declaration.member
         and not (declaration.TOOL == "uv" and packages.is_virtual(context.project.root))
     )
+
+
+def _outside(root: Path, folder: str, secrets: Set[str]) -> Mapping[str, bool]:
+    """Return the paths below a folder that is not in the project, relative to it. Its own ignore file counts."""
+    found = source_tree.names(root / folder, memo=memo_file(root, folder))
+    return {path: is_dir for path, is_dir in found.items() if os.path.normpath(root / folder / path) not in secrets}
 
 
 def _inside(folder: str, names: Mapping[str, bool]) -> Mapping[str, bool]:

@@ -106,6 +106,11 @@ class PlanContext:
         return evolve(self.base, python=python) if python else self.base
 
     @property
+    def dependencies(self) -> Resolution | None:
+        """The project's locked dependencies, None if it has none."""
+        return next(iter(self.provided["requirements"].resolutions.values()), None)
+
+    @property
     def conda_python(self) -> str:
         """The version of the Python among conda's packages, "" if there is none."""
         return str(self.provided["conda"].values["conda_python"]) if "conda" in self.provided else ""

@@ -84,14 +84,14 @@ def test_an_editable_requirement_from_git_is_named_as_uv_names_it(
 ) -> None:
     path = tmp_path / "requirements.txt"
     path.write_text(text)
-    with editable_git.rewritten([path]) as (found,):
+    with editable_git.rewritten([path], tmp_path) as (found,):
         assert found.read_text() == (expected or text)
         assert (found == path) == (expected is None)
 
 
 def test_included_lists_are_rewritten_too(tmp_path: Path) -> None:
     folders.write(tmp_path, {"a.txt": "-r sub/b.txt\n-c c.txt\n", "sub/b.txt": "-e git+https://e.org/n#egg=nets\n"})
-    with editable_git.rewritten([tmp_path / "a.txt"]) as (found,):
+    with editable_git.rewritten([tmp_path / "a.txt"], tmp_path) as (found,):
         first, second = found.read_text().splitlines()
         assert Path(first.removeprefix("-r ")).read_text() == "nets @ git+https://e.org/n\n"
         assert second == f"-c {tmp_path}/c.txt"

@@ -43,14 +43,9 @@ def test_a_folder_for_other_platforms_is_left_out(marker: str) -> None:
     assert divided(f"-e ./libs/nets ; {marker}\n", ROOT, BASE).folders == ()
 
 
-@pytest.mark.parametrize(
-    "line, hint",
-    [("-e ../nets", "touch /home/me/work/ocicaliban.toml"), ("/srv/nets", "copy it into the project")],
-)
-def test_a_folder_outside_of_the_project_is_refused_with_a_remedy(line: str, hint: str) -> None:
-    with pytest.raises(UsageError, match="outside of the project") as caught:
-        divided(f"{line}\n", ROOT, BASE)
-    assert hint in caught.value.hint
+def test_a_folder_outside_of_the_project_is_named_from_it() -> None:
+    for line in ("-e ../nets", f"nets @ file://{ROOT.parent}/nets", f"{ROOT.parent}/nets"):
+        assert divided(f"{line}\n", ROOT, BASE).folders == ("../nets",)
 
 
 @pytest.mark.parametrize(
