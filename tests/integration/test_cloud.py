@@ -346,10 +346,11 @@ def test_the_same_command_again_goes_on_where_it_was_killed(
     child = world.begun(*argv)
     until(lambda: world.recorded() == {"pending": 8, "queued": 12}, child)
     killed(child)
-    left = world.recorded()["queued"]  # a slow machine may submit one more before it is killed
     by.faults.replace(Faults())
     done = world.ok(*argv)
-    assert f"the {left} jobs that are left are submitted now" in done.stderr
+    [left] = re.findall("the ([0-9]+) jobs that are left are submitted now", done.stderr)
+    # What was on its way to the service when the command was killed may have got there afterwards.
+    assert 0 < int(left) <= 12 and f"submitted {left} of {left}" in done.stderr
     assert made(by).total() == len(made(by)) == 20 and world.recorded() == {"pending": 20}
     # Killed when it had submitted the last, and not yet told.
     with access.open(world.env["OCICALIBAN_DB_URL"]) as known:
