@@ -34,8 +34,10 @@ os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
 # Its assertions serve tests of both kinds; without this a failure would not say what differs.
 pytest.register_assert_rewrite("tests.records")
 
-INTEGRATION = Path(__file__).parent / "integration"
+TESTS = Path(__file__).parent
 
+LIMITS = {"unit": 120, "integration": 900}
+"""After how many seconds a test has hung: many times what the slowest takes, since machines differ and may be busy."""
 
 WITHOUT_CONTAINERS = ("test_expand", "test_git", "test_history")
 """Files of integration tests that start no container."""
@@ -61,10 +63,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeSch
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the integration tests outside the test container."""
-    if STRICT:
-        return
+    """Limit each test's time, and skip the integration tests outside the test container."""
     reason = "needs the test container; run ./bootstrap test (or set OCICALIBAN_TEST_STRICT=1)"
     for item in items:
-        if item.path.is_relative_to(INTEGRATION):
+        kind = item.path.relative_to(TESTS).parts[0]
+        if kind in LIMITS and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LIMITS[kind]))
+        if kind == "integration" and not STRICT:
             item.add_marker(pytest.mark.skip(reason=reason))
