@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import configuration, settings
-from xdist.scheduler import LoadScopeScheduling
+from xdist.scheduler import LoadFileScheduling
 
 STRICT = os.environ.get("OCICALIBAN_TEST_STRICT") == "1"
 """Whether the integration tests run: in the test container, and where somebody asks for them."""
@@ -36,34 +36,33 @@ pytest.register_assert_rewrite("tests.records")
 
 TESTS = Path(__file__).parent
 
+LONGEST_FIRST = (
+    "test_cloud", "test_cases", "test_documentation", "test_vertex", "test_base_forms", "test_promises", "test_conda",
+    "test_jobs", "test_push", "test_python", "test_sweep", "test_emulator", "test_history", "test_recipes",
+    "test_bench", "test_notebook", "test_packages",
+)  # fmt: skip
+"""The files of integration tests that take longest, as `pytest --durations=200` shows them. The others come last."""
+
 LIMITS = {"unit": 120, "integration": 900}
 """After how many seconds a test has hung: many times what the slowest takes, since machines differ and may be busy."""
 
-WITHOUT_CONTAINERS = ("test_expand", "test_git", "test_history")
-"""Files of integration tests that start no container."""
+
+def pytest_configure_node(node: Any) -> None:
+    """Let a process that runs as another user have its folder beside those of the others."""
+    node.config._tmp_path_factory.getbasetemp().chmod(0o1777)
 
 
-class ContainersTogether(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist has no types
-    """Gives all tests with containers to one process of pytest-xdist, and each file of the others to any.
-
-    Tests with containers count them, remove images and kill podman's processes, so two cannot run at a time. A store
-    for each process does not help: a new one frees the locks of the others, and with locks in files podman's own
-    service was seen to take a container that runs for one that has ended (podman 4.3).
-    """
-
-    def _split_scope(self, nodeid: str) -> str:
-        file = Path(nodeid.partition("::")[0])
-        together = file.parent.name == "integration" and file.stem not in WITHOUT_CONTAINERS
-        return "containers" if together else str(file)
-
-
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadScopeScheduling | None:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LoadFileScheduling | None:
     """Return what divides the tests among the processes; None for what the command line says."""
-    return ContainersTogether(config, log) if STRICT else None
+    if not STRICT:
+        return None
+    # Our own order, not by the number of tests.
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Limit each test's time, and skip the integration tests outside the test container."""
+    """Limit each test's time. Order the integration tests; skip them outside the test container."""
     reason = "needs the test container; run ./bootstrap test (or set OCICALIBAN_TEST_STRICT=1)"
     for item in items:
         kind = item.path.relative_to(TESTS).parts[0]
@@ -71,3 +70,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.timeout(LIMITS[kind]))
         if kind == "integration" and not STRICT:
             item.add_marker(pytest.mark.skip(reason=reason))
+    if STRICT:
+        # The longest first, so that no process is left with a long file at the end.
+        places = {name: place for place, name in enumerate(LONGEST_FIRST)}
+        items.sort(key=lambda item: places.get(item.path.stem, len(places)))
