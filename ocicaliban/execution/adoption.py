@@ -56,6 +56,18 @@ def adopt(history: History, submission: Submission, containers: ContainerRunner)
     return Remains(running=tuple(running), devices=devices, failures=failures)
 
 
+def left_over(history: History, submission: Submission, containers: ContainerRunner) -> list[str]:
+    """Return the containers of attempts that are over: one was being made when another process was killed."""
+    found = containers.find(submission=str(submission.id))
+    keys = {there.labels.get("job", "") for there in found.values() if there.state != "running"}
+    return [
+        attempt.handle
+        for job in (history.jobs(keys=keys, submission=submission.id) if keys else ())
+        for attempt in job.attempts
+        if attempt.handle in found and attempt.status not in UNDER_WAY
+    ]
+
+
 def _why_lost(container: ObservedContainer | None) -> str:
     """Return why an attempt with this container will have no result; "" where it will."""
     if container is None:

@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from attrs import define, evolve, frozen
+from attrs import define, evolve, field, frozen
 
 from ocicaliban.errors import OcicalibanError, of_system
-from ocicaliban.execution import adoption, scheduler
+from ocicaliban.execution import adoption, on_record, scheduler
 from ocicaliban.execution.adoption import MACHINE_DOWN, Remains
 from ocicaliban.execution.gpu_slots import SlotLeases
 from ocicaliban.execution.progress_view import ProgressView
@@ -28,7 +28,7 @@ from ocicaliban.execution.signals import Interruptions
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.jobs import lease, lifecycle, log_file
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
-from ocicaliban.system import files
+from ocicaliban.system import files, kernel
 from ocicaliban.targets.container_runner import ContainerExit, ContainerRunner, MachineFault
 
 if TYPE_CHECKING:
@@ -117,7 +117,8 @@ def resume(history: History, submission: Submission, connect: Connect, options: 
 class _UnderWay:
     """An attempt that is under way: whether its container was `started`, and by another process (`adopted`).
 
-    `asked` is the signal that it should get, `result` its end once that is known.
+    `asked` is the signal that it should get, `result` its end once that is known. `oom_kills` counts what the kernel
+    had killed for want of memory before it began.
     """
 
     job: Job
@@ -126,6 +127,7 @@ class _UnderWay:
     adopted: bool = False
     asked: Literal["TERM", "KILL"] | None = None
     result: ContainerExit | None = None
+    oom_kills: int = field(factory=kernel.oom_kills)
 
     @property
     def handle(self) -> str:
@@ -171,10 +173,17 @@ class _SubmissionRun:
         """Run the jobs until nothing runs and nothing will start; with `adopting`, also what another process left."""
         with self._interruptions.taken():
             self._begin(adoption.adopt(self._history, self._submission, self._containers) if adopting else Remains())
-            while not self._state.done:
-                self._wait()
-            self._settlers.shutdown(wait=True)
-            self._clear()
+            try:
+                while not self._state.done:
+                    self._wait()
+                self._settlers.shutdown(wait=True)
+                for handle in adoption.left_over(self._history, self._submission, self._containers):
+                    self._quietly(functools.partial(self._containers.remove, handle))
+                self._history.counts(submission=self._submission.id)  # it may be gone since the last end
+            except OcicalibanError:
+                top = files.state() / "jobs" / self._submission.group
+                self._view.say(on_record.what_remains(len(self._under_way), top, self._options.out))
+                raise
         return Outcome(
             succeeded=self._state.succeeded,
             failed=self._state.failed,
@@ -271,7 +280,7 @@ class _SubmissionRun:
     # --- starting ---
 
     def _start(self, number: int, slot: Slot) -> None:
-        (job,) = self._history.jobs(ids=[number])
+        job = on_record.job(self._history, number)
         logs = folder(job)
         # Another attempt goes on in the folder of the first one.
         out = job.out or str(results(job, self._options.out))
@@ -303,7 +312,7 @@ class _SubmissionRun:
         self._step(scheduler.Started(job=one.job.id))
         if one.asked:
             self._signal(one.job.id, one.asked)
-        if self._on_record(one).status not in UNDER_WAY:
+        if on_record.attempt(self._history, one.job, one.attempt.number).status not in UNDER_WAY:
             # It was stopped when there was no container yet to send a signal to.
             self._signal(one.job.id, "KILL")
 
@@ -341,20 +350,16 @@ class _SubmissionRun:
 
     def _on_settled(self, one: _UnderWay, ended: ContainerExit) -> None:
         one.result = ended
-        reason = lifecycle.why_failed(ended.exit_code, oom_killed=ended.oom_killed)
+        starved = kernel.oom_kills() > one.oom_kills
+        reason = lifecycle.why_failed(ended.exit_code, oom_killed=ended.oom_killed, starved=starved)
         outcome: Literal["succeeded", "failed", "stopped", "lost"] = "failed" if reason else "succeeded"
         if ended.exit_code is None and one.adopted:
             outcome, reason = "lost", MACHINE_DOWN
-        recorded = self._on_record(one)
+        recorded = on_record.attempt(self._history, one.job, one.attempt.number)
         if recorded.status not in UNDER_WAY:  # another process has recorded its end
             outcome = "succeeded" if recorded.status == "succeeded" else "stopped"
             reason = recorded.reason
         self._step(scheduler.ContainerEnded(job=one.job.id, outcome=outcome, reason=reason))
-
-    def _on_record(self, one: _UnderWay) -> Attempt:
-        """Return the attempt as it is on record now."""
-        (job,) = self._history.jobs(ids=[one.job.id])
-        return next(each for each in job.attempts if each.number == one.attempt.number)
 
     def _finish(self, action: scheduler.Finish) -> None:
         one = self._under_way.pop(action.job)
@@ -381,16 +386,6 @@ class _SubmissionRun:
         self._settlers.submit(self._quietly, functools.partial(self._containers.remove, one.handle))
         status: Status = "queued" if action.again else action.status
         self._view.ended(evolve(one.job, status=status), attempt, self._state, again=action.again)
-
-    def _clear(self) -> None:
-        """Remove the containers of attempts that are over: one was being made when another process was killed."""
-        number = self._submission.id
-        found = self._containers.find(submission=str(number))
-        keys = {there.labels.get("job", "") for there in found.values() if there.state != "running"}
-        for job in self._history.jobs(keys=keys, submission=number) if keys else ():
-            for attempt in job.attempts:
-                if attempt.handle in found and attempt.status not in UNDER_WAY:
-                    self._quietly(functools.partial(self._containers.remove, attempt.handle))
 
 
 def _count(jobs: int) -> str:

@@ -97,6 +97,31 @@ def _journal(database: peewee.SqliteDatabase, network: bool) -> None:
             time.sleep(0.05)
 
 
+def identity(place: DatabaseLocation) -> tuple[int, int] | None:
+    """Return what tells a file of SQLite from another one at the same place; None where there is none, or a server."""
+    if place.kind != "sqlite":
+        return None
+    try:
+        found = place.file.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
+def check_same(place: DatabaseLocation, before: tuple[int, int] | None) -> None:
+    """Raise OcicalibanError if the file is not the one that had the identity `before`.
+
+    SQLite would go on writing into a file that was removed, and nobody could read that.
+    """
+    if (now := identity(place)) == before:
+        return
+    what = "was removed" if now is None else "was replaced by another file"
+    raise OcicalibanError(
+        f"the history {place} {what} while it was in use",
+        "put it back, for example from a backup, and see `ocicaliban status`; without it, what ran is not on record",
+    )
+
+
 def ensure_connected(database: peewee.Database, place: DatabaseLocation, reporter: Reporter) -> None:
     """Connect again where the connection of this thread is not there, or is dead.
 

@@ -65,6 +65,7 @@ class History:
         self._reporter = reporter
         self.place = place
         self._together = threading.local()
+        self._file = connection.identity(place)
 
     def __enter__(self) -> History:
         return self
@@ -80,6 +81,7 @@ class History:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Database]:
         with connection.clear_errors(self.place):
+            connection.check_same(self.place, self._file)
             connection.ensure_connected(self._database, self.place, self._reporter)
             yield self._database
 
@@ -89,8 +91,10 @@ class History:
             with connection.clear_errors(self.place):
                 yield self._database
             return
-        with self._reading(), connection.transaction(self._database):
-            yield self._database
+        with self._reading():
+            with connection.transaction(self._database):
+                yield self._database
+            connection.check_same(self.place, self._file)
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from attrs import frozen
 
-from ocicaliban.model.job import ENDED, UNDER_WAY, Status, UnderWay
+from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Status, UnderWay
 
 Event = Literal[
     "withdrawn",
@@ -123,16 +123,38 @@ def after(event: Event, job: Status, attempts: Sequence[Status]) -> tuple[Status
     return transition.job, (*kept, transition.attempt)
 
 
-def why_failed(exit_code: int | None, *, oom_killed: bool = False) -> str:
+_MEMORY = "out of memory"
+_OFTEN = {signal.SIGKILL: "often for want of memory", signal.SIGBUS: "often since /dev/shm is full"}
+"""Why a process gets a signal that nobody is known to have sent."""
+
+
+def why_failed(exit_code: int | None, *, oom_killed: bool = False, starved: bool = False) -> str:
     """Return why an attempt counts as failed, for the user; "" for one that succeeded.
 
-    `exit_code` is None where the container is gone.
+    `exit_code` is None where the container is gone. `oom_killed` says that the container reached its limit of memory,
+    `starved` that the kernel killed a process of this machine for want of memory while the attempt ran.
     """
     if exit_code is None:
         return "its container is gone, and its result with it"
     if oom_killed:
-        return f"it ran out of memory (exit code {exit_code})"
-    if exit_code > 128:
-        with contextlib.suppress(ValueError):
-            return f"ended by {signal.Signals(exit_code - 128).name} (exit code {exit_code})"
+        return f"it ran {_MEMORY} (exit code {exit_code})"
+    if by := _signal(exit_code):
+        if starved and by == signal.SIGKILL:
+            return f"ended by {by.name} since the machine was {_MEMORY} (exit code {exit_code})"
+        often = f", {_OFTEN[by]}" if by in _OFTEN else ""
+        return f"ended by {by.name} (exit code {exit_code}){often}"
     return f"exit code {exit_code}" if exit_code else ""
+
+
+def cause(attempt: Attempt) -> str:
+    """Return in a word or two what ended a failed attempt, if not the job itself; else ""."""
+    if _MEMORY in attempt.reason:
+        return _MEMORY
+    by = _signal(attempt.exit_code or 0) if attempt.status == "failed" else None
+    return by.name if by else ""
+
+
+def _signal(exit_code: int) -> signal.Signals | None:
+    with contextlib.suppress(ValueError):
+        return signal.Signals(exit_code - 128) if exit_code > 128 else None
+    return None

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from ocicaliban.formats.text import printable
+from ocicaliban.jobs import lifecycle
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status
 
 
@@ -43,7 +44,8 @@ def status(job: Job) -> str:
     """Return the status of a job with its exit code or its backend's own word, and the number of a second attempt."""
     words: str = job.status
     if job.last and job.status == "failed" and job.last.exit_code:
-        words += f" ({job.last.exit_code})"
+        cause = lifecycle.cause(job.last)
+        words += f" ({job.last.exit_code}, {cause})" if cause else f" ({job.last.exit_code})"
     elif job.last and job.status in UNDER_WAY and job.last.backend_state not in ("", job.status):
         words += f" ({printable(job.last.backend_state)})"
     if len(job.attempts) > 1:

@@ -34,6 +34,7 @@ def as_json(report: Report) -> dict[str, object]:
                 "id": row.job.id,
                 "key": row.job.key,
                 "status": row.job.status,
+                "reason": row.job.last.reason if row.job.last else "",
                 "duration": row.cells.get("duration"),
                 "args": list(row.job.args),
                 "out": row.job.out,

@@ -10,6 +10,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.jobs import lifecycle
 from ocicaliban.model.job import Job, Parameters, Scalar, Status
 from ocicaliban.reports import objective
 from ocicaliban.reports.metrics import Metrics
@@ -173,9 +174,11 @@ def _cells(job: Job, metrics: Metrics, columns: Iterable[Column], now: float) ->
 
 
 def _collect_notes(jobs: Sequence[Job], metrics: Mapping[int, Metrics]) -> tuple[str, ...]:
-    """Return the notes about the jobs' metrics; one that several jobs share comes once, with their ids."""
+    """Return the notes about the jobs: their metrics, and what killed them. A note of several jobs has their ids."""
     ids: dict[str, list[int]] = {}
     for job in jobs:
+        if job.last and job.status == "failed" and lifecycle.cause(job.last):
+            ids.setdefault(job.last.reason, []).append(job.id)
         for note in _metrics_of(job, metrics).notes:
             ids.setdefault(note, []).append(job.id)
     return tuple(f"{_name_jobs(several)}: {note}" for note, several in ids.items())

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sqlite3
 import threading
 import time
 from collections import Counter
@@ -456,3 +457,29 @@ def test_a_container_that_someone_removes_is_a_failure(history: History, machine
     told = Told()
     assert _run(history, submission, machine, told=told).failed == 1
     assert told.ends == [("failed", "its container is gone, and its result with it", False)]
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda file: file.unlink(), "was removed while it was in use"),
+        (lambda file: sqlite3.connect(file, isolation_level=None).execute("DELETE FROM job"), "does not have job"),
+    ],
+)
+@pytest.mark.parametrize("does", ["ok", "waits"])
+def test_a_history_that_is_harmed_meanwhile_is_an_error_and_no_success(
+    history: History, machine: Machine, harm: Callable[[Path], object], said: str, does: str
+) -> None:
+    submission = _submitted(history, "ok", does, "ok")
+    told = Told()
+
+    def start(job: Job) -> None:
+        if len(machine.ran) == 2:
+            harm(history.place.file)
+            machine.end(machine.running()[0].handle, 0)
+
+    machine.on_start = start
+    with pytest.raises(OcicalibanError, match=said):
+        _run(history, submission, machine, told=told)
+    assert "no end on record; what runs goes on; the logs and results are in " in told.said[-1]
+    assert not lease.is_held(submission)

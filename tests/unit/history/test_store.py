@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from pathlib import Path
 from typing import get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ocicaliban.errors import OcicalibanError
 from ocicaliban.history import access
 from ocicaliban.history.queries import STATUSES
 from ocicaliban.history.store import History, handle
@@ -103,3 +105,22 @@ def test_a_query_chooses_what_it_says(
 
 def test_a_container_is_named_after_the_job_and_the_attempt() -> None:
     assert handle("0123456789ab", 3) == "ocicaliban-0123456789ab-3"
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+@pytest.mark.parametrize("how", ["write", "read"])
+def test_a_file_that_is_gone_or_another_one_is_an_error(tmp_path: Path, replaced: bool, how: str) -> None:
+    file = tmp_path / "history.db"
+    with access.open(f"sqlite://{file}") as opened:
+        opened.submit(submission("g"), [JobSpec()])
+        if replaced:
+            with access.open(f"sqlite://{tmp_path}/other.db"):
+                pass
+            (tmp_path / "other.db").rename(file)
+        else:
+            for each in tmp_path.iterdir():
+                each.unlink()
+        said = "was replaced by another file" if replaced else "was removed"
+        with pytest.raises(OcicalibanError, match=f"{said} while it was in use"):
+            opened.submit(submission("g"), [JobSpec()]) if how == "write" else opened.jobs()
+        assert file.exists() == replaced

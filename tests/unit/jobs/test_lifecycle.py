@@ -3,9 +3,10 @@ from __future__ import annotations
 from typing import get_args
 
 import pytest
+from attrs import evolve
 
 from ocicaliban.jobs import lifecycle
-from ocicaliban.model.job import ENDED, UNDER_WAY, Status
+from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Status
 
 
 def test_every_event_has_a_transition() -> None:
@@ -50,3 +51,30 @@ def test_why_an_attempt_failed() -> None:
     assert lifecycle.why_failed(255) == "exit code 255"
     assert lifecycle.why_failed(137, oom_killed=True) == "it ran out of memory (exit code 137)"
     assert lifecycle.why_failed(None) == "its container is gone, and its result with it"
+
+
+@pytest.mark.parametrize(
+    ("code", "how", "words", "short"),
+    [
+        (3, {}, "exit code 3", ""),
+        (139, {}, "ended by SIGSEGV (exit code 139)", "SIGSEGV"),
+        (137, {}, "ended by SIGKILL (exit code 137), often for want of memory", "SIGKILL"),
+        (
+            137,
+            {"starved": True},
+            "ended by SIGKILL since the machine was out of memory (exit code 137)",
+            "out of memory",
+        ),
+        (137, {"oom_killed": True}, "it ran out of memory (exit code 137)", "out of memory"),
+        (1, {"oom_killed": True}, "it ran out of memory (exit code 1)", "out of memory"),
+        (1, {"starved": True}, "exit code 1", ""),
+        (135, {}, "ended by SIGBUS (exit code 135), often since /dev/shm is full", "SIGBUS"),
+    ],
+)
+def test_what_killed_a_job_is_told_in_full_and_in_short(
+    code: int, how: dict[str, bool], words: str, short: str
+) -> None:
+    reason = lifecycle.why_failed(code, **how)
+    attempt = Attempt(number=1, handle="h", status="failed", exit_code=code, reason=reason)
+    assert (reason, lifecycle.cause(attempt)) == (words, short)
+    assert lifecycle.cause(evolve(attempt, status="stopped", reason="stopped by ada")) == ""
