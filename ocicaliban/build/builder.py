@@ -171,7 +171,7 @@ def _lay_out(
     for name, content in step.files:
         (seen / name).write_text(content)
     host, project = host_settings.read_host_settings(), context.indexes
-    chosen = host.only(step.index, project) if step.index else host.with_indexes(project)
+    chosen = host.for_step(step.index, project)
     settings, local = chosen.in_container()
     mounts: list[str] = []
     # buildah passes proxies on by itself. Other users could see them in its arguments.

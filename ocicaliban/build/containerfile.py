@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from attrs import frozen
 
 from ocicaliban.build.plan import copied_trees
+from ocicaliban.dependencies.indexes import NO_INDEX
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Configure, Copy, Plan, Run, Tree, TreeEntry
 
@@ -161,7 +162,7 @@ def _run(step: Run, trees: Mapping[str, CopiedTree]) -> str:
     mounts += [f"--mount=type=cache,target={path}" for path in step.cache]
     before = [f"export {name}={_quoted(value)}" for name, value in step.env]
     before += [f"export OC_CACHE_{number}={_quoted(path)}" for number, path in enumerate(step.cache)]
-    if step.index:
+    if step.index and step.index != NO_INDEX:
         url = re.sub(r"^[\w.-]+=", "", step.index)
         before.append(f"unset UV_CONFIG_FILE; export UV_DEFAULT_INDEX={_quoted(url)}")
     words: list[str] = []

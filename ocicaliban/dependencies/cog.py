@@ -52,9 +52,9 @@ class CogYaml(Declaration):
         version = self._build().get("python_version")
         return requirement(f"{self.shown}: python_version", of_version(str(version or "")), pinned=True)
 
-    def requirement_lists(self) -> tuple[str, ...]:
-        """Return the text of the list that it names, with those which that includes."""
-        return tuple(text for name, text in self.texts().items() if name != self.shown)
+    def requirement_lists(self) -> dict[str, str]:
+        """Return the text of the list that it names, with those which that includes, by their paths."""
+        return {name: text for name, text in self.texts().items() if name != self.shown}
 
     def texts(self) -> dict[str, str]:
         """Return the file, and the list of requirements that it names."""

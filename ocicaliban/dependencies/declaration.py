@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from attrs import evolve, frozen
 
-from ocicaliban.dependencies import dependency_groups, locked_requirements, uv_hints
-from ocicaliban.dependencies.indexes import Indexes, project_indexes
+from ocicaliban.dependencies import dependency_groups, locked_requirements, pip_options, uv_hints
+from ocicaliban.dependencies.indexes import Indexes, project_indexes, with_options
+from ocicaliban.dependencies.pip_options import PipOptions
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError
 from ocicaliban.formats.toml import parse_toml, table_in
@@ -22,7 +23,6 @@ from ocicaliban.model.recipe import Variant
 if TYPE_CHECKING:
     from ocicaliban.dependencies.host_settings import HostSettings
 
-_INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*(\S+)", re.M)
 _NOT_LISTS = (".toml", ".lock", ".py", ".cfg", ".yml", ".yaml")
 _NAMED_FILE = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
 
@@ -142,16 +142,20 @@ class Declaration:
         """Return what the file says about the project's Python. Planning asks each time, so it must be quick."""
         return ()
 
-    def requirement_lists(self) -> tuple[str, ...]:
-        """Return the texts of lists of requirements, in which pip's options may be."""
+    def requirement_lists(self) -> dict[str, str]:
+        """Return the texts of lists of requirements, in which pip's options may be, by their paths in the project."""
         texts: dict[str, str] = {}
         for path in self.beside:
             add_text(texts, path, self.root)
-        return tuple(texts.values())
+        return texts
+
+    def pip_options(self) -> PipOptions:
+        """Return pip's options in the lists of requirements. Raises UsageError for one that cannot be honoured."""
+        return pip_options.read_options(self.requirement_lists(), self.root)
 
     def indexes(self) -> Indexes:
         """Return the package indexes that the project names."""
-        return project_indexes(self.root, self.requirement_lists())
+        return with_options(project_indexes(self.root), self.pip_options(), self.root)
 
     def texts(self) -> dict[str, str]:
         """Return all texts that determine the resolution, by their paths in the project."""
@@ -201,12 +205,14 @@ class Declaration:
         flags += [flag for group in target.groups for flag in ("--group", f"{self.groups_file}:{group}")]
         try:
             # uv finds the project's indexes by itself.
-            settings = evolve(host or host_settings.read_host_settings(), explicit=self.indexes().explicit)
+            options = self.pip_options()
+            settings = (host or host_settings.read_host_settings()).with_options(options)
+            settings = evolve(settings, explicit=self.indexes().explicit)
             with (
                 uv.provided_beforehand(target.provided, settings) as (constraints, settings),
                 editable_git.rewritten((*files, *target.also), self.root) as lists,
             ):
-                arguments = [*flags, *constraints, *map(str, lists)]
+                arguments = [*flags, *constraints, *option_flags(options), *map(str, lists)]
                 text = uv.compiled(arguments, target.base, settings, preferred, cwd=self.root)
             return locked_requirements.without(text, target.provided)
         except ToolError as exc:
@@ -218,9 +224,17 @@ class Declaration:
                 hint = "correct [dependency-groups] in pyproject.toml: each include-group names a group in it"
             elif "extra" in explanation:
                 hint = self.EXTRAS_HINT
+            if options.prefer_binary and "no usable wheels" in explanation:
+                hint = "--prefer-binary is taken as --only-binary :all: here; write --only-binary NAME in its place"
             hint = hint or uv_hints.hint_for(explanation)
             message = f"the dependencies in {self.path.name} cannot be resolved\n{explanation}"
             raise ToolError(message, hint, stderr=exc.stderr) from exc
+
+
+def option_flags(options: PipOptions) -> list[str]:
+    """Return uv's arguments for those of pip's options that uv passes over in a list of requirements."""
+    flags = ["--prerelease", "allow"] if options.prereleases else []
+    return [*flags, "--only-binary", ":all:"] if options.prefer_binary else flags
 
 
 # --- texts that determine a resolution ---
@@ -236,10 +250,11 @@ def add_text(texts: dict[str, str], path: Path, root: Path) -> None:
     name = os.path.relpath(path, root)
     if name in texts or not path.is_file():
         return
-    texts[name] = path.read_text(encoding="utf-8", errors="surrogateescape")
+    texts[name] = pip_options.decoded(path.read_bytes())
     if is_list(path):
-        for other in _INCLUDE.findall(texts[name]):
-            add_text(texts, path.parent / other, root)
+        for other in pip_options.included(texts[name]):
+            if "://" not in other:
+                add_text(texts, path.parent / other, root)
 
 
 def add_uv_settings(texts: dict[str, str], root: Path) -> None:

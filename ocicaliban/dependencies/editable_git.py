@@ -9,9 +9,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ocicaliban.dependencies import local_folders
+from ocicaliban.dependencies.pip_options import decoded
 
 _EDITABLE = re.compile(r"^\s*(?:-e|--editable)[ =]\s*(?P<address>git\+[^\s#]+)#(?P<rest>\S+)", re.M)
-_INCLUDE = re.compile(r"^(\s*(?:-r|-c|--requirement|--constraint)[ =]?\s*)(\S+)", re.M)
+_INCLUDE = re.compile(r"^\s*(-r|-c|--requirement|--constraint)[ =]?[ \t]*(\S+)", re.M)
+_LINKS = re.compile(r"^\s*(-f|--find-links)[ =]?[ \t]*(\S+)", re.M)
 
 
 @contextlib.contextmanager
@@ -27,15 +29,16 @@ def rewritten(lists: Sequence[Path], root: Path) -> Iterator[tuple[Path, ...]]:
 
 def _rewritten(path: Path, folder: Path, root: Path) -> Path:
     try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
+        text = decoded(path.read_bytes())
+        text.encode()
+    except (OSError, UnicodeError):
         return path  # uv says what is wrong with it
     if path.suffix not in (".txt", ".in"):
         return path
 
     def included(match: re.Match[str]) -> str:
         other = path.parent / match[2]
-        return match[1] + str(_rewritten(other, folder, root) if other.is_file() and other != path else match[2])
+        return f"{match[1]} " + str(_rewritten(other, folder, root) if other.is_file() and other != path else match[2])
 
     changed = _INCLUDE.sub(included, _EDITABLE.sub(_named, text))
     if path.parent != root:
@@ -44,10 +47,17 @@ def _rewritten(path: Path, folder: Path, root: Path) -> Path:
     if changed == text:
         return path
     # Paths in a list are relative to the current folder, apart from included lists.
-    changed = _INCLUDE.sub(lambda match: match[1] + str(path.parent.absolute() / match[2]), changed)
+    for option in (_INCLUDE, _LINKS):
+        changed = option.sub(lambda match: f"{match[1]} {_absolute(match[2], path.parent)}", changed)
     copy = folder / f"{len(list(folder.iterdir()))}-{path.name}"
     copy.write_text(changed, encoding="utf-8")
     return copy
+
+
+def _absolute(place: str, folder: Path) -> str:
+    """Return the path of a list or of a folder with archives; an address stays as it is."""
+    path = folder.absolute() / place
+    return place if "://" in place else str(path)
 
 
 def _named(match: re.Match[str]) -> str:

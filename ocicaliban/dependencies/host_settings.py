@@ -12,7 +12,8 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from ocicaliban.dependencies.indexes import Indexes, matching
+from ocicaliban.dependencies.indexes import NO_INDEX, Indexes, matching
+from ocicaliban.dependencies.pip_options import PipOptions
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import parse_toml
 from ocicaliban.system import process
@@ -95,7 +96,22 @@ class HostSettings:
             find_links=tuple(dict.fromkeys((*self.find_links, *links))),
             explicit=tuple(_plain(index, environ) for index in indexes.explicit),
             pins=indexes.pins,
+            insecure_hosts=tuple(dict.fromkeys((*self.insecure_hosts, *indexes.insecure_hosts))),
         )
+
+    def with_options(self, options: PipOptions) -> HostSettings:
+        """Return these settings with what pip's options in lists of requirements say, and uv reads in no list."""
+        return evolve(
+            self,
+            insecure_hosts=tuple(dict.fromkeys((*self.insecure_hosts, *options.insecure_hosts))),
+            no_index=self.no_index or options.no_index,
+        )
+
+    def for_step(self, index: str, indexes: Indexes) -> HostSettings:
+        """Return these settings for a step that asks the `index` alone, or all that the project names if that is ""."""
+        if index == NO_INDEX:
+            return evolve(self.with_indexes(indexes), no_index=True)
+        return self.only(index, indexes) if index else self.with_indexes(indexes)
 
     def only(self, index: str, indexes: Indexes, environ: Mapping[str, str] = os.environ) -> HostSettings:
         """Return these settings with one index alone, for the packages that are pinned to it.

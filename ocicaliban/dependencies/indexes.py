@@ -14,16 +14,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from ocicaliban.dependencies.pip_options import PipOptions
 from ocicaliban.formats.toml import read_toml, table_in
 
 CPU_BUILDS = "https://download.pytorch.org/whl/cpu"
 """PyTorch's own index of CPU builds."""
 
-_OPTION = re.compile(r"^\s*(-i|--index-url|--extra-index-url|-f|--find-links)(?:\s*=\s*|\s+)(\S+)", re.M)
-_LINKS = ("-f", "--find-links")
 PYPI = "https://pypi.org/simple"
+NO_INDEX = "none"
+"""In place of an index: none may be asked."""
 
 
 @frozen(kw_only=True)
@@ -31,26 +32,26 @@ class Indexes:
     """URLs of package indexes (`NAME=URL` if they have a name), and of pages or folders with links to archives.
 
     Every package may come from `indexes`, but only the packages in `pins` come from the `explicit` ones: `pins` has the
-    index of each, without user and password.
+    index of each, without user and password. With `no_index`, none is asked where the project's dependencies are
+    installed. The certificates of `insecure_hosts` are not verified.
     """
 
     indexes: tuple[str, ...] = ()
     find_links: tuple[str, ...] = ()
     explicit: tuple[str, ...] = ()
     pins: Mapping[str, str] = field(factory=dict)
+    no_index: bool = False
+    insecure_hosts: tuple[str, ...] = ()
 
 
-def project_indexes(root: Path, lists: Iterable[str] = ()) -> Indexes:
-    """Return the indexes named in the project's pyproject.toml or uv.toml, and in the texts of lists of requirements.
+def project_indexes(root: Path) -> Indexes:
+    """Return the indexes named in the project's pyproject.toml or uv.toml.
 
     Local folders are absolute in the result. Raises UsageError for a file that is not TOML.
     """
     indexes: list[str] = []
     explicit: list[str] = []
     links: list[str] = []
-    for text in lists:
-        for option, value in _OPTION.findall(text):
-            (links if option in _LINKS else indexes).append(value)
     for table in _tables(root):
         for index in _listed(table, "index"):
             if isinstance(index, dict) and "url" in index:
@@ -64,6 +65,21 @@ def project_indexes(root: Path, lists: Iterable[str] = ()) -> Indexes:
         indexes=tuple(dict.fromkeys(_absolute(root, index) for index in indexes)),
         find_links=tuple(dict.fromkeys(_absolute(root, link) for link in links)),
         explicit=tuple(dict.fromkeys(_absolute(root, index) for index in explicit)),
+    )
+
+
+def with_options(indexes: Indexes, options: PipOptions, root: Path) -> Indexes:
+    """Return the indexes of a project together with those that pip's options in its lists of requirements name."""
+    if not (options.indexes or options.find_links or options.no_index or options.insecure_hosts):
+        return indexes
+    named = (_absolute(root, index) for index in options.indexes)
+    links = (_absolute(root, link) for link in options.find_links)
+    return evolve(
+        indexes,
+        indexes=tuple(dict.fromkeys((*named, *indexes.indexes))),
+        find_links=tuple(dict.fromkeys((*links, *indexes.find_links))),
+        no_index=options.no_index,
+        insecure_hosts=options.insecure_hosts,
     )
 
 

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self
 
 from ocicaliban.dependencies import own_requirements, pdm_project
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, manifest
-from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.dependencies.indexes import Indexes, with_options
 from ocicaliban.dependencies.locked_requirements import name
 from ocicaliban.dependencies.own_requirements import OwnRequirements
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
@@ -41,7 +41,8 @@ class PdmProject(Declaration):
 
     def indexes(self) -> Indexes:
         """Return the sources of [tool.pdm], each of which is asked only for packages that were found there."""
-        return pdm_project.indexes(manifest(self.path.parent))
+        own = pdm_project.indexes(manifest(self.path.parent))
+        return with_options(own, self.pip_options(), self.root)
 
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return the given extras and the variant's. Raises UsageError for one that the file does not declare."""

@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from ocicaliban.dependencies import own_requirements, poetry_project
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, manifest
-from ocicaliban.dependencies.indexes import Indexes, is_pypi
+from ocicaliban.dependencies.indexes import Indexes, is_pypi, with_options
 from ocicaliban.dependencies.locked_packages import marker_environment
 from ocicaliban.dependencies.own_requirements import OwnRequirements
 from ocicaliban.dependencies.python_requirement import PythonRequirement
@@ -41,7 +41,8 @@ class PoetryProject(Declaration):
 
     def indexes(self) -> Indexes:
         """Return the sources of [tool.poetry], each of which is asked only for packages that were found there."""
-        return poetry_project.indexes(manifest(self.path.parent))
+        own = poetry_project.indexes(manifest(self.path.parent))
+        return with_options(own, self.pip_options(), self.root)
 
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return the given extras and the variant's. Raises UsageError for one that the file does not declare."""

@@ -20,9 +20,13 @@ class RequirementsList(Declaration):
         """Whether the file is a list: any name will do that is not another form's."""
         return is_list(path)
 
-    def requirement_lists(self) -> tuple[str, ...]:
-        """Return the texts of the list and of those that it includes."""
-        return tuple(self._lists().values())
+    def requirement_lists(self) -> dict[str, str]:
+        """Return the texts of the list and of those that it includes, by their paths in the project."""
+        return self._lists()
+
+    def unread_parts(self) -> tuple[str, ...]:
+        """Return the options that have no effect on what is installed."""
+        return tuple(f"'{option}' of {self.shown}" for option in self.pip_options().harmless)
 
     def texts(self) -> dict[str, str]:
         """Return the lists and uv's settings."""

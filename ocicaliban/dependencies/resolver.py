@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
 from ocicaliban import hints
-from ocicaliban.dependencies import dependency_groups, installable, locked_packages, locked_requirements
+from ocicaliban.dependencies import (
+    archive_formats,
+    dependency_groups,
+    installable,
+    locked_packages,
+    locked_requirements,
+)
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, build_texts, manifest
 from ocicaliban.dependencies.installable import Installable
+from ocicaliban.dependencies.pip_options import PipOptions
 from ocicaliban.errors import UsageError
 from ocicaliban.project.lockfile import Resolution
 
@@ -60,20 +68,21 @@ def resolve(
     from ocicaliban.dependencies.host_settings import read_host_settings
 
     preferred = locked.requirements if locked else ""
-    text, lists, pins = "", tuple[str, ...](), dict[str, str]()
-    found = Installable(requirements="")
+    lists, pins, options = dict[str, str](), dict[str, str](), PipOptions()
+    text, found = "", Installable(requirements="")
     if declaration:
-        lists = declaration.requirement_lists()
+        lists, options = declaration.requirement_lists(), declaration.pip_options()
         resolved, pins = _origins_apart(_resolved(declaration, target, indexes, preferred), base)
-        found = installable.divided(resolved, declaration.root, base)
-        text = found.requirements
-    settings = read_host_settings().with_indexes(evolve(indexes, pins=pins))
+        text = (found := installable.divided(resolved, declaration.root, base)).requirements
+    settings = read_host_settings().with_indexes(evolve(indexes, pins=pins)).with_options(options)
     text = uv.with_hashes(text, base, settings)
     if libraries and (wheels := cuda_wheels.missing_wheels(libraries, text)):
         what = f"what layers.{libraries.recipe} asks for"
         added_to = uv.with_additions(text, wheels, base, settings, preferred, what, target.provided)
         text, pins = _origins_apart(added_to, base)
-    text = locked_requirements.with_declared_hashes(text, locked_requirements.declared_hashes(lists))
+    text = _with_declared_hashes(text, lists, options)
+    if options.decide_on_archives:
+        text = archive_formats.restricted(text, options, uv.locked_archives(text, base, settings))
     _check_logins(text)
     weights = uv.archive_sizes(text, base, settings) if text else {}
     return Resolution(
@@ -94,7 +103,7 @@ def _resolved(declaration: Declaration, target: ResolutionTarget, indexes: Index
     from ocicaliban.dependencies import torch_builds  # few projects need it
     from ocicaliban.dependencies.host_settings import read_host_settings
 
-    declared = locked_requirements.declared_hashes(declaration.requirement_lists())
+    declared = locked_requirements.declared_hashes(declaration.requirement_lists().values())
     if not torch_builds.bring_cuda(resolved) or torch_builds.decides(declaration, indexes, declared):
         return resolved
     return torch_builds.with_cpu_builds(declaration, target, read_host_settings(), resolved, preferred)
@@ -139,6 +148,8 @@ def inputs_digest(
         parts.append("declared hashes")  # an older version may have written a lock without regard to them
     if any(_EXPLICIT.search(text) for text in texts.values()):
         parts.append("explicit indexes")  # an earlier version did not note which packages come from them
+    if declaration and declaration.pip_options().decide:
+        parts.append("pip's options")  # an earlier version passed over some of them
     if groups:
         parts += ["groups", *groups]
         parts += [dependency_groups.text(manifest(declaration.groups_file.parent))] if declaration else []
@@ -147,6 +158,22 @@ def inputs_digest(
     for part in parts:
         sha.update(part.encode("utf-8", "surrogateescape") + b"\0")
     return f"sha256:{sha.hexdigest()}"
+
+
+def _with_declared_hashes(text: str, lists: Mapping[str, str], options: PipOptions) -> str:
+    """Return locked requirements with those hashes alone that the lists of requirements declare.
+
+    Raises UsageError if the lists say --require-hashes and have none for a locked package.
+    """
+    declared = locked_requirements.declared_hashes(lists.values())
+    names = (locked_requirements.name(entry) for entry in locked_requirements.entries(text))
+    missing = next((name for name in names if name and name not in declared), "")
+    if missing and options.require_hashes:
+        raise UsageError(
+            f"{', '.join(lists)}: --require-hashes, but there is no hash for {missing}",
+            "`uv pip compile --generate-hashes` writes a list with the hashes of all packages",
+        )
+    return locked_requirements.with_declared_hashes(text, declared)
 
 
 _LOGIN = re.compile(r"https?://(?![^/@\s]*\$\{)[^/@\s]+@")

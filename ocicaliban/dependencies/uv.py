@@ -45,13 +45,15 @@ def compiled(
         if preferred:
             out.write_text(preferred)
         argv = [process.tool("uv"), "pip", "compile", "--quiet", "--generate-hashes", "--no-header", "--no-annotate"]
-        argv += ["--emit-index-annotation", *target_arguments(base), "--output-file", str(out), *arguments]
+        argv += ["--emit-index-annotation", *target_arguments(base), *settings.uv_arguments()]
+        argv += ["--output-file", str(out), *arguments]
         env = settings.uv_environ() | ({} if patient else _IMPATIENT)
         process.run(argv, env=env, cwd=cwd)
         text = out.read_text()
         if cwd and local_folders.relative_paths(text):
             pylock = Path(folder).resolve() / "pylock.toml"
             argv = [*argv[:3], "--quiet", "--format", "pylock.toml", *target_arguments(base)]
+            argv += settings.uv_arguments()
             process.run([*argv, "--output-file", str(pylock), *arguments], env=env, cwd=cwd)
             packages = tomllib.loads(pylock.read_text()).get("packages", [])
             text = local_folders.placed(text, cwd, local_folders.of_pylock(packages, pylock.parent))
@@ -160,7 +162,7 @@ def with_hashes(text: str, base: Base, settings: HostSettings) -> str:
     if not bare:
         return text
     try:
-        found = _pylock("".join(bare), base, settings)
+        found = locked_archives("".join(bare), base, settings)
     except ToolError as exc:
         message = f"the lock has no hashes for some packages, and the package index gives none\n{exc.stderr}"
         raise ToolError(message, _NO_HASHES, stderr=exc.stderr) from exc
@@ -201,7 +203,7 @@ def archive_sizes(requirements: str, base: Base, settings: HostSettings) -> dict
     from urllib.parse import unquote, urlsplit
 
     try:
-        packages = _pylock(requirements, base, settings)
+        packages = locked_archives(requirements, base, settings)
     except ToolError:
         return {}
     for package in packages:
@@ -213,12 +215,15 @@ def archive_sizes(requirements: str, base: Base, settings: HostSettings) -> dict
     return size_tiers.heavy_packages({"packages": packages})
 
 
-def _pylock(requirements: str, base: Base, settings: HostSettings) -> list[dict[str, Any]]:
-    """Return the packages of the pylock.toml that uv makes of locked requirements. Raises ToolError."""
+def locked_archives(requirements: str, base: Base, settings: HostSettings) -> list[dict[str, Any]]:
+    """Return the packages of the pylock.toml that uv makes of locked requirements, with their archives.
+
+    Raises ToolError.
+    """
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given, out = _given(Path(folder), [requirements], settings), Path(folder) / "pylock.toml"
         argv = [process.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--format", "pylock.toml"]
-        argv += [*target_arguments(base), "--output-file", str(out), given]
+        argv += [*target_arguments(base), *settings.uv_arguments(), "--output-file", str(out), given]
         process.run(argv, env=settings.uv_environ())
         packages: list[dict[str, Any]] = tomllib.loads(out.read_text()).get("packages", [])
         return packages
@@ -233,4 +238,4 @@ def target_arguments(base: Base) -> list[str]:
         steps = [step for step in _GLIBC if minor.isdecimal() and step <= int(minor)]
         platform = f"{base.machine}-manylinux_2_{steps[-1]}" if steps else platform
     wanted = ["--python-version", base.python, "--python-platform", platform]
-    return ["--python", sys.executable, *wanted, *read_host_settings().uv_arguments()]
+    return ["--python", sys.executable, *wanted]

@@ -9,6 +9,7 @@ _HINTS = {
     "did not contain valid UTF-8": "save the file as UTF-8: iconv -f latin1 -t utf-8 FILE > NEW && mv NEW FILE",
     "Error parsing included file": "correct the path after -r or -c, which is relative to the file that includes it",
     "Distribution not found at:": "correct the path; it is relative to the project, or to the file that names it",
+    "Expected '=' or whitespace": "write a blank after -r or -c: -r FILE",
     "Couldn't parse requirement": "correct the line: NAME, NAME==VERSION or 'NAME @ URL'",
     "relative path without a working directory": "no tool resolves a relative file: URL of a package in a folder; in"
     ' its pyproject.toml write NAME instead, and [tool.uv.sources] NAME = { path = "../NAME" }',

@@ -33,8 +33,8 @@ class StepTemplate:
 
     `do` says what it does: `run` a script in the container, `copy` a tree of files into the image, or `configure` the
     image. A script sees the recipe's `programs` below /dev/oc, and each of `trees` in the folder that is its key.
-    uv in it asks `index` alone, if that is not empty. `variables` are more of `env`, as NAME=VALUE.
-    `hint` says what the user can do if it fails.
+    uv in it asks `index` alone, if that is not empty, and no index if it is `none`. `variables` are more of `env`, as
+    NAME=VALUE. `hint` says what the user can do if it fails.
     """
 
     do: Literal["run", "copy", "configure"]

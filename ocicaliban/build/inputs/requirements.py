@@ -11,7 +11,7 @@ from ocicaliban.build.inputs import cuda
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
 from ocicaliban.dependencies import locked_packages, resolver, size_tiers
 from ocicaliban.dependencies.declaration import ResolutionTarget
-from ocicaliban.dependencies.indexes import project_indexes
+from ocicaliban.dependencies.indexes import NO_INDEX, project_indexes
 from ocicaliban.dependencies.size_tiers import Group
 from ocicaliban.errors import UsageError
 from ocicaliban.model.project import Instance
@@ -19,10 +19,11 @@ from ocicaliban.model.project import Instance
 _SECTION = "python"
 
 
-def of_groups(groups: Sequence[Group], conda_python: str = "") -> Provided:
+def of_groups(groups: Sequence[Group], conda_python: str = "", *, no_index: bool = False) -> Provided:
     """Return the values and layers of locked requirements; pure.
 
     With `conda_python`, the environment exists already when they are installed: the first layer does not configure it.
+    With `no_index`, those that come from no index of their own come from folders and pages with links alone.
     """
     return Provided(
         values={
@@ -36,7 +37,7 @@ def of_groups(groups: Sequence[Group], conda_python: str = "") -> Provided:
                 label=group.label,
                 values={
                     "lock": group.requirements,
-                    "index": group.index,
+                    "index": group.index or (NO_INDEX if no_index else ""),
                     "first": number == 0 and not conda_python,
                 },
             )
@@ -79,7 +80,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         )
     groups = size_tiers.divided(resolution.requirements, resolution.weights, resolution.indexes)
     return evolve(
-        of_groups(groups, conda_python),
+        of_groups(groups, conda_python, no_index=indexes.no_index),
         resolutions={name: resolution},
         indexes=evolve(indexes, pins=resolution.indexes),
         downloads=resolution.weights,

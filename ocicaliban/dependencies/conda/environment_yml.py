@@ -101,11 +101,11 @@ class EnvironmentYml(CondaDeclaration):
                 add_text(texts, self.path.parent / match[2], self.root)
         return texts
 
-    def requirement_lists(self) -> tuple[str, ...]:
-        """Return the section pip, and the lists that it includes."""
+    def requirement_lists(self) -> dict[str, str]:
+        """Return the section pip, and the lists that it includes, by their names in messages."""
         contents = "".join(f"{line}\n" for line in self._contents().pip)
-        others = (text for name, text in self.texts().items() if name not in (self.shown, "uv.toml", "[tool.uv]"))
-        return (contents, *others)
+        texts = {name: text for name, text in self.texts().items() if name not in ("uv.toml", "[tool.uv]")}
+        return {**texts, self.shown: contents}
 
     def environment(self, platform: str, groups: tuple[str, ...]) -> CondaEnvironment:
         """Return conda's part of the environment. Raises UsageError for a mistake in the file."""

@@ -172,17 +172,17 @@ class PixiManifest(_Pixi):
 
         with TemporaryDirectory(prefix="ocicaliban-") as folder:
             given = Path(folder) / "requirements.txt"
-            given.write_text("".join(f"{line}\n" for line in (*self.requirement_lists(), *lines)))
+            given.write_text("".join(f"{line}\n" for line in (*self.requirement_lists().values(), *lines)))
             # The groups are environments of pixi, which uv does not know.
             return self.compiled(evolve(target, groups=()), preferred, (given,))
 
-    def requirement_lists(self) -> tuple[str, ...]:
+    def requirement_lists(self) -> dict[str, str]:
         """Return the indexes of [pypi-options], as pip's options."""
         options = table_in(self.contents(), "pypi-options")
         lines = [f"--index-url {shlex.quote(str(options['index-url']))}"] if "index-url" in options else []
         more = options.get("extra-index-urls")
         lines += [f"--extra-index-url {shlex.quote(str(each))}" for each in more] if isinstance(more, list) else []
-        return ("\n".join(lines),) if lines else ()
+        return {self.path.name: "\n".join(lines)} if lines else {}
 
     def _tables(self, raw: Mapping[str, Any], platform: str, groups: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:
         """Yield the tables of an environment's features, with those for the platform."""

@@ -89,6 +89,19 @@ def test_an_editable_requirement_from_git_is_named_as_uv_names_it(
         assert (found == path) == (expected is None)
 
 
+def test_what_a_rewritten_list_names_is_found_from_its_copy(tmp_path: Path) -> None:
+    text = "-e git+https://e.org/n#egg=nets\n-rb.txt\n-f wheels\n--find-links=https://e.org/w\n-c https://e.org/c.txt\n"
+    folders.write(tmp_path, {"a.txt": text, "b.txt": "six\n", "wheels/x": ""})
+    with editable_git.rewritten([tmp_path / "a.txt"], tmp_path) as [copy]:
+        lines = copy.read_text().splitlines()
+    assert lines[1:] == [
+        f"-r {tmp_path / 'b.txt'}",
+        f"-f {tmp_path / 'wheels'}",
+        "--find-links https://e.org/w",
+        "-c https://e.org/c.txt",
+    ]
+
+
 def test_included_lists_are_rewritten_too(tmp_path: Path) -> None:
     folders.write(tmp_path, {"a.txt": "-r sub/b.txt\n-c c.txt\n", "sub/b.txt": "-e git+https://e.org/n#egg=nets\n"})
     with editable_git.rewritten([tmp_path / "a.txt"], tmp_path) as (found,):

@@ -8,16 +8,38 @@ import pytest
 from attrs import evolve
 
 from ocicaliban.dependencies.host_settings import HostSettings
-from ocicaliban.dependencies.indexes import Indexes, matching, plain_url, project_indexes, without_credentials
+from ocicaliban.dependencies.indexes import (
+    NO_INDEX,
+    Indexes,
+    matching,
+    plain_url,
+    project_indexes,
+    with_options,
+    without_credentials,
+)
+from ocicaliban.dependencies.pip_options import read_options
 
 NONE = HostSettings(ca_bundle=None, index_url="", extra_index_urls=(), find_links=())
 
 
 def test_options_of_requirements_files(tmp_path: Path) -> None:
-    texts = ["-i https://a/simple\nsix\n", "--extra-index-url=https://b/simple\n--find-links ./wheels\n# -f no\n"]
-    found = project_indexes(tmp_path, texts)
-    assert found.indexes == ("https://a/simple", "https://b/simple")
+    texts = {
+        "requirements.txt": "-i https://a/simple\nsix\n",
+        "more/b.txt": "--extra-index-url=https://b/simple\n--find-links ./wheels\n# -f no\n--trusted-host b\n",
+    }
+    (tmp_path / "more" / "wheels").mkdir(parents=True)
+    found = with_options(Indexes(indexes=("https://c",)), read_options(texts, tmp_path), tmp_path)
+    assert found.indexes == ("https://a/simple", "https://b/simple", "https://c")
+    assert found.find_links == (str(tmp_path / "more" / "wheels"),)
+    assert NONE.with_indexes(found).insecure_hosts == ("b",)
+
+
+def test_a_step_that_may_ask_no_index(tmp_path: Path) -> None:
+    found = with_options(Indexes(), read_options({"r.txt": "--no-index\n-f wheels\n"}, tmp_path), tmp_path)
+    assert found.no_index
     assert found.find_links == (str(tmp_path / "wheels"),)
+    assert NONE.for_step(NO_INDEX, found).uv_toml().startswith("no-index = true\n")
+    assert "no-index" not in NONE.for_step("", found).uv_toml()  # the notebook's packages
 
 
 def test_tables_of_pyproject(tmp_path: Path) -> None:
@@ -25,7 +47,7 @@ def test_tables_of_pyproject(tmp_path: Path) -> None:
         '[[tool.uv.index]]\nname = "torch"\nurl = "https://t/cpu"\nexplicit = true\n'
         '[[tool.uv.index]]\nurl = "local"\n[tool.uv.pip]\nextra-index-url = ["https://e/simple"]\n'
     )
-    found = project_indexes(tmp_path, ())
+    found = project_indexes(tmp_path)
     assert found.indexes == (str(tmp_path / "local"), "https://e/simple")
     assert found.explicit == ("torch=https://t/cpu",)
 
@@ -33,17 +55,17 @@ def test_tables_of_pyproject(tmp_path: Path) -> None:
 def test_uv_toml_goes_before_pyproject(tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text('[tool.uv]\nindex-url = "https://no/simple"\n')
     (tmp_path / "uv.toml").write_text('index-url = "https://yes/simple"\n')
-    assert project_indexes(tmp_path, ()).indexes == ("https://yes/simple",)
+    assert project_indexes(tmp_path).indexes == ("https://yes/simple",)
 
 
 @pytest.mark.parametrize("text", ["tool = 1", "[tool]\nuv = 1", "[tool.uv]\npip = 1"])
 def test_something_else_where_a_table_belongs(text: str, tmp_path: Path) -> None:
     (tmp_path / "pyproject.toml").write_text(text)
-    assert project_indexes(tmp_path, ()) == Indexes()
+    assert project_indexes(tmp_path) == Indexes()
 
 
 def test_no_files_no_indexes(tmp_path: Path) -> None:
-    assert project_indexes(tmp_path, ()) == Indexes()
+    assert project_indexes(tmp_path) == Indexes()
 
 
 def test_the_hosts_settings_are_joined_once_each_with_the_hosts_passwords() -> None:

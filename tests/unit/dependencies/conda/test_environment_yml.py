@@ -43,7 +43,7 @@ def test_all_that_the_file_declares_is_read(tmp_path: Path) -> None:
     assert found.variables() == {"STUDY": "1"}
     assert found.covers() == ("requirements.txt",)
     assert set(found.texts()) == {"environment.yml", "requirements.txt"}
-    assert any("example.org" in text for text in found.requirement_lists())
+    assert any("example.org" in text for text in found.requirement_lists().values())
     (wanted,) = found.python_requirements()
     assert (wanted.place, wanted.specifier) == ("environment.yml: python", "==3.11.*")
 
