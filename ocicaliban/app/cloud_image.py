@@ -55,7 +55,8 @@ def plan(request: CloudRequest, first: Job, *, resolve: bool) -> PlannedImage:
         gpu_elsewhere=request.gpu,
         extras=request.extras,
         groups=request.with_groups,
-        dirs=place.in_project(request),
+        dirs=place.in_project(request, request.dirs),
+        allow_secrets=place.in_project(request, request.allow_secrets),
         resolve=resolve,
         fresh=request.no_cache,
     )

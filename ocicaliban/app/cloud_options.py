@@ -38,6 +38,7 @@ def check_request(request: CloudRequest, machines: MachinesRequest) -> None:
         ("--extras", request.extras),
         ("--with-group", request.with_groups),
         ("--dir", request.dirs),
+        ("--allow-secret", request.allow_secrets),
         ("--no-cache", request.no_cache),
     ):
         if given:

@@ -29,6 +29,6 @@ def entered(request: R, reporter: Reporter) -> R:
     return evolve(request, folder=place.folder)
 
 
-def in_project(request: ImageRequest) -> tuple[str, ...]:
-    """Return the folders of data that a request names, relative to the project."""
-    return tuple(os.path.normpath(os.path.join(request.folder, name)) for name in request.dirs)
+def in_project(request: ImageRequest, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return paths that a request names, relative to the project."""
+    return tuple(os.path.normpath(os.path.join(request.folder, name)) for name in names)

@@ -21,7 +21,8 @@ class ImageRequest:
     """Which image to make: the mode, what it starts, extras of the project and folders of data in layers of their own.
 
     `with_groups` are dependency groups of the project, in addition to those that it installs by default.
-    `folder` is the current folder, relative to the project; `module` and `dirs` are relative to it. With `no_cache`
+    `allow_secrets` are files that may contain credentials.
+    `folder` is the current folder, relative to the project; the other paths are relative to it. With `no_cache`
     every layer is built again, and a base image that no lock pins is pulled again.
     """
 
@@ -31,6 +32,7 @@ class ImageRequest:
     with_groups: tuple[str, ...] = field(default=(), metadata=key("with_groups"))
     dirs: tuple[str, ...] = field(default=(), metadata=key("dirs"))
     no_cache: bool = field(default=False, metadata=key("no_cache"))
+    allow_secrets: tuple[str, ...] = field(default=(), metadata=key("allow_secrets", brief=True))
     folder: str = field(default="", metadata=key("folder", brief=True))
 
 

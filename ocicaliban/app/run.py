@@ -134,6 +134,7 @@ def _build_command(ready: PreparedLaunch) -> tuple[str, ...]:
         *(word for extra in asked.extras for word in ("--extras", extra)),
         *(word for group in asked.with_groups for word in ("--with-group", group)),
         *(word for folder in asked.dirs for word in ("--dir", folder)),
+        *(word for file in asked.allow_secrets for word in ("--allow-secret", file)),
         *(flag for flag, wanted in (("--mount", asked.mount), ("--no-cache", asked.no_cache)) if wanted),
         *((asked.module,) if asked.module else ()),
     )

@@ -17,7 +17,8 @@ class PlanRequest:
 
     `root` is the project's folder, and `module` what a container starts, as seen from `folder`, relative to the root.
     `gpus` are the GPUs of this machine that its containers use; with `gpu_elsewhere` the image is for another machine
-    that has a GPU. `extras`, `groups` (dependency groups) and `dirs` are added to those of the project's configuration.
+    that has a GPU. `extras`, `groups` (dependency groups), `dirs`, and
+    `allow_secrets` (files that may contain credentials) are added to those of the project's configuration.
     With `mount` the container sees the project's folder, not a copy of it. `shell_name` is the shell for a mode that
     has one; the user's own if empty. `settings` are parameters of recipes, by recipe; they take precedence over the
     project's configuration.
@@ -37,6 +38,7 @@ class PlanRequest:
     extras: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     dirs: tuple[str, ...] = ()
+    allow_secrets: tuple[str, ...] = ()
     mount: bool = False
     shell_name: str = ""
     settings: Mapping[str, Mapping[str, object]] = field(factory=dict)

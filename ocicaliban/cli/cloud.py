@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban.cli.options import Debug, Dirs, Extras, Module, NewGroup, NoCache, TlsVerify, WithGroups, request, truth
+from ocicaliban.cli.options import (
+    AllowSecrets,
+    Debug,
+    Dirs,
+    Extras,
+    Module,
+    NewGroup,
+    NoCache,
+    TlsVerify,
+    WithGroups,
+    request,
+    truth,
+)
 from ocicaliban.errors import UsageError
 
 _MANY = 1000
@@ -81,6 +93,7 @@ def cloud(
     extras: Extras = None,
     with_groups: WithGroups = None,
     dirs: Dirs = None,
+    allow_secrets: AllowSecrets = None,
     no_cache: NoCache = False,
     cloud_key: Annotated[
         str,

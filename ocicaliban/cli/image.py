@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Dirs, Extras, Gpu, Gpus, Module, Mount, NoCache, WithGroups, request
+from ocicaliban.cli.options import (
+    AllowSecrets,
+    CloudKey,
+    Debug,
+    Dirs,
+    Extras,
+    Gpu,
+    Gpus,
+    Module,
+    Mount,
+    NoCache,
+    WithGroups,
+    request,
+)
 from ocicaliban.cli.output import print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
@@ -24,6 +37,7 @@ def build(
     extras: Extras = None,
     with_groups: WithGroups = None,
     dirs: Dirs = None,
+    allow_secrets: AllowSecrets = None,
     mount: Mount = False,
     cloud_key: CloudKey = "",
     debug: Debug = False,
@@ -54,6 +68,7 @@ def plan(
     extras: Extras = None,
     with_groups: WithGroups = None,
     dirs: Dirs = None,
+    allow_secrets: AllowSecrets = None,
     debug: Debug = False,
 ) -> None:
     """Show the layers of the image, and say which ones exist."""

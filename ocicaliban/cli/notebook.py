@@ -6,7 +6,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ocicaliban.cli.options import CloudKey, Debug, Extras, Gpu, Gpus, NoCache, PodmanArgs, WithGroups, request
+from ocicaliban.cli.options import (
+    AllowSecrets,
+    CloudKey,
+    Debug,
+    Extras,
+    Gpu,
+    Gpus,
+    NoCache,
+    PodmanArgs,
+    WithGroups,
+    request,
+)
 from ocicaliban.cli.output import print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
@@ -38,6 +49,7 @@ def notebook(
     gpus: Gpus = None,
     extras: Extras = None,
     with_groups: WithGroups = None,
+    allow_secrets: AllowSecrets = None,
     cloud_key: CloudKey = "",
     debug: Debug = False,
 ) -> None:

@@ -55,6 +55,10 @@ WithGroups = Annotated[
     typer.Option("--with-group", metavar="NAME", help="A dependency group of the project; may be repeated."),
 ]
 Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data to put into its own layer.")]
+AllowSecrets = Annotated[
+    list[str] | None,
+    typer.Option("--allow-secret", metavar="FILE", help="A file that may contain a credential; may be repeated."),
+]
 ImageId = Annotated[str, typer.Option("--image-id", help="Run this image; build nothing.")]
 PodmanArgs = Annotated[
     str, typer.Option("--podman-args", "--docker-run-args", help="Additional options for `podman run`.")

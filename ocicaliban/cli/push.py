@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban.cli.options import (
+    AllowSecrets,
     Debug,
     Dirs,
     Extras,
@@ -47,6 +48,7 @@ def push(
     extras: Extras = None,
     with_groups: WithGroups = None,
     dirs: Dirs = None,
+    allow_secrets: AllowSecrets = None,
     cloud_key: Annotated[
         str, typer.Option("--cloud-key", help="A service account's key file to log in to Google's registry.")
     ] = "",

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban.cli.options import (
+    AllowSecrets,
     CloudKey,
     Debug,
     Dirs,
@@ -42,6 +43,7 @@ def run(
     extras: Extras = None,
     with_groups: WithGroups = None,
     dirs: Dirs = None,
+    allow_secrets: AllowSecrets = None,
     cloud_key: CloudKey = "",
     experiment_config: Annotated[
         str,

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban.cli.options import (
+    AllowSecrets,
     CloudKey,
     Debug,
     Dirs,
@@ -33,6 +34,7 @@ def shell(
     extras: Extras = None,
     with_groups: WithGroups = None,
     dirs: Dirs = None,
+    allow_secrets: AllowSecrets = None,
     cloud_key: CloudKey = "",
     debug: Debug = False,
 ) -> None:

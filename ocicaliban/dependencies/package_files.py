@@ -36,7 +36,8 @@ class PackageFolder:
     """A folder with a package.
 
     `names` has the paths in it that may enter an image, and whether each is a folder. `build` says how it is built, and
-    `mentions` what the files of its build mention. `more` are patterns of further files that the build reads.
+    `mentions` what the files of its build mention. `more` are patterns of further files that the build reads. `top` is
+    the folder's path in the project, and `allowed_secrets` the files there that may contain credentials.
     """
 
     path: Path
@@ -44,6 +45,8 @@ class PackageFolder:
     build: PackageBuild
     mentions: Mentions
     more: tuple[str, ...] = ()
+    top: str = ""
+    allowed_secrets: tuple[str, ...] = ()
 
 
 def read_build_tree(folder: PackageFolder) -> Tree:
@@ -56,7 +59,7 @@ def read_build_tree(folder: PackageFolder) -> Tree:
         empty = _package_names(folder) - contents
     entries: dict[str, TreeEntry] = {}
     for path in contents:
-        if entry := source_tree.read_entry(folder.path, path):
+        if entry := source_tree.read_entry(folder.path, path, top=folder.top, allowed=folder.allowed_secrets):
             entries[path] = entry
     for path in empty:
         kind = (

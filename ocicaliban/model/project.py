@@ -20,13 +20,14 @@ class Push:
 
 @frozen(kw_only=True)
 class Project:
-    """A folder of research code, and its configuration."""
+    """A folder of research code, and its configuration. `allow_secrets` are files that may contain credentials."""
 
     root: Path
     layers: dict[str, dict[str, object]] = field(factory=dict)
     modes: dict[str, tuple[str, ...]] = field(factory=dict)
     extras: tuple[str, ...] = ()
     dirs: tuple[str, ...] = ()
+    allow_secrets: tuple[str, ...] = ()
     secrets: dict[str, str] = field(factory=dict)
     push: Push = field(factory=Push)
 

@@ -24,6 +24,7 @@ class _ProjectFile:
     modes: dict[str, tuple[str, ...]] = field(factory=dict)
     extras: tuple[str, ...] = ()
     dirs: tuple[str, ...] = ()
+    allow_secrets: tuple[str, ...] = ()
     secrets: dict[str, str] = field(factory=dict)
     push: Push = field(factory=Push)
 
@@ -79,6 +80,7 @@ def _load(root: Path, path: Path) -> Project:
         modes=file.modes,
         extras=file.extras,
         dirs=file.dirs,
+        allow_secrets=file.allow_secrets,
         secrets=file.secrets,
         push=file.push,
     )

@@ -27,13 +27,15 @@ def read_tree(
     never: tuple[Path, ...] = (),
     ignore: bool = True,
     top: str = "",
+    allowed: tuple[str, ...] = (),
 ) -> Tree:
     """Read a folder as it enters an image, without the files that its ignore files leave out.
 
     Inputs: `root`, the folder; `memo`, a file that keeps digests and ignore decisions between reads (one for each root
     and set of options; it is never part of the tree); `exclude`, paths relative to `root` that are always left out;
     `never`, files that are left out under any name, hard links included; `top`, the folder's own path in the project,
-    which links may not leave; `ignore`, False to read all files except credentials, whatever the ignore files say.
+    which links may not leave; `ignore`, False to read all files except credentials, whatever the ignore files say;
+    `allowed`, files that may contain credentials, relative to the project.
 
     The first ignore file that exists applies: .containerignore, .dockerignore (with Docker's patterns, except that
     `**` within a name stops at `/`), or else every .gitignore and .git/info/exclude.
@@ -53,6 +55,7 @@ def read_tree(
         memo=Path(os.path.abspath(memo)) if memo is not None else None,
         ignore=ignore,
         top=top,
+        allowed=frozenset(allowed),
     )
     old = tree_memo.load(options.memo)
     reader = _Reader(os.path.abspath(root), old, options)
@@ -106,16 +109,19 @@ def names(root: Path, *, memo: Path | None = None, exclude: tuple[str, ...] = ()
     return found
 
 
-def read_entry(root: Path, path: str) -> TreeEntry | None:
-    """Return one file or link as `read_tree` reads it; None if an image cannot contain it."""
+def read_entry(root: Path, path: str, *, top: str = "", allowed: tuple[str, ...] = ()) -> TreeEntry | None:
+    """Return one file or link as `read_tree` reads it; None if an image cannot contain it.
+
+    Raises OcicalibanError if it contains a credential, and is not `allowed` to.
+    """
     try:
         absolute = os.path.join(root, path)
-        return (
-            tree_entries.read_link(absolute, path, "")
-            if os.path.islink(absolute)
-            else tree_entries.read_file(absolute, path)[0]
-        )
-    except tree_entries.Refused:
+        if os.path.islink(absolute):
+            return tree_entries.read_link(absolute, path, "")
+        return tree_entries.read_file(absolute, path, may_be_secret=posixpath.join(top, path) in allowed)[0]
+    except tree_entries.Refused as fault:
+        if fault.line:
+            raise fault.as_error(top, "") from fault
         return None
 
 
@@ -166,6 +172,7 @@ class _Options:
     memo: Path | None = None
     ignore: bool = True
     top: str = ""
+    allowed: frozenset[str] = frozenset()
 
 
 class _Reader:
@@ -288,7 +295,8 @@ class _Reader:
             executable = bool(status.st_mode & stat.S_IXUSR)
             entry = TreeEntry(path=path, kind="file", digest=known[4], size=status.st_size, executable=executable)
         else:
-            entry, known = tree_entries.read_file(item.path, path)
+            may = posixpath.join(self.options.top, path) in self.options.allowed
+            entry, known = tree_entries.read_file(item.path, path, may_be_secret=may)
         self.entries.append(entry)
         if known is not None:
             self.new.files[path] = known

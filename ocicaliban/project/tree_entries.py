@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import posixpath
+import shlex
 import stat
 import time
 from typing import Any
@@ -15,21 +16,28 @@ from ocicaliban.project import credential_files
 from ocicaliban.project.ignore_rules import printable_path
 
 _RACY_NS = 2_000_000_000
-_CHUNK = 1 << 20
+_CHUNK = credential_files.SCANNED
+
+
+_PLACE = "{path}"
 
 
 class Refused(Exception):
-    """A path that an image cannot or must not contain; `fix` is the alternative to ignoring it, for the hint."""
+    """A path that an image cannot or must not contain, with the line if it is known.
 
-    def __init__(self, path: str, what: str, fix: str) -> None:
-        super().__init__(path, what, fix)
-        self.path, self.what, self.fix = path, what, fix
+    `fix` is the alternative to ignoring it, for the hint; `{path}` in it is the path in the project.
+    """
+
+    def __init__(self, path: str, what: str, fix: str, line: int = 0) -> None:
+        super().__init__(path, what, fix, line)
+        self.path, self.what, self.fix, self.line = path, what, fix, line
 
     def as_error(self, top: str, ignore_file: str) -> OcicalibanError:
         """Return the error; `top` is the tree's folder in the project, `ignore_file` the one that applies, or ""."""
         path = printable_path(posixpath.join(top, self.path))
-        hint = f"add {path} to {ignore_file}, or {self.fix}" if ignore_file else self.fix
-        return OcicalibanError(f"{path}: {self.what}", hint)
+        fix = self.fix.replace(_PLACE, shlex.quote(path))
+        hint = f"add {path} to {ignore_file}, or {fix}" if ignore_file else fix
+        return OcicalibanError(f"{path}{f':{self.line}' if self.line else ''}: {self.what}", hint)
 
 
 def unreadable(path: str, fault: OSError) -> Refused:
@@ -77,15 +85,16 @@ def _signature(status: os.stat_result) -> list[Any]:
     return [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
 
 
-def read_file(absolute: str, path: str) -> tuple[TreeEntry, list[Any] | None]:
+def read_file(absolute: str, path: str, *, may_be_secret: bool = False) -> tuple[TreeEntry, list[Any] | None]:
     """Read a file; also return what to keep in the memo, None if the file changed too recently to be trusted.
 
+    If it `may_be_secret`, it may contain a credential, and the memo does not keep it, as it is read without one.
     Raises Refused if the file cannot be read, or contains a credential.
     """
     now = time.time_ns()
     hasher = hashlib.sha256()
     size = 0
-    last = b""
+    first = b""
     try:
         handle = os.open(absolute, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
@@ -94,19 +103,30 @@ def read_file(absolute: str, path: str) -> tuple[TreeEntry, list[Any] | None]:
                 raise special(path)
             while chunk := os.read(handle, _CHUNK):
                 hasher.update(chunk)
+                first = first or chunk
                 size += len(chunk)
-                last = chunk
             after = os.fstat(handle)
         finally:
             os.close(handle)
     except OSError as fault:
         raise unreadable(path, fault) from fault
-    if size == len(last) <= credential_files.LARGEST and (what := credential_files.credential_in(last)):
-        fix = "move it elsewhere (--cloud-key gives a Google key to a container without adding it to an image)"
-        raise Refused(path, f"contains {what}, which must not enter an image", fix)
+    found = credential_files.credential_in(first, path, whole=size == len(first))
+    if found and not may_be_secret:
+        raise Refused(path, f"contains {found.what}, which must not enter an image", _fix(path, found.what), found.line)
     digest = hasher.hexdigest()
     entry = TreeEntry(path=path, kind="file", digest=digest, size=size, executable=bool(after.st_mode & stat.S_IXUSR))
     settled = now - max(after.st_mtime_ns, after.st_ctime_ns) > _RACY_NS
-    if not settled or _signature(before) != _signature(after) or size != after.st_size:
+    if found or not settled or _signature(before) != _signature(after) or size != after.st_size:
         return entry, None
     return entry, [*_signature(after), digest]
+
+
+def _fix(path: str, what: str) -> str:
+    """Return what to do about a file with a credential, other than leaving it out."""
+    if "Google" in what or "service account" in what:
+        fix = "move it elsewhere (--cloud-key gives a Google key to a container without adding it to an image)"
+    elif what.startswith("a URL"):
+        fix = "take it out of the URL (~/.netrc is read, and so are the settings of pip and uv in your home folder)"
+    else:
+        fix = "move it out of the project"
+    return f"{fix}; if the image may contain it: --allow-secret {_PLACE}"

@@ -12,7 +12,8 @@ from attrs import field, frozen
 
 from ocicaliban.system import files
 
-_HEADER = b"ocicaliban-tree-memo 2 "  # since version 2 none of the files is a credential
+_HEADER = b"ocicaliban-tree-memo 3 "
+_OLD = b"ocicaliban-tree-memo 2 "  # its files were not searched for all credentials that are known now
 
 
 @frozen
@@ -35,10 +36,11 @@ def load(path: Path | None) -> TreeMemo:
         head, _, body = path.read_bytes().partition(b"\n")
     except OSError:
         return TreeMemo()
-    if head != _HEADER + hashlib.sha256(body).hexdigest().encode():
+    checksum = hashlib.sha256(body).hexdigest().encode()
+    if head not in (_HEADER + checksum, _OLD + checksum):
         return TreeMemo()
     data = json.loads(body)  # the checksum is right, so `save` wrote this
-    return TreeMemo(data["files"], data["dirs"])
+    return TreeMemo({} if head.startswith(_OLD) else data["files"], data["dirs"])
 
 
 def save(path: Path, memo: TreeMemo) -> None:

@@ -355,11 +355,7 @@ def test_where_the_image_store_is_is_remembered(monkeypatch: pytest.MonkeyPatch)
 
 def test_what_was_read_of_a_tree_is_remembered() -> None:
     memo = tree_memo.load(paths.cache() / "trees" / "0123456789abcdef0123456789abcdef")
-    assert {path: (known[0], known[-1][:8]) for path, known in memo.files.items()} == {
-        "größe.txt": (3, "edd3a863"),
-        ".gitignore": (6, "318d9a16"),
-        "sub/a.py": (0, "e3b0c442"),
-    }
+    assert memo.files == {}, "version 2 did not search them for all credentials"
     assert {folder: codes for folder, (_, codes) in memo.dirs.items()} == {
         "": {"größe.txt": 0, ".gitignore": 0, "x.log": 2, "sub": 1},
         "sub/": {"a.py": 0},

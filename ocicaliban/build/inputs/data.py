@@ -24,9 +24,11 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
             message = f"the mode has no recipe for the folder of data '{folders[0]}'"
             raise UsageError(message, 'add "data" to its list, before the source')
         return _EMPTY
-    root, secrets = context.project.root, context.secret_files
+    root, secrets, allowed = context.project.root, context.secret_files, context.allowed_secrets
     trees = tuple(
-        source_tree.read_tree(root / name, memo=memo_file(root, name), never=secrets, ignore=False, top=name)
+        source_tree.read_tree(
+            root / name, memo=memo_file(root, name), never=secrets, ignore=False, top=name, allowed=allowed
+        )
         for name in folders
     )
     digests = [(name, tree.digest) for name, tree in zip(folders, trees, strict=True)]

@@ -56,7 +56,13 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
             )
         mentions = package_words.read_mentions(root / folder, build)
         asked = PackageFolder(
-            path=root / folder, names=inner, build=build, mentions=mentions, more=parameters.texts("files")
+            path=root / folder,
+            top=folder,
+            names=inner,
+            build=build,
+            mentions=mentions,
+            more=parameters.texts("files"),
+            allowed_secrets=context.allowed_secrets,
         )
         if reason := package_modules.missing_modules(asked):
             _tell_refusal(context, folder, reason)

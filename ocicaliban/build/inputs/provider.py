@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -130,6 +131,12 @@ class PlanContext:
     def secret_files(self) -> tuple[Path, ...]:
         """The files of the build secrets, which must not enter an image."""
         return secret_files(self.project)
+
+    @property
+    def allowed_secrets(self) -> tuple[str, ...]:
+        """The files that may enter the image with credentials, relative to the project."""
+        named = (*self.project.allow_secrets, *self.request.allow_secrets)
+        return tuple(posixpath.normpath(name) for name in named)
 
     def parameters(self, kind: str) -> InputParameters | None:
         """Return the parameters of the recipes that have this kind of input; None if the mode has no such recipe."""

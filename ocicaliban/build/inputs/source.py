@@ -29,7 +29,11 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     project = context.project
     folders = data_folders(project, context.request.dirs)
     tree = source_tree.read_tree(
-        project.root, memo=memo_file(project.root), exclude=not_source(folders), never=context.secret_files
+        project.root,
+        memo=memo_file(project.root),
+        exclude=not_source(folders),
+        never=context.secret_files,
+        allowed=context.allowed_secrets,
     )
     _check_command(tree, context.command, folders)
     parts = tree_parts.divide(tree)

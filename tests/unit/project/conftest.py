@@ -13,9 +13,9 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     seen: list[str] = []
     real = tree_entries.read_file
 
-    def spy(absolute: str, path: str) -> object:
+    def spy(absolute: str, path: str, **options: bool) -> object:
         seen.append(path)
-        return real(absolute, path)
+        return real(absolute, path, **options)
 
     monkeypatch.setattr(tree_entries, "read_file", spy)
     return seen
