@@ -198,6 +198,7 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
         devices = build.choose_gpus(request, reporter)
         asked = evolve(
             build.plan_request(request, devices),
+            gpu_elsewhere=request.gpu_elsewhere,
             resolve=not request.dry_run and not request.image_id,
             contents=not request.image_id,
         )

@@ -56,8 +56,9 @@ class LaunchRequest(BuildRequest):
     """A container of an image that is built for it, or of the image `image_id`.
 
     `podman_args` are more options for `podman run`, in one text. `cloud_key` is a key file that the container sees.
-    `lived_in` says that a person works in the project's folder, as in a shell. With `dry_run` nothing is built.
-    With `share_gpus`, other programs may use the same GPUs meanwhile.
+    `lived_in` says that a person works in the project's folder, as in a shell. `gpu_elsewhere` says that another
+    machine, which has a GPU, runs it. With `dry_run` nothing is built. With `share_gpus`, other programs may use the
+    same GPUs meanwhile.
     """
 
     image_id: str = field(default="", metadata=key("image_id"))
@@ -65,6 +66,7 @@ class LaunchRequest(BuildRequest):
     cloud_key: str = field(default="", metadata=key("cloud_key"))
     share_gpus: bool = field(default=False, metadata=key("share_gpus", brief=True))
     lived_in: bool = field(default=False, metadata=key("lived_in"))
+    gpu_elsewhere: bool = field(default=False, metadata=key("gpu_elsewhere", brief=True))
     dry_run: bool = field(default=False, metadata=key("dry_run"))
 
 
@@ -103,6 +105,27 @@ class RunRequest:
     jobs: JobsRequest
     experiment_config: str = ""
     args: tuple[str, ...] = ()
+
+
+@frozen(kw_only=True)
+class SlurmRequest:
+    """What jobs ask Slurm for, in the words of the command line; "" and None are what the settings say.
+
+    `slurm_args` are other options of sbatch, in one text. With `wait`, jobs that the user's limit does not let in are
+    tried again. `grace` is in seconds.
+    """
+
+    partition: str = ""
+    account: str = ""
+    qos: str = ""
+    time: str = ""
+    constraint: str = ""
+    nodes: int | None = None
+    gres: str = ""
+    slurm_args: str = ""
+    runtime: str = ""
+    grace: int | None = None
+    wait: bool = False
 
 
 @frozen(kw_only=True)

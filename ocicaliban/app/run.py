@@ -6,11 +6,11 @@ import shlex
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import fields, frozen
 
 from ocicaliban.app import launch
 from ocicaliban.app.launch import PreparedLaunch, Start
-from ocicaliban.app.requests import JobsRequest, RunRequest
+from ocicaliban.app.requests import JobsRequest, RunRequest, SlurmRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Image
 from ocicaliban.project import entry_point
@@ -89,6 +89,32 @@ def _check_options(request: RunRequest) -> None:
     ):
         if given:
             raise UsageError(f"{option} needs a sweep", "give a sweep file: --experiment-config sweep.json")
+
+
+def is_elsewhere(target: str, wanted: SlurmRequest) -> bool:
+    """Return whether jobs for this target run on other machines. Raises UsageError for options that it has not."""
+    from ocicaliban.targets import registry
+
+    if target not in ("", registry.THIS_MACHINE):
+        return True
+    if wanted != SlurmRequest():
+        given = next(each.name for each in fields(SlurmRequest) if getattr(wanted, each.name) != each.default)
+        raise UsageError(f"--{given.replace('_', '-')} is for jobs at Slurm", "add --target slurm")
+    return False
+
+
+def run_elsewhere(target: str, request: RunRequest, wanted: SlurmRequest) -> str:
+    """Submit the jobs to a backend that schedules them itself, and return their group. Raises OcicalibanError."""
+    from ocicaliban.app import submissions
+
+    return submissions.jobs_of_run(target).run(request, wanted)
+
+
+def script_elsewhere(target: str, request: RunRequest, wanted: SlurmRequest) -> Iterator[str]:
+    """Yield the lines of what `run_elsewhere` would submit. Raises OcicalibanError if it could not."""
+    from ocicaliban.app import submissions
+
+    yield from submissions.jobs_of_run(target).dry_run_script(request, wanted)
 
 
 def dry_run_script(request: RunRequest) -> Iterator[str]:

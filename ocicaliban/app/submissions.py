@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
 from attrs import evolve, frozen
@@ -13,9 +13,11 @@ from ocicaliban.errors import UsageError, nearest
 from ocicaliban.jobs import provenance
 from ocicaliban.model.job import ENDED, Job, Status, Submission
 from ocicaliban.reporter import TERMINAL
+from ocicaliban.targets import registry
 from ocicaliban.targets.backend import BatchBackend
 
 if TYPE_CHECKING:
+    from ocicaliban.app.requests import RunRequest, SlurmRequest
     from ocicaliban.history.access import History
 
 
@@ -32,6 +34,25 @@ class BatchJobs(Protocol):
 def batch_jobs(batch: BatchBackend) -> BatchJobs:
     """Return the module that makes submissions for this backend."""
     return cast(BatchJobs, importlib.import_module(batch.use_case))
+
+
+class JobsOfRun(BatchJobs, Protocol):
+    """Such a module, to which `run` submits too."""
+
+    def run(self, request: RunRequest, wanted: SlurmRequest) -> str:
+        """Build the image and submit the jobs; return their group."""
+
+    def dry_run_script(self, request: RunRequest, wanted: SlurmRequest) -> Iterator[str]:
+        """Yield the lines of what would be submitted."""
+
+
+def jobs_of_run(target: str) -> JobsOfRun:
+    """Return the module that submits the jobs of `run` to a target. Raises UsageError if there is none."""
+    batch = registry.batch_backend(target)
+    module = batch_jobs(batch) if batch else None
+    if not hasattr(module, "run"):
+        raise UsageError(f"run has no --target {target}", "--target slurm; `ocicaliban cloud` submits to Vertex AI")
+    return cast(JobsOfRun, module)
 
 
 def of_group(history: History, group: str) -> tuple[Submission, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import Annotated
 
 import typer
@@ -28,6 +29,7 @@ from ocicaliban.cli.options import (
 )
 
 
+# Longer than 60 lines: most of them are its options.
 def run(
     context: typer.Context,
     module: Module = "",
@@ -65,6 +67,22 @@ def run(
         str,
         typer.Option("-o", "--out", metavar="DIR", help="The folder for results: each job's /out is a folder in it."),
     ] = "",
+    target: Annotated[str, typer.Option("--target", help="Where the jobs run: local (this machine) or slurm.")] = "",
+    partition: Annotated[str, typer.Option("--partition", help="Slurm: the partition.")] = "",
+    account: Annotated[str, typer.Option("--account", help="Slurm: the account.")] = "",
+    qos: Annotated[str, typer.Option("--qos", help="Slurm: the quality of service.")] = "",
+    time: Annotated[str, typer.Option("--time", help="Slurm: the time limit of a job: 1h30m, 90 (minutes).")] = "",
+    nodes: Annotated[int | None, typer.Option("--nodes", help="Slurm: the number of nodes for each job.")] = None,
+    gres: Annotated[str, typer.Option("--gres", help="Slurm: generic resources, such as gpu:a100:2.")] = "",
+    constraint: Annotated[str, typer.Option("--constraint", help="Slurm: the features of a node.")] = "",
+    slurm_args: Annotated[str, typer.Option("--slurm-args", help="Slurm: more options for sbatch, in one text.")] = "",
+    runtime: Annotated[
+        str, typer.Option("--runtime", help="Slurm: podman, charliecloud or apptainer (default: what a node has).")
+    ] = "",
+    grace: Annotated[
+        int | None, typer.Option("--grace", help="Slurm: seconds from SIGTERM to the end at the time limit.")
+    ] = None,
+    wait: Annotated[bool, typer.Option("--wait", help="Slurm: wait until its limits have let all jobs in.")] = False,
     debug: Debug = False,
 ) -> None:
     """Build the missing layers of the image and run MODULE in it; arguments after -- go to the script.
@@ -73,7 +91,7 @@ def run(
     """
     given = locals()
     from ocicaliban.app import run as use_case
-    from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest
+    from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest, SlurmRequest
 
     # A shell does not expand --out=~/results.
     folder = os.path.abspath(os.path.expanduser(out)) if out else ""
@@ -83,6 +101,13 @@ def run(
         experiment_config=experiment_config,
         args=context.obj.script,
     )
+    wanted = request(SlurmRequest, given)
+    if use_case.is_elsewhere(target, wanted):
+        if dry_run:
+            sys.stdout.writelines(f"{line}\n" for line in use_case.script_elsewhere(target, asked, wanted))
+        else:
+            print(use_case.run_elsewhere(target, asked, wanted))
+        return
     if dry_run:
         for line in use_case.dry_run_script(asked):
             print(line)

@@ -30,6 +30,7 @@ class Project:
     allow_secrets: tuple[str, ...] = ()
     secrets: dict[str, str] = field(factory=dict)
     push: Push = field(factory=Push)
+    targets: dict[str, dict[str, object]] = field(factory=dict)
 
 
 @frozen(kw_only=True)

@@ -67,11 +67,12 @@ def _merged(own: Project, theirs: Project) -> Project:
 
 def _load(root: Path, path: Path) -> Project:
     text, raw = read_toml(path)
-    known = ("layers", *(each.name for each in fields(_ProjectFile)))
+    known = ("layers", "targets", *(each.name for each in fields(_ProjectFile)))
     for key in raw:
         if key not in known:
             raise UsageError(f"{place(path, text, (key,))}: unknown key '{key}'", nearest(key, known))
     layers = _layers(raw.pop("layers", {}), path, text)
+    targets = target_tables(raw.pop("targets", {}), path, text)
     file = structure(raw, _ProjectFile, path=path, text=text)
     assert isinstance(file, _ProjectFile)
     return Project(
@@ -83,6 +84,7 @@ def _load(root: Path, path: Path) -> Project:
         allow_secrets=file.allow_secrets,
         secrets=file.secrets,
         push=file.push,
+        targets=targets,
     )
 
 
@@ -96,6 +98,20 @@ def _layers(layers: Any, path: Path, text: str) -> dict[str, dict[str, object]]:
         wrong = ("layers", name)
     raise UsageError(
         f"{place(path, text, wrong)}: 'layers' must hold one table for each recipe", '[layers.apt]\npackages = ["git"]'
+    )
+
+
+def target_tables(targets: Any, path: Path, text: str) -> dict[str, dict[str, object]]:
+    """Return the tables of `targets`, one for each place where jobs run, which checks what is in its own."""
+    wrong: Keys = ("targets",)
+    if isinstance(targets, dict):
+        name = next((name for name, table in targets.items() if not isinstance(table, dict)), None)
+        if name is None:
+            return targets
+        wrong = ("targets", name)
+    raise UsageError(
+        f"{place(path, text, wrong)}: 'targets' must hold one table for each target",
+        '[targets.slurm]\npartition = "gpu"',
     )
 
 

@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from attrs import field, frozen
+from attrs import field, fields, frozen
 
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import place, read_toml, structure
 from ocicaliban.model.project import Push
+from ocicaliban.project.config import target_tables
 from ocicaliban.system import files
 
 NAME = "config.toml"
 
 
 @frozen(kw_only=True)
-class UserConfig:
-    """The user's settings: more folders with CDI specs, the URL of the history's database, where images are pushed."""
+class _UserFile:
+    """The keys of `config.toml`, apart from `targets`, whose form depends on the targets."""
 
     cdi_spec_dirs: tuple[str, ...] = ()
     db_url: str = field(default="", repr=False)  # it may hold a password
     push: Push = field(factory=Push)
+
+
+@frozen(kw_only=True)
+class UserConfig(_UserFile):
+    """The user's settings: more folders with CDI specs, the URL of the history's database, where images are pushed.
+
+    `targets` has what jobs ask for elsewhere, by the name of the target.
+    """
+
+    targets: dict[str, dict[str, object]] = field(factory=dict)
 
 
 def load_user_config() -> UserConfig:
@@ -35,8 +46,10 @@ def load_user_config() -> UserConfig:
     except OSError:
         pass  # read_toml reports it
     text, raw = read_toml(path)
-    config = structure(raw, UserConfig, path=path, text=text)
-    assert isinstance(config, UserConfig)
+    targets = target_tables(raw.pop("targets", {}), path, text)
+    read = structure(raw, _UserFile, path=path, text=text)
+    assert isinstance(read, _UserFile)
+    config = UserConfig(**{each.name: getattr(read, each.name) for each in fields(_UserFile)}, targets=targets)
     for folder in config.cdi_spec_dirs:
         if not folder.startswith(("/", "~/")):
             where = place(path, text, ("cdi_spec_dirs",))

@@ -13,6 +13,7 @@ from ocicaliban.targets.backend import Backend, BatchBackend
 _MODULES = {
     "local": "ocicaliban.targets.local.backend",
     "vertex": "ocicaliban.targets.vertex.backend",
+    "slurm": "ocicaliban.targets.slurm.backend",
 }
 """The module of each backend, which is imported on use. Its `BACKEND` is the backend."""
 

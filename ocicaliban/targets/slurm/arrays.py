@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
+from ocicaliban.containers.image_file import ImageFile
 from ocicaliban.model.image import Launch
 from ocicaliban.targets.slurm import options as slurm_options
 from ocicaliban.targets.slurm.options import Options
@@ -33,26 +34,11 @@ class Task:
 
 
 @frozen(kw_only=True)
-class ImageFile:
-    """An image as a file, and its configuration, which no runtime reads from such a file.
-
-    `name` is the image's name in podman's store once an OCI archive is loaded.
-    """
-
-    path: str
-    name: str = ""
-    env: tuple[tuple[str, str], ...] = ()
-    workdir: str = ""
-    entrypoint: tuple[str, ...] = ()
-    command: tuple[str, ...] = ()
-
-
-@frozen(kw_only=True)
 class Array:
     """What the tasks of an array have in common.
 
     `marks` is the folder of the files that they write when they begin and end; `log` is where Slurm puts what the
-    script itself says.
+    script itself says, as a pattern of Slurm's. A script without a `key` can be submitted by hand again and again.
     """
 
     key: str
@@ -88,9 +74,9 @@ def script(array: Array, tasks: Sequence[Task]) -> str:
             f"#SBATCH {words}"
             for words in (
                 f"--job-name={slurm_options.quoted(array.name)}",
-                f"--comment={COMMENT}{array.key}",
+                *((f"--comment={COMMENT}{array.key}",) if array.key else ()),
                 f"--array=0-{len(tasks) - 1}{throttle}",
-                f"--output={slurm_options.quoted(array.log.replace('%', '%%'))}",
+                f"--output={slurm_options.quoted(array.log)}",
                 "--open-mode=append",
                 "--requeue",
                 *slurm_options.sbatch_lines(array.options),

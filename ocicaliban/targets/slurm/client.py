@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -30,6 +31,14 @@ _ANSWER = 120.0
 
 class Full(CreateFault):
     """Slurm takes no more tasks of this user at the moment."""
+
+
+class LimitReached(Refused):
+    """Slurm takes no more jobs of this user at the moment; `words` are its own."""
+
+    def __init__(self, words: str) -> None:
+        super().__init__(f"Slurm takes no more jobs of yours now: {words}", "wait until some have ended")
+        self.words = words
 
 
 @frozen(kw_only=True)
@@ -128,6 +137,18 @@ def accounted(arrays: Iterable[str]) -> tuple[Task, ...]:
         return ()  # "Slurm accounting storage is disabled"
 
 
+def accounted_since(time: float) -> tuple[Task, ...]:
+    """Return what accounting says of our arrays since a time, in seconds since 1970."""
+    if process.on_path("sacct") is None:
+        return ()
+    since = datetime.datetime.fromtimestamp(time).strftime("%Y-%m-%dT%H:%M:%S")
+    argv = [*sacct_argv(())[:-2], "-u", str(os.geteuid()), "-S", since]
+    try:
+        return parse_sacct(process.ask(argv, limit=_ANSWER))
+    except ToolError:
+        return ()
+
+
 def test(script: str) -> str:
     """Ask Slurm whether it would take a script, and return what it says. Raises Refused if it would not."""
     try:
@@ -199,6 +220,8 @@ class SlurmClient(Client[Path]):
         """Return a fault for people."""
         if isinstance(fault, OcicalibanError):
             return fault
+        if isinstance(fault, Full):
+            return LimitReached(fault.words)
         words = fault.words if isinstance(fault, CreateFault) else str(fault)
         if isinstance(fault, CreateFault) and fault.verdict == "refused":
             return Refused(

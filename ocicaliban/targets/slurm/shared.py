@@ -12,7 +12,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
-from ocicaliban.model.job import Submission
+from ocicaliban.model.job import Job, Submission
 from ocicaliban.system import files
 from ocicaliban.targets.slurm import options as slurm_options
 from ocicaliban.targets.slurm.states import Began, Ended
@@ -69,6 +69,14 @@ def marks_folder(submission: Submission) -> Path:
 def job_folder(submission: Submission, key: str) -> Path:
     """Return the folder of a job's logs, and of its results unless the user named another one."""
     return folder(submission) / "jobs" / key
+
+
+def out(submission: Submission, job: Job) -> Path:
+    """Return a job's folder of results: in the folder that the user named, or beside its logs."""
+    named = str(submission.options.get("out") or "")
+    if named:
+        return Path(named).absolute() / submission.group / str(job.id)
+    return job_folder(submission, job.key) / "out"
 
 
 def log(submission: Submission, key: str, attempt: int) -> str:
@@ -140,6 +148,17 @@ def marks(submission: Submission, wanted: Mapping[str, int]) -> Marks:
             else:
                 ended[key][number] = ended_from(record)
     return Marks(began=began, ended=ended)
+
+
+def numbers(submission: Submission) -> Mapping[str, str]:
+    """Return the numbers of arrays at Slurm, by key, as their tasks wrote them."""
+    found: dict[str, str] = {}
+    for _, _, kind, path in _listed(marks_folder(submission)):
+        if kind == "began":
+            with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+                record = json.loads(path.read_text(encoding="utf-8"))
+                found[str(record["array"])] = str(record["task"]).partition("_")[0]
+    return found
 
 
 def ended_from(record: Mapping[str, object]) -> Ended:

@@ -20,7 +20,7 @@ fail() { # WORDS without quotes; the job's log gets them too
 
 mkdir -p "$OUT" "$FOLDER" "$MARKS"
 # Only one process can make a folder, on a network disk too: an array that was submitted twice runs nothing twice.
-if ! mkdir "$MARK.claim" 2>/dev/null; then
+if [ -n "$ARRAY" ] && ! mkdir "$MARK.claim" 2>/dev/null; then
     echo "ocicaliban: another task runs attempt $N of the job $KEY" >&2
     exit 0
 fi
@@ -35,7 +35,7 @@ mkdir -p -m 700 "$ROOT" 2>/dev/null && mkdir -p "$MINE/run" || fail "the folder 
 cd "$MINE" || fail "the folder $MINE of the node is gone"
 
 # What a container sees of its surroundings, in addition to the image's own variables.
-SEEN=(HOME=/root)
+SEEN=(HOME=/root TERM=xterm container=oci "HOSTNAME=$(uname -n)")
 for name in ${!SLURM_*}; do SEEN+=("$name=${!name}"); done
 
 runtime=$RUNTIME
@@ -144,8 +144,8 @@ podman_tidy() {
     podman rm -f -t 0 "$container" >/dev/null 2>&1
     [ ! -s "$MINE/squashfuse.pid" ] || kill -9 "$(cat "$MINE/squashfuse.pid")" 2>/dev/null
     # podman keeps its store mounted in its namespace, and a pause process for that: both go.
-    podman unshare sh -c 'umount -l "$1/image" "$1/store/overlay" 2>/dev/null; rm -rf "$1/store" "$1/runroot"' _ "$MINE" \
-        2>/dev/null
+    podman unshare sh -c 'umount -l "$1/image" "$1/store/overlay" 2>/dev/null; 
+        rm -rf "$1/store" "$1/runroot" "$1/run/containers"' _ "$MINE" 2>/dev/null
     local pause
     pause=$(cat "$MINE/run/libpod/tmp/pause.pid" 2>/dev/null) && kill -9 "$pause" 2>/dev/null
 }
@@ -217,7 +217,8 @@ failures=$(grep -l '"again":true' "$MARKS/$KEY".*.ended 2>/dev/null | wc -l)
 if [ -z "$signal" ] && [ "${code:-125}" != 0 ] && [ "$failures" -lt "$RETRIES" ]; then again=true; fi
 ended "${code:-null}"
 tidy
-if $again && ! scontrol requeue "$SLURM_JOB_ID"; then
+# By its name in the array: the number of one task is that of the whole array.
+if $again && ! scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; then
     again=false
     ended "${code:-null}"
 fi

@@ -22,6 +22,7 @@ from ocicaliban.app.requests import (
     PushRequest,
     ReportRequest,
     RunRequest,
+    SlurmRequest,
     StatusRequest,
 )
 from ocicaliban.cli import clean, cloud, dev, image, jobs, notebook, options, push, report, run, shell
@@ -39,11 +40,15 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
         {"as_json", "containerfile", "diff"},
     ),
     run.run: (
-        {LaunchRequest: {"shell", "settings", "lived_in"}, JobsRequest: set()},
-        {"context", "experiment_config"},
+        {
+            LaunchRequest: {"shell", "settings", "lived_in", "gpu_elsewhere"},
+            JobsRequest: set(),
+            SlurmRequest: set(),
+        },
+        {"context", "experiment_config", "target"},
     ),
     shell.shell: (
-        {LaunchRequest: {"mode", "module", "settings", "mount", "share_gpus", "lived_in", "dry_run"}},
+        {LaunchRequest: {"mode", "module", "settings", "mount", "share_gpus", "lived_in", "gpu_elsewhere", "dry_run"}},
         {"context", "bare"},
     ),
     notebook.notebook: (
@@ -59,6 +64,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
                     "image_id",
                     "share_gpus",
                     "lived_in",
+                    "gpu_elsewhere",
                     "dry_run",
                 ),
             },

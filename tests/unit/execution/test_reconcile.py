@@ -143,8 +143,8 @@ def test_a_log_comes_from_the_jobs_backend(history: History, machine: Machine, t
     history.begin(1, started=1.0, log=lambda _: str(log))
     [job] = history.jobs(submission=made.id)
     assert job.last and b"".join(reconcile.log(job, job.last)) == b"hello\n"
-    unknown = evolve(job, submission=evolve(job.submission, target="slurm"))
-    with pytest.raises(UsageError, match="no target 'slurm'"):
+    unknown = evolve(job, submission=evolve(job.submission, target="kubernetes"))
+    with pytest.raises(UsageError, match="no target 'kubernetes'"):
         reconcile.log(unknown, job.last)
 
 

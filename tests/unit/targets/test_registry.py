@@ -17,10 +17,11 @@ ROOT = Path(ocicaliban.__file__).parent
 
 
 def test_every_backend_can_be_loaded_and_says_what_it_can_do() -> None:
-    assert registry.names() == ("local", "vertex")
-    local, vertex = (registry.backend(name) for name in registry.names())
+    assert registry.names() == ("local", "vertex", "slurm")
+    local, vertex, slurm = (registry.backend(name) for name in registry.names())
     assert local.capabilities.can_mount and not local.capabilities.schedules_itself
     assert vertex.capabilities.schedules_itself and vertex.capabilities.needs_registry
+    assert slurm.capabilities.schedules_itself and slurm.capabilities.arrays and not slurm.capabilities.needs_registry
     assert registry.batch_backend("local") is None and registry.batch_backend("vertex") is vertex
     assert registry.with_images_in_store() == ("local",)
 

@@ -7,9 +7,10 @@ import subprocess
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocicaliban.containers.image_file import ImageFile
 from ocicaliban.model.image import Launch
 from ocicaliban.targets.slurm import arrays
-from ocicaliban.targets.slurm.arrays import Array, ImageFile, Task
+from ocicaliban.targets.slurm.arrays import Array, Task
 from ocicaliban.targets.slurm.options import Options
 
 
@@ -29,7 +30,7 @@ ARRAY = Array(
         command=("python", "train.py"), env=(("A", "it's\nnew"),), mounts=("/data:/data:ro",), workdir="/app"
     ),
     marks="/s/marks",
-    log="/s/100%/log",
+    log="/s/100%%/log",
 )  # fmt: skip
 
 

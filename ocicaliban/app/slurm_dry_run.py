@@ -1,0 +1,54 @@
+"""Show what `run --target slurm` would submit, without building or submitting anything."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import evolve
+
+from ocicaliban.app import cloud_options, plan
+from ocicaliban.build import plan_view
+from ocicaliban.containers import image_file, image_store
+from ocicaliban.jobs import group_names
+from ocicaliban.model.image import Image
+from ocicaliban.model.job import Job
+from ocicaliban.targets.slurm import arrays, client, jobs, shared
+
+if TYPE_CHECKING:
+    from ocicaliban.app.slurm_jobs import SlurmRun
+    from ocicaliban.containers.image_file import ImageFile
+
+
+def lines(ready: SlurmRun) -> Iterator[str]:
+    """Yield the lines of the script for the jobs, which `sbatch` takes; of several if they do not fit into one array.
+
+    What is not known yet is made up: the jobs' keys. If the image or its file is missing, a comment says so.
+    """
+    group = ready.request.jobs.group or group_names.new(ready.launch.planned.project.root)
+    image = ready.image_there()
+    made = evolve(ready.submission(image or Image(id="IMAGE", digest="", key=""), group), created=1.0)
+    specs = cloud_options.specs(ready.sweep, ready.request.args)
+    tasks = [
+        jobs.task(made, Job(id=number, key=f"{number:012x}", submission=made, args=spec.args))
+        for number, spec in enumerate(specs, start=1)
+    ]
+    for some in arrays.split(tasks, client.largest_array()):
+        array = jobs.array(made, _file(ready, image), "")
+        text = arrays.script(evolve(array, log="slurm-%A_%a.log"), some).splitlines()
+        comments = plan_view.stack_lines(ready.launch.planned.plan, *plan.stored_layers(ready.launch.planned))
+        heads = itertools.takewhile(lambda line: line.startswith("#"), text)
+        count = len([*heads])
+        yield from text[:count]
+        yield from (f"# {line}" for line in comments)
+        if not image or not image_file.stored(shared.images(made), image.id, ready.options.image):
+            yield "# The image file is not there yet: the command without --dry-run makes it."
+        yield from text[count:]
+
+
+def _file(ready: SlurmRun, image: Image | None) -> ImageFile:
+    made = ready.submission(image or Image(id="IMAGE", digest="", key=""), "group")
+    path = image_file.path_of(shared.images(made), made.image, ready.options.image)
+    config = image_store.image_config(image) if image else {}
+    return image_file.described(path, made.image, config)

@@ -1,0 +1,205 @@
+"""Submit jobs to Slurm: new ones, those that are left, and those that run again."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from ocicaliban.app import build, job_checks, launch, place, slurm_options, submissions
+from ocicaliban.app.cloud_options import count, specs
+from ocicaliban.app.launch import PreparedLaunch
+from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest, SlurmRequest
+from ocicaliban.containers import image_file, image_store
+from ocicaliban.errors import UsageError
+from ocicaliban.execution import reconcile
+from ocicaliban.jobs import group_names, lease, provenance, records
+from ocicaliban.model.image import Image
+from ocicaliban.model.job import Job, Submission
+from ocicaliban.reporter import TERMINAL
+from ocicaliban.targets.backend import BatchBackend, Refused, Request, require
+from ocicaliban.targets.slurm import options as option_records
+from ocicaliban.targets.slurm import shared
+from ocicaliban.targets.slurm.backend import BACKEND, TARGET
+from ocicaliban.targets.slurm.options import Options
+
+if TYPE_CHECKING:
+    from ocicaliban.history.access import History
+    from ocicaliban.jobs.expansion import Sweep
+
+_PAUSE = 30.0
+"""Seconds between two tries while the user's limit lets no more jobs in."""
+
+
+@frozen(kw_only=True)
+class SlurmRun:
+    """Jobs that are checked, and whose image is planned."""
+
+    request: RunRequest
+    options: Options
+    sweep: Sweep | None
+    launch: PreparedLaunch
+
+    def image_there(self) -> Image | None:
+        """Return the image if it was built; nothing is built here."""
+        if self.request.launch.image_id:
+            return build.image_called(self.request.launch.image_id)
+        top = self.launch.planned.plan.layers[-1:]
+        return next((image_store.find_layer(layer.name, layer.key) for layer in top), None)
+
+    def submission(self, image: Image, group: str) -> Submission:
+        """Return what the history keeps of the submission."""
+        made = self.launch.submission(image, group, self.request.jobs)
+        recorded = {**made.options, option_records.KEY: option_records.to_record(self.options)}
+        return evolve(made, target=TARGET, options=recorded)
+
+
+def prepare(request: RunRequest, wanted: SlurmRequest) -> SlurmRun:
+    """Check a request for jobs, and plan their image. Raises UsageError for what Slurm would not take."""
+    if not request.launch.module and not request.launch.image_id and request.launch.mode == "run":
+        raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run --target slurm train.py -- --lr 0.1")
+    slurm_options.check(request)
+    options = slurm_options.options(place.project_root(), request.jobs, wanted)
+    sweep = None
+    if request.experiment_config:
+        from ocicaliban.app import sweep_input
+
+        sweep = sweep_input.read_sweep(request.experiment_config)
+    if request.jobs.group:
+        group_names.check(request.jobs.group)
+    # The GPUs are those of the nodes: this machine may have none, or others.
+    asked = evolve(request.launch, gpu_wanted=False, gpus=None, gpu_elsewhere=slurm_options.wants_gpus(options))
+    prepared = launch.prepare(asked)
+    if not (asked.image_id or request.args):
+        launch.check_starts(prepared.planned, asked.module)
+    return SlurmRun(request=request, options=options, sweep=sweep, launch=prepared)
+
+
+# --- new jobs ---
+
+
+def run(request: RunRequest, wanted: SlurmRequest) -> str:
+    """Build the image, make the file for the nodes, submit the jobs, and return their group.
+
+    A submission that the same command has begun, and that was killed, goes on. Raises OcicalibanError if the build or
+    Slurm fails.
+    """
+    from ocicaliban.app import cloud_unfinished as unfinished
+    from ocicaliban.history import access
+
+    ready = prepare(request, wanted)
+    first = Job(id=0, key="0" * 12, submission=ready.submission(Image(id="", digest="", key=""), "group"))
+    require(BACKEND, Request(job=first))
+    BACKEND.connect(first.submission).check()
+    image = ready.launch.image()
+    ready.launch.record_built()
+    image_store.mark_used(image.id)
+    made = provenance.with_git(ready.submission(image, request.jobs.group))
+    _make_file(made, image)
+    total = count(ready.sweep)
+    with access.open(reporter=TERMINAL) as history:
+        begun = unfinished.find_interrupted(history, made, total, lambda: specs(ready.sweep, request.args))
+        if begun:
+            TERMINAL.say(f"{begun.group}: this command was interrupted before, and goes on")
+            reconcile.catch_up(history, TERMINAL, group=begun.group)
+            return _send(history, begun, BACKEND, begun=True, wait=wanted.wait)
+        group = request.jobs.group or group_names.new(place.project_root())
+        submission = history.submit(evolve(made, group=group), specs(ready.sweep, request.args))
+        TERMINAL.say(f"{group}: {submissions.numbered(total)} to Slurm")
+        job_checks.warn_of_out(ready.launch, request.jobs)
+        return _send(history, submission, BACKEND, wait=wanted.wait)
+
+
+def _make_file(submission: Submission, image: Image) -> None:
+    image_file.make(shared.images(submission), image, option_records.recorded(submission).image)
+
+
+def dry_run_script(request: RunRequest, wanted: SlurmRequest) -> Iterator[str]:
+    """Yield the lines of the script that `run` would submit; more than one if the jobs do not fit into one array."""
+    from ocicaliban.app import slurm_dry_run
+
+    yield from slurm_dry_run.lines(prepare(request, wanted))
+
+
+# --- jobs that are left, and jobs that run again ---
+
+
+def resume(history: History, submission: Submission, batch: BatchBackend) -> str:
+    """Submit the jobs of a submission that are left, and return its group. Raises UsageError if its image is gone."""
+    option_records.recorded(submission)
+    batch.connect(submission).check()
+    return _send(history, submission, batch, begun=True)
+
+
+def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild: bool) -> str:
+    """Submit jobs of one submission again, and return their group.
+
+    With `rebuild` their image is one of the project as it is now. Raises UsageError if their image is gone, or another
+    process has taken the jobs.
+    """
+    old = jobs[0].submission
+    request, asked = records.requested(old, LaunchRequest, JobsRequest)
+    options = option_records.recorded(old)
+    batch.connect(old).check()
+    with lease.held(old):
+        if rebuild:
+            submissions.enter_project(old)
+            prepared = launch.prepare(evolve(request, image_id=""))
+            image = prepared.image()
+            prepared.record_built()
+            made = prepared.submission(image, old.group, asked)
+            recorded = {**made.options, option_records.KEY: option_records.to_record(options)}
+            new = provenance.with_git(evolve(made, target=TARGET, options=recorded))
+            _make_file(new, image)
+        else:
+            from ocicaliban.targets.slurm import backend
+
+            backend.image_of(old)
+            new = submissions.ours(old)
+        submission = submissions.resubmitted(history, new, jobs)
+    return _send(history, submission, batch)
+
+
+# --- submitting ---
+
+
+def _send(
+    history: History, submission: Submission, batch: BatchBackend, *, begun: bool = False, wait: bool = False
+) -> str:
+    """Submit the queued jobs of a submission, and return its group.
+
+    `begun` says that another process was submitting them, and may have been killed. With `wait`, jobs that the user's
+    limit does not let in are tried again until all are submitted.
+    """
+    group = submission.group
+    queued = history.counts(submission=submission.id)["queued"]
+    with TERMINAL.counting(f"{group}: submitted", queued) as count_one:
+
+        def accepted(job: Job, name: str) -> None:
+            count_one()
+            if queued == 1:
+                TERMINAL.say(f"job {job.id}: {name} at Slurm")
+
+        try:
+            batch.submit(history, submission, accepted, TERMINAL, settle=begun)
+            while wait and history.counts(submission=submission.id)["queued"]:
+                time.sleep(_PAUSE)
+                batch.submit(history, submission, accepted, TERMINAL)
+        except Refused as fault:
+            jobs = history.jobs(submission=submission.id)
+            if begun or any(job.status != "queued" for job in jobs):
+                raise
+            history.stop_queued(job.id for job in jobs)
+            hint = f"{fault.hint}; to try the same again: ocicaliban resubmit --group {group}"
+            raise Refused(f"{fault.message}\nno job of {group} was submitted", hint) from fault
+        except BaseException:
+            if left := history.counts(submission=submission.id)["queued"]:
+                TERMINAL.say(
+                    f"{group}: {submissions.numbered(left)} of {queued} wait:"
+                    f" ocicaliban resume {group}, or stop --group {group}"
+                )
+            raise
+    TERMINAL.say(f"  to see them: ocicaliban status --group {group}")
+    return group

@@ -1,0 +1,121 @@
+"""Make an image a file, which nodes of a cluster run: their podman has a store of its own, and others have none."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from ocicaliban.containers import image_store
+from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.model.image import Image
+from ocicaliban.system import files, process
+
+SUFFIXES: Mapping[str, str] = {"squashfs": ".sqfs", "oci-archive": ".tar"}
+"""The forms of a file, and how its name ends."""
+
+_POINTS = ("out", "usr/app")
+"""Folders that a job mounts: a runtime that cannot write to the file needs them to be there."""
+
+
+@frozen(kw_only=True)
+class ImageFile:
+    """An image as a file, and its configuration, which no runtime reads from such a file.
+
+    `name` is the image's id, its name in podman's store once an OCI archive is loaded.
+    """
+
+    path: str
+    name: str = ""
+    env: tuple[tuple[str, str], ...] = ()
+    workdir: str = ""
+    entrypoint: tuple[str, ...] = ()
+    command: tuple[str, ...] = ()
+
+
+def path_of(folder: Path, image: str, form: str) -> Path:
+    """Return where the file of the image with this id is, in a folder of image files."""
+    return folder / f"{image}{SUFFIXES[form]}"
+
+
+def stored(folder: Path, image: str, form: str) -> ImageFile | None:
+    """Return the file of the image with this id, or None if it was not made, or is gone."""
+    path = path_of(folder, image, form)
+    try:
+        config = json.loads((folder / f"{image}.json").read_text(encoding="utf-8"))
+        if not path.is_file():
+            return None
+    except (OSError, ValueError):
+        return None
+    return described(path, image, config)
+
+
+def described(path: Path, image: str, config: Mapping[str, Any]) -> ImageFile:
+    """Return the file of an image with this OCI configuration."""
+    inner = config.get("config") or {}
+    return ImageFile(
+        path=str(path),
+        name=image,
+        env=tuple((name, value) for name, _, value in (word.partition("=") for word in inner.get("Env") or ())),
+        workdir=str(inner.get("WorkingDir") or ""),
+        entrypoint=tuple(inner.get("Entrypoint") or ()),
+        command=tuple(inner.get("Cmd") or ()),
+    )
+
+
+def make(folder: Path, image: Image, form: str) -> ImageFile:
+    """Make the file of an image that is in podman's store, unless it is there, and return it.
+
+    Another process that makes the same one is waited for. Raises OcicalibanError if that fails.
+    """
+    if found := stored(folder, image.id, form):
+        return found
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as exc:
+        hint = "[targets.slurm] shared names a folder that all nodes see"
+        raise UsageError(f"{folder} cannot be made: {exc.strerror}", hint) from exc
+    with _alone(folder / f"{image.id}.lock"):
+        if found := stored(folder, image.id, form):
+            return found
+        path = path_of(folder, image.id, form)
+        half = folder / f".{image.id}.{os.urandom(4).hex()}{SUFFIXES[form]}"
+        try:
+            process.run(_argv(image.id, half, form), doing=f"the image file {path} cannot be made")
+            files.replace(folder / f"{image.id}.json", json.dumps(image_store.image_config(image)))
+            os.replace(half, path)
+        finally:
+            half.unlink(missing_ok=True)
+    if found := stored(folder, image.id, form):
+        return found
+    raise OcicalibanError(f"the image file {path} was removed meanwhile", "run the command again")
+
+
+def _argv(image: str, path: Path, form: str) -> tuple[str, ...]:
+    if form == "oci-archive":
+        return "podman", "save", "--quiet", "--format", "oci-archive", "--output", str(path), image
+    process.tool("mksquashfs")
+    script = (
+        'root=$(podman image mount "$1") || exit; out=$2; shift 2; '
+        # mksquashfs takes a folder that is there already for an error.
+        'for each; do [ -d "$root/$each" ] || points="${points:-} -p \'$each d 755 0 0\'"; done; '
+        'eval mksquashfs \'"$root" "$out"\' -comp lz4 -noappend -no-progress -quiet ${points:-}; code=$?; '
+        'podman image unmount "$0" >/dev/null; exit $code'
+    )
+    unshare = ("podman", "unshare") if os.geteuid() else ()
+    return *unshare, "sh", "-c", script, image, image, str(path), *_POINTS
+
+
+@contextlib.contextmanager
+def _alone(lock: Path) -> Iterator[None]:
+    """Hold a lock beside the image file, on file systems that have locks."""
+    with open(lock, "ab") as file:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield
