@@ -15,6 +15,9 @@ from ocicaliban.errors import OcicalibanError, of_system
 _COMPLETE = "_OCICALIBAN_COMPLETE"
 _PIPE_CLOSED = 128 + signal.SIGPIPE  # the exit code that a shell gives to a tool whose reader is gone
 
+_CONTINUED = "\n       "
+"""Further lines of a hint begin below its first word."""
+
 _REPLAYED = ("run", "shell")
 """The commands that `replay` knows; the others do not import it."""
 
@@ -47,7 +50,7 @@ def _report(fault: OcicalibanError) -> int:
     with contextlib.suppress(OSError):
         print(shown(f"error: {fault.message}"), file=sys.stderr)
         if fault.hint:
-            print(shown(f" hint: {fault.hint}"), file=sys.stderr)
+            print(shown(" hint: " + fault.hint.replace("\n", _CONTINUED)), file=sys.stderr)
     return fault.exit_code
 
 

@@ -109,6 +109,16 @@ def package_of(module: str) -> str:
     return parts[0].replace("_", "-")
 
 
+def packages_of(module: str) -> tuple[str, ...]:
+    """Return the names by which files may declare a package that has a module, the usual one first.
+
+    conda has names of its own, and some packages have variants.
+    """
+    usual = package_of(module)
+    others: dict[str, list[str]] = _table()["other_names"]
+    return tuple(dict.fromkeys((usual, *others.get(usual, ()), module.partition(".")[0])))
+
+
 def of_python(module: str) -> str:
     """Return the hint for a module that is Python's own; "" for another one."""
     return str(_table()["python_modules"].get(module.partition(".")[0], ""))

@@ -98,8 +98,9 @@ def _module_hint(run: FailedRun, module: str) -> str:
             f"{module} is in the project's folder {own}: declare the project in pyproject.toml so that it is installed,"
             f' or --podman-args "--env PYTHONPATH={entry_point.APP}/{own}"'
         )
-    if (hint := _in_a_group(run.root, package)) or (hint := _in_another_file(run.root, package)):
-        return hint
+    for name in hints.packages_of(module):
+        if (hint := _in_a_group(run.root, name)) or (hint := _in_another_file(run.root, name)):
+            return hint
     declared = _declared(run.root).declaration
     file = declared.path.name if declared else "requirements.txt"
     what = package if package == module else f"{package}, which has the module {module}"

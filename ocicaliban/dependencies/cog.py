@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
@@ -12,6 +13,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_text, table_in
 from ocicaliban.formats.yaml import NotYaml, parse_yaml
 
+_VERSION = re.compile(r"\bpython_version[\"']?\s*:\s*([\d.]+)")
 _UNREAD = ("run", "pre_install", "cuda", "cudnn")
 
 
@@ -50,6 +52,9 @@ class CogYaml(Declaration):
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return its python_version."""
         version = self._build().get("python_version")
+        if isinstance(version, float):  # 3.10 without quotes is the number 3.1; cog reads its text
+            match = _VERSION.search(read_text(self.path))
+            version = match[1] if match else version
         return requirement(f"{self.shown}: python_version", of_version(str(version or "")), pinned=True)
 
     def requirement_lists(self) -> dict[str, str]:

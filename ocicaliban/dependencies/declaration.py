@@ -72,6 +72,9 @@ class Declaration:
     TOOL: ClassVar[str] = ""
     """The tool whose file it is; "" for a file of many tools."""
 
+    TABLE: ClassVar[str] = ""
+    """The table in the file, if the file has others that are declarations too."""
+
     PROJECT: ClassVar[bool] = False
     """Whether it declares what the project itself needs, as `pip install .` reads it."""
 
@@ -103,7 +106,8 @@ class Declaration:
     @property
     def shown(self) -> str:
         """What messages call it: the path relative to the project, and the table in it if there can be several."""
-        return " and ".join(os.path.relpath(path, self.root) for path in (*self.beside, self.path))
+        *beside, own = (os.path.relpath(path, self.root) for path in (*self.beside, self.path))
+        return " and ".join((*beside, f"[{self.TABLE}] of {own}" if self.TABLE else own))
 
     def tool(self) -> str:
         """Return the tool that has written the file, "" if it is unknown."""

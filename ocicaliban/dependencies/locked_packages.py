@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from attrs import frozen
 
 from ocicaliban.dependencies import locked_requirements
+from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 
 
@@ -73,6 +75,24 @@ def marker_environment(base: Base) -> dict[str, str]:
         "platform_release": "",
         "platform_version": "",
     }
+
+
+def damaged(file: str, fault: Exception, hint: str) -> UsageError:
+    """Return the error for a lock in which a value is not there, or is not of the kind that its tool writes."""
+    key = str(fault.args[0]) if isinstance(fault, KeyError) and fault.args else ""
+    what = f"an entry has no '{key}'" if key else "an entry is not of the form that its tool writes"
+    return UsageError(f"{file} is damaged: {what}", hint)
+
+
+def checked_tables(raw: Mapping[str, object], file: str, hint: str, key: str = "package") -> list[dict[str, Any]]:
+    """Return the tables in the list at `key` of a lock. Raises UsageError if there is something else, or no name."""
+    listed = raw.get(key, [])
+    if not isinstance(listed, list) or not all(isinstance(each, dict) for each in listed):
+        raise UsageError(f"{file} is damaged: '{key}' is not a list of tables", hint)
+    for number, each in enumerate(listed, 1):
+        if not isinstance(each.get("name"), str):
+            raise UsageError(f"{file} is damaged: the {key} number {number} has no name", hint)
+    return listed
 
 
 def count(text: str, base: Base) -> int:

@@ -21,6 +21,7 @@ class PdmProject(Declaration):
 
     FILE: ClassVar[str] = "pyproject.toml"
     TOOL: ClassVar[str] = "pdm"
+    TABLE: ClassVar[str] = "tool.pdm"
     PROJECT: ClassVar[bool] = True
 
     @classmethod
@@ -33,11 +34,6 @@ class PdmProject(Declaration):
     def reads(cls, path: Path) -> bool:
         """Whether a file is a pyproject.toml whose [tool.pdm] declares dependencies or indexes."""
         return path.name == cls.FILE and path.is_file() and pdm_project.is_pdm(manifest(path.parent))
-
-    @property
-    def shown(self) -> str:
-        """The table and its file."""
-        return f"[tool.pdm] of {super().shown}"
 
     def indexes(self) -> Indexes:
         """Return the sources of [tool.pdm], each of which is asked only for packages that were found there."""

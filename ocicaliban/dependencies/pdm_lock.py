@@ -13,7 +13,7 @@ from ocicaliban.dependencies.declaration import ResolutionTarget, manifest
 from ocicaliban.dependencies.indexes import Indexes, without_credentials
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
-from ocicaliban.dependencies.pyproject_lock import PyprojectLock
+from ocicaliban.dependencies.pyproject_lock import PyprojectLock, holds_packages
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import parse_toml, read_toml, table_in
@@ -73,13 +73,14 @@ class PdmLock(PyprojectLock):
         """
         lock, pyproject = read_toml(self.path, _LOCK)[1], self._read_manifest()
         check_version(lock)
+        locked_packages.checked_tables(lock, self.FILE, _LOCK)
         is_current = not self.is_out_of_date()
         try:
             if not self._is_comparable:
                 _check_direct(lock, pyproject, target)
             return locked_packages.requirements(_packages(lock, pyproject, target, self.root, is_current))
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise UsageError(f"pdm.lock is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
+            raise locked_packages.damaged(self.FILE, exc, _LOCK) from exc
 
     def is_out_of_date(self) -> bool:
         """Whether pyproject.toml has changed since."""
@@ -95,7 +96,7 @@ class PdmLock(PyprojectLock):
     def lists_dependencies(self) -> bool:
         """Whether the lock holds a package."""
         text = self.path.read_text(encoding="utf-8", errors="replace")
-        return "[[package]]" in text or "[metadata]" not in text
+        return holds_packages(text)
 
     def _locked_groups(self) -> frozenset[str] | None:
         """Return the groups and extras that the lock was made with; None if the lock does not tell."""

@@ -1,10 +1,11 @@
-"""What a Pipfile declares, as Pipenv reads it; pure."""
+"""What a Pipfile declares, as Pipenv reads it."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from ocicaliban.dependencies.indexes import Indexes, is_pypi
@@ -12,7 +13,7 @@ from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.own_requirements import named_indexes, with_variables
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_version, requirement
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.formats.toml import table_in
+from ocicaliban.formats.toml import read_toml, table_in
 
 DEVELOP = "develop"
 """The lock's name for [dev-packages]."""
@@ -20,6 +21,17 @@ DEVELOP = "develop"
 _NO_CATEGORIES = ("source", "packages", "dev-packages", "requires", "scripts", "pipfile", "pipenv", "default", DEVELOP)
 _DEVELOP_NAMES = ("dev", "dev-packages", DEVELOP)
 _PYPI = {"name": "pypi", "url": "https://pypi.org/simple", "verify_ssl": True}
+
+
+def read_pipfile(path: Path) -> dict[str, Any]:
+    """Return the values of a Pipfile. Raises UsageError if it is damaged, or a section is no table of packages."""
+    raw = read_toml(path)[1]
+    for name in ("packages", "dev-packages", *categories(raw)):
+        if not isinstance(raw.get(name, {}), dict):
+            raise UsageError(
+                f"{path.name}: '{name}' is not a table of packages", f'write [{name}], and below it: NAME = "*"'
+            )
+    return raw
 
 
 def content_hashes(raw: Mapping[str, Any]) -> frozenset[str]:

@@ -10,7 +10,7 @@ from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.own_requirements import OwnRequirements, requirement_line
 from ocicaliban.dependencies.python_requirement import PythonRequirement
-from ocicaliban.formats.toml import read_toml, table_in
+from ocicaliban.formats.toml import table_in
 from ocicaliban.model.recipe import Variant
 
 
@@ -22,11 +22,11 @@ class Pipfile(Declaration):
 
     def indexes(self) -> Indexes:
         """Return the sources, each of which is asked only for packages that were found there."""
-        return pipenv_project.indexes(read_toml(self.path)[1].get("source"))
+        return pipenv_project.indexes(pipenv_project.read_pipfile(self.path).get("source"))
 
     def lists_dependencies(self) -> bool:
         """Whether the file lists a package."""
-        raw = read_toml(self.path)[1]
+        raw = pipenv_project.read_pipfile(self.path)
         return any(table_in(raw, name) for name in ("packages", "dev-packages", *pipenv_project.categories(raw)))
 
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
@@ -35,17 +35,17 @@ class Pipfile(Declaration):
 
     def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
         """Return the given groups. Raises UsageError for one that the file does not declare."""
-        raw = read_toml(self.path)[1]
+        raw = pipenv_project.read_pipfile(self.path)
         held = [*pipenv_project.categories(raw), *([pipenv_project.DEVELOP] if "dev-packages" in raw else [])]
         return pipenv_project.checked_groups(self.shown, groups, held)
 
     def python_requirements(self) -> tuple[PythonRequirement, ...]:
         """Return the Python of [requires]."""
-        return pipenv_project.python_requirements(read_toml(self.path)[1], f"{self.shown}: requires")
+        return pipenv_project.python_requirements(pipenv_project.read_pipfile(self.path), f"{self.shown}: requires")
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return what uv resolves from [packages] and the sections of the target's groups."""
-        own = self.own(read_toml(self.path)[1], target.groups)
+        own = self.own(pipenv_project.read_pipfile(self.path), target.groups)
         return own_requirements.compile_own(self, own, target, preferred)
 
     def own(self, raw: dict[str, Any], groups: tuple[str, ...]) -> OwnRequirements:

@@ -15,7 +15,7 @@ from ocicaliban.dependencies.own_requirements import requirement_line
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.jsonc import parse_json
-from ocicaliban.formats.toml import read_text, read_toml, table_in
+from ocicaliban.formats.toml import read_text, table_in
 from ocicaliban.model.recipe import Variant
 
 _LOCK = "run `pipenv lock`"
@@ -69,7 +69,7 @@ class PipfileLock(Declaration):
                 self._check_direct(lock, target.groups)
             return locked_packages.requirements(_packages(lock, target))
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise UsageError(f"{self.shown} is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
+            raise locked_packages.damaged(self.shown, exc, _LOCK) from exc
 
     def is_out_of_date(self) -> bool:
         """Whether the Pipfile has changed since."""
@@ -80,7 +80,7 @@ class PipfileLock(Declaration):
         return table_in(self._read(), "_meta", "hash").get("sha256")
 
     def _is_current(self) -> bool:
-        return self._digest in pipenv_project.content_hashes(read_toml(self._pipfile)[1])
+        return self._digest in pipenv_project.content_hashes(pipenv_project.read_pipfile(self._pipfile))
 
     def lists_dependencies(self) -> bool:
         """Whether the lock holds a package."""
@@ -91,7 +91,7 @@ class PipfileLock(Declaration):
         """Raise UsageError if a package in the Pipfile is not in the lock, or not in a version that it allows."""
         from packaging.requirements import Requirement
 
-        pipfile = read_toml(self._pipfile)[1]
+        pipfile = pipenv_project.read_pipfile(self._pipfile)
         for section, ours in [(_DEFAULT, "packages"), *((name, pipenv_project.section(name)) for name in groups)]:
             held = {normalized(name): info for name, info in table_in(lock, section).items()}
             for name, wanted in table_in(pipfile, ours).items():
@@ -113,9 +113,17 @@ class PipfileLock(Declaration):
         try:
             raw = parse_json(read_text(self.path))
         except ValueError as exc:
-            raise UsageError(f"{self.shown} is not valid JSON: {exc}", _LOCK) from exc
+            line = getattr(exc, "lineno", 0)
+            place = f"{self.shown}:{line}" if line else self.shown
+            raise UsageError(f"{place}: this is not JSON, so the lock is damaged or not complete", _LOCK) from exc
         if not isinstance(raw, dict):
             raise UsageError(f"{self.shown} is damaged: it holds no table", _LOCK)
+        for section, packages in raw.items():
+            if not isinstance(packages, dict):
+                raise UsageError(f"{self.shown} is damaged: '{section}' is not a table", _LOCK)
+            for name, info in packages.items() if section != "_meta" else ():
+                if not isinstance(info, dict):
+                    raise UsageError(f"{self.shown} is damaged: '{name}' in '{section}' is not a table", _LOCK)
         return raw
 
 

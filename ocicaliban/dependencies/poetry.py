@@ -21,6 +21,7 @@ class PoetryProject(Declaration):
 
     FILE: ClassVar[str] = "pyproject.toml"
     TOOL: ClassVar[str] = "poetry"
+    TABLE: ClassVar[str] = "tool.poetry"
     PROJECT: ClassVar[bool] = True
 
     @classmethod
@@ -33,11 +34,6 @@ class PoetryProject(Declaration):
     def reads(cls, path: Path) -> bool:
         """Whether a file is a pyproject.toml whose [tool.poetry] declares dependencies."""
         return path.name == cls.FILE and path.is_file() and poetry_project.is_poetry(manifest(path.parent))
-
-    @property
-    def shown(self) -> str:
-        """The table and its file."""
-        return f"[tool.poetry] of {super().shown}"
 
     def indexes(self) -> Indexes:
         """Return the sources of [tool.poetry], each of which is asked only for packages that were found there."""

@@ -11,7 +11,7 @@ from ocicaliban.dependencies.declaration import ResolutionTarget, manifest
 from ocicaliban.dependencies.indexes import Indexes, is_pypi, plain_url
 from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.locked_requirements import normalized
-from ocicaliban.dependencies.pyproject_lock import PyprojectLock
+from ocicaliban.dependencies.pyproject_lock import PyprojectLock, holds_packages
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_toml, table_in
@@ -59,7 +59,7 @@ class PoetryLock(PyprojectLock):
         check_version(lock)
         package = poetry_project.read_package(self._manifest)
         wanted = list(poetry_project.wanted_dependencies(package, target.groups, target.extras))
-        held: list[dict[str, Any]] = lock.get("package", [])
+        held = locked_packages.checked_tables(lock, self.FILE, _LOCK)
         environment = locked_packages.marker_environment(target.base)
         added: list[Dependency] = []
         try:
@@ -72,7 +72,7 @@ class PoetryLock(PyprojectLock):
                 chosen = poetry_walk.walked(held, wanted, package.name, environment)
             text = locked_packages.requirements(_locked(info, lock) for info in chosen)
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
-            raise UsageError(f"poetry.lock is damaged: {type(exc).__name__}: {exc}", _LOCK) from exc
+            raise locked_packages.damaged(self.FILE, exc, _LOCK) from exc
         lines = [poetry_project.requirement_line(dependency) for dependency in added]
         return own_requirements.with_added(self, text, lines, target) if lines else text
 
@@ -95,7 +95,7 @@ class PoetryLock(PyprojectLock):
     def lists_dependencies(self) -> bool:
         """Whether the lock holds a package."""
         text = self.path.read_text(encoding="utf-8", errors="replace")
-        return "[[package]]" in text or "[metadata]" not in text
+        return holds_packages(text)
 
 
 def check_version(lock: Mapping[str, Any]) -> None:

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any, ClassVar
 
 from ocicaliban.dependencies.declaration import Declaration, add_text
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_toml
+
+_EMPTY = re.compile(r"^package\s*=\s*\[\s*\]", re.M)
+
+
+def holds_packages(text: str) -> bool:
+    """Whether the text of a lock has packages. A damaged one may have some."""
+    if "[[package]]" in text or "[metadata]" not in text:
+        return True
+    return re.search(r"^package\b", text, re.M) is not None and not _EMPTY.search(text)
 
 
 class PyprojectLock(Declaration):

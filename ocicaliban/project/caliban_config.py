@@ -46,7 +46,8 @@ def load(path: Path, reporter: Reporter) -> Project:
         if key in _IGNORED:
             reporter.note(f"{path.name}: '{key}' has no effect: {_IGNORED[key]}")
         elif key not in _PARAMETERS:
-            raise UsageError(f"{_place(path, text, key)}: unknown key '{key}'", nearest(key, (*_PARAMETERS, *_IGNORED)))
+            near = nearest(key, (*_PARAMETERS, *_IGNORED))
+            raise UsageError(f"{_place(path, text, key)}: unknown key '{key}'", f"{near} Otherwise remove the key.")
         elif value is not None:
             recipe, parameter = _PARAMETERS[key]
             layers[recipe] = {parameter: _image(value) if key == "base_image" else value}

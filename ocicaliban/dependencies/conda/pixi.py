@@ -205,6 +205,7 @@ class PixiPyproject(PixiManifest):
     """The same in [tool.pixi] of a pyproject.toml: its [project] is a part of what pixi installs."""
 
     FILE: ClassVar[str] = PYPROJECT
+    TABLE: ClassVar[str] = "tool.pixi"
 
     @classmethod
     def find(cls, root: Path) -> Self | None:
@@ -216,11 +217,6 @@ class PixiPyproject(PixiManifest):
     def reads(cls, path: Path) -> bool:
         """No file that a setting names: a pyproject.toml may have other tables."""
         return False
-
-    @property
-    def shown(self) -> str:
-        """The file, with the table in it."""
-        return f"[tool.pixi] of {super().shown}"
 
 
 def channel_names(raw: Mapping[str, Any]) -> Iterator[str]:

@@ -20,6 +20,11 @@ GROUPS = '[project]\nname = "x"\nversion = "1"\n'
     [
         ({}, NO_SIX, "no file declares six: add it to requirements.txt"),
         ({"requirements.txt": "rich\n"}, "ModuleNotFoundError: No module named 'cv2'", "declares opencv-python"),
+        ({"requirements/base.txt": "PyYAML\n"}, "ModuleNotFoundError: No module named 'yaml'", "declares PyYAML"),
+        ({"requirements/base.txt": "opencv-python-headless\n"}, "ModuleNotFoundError: No module named 'cv2'",
+         "declares opencv-python-headless, and is not read"),
+        ({"requirements.txt": "rich\n", "environment.yml": "dependencies:\n- pytorch=2\n"},
+         "ModuleNotFoundError: No module named 'torch.nn'", "environment.yml declares pytorch, and is not read"),
         ({"requirements/base.txt": "rich\nsix>1\n"}, NO_SIX, '[layers.python] requirements = "requirements/base.txt'),
         ({"requirements-gpu.txt": "sixth\n"}, NO_SIX, "no file declares six"),
         ({"pyproject.toml": GROUPS + "[project.optional-dependencies]\nmore = ['six']"}, NO_SIX, "--extras more"),

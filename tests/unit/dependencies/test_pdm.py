@@ -6,10 +6,14 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from ocicaliban.dependencies import pdm_project
+from ocicaliban.dependencies.conda.pixi import PixiPyproject
+from ocicaliban.dependencies.declaration import Declaration
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.dependencies.pdm import PdmProject, own_of
+from ocicaliban.dependencies.poetry import PoetryProject
 
 ROOT = Path("/home/ada/study")
 NOW = """
@@ -91,3 +95,19 @@ def test_whose_dependencies_pdm_reads(text: str, found: bool, tmp_path: Path) ->
     elif declaration:
         assert declaration.resolved_groups(()) == ("dev",)
         assert declaration.python_requirements()[0].specifier == ">=3.9"
+
+
+@pytest.mark.parametrize(
+    ("way", "text", "table"),
+    [
+        (PdmProject, "[tool.pdm.dev-dependencies]\ntest = ['six']\n", "tool.pdm"),
+        (PoetryProject, "[tool.poetry.dependencies]\nsix = '*'\n", "tool.poetry"),
+        (PixiPyproject, "[tool.pixi.dependencies]\nsix = '*'\n", "tool.pixi"),
+    ],
+)
+def test_a_table_is_named_with_its_own_file(tmp_path: Path, way: type[Declaration], text: str, table: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(text)
+    declaration = way.find(tmp_path)
+    assert declaration and declaration.shown == f"[{table}] of pyproject.toml"
+    both = evolve(declaration, beside=(tmp_path / "requirements.txt",))
+    assert both.shown == f"requirements.txt and [{table}] of pyproject.toml"

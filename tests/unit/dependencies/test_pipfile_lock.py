@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ocicaliban.dependencies.pipfile import Pipfile
 from ocicaliban.dependencies.pipfile_lock import PipfileLock
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
@@ -56,6 +57,31 @@ def test_extras_and_groups_that_are_not_declared() -> None:
         lock_of(LOCKS / "pipenv").resolved_groups(("docs",))
 
 
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('{\n"default": {"six": ', "Pipfile.lock:2: this is not JSON, so the lock is damaged or not complete"),
+        ("[]", "Pipfile.lock is damaged: it holds no table"),
+        ('{"default": 1}', "Pipfile.lock is damaged: 'default' is not a table"),
+        ('{"default": {"six": 1}}', "Pipfile.lock is damaged: 'six' in 'default' is not a table"),
+        ('{"default": {"six": {"hashes": 1, "version": "==1"}}}', "an entry is not of the form that its tool writes"),
+        ('{"default": {"six": {"git": "https://e.org/six"}}}', "Pipfile.lock is damaged: an entry has no 'ref'"),
+    ],
+)
+def test_a_damaged_lock_is_told_in_plain_words(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "Pipfile.lock").write_text(text)
+    with pytest.raises(UsageError) as raised:
+        resolved(lock_of(tmp_path))
+    assert says in raised.value.message
+    assert raised.value.hint == "run `pipenv lock`"
+
+
+def test_a_section_of_a_pipfile_that_is_no_table(tmp_path: Path) -> None:
+    (tmp_path / "Pipfile").write_text("packages = 1\n")
+    with pytest.raises(UsageError, match="Pipfile: 'packages' is not a table of packages"):
+        Pipfile(root=tmp_path, path=tmp_path / "Pipfile").lists_dependencies()
+
+
 def test_a_lock_that_is_out_of_date_or_damaged(tmp_path: Path) -> None:
     root = copied("pipenv", tmp_path)
     pipfile = root / "Pipfile"
@@ -72,7 +98,7 @@ def test_a_lock_that_is_out_of_date_or_damaged(tmp_path: Path) -> None:
     assert caught.value.hint == "run `pipenv lock`"
     pipfile.unlink()
     assert versions(resolved(lock_of(root))) == DEFAULT
-    for text, message in (("{", "not valid JSON"), ('{"default": {"six": 1}}', "damaged")):
+    for text, message in (("{", "this is not JSON"), ('{"default": {"six": 1}}', "damaged")):
         (root / "Pipfile.lock").write_text(text)
         with pytest.raises(UsageError, match=message):
             resolved(lock_of(root))

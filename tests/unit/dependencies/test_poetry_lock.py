@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from ocicaliban.dependencies import poetry_project, poetry_walk
+from ocicaliban.dependencies.declaration import manifest
 from ocicaliban.dependencies.poetry_lock import PoetryLock
 from ocicaliban.errors import UsageError
 from tests.locks import LOCKS, base_with, copied, resolved, versions
@@ -240,3 +241,23 @@ def test_a_group_that_was_added_since_is_no_part_of_the_lock(tmp_path: Path) -> 
     path.write_text(path.read_text().replace("[tool.poetry.dependencies]", '[tool.poetry.dependencies]\ntoolz = "*"'))
     with pytest.raises(UsageError, match="it does not hold toolz"):
         resolved(lock_of(root))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("package = 1\n", "'package' is not a list of tables"),
+        ("[[package]]\nname = 1\n", "the package number 1 has no name"),
+        ('[[package]]\nname = "six"\ngroups = ["main"]\n', "an entry has no 'version'"),
+        ('[[package]]\nname = "six"\ngroups = 1\n', "an entry is not of the form that its tool writes"),
+    ],
+)
+def test_a_damaged_lock_is_told_in_plain_words(tmp_path: Path, text: str, says: str) -> None:
+    root = copied("poetry-2.1", tmp_path)
+    (root / "poetry.lock").write_text(f'{text}[metadata]\nlock-version = "2.1"\ncontent-hash = "HASH"\n')
+    [digest, *_] = poetry_project.content_hashes(manifest(root))
+    (root / "poetry.lock").write_text((root / "poetry.lock").read_text().replace("HASH", digest))
+    assert lock_of(root).lists_dependencies()
+    with pytest.raises(UsageError) as raised:
+        resolved(lock_of(root))
+    assert raised.value.message == f"poetry.lock is damaged: {says}"

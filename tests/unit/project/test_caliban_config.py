@@ -44,6 +44,13 @@ def test_a_fault_in_calibans_configuration(tmp_path: Path, text: str | bytes, me
     assert fault_message(tmp_path, text).startswith(f".calibanconfig.json{message}")
 
 
+def test_an_unknown_key_has_a_remedy(tmp_path: Path) -> None:
+    (tmp_path / ".calibanconfig.json").write_text('{"apt_package": []}')
+    with pytest.raises(UsageError) as raised:
+        load_project(tmp_path)
+    assert raised.value.hint == "did you mean 'apt_packages'? Otherwise remove the key."
+
+
 def test_calibans_comments_are_left_out_of_strings_and_counted_as_lines(tmp_path: Path) -> None:
     path = tmp_path / ".calibanconfig.json"
     path.write_text('# it\'s "ours"\n{ "base_image": "r:5000/a#b//c", # "quoted\n// it\'s\n/* a\nb */ }\n')
