@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Iterator
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
 
@@ -12,6 +14,10 @@ from ocicaliban.build.base.python_table import IMAGES, PythonTable
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
+
+if TYPE_CHECKING:
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
 
 _EXACT = r"={2,3}\s*(\d+\.\d+)\.\d+"
 _ANY_MICRO = r"==\s*(\d+\.\d+)\.\*"
@@ -206,14 +212,32 @@ def _short(python: str) -> str:
 # --- versions ---
 
 
+@functools.lru_cache(maxsize=64)
+def _specifiers(text: str) -> SpecifierSet:
+    from packaging.specifiers import SpecifierSet
+
+    return SpecifierSet(text)
+
+
+@functools.lru_cache(maxsize=2048)
+def _version(text: str) -> Version | str:
+    """Return the version; the text, which no specifier suits, where it is none."""
+    from packaging.version import InvalidVersion, Version
+
+    try:
+        return Version(text)
+    except InvalidVersion:
+        return text
+
+
 def _allows(requirement: PythonRequirement, version: str, any_micro: bool) -> bool:
-    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.specifiers import InvalidSpecifier
 
     text = requirement.specifier
     if any_micro and requirement.pinned and (match := re.fullmatch(_EXACT, text.strip())):
         text = f"=={match[1]}.*"
     try:
-        return SpecifierSet(text).contains(version, prereleases=True)
+        return _specifiers(text).contains(_version(version), prereleases=True)
     except InvalidSpecifier as exc:
         hint = 'for example requires-python = ">=3.11"'
         raise UsageError(f"{requirement.place}: '{text}' does not name versions of Python", hint) from exc
