@@ -75,7 +75,7 @@ def serving(*wheels: tuple[str, bytes], hashes: bool = True) -> Iterator[Package
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    Thread(target=server.serve_forever, daemon=True).start()
+    Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     try:
         yield PackageIndex(f"http://127.0.0.1:{server.server_port}/simple", files, hashes, asked)
     finally:

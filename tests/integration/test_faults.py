@@ -314,7 +314,7 @@ def test_packages_of_debian_that_cannot_be_fetched(project: Project) -> None:
     project.write({"ocicaliban.toml": f'{CONFIG}[layers.apt]\npackages = ["sl"]\n'})
     # A proxy that refuses: where nobody answers, apt tries again for some seconds.
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), _Refusing) as proxy:
-        threading.Thread(target=proxy.serve_forever, daemon=True).start()
+        threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
         address = f"http_proxy=http://127.0.0.1:{proxy.server_port}"
         said, hint = project.fails("build", "--nogpu", "t.py", code=1, inside=("env", address))
         proxy.shutdown()

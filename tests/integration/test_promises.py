@@ -101,7 +101,7 @@ def private(tmp_path: Path) -> Iterator[Private]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     found = Private(uuid.uuid4().hex, package, server.server_port)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     yield found
     server.shutdown()
     server.server_close()
