@@ -1,5 +1,6 @@
 """Integration tests need real tools: they must run under `./bootstrap test`, and are left out elsewhere."""
 
+import gc
 import os
 import tempfile
 from pathlib import Path
@@ -45,6 +46,17 @@ LONGEST_FIRST = (
 
 LIMITS = {"unit": 120, "integration": 900}
 """After how many seconds a test has hung: many times what the slowest takes, since machines differ and may be busy."""
+
+
+def pytest_collection() -> None:
+    """Let the collection, which makes only what stays, not be searched for garbage."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Let what the collection has made not be searched for garbage from now on."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_configure_node(node: Any) -> None:

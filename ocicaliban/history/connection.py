@@ -21,6 +21,8 @@ from ocicaliban.system import filesystems
 
 PATIENCE = 60
 """Seconds that a write waits for the writes of other processes."""
+SYNCHRONOUS = "FULL"
+"""Every commit is synced: after a power failure, an attempt that began must be on record, or it would run twice."""
 _SETTINGS = {
     "application_name": "ocicaliban",
     "connect_timeout": 10,  # seconds
@@ -72,8 +74,9 @@ def _file(file: Path) -> peewee.Database:
         raise OcicalibanError(f"{file.parent}, for the history, is not a folder", _ELSEWHERE) from fault
     except OSError as fault:
         raise OcicalibanError(f"{file.parent}, for the history: {fault.strerror}", _ELSEWHERE) from fault
-    # Every commit is synced: after a power failure, an attempt that began must be on record, or it would run twice.
-    return peewee.SqliteDatabase(str(file), pragmas={"synchronous": "FULL", "foreign_keys": "ON"}, timeout=PATIENCE)
+    return peewee.SqliteDatabase(
+        str(file), pragmas={"synchronous": SYNCHRONOUS, "foreign_keys": "ON"}, timeout=PATIENCE
+    )
 
 
 def _journal(database: peewee.SqliteDatabase, network: bool) -> None:

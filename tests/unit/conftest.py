@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from ocicaliban.history import access
+from ocicaliban.history import access, connection
 from ocicaliban.history.store import History
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_loss_of_power() -> Iterator[None]:
+    """Spare the tests the waits for the disk, which are all that a sync does as long as the machine has power."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(os, "fsync", lambda descriptor: None)
+        patched.setattr(connection, "SYNCHRONOUS", "OFF")
+        yield
 
 
 @pytest.fixture

@@ -22,17 +22,25 @@ def test_in_a_pipe_there_is_one_plain_line() -> None:
 def test_without_a_terminal_a_line_comes_whenever_none_came_for_a_while(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(reporter, "_EVERY", 0.1)
+    monkeypatch.setattr(reporter, "_EVERY", 0.05)
+    told = ""
+
+    def wait_for(text: str) -> None:
+        nonlocal told
+        while text not in told:
+            time.sleep(0.005)
+            told += capsys.readouterr().err
+
     with TERMINAL.waiting("dependencies", "resolving"):
         with TERMINAL.making("python", "building"):
-            time.sleep(0.25)
-        time.sleep(0.25)
-    lines = capsys.readouterr().err.splitlines()
+            wait_for("python: still building, ")
+        wait_for("dependencies: still resolving, ")
+    lines = told.splitlines()
     assert lines[0] == "python: building" and lines[1].startswith("python: still building, ")
     assert lines[-1].startswith("dependencies: still resolving, ") and lines[-1].endswith(" s")
-    time.sleep(0.25)
+    capsys.readouterr()
     with SILENT.making("a"), SILENT.waiting("a", "b"):
-        time.sleep(0.25)
+        time.sleep(0.2)
     assert capsys.readouterr().err == ""
 
 

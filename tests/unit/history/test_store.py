@@ -25,7 +25,6 @@ _groups = itertools.count(1)
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     with access.open(f"sqlite://{tmp_path_factory.mktemp('history')}/history.db") as opened:
-        opened._database.pragma("synchronous", "OFF")  # type: ignore[attr-defined]
         yield opened
 
 
