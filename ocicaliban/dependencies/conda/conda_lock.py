@@ -18,11 +18,13 @@ from ocicaliban.dependencies.conda.declaration import (
     read_yaml,
     text_of,
 )
+from ocicaliban.dependencies.conda.environment_yml import EnvironmentYml
 from ocicaliban.dependencies.conda.packages import PYTHON, CondaPackage
 from ocicaliban.dependencies.declaration import ResolutionTarget, add_text
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.toml import read_text
 
 _PYTHON_ENTRY = re.compile(r"^- name: python\n(?:  [^\n]*\n)*?  version: ['\"]?([\d.]+)", re.M)
 _SOURCES = re.compile(r"^  sources:\n((?:  - [^\n]+\n)+)", re.M)
@@ -57,9 +59,10 @@ class CondaLock(CondaDeclaration):
         return requirement(f"{self.shown}: python", python_specifier(match[1]) if match else "")
 
     def texts(self) -> dict[str, str]:
-        """Return the lock."""
+        """Return the lock, and the files that it was made from, with which it is compared."""
         texts: dict[str, str] = {}
-        add_text(texts, self.path, self.root)
+        for name in (self.beside_it(self.path.name), *self.covers()):
+            add_text(texts, self.root / name, self.root)
         return texts
 
     def resolved_groups(self, groups: tuple[str, ...]) -> tuple[str, ...]:
@@ -74,7 +77,21 @@ class CondaLock(CondaDeclaration):
         """Return the locked conda packages. Raises UsageError if the lock has none for the platform, or is damaged."""
         entries = [*self._entries(platform, groups, "conda")]
         depends = {text_of(each["name"]): tuple(map(str, each.get("dependencies") or ())) for each in entries}
-        return CondaEnvironment(packages=tuple(map(_package, entries)), depends=depends)
+        packages = tuple(map(_package, entries))
+        self._check_sources(packages, platform)
+        return CondaEnvironment(packages=packages, depends=depends)
+
+    def _check_sources(self, packages: tuple[CondaPackage, ...], platform: str) -> None:
+        """Raise UsageError if an environment.yml that the lock was made from asks for what it does not hold."""
+        from ocicaliban.dependencies.conda import agreement
+
+        for name in self.covers():
+            path = self.root / name
+            if path.is_file() and EnvironmentYml.reads(path):
+                source = EnvironmentYml(root=self.root, path=path)
+                specs = source.environment(platform, ()).specs
+                common = agreement.for_every_platform(specs, read_text(path))
+                agreement.check(common, packages, platform, self.shown, name, "run `conda-lock lock`")
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the locked packages of PyPI, with their hashes. Raises UsageError if the lock is damaged."""

@@ -63,6 +63,11 @@ class CondaPackage:
         return self._parts["name"]
 
     @property
+    def build(self) -> str:
+        """The package's build."""
+        return self._parts["build"]
+
+    @property
     def version(self) -> str:
         """The package's version."""
         return self._parts["version"]

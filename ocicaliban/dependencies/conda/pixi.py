@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
+from ocicaliban.dependencies import locked_packages
 from ocicaliban.dependencies.conda.conda_lock import wheel_requirement
 from ocicaliban.dependencies.conda.declaration import (
     CondaDeclaration,
@@ -16,7 +17,9 @@ from ocicaliban.dependencies.conda.declaration import (
     conda_platform,
     python_specifier,
 )
+from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.dependencies.declaration import ResolutionTarget, add_text
+from ocicaliban.dependencies.locked_packages import LockedPackage
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_toml, table_in
@@ -113,14 +116,49 @@ class PixiLock(_Pixi):
 
         said = self._read(platform, groups)["packages"]
         depends = {each["name"]: tuple(each["depends"]) for each in said}
-        return CondaEnvironment(packages=tuple(map(described_package, said)), depends=depends)
+        packages = tuple(map(described_package, said))
+        self._check_manifest(packages, platform, groups)
+        return CondaEnvironment(packages=packages, depends=depends)
+
+    def _check_wheels(self, said: Mapping[str, Any], target: ResolutionTarget) -> None:
+        """Raise UsageError if the manifest asks for a package of PyPI that the lock does not hold."""
+        from ocicaliban.dependencies import agreement
+        from ocicaliban.dependencies.conda.solve import described_package
+
+        path = self.manifest_path
+        if path == self.path:
+            return
+        way = PixiPyproject if path.name == PYPROJECT else PixiManifest
+        lines = way(root=self.root, path=path).pypi_lines(conda_platform(target.base), target.groups)
+        # One of conda's packages may be the one that is asked for.
+        held = [
+            LockedPackage(name=each.name, version=each.version) for each in map(described_package, said["packages"])
+        ]
+        for wheel in said["wheels"]:
+            place = "" if "://" in wheel["location"] else wheel["location"]
+            held.append(LockedPackage(name=wheel["name"], version="" if place else wheel["version"], path=place))
+        direct = [line for line in lines if " @ " not in line]
+        if missing := agreement.unmet(direct, held, locked_packages.marker_environment(target.base)):
+            raise UsageError(
+                f"{self.shown} is not up to date with {path.name}: it does not hold {missing}", "run `pixi lock`"
+            )
+
+    def _check_manifest(self, packages: tuple[CondaPackage, ...], platform: str, groups: tuple[str, ...]) -> None:
+        """Raise UsageError if the manifest asks for a package that the lock does not hold."""
+        from ocicaliban.dependencies.conda import agreement
+
+        path = self.manifest_path
+        if path != self.path:
+            way = PixiPyproject if path.name == PYPROJECT else PixiManifest
+            specs = way(root=self.root, path=path).environment(platform, groups).specs
+            agreement.check(specs, packages, platform, self.shown, path.name, "run `pixi lock`")
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the locked packages of PyPI. Raises UsageError for one without a hash."""
         lines = []
-        for wheel in sorted(
-            self._read(conda_platform(target.base), target.groups)["wheels"], key=lambda each: each["name"]
-        ):
+        said = self._read(conda_platform(target.base), target.groups)
+        self._check_wheels(said, target)
+        for wheel in sorted(said["wheels"], key=lambda each: each["name"]):
             if wheel["sha256"]:
                 lines.append(wheel_requirement(wheel["name"], wheel["version"], wheel["location"], wheel["sha256"]))
             elif "://" in wheel["location"]:
@@ -158,14 +196,7 @@ class PixiManifest(_Pixi):
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return what the packages of PyPI need, locked. Raises ToolError with uv's explanation."""
-        lines = [
-            _pypi_requirement(str(name), value, self.path.parent, self.shown)
-            for table in self._tables(self.contents(), conda_platform(target.base), target.groups)
-            for name, value in table_in(table, "pypi-dependencies").items()
-        ]
-        if self.path.name == PYPROJECT:
-            declared = table_in(read_toml(self.path)[1], "project").get("dependencies")
-            lines += map(str, declared if isinstance(declared, list) else [])
+        lines = self.pypi_lines(conda_platform(target.base), target.groups)
         if not lines:
             return ""
         from attrs import evolve
@@ -175,6 +206,18 @@ class PixiManifest(_Pixi):
             given.write_text("".join(f"{line}\n" for line in (*self.requirement_lists().values(), *lines)))
             # The groups are environments of pixi, which uv does not know.
             return self.compiled(evolve(target, groups=()), preferred, (given,))
+
+    def pypi_lines(self, platform: str, groups: tuple[str, ...]) -> list[str]:
+        """Return the packages of PyPI that an environment's features ask for, as requirements."""
+        lines = [
+            _pypi_requirement(str(name), value, self.path.parent, self.shown)
+            for table in self._tables(self.contents(), platform, groups)
+            for name, value in table_in(table, "pypi-dependencies").items()
+        ]
+        if self.path.name == PYPROJECT:
+            declared = table_in(read_toml(self.path)[1], "project").get("dependencies")
+            lines += map(str, declared if isinstance(declared, list) else [])
+        return lines
 
     def requirement_lists(self) -> dict[str, str]:
         """Return the indexes of [pypi-options], as pip's options."""

@@ -244,7 +244,31 @@ async def pixi(job: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-_ACTIONS = {"solve": solve, "fetch": fetch, "install": install, "pixi": pixi}
+# --- whether a lock is that of a file ---
+
+
+async def unmet(job: dict[str, Any]) -> dict[str, Any]:
+    """Return the first of `specs` that none of the locked `packages` (name, version, build) fulfils, "" if all do.
+
+    The channel of a package does not count: a mirror has another address.
+    """
+    records = [
+        rattler.PackageRecord(
+            name=name, version=version, build=rattler.BuildString(build), build_number=0, subdir=job["platform"]
+        )
+        for name, version, build in job["packages"]
+    ]
+    for spec in job["specs"]:
+        try:
+            wanted = rattler.MatchSpec(spec.rpartition("::")[2])
+        except rattler.exceptions.InvalidMatchSpecError:
+            continue  # what locks it reports that
+        if not any(wanted.matches(record) for record in records):
+            return {"unmet": spec}
+    return {"unmet": ""}
+
+
+_ACTIONS = {"solve": solve, "fetch": fetch, "install": install, "pixi": pixi, "unmet": unmet}
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]), Path(sys.argv[2]))

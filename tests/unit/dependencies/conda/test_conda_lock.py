@@ -68,6 +68,27 @@ def locked(root: Path, text: str = LOCK, name: str = "conda-lock.yml") -> CondaL
 
 
 @pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ("python=3.11", ""),
+        ("conda-forge::python >=3.11,<3.12", ""),
+        ("numpy  # [win]", ""),
+        ("python=3.12", "does not hold python=3.12"),
+        ("numpy>=2", "does not hold numpy>=2"),
+    ],
+)
+def test_a_lock_for_another_state_of_its_source(tmp_path: Path, spec: str, says: str) -> None:
+    lock = locked(tmp_path)
+    (tmp_path / "environment.yml").write_text(f"dependencies:\n- libzlib\n- {spec}\n- pip:\n  - six\n")
+    assert "environment.yml" in lock.texts()
+    if not says:
+        lock.environment("linux-64", ())
+        return
+    with pytest.raises(UsageError, match=f"conda-lock.yml is not up to date with environment.yml: it {says}"):
+        lock.environment("linux-64", ())
+
+
+@pytest.mark.parametrize(
     ("groups", "names"),
     [((), ["libzlib", "python", "pytest"]), (("docs",), ["libzlib", "python", "pytest", "sphinx"])],
 )

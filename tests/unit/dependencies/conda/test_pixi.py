@@ -118,6 +118,18 @@ def test_a_mistake_in_the_manifest_is_told(tmp_path: Path, text: str, message: s
         declared(tmp_path).environment("linux-64", ())
 
 
+FITTING = """
+[workspace]
+channels = ["conda-forge"]
+platforms = ["linux-64"]
+[dependencies]
+python = "3.11.*"
+hello = "2.*"
+[pypi-dependencies]
+six = "*"
+"""
+
+
 def lock(root: Path, channel: Path) -> PixiLock:
     archives = ["linux-64/python-3.11.2-0_cpython.tar.bz2", "noarch/hello-2.1-py_0.tar.bz2"]
     urls = {f"{channel.as_uri()}/{archive}": (channel / archive).read_bytes() for archive in archives}
@@ -145,6 +157,7 @@ def lock(root: Path, channel: Path) -> PixiLock:
 
 def test_a_lock_is_taken_as_it_is(tmp_path: Path, channel: Path) -> None:
     found = lock(tmp_path, channel)
+    (tmp_path / "pixi.toml").write_text(FITTING)
     locked = packages.from_text(solve.resolve(found, CPU, None).requirements)
     assert [(each.name, each.version, each.module, each.runtime) for each in locked] == [
         ("hello", "2.1", True, False),
@@ -153,6 +166,33 @@ def test_a_lock_is_taken_as_it_is(tmp_path: Path, channel: Path) -> None:
     assert found.resolve(TARGET, "") == f"six==1.16.0 \\\n    --hash=sha256:{'c' * 64}\n"
     assert read_environment(EnvironmentRequest(root=tmp_path)).declaration == found
     assert found.covers() == ("pixi.toml",) and set(found.texts()) == {"pixi.toml", "pixi.lock"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "says"),
+    [
+        ("3.11.*", "3.11.*", ""),
+        ("3.11.*", "3.12.*", "does not hold python 3.12"),
+        ('hello = "2.*"', 'hello = "2.*"\nnew = "*"', r"does not hold new"),
+        ('six = "*"', 'six = ">=1.17"', "does not hold six>=1.17"),
+        ('six = "*"', 'six = "*"\nattrs = "*"', "does not hold attrs"),
+        ('six = "*"', 'hello = ">=2"', ""),  # conda has it
+    ],
+)
+def test_a_lock_for_another_manifest(tmp_path: Path, channel: Path, before: str, after: str, says: str) -> None:
+    found = lock(tmp_path, channel)
+    (tmp_path / "pixi.toml").write_text(FITTING.replace(before, after))
+
+    def read() -> None:
+        found.environment("linux-64", ())
+        found.resolve(TARGET, "")
+
+    if not says:
+        read()
+        return
+    with pytest.raises(UsageError, match=says) as raised:
+        read()
+    assert raised.value.hint == "run `pixi lock`"
 
 
 @pytest.mark.parametrize(
