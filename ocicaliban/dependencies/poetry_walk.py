@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ocicaliban.dependencies import poetry_project
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.toml import table_in
 
 if TYPE_CHECKING:
     from poetry.core.packages.dependency import Dependency
@@ -73,11 +74,12 @@ def _best(candidates: Iterable[Package], dependency: Dependency) -> Package:
     """Return the newest locked package that a dependency allows."""
     from poetry.core.constraints.version import Version
 
-    direct = dependency.is_vcs() or dependency.is_directory() or dependency.is_file() or dependency.is_url()
+    direct = dependency.is_direct_origin()
     fitting = [
         package
         for package in candidates
-        if direct or dependency.constraint.allows(Version.parse(str(package["version"])))
+        if (direct and _same_origin(table_in(package, "source"), dependency))
+        or (not direct and dependency.constraint.allows(Version.parse(str(package["version"]))))
     ]
     if not fitting:
         raise UsageError(
@@ -85,6 +87,17 @@ def _best(candidates: Iterable[Package], dependency: Dependency) -> Package:
             "run `poetry lock`",
         )
     return max(fitting, key=lambda package: Version.parse(str(package["version"])))
+
+
+def _same_origin(source: Mapping[str, Any], dependency: Dependency) -> bool:
+    """Whether a locked package comes from the repository, folder or archive that a dependency names."""
+    if source.get("type") != dependency.source_type:
+        return False
+    if dependency.source_type not in ("git", "url"):
+        return True
+    locked, wanted = (str(url or "").removesuffix(".git") for url in (source.get("url"), dependency.source_url))
+    reference = dependency.source_reference
+    return locked == wanted and reference in (None, "HEAD", source.get("reference"), source.get("resolved_reference"))
 
 
 def _dependencies(package: Package, extras: frozenset[str]) -> Iterator[Dependency]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocicaliban.dependencies import poetry_project, poetry_walk
+from ocicaliban.dependencies import locked_packages, poetry_project, poetry_walk
 from ocicaliban.dependencies.declaration import manifest
 from ocicaliban.dependencies.poetry_lock import PoetryLock
 from ocicaliban.errors import UsageError
@@ -261,3 +261,29 @@ def test_a_damaged_lock_is_told_in_plain_words(tmp_path: Path, text: str, says: 
     with pytest.raises(UsageError) as raised:
         resolved(lock_of(root))
     assert raised.value.message == f"poetry.lock is damaged: {says}"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "holds"),
+    [
+        ('{ git = "https://e.org/tool.git", branch = "main" }', True),
+        ('{ git = "https://e.org/tool" }', True),
+        ('{ git = "https://e.org/tool", rev = "abc" }', True),
+        ('{ git = "https://e.org/tool", branch = "other" }', False),
+        ('{ git = "https://e.org/fork", branch = "main" }', False),
+        ('{ url = "https://e.org/tool-1-py3-none-any.whl" }', False),
+        ('"^1"', True),
+    ],
+)
+def test_a_repository_that_has_changed_since(tmp_path: Path, wanted: str, holds: bool) -> None:
+    path = tmp_path / "pyproject.toml"
+    path.write_text(f'[tool.poetry]\nname = "d"\n[tool.poetry.dependencies]\npython = "^3.9"\ntool = {wanted}\n')
+    dependencies = [*poetry_project.wanted_dependencies(poetry_project.read_package(path), (), ())]
+    source = {"type": "git", "url": "https://e.org/tool.git", "reference": "main", "resolved_reference": "abc"}
+    held = [{"name": "tool", "version": "1.0", "source": source}]
+    walked = poetry_walk.walked(held, dependencies, "d", locked_packages.marker_environment(base_with("3.11.2")))
+    if holds:
+        assert [*walked] == held
+        return
+    with pytest.raises(UsageError, match=r"poetry\.lock is not up to date"):
+        list(walked)
