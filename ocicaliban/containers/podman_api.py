@@ -89,6 +89,11 @@ class PodmanApi:
                     self._drop()
             except OcicalibanError:
                 self._drop()
+        for _ in range(_TRIES - 1):
+            if self._client is not None:
+                return
+            with contextlib.suppress(NoAnswer):
+                self._start()
         if self._client is None:
             self._start()
 
@@ -102,7 +107,8 @@ class PodmanApi:
         for _ in range(_TRIES - 1):
             with contextlib.suppress(NoAnswer):
                 return self._answer(method, path, body, params)
-            self._revive()
+            with contextlib.suppress(NoAnswer):
+                self._revive()
         return self._answer(method, path, body, params)
 
     def call_once(self, method: str, path: str, *, body: object = None, **params: str) -> Any:
@@ -196,7 +202,9 @@ class _PrivateService:
     def _wait(self, since: float) -> None:
         if self._process.ended(0.005) or time.monotonic() > since + _TIMEOUT:
             words = self._log.read_text(errors="replace").strip()
-            raise OcicalibanError(f"podman's API service does not start: {words or 'no output'}", NoAnswer().hint)
+            if not words:
+                raise NoAnswer  # it was killed: one that cannot start says why
+            raise OcicalibanError(f"podman's API service does not start: {words}", NoAnswer().hint)
 
     def stop(self) -> None:
         if self._held is not None:

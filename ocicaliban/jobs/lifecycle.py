@@ -123,6 +123,7 @@ def after(event: Event, job: Status, attempts: Sequence[Status]) -> tuple[Status
     return transition.job, (*kept, transition.attempt)
 
 
+_GONE = "its container is gone, and its result with it"
 _MEMORY = "out of memory"
 _OFTEN = {signal.SIGKILL: "often for want of memory", signal.SIGBUS: "often since /dev/shm is full"}
 """Why a process gets a signal that nobody is known to have sent."""
@@ -135,7 +136,7 @@ def why_failed(exit_code: int | None, *, oom_killed: bool = False, starved: bool
     `starved` that the kernel killed a process of this machine for want of memory while the attempt ran.
     """
     if exit_code is None:
-        return "its container is gone, and its result with it"
+        return _GONE
     if oom_killed:
         return f"it ran {_MEMORY} (exit code {exit_code})"
     if by := _signal(exit_code):
@@ -150,6 +151,8 @@ def cause(attempt: Attempt) -> str:
     """Return in a word or two what ended a failed attempt, if not the job itself; else ""."""
     if _MEMORY in attempt.reason:
         return _MEMORY
+    if attempt.status == "failed" and attempt.reason == _GONE:
+        return "exit code unknown"
     by = _signal(attempt.exit_code or 0) if attempt.status == "failed" else None
     return by.name if by else ""
 

@@ -43,9 +43,9 @@ def took(job: Job, now: float) -> str:
 def status(job: Job) -> str:
     """Return the status of a job with its exit code or its backend's own word, and the number of a second attempt."""
     words: str = job.status
-    if job.last and job.status == "failed" and job.last.exit_code:
-        cause = lifecycle.cause(job.last)
-        words += f" ({job.last.exit_code}, {cause})" if cause else f" ({job.last.exit_code})"
+    if job.last and job.status == "failed":
+        told = filter(None, (str(job.last.exit_code or ""), lifecycle.cause(job.last)))
+        words = f"failed ({', '.join(told)})".removesuffix(" ()")
     elif job.last and job.status in UNDER_WAY and job.last.backend_state not in ("", job.status):
         words += f" ({printable(job.last.backend_state)})"
     if len(job.attempts) > 1:

@@ -126,10 +126,11 @@ class LocalRunner(ContainerRunner):
             except OcicalibanError as fault:
                 if status and (self._lives(handle) or killed == status == "initialized"):
                     return  # the service that was killed has started it, and had not saved that
+                again = bool(killed) or (status == "created" and left > _TRIES - 4 and _conmon_died(fault))
                 if status or killed:
                     self._clear(handle)
                     status = ""
-                if not killed or not left:
+                if not again or not left:
                     raise _explained(fault, handle) from fault
 
     def _create(self, container: JobContainer, hooks: tuple[str, ...]) -> None:
@@ -236,6 +237,7 @@ _REBUILD = "the image was removed: build it again, and resubmit with --rebuild"
 
 _MACHINE_FAULTS = {
     "api service does not answer": "check that `podman info` works",
+    "api service does not start": "check that `podman info` works",
     "image not known": _REBUILD,
     "no such image": _REBUILD,
     "unresolvable cdi": "the GPU's CDI spec has changed or is gone: see `ocicaliban doctor`",
@@ -253,6 +255,12 @@ _HINTS = {
     "statfs": "a folder or file that is mounted into the container does not exist",
     "executable file": "the image has no such command",
 }
+
+
+def _conmon_died(fault: OcicalibanError) -> bool:
+    """Return whether a container was not made since what watches it was killed at that moment."""
+    words = fault.words if isinstance(fault, PodmanApiError) else str(fault)
+    return any(sign in words.lower() for sign in ("broken pipe", "conmon"))
 
 
 def _waiting(inspected: Mapping[str, Any]) -> int | None:

@@ -135,6 +135,17 @@ def test_a_service_that_ends_is_started_once_more(runtime: Path) -> None:
             api.call("get", "/info")
 
 
+def test_a_service_that_is_killed_while_it_starts_is_started_again(
+    runtime: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = tmp_path / "tries"
+    script = f'echo x >> {tries}; case $(wc -l < {tries}) in 1|3) kill -9 $$;; esac; exec "$@"'
+    monkeypatch.setattr(podman, "api_service_argv", lambda socket, idle: ("sh", "-c", script, "_", *_argv(socket)))
+    with connected() as api:
+        assert _kill(api) != _pid(api)
+    assert tries.read_text() == "x\n" * 4
+
+
 def test_a_service_that_does_not_start_is_told_in_its_words(runtime: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     argv = ("sh", "-c", "echo no user namespace >&2; exit 1")
     monkeypatch.setattr(podman, "api_service_argv", lambda socket, idle: argv)

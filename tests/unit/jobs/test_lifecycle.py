@@ -68,11 +68,12 @@ def test_why_an_attempt_failed() -> None:
         (137, {"oom_killed": True}, "it ran out of memory (exit code 137)", "out of memory"),
         (1, {"oom_killed": True}, "it ran out of memory (exit code 1)", "out of memory"),
         (1, {"starved": True}, "exit code 1", ""),
+        (None, {}, "its container is gone, and its result with it", "exit code unknown"),
         (135, {}, "ended by SIGBUS (exit code 135), often since /dev/shm is full", "SIGBUS"),
     ],
 )
 def test_what_killed_a_job_is_told_in_full_and_in_short(
-    code: int, how: dict[str, bool], words: str, short: str
+    code: int | None, how: dict[str, bool], words: str, short: str
 ) -> None:
     reason = lifecycle.why_failed(code, **how)
     attempt = Attempt(number=1, handle="h", status="failed", exit_code=code, reason=reason)

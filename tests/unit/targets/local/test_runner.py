@@ -216,6 +216,8 @@ GONE = refused(404, "no such container")
         ),
         # It may have made the process, which waits for its start, and has not saved that.
         ({"init": [NoAnswer()], "json": [inspected("created")]}, "create init oc-k1-1 create init start"),
+        # What watches the container was killed.
+        ({"init": [refused(500, "write child: broken pipe")]}, "create init oc-k1-1 create init start"),
         # It saved that, and was killed before it said so.
         ({"init": [NoAnswer()], "json": [inspected("initialized")]}, "create init start"),
         # It was killed before it started the process.

@@ -1,0 +1,170 @@
+"""Where the chaos happens: a project with a history, a cache, a registry and a stand-in for Vertex AI of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from attrs import define, field
+
+from ocicaliban.emulator import identity
+from ocicaliban.emulator.faults import FaultInjector, Faults
+from ocicaliban.emulator.server import Emulator
+from ocicaliban.emulator.settings import EmulatorSettings
+from ocicaliban.history import access
+from ocicaliban.model.job import Job
+from tests.folders import write
+from tests.integration.program import CONFIG, Done, command, environment
+from tests.integration.registries import Registry
+
+MARK = "OCICALIBAN_CHAOS"
+"""A variable that everything of ours has, so that nothing of others is killed."""
+PATIENCE = 240
+"""Seconds after which a command counts as hanging."""
+JOB = """\
+import sys, time
+with open("/out/started", "a") as file:
+    file.write("x")
+time.sleep(float(sys.argv[4]))
+sys.exit(int(sys.argv[2]))
+"""
+
+
+@define(kw_only=True, eq=False)
+class World:
+    """A folder `top` with all of it; `dice` decides everything that is random. `child` is the command that runs."""
+
+    top: Path
+    dice: random.Random
+    key: str = field(factory=lambda: os.urandom(3).hex())
+    env: Mapping[str, str] = field(factory=dict)
+    child: subprocess.Popen[bytes] | None = None
+    _registry: Registry | None = None
+    _emulator: Emulator | None = None
+
+    @property
+    def project(self) -> Path:
+        """The project's folder."""
+        return self.top / "project"
+
+    @property
+    def registry(self) -> Registry:
+        """docker-registry, from the first time that it is wanted."""
+        if self._registry is None:
+            (self.top / "registry").mkdir()
+            self._registry = Registry(self.top / "registry")
+        return self._registry
+
+    @property
+    def emulator(self) -> Emulator:
+        """The stand-in for Vertex AI, which loses an answer now and then."""
+        if self._emulator is None:
+            settings = EmulatorSettings(folder=self.top / "emulator", gcs=self.top / "gcs")
+            faults = FaultInjector(Faults(latency=0.05, lost_every=7))
+            certificate = identity.create_certificate(self.top)
+            self._emulator = Emulator(settings, faults=faults, certificate=certificate)
+            self._emulator.start()
+            self.env = {**self.env, **self._emulator.environment()}
+        return self._emulator
+
+    def group(self, n: int) -> str:
+        """Return the name of the group of a round, which no other world has."""
+        return f"chaos-{self.key}-{n}"
+
+    def prepare(self) -> None:
+        """Write the project, and build its base."""
+        write(self.project, {"ocicaliban.toml": CONFIG, "job.py": JOB, "t.py": "print(0)\n"})
+        (self.top / "auth.json").write_text("{}")
+        self.env = {
+            MARK: str(self.top),
+            "XDG_STATE_HOME": str(self.top / "state"),
+            "XDG_CACHE_HOME": str(self.top / "cache"),
+            "OCICALIBAN_DB_URL": f"sqlite:///{self.top}/history.db",
+            "REGISTRY_AUTH_FILE": str(self.top / "auth.json"),
+        }
+        done = self.call("build", "--mode", "run", "job.py")
+        if done.returncode:
+            raise SystemExit(f"the project cannot be built: {done.stderr}")
+
+    def begin(self, *args: str) -> None:
+        """Start a command; what it says is appended to the file `words`."""
+        with (self.top / "words").open("ab") as words:
+            words.write(f"$ {' '.join(args)}\n".encode())
+            words.flush()
+            self.child = subprocess.Popen(
+                command(*args), cwd=self.project, env=environment(self.env), stdin=subprocess.DEVNULL, stdout=words,
+                stderr=words, start_new_session=True,
+            )  # fmt: skip
+
+    def running(self) -> bool:
+        """Return whether the command runs."""
+        return self.child is not None and self.child.poll() is None
+
+    def call(self, *args: str) -> Done:
+        """Run a command to its end."""
+        return subprocess.run(
+            command(*args), cwd=self.project, env=environment(self.env), stdin=subprocess.DEVNULL, capture_output=True,
+            text=True, timeout=PATIENCE,
+        )  # fmt: skip
+
+    def jobs(self, group: str) -> tuple[Job, ...]:
+        """Return the jobs of a group that are on record."""
+        with access.open(self.env["OCICALIBAN_DB_URL"]) as history:
+            return history.jobs(group=group)
+
+    def processes(self, *, conmon_of: str = "") -> Iterator[tuple[int, str]]:
+        """Yield the processes of ours with their command lines; with a group, the conmons of its jobs alone."""
+        keys = [f"ocicaliban-{job.key}-" for job in self.jobs(conmon_of)] if conmon_of else []
+        mark = f"{MARK}={self.top}".encode()
+        for entry in Path("/proc").iterdir():
+            if not entry.name.isdigit() or int(entry.name) == os.getpid():
+                continue
+            try:
+                line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                if conmon_of:
+                    ours = "conmon " in line and any(key in line for key in keys)
+                else:
+                    ours = mark in (entry / "environ").read_bytes()
+            except OSError:
+                continue
+            if ours and line:
+                yield int(entry.name), line
+
+    def containers(self, group: str) -> list[str]:
+        """Return the containers of a group."""
+        argv = ["podman", "ps", "--all", "--filter", f"label=ocicaliban.group={group}", "--format", "{{.Names}}"]
+        return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=PATIENCE).stdout.split()
+
+    def sweep(self, points: object) -> str:
+        """Return a sweep file with these points."""
+        (self.top / "sweep.json").write_text(json.dumps(points))
+        return str(self.top / "sweep.json")
+
+    def close(self) -> None:
+        """End what was begun."""
+        if self.running() and self.child:
+            self.child.kill()
+        if self._registry is not None:
+            self._registry.stop()
+        if self._emulator is not None:
+            self._emulator.stop()
+        for process, _ in [*self.processes()]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+
+
+def eventually(holds: Callable[[], bool], seconds: float) -> bool:
+    """Return whether something comes to hold within so many seconds."""
+    until = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until:
+            return False
+        time.sleep(0.02)
+    return True
