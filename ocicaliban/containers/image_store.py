@@ -8,11 +8,13 @@ import functools
 import json
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ocicaliban.containers import buildah, podman
 from ocicaliban.errors import OcicalibanError, ToolError
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.model.image import Image
 from ocicaliban.system import files
 
@@ -81,18 +83,40 @@ def _index() -> list[dict[str, Any]]:
 @functools.lru_cache(maxsize=1)
 def _parsed(index: Path, *_state: int) -> list[dict[str, Any]]:
     """Read the list; `_state` tells a new file from the cached one (it is replaced, never written into)."""
-    raw: list[dict[str, Any]] = json.loads(index.read_text())
+    return _items(index)
+
+
+def _items(path: Path) -> list[dict[str, Any]]:
+    """Return the objects in one of containers/storage's lists. Raises OSError, and ValueError for another form."""
+    raw = parse_json(path.read_bytes())
+    if not isinstance(raw, list) or not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in raw):
+        raise ValueError("it is not a list of objects with ids")
     return raw
+
+
+def _size(layer: Mapping[str, Any]) -> int:
+    size = layer.get("diff-size", 0)
+    return size if isinstance(size, int) else 0
 
 
 def _image(item: dict[str, Any]) -> Image:
     return Image(
         id=item["id"],
-        digest=item.get("digest", ""),
+        digest=str(item.get("digest", "")),
         key="",
-        names=tuple(item.get("names") or ()),
-        former=tuple(item.get("names-history") or ()),
+        names=_texts(item.get("names")),
+        former=_texts(item.get("names-history")),
     )
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    return tuple(map(str, value)) if isinstance(value, list) else ()
+
+
+def _manifests(item: Mapping[str, Any]) -> dict[str, str]:
+    """Return the digests of an image's manifests in the store, by the names under which it keeps them."""
+    known = item.get("big-data-digests")
+    return {name: str(value) for name, value in known.items()} if isinstance(known, dict) else {}
 
 
 def images() -> tuple[Image, ...]:
@@ -106,9 +130,8 @@ def by_digest(digest: str) -> Image | None:
     An image has a manifest for each form in which it was stored: compressed by a registry, in a list, uncompressed.
     """
     for item in _index():
-        manifests = item.get("big-data-digests") or {}
-        known = {value for name, value in manifests.items() if name.startswith("manifest")}
-        if digest in known | {f"sha256:{item['id']}", item.get("digest")}:
+        known = {value for name, value in _manifests(item).items() if name.startswith("manifest")}
+        if digest in known | {f"sha256:{item['id']}", str(item.get("digest"))}:
             return _image(item)
     return None
 
@@ -122,7 +145,7 @@ def last_manifest(image: str) -> str:
     """Return the digest of the manifest that the image with this id was last stored with: its registry's."""
     for item in _index():
         if item["id"] == image:
-            return str((item.get("big-data-digests") or {}).get("manifest") or item.get("digest", ""))
+            return _manifests(item).get("manifest") or str(item.get("digest", ""))
     return ""
 
 
@@ -164,10 +187,11 @@ def image_config(image: Image) -> dict[str, Any]:
     name = base64.b64encode(f"sha256:{image.id}".encode()).decode()
     path = index_file().parent / image.id / f"={name}"
     try:
-        value = json.loads(path.read_text())
+        value = parse_json(path.read_bytes())
+        if not isinstance(value, dict):
+            raise ValueError("its config is not an object")
     except (OSError, ValueError) as exc:
         raise ToolError(f"the image {image.id[:12]} cannot be read: {exc}", "run the command again") from exc
-    assert isinstance(value, dict)
     return value
 
 
@@ -176,28 +200,28 @@ def layer_sizes() -> dict[str, int]:
     root, driver = location()
     index = root / f"{driver}-layers" / "layers.json"
     try:
-        raw = json.loads(index.read_text())
+        raw = _items(index)
     except (OSError, ValueError):
         return {}
-    return {item["diff-digest"]: int(item.get("diff-size", 0)) for item in raw if "diff-digest" in item}
+    return {str(item["diff-digest"]): _size(item) for item in raw if "diff-digest" in item}
 
 
 def layer_chains() -> dict[str, dict[str, int]]:
     """Return the layers of each image, by image id: the layers' ids, from the top down, with their bytes."""
     root, driver = location()
     try:
-        layers = json.loads((root / f"{driver}-layers" / "layers.json").read_text())
-        raw = json.loads(index_file().read_text())
+        layers = _items(root / f"{driver}-layers" / "layers.json")
+        raw = _items(index_file())
     except (OSError, ValueError):
         return {}
     by_id = {layer["id"]: layer for layer in layers}
     found: dict[str, dict[str, int]] = {}
     for image in raw:
         chain: dict[str, int] = {}
-        layer = by_id.get(image.get("layer", ""))
-        while layer is not None:
-            chain[layer["id"]] = int(layer.get("diff-size", 0))
-            layer = by_id.get(layer.get("parent", ""))
+        layer = by_id.get(str(image.get("layer", "")))
+        while layer is not None and layer["id"] not in chain:  # a damaged list may lead back
+            chain[layer["id"]] = _size(layer)
+            layer = by_id.get(str(layer.get("parent", "")))
         found[image["id"]] = chain
     return found
 
@@ -211,12 +235,12 @@ def images_in_containers() -> frozenset[str]:
     """Return the ids of the images that podman's and buildah's containers were made from."""
     root, driver = location()
     try:
-        raw = json.loads((root / f"{driver}-containers" / "containers.json").read_text())
+        raw = _items(root / f"{driver}-containers" / "containers.json")
     except FileNotFoundError:
         return frozenset()
     except (OSError, ValueError) as exc:
         raise ToolError(f"the store's list of containers cannot be read: {exc}", "run `podman system check`") from exc
-    return frozenset(item.get("image", "") for item in raw)
+    return frozenset(str(item.get("image", "")) for item in raw)
 
 
 def mark_used(image: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import OcicalibanError, UsageError, first_line
 from ocicaliban.jobs import records
 from ocicaliban.model.job import Attempt, Job, JobSpec, Parameters, Submission
 
@@ -62,8 +63,23 @@ def of_attempt(attempt: Attempt) -> tuple[object, ...]:
     )
 
 
+@contextlib.contextmanager
+def _readable(what: str) -> Iterator[None]:
+    """Raise OcicalibanError for a row with JSON of another form: another program has written it, or a bad disk."""
+    try:
+        yield
+    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as fault:
+        why = f"what the history holds of {what} cannot be read: {first_line(fault)}"
+        raise OcicalibanError(why, "restore a backup of the history, or remove this row from it") from fault
+
+
 def to_submission(row: Sequence[Any]) -> Submission:
-    """Return the submission of a row: its id, and the columns of SUBMISSION."""
+    """Return the submission of a row: its id, and the columns of SUBMISSION. Raises OcicalibanError."""
+    with _readable(f"submission {row[0]} of the group {row[1]}"):
+        return _submission(row)
+
+
+def _submission(row: Sequence[Any]) -> Submission:
     number, group, user, host, target, project, mode, module, image, plan_key, commit, dirty, launch, options, at = row
     return Submission(
         id=number,
@@ -85,15 +101,17 @@ def to_submission(row: Sequence[Any]) -> Submission:
 
 
 def to_job(row: Sequence[Any], submissions: Mapping[int, Submission], attempts: tuple[Attempt, ...]) -> Job:
-    """Return the job of a row: its id, and the columns of JOB."""
+    """Return the job of a row: its id, and the columns of JOB. Raises OcicalibanError."""
     number, key, submission, parameters, args, status, out = row
-    values: Parameters = tuple(json.loads(parameters).items())
+    with _readable(f"job {number}"):
+        values: Parameters = tuple(json.loads(parameters).items())
+        words = tuple(map(str, json.loads(args)))
     return Job(
         id=number,
         key=key,
         submission=submissions[submission],
         parameters=values,
-        args=tuple(json.loads(args)),
+        args=words,
         status=status,
         out=out,
         attempts=attempts,
