@@ -22,6 +22,9 @@ Stage = Literal["resolve", "build", "run"]
 _END = 60
 """The lines at the end of a run's output that count: a script may have survived earlier faults."""
 
+_HALF = 1000
+"""The characters at the beginning and at the end of a line that count."""
+
 
 @frozen(kw_only=True)
 class Finding:
@@ -60,8 +63,9 @@ def apt_line(packages: Iterable[str], *, added: bool = False) -> str:
 
 def find(output: str, stage: Stage, exit_code: int = 0) -> Finding | None:
     """Return what a failure's output means; None if no row of the table fits."""
-    if stage == "run":
-        output = "\n".join(output.rstrip().splitlines()[-_END:])
+    lines = output.rstrip().splitlines() if stage == "run" else output.split("\n")
+    # Some patterns take a time that grows with the square of a line's length.
+    output = "\n".join(map(_shortened, lines[-_END:] if stage == "run" else lines))
     best: tuple[int, Finding] | None = None
     for row in _table()["hints"]:
         if stage not in row["stages"]:
@@ -80,6 +84,10 @@ def find(output: str, stage: Stage, exit_code: int = 0) -> Finding | None:
         if best is None or line > best[0]:
             best = (line, found)
     return best[1] if best else None
+
+
+def _shortened(line: str) -> str:
+    return line if len(line) <= 2 * _HALF else f"{line[:_HALF]} {line[-_HALF:]}"
 
 
 def has_packages(project: Project) -> bool:

@@ -88,9 +88,16 @@ def _parsed(index: Path, *_state: int) -> list[dict[str, Any]]:
 
 def _items(path: Path) -> list[dict[str, Any]]:
     """Return the objects in one of containers/storage's lists. Raises OSError, and ValueError for another form."""
+    raw = _objects(path)
+    if not all(isinstance(item.get("id"), str) for item in raw):
+        raise ValueError("an object in it has no id")
+    return raw
+
+
+def _objects(path: Path) -> list[dict[str, Any]]:
     raw = parse_json(path.read_bytes())
-    if not isinstance(raw, list) or not all(isinstance(item, dict) and isinstance(item.get("id"), str) for item in raw):
-        raise ValueError("it is not a list of objects with ids")
+    if not isinstance(raw, list) or not all(isinstance(item, dict) for item in raw):
+        raise ValueError("it is not a list of objects")
     return raw
 
 
@@ -235,7 +242,7 @@ def images_in_containers() -> frozenset[str]:
     """Return the ids of the images that podman's and buildah's containers were made from."""
     root, driver = location()
     try:
-        raw = _items(root / f"{driver}-containers" / "containers.json")
+        raw = _objects(root / f"{driver}-containers" / "containers.json")
     except FileNotFoundError:
         return frozenset()
     except (OSError, ValueError) as exc:

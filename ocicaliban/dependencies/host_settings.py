@@ -226,6 +226,7 @@ def _uv(environ: Mapping[str, str], config: Path) -> dict[str, Any]:
             continue
         except ValueError:
             raise UsageError(f"{file}: not valid TOML, so uv cannot read it", "correct the file") from None
+        _check_lists(raw, file)
         pip = raw.get("pip", {})
         for key, value in {**raw, **(pip if isinstance(pip, dict) else {})}.items():
             before = merged.get(key)
@@ -234,6 +235,20 @@ def _uv(environ: Mapping[str, str], config: Path) -> dict[str, Any]:
             elif isinstance(before, list) and isinstance(value, list):
                 merged[key] = [*before, *value]
     return merged
+
+
+def _check_lists(raw: Mapping[str, Any], file: Path) -> None:
+    """Raise UsageError for what uv would refuse, and what is read here."""
+    pip = raw.get("pip", {})
+    for table in (raw, pip if isinstance(pip, dict) else {}):
+        for key, kind in (("find-links", str), ("extra-index-url", str), ("allow-insecure-host", str), ("index", dict)):
+            value = table.get(key, [])
+            if not isinstance(value, list) or not all(isinstance(each, kind) for each in value):
+                what = "strings" if kind is str else "tables"
+                raise UsageError(f"{file}: {key} is not a list of {what}, so uv cannot read it", "correct the file")
+        for key in ("index-url", "index-strategy"):
+            if not isinstance(table.get(key, ""), str):
+                raise UsageError(f"{file}: {key} is not a string, so uv cannot read it", "correct the file")
 
 
 def read_host_settings(environ: Mapping[str, str] = os.environ) -> HostSettings:

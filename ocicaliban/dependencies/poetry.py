@@ -77,8 +77,10 @@ def own_of(path: Path, groups: tuple[str, ...], extras: tuple[str, ...]) -> OwnR
         source = sources.get((dependency.source_name or "").lower())
         if source and not is_pypi(source["url"]):
             pins[dependency.name] = f"{source['name']}={source['url']}"
+    with poetry_project.readable(path.name):
+        lines = own_requirements.unique(map(poetry_project.requirement_line, wanted))
     return OwnRequirements(
-        lines=own_requirements.unique(map(poetry_project.requirement_line, wanted)),
+        lines=lines,
         indexes=poetry_project.general_indexes(raw),
         pins=pins,
     )

@@ -71,7 +71,7 @@ class PoetryLock(PyprojectLock):
             else:
                 chosen = poetry_walk.walked(held, wanted, package.name, environment)
             text = locked_packages.requirements(_locked(info, lock) for info in chosen)
-        except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        except poetry_project.faults() as exc:
             raise locked_packages.damaged(self.FILE, exc, _LOCK) from exc
         lines = [poetry_project.requirement_line(dependency) for dependency in added]
         return own_requirements.with_added(self, text, lines, target) if lines else text
@@ -89,7 +89,7 @@ class PoetryLock(PyprojectLock):
         held = read_toml(self.path, _LOCK)[1].get("package", [])
         try:
             return tuple(dependency.name for dependency in poetry_walk.unknown(held, [*wanted])[1])
-        except (KeyError, TypeError, ValueError, AttributeError):
+        except poetry_project.faults():
             return ()  # resolving says that the lock is damaged
 
     def lists_dependencies(self) -> bool:

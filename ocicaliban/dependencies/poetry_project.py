@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import json
 import os
 import re
@@ -17,7 +19,7 @@ from ocicaliban.dependencies import locked_requirements, poetry_unions
 from ocicaliban.dependencies.indexes import PYPI, Indexes, is_pypi
 from ocicaliban.dependencies.locked_requirements import entries, normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
-from ocicaliban.errors import UsageError, nearest
+from ocicaliban.errors import UsageError, first_line, nearest
 from ocicaliban.formats.toml import read_toml, table_in
 from ocicaliban.model.recipe import Variant
 
@@ -52,6 +54,26 @@ def is_poetry(raw: Mapping[str, Any]) -> bool:
     return any(key in poetry for key in ("dependencies", "group", "dev-dependencies"))
 
 
+def faults() -> tuple[type[Exception], ...]:
+    """Return what Poetry's own library raises for what it cannot read."""
+    import poetry.core  # noqa: F401 - it brings its own copy of lark, which reads markers
+
+    lark: type[Exception] = importlib.import_module("lark.exceptions").LarkError
+    return (lark, ValueError, TypeError, LookupError, AttributeError, AssertionError, RecursionError)
+
+
+@contextlib.contextmanager
+def readable(name: str) -> Iterator[None]:
+    """Raise UsageError if Poetry's library cannot use the file `name` after all: it checks some values late."""
+    known = faults()
+    try:
+        yield
+    except UsageError:
+        raise
+    except known as exc:
+        raise UsageError(f"{name}: Poetry cannot read its dependencies: {first_line(exc)}", _CHECK) from exc
+
+
 def read_package(path: Path) -> ProjectPackage:
     """Return what the pyproject.toml at `path` declares. Raises UsageError if Poetry cannot read it."""
     from poetry.core.factory import Factory
@@ -68,10 +90,8 @@ def read_package(path: Path) -> ProjectPackage:
     )
     name = project.get("name") or poetry.get("name")
     package = Factory.get_package(name if isinstance(name, str) else "-", "0")
-    try:
+    with readable(path.name):
         Factory.configure_package(package, cast("PyProjectTOML", declared), path.parent)
-    except (ValueError, TypeError, KeyError, AttributeError) as exc:
-        raise UsageError(f"{path.name}: Poetry cannot read its dependencies: {exc}", _CHECK) from exc
     return package
 
 

@@ -196,7 +196,7 @@ def clear_errors(place: DatabaseLocation) -> Iterator[None]:
     """Turn a fault of the database into an OcicalibanError, without the password."""
     try:
         yield
-    except peewee.PeeweeException as fault:
+    except (peewee.PeeweeException, sqlite3.Error) as fault:  # peewee passes on what comes while it fetches rows
         raise _of_database(place, fault) from None  # the driver's message may contain the password
 
 
@@ -232,7 +232,7 @@ _SERVER = (
 )
 
 
-def _of_database(place: DatabaseLocation, fault: peewee.PeeweeException) -> OcicalibanError:
+def _of_database(place: DatabaseLocation, fault: Exception) -> OcicalibanError:
     cause = getattr(fault, "orig", fault)
     words = place.without_secrets(" ".join(str(cause).split()) or type(cause).__name__)
     if isinstance(cause, sqlite3.Error):

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.project import credential_files
 
 DEFAULT_IGNORES = (
@@ -36,6 +36,8 @@ _END = "\x01"  # ends both a pattern and the path to match, so that the pattern 
 IS_DIR, IGNORED, DESCEND = 1, 2, 4
 """What a decision about a path consists of; DESCEND: an ignored folder may contain files that are included again."""
 
+_MOST = 10
+"""Stars in one name of a pattern, and `**/` in a pattern."""
 _Search = Callable[[str], object]
 
 
@@ -43,10 +45,14 @@ def _compile(body: str) -> _Search | None:
     """Compile a gitignore pattern; return None if git would drop it."""
     from pathspec import GitIgnoreSpec
 
+    # git takes more stars for two of them. Many in one name, or many folders, would be tried in all combinations.
+    body = re.sub(r"(?:\*\*/){2,}", "**/", re.sub(r"\*{3,}", "**", body))
+    if body.count("**/") > _MOST or any(segment.count("*") > _MOST for segment in body.split("/")):
+        raise UsageError(f"an ignore file has a pattern with too many stars: {body}", "divide it into several patterns")
     try:
         # The "!" keeps a leading "#" or "!" of the body literal; only the regex is used.
         patterns = list(GitIgnoreSpec.from_lines(["!" + body]).patterns)
-    except ValueError:
+    except (ValueError, re.error):  # re.error: [a-[x]
         return None
     regex = patterns[0].regex if patterns else None
     return regex.search if isinstance(regex, re.Pattern) else None
