@@ -53,9 +53,26 @@ def exclusive(key: str) -> Iterator[None]:
     """
     folder = files.cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / key[:32]).open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+    path = folder / key[:32]
+    while True:
+        with path.open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not _is_at(lock, path):
+                continue  # its last holder removed it between our open and our lock
+            try:
+                yield
+            finally:
+                # Only the holder removes it. Who waits for this lock finds out above, and opens the new file.
+                path.unlink(missing_ok=True)
+            return
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Return whether this open file is still the one at the path."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), path.stat())
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -88,3 +89,27 @@ def test_the_second_of_two_waits(removed: list[str]) -> None:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     with lock.open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def test_the_file_of_a_lock_is_removed_by_its_holder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    with workspace.exclusive("k" * 64):
+        assert [path.name for path in (files.cache() / "locks").iterdir()] == ["k" * 32]
+    assert not [*(files.cache() / "locks").iterdir()]
+
+
+def test_who_waited_for_a_removed_lock_takes_the_new_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    path = files.cache() / "locks" / "k"
+    taken: list[int] = []
+
+    def flock(file: IO[str], _: int) -> None:
+        if not taken:
+            path.unlink()  # as its holder does, between our open and our lock
+            path.touch()
+        taken.append(os.fstat(file.fileno()).st_ino)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with workspace.exclusive("k"):
+        assert path.stat().st_ino == taken[-1]
+    assert len(taken) == 2 and not path.exists()
