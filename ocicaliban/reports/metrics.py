@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 from attrs import define, field, frozen
 
+from ocicaliban.formats.text import amount
 from ocicaliban.model.job import Scalar
 
 RESULTS = "metrics.json"
@@ -20,6 +21,7 @@ LINES = "metrics.jsonl"
 
 _MAX_FILE = 16_000_000  # bytes of metrics.json
 _MAX_LINE = 1_000_000  # bytes of a line of metrics.jsonl
+_PART = 64_000_000  # bytes at the beginning and at the end of metrics.jsonl that are read, if it is larger
 _MAX_NAMES = 500
 _MAX_DEPTH = 20
 _MAX_TEXT = 1000  # characters of a value or a name
@@ -130,13 +132,22 @@ class _Reader:
     def read_lines(self, file: BinaryIO) -> None:
         """Read metrics.jsonl, line by line."""
         number = wrong = first_wrong = 0
+        size = os.fstat(file.fileno()).st_size
+        skipping = size > 2 * _PART
         while line := file.readline(_MAX_LINE):
+            if skipping and file.tell() > _PART:
+                skipping = False
+                self.note(f"{LINES} has {amount(size)}: only its first and last {amount(_PART)} are read")
+                file.seek(size - _PART)
+                file.readline(_MAX_LINE)  # the rest of a line
+                continue
             number += 1
             finished = line.endswith(b"\n")
             if not finished and len(line) == _MAX_LINE:
                 self.note(f"{LINES}: line {number} is longer than {_MAX_LINE // 1_000_000} MB")
                 while (rest := file.readline(_MAX_LINE)) and not rest.endswith(b"\n"):
-                    pass
+                    if skipping and file.tell() > _PART:
+                        break
                 continue
             if line.isspace():
                 continue

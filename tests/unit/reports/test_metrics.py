@@ -192,3 +192,15 @@ def test_a_curve_of_any_steps_stays_bounded_in_order_and_true(points: list[tuple
     )
     if len(last) <= most:
         assert dict(zip(made.steps, made.values, strict=True)) == last
+
+
+def test_of_a_file_without_end_the_beginning_and_the_end_are_read(tmp_path: Path) -> None:
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1, "first": 1}\n')
+    with path.open("r+b") as file:
+        file.truncate(1 << 40)  # sparse
+        file.seek(0, 2)
+        file.write(b'\n{"step": 2, "last": 2}\n')
+    found = metrics.read_folder(str(tmp_path))
+    assert found.results == {"first": 1, "last": 2}
+    assert "metrics.jsonl has 1099.5 GB: only its first and last 64.0 MB are read" in found.notes
