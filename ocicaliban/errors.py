@@ -35,6 +35,10 @@ class ToolError(OcicalibanError):
         self.stderr = stderr
 
 
+class DiskFull(OcicalibanError):
+    """There is no space left for what must be written."""
+
+
 class SettingError(UsageError):
     """A wrong value in a project's configuration; `keys` lead to it, and a caller adds file and line."""
 

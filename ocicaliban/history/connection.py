@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import peewee
 
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import DiskFull, OcicalibanError
 from ocicaliban.history import schema
 from ocicaliban.history.url import DatabaseLocation
 from ocicaliban.reporter import Reporter
@@ -239,7 +239,8 @@ def _of_database(place: DatabaseLocation, fault: Exception) -> OcicalibanError:
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the other bits are details
         message, hint = _SQLITE.get(code, (f"failed: {words}", _ELSEWHERE))
         hint = _REPAIR if hint == "repair" else hint
-        return OcicalibanError(f"the history {place} {message}", hint.replace("{file}", str(place.file)))
+        kind = DiskFull if code == sqlite3.SQLITE_FULL else OcicalibanError
+        return kind(f"the history {place} {message}", hint.replace("{file}", str(place.file)))
     state = str(getattr(cause, "sqlstate", None) or "")
     first = place.without_secrets(str(cause).strip().partition("\n")[0])  # the statement follows it
     if state == "42501":

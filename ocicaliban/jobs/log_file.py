@@ -50,11 +50,17 @@ def plain(log: str | Path) -> None:
     except FileNotFoundError:
         return
     half = Path(f"{log}.half")
-    with lines, open(half, "wb") as text:
-        text.writelines(decode(line) for line in lines)
-        if text.tell():
-            text.flush()
-            os.fsync(text.fileno())  # before the other file is removed: the machine may lose power
+    try:
+        with lines, open(half, "wb") as text:
+            text.writelines(decode(line) for line in lines)
+            if text.tell():
+                text.flush()
+                os.fsync(text.fileno())  # before the other file is removed: the machine may lose power
+    except OSError as fault:
+        # A full disk. conmon's file stays, which everything that shows logs can read.
+        with contextlib.suppress(OSError):
+            half.unlink()
+        raise OSError(fault.errno, fault.strerror, fault.filename or str(half)) from fault
     os.replace(half, log)
     source.unlink()
 

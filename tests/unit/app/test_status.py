@@ -10,7 +10,8 @@ from attrs import evolve
 from ocicaliban.app import status
 from ocicaliban.app.requests import StatusRequest
 from ocicaliban.cli import jobs as command
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import DiskFull, UsageError
+from ocicaliban.execution import reconcile
 from ocicaliban.jobs import lease
 from ocicaliban.model.job import Submission
 
@@ -56,3 +57,16 @@ def test_each_look_is_a_new_one(world: World, submission: Submission) -> None:
     assert next(looks).jobs[0].status == "queued"
     world.end(1, "succeeded")
     assert next(looks).jobs[0].status == "succeeded"
+
+
+def test_jobs_are_shown_where_the_history_cannot_grow(
+    world: World, submission: Submission, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.submit(submission, ("--x", "1"))
+
+    def full(*_: object, **__: object) -> None:
+        raise DiskFull("the history x cannot grow: the disk is full", "free some space")
+
+    monkeypatch.setattr(reconcile, "catch_up", full)
+    assert [job.id for job in next(status.looks(StatusRequest())).jobs] == [1]
+    assert "the disk is full, so this may be out of date" in capsys.readouterr().err

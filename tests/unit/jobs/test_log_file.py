@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -118,3 +119,17 @@ def test_following_goes_on_over_the_change_to_plain_text(tmp_path: Path) -> None
     log_file.plain(log)
     assert list(lines) == [b"three\n"]
     assert os.listdir(tmp_path) == ["1.log"]
+
+
+def test_a_log_that_cannot_be_converted_stays_readable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = text_of(tmp_path, b"one\ntwo\n")
+
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left") as caught:
+        log_file.plain(log)
+    assert caught.value.filename == f"{log}.half"
+    assert [path.name for path in tmp_path.iterdir()] == ["1.log.conmon"]
+    assert log_file.last_line(log) == "two" and b"".join(log_file.follow(log, lambda: True)) == b"one\ntwo\n"
