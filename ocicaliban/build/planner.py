@@ -17,6 +17,7 @@ from ocicaliban.build.chosen_base import BaseRequest
 from ocicaliban.build.inputs.provider import PlanContext, Provided, input_parameters, secret_files
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
+from ocicaliban.containers import user_ids
 from ocicaliban.dependencies import survey, workspace
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.dependencies.indexes import Indexes
@@ -96,6 +97,8 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     Raises UsageError for a mistake in the project's files, and OcicalibanError or ToolError if the base image or the
     dependencies cannot be resolved.
     """
+    if request.contents and (limits := user_ids.described()):
+        reporter.say(limits)
     project = _project(request, reporter)
     recipes = catalog.recipes_for(project, request.mode)
     if request.mount:

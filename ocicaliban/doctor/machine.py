@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
-import pwd
-import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from ocicaliban.containers import user_ids
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.project import user_config
 from ocicaliban.system import process
@@ -27,10 +26,12 @@ class Machine:
     @functools.cached_property
     def user(self) -> str:
         """The user's name, or the uid if it has no name."""
-        try:
-            return pwd.getpwuid(self.uid).pw_name
-        except KeyError:
-            return str(self.uid)
+        return user_ids.user_name(self.uid)
+
+    @functools.cached_property
+    def id_facts(self) -> user_ids.Facts:
+        """What decides how many ids a container of the user can have; a directory service is asked again."""
+        return user_ids.read_facts(self.user, self.uid, fresh=True)
 
     @functools.cached_property
     def podman_info(self) -> str | OcicalibanError:
@@ -61,15 +62,6 @@ class Machine:
         """Return the path of a program, or None."""
         return process.on_path(name)
 
-    def subids(self, name: str) -> str:
-        """Return the text of /etc/subuid or /etc/subgid, or a directory service's ranges in the same form."""
-        nsswitch = _text(Path("/etc/nsswitch.conf"))
-        if self.program("getsubids") and re.search(r"^subid:(?!\s*files\s*$)", nsswitch, re.M):
-            said = self.answer("getsubids", *(("-g",) if name == "subgid" else ()), self.user)
-            if isinstance(said, str):
-                return "\n".join(":".join(line.split()[1:]) for line in said.splitlines())
-        return _text(Path("/etc", name))
-
 
 def free_bytes(path: Path) -> int | None:
     """Return the free bytes of the file system under `path`, which need not exist; None if unknown."""
@@ -82,10 +74,3 @@ def free_bytes(path: Path) -> int | None:
             return None
         return status.f_bavail * status.f_frsize
     return None
-
-
-def _text(path: Path) -> str:
-    try:
-        return path.read_text(errors="replace")
-    except OSError:
-        return ""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from typing import Literal
 
+from ocicaliban.containers import user_ids
 from ocicaliban.doctor.finding import Finding
 
 SUBIDS = 65534
@@ -24,15 +25,37 @@ def not_root(uid: int) -> Finding:
     )
 
 
+def ids(facts: user_ids.Facts) -> tuple[Finding, ...]:
+    """Tell how many ids a container of the user can have, and check the sub-ids if it can have several."""
+    mode = user_ids.decide(facts)
+    user, uid = facts.user, facts.uid
+    if mode == "sub-ids":
+        return subids("subuid", facts.subuid, user, uid), subids("subgid", facts.subgid, user, uid), _mapping(uid)
+    why = f"{user} has no sub-ids" if mode == "one uid" else "newuidmap and newgidmap are not there, or not setuid"
+    more = (
+        f"`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`, with a range that is free"
+        if mode == "one uid"
+        else "`apt install uidmap`, or `dnf install shadow-utils`"
+    )
+    return (
+        Finding(
+            name="ids",
+            level="ok",
+            message=f"{mode}: {why}. Everything works; in layers of Debian packages all files belong to root. "
+            f"To have the owners too, an administrator runs {more}",
+        ),
+    )
+
+
+def _mapping(uid: int) -> Finding:
+    return Finding(name="uidmap", level="ok", message="sub-ids: found" if uid else "root does not need it")
+
+
 def subids(name: Literal["subuid", "subgid"], text: str, user: str, uid: int) -> Finding:
     """Check that /etc/subuid or /etc/subgid, whose text is given, has a large enough range for the user."""
     if uid == 0:
         return Finding(name=name, level="ok", message="root needs no range")
-    count = 0
-    for line in text.splitlines():
-        parts = line.strip().split(":")
-        if len(parts) == 3 and parts[0] in (user, str(uid)) and parts[2].isdecimal():
-            count += int(parts[2])
+    count = user_ids.subid_count(text, user, uid)
     if count >= SUBIDS:
         return Finding(name=name, level="ok", message=f"{count} ids for {user}")
     has = f"only {count} ids, fewer than {SUBIDS}" if count else "no range of ids"
@@ -43,15 +66,6 @@ def subids(name: Literal["subuid", "subgid"], text: str, user: str, uid: int) ->
         remedy=f"sudo usermod --add-{name}s 100000-165535 {user} (use a range that no other line of /etc/{name} has), "
         "then `podman system migrate`",
     )
-
-
-def id_mapping(newuidmap: str | None, newgidmap: str | None, uid: int) -> Finding:
-    """Check that newuidmap and newgidmap are installed; takes their paths, None if not found."""
-    missing = [name for name, path in (("newuidmap", newuidmap), ("newgidmap", newgidmap)) if path is None]
-    if missing and uid:
-        message = f"{' and '.join(missing)} not found: a rootless container needs both"
-        return Finding(name="uidmap", level="error", message=message, remedy="sudo apt install uidmap")
-    return Finding(name="uidmap", level="ok", message="found" if not missing else "root does not need it")
 
 
 def runtime_dir(environ: Mapping[str, str], uid: int) -> Finding:

@@ -12,6 +12,16 @@ SHARED = re.compile(
 """The kinds of network file systems."""
 
 
+def holds_images(kind: str) -> bool:
+    """Return whether podman can keep images on a file system of this kind; an unknown one is given a try.
+
+    Network file systems and FUSE lack the extended attributes that overlay needs, and an overlay cannot lie on another.
+    """
+    return not (
+        SHARED.fullmatch(kind) or re.fullmatch(r"fuse(blk)?(\..*)?|overlay|ecryptfs|ramfs|vfat|exfat|ntfs3?", kind)
+    )
+
+
 def mounted() -> str:
     """Return the kernel's list of mounts (mountinfo); "" if it cannot be read."""
     try:

@@ -15,17 +15,24 @@ from typing import NoReturn
 
 from ocicaliban.errors import OcicalibanError, ToolError
 
-_NO_SUBUIDS = "this user has no sub-uid range: add one to /etc/subuid and /etc/subgid (see `ocicaliban doctor`)"
+_IDS = "it concerns the ids of users in containers: `ocicaliban doctor` tells which ones you have"
 _HINTS = {
     "no space left on device": "free disk space: `podman system df` shows its use, `podman image rm` removes images",
-    "newuidmap": _NO_SUBUIDS,
-    "subuid": _NO_SUBUIDS,
-    "unable to pick chroot mode": _NO_SUBUIDS,  # mmdebstrap
+    "newuidmap": _IDS,
+    "subuid": _IDS,
+    "unable to pick chroot mode": _IDS,  # mmdebstrap
     "e: failed to fetch http": "check that Debian's servers are reachable; a proxy is read from http_proxy",
     "unable to locate package": "search for the name with `apt-cache search`, in the base image's release",
     "system migrate": "the processes that kept podman's user namespace were killed: run `podman system migrate`",
     "hybrid mode": "the cgroups are in hybrid mode; see `ocicaliban doctor`",
 }
+
+_ONE_UID = re.compile(
+    r"^.*level=\S+ msg=.*(no subuid ranges found|Using rootless single mapping|Found no [UG]ID ranges set aside"
+    r"|is not a shared mount, this could cause issues).*\n?",
+    re.M,
+)
+"""What podman and buildah say each time to a user without sub-ids, for whom they work all the same."""
 
 _PASSWORD = re.compile(r"(?<=://)[^/\s]+@")
 """The user and password in a URL: older versions of uv, and scripts, print them."""
@@ -153,7 +160,7 @@ def _run(
             child.communicate()
             raise
     if child.returncode:
-        stderr = _PASSWORD.sub("****@", stderr).strip()
+        stderr = _PASSWORD.sub("****@", _ONE_UID.sub("", stderr)).strip()
         hint = next((text for sign, text in _HINTS.items() if sign in stderr.lower()), hint)
         message = doing or f"{_shown(argv[:2])} failed"
         raise ToolError(f"{message}\n{stderr}" if stderr else message, hint, stderr=stderr)

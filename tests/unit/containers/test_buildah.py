@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ocicaliban.containers import buildah, cgroups, podman, skopeo
+from ocicaliban.containers import buildah, cgroups, podman, skopeo, user_ids
 from ocicaliban.system import process
 
 
@@ -37,6 +37,7 @@ def tools(monkeypatch: pytest.MonkeyPatch) -> Tools:
         monkeypatch.setattr(process, name, made.run)
     monkeypatch.setattr(process, "ok", made.ok)
     monkeypatch.setattr(cgroups, "hybrid", lambda: False)
+    monkeypatch.setattr(user_ids, "mode", lambda: "sub-ids")
     return made
 
 
@@ -119,3 +120,23 @@ def test_a_layout_is_copied_with_its_digests(tools: Tools) -> None:
     assert "--preserve-digests" in first and first.endswith("oci:image docker://r/n:t")
     assert "tls-verify" not in first and "authfile" not in first
     assert "--dest-tls-verify=false --authfile /a" in second
+
+
+def test_without_newuidmap_buildah_runs_in_podmans_namespace(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(user_ids, "mode", lambda: "one uid without newuidmap")
+    buildah.tag("1d", "name")
+    buildah.run_step(("buildah", "run", "c"), doing="d", hint="h")
+    assert tools.calls == [
+        "podman unshare env -u XDG_CONFIG_HOME buildah tag 1d name",
+        "podman unshare env -u XDG_CONFIG_HOME buildah run c",
+    ]
+    monkeypatch.setattr(cgroups, "hybrid", lambda: True)  # there is such a namespace then
+    buildah.run_step(("buildah", "run", "c"), doing="d", hint="h")
+    assert tools.calls[2].startswith("podman unshare unshare -mC") and tools.calls[2].count("podman") == 1
+
+
+def test_with_one_uid_python_is_asked_in_a_container(tools: Tools, monkeypatch: pytest.MonkeyPatch) -> None:
+    buildah.run_in_chroot("c", ("python3",))
+    monkeypatch.setattr(user_ids, "mode", lambda: "one uid")
+    buildah.run_in_chroot("c", ("python3",))
+    assert ["chroot" in call for call in tools.calls] == [True, False]

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.containers.user_ids import Facts
 from ocicaliban.doctor import users
 from ocicaliban.doctor.finding import Finding
 
@@ -36,11 +37,14 @@ def test_subids(text: str, uid: int, level: str) -> None:
     assert ("--add-subuids" in finding.remedy) == (level == "error")
 
 
-def test_idmap() -> None:
-    assert users.id_mapping("/a", "/b", 1000).level == "ok"
-    assert users.id_mapping(None, None, 0).level == "ok"
-    finding = users.id_mapping("/a", None, 1000)
-    assert finding.level == "error" and finding.message.startswith("newgidmap not found")
+@pytest.mark.parametrize(
+    ("subuid", "tools", "words"),
+    [("ann:100000:65536", True, "65536 ids"), ("", True, "one uid: ann has no sub-ids"), ("", False, "newuidmap")],
+)
+def test_one_uid_is_no_fault(subuid: str, tools: bool, words: str) -> None:
+    found = users.ids(Facts(user="ann", uid=1000, subuid=subuid, subgid=subuid, tools=tools))
+    assert {one.level for one in found} == {"ok"}
+    assert words in found[0].message
 
 
 def test_runtime_dir(tmp_path: Path) -> None:

@@ -1,0 +1,177 @@
+"""Set up an image store for a user whose own one cannot hold images: one uid, or a home on a network file system."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ocicaliban.containers import user_ids
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.system import files, filesystems
+
+CONF = "CONTAINERS_STORAGE_CONF"
+_FOLDER = "OCICALIBAN_STORE"
+"""The variable with the user's choice of the folder for the store; the store itself is in a folder of ours in it."""
+_PATH = re.compile(r"""^\s*(?:rootless_storage_path|graphroot)\s*=\s*["'](.+?)["']\s*(?:#.*)?$""", re.M)
+_ROOTLESS_PATH = re.compile(r"""^\s*rootless_storage_path\s*=\s*["'](.+?)["']\s*(?:#.*)?$""", re.M)
+_IGNORES_OWNERS = re.compile(r"""^\s*ignore_chown_errors\s*=\s*["']?true\b""", re.M)
+
+
+class Facts(NamedTuple):
+    """What decides: whether containers have one uid, the user's settings for the store, and the file systems.
+
+    `settings` are the texts of the storage.conf files that podman reads, the user's first. `named` is whether the
+    user names such a file in the environment. `kind` tells the kind of file system of a path.
+    """
+
+    uid: int
+    one_uid: bool
+    environ: Mapping[str, str]
+    settings: tuple[str, ...]
+    named: bool
+    kind: Callable[[Path], str]
+
+
+class OwnStore(NamedTuple):
+    """A store to set up: its graph root, and the folder for its settings and temporary files.
+
+    `local` says that it lies in a folder for temporary files of this node, and may vanish with it.
+    """
+
+    root: Path
+    folder: Path
+    local: bool = False
+    one_uid: bool = True
+
+    def conf(self, runroot: str) -> str:
+        """Return the storage.conf."""
+        words = [
+            "[storage]",
+            'driver = "overlay"',
+            f'runroot = "{runroot}"',
+            f'graphroot = "{self.root}"',
+            f'rootless_storage_path = "{self.root}"',
+        ]
+        if self.one_uid:
+            words += ["[storage.options.overlay]", 'ignore_chown_errors = "true"']
+        return "\n".join(words) + "\n"
+
+
+def choose(facts: Facts) -> OwnStore | None:
+    """Return the store to set up, or None if the user's own one serves. Pure but for `facts.kind`.
+
+    Raises OcicalibanError if no folder can hold one.
+    """
+    ignores = any(map(_IGNORES_OWNERS.search, facts.settings))
+    wanted = facts.environ.get(_FOLDER, "")
+    if not wanted and (ignores or not facts.one_uid) and (facts.named or any(map(_PATH.search, facts.settings))):
+        return None  # the user, or the administrator, has chosen a place
+    root = _usual_root(facts)
+    if not wanted and filesystems.holds_images(facts.kind(root)):
+        if ignores or not facts.one_uid:
+            return None
+        return OwnStore(root=root.parent / "one-uid", folder=root.parent, one_uid=True)
+    name = f"ocicaliban-{facts.uid}"
+    for place in (wanted,) if wanted else _places(facts.environ):
+        if filesystems.holds_images(facts.kind(Path(place))):
+            folder = Path(place, name)
+            return OwnStore(root=folder / "storage", folder=folder, local=True, one_uid=facts.one_uid)
+    raise OcicalibanError(
+        f"no folder can hold podman's images: {wanted or root} is on {facts.kind(Path(wanted or root))}",
+        f"export {_FOLDER}=FOLDER, with a folder on a local disk of this node",
+    )
+
+
+def _usual_root(facts: Facts) -> Path:
+    data = facts.environ.get("XDG_DATA_HOME") or os.path.join(facts.environ.get("HOME") or "/", ".local/share")
+    for text in facts.settings:
+        if found := _ROOTLESS_PATH.search(text):
+            given = found[1].replace("$UID", str(facts.uid))
+            for name in ("HOME", "USER"):
+                given = given.replace(f"${name}", facts.environ.get(name, ""))
+            return Path(given)
+    return Path(data, "containers", "storage")
+
+
+def _places(environ: Mapping[str, str]) -> Iterable[str]:
+    """Yield the folders for temporary files of this node: those of the job first, since they are larger."""
+    for name in ("SLURM_TMPDIR", "TMPDIR"):
+        if place := environ.get(name):
+            yield place
+    yield from ("/tmp", "/var/tmp")
+
+
+def set_up(environ: Mapping[str, str] = os.environ) -> OwnStore | None:
+    """Set up a store if the user has none that serves, and let all tools use it; return it, None for the user's own.
+
+    Raises OcicalibanError if there is no place for one.
+    """
+    uid = os.geteuid()
+    if not uid or os.environ.get(_DONE) == os.environ.get(CONF, "-"):
+        return None
+    store = choose(read_facts(environ))
+    if store is None:
+        return None
+    _own_folder(store.folder, private=store.local)
+    runtime = environ.get("XDG_RUNTIME_DIR") or f"/tmp/podman-run-{uid}"
+    conf = store.folder / "ocicaliban-storage.conf"
+    text = store.conf(f"{runtime}/containers")
+    if _text(conf) != text:
+        files.keep(conf, text)
+    os.environ[CONF] = os.environ[_DONE] = str(conf)
+    if store.local:
+        # buildah and podman keep layers there while they store them, with attributes that a network disk lacks.
+        temporary = store.folder / "tmp"
+        temporary.mkdir(mode=0o700, exist_ok=True)
+        os.environ["TMPDIR"] = str(temporary)
+    return store
+
+
+_DONE = "OCICALIBAN_STORAGE_CONF"
+"""Tells processes that we start, and `replay`, which settings are ours."""
+
+
+def read_facts(environ: Mapping[str, str] = os.environ) -> Facts:
+    """Read the facts about this user and this machine."""
+    named = environ.get(CONF, "")
+    if named and named == environ.get(_DONE):
+        named = ""
+    home = environ.get("XDG_CONFIG_HOME") or os.path.join(environ.get("HOME") or "/", ".config")
+    paths = (named,) if named else (f"{home}/containers/storage.conf", "/etc/containers/storage.conf")
+    mounts = filesystems.mounted()
+    return Facts(
+        uid=os.geteuid(),
+        one_uid=user_ids.one_uid(),
+        environ=environ,
+        settings=tuple(_text(Path(path)) for path in paths),
+        named=bool(named),
+        kind=lambda path: filesystems.kind(path, mounts),
+    )
+
+
+def _own_folder(folder: Path, *, private: bool) -> None:
+    """Make the folder, which only this user may enter if it is in a place for everybody."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        status = os.lstat(folder)
+    except OSError as exc:
+        hint = f"export {_FOLDER}=FOLDER, with a folder on a local disk of this node"
+        raise OcicalibanError(f"podman's image store cannot be set up: {folder}: {exc.strerror}", hint) from exc
+    if not private:
+        return
+    # Anybody may make a folder of this name in /tmp.
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
+        raise OcicalibanError(
+            f"{folder} is not a folder that only you can enter", f"remove it, or export {_FOLDER}=FOLDER with another"
+        )
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""
