@@ -111,10 +111,7 @@ def _fetched(base: Base, *, fresh: bool, reporter: Reporter, suite: str = regist
         image = bootstrap.fetch(base.reference, fresh=fresh, reporter=reporter)
         digest = f"sha256:{image.id}"
         if base.digest not in ("", digest):
-            raise OcicalibanError(
-                f"{base.reference} gives another image than the one in ocicaliban.lock: Debian's packages have changed",
-                "remove [base] from ocicaliban.lock to take the new ones",
-            )
+            raise _other_bootstrap(base.reference, emulated=bootstrap.is_emulated())
         return image, digest
     if base.kind == "local":
         raise OcicalibanError(
@@ -124,3 +121,15 @@ def _fetched(base: Base, *, fresh: bool, reporter: Reporter, suite: str = regist
     if base.kind == "archive":
         return archive.fetch(base.reference, base.digest)
     return registry.fetch(base, fresh=fresh, reporter=reporter, suite=suite)
+
+
+def _other_bootstrap(reference: str, *, emulated: bool) -> OcicalibanError:
+    if emulated:
+        return OcicalibanError(
+            f"{reference} gives another image than the one in ocicaliban.lock: here all its files belong to root",
+            "install fakechroot and fakeroot, or take a base from a registry or an archive (layers.base.image)",
+        )
+    return OcicalibanError(
+        f"{reference} gives another image than the one in ocicaliban.lock: Debian's packages have changed",
+        "remove [base] from ocicaliban.lock to take the new ones",
+    )

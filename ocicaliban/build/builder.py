@@ -82,6 +82,10 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
 
 def _made(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext, reporter: Reporter) -> Image:
     """Make a layer on top of `parent`, in the work folder `folder`."""
+    if layer.loses_owners:
+        reporter.note(
+            f"{layer.name}: all files belong to root, because containers have one uid; the layer has its own key"
+        )
     with reporter.making(layer.name, taken=_copied_size(layer, context)) as made:
         make = _run_layer if layer.runs else _tree_layer
         image = make(layer, parent, folder, _with_files(layer, folder, context, reporter))
@@ -136,7 +140,7 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
     env = (image_store.image_config(parent).get("config") or {}).get("Env") or []
     path = next((item[5:] for item in env if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     with workspace.working_container(folder, name):
-        buildah.make_container(parent.id, name)
+        buildah.make_container(parent.id, name, one_user=layer.loses_owners)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
                 seen = folder / f"{layer.key[:12]}-{number}"

@@ -38,6 +38,8 @@ def _to_record(step: Step) -> tuple[str, dict[str, object]]:
             # A step without trees or an index of its own has the key that it had before there were any.
             **({"trees": step.trees} if step.trees else {}),
             **({"index": step.index} if step.index else {}),
+            # Its files differ from those of a user with sub-ids.
+            **({"owners": "lost"} if step.loses_owners else {}),
         }
     if isinstance(step, Copy):
         return "Copy", {"tree": step.tree, "to": step.to}
@@ -60,6 +62,7 @@ def step_digests(steps: tuple[Step, ...]) -> tuple[tuple[str, str], ...]:
             digests.extend((name, _sha256(content)) for name, content in step.files)
             digests.extend((f"files in {folder}", tree) for folder, tree in step.trees)
             digests.extend([("index", step.index)] if step.index else [])
+            digests.extend([("owners of files", "lost")] if step.loses_owners else [])
         elif isinstance(step, Copy):
             digests.append((f"files in {step.to}", step.tree))
         else:

@@ -103,7 +103,9 @@ def _steps(recipe: Recipe, values: Mapping[str, Value], snapshot: Snapshot) -> t
     """Return the steps of one layer, with the values in place. Raises UsageError for a tree that does not exist."""
     place = f"layers/{recipe.name}"
     steps = tuple(
-        _step(recipe, step, values) for step in recipe.steps if params.condition_holds(step.when, values, place)
+        _step(recipe, step, values, one_uid=snapshot.one_uid)
+        for step in recipe.steps
+        if params.condition_holds(step.when, values, place)
     )
     for step in steps:
         trees = copied_trees(step)
@@ -124,7 +126,7 @@ def copied_trees(step: Step) -> tuple[str, ...]:
     return (step.tree,) if isinstance(step, Copy) else ()
 
 
-def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> Step:
+def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value], *, one_uid: bool) -> Step:
     place = f"layers/{recipe.name}"
 
     def pairs(table: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
@@ -143,6 +145,7 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value]) -> St
                 (params.substituted(folder, values, place), params.substituted(tree, values, place))
                 for folder, tree in sorted(step.trees.items())
             ),
+            loses_owners=one_uid and not step.root_only,
         )
     if step.do == "copy":
         return Copy(tree=params.substituted(step.tree, values, place), to=params.substituted(step.to, values, place))

@@ -249,6 +249,7 @@ def _snapshot(context: PlanContext, provided: dict[str, Provided]) -> Snapshot:
         )
         if context.request.contents
         else None,
+        one_uid=user_ids.one_uid(),
     )
 
 

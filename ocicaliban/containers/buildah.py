@@ -17,9 +17,18 @@ INPUTS = "/dev/oc"
 # --- command lines (pure) ---
 
 
-def from_argv(image: str, name: str) -> tuple[str, ...]:
-    """Return the command that makes a working container called `name` of an image id."""
-    return ("buildah", "from", "--quiet", "--pull-never", "--name", name, image)
+_ONE_USER = Path(__file__).with_name("one_user.json")
+"""A seccomp profile in which calls that change owners and users succeed, and do nothing."""
+
+
+def from_argv(image: str, name: str, *, one_user: bool = False) -> tuple[str, ...]:
+    """Return the command that makes a working container called `name` of an image id.
+
+    With `one_user` its steps may give files to other users, and become other users: nothing happens then. Packages
+    with users of their own cannot be installed otherwise in a container that has one uid.
+    """
+    profile = ("--security-opt", f"seccomp={_ONE_USER}") if one_user else ()
+    return ("buildah", "from", "--quiet", "--pull-never", *profile, "--name", name, image)
 
 
 def run_argv(
@@ -76,9 +85,9 @@ def _run(argv: tuple[str, ...], *, cwd: Path | None = None, whole: bool = False,
 # --- working containers ---
 
 
-def make_container(image: str, name: str) -> None:
-    """Make a working container called `name` of an image id."""
-    _run(from_argv(image, name), whole=True)
+def make_container(image: str, name: str, *, one_user: bool = False) -> None:
+    """Make a working container called `name` of an image id; see `from_argv`."""
+    _run(from_argv(image, name, one_user=one_user), whole=True)
 
 
 def run_step(argv: tuple[str, ...], *, doing: str, hint: str) -> None:

@@ -1,4 +1,4 @@
-"""Repair podman's user namespace after the processes that kept it were killed."""
+"""podman's user namespace: repair it after the processes that kept it were killed, and run a command in it."""
 
 from __future__ import annotations
 
@@ -18,6 +18,12 @@ def revive() -> None:
     """
     if os.geteuid() and (state := _state()) and not _pause_process_lives(state):
         _revive(state)
+
+
+def with_one_user(argv: tuple[str, ...]) -> tuple[str, ...]:
+    """Return a command that runs `argv` as the root of a namespace with one uid, where changes of owners do nothing."""
+    program = Path(__file__).with_name("one_user.py")
+    return ("podman", "unshare", "unshare", "-m", sys.executable, "-I", str(program), *argv)
 
 
 def _state() -> Path | None:

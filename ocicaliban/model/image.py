@@ -14,7 +14,8 @@ class Run:
     """Run a script as root in the container, which sees `files` below /dev/oc while it runs.
 
     `trees` are folders that it sees too, each with the digest of the tree that is copied there for it. What it writes
-    to such a folder is thrown away. `index` is the only package index that uv asks, "" if it asks all.
+    to such a folder is thrown away. `index` is the only package index that uv asks, "" if it asks all. A step that
+    `loses_owners` may give files to other users than root, in a container that has no other user.
     """
 
     script: str
@@ -25,6 +26,7 @@ class Run:
     secrets: tuple[str, ...] = ()
     index: str = ""
     trees: tuple[tuple[str, str], ...] = ()
+    loses_owners: bool = False
 
 
 @frozen(kw_only=True)
@@ -143,6 +145,11 @@ class PlannedLayer:
     def runs(self) -> bool:
         """Whether it runs something (a run layer), or only adds files and configuration (a tree layer)."""
         return any(isinstance(step, Run) for step in self.steps)
+
+    @property
+    def loses_owners(self) -> bool:
+        """Whether all its files belong to root, although its steps may give some to other users."""
+        return any(isinstance(step, Run) and step.loses_owners for step in self.steps)
 
 
 @frozen(kw_only=True)

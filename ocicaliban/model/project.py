@@ -47,7 +47,7 @@ class Snapshot:
 
     `values` are what recipes can refer to, from all kinds of input. `instances` has each kind of input: the layers
     that a recipe with this input makes, or None if it makes one. `trees` are the digests of the trees that a step can
-    copy, or None if no files were read.
+    copy, or None if no files were read. `one_uid` says that a container here has one user, root.
     """
 
     variant: Variant
@@ -55,3 +55,4 @@ class Snapshot:
     values: Mapping[str, Value] = field(factory=dict)
     instances: Mapping[str, tuple[Instance, ...] | None] = field(factory=dict)
     trees: frozenset[str] | None = frozenset()
+    one_uid: bool = False

@@ -34,7 +34,8 @@ class StepTemplate:
     `do` says what it does: `run` a script in the container, `copy` a tree of files into the image, or `configure` the
     image. A script sees the recipe's `programs` below /dev/oc, and each of `trees` in the folder that is its key.
     uv in it asks `index` alone, if that is not empty, and no index if it is `none`. `variables` are more of `env`, as
-    NAME=VALUE. `hint` says what the user can do if it fails.
+    NAME=VALUE. `hint` says what the user can do if it fails. With `root_only` a script gives no file to another user
+    than root.
     """
 
     do: Literal["run", "copy", "configure"]
@@ -46,6 +47,7 @@ class StepTemplate:
     programs: tuple[str, ...] = ()
     trees: dict[str, str] = field(factory=dict)
     hint: str = ""
+    root_only: bool = False
     cache: tuple[str, ...] = ()
     tools: tuple[Literal["uv"], ...] = ()
     secrets: tuple[str, ...] | str = ()

@@ -15,7 +15,10 @@ from ocicaliban.model.recipe import LaunchTemplate, Param, Recipe, StepTemplate
 
 FILE = "layer.toml"
 _STEP_KEYS = {
-    "run": (("script",), ("env", "files", "programs", "trees", "hint", "cache", "tools", "secrets", "index")),
+    "run": (
+        ("script",),
+        ("env", "files", "programs", "trees", "hint", "cache", "tools", "secrets", "index", "root_only"),
+    ),
     "copy": (("tree", "to"), ()),
     "configure": ((), ("env", "variables", "path", "workdir", "entrypoint", "ports")),
 }

@@ -8,7 +8,7 @@ import re
 from typing import Any
 
 from ocicaliban.build.base.stored import platform
-from ocicaliban.containers import buildah, image_store, oci_layout, workspace
+from ocicaliban.containers import buildah, image_store, oci_layout, user_ids, user_namespace, workspace
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Image
 from ocicaliban.reporter import Reporter
@@ -34,6 +34,8 @@ _MMDEBSTRAP = (
     f"--customize-hook={_CLEAN}",
 )
 
+_DEVICES = ('--extract-hook=mount --rbind /dev "$1/dev"', '--customize-hook=umount -l "$1/dev"')
+
 _PACKAGES = "python3,python-is-python3,ca-certificates"
 _MORE_PACKAGES = {"bullseye": "python3-distutils"}
 """What a Python of old needs before uv can install for it, by suite. Newer ones have it in their standard library."""
@@ -51,7 +53,9 @@ def fetch(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
     As for a layer, its name in the store contains a key of what goes into it. If two processes want it, one makes it.
     """
     suite = reference.partition(":")[2]
+    emulated = is_emulated()
     made_of = [reference, platform(), oci_layout.EPOCH, *_ENV, *_MMDEBSTRAP, _include(suite)]
+    made_of += ["all files belong to root"] if emulated else []
     key = hashlib.sha256(json.dumps(made_of).encode()).hexdigest()
     before = image_store.find_layer("base", key)
     with workspace.exclusive(key):
@@ -61,8 +65,13 @@ def fetch(reference: str, *, fresh: bool, reporter: Reporter) -> Image:
             reporter.say(f"base: using {reference} from the local store (--no-cache builds it again)")
             return image
         doing = f"bootstrapping {reference} from Debian's packages"
+        if emulated:
+            reporter.note(
+                "base: all files belong to root, because containers have one uid;"
+                " with fakechroot and fakeroot installed it would be the image of other users"
+            )
         with reporter.making("base", doing, done="bootstrapped") as made:
-            image = _bootstrap(suite)
+            image = _bootstrap(suite, _command(emulated=emulated))
             made.measure = lambda: image_store.image_sizes().get(image.id, 0)
         buildah.tag(image.id, image_store.layer_name("base", key))
         return image
@@ -73,13 +82,30 @@ def _include(suite: str) -> str:
     return f"--include={','.join(filter(None, [_PACKAGES, _MORE_PACKAGES.get(suite, '')]))}"
 
 
-def _bootstrap(suite: str) -> Image:
+def is_emulated() -> bool:
+    """Return whether all files of a base that is made here belong to root.
+
+    fakechroot and fakeroot record the owners of files that mmdebstrap cannot set where containers have one uid.
+    """
+    return user_ids.one_uid() and not all(map(process.on_path, ("fakechroot", "fakeroot")))
+
+
+def _command(*, emulated: bool) -> tuple[str, ...]:
+    """Return mmdebstrap's command line without the suite and the tar; `emulated` in a namespace with one uid."""
+    if not emulated:
+        return (*_MMDEBSTRAP, "--mode=fakechroot") if user_ids.one_uid() else _MMDEBSTRAP
+    # It is root there, and may neither make devices nor mount some of what it wants.
+    options = ("--mode=root", "--skip=chroot/mount/dev,output/dev,output/mknod", *_DEVICES)
+    return user_namespace.with_one_user((*_MMDEBSTRAP, *options, '--aptopt=APT::Sandbox::User "root"'))
+
+
+def _bootstrap(suite: str, command: tuple[str, ...]) -> Image:
     """Make the image with mmdebstrap."""
     with workspace.open_workspace() as folder:
         tar = folder / "root.tar"
         env = {"SOURCE_DATE_EPOCH": str(oci_layout.EPOCH), "TMPDIR": str(workspace.scratch_folder(folder))}
         try:
-            process.run((*_MMDEBSTRAP, _include(suite), suite, str(tar)), env=env)
+            process.run((*command, _include(suite), suite, str(tar)), env=env)
         except ToolError as exc:
             raise _bootstrap_fault(suite, exc) from exc
         with tar.open("rb") as file:

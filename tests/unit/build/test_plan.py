@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ocicaliban.build.plan import order, plan
 from ocicaliban.errors import UsageError
-from ocicaliban.model.image import Base, Configure, Copy, Plan
+from ocicaliban.model.image import Base, Configure, Copy, Plan, PlannedLayer
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Recipe, StepTemplate
 from ocicaliban.recipes import catalog
@@ -73,6 +73,29 @@ def test_a_recipe_that_asks_for_no_parts_gets_the_whole_source() -> None:
 def test_the_folder_of_the_project_is_in_no_key() -> None:
     other = planned(project=Project(root=Path("/elsewhere")))
     assert [layer.key for layer in other.layers] == [layer.key for layer in planned().layers]
+
+
+def test_with_one_uid_only_layers_that_lose_owners_have_other_keys() -> None:
+    def layers(*, one_uid: bool, **packages: list[str]) -> dict[str, PlannedLayer]:
+        project = Project(root=Path("/nowhere"), layers={"apt": dict(packages)} if packages else {})
+        snapshot = evolve(WORLD.snapshot, one_uid=one_uid)
+        made = plan(project, catalog.recipes_for(project, "run"), "run", snapshot)
+        return {layer.name: layer for layer in made.layers}
+
+    assert layers(one_uid=True) == layers(one_uid=False)
+    several, one = (layers(one_uid=each, packages=["man-db"]) for each in (False, True))
+    assert several["apt"].key != one["apt"].key
+    assert [layer.name for layer in one.values() if layer.loses_owners] == ["apt"]
+    assert not any(layer.loses_owners for layer in several.values())
+    assert set(one["apt"].inputs) - set(several["apt"].inputs) == {("owners of files", "lost")}
+
+
+@pytest.mark.parametrize("root_only", [True, False])
+def test_a_script_that_does_not_say_whose_files_it_makes_is_suspected(root_only: bool) -> None:
+    step = StepTemplate(do="run", script="a.sh", root_only=root_only)
+    recipe = Recipe(name="own", summary="", steps=(step,), scripts={"a.sh": "true"})
+    made = plan(NOWHERE, (recipe,), "run", evolve(WORLD.snapshot, one_uid=True))
+    assert made.layers[0].loses_owners is not root_only
 
 
 def test_the_order_of_apt_packages_is_in_no_key() -> None:

@@ -140,3 +140,11 @@ def test_with_one_uid_python_is_asked_in_a_container(tools: Tools, monkeypatch: 
     monkeypatch.setattr(user_ids, "mode", lambda: "one uid")
     buildah.run_in_chroot("c", ("python3",))
     assert ["chroot" in call for call in tools.calls] == [True, False]
+
+
+def test_a_step_that_loses_owners_has_the_profile_in_which_nothing_happens(tools: Tools) -> None:
+    buildah.make_container("1d", "n", one_user=True)
+    (profile,) = (word for word in tools.calls[0].split() if word.startswith("seccomp="))
+    assert Path(profile.removeprefix("seccomp=")).is_file()
+    buildah.make_container("1d", "n")
+    assert "seccomp" not in tools.calls[1]

@@ -65,7 +65,7 @@ class Buildah:
         self.compressions = list(compressions)
         self.calls: list[tuple[str, ...]] = []
 
-    def run(self, argv: Sequence[str], *, cwd: Path, doing: str) -> str:
+    def run(self, argv: Sequence[str], *, cwd: Path, doing: str, whole: bool) -> str:
         self.calls.append(tuple(argv))
         blobs = cwd / "image" / "blobs" / "sha256"
         kind = f"{oci_layout.LAYER}+{self.compressions.pop(0)}"
