@@ -198,12 +198,9 @@ def _lay_out(
     if "uv" in step.tools:
         (seen / "uv").touch()
         mounts.append(f"{os.path.realpath(process.tool('uv'))}:{buildah.INPUTS}/uv:ro")
-        caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        store_cache = Path(os.environ.get("UV_CACHE_DIR") or Path(caches) / "uv")
-        store_cache.mkdir(parents=True, exist_ok=True)
-        mounts.append(f"{store_cache}:/dev/oc-cache")
-        mounts += built_wheels.mounts(store_cache, "/dev/oc-cache", parent.id)
-        env |= {"UV_CACHE_DIR": "/dev/oc-cache", "UV_LINK_MODE": "copy"}
+        own = built_wheels.cache_of(parent.id)
+        mounts.append(f"{built_wheels.uv_cache()}:/dev/oc-cache")
+        env |= {"UV_CACHE_DIR": f"/dev/oc-cache/{own}", "UV_LINK_MODE": "copy"}
         env["UV_CONFIG_FILE"] = f"{buildah.INPUTS}/uv.toml"
         (seen / "uv.toml").write_text(settings.uv_toml())
         mounts += [f"{folder}:{place}:ro" for folder, place in local.items()]

@@ -6,27 +6,34 @@ from ocicaliban.build import built_wheels
 
 
 @pytest.fixture
-def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path / "cache/ocicaliban/built-wheels"
+def uv(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "uv"))
+    return tmp_path / "uv"
 
 
-def test_each_image_has_its_own_built_wheels_and_shares_downloads(own: Path, tmp_path: Path) -> None:
-    uv = tmp_path / "uv"
-    for bucket in ("sdists-v10", "sdists-v9", "wheels-v8", "archive-v0"):
+def test_each_image_has_its_own_built_wheels_and_shares_downloads(uv: Path) -> None:
+    for bucket in ("sdists-v11", "wheels-v8", "builds-v0", "interpreter-v4"):
         (uv / bucket).mkdir(parents=True)
-    with_gcc, without = (built_wheels.mounts(uv, "/dev/oc-cache", parent) for parent in ("aa", "bb"))
-    assert with_gcc == (
-        f"{own}/aa/sdists-v10:/dev/oc-cache/sdists-v10",
-        f"{own}/aa/sdists-v9:/dev/oc-cache/sdists-v9",
-    )
-    assert not {*with_gcc} & {*without}
-    assert (own / "bb/sdists-v9").is_dir()
+    with_gcc, without = (uv / built_wheels.cache_of(parent) for parent in ("aa", "bb"))
+    assert built_wheels.cache_of("aa") == "ocicaliban/aa"
+    for own in (with_gcc, without):
+        assert sorted(path.name for path in own.iterdir()) == ["archive-v0", "wheels-v8"]
+        assert (own / "archive-v0").samefile(uv / "archive-v0") and (own / "wheels-v8").samefile(uv / "wheels-v8")
+    assert with_gcc != without
 
 
-def test_wheels_of_images_that_are_gone_are_forgotten(own: Path) -> None:
+def test_a_folder_that_uv_made_itself_is_left(uv: Path) -> None:
+    own = uv / built_wheels.cache_of("aa")
+    (own / "wheels-v9").mkdir()
+    (uv / "wheels-v9").mkdir()
+    built_wheels.cache_of("aa")
+    assert not (own / "wheels-v9").is_symlink()
+
+
+def test_wheels_of_images_that_are_gone_are_forgotten(uv: Path) -> None:
     built_wheels.forget({"aa"})
     for image in ("aa", "bb"):
-        (own / image / "sdists-v9").mkdir(parents=True)
+        built_wheels.cache_of(image)
     built_wheels.forget({"aa"})
-    assert [path.name for path in own.iterdir()] == ["aa"]
+    assert [path.name for path in (uv / "ocicaliban").iterdir()] == ["aa"]
+    assert (uv / "archive-v0").is_dir()
