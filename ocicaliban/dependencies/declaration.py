@@ -161,6 +161,10 @@ class Declaration:
         """Return the package indexes that the project names."""
         return with_options(project_indexes(self.root), self.pip_options(), self.root)
 
+    def uv_settings(self) -> dict[str, Any]:
+        """Return uv's settings beside the file."""
+        return table_in(manifest(self.path.parent), "tool", "uv")
+
     def texts(self) -> dict[str, str]:
         """Return all texts that determine the resolution, by their paths in the project."""
         texts: dict[str, str] = {}
@@ -197,11 +201,17 @@ class Declaration:
         return self.compiled(target, preferred, self.compiled_files())
 
     def compiled(
-        self, target: ResolutionTarget, preferred: str, files: tuple[Path, ...], host: HostSettings | None = None
+        self,
+        target: ResolutionTarget,
+        preferred: str,
+        files: tuple[Path, ...],
+        host: HostSettings | None = None,
+        cwd: Path | None = None,
     ) -> str:
         """Return what uv resolves from these files, with the extras and groups of the target. Raises ToolError.
 
-        What the environment has already is left out. `host` replaces the host's settings.
+        What the environment has already is left out. `host` replaces the host's settings. uv
+        runs in the project's folder, or in `cwd`, where it finds settings.
         """
         from ocicaliban.dependencies import editable_git, host_settings, uv  # most plans resolve nothing
 
@@ -217,7 +227,7 @@ class Declaration:
                 editable_git.rewritten((*files, *target.also), self.root) as lists,
             ):
                 arguments = [*flags, *constraints, *option_flags(options), *map(str, lists)]
-                text = uv.compiled(arguments, target.base, settings, preferred, cwd=self.root)
+                text = uv.compiled(arguments, target.base, settings, preferred, cwd=cwd or self.root)
             return locked_requirements.without(text, target.provided)
         except ToolError as exc:
             explanation = exc.stderr.removeprefix("error:").strip()

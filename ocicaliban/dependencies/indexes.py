@@ -49,10 +49,15 @@ def project_indexes(root: Path) -> Indexes:
 
     Local folders are absolute in the result. Raises UsageError for a file that is not TOML.
     """
+    return indexes_in(_tables(root), root)
+
+
+def indexes_in(tables: Iterable[dict[str, Any]], root: Path) -> Indexes:
+    """Return the indexes named in tables of uv's settings; paths are relative to `root`."""
     indexes: list[str] = []
     explicit: list[str] = []
     links: list[str] = []
-    for table in _tables(root):
+    for table in tables:
         for index in _listed(table, "index"):
             if isinstance(index, dict) and "url" in index:
                 named = f"{index['name']}={index['url']}" if "name" in index else str(index["url"])

@@ -58,6 +58,18 @@ def placed(text: str, root: Path, folders: Sequence[Path]) -> str:
     return "".join(lines)
 
 
+def moved(text: str, place: Path, root: Path) -> str:
+    """Return locked requirements with paths relative to `root` in the place of those relative to `place`."""
+    lines: list[str] = []
+    for entry in entries(text):
+        path = local_path(_requirement(entry))
+        if path is not None:
+            there = os.path.realpath(place / path)
+            entry = entry.replace(path, f"./{os.path.relpath(there, os.path.realpath(root))}", 1)
+        lines.append(entry)
+    return "".join(lines)
+
+
 def beside_list(line: str, path: Path, root: Path) -> str:
     """Return a line of the list at `path`, with a local path made absolute that exists beside the list alone.
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, ClassVar, Self
 
-from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, add_uv_settings
+from ocicaliban.dependencies import script_settings
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_text, manifest
+from ocicaliban.dependencies.indexes import Indexes, indexes_in
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError
-from ocicaliban.formats.toml import parse_toml, table_in
+from ocicaliban.formats.toml import parse_toml, read_toml, table_in
 from ocicaliban.model.recipe import Variant
 
 _OPENING = "# /// script"
@@ -42,8 +46,23 @@ class ScriptHeader(Declaration):
         """Return the header, the lock of the script that `uv lock --script` writes, and uv's settings."""
         texts = {self.shown: header_of(self.path)}
         add_text(texts, self._lock, self.root)
-        add_uv_settings(texts, self.root)
+        add_text(texts, self.root / "uv.toml", self.root)
+        if settings := script_settings.of_project(table_in(manifest(self.root), "tool", "uv")):
+            texts["[tool.uv]"] = json.dumps(settings, sort_keys=True, default=str)
         return texts
+
+    def uv_settings(self) -> dict[str, Any]:
+        """Return uv's settings in the header, and those of the project that count for a script, as `uv run` does."""
+        header = table_in(self._values(), "tool", "uv")
+        file = self.root / "uv.toml"
+        project = read_toml(file)[1] if file.is_file() else table_in(manifest(self.root), "tool", "uv")
+        return script_settings.joined(
+            script_settings.absolute(header, self.path.parent), script_settings.absolute(project, self.root)
+        )
+
+    def indexes(self) -> Indexes:
+        """Return the package indexes that the header and the project name."""
+        return indexes_in([self.uv_settings()], self.root)
 
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return (): extras are the project's, which is no part of the script's environment."""
@@ -59,16 +78,19 @@ class ScriptHeader(Declaration):
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return what the script's lock holds, or else what uv resolves for the header."""
-        from ocicaliban.dependencies import uv  # most plans resolve nothing
+        import tomli_w  # most plans resolve nothing
+
+        from ocicaliban.dependencies import local_folders, uv
 
         if self._lock.is_file():
             return uv.exported_script(self.path)
-        if settings := table_in(self._values(), "tool", "uv"):
-            raise UsageError(
-                f"{self.shown}: [tool.uv] {next(iter(settings))} in the header counts for uv alone",
-                f"lock the script, and its lock is taken as it is: uv lock --script {self.shown}",
-            )
-        return super().resolve(target, preferred)
+        project = {"name": "ocicaliban-script", "version": "0", "dependencies": self._values().get("dependencies", [])}
+        # In a folder of its own: uv would take the constraints of the project in the current one.
+        with TemporaryDirectory(prefix="ocicaliban-") as folder:
+            path = Path(folder) / "pyproject.toml"
+            path.write_text(tomli_w.dumps({"project": project, "tool": {"uv": self.uv_settings()}}))
+            text = self.compiled(target, preferred, (path,), cwd=path.parent)
+            return local_folders.moved(text, path.parent, self.root)
 
     @property
     def _lock(self) -> Path:

@@ -16,7 +16,7 @@ from typing import Any
 from attrs import evolve, frozen
 
 from ocicaliban.dependencies import locked_requirements, uv
-from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, manifest
+from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget
 from ocicaliban.dependencies.host_settings import HostSettings
 from ocicaliban.dependencies.indexes import CPU_BUILDS, Indexes
 from ocicaliban.errors import ToolError, UsageError
@@ -51,8 +51,7 @@ def bring_cuda(requirements: str) -> bool:
 
 def decides(declaration: Declaration, indexes: Indexes, declared_hashes: Mapping[str, object]) -> bool:
     """Whether the project itself says which build of torch it wants: by a lock, hashes, an index, or CUDA packages."""
-    raw = manifest(declaration.path.parent)
-    settings = table_in(raw, "tool", "uv")
+    settings = declaration.uv_settings()
     return (
         declaration.LOCK
         or any(name in declared_hashes for name in _FAMILY)
