@@ -131,8 +131,10 @@ def _drop_lost_runtime_folder() -> None:
     if not folder or (os.path.isdir(folder) and os.stat(folder).st_uid == os.geteuid()):
         return
     del os.environ["XDG_RUNTIME_DIR"]
+    from ocicaliban.formats.text import shown
+
     print(
-        f"note: XDG_RUNTIME_DIR is {folder}, which does not belong to you; podman runs without it",
+        shown(f"note: XDG_RUNTIME_DIR is {folder}, which does not belong to you; podman runs without it"),
         file=sys.stderr,
     )
 

@@ -104,7 +104,7 @@ class Reporter:
         text = TextColumn("{task.description}", markup=False)
         columns = (text, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         with Progress(*columns, console=Console(stderr=True)) as progress:
-            task = progress.add_task(what, total=total)
+            task = progress.add_task(shown(what), total=total)
             yield lambda: progress.advance(task)
 
 

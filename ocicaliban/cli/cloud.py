@@ -20,6 +20,7 @@ from ocicaliban.cli.options import (
     request,
     truth,
 )
+from ocicaliban.cli.output import print_exactly, print_lines
 from ocicaliban.errors import UsageError
 
 _MANY = 1000
@@ -119,10 +120,10 @@ def cloud(
     )
     if dry_run:
         for line in cloud_dry_run.dry_run_lines(jobs):
-            print(line)
+            print_exactly([f"{line}\n"])
         return
     _confirm(jobs.count, yes)
-    print(cloud_jobs.submit(jobs))
+    print_lines(str(cloud_jobs.submit(jobs)))
 
 
 def _confirm(count: int, yes: bool) -> None:

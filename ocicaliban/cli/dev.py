@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from ocicaliban.cli.options import request
+from ocicaliban.cli.output import print_exactly
 from ocicaliban.reporter import TERMINAL, Reporter
 
 app = typer.Typer(no_args_is_help=True, help="Tools for trying ocicaliban out.")
@@ -64,8 +65,7 @@ def vertex_emulator(
     with emulator:
         _keep_secret(sys.stdout.fileno(), TERMINAL)
         for name, value in emulator.environment().items():
-            print(f"export {name}={shlex.quote(value)}")
-        sys.stdout.flush()
+            print_exactly([f"export {name}={shlex.quote(value)}\n"])
         TERMINAL.say(f"# {region} is ready; Ctrl-C ends it and its jobs")
         over.wait()
         TERMINAL.say("# ending")

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
 
-from ocicaliban.cli.output import print_lines
+from ocicaliban.cli.output import print_json, print_lines
 
 
 def doctor(
@@ -23,7 +22,7 @@ def doctor(
 
     findings = checks.examine()
     if as_json:
-        print(json.dumps([attrs.asdict(finding) for finding in findings], indent=2))
+        print_json([attrs.asdict(finding) for finding in findings], indent=2)
     else:
         for finding in findings:
             print_lines(f"{finding.level:<9}{finding.name}: {_indented(finding.message)}")

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ocicaliban.cli.output import print_exactly
+
 
 def expand(
     file: Annotated[str, typer.Argument(metavar="FILE|stdin", help="The sweep file: JSON, TOML or YAML.")],
@@ -22,6 +24,4 @@ def expand(
     pieces = use_case.argument_lines(file) if print_flags else use_case.json_pieces(file, indented=pprint)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # the result must not depend on the locale
-    write = sys.stdout.write
-    for piece in pieces:
-        write(piece)
+    print_exactly(pieces)

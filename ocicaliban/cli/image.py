@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -21,7 +20,7 @@ from ocicaliban.cli.options import (
     WithGroups,
     request,
 )
-from ocicaliban.cli.output import print_lines
+from ocicaliban.cli.output import print_exactly, print_json, print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
 
@@ -52,7 +51,10 @@ def build(
     built = use_case.build(request(BuildRequest, given), tag)
     image = built.image
     described = {"id": image.id, "digest": image.digest, "key": built.key, "environment": built.environment}
-    print(json.dumps(described) if as_json else image.id)
+    if as_json:
+        print_json(described)
+    else:
+        print_lines(image.id)
 
 
 def plan(
@@ -82,8 +84,8 @@ def plan(
     if diff:
         print_lines(*use_case.difference(asked, diff))
     elif containerfile:
-        print(use_case.containerfile(asked), end="")
+        print_exactly([use_case.containerfile(asked)])
     elif as_json:
-        print(json.dumps(use_case.as_json(asked), indent=2))
+        print_json(use_case.as_json(asked), indent=2)
     else:
         print_lines(*use_case.layer_lines(asked))

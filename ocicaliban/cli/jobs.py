@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocicaliban.cli.options import Debug, request
-from ocicaliban.cli.output import print_lines
+from ocicaliban.cli.output import print_bytes, print_json, print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
 
@@ -50,7 +48,7 @@ def status(
     if watch:
         _watch(looks)
     elif as_json:
-        print(json.dumps([status_table.as_json(job) for job in next(looks).jobs], indent=2))
+        print_json([status_table.as_json(job) for job in next(looks).jobs], indent=2)
     else:
         print_lines(*_lines(next(looks)))
 
@@ -105,14 +103,15 @@ def logs(
     attempt: Annotated[
         int, typer.Option("--attempt", show_default=False, help="The number of the attempt (default: the last).")
     ] = 0,
+    raw: Annotated[
+        bool, typer.Option("--raw", help="Print every byte at a terminal too, colours and control sequences included.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
-    """Print the output of a job."""
+    """Print the output of a job: at a terminal without what controls it, elsewhere byte for byte."""
     from ocicaliban.app import logs as use_case
 
-    for block in use_case.log_blocks(job, attempt=attempt, follow=follow):
-        sys.stdout.buffer.write(block)
-        sys.stdout.buffer.flush()
+    print_bytes(use_case.log_blocks(job, attempt=attempt, follow=follow), raw=raw)
 
 
 def stop(

@@ -86,7 +86,7 @@ def _serve(started: StartedServer, *, open_browser: bool, detach: bool) -> None:
     server = started.server
     try:
         TERMINAL.say(started.summary)
-        print(server.url, flush=True)
+        print_lines(server.url)
         if started.tunnel:
             TERMINAL.say(f"to reach it from your own machine, run there as long as you need it: {started.tunnel}")
         if open_browser:

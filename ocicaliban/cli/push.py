@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 import typer
@@ -21,6 +20,7 @@ from ocicaliban.cli.options import (
     request,
     truth,
 )
+from ocicaliban.cli.output import print_json, print_lines
 
 
 def push(
@@ -62,4 +62,7 @@ def push(
     target = request(PushRequest, given, tls_verify=truth("--tls-verify", tls_verify))
     pushed = use_case.push(request(BuildRequest, given), target, image_id)
     result = {"reference": pushed.reference, "digest": pushed.digest, "sent": pushed.sent, "saved": pushed.saved}
-    print(json.dumps(result) if as_json else pushed.reference)
+    if as_json:
+        print_json(result)
+    else:
+        print_lines(pushed.reference)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
@@ -13,7 +12,9 @@ import typer
 
 from ocicaliban.cli.jobs import Group, GroupWord, one_group
 from ocicaliban.cli.options import Debug, request
+from ocicaliban.cli.output import print_exactly, print_json, print_lines
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.text import shown
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import files
 
@@ -63,7 +64,7 @@ def report(
     if html:
         _write(html, made.page())
     if as_json:
-        print(json.dumps(export.as_json(whole), indent=2, allow_nan=False))
+        print_json(export.as_json(whole), indent=2)
     elif not (csv or html):
         _print(whole, complete=made.complete)
 
@@ -79,14 +80,16 @@ def _print(whole: Report, *, complete: bool) -> None:
     width = shutil.get_terminal_size().columns if terminal else 0
     bold, plain = ("\x1b[1m", "\x1b[0m") if terminal and "NO_COLOR" not in os.environ else ("", "")
     lines, left_out = text.table(whole, width)
-    print("\n".join(text.heading(whole)))
-    print()
+    print_lines(*text.heading(whole), "")
     for line in lines:
-        print(f"{bold}{line}{plain}" if line is lines[0] or line.startswith("*") else line)
+        if line is lines[0] or line.startswith("*"):
+            print(f"{bold}{shown(line)}{plain}")
+        else:
+            print_lines(line)
     if not whole.rows:
-        print("(no job matches)")
+        print_lines("(no job matches)")
     if best := text.summary(whole):
-        print(f"\n* {best}")
+        print_lines("", f"* {best}")
     if not whole.metrics and complete:
         TERMINAL.note("no job has reported a result; a job reports by writing /out/metrics.json (run: --out DIR)")
     if left_out:
@@ -97,7 +100,7 @@ def _print(whole: Report, *, complete: bool) -> None:
 def _write(file: str, text: str) -> None:
     """Write a file as a whole or not at all; "-" is stdout. Raises UsageError if its folder does not exist."""
     if file == "-":
-        sys.stdout.write(text)
+        print_exactly([text])
         return
     file = os.path.expanduser(file)
     if os.path.exists(file) and not os.path.isfile(file):  # /dev/stdout, a FIFO

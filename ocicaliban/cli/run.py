@@ -27,6 +27,7 @@ from ocicaliban.cli.options import (
     WithGroups,
     request,
 )
+from ocicaliban.cli.output import print_exactly
 
 
 # Longer than 60 lines: most of them are its options.
@@ -110,6 +111,6 @@ def run(
         return
     if dry_run:
         for line in use_case.dry_run_script(asked):
-            print(line)
+            print_exactly([f"{line}\n"])
         return
     raise typer.Exit(use_case.run(asked, context.obj.argv))

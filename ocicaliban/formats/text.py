@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
+import re
+
 _LONGEST = 4000
 """Characters of a line that are printed. Anything longer is a value, and nobody reads it at a terminal."""
 
@@ -13,20 +16,54 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def shown(text: str) -> str:
+def shown(text: str, *, whole: bool = False) -> str:
     """Return a text as it may be printed: a line stays a line, and no character in it controls the terminal.
 
-    Names, keys and messages come from projects that others wrote. Tabs stay. A very long line is cut in its middle.
+    Names, keys and messages come from projects that others wrote. Tabs stay. A very long line is cut in its middle,
+    unless it is to be printed `whole`.
     """
-    return "\n".join(map(_shown_line, text.split("\n")))
+    return "\n".join(_shown_line(line, whole) for line in text.split("\n"))
 
 
-def _shown_line(line: str) -> str:
+def _shown_line(line: str, whole: bool) -> str:
     line = "\t".join(map(printable, line.split("\t")))
-    if len(line) <= _LONGEST:
+    if whole or len(line) <= _LONGEST:
         return line
     half = _LONGEST // 2
     return f"{line[:half]} [... {len(line) - _LONGEST} characters ...] {line[-half:]}"
+
+
+_CONTROL = re.compile(
+    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles, links
+    r"|\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, moves
+    r"|\x1b[@-Z\\-_]?"
+    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]"
+)
+_UNFINISHED = re.compile(r"(?:\r|\x1b(?:\[[0-?]{0,64}[ -/]{0,8}|\][^\x07\x1b]{0,4096}\x1b?)?)\Z")
+
+
+def without_controls(text: str) -> str:
+    """Return what a program wrote without the sequences that control a terminal; a carriage return ends a line."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+class TerminalText:
+    """Makes a stream of a program's output fit to be shown at a terminal, in pieces that may end anywhere."""
+
+    def __init__(self) -> None:
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._rest = ""
+
+    def add(self, block: bytes) -> str:
+        """Return what may be printed after this block; the beginning of a sequence waits for its end."""
+        text = self._rest + self._decoder.decode(block)
+        cut = found.start() if (found := _UNFINISHED.search(text)) else len(text)
+        self._rest = text[cut:]
+        return without_controls(text[:cut])
+
+    def end(self) -> str:
+        """Return what is left."""
+        return without_controls(self._rest + self._decoder.decode(b"", True))
 
 
 def amount(count: int) -> str:

@@ -17,7 +17,7 @@ from ocicaliban.errors import DiskFull, OcicalibanError
 from ocicaliban.history import schema
 from ocicaliban.history.url import DatabaseLocation
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import filesystems
+from ocicaliban.system import files, filesystems
 
 PATIENCE = 60
 """Seconds that a write waits for the writes of other processes."""
@@ -69,7 +69,10 @@ def _on_network(file: Path, reporter: Reporter) -> bool:
 
 def _file(file: Path) -> peewee.Database:
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        own = file.parent == files.state()
+        file.parent.mkdir(mode=0o700 if own else 0o777, parents=True, exist_ok=True)
+        if own:  # SQLite gives its other files the mode of this one
+            os.close(os.open(file, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except (FileExistsError, NotADirectoryError) as fault:
         raise OcicalibanError(f"{file.parent}, for the history, is not a folder", _ELSEWHERE) from fault
     except OSError as fault:

@@ -6,7 +6,7 @@ import os
 import re
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from attrs import field, frozen
 
@@ -15,9 +15,9 @@ from ocicaliban.system import files
 
 _HINT = "sqlite:////a/local/disk/history.db, or postgresql://USER:PASSWORD@HOST/DATABASE (with % forms, as %40 for @)"
 
-# Up to the last @: a password that should have % forms, and has none, may contain an @ or a slash.
-_PASSWORD = re.compile(r"(?<=://)([^:@/?]*):.*@")
-_NAMED = re.compile(r"(password\s*=\s*)('[^']*'|[^&\s]*)", re.I)
+# Up to the last @: a password that should have % forms, and has none, may contain an @ or a slash, as may a name.
+_PASSWORD = re.compile(r"(?<=://)([^:@/?\s]*)(?::.*|@\S*)@")
+_NAMED = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", re.I)
 
 
 @frozen(kw_only=True)
@@ -34,8 +34,10 @@ class DatabaseLocation:
 
     def without_secrets(self, text: str) -> str:
         """Return a text that a driver wrote, without the password."""
-        password = urlsplit(self.url).password
-        for secret in {password, unquote(password)} if password else ():
+        parts = urlsplit(self.url)
+        given = [parts.password or "", *(value for name, value in parse_qsl(parts.query) if "password" in name)]
+        secrets = {form for word in given for form in (word, unquote(word), quote(word, safe="")) if word}
+        for secret in sorted(secrets, key=len, reverse=True):  # one may be a part of another
             text = text.replace(secret, "****")
         return without_password(text)
 
@@ -62,9 +64,9 @@ def parse(url: str) -> DatabaseLocation:
     name = re.sub("^/+(?=~/)", "", unquote(rest)) if separator else url
     file = os.path.expanduser(name)
     if not file.startswith("/") or file.endswith("/") or "?" in rest:
-        raise UsageError(
-            f"the history's '{without_password(url)}' is not the absolute path of a file", f"for example: {_HINT}"
-        )
+        # It may be meant as a URL, or as another form with a password: then no part of it is shown.
+        what = "URL" if re.search(r"[@=]|:[^/]*:|password", url) else f"'{without_password(url)}'"
+        raise UsageError(f"the history's {what} is not the absolute path of a file", f"for example: {_HINT}")
     return DatabaseLocation(kind="sqlite", file=Path("/" + os.path.normpath(file).lstrip("/")))
 
 
@@ -73,8 +75,10 @@ def _server(url: str) -> DatabaseLocation:
     try:
         parts = urlsplit(url)
         hosts = parts.netloc.rpartition("@")[2]
-        fine = "@" not in parts.path and all(
-            re.fullmatch(r"(\[[0-9A-Fa-f:.%]*\]|[^:\[\]]*)(:[0-9]*)?", host) for host in hosts.split(",")
+        fine = (
+            not {*"@#"} & {*parts.path, *parts.query, *parts.fragment}
+            and "#" not in url
+            and all(re.fullmatch(r"(\[[0-9A-Fa-f:.%]*\]|[^:\[\]]*)(:[0-9]*)?", host) for host in hosts.split(","))
         )
     except ValueError:
         fine = False

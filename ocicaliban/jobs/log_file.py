@@ -9,20 +9,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from ocicaliban.formats.text import without_controls
+
 _TAIL = 32 << 10  # bytes; a line of conmon has 8 KiB of the job's bytes at most
 _SEEN = 400
-_CONTROL = re.compile(
-    r"\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # OSC: titles, links
-    r"|\x1b\[[0-?]*[ -/]*[@-~]"  # CSI: colours, moves
-    r"|\x1b[@-Z\\-_]?"
-    r"|[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u200e\u200f\u202a-\u202e\u2066-\u2069]"
-)
 
 
 def raw(log: str | Path) -> Path:
@@ -51,7 +46,7 @@ def plain(log: str | Path) -> None:
         return
     half = Path(f"{log}.half")
     try:
-        with lines, open(half, "wb") as text:
+        with lines, open(half, "wb", opener=_private) as text:
             text.writelines(decode(line) for line in lines)
             if text.tell():
                 text.flush()
@@ -65,6 +60,10 @@ def plain(log: str | Path) -> None:
     source.unlink()
 
 
+def _private(name: str, flags: int) -> int:
+    return os.open(name, flags, 0o600)
+
+
 def last_line(log: str | Path) -> str:
     """Return the last line that is not blank, as a terminal would show it; "" where there is none.
 
@@ -72,14 +71,14 @@ def last_line(log: str | Path) -> str:
     """
     for line in reversed(_tail(log).split("\n")):
         for part in reversed(line.split("\r")):
-            if shown := _CONTROL.sub("", part.replace("\t", " ")).strip():
+            if shown := without_controls(part.replace("\t", " ")).strip():
                 return shown[:_SEEN]
     return ""
 
 
 def last_text(log: str | Path) -> str:
     """Return the end of what the job wrote, as a terminal would show it; "" where there is no log."""
-    return _CONTROL.sub("", _tail(log).replace("\r\n", "\n").replace("\r", "\n"))
+    return without_controls(_tail(log))
 
 
 def _tail(log: str | Path) -> str:

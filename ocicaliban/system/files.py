@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -47,18 +48,28 @@ def used(image: str) -> Path:
 def make_private() -> None:
     """Let only the user enter the folders of our state and cache, whatever the umask; make them if they are missing.
 
-    They hold logs, results and command lines of jobs. Folders that are another user's, or cannot be changed, stay.
+    What lies directly in them is closed too, in case it is moved elsewhere. They hold logs, results and command lines
+    of jobs. Folders that are another user's, or cannot be changed, stay.
     """
     for folder in (state(), cache()):
         with contextlib.suppress(OSError):
             try:
-                status = os.stat(folder)
+                _close(os.stat(folder), str(folder))
             except FileNotFoundError:
                 folder.parent.mkdir(parents=True, exist_ok=True)
                 folder.mkdir(mode=0o700)
                 continue
-            if status.st_uid == os.geteuid() and status.st_mode & 0o077:
-                os.chmod(folder, 0o700)
+            with os.scandir(folder) as inside:
+                for entry in inside:
+                    with contextlib.suppress(OSError):
+                        _close(entry.stat(follow_symlinks=False), entry.path)
+
+
+def _close(status: os.stat_result, path: str) -> None:
+    """Let only its owner, if we are it, use a file or a folder."""
+    kept = stat.S_ISDIR(status.st_mode) or stat.S_ISREG(status.st_mode)
+    if kept and status.st_uid == os.geteuid() and status.st_mode & 0o077:
+        os.chmod(path, stat.S_IMODE(status.st_mode) & 0o700)
 
 
 def replace(path: Path, content: str | bytes, *, mode: int = 0o666, lasting: bool = False) -> None:
@@ -84,7 +95,7 @@ def replace(path: Path, content: str | bytes, *, mode: int = 0o666, lasting: boo
         raise
 
 
-def keep(path: Path, content: str | bytes, *, mode: int = 0o666) -> None:
+def keep(path: Path, content: str | bytes, *, mode: int = 0o600) -> None:
     """Replace a file of ours as `replace` does, and make its folder if necessary; the contents can be made again."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     replace(path, content, mode=mode)

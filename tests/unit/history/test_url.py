@@ -47,6 +47,9 @@ def test_without_a_url_it_is_a_file_of_the_users_state(monkeypatch: pytest.Monke
         ("postgresql://ada:hush@[::1]:5432/history", "postgresql://ada:****@[::1]:5432/history"),
         ("postgresql:///history?host=/run/pg&password=hush", "postgresql:///history?host=/run/pg&password=****"),
         ("postgresql://:hush@db", "postgresql://:****@db"),
+        ("postgresql://ada@corp:hush@db/history", "postgresql://ada:****@db/history"),
+        ("postgresql://ada:hush@hush@db/history", "postgresql://ada:****@db/history"),
+        ("postgresql:///history?sslpassword=hush", "postgresql:///history?sslpassword=****"),
     ],
 )
 def test_servers(url: str, shown: str) -> None:
@@ -72,6 +75,14 @@ def test_servers(url: str, shown: str) -> None:
         ("postgresql://ada:hush word@db/history", "is not valid"),
         ("postgresql://ada:hush@[db/history", "is not valid"),
         ("host=db password=hush", "is not the absolute path of a file"),
+        ("host=db password='hu\\'sh hush'", "is not the absolute path of a file"),
+        ("ada:hush@db/history", "is not the absolute path of a file"),
+        ("postgresql:/ada:hush@db/history", "is not the absolute path of a file"),
+        ("postgresql//ada:hush@db/history", "is not the absolute path of a file"),
+        ("sqlite://ada:hush@db/history", "is not the absolute path of a file"),
+        ("postgresql://ada:12#hush@db/history", "is not valid"),
+        ("postgresql://ada:12?hush@db/history", "is not valid"),
+        ("postgresql://ada:12/hush@hush:hush@db/history", "is not valid"),
     ],
 )
 def test_what_is_no_history(url: str, message: str) -> None:
@@ -93,6 +104,12 @@ def test_no_password_is_ever_shown(password: str) -> None:
     except UsageError as fault:
         shown = f"{fault}{fault.hint}"
     assert secret not in shown
+
+
+@pytest.mark.parametrize("form", ["postgresql:///h?password={}", "postgresql:///h?host=/run&sslpassword={}"])
+def test_a_password_among_the_settings_is_not_shown_either(form: str) -> None:
+    found = parse(form.format("h%20%40u"))
+    assert found.without_secrets("it was 'h @u', h%20%40u") == "it was '****', ****"
 
 
 def test_looking_at_the_history_is_what_loads_a_database() -> None:

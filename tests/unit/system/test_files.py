@@ -61,7 +61,16 @@ def test_only_the_user_may_enter_state_and_cache(tmp_path: Path, monkeypatch: py
         monkeypatch.setenv(variable, str(tmp_path / variable))
     old = files.state()
     old.mkdir(parents=True, mode=0o755)
+    (old / "jobs").mkdir(mode=0o755)
+    (old / "history.db").touch(0o644)
+    (old / "link").symlink_to(tmp_path)
+    (old / "tool").touch(0o755)
+    before = tmp_path.stat().st_mode
     files.make_private()
-    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (old, files.cache())] == [0o700, 0o700]
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (old, files.cache(), old / "jobs")] == [0o700] * 3
+    assert [stat.S_IMODE((old / name).stat().st_mode) for name in ("history.db", "tool")] == [0o600, 0o700]
+    assert tmp_path.stat().st_mode == before
+    files.keep(files.cache() / "hot" / "a.json", "{}")
+    assert [stat.S_IMODE(path.stat().st_mode) for path in files.cache().rglob("*")] == [0o700, 0o600]
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")  # no folder can be made there
     files.make_private()
