@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from typing import Annotated
 
 import typer
@@ -27,7 +26,7 @@ from ocicaliban.cli.options import (
     WithGroups,
     request,
 )
-from ocicaliban.cli.output import print_exactly
+from ocicaliban.cli.output import print_exactly, print_lines
 
 
 # Longer than 60 lines: most of them are its options.
@@ -105,9 +104,9 @@ def run(
     wanted = request(SlurmRequest, given)
     if use_case.is_elsewhere(target, wanted):
         if dry_run:
-            sys.stdout.writelines(f"{line}\n" for line in use_case.script_elsewhere(target, asked, wanted))
+            print_exactly(f"{line}\n" for line in use_case.script_elsewhere(target, asked, wanted))
         else:
-            print(use_case.run_elsewhere(target, asked, wanted))
+            print_lines(str(use_case.run_elsewhere(target, asked, wanted)))
         return
     if dry_run:
         for line in use_case.dry_run_script(asked):
