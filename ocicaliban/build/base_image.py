@@ -12,7 +12,7 @@ from attrs import evolve
 
 from ocicaliban.build.base import registry
 from ocicaliban.build.base.stored import platform
-from ocicaliban.containers import image_store
+from ocicaliban.containers import image_store, layer_cache
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Base, Image
 from ocicaliban.reporter import SILENT, Reporter
@@ -60,7 +60,12 @@ def ensure(base: Base, *, reporter: Reporter = SILENT) -> Image:
 
     Raises OcicalibanError if that fails, with an alternative as the hint if a registry cannot be reached.
     """
-    return present(base) or _fetched(base, fresh=True, reporter=reporter)[0]
+    key = base.digest.removeprefix("sha256:")
+    if image := present(base) or layer_cache.find("base", key):
+        return image
+    image = _fetched(base, fresh=True, reporter=reporter)[0]
+    layer_cache.keep(image, "base", key, reporter.warning)
+    return image
 
 
 def resolved(
@@ -78,11 +83,12 @@ def resolved(
     cannot be fetched or made, or if it does not suit; NoPython if it only lacks a Python. The hint for a registry that
     cannot be reached names `suite`.
     """
-    image = present(base)
+    image = present(base) or (layer_cache.find("base", base.digest.removeprefix("sha256:")) if base.digest else None)
     digest = base.digest
     if image is None:
         image, digest = _fetched(base, fresh=fresh, reporter=reporter, suite=suite)
     image_store.mark_used(image.id)
+    layer_cache.keep(image, "base", digest.removeprefix("sha256:"), reporter.warning)
     config = image_store.image_config(image)
     its_platform = f"{config.get('os', 'linux')}/{config.get('architecture')}"
     if its_platform != platform():

@@ -13,7 +13,7 @@ from attrs import evolve, field, frozen
 from ocicaliban import hints
 from ocicaliban.build import base_image, built_wheels, downloads, other_python
 from ocicaliban.build.plan import copied_trees
-from ocicaliban.containers import buildah, image_store, oci_layout, tree_folder, workspace
+from ocicaliban.containers import buildah, image_store, layer_cache, oci_layout, tree_folder, workspace
 from ocicaliban.dependencies import host_settings
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.dependencies.python_requirement import PythonRequirement
@@ -50,22 +50,18 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
     workspace.remove_leftovers()
     if cache and plan.layers:
         top = plan.layers[-1]
-        if image := image_store.find_layer(top.name, top.key):
+        if image := image_store.find_layer(top.name, top.key) or layer_cache.find(top.name, top.key):
             image_store.mark_used(image.id)
+            layer_cache.keep(image, top.name, top.key, reporter.warning)
             return image
-    parent = base_image.ensure(plan.base, reporter=reporter)
     if not plan.layers:
-        return parent
+        return base_image.ensure(plan.base, reporter=reporter)
     # The Python of a conda environment is not the base's, and its packages decide it.
     python = evolve(plan.base, python="") if any("conda" in layer.kinds for layer in plan.layers) else plan.base
     with workspace.open_workspace() as folder:
-        start = 0
-        if cache:
-            stored = image_store.images()
-            for index, layer in reversed(list(enumerate(plan.layers))):
-                if image := image_store.find_layer(layer.name, layer.key, stored):
-                    parent, start = image, index + 1
-                    break
+        parent, start = _highest(plan) if cache else (None, 0)
+        if parent is None:
+            parent = base_image.ensure(plan.base, reporter=reporter)
         if much := downloads.announcement(plan.layers[start:], context.downloads, context.made_trees):
             reporter.note(much)
         for layer in plan.layers[start:]:
@@ -75,9 +71,19 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
                 if image is None:
                     with other_python.telling(python, context.indexes, context.python):
                         image = _made(layer, parent, folder, context, reporter)
+                    layer_cache.keep(image, layer.name, layer.key, reporter.warning)
                 parent = image
                 image_store.mark_used(parent.id)
     return parent
+
+
+def _highest(plan: Plan) -> tuple[Image | None, int]:
+    """Return the highest layer of a plan that the store has, or its files have, and the number of those up to it."""
+    stored = image_store.images()
+    for index, layer in reversed(list(enumerate(plan.layers))):
+        if image := image_store.find_layer(layer.name, layer.key, stored) or layer_cache.find(layer.name, layer.key):
+            return image, index + 1
+    return None, 0
 
 
 def _made(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext, reporter: Reporter) -> Image:

@@ -191,15 +191,22 @@ def image_config(image: Image) -> dict[str, Any]:
 
     Raises ToolError if the store no longer has the image.
     """
-    name = base64.b64encode(f"sha256:{image.id}".encode()).decode()
-    path = index_file().parent / image.id / f"={name}"
     try:
-        value = parse_json(path.read_bytes())
+        value = parse_json(image_config_text(image).encode())
         if not isinstance(value, dict):
             raise ValueError("its config is not an object")
-    except (OSError, ValueError) as exc:
+    except ValueError as exc:
         raise ToolError(f"the image {image.id[:12]} cannot be read: {exc}", "run the command again") from exc
     return value
+
+
+def image_config_text(image: Image) -> str:
+    """Return the OCI config of an image as it is stored, which the image's id is the digest of; see `image_config`."""
+    name = base64.b64encode(f"sha256:{image.id}".encode()).decode()
+    try:
+        return (index_file().parent / image.id / f"={name}").read_text(encoding="utf-8")
+    except (OSError, ValueError) as exc:
+        raise ToolError(f"the image {image.id[:12]} cannot be read: {exc}", "run the command again") from exc
 
 
 def layer_sizes() -> dict[str, int]:

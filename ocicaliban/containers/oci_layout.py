@@ -189,10 +189,11 @@ def canonical_json(value: object) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def write_layout(layout: Path, config: Mapping[str, Any], layers: Iterable[Blob]) -> str:
+def write_layout(layout: Path, config: Mapping[str, Any] | bytes, layers: Iterable[Blob]) -> str:
     """Complete the OCI layout at `layout`, and return the manifest's digest.
 
-    The blobs of layers that the store already has may be missing.
+    A `config` of an image that exists is given as its bytes, to keep the id of the image. The blobs of layers that the
+    store already has may be missing.
     """
     blobs = layout / "blobs" / "sha256"
     blobs.mkdir(parents=True, exist_ok=True)
@@ -202,7 +203,7 @@ def write_layout(layout: Path, config: Mapping[str, Any], layers: Iterable[Blob]
         (blobs / digest).write_bytes(data)
         return Blob(digest=f"sha256:{digest}", size=len(data))
 
-    described = put(canonical_json(config))
+    described = put(config if isinstance(config, bytes) else canonical_json(config))
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,

@@ -135,6 +135,12 @@ _DONE = "OCICALIBAN_STORAGE_CONF"
 """Tells processes that we start, and `replay`, which settings are ours."""
 
 
+def is_node_local() -> bool:
+    """Return whether the store is one that `set_up` put into a folder for temporary files, and may vanish."""
+    conf = os.environ.get(CONF, "")
+    return bool(conf) and conf == os.environ.get(_DONE) and Path(conf).parent.name == f"ocicaliban-{os.geteuid()}"
+
+
 def read_facts(environ: Mapping[str, str] = os.environ) -> Facts:
     """Read the facts about this user and this machine."""
     named = environ.get(CONF, "")

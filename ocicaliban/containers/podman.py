@@ -220,6 +220,15 @@ def image_exists(name: str) -> bool:
     return process.ok(("podman", "image", "exists", name))
 
 
+def save_layout(image: str, layout: Path, *, doing: str) -> None:
+    """Write an image into the OCI layout `layout`, with layers that are not compressed, unlike buildah.
+
+    A layer that the layout already has, named by its diff id, is not written.
+    """
+    argv = ("podman", "save", "--quiet", "--format", "oci-dir", "--uncompressed", "--output", str(layout), image)
+    process.run(argv, doing=doing)
+
+
 def remove_image(name: str) -> bool:
     """Remove a name of an image, and with its last name the image; return whether that succeeded."""
     return process.ok(("podman", "image", "rm", name))

@@ -69,8 +69,9 @@ def file_system(root: Path, mountinfo: str) -> Finding:
         remedy = f"check with `df -T {root}` that it is a local disk"
         return Finding(name=name, level="warning", message=f"the one of {root} is unknown", remedy=remedy)
     # Network file systems do not know a user's subordinate ids, or lack the extended attributes that overlay needs.
-    if filesystems.SHARED.fullmatch(kind):
-        message = f"{root} is on {kind}, a network file system, which cannot store images of rootless podman"
+    if not filesystems.holds_images(kind):
+        network = ", a network file system," if filesystems.SHARED.fullmatch(kind) else ","
+        message = f"{root} is on {kind}{network} which cannot store images of rootless podman"
         return Finding(name=name, level="error", message=message, remedy=_ELSEWHERE)
     return Finding(name=name, level="ok", message=f"{kind}, for {root}")
 
