@@ -18,6 +18,7 @@ _FOLDER = "OCICALIBAN_STORE"
 """The variable with the user's choice of the folder for the store; the store itself is in a folder of ours in it."""
 _PATH = re.compile(r"""^\s*(?:rootless_storage_path|graphroot)\s*=\s*["'](.+?)["']\s*(?:#.*)?$""", re.M)
 _ROOTLESS_PATH = re.compile(r"""^\s*rootless_storage_path\s*=\s*["'](.+?)["']\s*(?:#.*)?$""", re.M)
+_VFS = re.compile(r"""^\s*driver\s*=\s*["']vfs["']""", re.M)
 _IGNORES_OWNERS = re.compile(r"""^\s*ignore_chown_errors\s*=\s*["']?true\b""", re.M)
 
 
@@ -71,7 +72,7 @@ def choose(facts: Facts) -> OwnStore | None:
     if not wanted and (ignores or not facts.one_uid) and (facts.named or any(map(_PATH.search, facts.settings))):
         return None  # the user, or the administrator, has chosen a place
     root = _usual_root(facts)
-    if not wanted and filesystems.holds_images(facts.kind(root)):
+    if not wanted and _may_serve(facts, root):
         if ignores or not facts.one_uid:
             return None
         return OwnStore(root=root.parent / "one-uid", folder=root.parent, one_uid=True)
@@ -84,6 +85,18 @@ def choose(facts: Facts) -> OwnStore | None:
         f"no folder can hold podman's images: {wanted or root} is on {facts.kind(Path(wanted or root))}",
         f"export {_FOLDER}=FOLDER, with a folder on a local disk of this node",
     )
+
+
+def _may_serve(facts: Facts, root: Path) -> bool:
+    """Return whether podman can keep images in a folder as this user has set it up, as far as we can tell.
+
+    The driver vfs works everywhere, and fuse-overlayfs on an overlay: those are the user's, who has sub-ids.
+    """
+    kind = facts.kind(root)
+    if filesystems.holds_images(kind):
+        return True
+    vfs = facts.environ.get("STORAGE_DRIVER") == "vfs" or any(map(_VFS.search, facts.settings))
+    return not facts.one_uid and (vfs or kind == "overlay")
 
 
 def _usual_root(facts: Facts) -> Path:

@@ -50,7 +50,14 @@ def test_with_one_uid_the_store_lies_beside_podmans() -> None:
     )
 
 
-@pytest.mark.parametrize("kind", ["nfs", "nfs4", "lustre", "gpfs", "beegfs", "fuse.sshfs", "fuse", "overlay", "9p"])
+def test_a_driver_that_works_there_is_the_users_choice() -> None:
+    assert chosen(one_uid=False, home="overlay", tmp="overlay") is None  # with fuse-overlayfs
+    assert chosen(one_uid=False, home="nfs4", STORAGE_DRIVER="vfs") is None
+    assert chosen('[storage]\ndriver = "vfs"\n', one_uid=False, home="nfs4") is None
+    assert chosen(home="overlay") is not None
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "lustre", "gpfs", "beegfs", "fuse.sshfs", "fuse", "9p"])
 @pytest.mark.parametrize("one_uid", [True, False])
 def test_no_store_lies_where_podman_cannot_keep_one(kind: str, one_uid: bool) -> None:
     local = OwnStore(
