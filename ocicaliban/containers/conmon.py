@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from attrs import frozen
@@ -51,6 +55,34 @@ class WrittenExits:
 def written_exit(container: str) -> WrittenExit | None:
     """Return the end of the container with this full id as conmon wrote it down; None if there is no such file."""
     return _read(_folder() / container)
+
+
+def end_waiting(container: str) -> None:
+    """End what waits for the start of a container that never began and is removed: its conmon, and the runtime.
+
+    A podman that is killed while it makes a container leaves them behind, and they wait for ever. `container` is the
+    full id.
+    """
+    for _ in range(_LOOKS):
+        found = [*_makers(container)]
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(_PAUSE)  # one that was just making another one may have done so
+
+
+_LOOKS = 20
+_PAUSE = 0.01
+
+
+def _makers(container: str) -> Iterator[int]:
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if os.path.basename(words[0]) in (b"conmon", b"crun", b"runc") and container.encode() in words:
+                yield int(entry.name)
 
 
 def _read(path: Path) -> WrittenExit | None:

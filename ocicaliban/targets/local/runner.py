@@ -16,7 +16,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from ocicaliban.containers import command_line, podman, podman_args
+from ocicaliban.containers import command_line, conmon, podman, podman_args
 from ocicaliban.containers.podman_api import NoAnswer, PodmanApi, PodmanApiError
 from ocicaliban.errors import OcicalibanError, ToolError, of_system
 from ocicaliban.formats.text import amount
@@ -174,9 +174,13 @@ class LocalRunner(ContainerRunner):
     def _clear(self, handle: str) -> None:
         """Remove a container that never ran a line, or the part of one that a killed service left."""
         with contextlib.suppress(OcicalibanError):
+            inspected: Mapping[str, Any] = {}
             with contextlib.suppress(PodmanApiError):
-                _kill_waiting(self._service.call("get", f"/containers/{handle}/json"))
+                inspected = self._service.call("get", f"/containers/{handle}/json")
+                _kill_waiting(inspected)
             self.remove(handle)
+            if inspected:
+                conmon.end_waiting(inspected["Id"])
             # podman's API knows nothing of a container that is in its storage alone; its command line does.
             podman.remove_at_once(handle)
 
