@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from packaging.markers import UndefinedEnvironmentName
 from packaging.requirements import InvalidRequirement, Requirement
@@ -36,6 +37,27 @@ def unmet(lines: Iterable[str], packages: Iterable[LockedPackage], environment: 
         if applies and not any(_fits(wanted, package) for package in held.get(normalized(wanted.name), ())):
             return line.strip()
     return ""
+
+
+def without(lines: Iterable[str], names: Iterable[str]) -> tuple[str, ...]:
+    """Return the requirements of other packages than these: what a project overrides or excludes is not compared."""
+    named = {normalized(name) for name in names}
+    kept = []
+    for line in lines:
+        try:
+            if normalized(Requirement(line).name) in named:
+                continue
+        except InvalidRequirement:
+            pass
+        kept.append(line)
+    return tuple(kept)
+
+
+def named_in(requirements: object) -> Iterator[str]:
+    """Yield the names of the packages in a list of requirements, such as [tool.uv] override-dependencies."""
+    for line in requirements if isinstance(requirements, list) else ():
+        with contextlib.suppress(InvalidRequirement):
+            yield Requirement(str(line)).name
 
 
 def _fits(wanted: Requirement, package: LockedPackage) -> bool:

@@ -149,7 +149,12 @@ class PylockToml(Declaration):
             return poetry.own_of(self.path.with_name("pyproject.toml"), (), extras).lines
         optional = pdm_project.extras(raw)
         named = (line for extra in extras for line in optional.get(normalized(extra), ()))
-        return (*pdm_project.group_lines(raw, pdm_project.DEFAULT), *map(str, named))
+        lines = (*pdm_project.group_lines(raw, pdm_project.DEFAULT), *map(str, named))
+        from ocicaliban.dependencies import agreement
+
+        settings = table_in(raw, "tool", "uv")
+        changed = ("override-dependencies", "exclude-dependencies")
+        return agreement.without(lines, (name for key in changed for name in agreement.named_in(settings.get(key))))
 
 
 def applicable(raw: Mapping[str, object], target: ResolutionTarget, hosts: Collection[str] = ()) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from ocicaliban.dependencies.agreement import allows_more, unmet
+from ocicaliban.dependencies.agreement import allows_more, named_in, unmet, without
 from ocicaliban.dependencies.locked_packages import LockedPackage
 
 COMMIT = "a" * 40
@@ -70,3 +70,9 @@ def test_a_requirement_that_a_lock_fulfils_or_not(line: str, holds: bool) -> Non
 )
 def test_a_lock_for_pythons_that_the_project_excludes(lock: str, project: str, more: bool) -> None:
     assert allows_more(lock, project) is more
+
+
+def test_what_a_project_overrides_or_excludes_is_not_compared() -> None:
+    lines = ("Numpy<2", "six>=1", "not valid !", "pandas")
+    assert without(lines, ["numpy", "pandas"]) == ("six>=1", "not valid !")
+    assert [*named_in(["numpy==2.1.0", "not valid !"]), *named_in(None)] == ["numpy"]
