@@ -175,15 +175,14 @@ def test_a_name_that_is_taken_is_never_started_twice(jobs: Jobs, target: runner.
     [
         ("sleep 1000", "TERM", 143),
         ("sleep 1000", "KILL", 137),
-        ("trap 'exit 7' TERM; touch /out/up; while :; do sleep 0.05; done", "TERM", 7),
+        ("trap 'exit 7' TERM; touch /out/trapped; while :; do sleep 0.05; done", "TERM", 7),
     ],
 )
 def test_signals(jobs: Jobs, target: runner.LocalRunner, script: str, name: Any, code: int) -> None:
     job = jobs.job(f"touch /out/up; {script}")
     attempt = jobs.attempt(job)
     target.start(job, attempt)
-    eventually(lambda: (jobs.folder / "out" / "0" / "up").exists())
-    time.sleep(0.2)  # until the shell has its trap
+    eventually(lambda: (jobs.folder / "out" / "0" / ("trapped" if "trap" in script else "up")).exists())
     assert target.signal(attempt.handle, name)
     assert jobs.end().exit_code == code
     assert not target.signal(attempt.handle, name)
