@@ -11,6 +11,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from ocicaliban.containers import runtime_folder
 from ocicaliban.system.arrivals import Arrivals
 
 
@@ -97,5 +98,4 @@ def _folder() -> Path:
     """Return the folder `exits` below libpod's `tmp_dir` (containers.conf(5))."""
     if not os.geteuid():
         return Path("/run/libpod/exits")
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/tmp/podman-run-{os.geteuid()}"
-    return Path(runtime, "libpod", "tmp", "exits")
+    return runtime_folder.find() / "libpod" / "tmp" / "exits"

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ocicaliban.containers import user_ids
+from ocicaliban.containers import runtime_folder, user_ids
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.system import files, filesystems
 
@@ -130,7 +130,7 @@ def set_up(environ: Mapping[str, str] = os.environ) -> OwnStore | None:
     if store is None:
         return None
     _own_folder(store.folder, private=store.local)
-    runtime = environ.get("XDG_RUNTIME_DIR") or f"/tmp/podman-run-{uid}"
+    runtime = runtime_folder.find(environ)
     conf = store.folder / "ocicaliban-storage.conf"
     text = store.conf(f"{runtime}/containers")
     if _text(conf) != text:

@@ -6,6 +6,8 @@ import os
 import sys
 from pathlib import Path
 
+from ocicaliban.containers import runtime_folder
+
 _REMEDY = "system migrate"  # podman's own advice, whatever the rest of its message says
 
 
@@ -28,10 +30,7 @@ def with_one_user(argv: tuple[str, ...]) -> tuple[str, ...]:
 
 def _state() -> Path | None:
     """Return where podman keeps state until the machine shuts down; None if the user has not run podman since boot."""
-    ours = os.environ.get("XDG_RUNTIME_DIR")
-    uid = os.geteuid()
-    tops = (ours,) if ours else (f"/run/user/{uid}", f"/tmp/podman-run-{uid}", f"/tmp/storage-run-{uid}")
-    folders = (Path(top, "libpod", "tmp") for top in tops)
+    folders = (top / "libpod" / "tmp" for top in runtime_folder.candidates())
     return next((folder for folder in folders if (folder / "alive").exists()), None)
 
 

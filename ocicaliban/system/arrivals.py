@@ -15,6 +15,9 @@ _HEAD = struct.Struct("iIII")
 _OFTEN = 0.005
 """Seconds between two looks where the kernel gives us no watch: a user may have 128 of them."""
 
+_SELDOM = 0.05
+"""Seconds between two looks whether there is such a folder at all."""
+
 
 class Arrivals:
     """Hands each file that is moved into a folder to `found`, from a thread that does nothing else.
@@ -41,15 +44,25 @@ class Arrivals:
             os.close(self._watch)
 
     def _run(self) -> None:
-        wanted = [self._stop] if self._watch is None else [self._stop, self._watch]
+        # Not select(2), which takes no file descriptor above 1023.
+        poll = select.poll()
+        poll.register(self._stop, select.POLLIN)
+        if self._watch is not None:
+            poll.register(self._watch, select.POLLIN)
         while True:
-            ready, _, _ = select.select(wanted, [], [], _OFTEN if self._watch is None else None)
+            ready = {descriptor for descriptor, _ in poll.poll(self._pause())}
             if self._stop in ready:
                 return
             if self._watch is None:
                 self._all()
             else:
                 self._read(self._watch)
+
+    def _pause(self) -> float | None:
+        """Return the milliseconds until the next look; None if the kernel tells when one is needed."""
+        if self._watch is not None:
+            return None
+        return 1000 * (_OFTEN if self._folder.is_dir() else _SELDOM)
 
     def _read(self, watch: int) -> None:
         events, place = os.read(watch, 1 << 16), 0

@@ -6,6 +6,7 @@ a process of podman's that cleans up.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import queue
 import selectors
@@ -94,7 +95,10 @@ class ExitWatcher:
         if ended is not None:
             self._written.forget(inspected.get("Id", ""))
             return ended
-        fd = None if about.over else process_descriptor(state["Pid"], now)
+        fd = None
+        if not about.over:
+            with contextlib.suppress(OSError):  # too many open files: then podman is asked again and again
+                fd = process_descriptor(state["Pid"], now)
         if fd is not None:
             self._selector.register(fd, selectors.EVENT_READ, handle)
             return fd

@@ -224,7 +224,10 @@ class LocalRunner(ContainerRunner):
         if fd is None:
             return False
         try:
-            return not select.select([fd], [], [], 0)[0]  # a process that its parent has not awaited is over too
+            # A process that its parent has not awaited is over too. Not select(2), which takes none above 1023.
+            poll = select.poll()
+            poll.register(fd, select.POLLIN)
+            return not poll.poll(0)
         finally:
             os.close(fd)
 
