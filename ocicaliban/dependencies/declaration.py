@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
     from ocicaliban.dependencies.host_settings import HostSettings
 
 _NOT_LISTS = (".toml", ".lock", ".py", ".cfg", ".yml", ".yaml")
-_NAMED_FILE = re.compile(r"[\w./-]+\.(?:txt|in|cfg)\b")
+_WORD = re.compile(r"[\w./-]+")
+_ENDING = re.compile(r"(?<=.)\.(?:txt|in|cfg)\b")
+_LONGEST_NAME = 255  # bytes, as Linux has it
 
 
 @frozen(kw_only=True)
@@ -287,8 +290,19 @@ def add_build_files(texts: dict[str, str], root: Path) -> None:
     for name in ("setup.py", "setup.cfg"):
         add_text(texts, root / name, root)
     for name in ("pyproject.toml", "setup.py", "setup.cfg"):
-        for other in _NAMED_FILE.findall(texts.get(name, "")):
+        for other in _named_files(texts.get(name, "")):
             add_text(texts, root / other, root)
+
+
+def _named_files(text: str) -> Iterator[str]:
+    """Yield what in a text can be the path of a list of requirements.
+
+    One pattern for both the word and its ending would take quadratic time for a long word.
+    """
+    for word in _WORD.findall(text):
+        ends = [ending.end() for ending in _ENDING.finditer(word)]
+        if ends and all(len(os.fsencode(part)) <= _LONGEST_NAME for part in word[: ends[-1]].split("/")):
+            yield word[: ends[-1]]
 
 
 def build_texts(root: Path) -> dict[str, str]:

@@ -11,9 +11,9 @@ from tempfile import TemporaryDirectory
 from ocicaliban.dependencies import local_folders
 from ocicaliban.dependencies.pip_options import decoded
 
-_EDITABLE = re.compile(r"^\s*(?:-e|--editable)[ =]\s*(?P<address>git\+[^\s#]+)#(?P<rest>\S+)", re.M)
-_INCLUDE = re.compile(r"^\s*(-r|-c|--requirement|--constraint)[ =]?[ \t]*(\S+)", re.M)
-_LINKS = re.compile(r"^\s*(-f|--find-links)[ =]?[ \t]*(\S+)", re.M)
+_EDITABLE = re.compile(r"^[ \t]*(?:-e|--editable)[ =]\s*(?P<address>git\+[^\s#]+)#(?P<rest>\S+)", re.M)
+_INCLUDE = re.compile(r"^[ \t]*(-r|-c|--requirement|--constraint)[ =]?[ \t]*(\S+)", re.M)
+_LINKS = re.compile(r"^[ \t]*(-f|--find-links)[ =]?[ \t]*(\S+)", re.M)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from ocicaliban.model.image import Base
 
 _ARCHIVE = re.compile(r"\.(?:whl|zip|tar|tar\.(?:gz|bz2|xz)|tgz)$")
 _GIT = re.compile(
-    r"(?P<name>[\w.-]+)\s*(?:\[[^]]*\])?\s*@\s*git\+(?P<url>[^#\s]+?)@(?P<commit>[0-9a-f]{40})(?P<rest>#\S+)?$"
+    r"(?P<name>[\w.-]+)\s*(?:\[[^]]*\]\s*)?@\s*git\+(?P<url>[^#\s]+?)@(?P<commit>[0-9a-f]{40})(?P<rest>#\S+)?$"
 )
 
 
@@ -63,7 +63,7 @@ def local_path(what: str) -> str | None:
     """Return the path in a requirement that is a file or folder of this machine, or None."""
     path = re.sub(r"^(?:-e|--editable)[ =]\s*", "", what)
     editable = path != what
-    if named := re.match(r"[\w.-]+\s*(?:\[[^]]*\])?\s*@\s*(?=file:|\.{0,2}/)", path):
+    if named := re.match(r"[\w.-]+\s*(?:\[[^]]*\]\s*)?@\s*(?=file:|\.{0,2}/)", path):
         path = path[named.end() :]
     elif not editable and re.search(r"==|\s@\s|@\s*[a-z+]+://", path):
         return None

@@ -15,7 +15,7 @@ from typing import Any
 from ocicaliban.dependencies.installable import local_path
 from ocicaliban.dependencies.locked_requirements import entries
 
-_LOCAL = re.compile(r"(?:-e|--editable)[ =]|\.{1,2}(?:/|$)|[\w.-]+/|[\w.-]+\s*(?:\[[^]]*\])?\s*@\s*(?:file:|\.{0,2}/)")
+_LOCAL = re.compile(r"(?:-e|--editable)[ =]|\.{1,2}(?:/|$)|[\w.-]+/|[\w.-]+\s*(?:\[[^]]*\]\s*)?@\s*(?:file:|\.{0,2}/)")
 """How a line of a list begins that may name a folder."""
 
 

@@ -29,8 +29,8 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_COMMENT = re.compile(r"(^|\s+)#.*$")
-_JOINED_COMMENT = re.compile(r"\s*[^\s#].*\s#.*\\$")
+_COMMENT = re.compile(r"(?:^|(?<!\s)\s+)#.*$")
+_JOINED_COMMENT = re.compile(r"\s*[^\s#].*\s#")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
 _INCLUDE = re.compile(r"\s*(?:-r|-c|--requirement|--constraint)(?:\s*=\s*|\s*)(.+)")
 _PER_REQUIREMENT = ("--config-settings", "--config-setting", "-C", "--global-option", "--install-option")
@@ -118,7 +118,7 @@ def read_options(texts: Mapping[str, str], root: Path, environ: Mapping[str, str
     for name, text in texts.items():
         folder = (root / name).parent
         for number, line in enumerate(text.splitlines(), 1):
-            if _JOINED_COMMENT.match(line):
+            if line.endswith("\\") and _JOINED_COMMENT.match(line):
                 message = f"{name}:{number}: a comment ends with a backslash, so pip skips the next line"
                 raise UsageError(message, "remove the backslash")
         for number, line in logical_lines(text):

@@ -25,7 +25,7 @@ from ocicaliban.formats.toml import table_in
 _FAMILY = ("torch", "torchvision", "torchaudio")
 """Packages whose builds must be of the same kind."""
 _CUDA = re.compile(r"(?:nvidia-|cuda-|triton$|pytorch-triton)")
-_NAMED = re.compile(r"^[\s\"']*(?:nvidia-\w|pytorch-triton|triton\b)", re.M)
+_NAMED = re.compile(r"^[ \t\"']*(?:nvidia-\w|pytorch-triton|triton\b)", re.M)
 _OWN_INDEX = re.compile(r"pytorch|/whl/", re.I)
 _SETTING = 'torch = "any"'
 

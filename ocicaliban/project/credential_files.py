@@ -1,7 +1,7 @@
 """Recognise files that hold credentials, by name or by contents (pure). No image may contain one.
 
-The rules are our own. detect-secrets needs some 4 seconds for each megabyte of text, and reports 23 places in Flask's
-sources; these need 15 ms, and report none. Planning must be fast, and what stops a build must be a credential.
+The rules are our own. detect-secrets is much slower and needs a process of its own, and it reports 23 places in Flask's
+sources; these report none. Planning must be fast, and what stops a build must be a credential.
 """
 
 from __future__ import annotations

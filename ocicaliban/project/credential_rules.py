@@ -253,7 +253,7 @@ RULES = (
         "a login of Kubernetes",
         (b"client-key-data", b"users:"),
         re.compile(
-            rb"client-key-data:\s*[\"']?([A-Za-z0-9+/=]{20,})|\busers:\s[^\0]{0,4000}?\s\s+token:\s*[\"']?([\w.-]{16,})"
+            rb"client-key-data:\s*[\"']?([A-Za-z0-9+/=]{20,})|\busers:\s[^\0]{0,4000}?\s\stoken:\s*[\"']?([\w.-]{16,})"
         ),
         lambda match, kind: not kind.is_prose and _is_made(match, kind),
     ),

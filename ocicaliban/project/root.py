@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -114,7 +114,7 @@ def _lists(workspace: dict[str, Any], member: str) -> bool:
     """Whether a workspace has the folder `member`."""
 
     def matches(key: str) -> bool:
-        return any(_glob(pattern).fullmatch(member) for pattern in _texts(workspace.get(key)))
+        return any(_fits(pattern, member) for pattern in _texts(workspace.get(key)))
 
     return matches("members") and not matches("exclude")
 
@@ -123,10 +123,21 @@ def _texts(value: object) -> Iterator[str]:
     yield from (each for each in value if isinstance(each, str)) if isinstance(value, list) else ()
 
 
-def _glob(pattern: str) -> re.Pattern[str]:
-    """Return a pattern of folders as a regular expression: ** crosses slashes, * and ? do not."""
-    parts = re.split(r"(\*\*/?|\*|\?|\[[^]]*\])", os.path.normpath(pattern))
-    signs = {"**/": "(?:.*/)?", "**": ".*", "*": "[^/]*", "?": "[^/]"}
-    return re.compile(
-        "".join(signs.get(part, part if part.startswith("[") else re.escape(part)) for part in parts), re.S
-    )
+def _fits(pattern: str, folder: str) -> bool:
+    """Whether a pattern of folders fits one: `**` stands for any number of names, and the rest for a part of a name."""
+    names = os.path.normpath(pattern).split("/")
+    # `states` are the indexes in `names` that may come next. A regular expression would try all combinations of stars.
+    states = _and_without_stars({0}, names)
+    for part in os.path.normpath(folder).split("/"):
+        stay = {each for each in states if names[each : each + 1] == ["**"]}
+        go = {each + 1 for each in states - stay if each < len(names) and fnmatch.fnmatchcase(part, names[each])}
+        states = _and_without_stars(stay | go, names)
+    return len(names) in states
+
+
+def _and_without_stars(states: set[int], names: list[str]) -> set[int]:
+    found = set(states)
+    for number, name in enumerate(names):
+        if number in found and name == "**":
+            found.add(number + 1)
+    return found

@@ -9,8 +9,8 @@ from ocicaliban.dependencies.conda import calls
 from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.errors import UsageError
 
-_FOR_ANOTHER = re.compile(r"^\s*-\s*(.+?)\s*#\s*\[[^\]]*\]\s*$", re.M)
-"""A package that conda-lock takes for some platforms alone, by a comment behind it."""
+_PLATFORMS = re.compile(r"\[[^\]]*\]")
+"""The comment behind a package that conda-lock takes for some platforms alone."""
 
 
 def check(
@@ -31,5 +31,10 @@ def check(
 
 def for_every_platform(specs: Iterable[str], text: str) -> list[str]:
     """Return the requirements of a file that its text does not restrict to some platforms."""
-    restricted = {match[1].strip("\"'") for match in _FOR_ANOTHER.finditer(text)}
+    parts = (line.strip().rpartition("#") for line in text.splitlines())
+    restricted = {
+        spec.strip().removeprefix("-").strip().strip("\"'")
+        for spec, _, comment in parts
+        if spec.startswith("-") and _PLATFORMS.fullmatch(comment.strip())
+    }
     return [spec for spec in specs if spec not in restricted]

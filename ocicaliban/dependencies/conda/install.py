@@ -30,7 +30,7 @@ _KEPT = (
 """What a package's record says of the package, and not of this machine, of the project or of rattler's version."""
 
 _ACTIVATION = re.compile(r"etc/conda/activate\.d/[^/]+\.sh")
-_EXPORT = re.compile(r"""^\s*export\s+(\w+)=["']?([^"'\n;]*)""", re.M)
+_EXPORT = re.compile(r"""^[ \t]*export\s+(\w+)=["']?([^"'\n;]*)""", re.M)
 
 _KEPT_OF_PATH = ("_path", "path_type", "sha256", "size_in_bytes")
 
