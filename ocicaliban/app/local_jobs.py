@@ -67,8 +67,10 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
         return _carry_out(history, whole, runner.run)
 
 
-def _carry_out(history: History, whole: LocalSubmission, how: Callable[..., runner.Outcome]) -> int:
-    """Run jobs by `how`, show them, and return the exit code."""
+def _carry_out(
+    history: History, whole: LocalSubmission, how: Callable[..., runner.Outcome], *, earlier: int = 0
+) -> int:
+    """Run jobs by `how`, show them, and return the exit code; `earlier` jobs have failed or been stopped before."""
     from ocicaliban.containers import podman_api
     from ocicaliban.execution import progress
 
@@ -90,7 +92,7 @@ def _carry_out(history: History, whole: LocalSubmission, how: Callable[..., runn
     ):
         connect = functools.partial(local.LocalRunner, service, setup)
         outcome = how(history, submission, connect, options, show)
-    TERMINAL.say("\n".join(progress.summary(submission.group, outcome, show.failed)))
+    TERMINAL.say("\n".join(progress.summary(submission.group, outcome, show.failed, earlier)))
     if show.failed:
         from ocicaliban.app import failure
 
@@ -109,7 +111,8 @@ def resume(history: History, submission: Submission) -> int:
     request, jobs = _recorded(submission)
     devices = _gpus(submission, request)
     _check_image(submission, waiting=True)
-    left = submissions.unfinished(history.counts(submission=submission.id))
+    counts = history.counts(submission=submission.id)
+    left = submissions.unfinished(counts)
     TERMINAL.say(f"{submission.group}: {submissions.numbered(left)} left")
     whole = LocalSubmission(
         submission=submission,
@@ -119,7 +122,7 @@ def resume(history: History, submission: Submission) -> int:
         given=launch.podman_options(request),
         share_gpus=request.share_gpus,
     )
-    return _carry_out(history, whole, runner.resume)
+    return _carry_out(history, whole, runner.resume, earlier=submissions.unwell(counts))
 
 
 # --- jobs that run again ---

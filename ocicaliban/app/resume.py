@@ -38,7 +38,8 @@ def resume(group: str) -> submissions.Outcome:
             else:
                 left.append(submission)
         if not left and not elsewhere:
-            _say_nothing_left(group, history.counts(group))
+            TERMINAL.say(f"{group}: all jobs have ended")
+        _tell_unwell(group, history.counts(group))
         return submissions.Outcome.of([_taken_up(history, submission) for submission in left])
 
 
@@ -65,8 +66,8 @@ def _taken_up(history: History, submission: Submission) -> submissions.Outcome:
     return submissions.Outcome(exit_code=local_jobs.resume(history, submission))
 
 
-def _say_nothing_left(group: str, counts: Mapping[Status, int]) -> None:
-    TERMINAL.say(f"{group}: all jobs have ended")
-    if unwell := counts["failed"] + counts["stopped"] + counts["lost"]:
+def _tell_unwell(group: str, counts: Mapping[Status, int]) -> None:
+    """Say which jobs `resume` does not run, though they are not done, and what runs them."""
+    if unwell := submissions.unwell(counts):
         which = "failed or was stopped" if unwell == 1 else "failed or were stopped"
         TERMINAL.say(f"  {unwell} {which}; to run again: ocicaliban resubmit --group {group}")

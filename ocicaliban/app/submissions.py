@@ -79,6 +79,11 @@ def unfinished(counts: Mapping[Status, int]) -> int:
     return sum(number for status, number in counts.items() if status not in ENDED)
 
 
+def unwell(counts: Mapping[Status, int]) -> int:
+    """Return how many jobs have failed, were stopped or are lost: those that `resubmit` runs again."""
+    return sum(number for status, number in counts.items() if status in ENDED and status != "succeeded")
+
+
 def numbered(count: int) -> str:
     """Return "1 job", "2 jobs", ..."""
     return f"{count} job{'' if count == 1 else 's'}"

@@ -64,8 +64,12 @@ def tail(log: str) -> list[str]:
     return [line for line in shown if line][-_TAIL_LINES:]
 
 
-def summary(group: str, outcome: Outcome, failed: Sequence[int]) -> list[str]:
-    """Return what became of a sweep, and what to do next; `failed` are the numbers of jobs that failed."""
+def summary(group: str, outcome: Outcome, failed: Sequence[int], earlier: int = 0) -> list[str]:
+    """Return what became of a sweep, and what to do next.
+
+    `failed` are the numbers of jobs that failed, and `earlier` is how many others of the submission failed or were
+    stopped before it was resumed.
+    """
     counts = {
         "succeeded": outcome.succeeded,
         "failed": outcome.failed,
@@ -73,13 +77,15 @@ def summary(group: str, outcome: Outcome, failed: Sequence[int]) -> list[str]:
         "not finished": outcome.left,
     }
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing to do"
-    lines = [f"{group}: {told}"]
+    lines = [f"{group}: {told}{f'; {earlier} failed or stopped before' if earlier else ''}"]
     if failed:
         others = ", ".join(map(str, failed[1:_NAMED]))
         more = f" (also {others}{', ...' if len(failed) > _NAMED else ''})" if others else ""
         lines.append(f"  failed:      ocicaliban logs {failed[0]}{more}")
     if outcome.left:
         lines.append(f"  to continue: ocicaliban resume {group}")
+    if outcome.failed or outcome.stopped or earlier:
+        lines.append(f"  run again:   ocicaliban resubmit {group}")
     if outcome.succeeded or outcome.failed:
         lines.append(f"  results:     ocicaliban report {group}")
     return lines

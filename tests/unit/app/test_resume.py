@@ -73,6 +73,19 @@ def test_the_jobs_that_are_left_run(world: World, submission: Submission, capsys
     )
 
 
+def test_jobs_that_failed_before_are_told(
+    world: World, submission: Submission, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.submit(submission, ("--x", "1"), ("--x", "2"), ("--x", "3"))
+    world.end(1, "failed", exit_code=1)
+    world.end(2, "stopped")
+    assert resume.resume("digits") == Outcome()
+    told = capsys.readouterr().err
+    assert "digits: 1 succeeded; 2 failed or stopped before\n" in told
+    assert "  2 failed or were stopped; to run again: ocicaliban resubmit --group digits\n" in told
+    assert "  run again:   ocicaliban resubmit digits\n" in told
+
+
 def test_an_unknown_group_is_told(world: World, submission: Submission) -> None:
     world.submit(submission, ())
     with pytest.raises(UsageError, match="there is no group 'digit'") as caught:

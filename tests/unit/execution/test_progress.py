@@ -222,6 +222,7 @@ def test_the_summary_tells_what_to_do_next() -> None:
         "lr: 20 succeeded, 7 failed, 3 not finished",
         "  failed:      ocicaliban logs 4 (also 5, 6, 7, 8, ...)",
         "  to continue: ocicaliban resume lr",
+        "  run again:   ocicaliban resubmit lr",
         "  results:     ocicaliban report lr",
     ]
     assert progress.summary("lr", Outcome(succeeded=2), []) == [
@@ -229,3 +230,8 @@ def test_the_summary_tells_what_to_do_next() -> None:
         "  results:     ocicaliban report lr",
     ]
     assert progress.summary("lr", Outcome(), []) == ["lr: nothing to do"]
+    assert progress.summary("lr", Outcome(succeeded=1), [], 3) == [
+        "lr: 1 succeeded; 3 failed or stopped before",
+        "  run again:   ocicaliban resubmit lr",
+        "  results:     ocicaliban report lr",
+    ]
