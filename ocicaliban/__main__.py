@@ -10,13 +10,16 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ocicaliban.errors import OcicalibanError, of_system
+from ocicaliban.errors import OcicalibanError, UsageError, of_system
 
 _COMPLETE = "_OCICALIBAN_COMPLETE"
 _PIPE_CLOSED = 128 + signal.SIGPIPE  # the exit code that a shell gives to a tool whose reader is gone
 
 _CONTINUED = "\n       "
 """Further lines of a hint begin below its first word."""
+
+_LONGEST_VALUE = 1000
+"""Characters of a line in a message about a wrong value, of which the beginning is enough."""
 
 _REPLAYED = ("run", "shell")
 """The commands that `replay` knows; the others do not import it."""
@@ -45,10 +48,12 @@ def main(argv: list[str]) -> int:
 
 def _report(fault: OcicalibanError) -> int:
     """Print an error and its hint, and return its exit code."""
-    from ocicaliban.formats.text import shown
+    from ocicaliban.formats.text import LONGEST, shown
 
+    # A tool's explanation has long lines; in our own message, what is long is a value.
+    longest = _LONGEST_VALUE if isinstance(fault, UsageError) else LONGEST
     with contextlib.suppress(OSError):
-        print(shown(f"error: {fault.message}"), file=sys.stderr)
+        print(shown(f"error: {fault.message}", longest=longest), file=sys.stderr)
         if fault.hint:
             print(shown(" hint: " + fault.hint.replace("\n", _CONTINUED)), file=sys.stderr)
     return fault.exit_code

@@ -20,6 +20,7 @@ from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Recipe, Value
+from ocicaliban.project.config import setting_place
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.recipes import catalog, params
 from ocicaliban.reporter import Reporter
@@ -49,7 +50,7 @@ def choose_base(request: BaseRequest, reporter: Reporter) -> Base:
     recipe = _recipe(request)
     given = request.project.layers.get(recipe.name, {})
     values = params.resolve(recipe, given, request.plan.variant)
-    declared = _declared_base(recipe, given, values)
+    declared = _declared_base(request, recipe, given, values)
     wanted = _wanted(str(values.get("python", "")), recipe, request.environment)
     table = load_table(catalog.builtin_layers() / _TABLE) if wanted.requirements else PythonTable(date="")
     own = _locked_base(request, declared, WantedPython())
@@ -92,7 +93,19 @@ def _recipe(request: BaseRequest) -> Recipe:
     return recipe
 
 
-def _declared_base(recipe: Recipe, given: dict[str, object], values: dict[str, Value]) -> Base:
+def _declared_base(request: BaseRequest, recipe: Recipe, given: dict[str, object], values: dict[str, Value]) -> Base:
+    """Return the base that the parameters name. Raises UsageError, with file and line, for one that cannot be."""
+    key = "bootstrap" if values.get("bootstrap", "") else "image"
+    try:
+        return _base_of(recipe, given, values)
+    except UsageError as fault:
+        if key not in given:
+            raise
+        place = setting_place(request.project.root, ("layers", recipe.name, key))
+        raise UsageError(f"{place}: {fault.message}", fault.hint) from fault
+
+
+def _base_of(recipe: Recipe, given: dict[str, object], values: dict[str, Value]) -> Base:
     if values.get("bootstrap", "") and "image" in given and values["image"] != recipe.params["image"].default:
         raise UsageError(f"layers.{recipe.name} has both an image and a bootstrap", "remove one of them")
     return base_image.declared(str(values["image"]), str(values.get("bootstrap", "")))

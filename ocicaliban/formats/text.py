@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import codecs
 import re
+import sys
 
-_LONGEST = 4000
+LONGEST = 4000
 """Characters of a line that are printed. Anything longer is a value, and nobody reads it at a terminal."""
 
 
@@ -16,21 +17,21 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
-def shown(text: str, *, whole: bool = False) -> str:
+def shown(text: str, *, whole: bool = False, longest: int = LONGEST) -> str:
     """Return a text as it may be printed: a line stays a line, and no character in it controls the terminal.
 
-    Names, keys and messages come from projects that others wrote. Tabs stay. A very long line is cut in its middle,
-    unless it is to be printed `whole`.
+    Names, keys and messages come from projects that others wrote. Tabs stay. A line of more than `longest` characters
+    is cut near its end, unless it is to be printed `whole`.
     """
-    return "\n".join(_shown_line(line, whole) for line in text.split("\n"))
+    return "\n".join(_shown_line(line, sys.maxsize if whole else longest) for line in text.split("\n"))
 
 
-def _shown_line(line: str, whole: bool) -> str:
+def _shown_line(line: str, longest: int) -> str:
     line = "\t".join(map(printable, line.split("\t")))
-    if whole or len(line) <= _LONGEST:
+    if len(line) <= longest:
         return line
-    half = _LONGEST // 2
-    return f"{line[:half]} [... {len(line) - _LONGEST} characters ...] {line[-half:]}"
+    end = longest // 4
+    return f"{line[: longest - end]} [... {len(line) - longest} characters ...] {line[-end:]}"
 
 
 _CONTROL = re.compile(

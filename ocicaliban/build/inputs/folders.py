@@ -9,6 +9,7 @@ from pathlib import Path
 from ocicaliban.errors import UsageError
 from ocicaliban.model.project import Project
 from ocicaliban.project import lockfile, source_tree
+from ocicaliban.project.config import setting_place
 from ocicaliban.system import files
 
 
@@ -23,17 +24,21 @@ def data_folders(project: Project, dirs: tuple[str, ...]) -> tuple[str, ...]:
     Raises UsageError for one that is not a folder inside the project.
     """
     folders = []
-    for name in (*project.dirs, *dirs):
+    root = project.root.resolve()
+    for number, name in enumerate((*project.dirs, *dirs)):
         folder = (project.root / name).resolve()
-        root = project.root.resolve()
+        if folder.is_dir() and folder.is_relative_to(root) and folder != root:
+            folders.append(str(folder.relative_to(root)))
+            continue
+        configured = number < len(project.dirs)
+        place = f"{setting_place(project.root, ('dirs', number))}: dirs" if configured else "-d"
         if not folder.is_relative_to(root):
             mount = f'--podman-args "-v {folder}:/usr/app/{folder.name}:ro"'
-            raise UsageError(f"the folder '{name}' is outside the project", f"mount it instead: {mount}")
-        if not folder.is_dir():
-            raise UsageError(f"there is no folder '{name}' in the project", "-d takes a folder inside the project")
+            raise UsageError(f"{place}: the folder '{name}' is outside the project", f"mount it instead: {mount}")
         if folder == root:
-            raise UsageError(f"the folder of data '{name}' is the project itself", "name a folder in it")
-        folders.append(str(folder.relative_to(root)))
+            raise UsageError(f"{place}: the folder of data '{name}' is the project itself", "name a folder in it")
+        what = "dirs lists folders" if configured else "-d takes a folder"
+        raise UsageError(f"{place}: there is no folder '{name}' in the project", f"{what} inside the project")
     return tuple(dict.fromkeys(folders))
 
 

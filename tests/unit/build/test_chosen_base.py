@@ -9,10 +9,12 @@ from attrs import evolve
 
 from ocicaliban.build import planner
 from ocicaliban.build.base.stored import platform
+from ocicaliban.build.inputs import folders
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
-from ocicaliban.project import lockfile
+from ocicaliban.model.project import Project
+from ocicaliban.project import config, lockfile
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.reporter import SILENT, Reporter
 from tests.folders import write
@@ -158,3 +160,38 @@ def test_the_reason_for_the_python_is_told(tmp_path: Path, files: dict[str, str]
     base_of(tmp_path, {"ocicaliban.toml": BOOTSTRAPPED, **files}, (BOOKWORM,))
     planned = planner.plan_project(PlanRequest(root=tmp_path, mode="run", resolve=False), SILENT)
     assert planned.python_reason.startswith(words)
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "told"),
+    [
+        ('image = "python:3.12"\nbootstrap = "debian:bookworm"', 3, "layers.base has both an image and a bootstrap"),
+        ('\nimage = "A B"', 3, "layers.base.image: 'A B' does not name an image"),
+        ('bootstrap = "debian"', 2, "layers.base.bootstrap: 'debian' is not debian:SUITE"),
+        ('image = "oci:none"', 2, "layers.base.image: there is no"),
+        ("image = { cpu = 'oci:none' }", 2, "layers.base.image: there is no"),
+    ],
+)
+def test_a_wrong_base_is_told_with_its_line(tmp_path: Path, lines: str, line: int, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        base_of(tmp_path, {"ocicaliban.toml": f"[layers.base]\n{lines}\n"})
+    assert caught.value.message.startswith(f"{tmp_path}/ocicaliban.toml:{line}: {told}")
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("none", "there is no folder 'none' in the project"),
+        ("../..", "the folder '../..' is outside the project"),
+        (".", "the folder of data '.' is the project itself"),
+    ],
+)
+def test_a_wrong_folder_of_data_is_told_with_its_place(tmp_path: Path, name: str, told: str) -> None:
+    write(tmp_path, {"ocicaliban.toml": f'extras = []\ndirs = ["data", "{name}"]\n', "data/a": ""})
+    with pytest.raises(UsageError) as caught:
+        folders.data_folders(config.load_project(tmp_path), ())
+    assert caught.value.message == f"{tmp_path}/ocicaliban.toml:2: dirs: {told}"
+    assert "-d" not in caught.value.hint.split()
+    with pytest.raises(UsageError) as caught:
+        folders.data_folders(Project(root=tmp_path), ("data", name))
+    assert caught.value.message == f"-d: {told}"

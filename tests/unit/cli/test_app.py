@@ -107,3 +107,14 @@ def test_the_reference_of_the_recipes_is_what_layers_show_says() -> None:
         lines = describe.recipe_lines(recipe, f"layers/{name}", used, layer_words(recipe))
         out += ["", f"## {name}", "", "```text", *lines, "```"]
     _is_current("recipes.md", "\n".join(out) + "\n")
+
+
+def test_a_long_value_is_shown_by_its_beginning(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "ocicaliban.toml").write_text(f'[layers.base]\nbootstrap = "first {"x" * 200_000}"\n')
+    monkeypatch.chdir(tmp_path)
+    assert main(["plan", "run"]) == 2
+    told = capsys.readouterr().err
+    assert "ocicaliban.toml:2: layers.base.bootstrap: 'first xxx" in told and "xx' is not debian:SUITE\n" in told
+    assert "characters ...]" in told and len(told) < 1500
