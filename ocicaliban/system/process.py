@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ocicaliban.errors import OcicalibanError, ToolError
+from ocicaliban.system import crashes
 
 _IDS = "it concerns the ids of users in containers: `ocicaliban doctor` tells which ones you have"
 _HINTS = {
@@ -163,7 +164,8 @@ def _run(
         stderr = _PASSWORD.sub("****@", _ONE_UID.sub("", stderr)).strip()
         hint = next((text for sign, text in _HINTS.items() if sign in stderr.lower()), hint)
         message = doing or f"{_shown(argv[:2])} failed"
-        raise ToolError(f"{message}\n{stderr}" if stderr else message, hint, stderr=stderr)
+        told = crashes.shortened(stderr, argv[0])
+        raise ToolError(f"{message}\n{told}" if told else message, hint, stderr=stderr)
     return out.rstrip("\n")
 
 

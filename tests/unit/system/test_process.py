@@ -85,3 +85,42 @@ def test_output_and_success_are_told_of_a_failure_too(tmp_path: Path) -> None:
     assert not process.ok(fails) and process.ok(("true",))
     assert process.run_logged(fails, tmp_path / "log") == 4
     assert (tmp_path / "log").read_text() == "out\nerr\n"
+
+
+PANIC = """STEP 1/2: FROM base
+time="2026-11-28T05:00:00Z" level=error msg="no space"
+panic: runtime error: invalid memory address or nil pointer dereference
+[signal SIGSEGV: segmentation violation code=0x1 addr=0x0 pc=0x1]
+
+goroutine 1 [running]:
+main.main()
+\t/build/main.go:12 +0x1
+""" + "\n".join(f"goroutine {number} [chan receive]:\nx.y()" for number in range(2, 400))
+
+
+def test_a_crash_is_told_in_a_few_words_and_kept_in_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    (tmp_path / "said").write_text(PANIC)
+    log = tmp_path / "state/ocicaliban/crashes/sh.log"
+    argv = ["sh", "-c", f"cat {tmp_path}/said >&2; exit 2"]
+    with pytest.raises(ToolError) as caught:
+        process.run(argv, doing="the layer 'apt' cannot be built")
+    assert caught.value.message.splitlines() == [
+        "the layer 'apt' cannot be built",
+        *PANIC.splitlines()[:2],
+        "sh has crashed: panic: runtime error: invalid memory address or nil pointer dereference",
+        f"its whole output: {log}",
+    ]
+    assert log.read_text() == PANIC and log.stat().st_mode & 0o777 == 0o600
+    assert caught.value.stderr == PANIC
+    log.unlink()
+    log.parent.rmdir()
+    log.parent.touch()  # it cannot be written
+    with pytest.raises(ToolError) as caught:
+        process.run(argv)
+    assert caught.value.message.splitlines()[-1].startswith("sh has crashed: panic: ")
+
+
+def test_what_only_looks_like_a_crash_is_told_whole() -> None:
+    with pytest.raises(ToolError, match="panic: no\nmore\nlines"):
+        process.run(["sh", "-c", "printf 'panic: no\nmore\nlines\n' >&2; exit 1"])
