@@ -89,7 +89,11 @@ def _tell(choice: Choice, base: Base, wanted: WantedPython, reporter: Reporter) 
 def _recipe(request: BaseRequest) -> Recipe:
     recipe = next((recipe for recipe in request.recipes if recipe.provides == "base"), None)
     if recipe is None:
-        raise UsageError("the mode lists no recipe that provides the base image", 'put "base" first in its list')
+        mode = request.plan.mode
+        place = f"{setting_place(request.project.root, ('modes', mode))}: " if mode in request.project.modes else ""
+        raise UsageError(
+            f"{place}the mode lists no recipe that provides the base image", 'put "base" first in its list'
+        )
     return recipe
 
 
@@ -99,8 +103,8 @@ def _declared_base(request: BaseRequest, recipe: Recipe, given: dict[str, object
     try:
         return _base_of(recipe, given, values)
     except UsageError as fault:
-        if key not in given:
-            raise
+        if key not in given or key in request.plan.settings.get(recipe.name, {}):
+            raise  # the command line says it
         place = setting_place(request.project.root, ("layers", recipe.name, key))
         raise UsageError(f"{place}: {fault.message}", fault.hint) from fault
 

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from ocicaliban.build.keys import base_key, layer_key, step_digests
-from ocicaliban.errors import UsageError, nearest
+from ocicaliban.errors import SettingError, UsageError, nearest
 from ocicaliban.model.image import Configure, Copy, Launch, Plan, PlannedLayer, Run, Step
 from ocicaliban.model.project import Instance, Project, Snapshot
 from ocicaliban.model.recipe import Recipe, StepTemplate, Value
+from ocicaliban.project.config import setting_place
 from ocicaliban.recipes import params
 
 
@@ -22,7 +23,7 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
     bottom = base_key(snapshot.base)
     layers: list[PlannedLayer] = []
     launch = Launch()
-    for recipe in order(recipes):
+    for recipe in _ordered(project, recipes, mode):
         given = params.resolve(recipe, project.layers.get(recipe.name, {}), snapshot.variant)
         for instance in _instances(recipe, snapshot):
             steps = _steps(recipe, world | given | dict(instance.values), snapshot)
@@ -42,10 +43,18 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
     return Plan(mode=mode, base=snapshot.base, base_key=bottom, layers=tuple(layers), launch=launch)
 
 
+def _ordered(project: Project, recipes: Sequence[Recipe], mode: str) -> tuple[Recipe, ...]:
+    try:
+        return order(recipes)
+    except SettingError as fault:
+        place = f"{setting_place(project.root, ('modes', mode))}: " if mode in project.modes else ""
+        raise UsageError(f"{place}{fault.message}", fault.hint) from fault
+
+
 def order(recipes: Sequence[Recipe]) -> tuple[Recipe, ...]:
     """Return the recipes in the order of their layers: sorted by `after`, otherwise as listed.
 
-    Raises UsageError for a cycle, a recipe listed twice, or two that provide the same thing.
+    Raises UsageError for a cycle, SettingError for a recipe listed twice, or two that provide the same thing.
     """
     by_name = {recipe.name: recipe for recipe in recipes}
     _check_unique(recipes, by_name)
@@ -73,13 +82,14 @@ def _check_unique(recipes: Sequence[Recipe], by_name: Mapping[str, Recipe]) -> N
     if len(by_name) != len(recipes):
         names = [recipe.name for recipe in recipes]
         twice = next(name for name in names if names.count(name) > 1)
-        raise UsageError(f"the mode lists the recipe '{twice}' twice", "list it once")
+        raise SettingError(f"the mode lists the recipe '{twice}' twice", "list it once", keys=("modes",))
     provided: dict[str, str] = {}
     for recipe in recipes:
         if recipe.provides:
             other = provided.setdefault(recipe.provides, recipe.name)
             if other != recipe.name:
-                raise UsageError(f"'{other}' and '{recipe.name}' both provide the {recipe.provides}", "list only one")
+                message = f"'{other}' and '{recipe.name}' both provide the {recipe.provides}"
+                raise SettingError(message, "list only one", keys=("modes",))
 
 
 _ONE_LAYER = (Instance(label="", values={}),)

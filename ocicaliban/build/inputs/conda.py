@@ -14,6 +14,7 @@ from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.errors import UsageError
 from ocicaliban.model.project import Instance
 from ocicaliban.model.recipe import Value
+from ocicaliban.project.config import setting_place
 
 VENV = "/opt/venv"
 
@@ -111,9 +112,10 @@ def _check_python(context: PlanContext, declaration: CondaDeclaration, python: s
     setting = str(context.project.layers.get(base.name, {}).get("python", "")) if base else ""
     if setting:
         if has != setting and not has.startswith(f"{setting}."):
-            raise UsageError(
-                f"layers.{base.name if base else ''}.python is {setting}, but {source} Python {has}", "remove it"
-            )
+            keys = ("layers", base.name if base else "", "python")
+            given = "python" in context.request.settings.get(keys[1], {})
+            place = "" if given else f"{setting_place(context.project.root, keys)}: "
+            raise UsageError(f"{place}{'.'.join(keys)} is {setting}, but {source} Python {has}", "remove it")
         return
     for wanted in context.environment.python:
         try:

@@ -195,3 +195,17 @@ def test_a_wrong_folder_of_data_is_told_with_its_place(tmp_path: Path, name: str
     with pytest.raises(UsageError) as caught:
         folders.data_folders(Project(root=tmp_path), ("data", name))
     assert caught.value.message == f"-d: {told}"
+
+
+@pytest.mark.parametrize(
+    ("listed", "told"),
+    [
+        ('"base", "apt", "apt"', "the mode lists the recipe 'apt' twice"),
+        ('"base", "source-copy", "source-mount"', "'source-copy' and 'source-mount' both provide the source"),
+        ('"apt"', "the mode lists no recipe that provides the base image"),
+    ],
+)
+def test_a_wrong_list_of_recipes_is_told_with_its_line(tmp_path: Path, listed: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        base_of(tmp_path, {"ocicaliban.toml": f"[modes]\nrun = [{listed}]\n{BOOTSTRAPPED}"}, (BOOKWORM,))
+    assert caught.value.message == f"{tmp_path}/ocicaliban.toml:2: {told}"
