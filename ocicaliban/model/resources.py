@@ -8,7 +8,7 @@ from attrs import frozen
 
 from ocicaliban.errors import UsageError
 
-_MEMORY = re.compile(r"(\d+)([bkmg]?)")
+_MEMORY = re.compile(r"(\d{1,18})([bkmg]?)")
 _UNIT = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 
 

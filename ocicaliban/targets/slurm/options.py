@@ -19,8 +19,11 @@ KEY = "slurm"
 RUNTIMES = ("apptainer", "charliecloud", "podman")
 IMAGE_FORMS = ("squashfs", "oci-archive")
 
-_TIME = re.compile(r"\d+(:\d{1,2}){0,2}|\d+-\d{1,2}(:\d{1,2}){0,2}", re.A)
-_UNITS = re.compile(r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?", re.A)
+_TIME = re.compile(r"(\d{1,10})((?::\d{1,2}){0,2}|-\d{1,2}(?::\d{1,2}){0,2})", re.A)
+_LARGEST = 2**31 - 1
+"""Slurm counts seconds, cores and the like in 32 bits."""
+_LONGEST_GRACE = 65535  # seconds, as sbatch's manual says of --signal
+_UNITS = re.compile(r"(?:(\d{1,10})d)?(?:(\d{1,10})h)?(?:(\d{1,10})m)?(?:(\d{1,10})s)?", re.A)
 _OURS = (
     *("-a", "--array", "--comment", "-o", "--output", "-e", "--error", "--open-mode", "--signal", "--wrap"),
     *("--parsable", "--test-only", "-J", "--job-name", "--requeue", "--no-requeue", "-W", "--wait", "--export"),
@@ -69,6 +72,10 @@ def checked(options: Options) -> Options:
     for name, value in (("gpus", options.gpus), ("grace", options.grace), ("deadline", options.deadline)):
         if value is not None and value < 0:
             raise UsageError(f"{name} = {value}: a negative number", f"for example {name} = 60")
+    numbers = ("nodes", "cpus", "jobs", "gpus", "grace", "deadline", "retries")
+    for name, most in ((each, _LONGEST_GRACE if each == "grace" else _LARGEST) for each in numbers):
+        if (getattr(options, name) or 0) > most:
+            raise UsageError(f"{name}: a number larger than {most}", f"for example {name} = 60")
     if options.gpus and options.gres:
         raise UsageError(
             "gpus and gres exclude each other", 'leave one of them out, or name the GPUs: gres = "gpu:a100:2"'
@@ -95,14 +102,21 @@ def with_time(options: Options) -> Options:
 
 def slurm_time(text: str) -> str:
     """Return a length of time as Slurm reads it: "90" is in minutes, "1:30:00", "1-12", or ours: "1h30m"."""
-    if not text or _TIME.fullmatch(text):
+    if not text:
         return text
-    match = _UNITS.fullmatch(text.lower())
     seconds = 0
-    if match:
+    if slurms := _TIME.fullmatch(text):
+        # The first number is of days, hours, or minutes, by what follows it.
+        rest = slurms[2]
+        seconds = int(slurms[1]) * (86400 if rest.startswith("-") else 3600 if rest.count(":") == 2 else 60)
+        if seconds <= _LARGEST:
+            return text
+    elif match := _UNITS.fullmatch(text.lower()):
         seconds = sum(int(part or 0) * unit for part, unit in zip(match.groups(), (86400, 3600, 60, 1), strict=True))
-    if not seconds:
-        raise UsageError(f"--time {text}: not a length of time", "for example --time 1h30m, 90 (minutes) or 1-12:00:00")
+    if not seconds or seconds > _LARGEST:
+        why = "longer than Slurm can count" if seconds else "not a length of time"
+        word = text if len(text) <= 40 else f"{text[:40]}..."
+        raise UsageError(f"--time {word}: {why}", "for example --time 1h30m, 90 (minutes) or 1-12:00:00")
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 

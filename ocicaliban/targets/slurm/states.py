@@ -41,7 +41,9 @@ _ENDS: Mapping[str, tuple[Status, str]] = {
     "LAUNCH_FAILED": ("lost", "Slurm could not start it"),
     "PREEMPTED": ("lost", "it was preempted"),
 }
-_SURE = frozenset({"CANCELLED", "TIMEOUT", "DEADLINE", "OUT_OF_MEMORY", "FAILED", "COMPLETED", "REVOKED"})
+_UNRUN = frozenset({"CANCELLED", "TIMEOUT", "DEADLINE", "OUT_OF_MEMORY", "FAILED", "REVOKED"})
+"""Ends that a task may have before it begins."""
+_SURE = _UNRUN | {"COMPLETED"}
 """Ends after which Slurm requeues nothing by itself."""
 
 NOT_LISTED = "not listed by Slurm"
@@ -137,7 +139,7 @@ def _newest(seen: Evidence, number: int, alive: bool) -> News:
         runs = seen.queue.state in _RUNNING and (began is not None or number == seen.first + seen.queue.restarts)
         word = "" if seen.queue.state == "RUNNING" else _word(seen.queue)
         return News(number=number, status="running" if runs else "pending", state=word, started=started)
-    if told and (late or (began is None and told.state in _SURE)):
+    if told and (late or (began is None and told.state in _UNRUN)):
         return _by_slurm(number, started, told)
     if late:
         return News(number=number, status="lost", reason="Slurm does not know it any more", started=started)
@@ -167,6 +169,9 @@ def _by_mark(number: int, started: float | None, ended: Ended, state: str) -> Ne
 
 def _by_slurm(number: int, started: float | None, told: Shown) -> News:
     """Return the end of an attempt that wrote nothing about it, as Slurm tells it."""
+    if told.state == "COMPLETED" and started is None:
+        # A job that ran said so: this task did nothing, or its disk does not show what it wrote.
+        return News(number=number, status="lost", reason="Slurm says completed, and nothing shows that it began")
     if told.state == "COMPLETED":
         return News(number=number, status="succeeded", exit_code=told.code or 0, started=started)
     status, reason = _ENDS.get(told.state, ("lost", f"{told.state.lower()} at Slurm"))

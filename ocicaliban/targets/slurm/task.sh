@@ -9,24 +9,33 @@ say() { # atomically: a reader sees the old file or the new one, never half of i
     printf '%s\n' "$2" >"$MARK.$1.$SLURM_JOB_ID" && mv -f "$MARK.$1.$SLURM_JOB_ID" "$MARK.$1"
 }
 signal='' again=false
-ended() { # CODE|null [FAULT]
-    say ended "{\"code\":$1,\"signal\":\"$signal\",\"again\":$again,\"fault\":\"${2:-}\",\"at\":$(date +%s.%N)}"
+plain() { # what a JSON string can hold as it is: a terminal's codes, a cut character or a tab would make it unreadable
+    printf '%s' "$1" | LC_ALL=C tr '\n\t' '  ' | LC_ALL=C tr -cd ' -~' | tr -d '"\\' | tail -c 500
 }
-fail() { # WORDS without quotes; the job's log gets them too
+ended() { # CODE|null [FAULT]
+    say ended "{\"code\":$1,\"signal\":\"$signal\",\"again\":$again,\"fault\":\"$(plain "${2:-}")\",\"at\":$(date +%s.%N)}"
+}
+refuse() { # WORDS: nothing can be written where the marks are
+    echo "ocicaliban: $*" >&2
+    exit 125
+}
+fail() { # WORDS; the job's log gets them too
     echo "ocicaliban: $*" | tee -a "$LOG" >&2
     ended null "$*"
     exit 125
 }
 
-mkdir -p "$OUT" "$FOLDER" "$MARKS"
+mkdir -p "$OUT" "$FOLDER" "$MARKS" || refuse "the node cannot make the job's folders on the shared disk"
 # Only one process can make a folder, on a network disk too: an array that was submitted twice runs nothing twice.
-if [ -n "$ARRAY" ] && ! mkdir "$MARK.claim" 2>/dev/null; then
+if [ -n "$ARRAY" ] && ! fault=$(mkdir "$MARK.claim" 2>&1); then
+    [ -d "$MARK.claim" ] || refuse "the attempt cannot be claimed: $fault"
     echo "ocicaliban: another task runs attempt $N of the job $KEY" >&2
     exit 0
 fi
 gpus=${SLURM_JOB_GPUS:-${SLURM_STEP_GPUS:-${GPU_DEVICE_ORDINAL:-${CUDA_VISIBLE_DEVICES:-}}}}
 [ "$gpus" != NoDevFiles ] || gpus=
-say began "{\"task\":\"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\",\"array\":\"$ARRAY\",\"node\":\"${SLURMD_NODENAME:-$(hostname)}\",\"gpus\":\"$gpus\",\"at\":$(date +%s.%N)}"
+say began "{\"task\":\"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\",\"array\":\"$ARRAY\",\"node\":\"$(plain "${SLURMD_NODENAME:-$(hostname)}")\",\"gpus\":\"$(plain "$gpus")\",\"at\":$(date +%s.%N)}" ||
+    refuse "the node cannot write on the shared disk that the job begins"
 
 ROOT=${LOCAL:-${SLURM_TMPDIR:-/tmp}}/ocicaliban-$(id -u)
 MINE=$ROOT/$SLURM_JOB_ID-$N
@@ -200,7 +209,7 @@ trap 'stop INT' INT
 trap 'stop USR1' USR1
 if [ "$runtime" = podman ]; then
     if ! podman_run "${words[@]}"; then
-        fault=$(tr -d '"\\\n' <"$MINE/fault" | tail -c 500)
+        fault=$(plain "$(tail -c 450 "$MINE/fault" | tr -d '\0')")
         cat "$MINE/fault" >&2
         tidy
         fail "podman cannot start the job: $fault"

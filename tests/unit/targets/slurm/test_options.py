@@ -16,6 +16,7 @@ FULL = Options(
     partition="gpu", account="lab", qos="long", time="1h30m", constraint="a100&nvme", nodes=2, gpus=2, cpus=4,
     memory="8g", jobs=10, slurm_args=("--exclusive", "--mail-user", "me@x"), grace=30, retries=1,
 )  # fmt: skip
+NUMBERS = ("nodes", "gpus", "cpus", "jobs", "grace", "deadline", "retries")
 
 
 def test_every_option_has_its_line() -> None:
@@ -40,6 +41,14 @@ def test_a_time_is_slurms_or_ours(given: str, slurms: str) -> None:
     [
         (Options(time="soon"), "not a length of time"),
         (Options(time="0h"), "not a length of time"),
+        (Options(time="9" * 5000 + "h"), "not a length of time"),
+        (Options(time="9" * 5000), "not a length of time"),
+        (Options(time="9" * 10 + "h"), "longer than Slurm can count"),
+        (Options(time="99999-12"), "longer than Slurm can count"),
+        (Options(time="9999999:00:00"), "longer than Slurm can count"),
+        *((Options(**{name: 10**400}), f"{name}: a number larger") for name in NUMBERS),
+        (Options(grace=65536), "grace: a number larger than 65535"),
+        (Options(memory="9" * 5000 + "g"), "not an amount of memory"),
         (Options(nodes=0), "not a positive number"),
         (Options(gpus=1, gres="gpu:1"), "exclude each other"),
         (Options(runtime="docker"), "no such runtime"),

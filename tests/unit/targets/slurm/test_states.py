@@ -46,6 +46,13 @@ CASES = {
     "completed, and the file never came": (
         evolve(RUNS, queue=None, accounting=Shown(state="COMPLETED", code=0), absent=61.0), "succeeded", "",
     ),
+    "completed, and it never began": (
+        evolve(NOTHING, accounting=Shown(state="COMPLETED", code=0), absent=61.0),
+        "lost", "Slurm says completed, and nothing shows that it began",
+    ),
+    "squeue says completed, and it never began": (
+        evolve(NOTHING, queue=Shown(state="COMPLETED"), absent=1.0), "pending", "completed; its result is awaited",
+    ),
     "failed, and the file never came": (
         evolve(RUNS, queue=None, accounting=Shown(state="FAILED", code=2), absent=61.0), "failed", "exit code 2",
     ),
