@@ -17,7 +17,7 @@ from ocicaliban.reporter import Reporter
 from ocicaliban.targets import submit_once
 from ocicaliban.targets.backend import Refused
 from ocicaliban.targets.clock import SYSTEM, Clock
-from ocicaliban.targets.slurm import arrays, client, handles, shared, states
+from ocicaliban.targets.slurm import arrays, client, copies, handles, shared, states
 from ocicaliban.targets.slurm import options as slurm_options
 from ocicaliban.targets.slurm.arrays import Array, Task
 from ocicaliban.targets.slurm.client import LimitReached, SlurmClient
@@ -122,19 +122,19 @@ class SlurmJobs:
     ) -> None:
         """Record that Slurm has an array. Tasks of jobs that were stopped meanwhile are recorded too, and cancelled."""
         shared.accept(submission, array.key, array.accepted)
-        late: list[str] = []
+        late: list[Handle] = []
         told: list[tuple[Job, str]] = []
         with history.together():
             for index, (key, first) in enumerate(array.jobs):
                 job = jobs.get(key)
                 if job is None or len(job.attempts) >= first:
                     continue
-                name = Handle(array=array.accepted, index=index).name
-                if self._begin(history, job, name):
-                    told.append((job, name))
-                elif self._begin(history, job, name, late=True):
-                    late.append(name)
-        if late and (fault := client.cancel(late)):
+                handle = Handle(array=array.accepted, index=index)
+                if self._begin(history, job, handle.name):
+                    told.append((job, handle.name))
+                elif self._begin(history, job, handle.name, late=True):
+                    late.append(handle)
+        if late and (fault := client.cancel(_with_copies(submission, late))):
             reporter.say(f"{len(late)} jobs were stopped on their way, and still run: {fault}")
         for job, name in told:
             accepted(job, name)
@@ -203,7 +203,7 @@ class SlurmJobs:
                     self.recover(history, submission, _untold, reporter)
             ids = [job.id for job in jobs]
             here = [job for job in history.jobs(ids=ids, statuses=UNDER_WAY) if job.last]
-            shown = {(task.array, task.index): task for task in client.tasks()} if here else {}
+            shown = client.tasks() if here else ()
         except OcicalibanError as fault:
             reporter.note(f"no news from Slurm: {fault.message}; this is what was known before")
             return
@@ -214,14 +214,14 @@ class SlurmJobs:
         for some in groups.values():
             self._observe(history, some, shown)
 
-    def _observe(
-        self, history: History, jobs: Sequence[tuple[Job, Handle]], shown: Mapping[tuple[str, int], client.Task]
-    ) -> None:
-        submission = jobs[0][0].submission
+    def _observe(self, history: History, recorded: Sequence[tuple[Job, Handle]], shown: Sequence[client.Task]) -> None:
+        submission = recorded[0][0].submission
         deadline = float(slurm_options.recorded(submission).deadline)
-        first = {job.key: job.last.number - handle.restarts for job, handle in jobs if job.last}
+        first = {job.key: job.last.number - handle.restarts for job, handle in recorded if job.last}
         marks = shared.marks(submission, first)
-        queue = {job.key: shown.get((handle.array, handle.index)) for job, handle in jobs}
+        all_shown = copies.queue_of(submission, shown)
+        jobs = [(job, copies.holder(one, marks.began.get(job.key, {}), all_shown)) for job, one in recorded]
+        queue = {job.key: all_shown.task(handle) for job, handle in jobs}
         alive = {key: task is not None and task.shown.state in states.ALIVE for key, task in queue.items()}
         now = self.clock.time()
         since = shared.absent_since(submission, alive, now)
@@ -277,7 +277,9 @@ class SlurmJobs:
     def cancel(self, history: History, jobs: Sequence[Job], reason: str, reporter: Reporter) -> tuple[Job, ...]:
         """Cancel these pending and running jobs, and return them; none if Slurm does not answer."""
         found = [(job, job.last) for job in jobs if job.status in UNDER_WAY and job.last]
-        names = [handle.task for _, last in found if (handle := handles.parse(last.handle))]
+        if not found:
+            return ()
+        names = [name for some in copies.to_cancel([job for job, _ in found], _shown()).values() for name in some]
         if not names:
             return ()
         # On record first, so that what the job does at its SIGTERM counts as no failure.
@@ -296,24 +298,34 @@ class SlurmJobs:
                 if any(not each.accepted for each in shared.arrays(submission)) and not lease.is_held(submission):
                     self.recover(history, submission, _untold, reporter)
             fresh = history.jobs(ids=[job.id for job in jobs])
-            alive = {(task.array, task.index) for task in client.tasks() if task.shown.state in states.ALIVE}
+            shown = client.tasks()
         except OcicalibanError as fault:
             reporter.say(f"cannot ask Slurm: {fault.message}")
             return ()
-        left: dict[str, Job] = {}
-        for job in fresh:
-            handle = handles.parse(job.last.handle) if job.last else None
-            if handle and job.status == "stopped" and (handle.array, handle.index) in alive:
-                left[handle.task] = job
+        alive = {f"{task.array}_{task.index}" for task in shown if task.shown.state in states.ALIVE}
+        wanted = copies.to_cancel([job for job in fresh if job.status == "stopped"], shown)
+        left = {id: some for id, names in wanted.items() if (some := [name for name in names if name in alive])}
         # squeue shows a task that was just cancelled for a moment; to cancel it again does no harm.
-        if left and (why := client.cancel([*left])):
+        if left and (why := client.cancel([name for some in left.values() for name in some])):
             reporter.say(f"Slurm has not stopped {len(left)} jobs: {why}")
             return ()
-        return tuple(left.values())
+        return tuple(job for job in fresh if job.id in left)
 
 
 def _untold(job: Job, name: str) -> None:
     """Tell nobody."""
+
+
+def _shown() -> Sequence[client.Task]:
+    try:
+        return client.tasks()
+    except OcicalibanError:
+        return ()  # scancel may be answered all the same
+
+
+def _with_copies(submission: Submission, late: Iterable[Handle]) -> Sequence[str]:
+    queue = copies.queue_of(submission, _shown())
+    return [name for handle in late for name in copies.names(handle, {}, queue)]
 
 
 def _out(submission: Submission, job: Job) -> str:

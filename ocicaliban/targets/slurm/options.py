@@ -69,7 +69,7 @@ def checked(options: Options) -> Options:
     for name, value in (("nodes", options.nodes), ("cpus", options.cpus), ("jobs", options.jobs)):
         if value is not None and value < 1:
             raise UsageError(f"{name} = {value}: not a positive number", f"for example {name} = 1")
-    for name, value in (("gpus", options.gpus), ("grace", options.grace), ("deadline", options.deadline)):
+    for name, value in ((each, getattr(options, each)) for each in ("gpus", "grace", "deadline", "retries")):
         if value is not None and value < 0:
             raise UsageError(f"{name} = {value}: a negative number", f"for example {name} = 60")
     numbers = ("nodes", "cpus", "jobs", "gpus", "grace", "deadline", "retries")

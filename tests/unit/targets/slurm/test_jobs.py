@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,8 +12,9 @@ import pytest
 from ocicaliban.containers.image_file import ImageFile
 from ocicaliban.history.store import History
 from ocicaliban.jobs import provenance
-from ocicaliban.model.job import JobSpec, Submission
+from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.reporter import SILENT
+from ocicaliban.targets.clock import SystemClock
 from ocicaliban.targets.slurm import client, options, shared
 from ocicaliban.targets.slurm.jobs import SlurmJobs
 from ocicaliban.targets.slurm.options import Options
@@ -32,6 +34,8 @@ class FakeSlurm:
     def __init__(self, limit: int, largest: int) -> None:
         self.limit, self.largest = limit, largest
         self.arrays: dict[str, tuple[str, int]] = {}
+        self.states: dict[tuple[str, int], str] = {}
+        self.cancelled: list[str] = []
 
     def create(self, _: client.SlurmClient, script: Path) -> str:
         text = script.read_text()
@@ -46,10 +50,19 @@ class FakeSlurm:
 
     def tasks(self) -> Sequence[client.Task]:
         return [
-            client.Task(array=number, index=index, shown=Shown(state="PENDING"), comment=f"ocicaliban:{key}")
+            client.Task(array=number, index=index, shown=Shown(state=state), comment=f"ocicaliban:{key}")
             for number, (key, size) in self.arrays.items()
             for index in range(size)
+            if (state := self.states.get((number, index), "PENDING"))
         ]
+
+    def cancel(self, names: Sequence[str]) -> str:
+        self.cancelled += names
+        return ""
+
+    def again(self) -> None:
+        """Have the only array a second time, as after a lost answer."""
+        self.arrays["2"] = self.arrays["1"]
 
 
 @pytest.fixture
@@ -59,6 +72,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     monkeypatch.setattr(client, "tasks", fake.tasks)
     monkeypatch.setattr(client, "largest_array", lambda: fake.largest)
     monkeypatch.setattr(client, "accounted", lambda arrays: ())
+    monkeypatch.setattr(client, "cancel", fake.cancel)
     monkeypatch.setattr(client, "accounted_since", lambda time: ())
     return fake
 
@@ -119,3 +133,92 @@ def test_an_array_whose_number_was_not_recorded_is_found(
 
 def _killed(*_: object) -> None:
     raise RuntimeError
+
+
+# --- an array that Slurm has twice ---
+
+
+class FakeClock(SystemClock):
+    """Shows the time that a test sets."""
+
+    now = 1000.0
+
+    def time(self) -> float:
+        return self.now
+
+
+def _twice(history: History, slurm: FakeSlurm, tmp_path: Path) -> Submission:
+    made = submitted(history, tmp_path, 1)
+    send(history, made)
+    slurm.again()
+    assert handles(history) == ["1_0"]
+    return made
+
+
+def _mark(made: Submission, job: Job, what: str, record: dict[str, object]) -> None:
+    (shared.marks_folder(made) / f"{job.key}.1.{what}").write_text(json.dumps(record))
+
+
+def _observe(history: History, clock: FakeClock) -> Job:
+    SlurmJobs(clock=clock).observe(history, history.jobs(), SILENT)
+    return history.jobs()[0]
+
+
+@pytest.mark.parametrize("winner", ["1", "2"])
+def test_the_task_that_claimed_a_job_is_the_one_that_counts(
+    history: History, slurm: FakeSlurm, tmp_path: Path, winner: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one has ended with 0 long ago, and squeue has forgotten it; accounting knows it."""
+    made, clock = _twice(history, slurm, tmp_path), FakeClock()
+    loser = {"1": "2", "2": "1"}[winner]
+    over = client.Task(array=loser, index=0, shown=Shown(state="COMPLETED", code=0))
+    monkeypatch.setattr(client, "accounted", lambda arrays: [over] if loser in arrays else [])
+    slurm.states = {(loser, 0): "", (winner, 0): "RUNNING"}
+    _mark(made, history.jobs()[0], "began", {"task": f"{winner}_0", "array": "a", "node": "n1", "at": 5.0})
+    assert _observe(history, clock).status == "running"
+    clock.now += 1000
+    assert _observe(history, clock).status == "running"
+    SlurmJobs(clock=clock).cancel(history, history.jobs(), "enough", SILENT)
+    assert slurm.cancelled == [f"{winner}_0"]
+    slurm.cancelled.clear()
+    assert SlurmJobs(clock=clock).cancel_ended(history, history.jobs(), SILENT)
+    assert slurm.cancelled == [f"{winner}_0"]
+
+
+@pytest.mark.parametrize("winner", ["1", "2"])
+def test_the_end_of_the_task_that_claimed_a_job_is_its_end(
+    history: History, slurm: FakeSlurm, tmp_path: Path, winner: str
+) -> None:
+    made, clock = _twice(history, slurm, tmp_path), FakeClock()
+    loser = {"1": "2", "2": "1"}[winner]
+    slurm.states = {(loser, 0): "COMPLETED", (winner, 0): "RUNNING"}
+    _mark(made, history.jobs()[0], "began", {"task": f"{winner}_0", "array": "a", "node": "n1", "at": 5.0})
+    assert _observe(history, clock).status == "running"
+    slurm.states[winner, 0] = "OUT_OF_MEMORY"
+    _observe(history, clock)
+    clock.now += 1000
+    job = _observe(history, clock)
+    assert job.last and (job.status, job.last.reason) == ("failed", "it ran out of memory")
+
+
+def test_a_copy_that_has_not_begun_is_cancelled_too(history: History, slurm: FakeSlurm, tmp_path: Path) -> None:
+    _twice(history, slurm, tmp_path)
+    SlurmJobs().cancel(history, history.jobs(), "enough", SILENT)
+    assert slurm.cancelled == ["1_0", "2_0"]
+
+
+def test_a_copy_that_waits_may_still_run_the_job(history: History, slurm: FakeSlurm, tmp_path: Path) -> None:
+    _twice(history, slurm, tmp_path)
+    slurm.states[("1", 0)] = "CANCELLED"
+    assert _observe(history, FakeClock()).status == "pending"
+    slurm.states[("2", 0)] = "CANCELLED"
+    assert _observe(history, FakeClock()).status == "stopped"
+
+
+def test_without_a_begin_nothing_has_succeeded(history: History, slurm: FakeSlurm, tmp_path: Path) -> None:
+    _twice(history, slurm, tmp_path)
+    clock = FakeClock()
+    slurm.states = {("1", 0): "COMPLETED", ("2", 0): "COMPLETED"}
+    assert _observe(history, clock).status == "pending"
+    clock.now += 1000
+    assert _observe(history, clock).status == "lost"

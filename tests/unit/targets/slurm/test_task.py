@@ -54,7 +54,9 @@ def test_the_second_task_of_an_attempt_does_nothing(tmp_path: Path) -> None:
     assert [each.name for each in (tmp_path / "marks").iterdir()] == ["k1.1.claim"]
 
 
-@pytest.mark.parametrize("words", [b"a\tb", b"\x1b[31mred\x1b[0m", b"cut \xe2\x82", "é".encode() * 600, b'"\\\n"', b"\0"])
+@pytest.mark.parametrize(
+    "words", [b"a\tb", b"\x1b[31mred\x1b[0m", b"cut \xe2\x82", "é".encode() * 600, b'"\\\n"', b"\0"]
+)
 def test_podmans_words_leave_a_mark_that_can_be_read(tmp_path: Path, words: bytes) -> None:
     (tmp_path / "words").write_bytes(words)
     assert ran(tmp_path).returncode == 125
