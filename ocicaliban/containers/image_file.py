@@ -6,7 +6,9 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,9 @@ from ocicaliban.system import files, process
 
 SUFFIXES: Mapping[str, str] = {"squashfs": ".sqfs", "oci-archive": ".tar"}
 """The forms of a file, and how its name ends."""
+
+_HALF = re.compile(r"\.([0-9a-z]+)\.[0-9a-f]{8}\.(?:sqfs|tar)", re.A)
+"""The name of a file that is being made: the image's id, and a word for this try."""
 
 _POINTS = ("out", "usr/app")
 """Folders that a job mounts: a runtime that cannot write to the file needs them to be there."""
@@ -81,9 +86,11 @@ def make(folder: Path, image: Image, form: str) -> ImageFile:
     except OSError as exc:
         hint = "[targets.slurm] shared names a folder that all nodes see"
         raise UsageError(f"{folder} cannot be made: {exc.strerror}", hint) from exc
-    with _alone(folder / f"{image.id}.lock"):
+    with _alone(folder / f"{image.id}.lock") as alone:
         if found := stored(folder, image.id, form):
             return found
+        if alone:
+            _remove_halves(folder, image.id)
         path = path_of(folder, image.id, form)
         half = folder / f".{image.id}.{os.urandom(4).hex()}{SUFFIXES[form]}"
         try:
@@ -112,10 +119,45 @@ def _argv(image: str, path: Path, form: str) -> tuple[str, ...]:
     return *unshare, "sh", "-c", script, image, image, str(path), *_POINTS
 
 
+def _remove_halves(folder: Path, image: str) -> None:
+    """Remove what processes left that were killed while they made files: of this image, and of those nobody makes.
+
+    The caller has the lock of this image.
+    """
+    halves: dict[str, list[Path]] = {}
+    for name in os.listdir(folder):
+        if match := _HALF.fullmatch(name):
+            halves.setdefault(match[1], []).append(folder / name)
+    for each, paths in halves.items():
+        with nullcontext(True) if each == image else _alone(folder / f"{each}.lock", wait=False) as alone:
+            for path in paths if alone else ():
+                path.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
-def _alone(lock: Path) -> Iterator[None]:
-    """Hold a lock beside the image file, on file systems that have locks."""
-    with open(lock, "ab") as file:
-        with contextlib.suppress(OSError):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+def _alone(lock: Path, *, wait: bool = True) -> Iterator[bool]:
+    """Hold a lock beside the image file, and remove it at the end.
+
+    Yields whether it is held: a file system may have no locks, and without `wait` another process may hold it.
+    """
+    while True:
+        with open(lock, "ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            except OSError:
+                yield False
+                return
+            if not _is_at(file.fileno(), lock):
+                continue  # who had the lock before us has removed this file, and others lock a new one
+            try:
+                yield True
+            finally:
+                lock.unlink(missing_ok=True)
+            return
+
+
+def _is_at(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False

@@ -138,7 +138,7 @@ def set_up(environ: Mapping[str, str] = os.environ) -> OwnStore | None:
     os.environ[CONF] = os.environ[_DONE] = str(conf)
     if store.local:
         # buildah and podman keep layers there while they store them, with attributes that a network disk lacks.
-        temporary = store.folder / "tmp"
+        temporary = store.folder / _TEMPORARY
         temporary.mkdir(mode=0o700, exist_ok=True)
         os.environ["TMPDIR"] = str(temporary)
     return store
@@ -146,6 +146,19 @@ def set_up(environ: Mapping[str, str] = os.environ) -> OwnStore | None:
 
 _DONE = "OCICALIBAN_STORAGE_CONF"
 """Tells processes that we start, and `replay`, which settings are ours."""
+
+
+_TEMPORARY = "tmp"
+"""The folder for temporary files beside the settings of a store of this node."""
+
+
+def variables(environ: Mapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Return the names of the variables that `set_up` has set: another machine must not get them."""
+    ours = environ.get(_DONE)
+    if not ours:
+        return ()
+    temporary = environ.get("TMPDIR") == str(Path(ours).parent / _TEMPORARY)
+    return (_DONE, *((CONF,) if environ.get(CONF) == ours else ()), *(("TMPDIR",) if temporary else ()))
 
 
 def is_node_local() -> bool:

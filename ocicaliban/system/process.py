@@ -84,7 +84,7 @@ def ends_with_us() -> Callable[[], None]:
 def run(
     argv: Sequence[str],
     *,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     cwd: Path | None = None,
     whole: bool = False,
     doing: str = "",
@@ -93,10 +93,10 @@ def run(
 ) -> str:
     """Run a tool to its end and return its stdout without the last newline.
 
-    `env` is added to our own environment. With `whole`, for a tool that changes the image store, the tool finishes
-    even if we are interrupted or killed; other tools end with us. Raises ToolError with the tool's stderr if it fails;
-    `doing` is the error's first line, `hint` its hint unless the stderr suggests a better one. After `limit` seconds
-    the tool is killed, which is a failure too.
+    `env` is added to our own environment; None takes a variable out of it. With `whole`, for a tool that changes the
+    image store, the tool finishes even if we are interrupted or killed; other tools end with us. Raises ToolError with
+    the tool's stderr if it fails; `doing` is the error's first line, `hint` its hint unless the stderr suggests a
+    better one. After `limit` seconds the tool is killed, which is a failure too.
     """
     # Only the main thread receives signals.
     delayed = whole and threading.current_thread() is threading.main_thread()
@@ -124,7 +124,7 @@ def _signals_delayed() -> Iterator[None]:
 
 def _run(
     argv: Sequence[str],
-    env: Mapping[str, str] | None,
+    env: Mapping[str, str | None] | None,
     cwd: Path | None,
     whole: bool,
     doing: str,
@@ -135,7 +135,7 @@ def _run(
     try:
         child = subprocess.Popen(
             list(argv),
-            env={**os.environ, **env} if env is not None else None,
+            env={k: v for k, v in {**os.environ, **env}.items() if v is not None} if env is not None else None,
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from ocicaliban.containers import own_store
 from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.system import process
 from ocicaliban.targets.backend import Refused
@@ -194,7 +195,9 @@ class SlurmClient(Client[Path]):
     def create(self, message: Path) -> str:
         """Submit an array and return its number."""
         try:
-            answer = process.run(("sbatch", "--parsable", str(message)), limit=_ANSWER)
+            # The job inherits our environment, and the node has no store where this machine has one.
+            without = dict.fromkeys(own_store.variables())
+            answer = process.run(("sbatch", "--parsable", str(message)), env=without, limit=_ANSWER)
         except ToolError as fault:
             raise fault_of((fault.stderr or fault.message).strip()) from fault
         return answer.splitlines()[-1].split(";")[0].strip()

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from ocicaliban.containers import own_store
 from ocicaliban.targets.slurm import client
 from ocicaliban.targets.slurm.states import Shown
 from ocicaliban.targets.submit_once import CreateFault
@@ -56,3 +59,28 @@ def test_a_failure_of_sbatch(words: str, verdict: str, kind: type) -> None:
     fault = client.fault_of(words)
     assert (fault.verdict, type(fault)) == (verdict, kind)
     assert "sbatch: error" not in fault.words
+
+
+@pytest.mark.parametrize(("temporary", "kept"), [("/scratch/ocicaliban-7/tmp", ""), ("/scratch/mine", "/scratch/mine")])
+def test_a_job_does_not_inherit_the_store_of_the_login_node(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, temporary: str, kept: str
+) -> None:
+    sbatch = tmp_path / "sbatch"
+    sbatch.write_text(
+        '#!/bin/sh\necho "$USERS,${TMPDIR-},${CONTAINERS_STORAGE_CONF-},${OCICALIBAN_STORAGE_CONF-}" >$SEEN\necho 17\n'
+    )
+    sbatch.chmod(0o755)
+    conf = "/scratch/ocicaliban-7/ocicaliban-storage.conf"
+    for name, value in (
+        ("PATH", f"{tmp_path}:/usr/bin:/bin"), ("SEEN", str(tmp_path / "seen")), ("USERS", "own"),
+        ("TMPDIR", temporary), ("CONTAINERS_STORAGE_CONF", conf), ("OCICALIBAN_STORAGE_CONF", conf),
+    ):  # fmt: skip
+        monkeypatch.setenv(name, value)
+    assert client.SlurmClient().create(tmp_path / "script") == "17"
+    assert (tmp_path / "seen").read_text() == f"own,{kept},,\n"
+
+
+def test_the_users_own_store_settings_reach_a_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OCICALIBAN_STORAGE_CONF", raising=False)
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", "/home/me/storage.conf")
+    assert own_store.variables() == ()
