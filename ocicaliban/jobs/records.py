@@ -8,14 +8,18 @@ run by it, since it may ask for something that this program does not know.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Collection, Mapping
-from typing import Any, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from attrs import Attribute, AttrsInstance, evolve, fields
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Submission
+
+if TYPE_CHECKING:
+    import cattrs
 
 VERSION = 1
 """The version of all records of a submission. Increase it for a key that older programs must not ignore."""
@@ -73,14 +77,22 @@ def structured(values: object, cls: type[A]) -> A:
     """Return an object of an attrs class from values as JSON holds them. Raises ValueError for wrong ones."""
     import cattrs  # it takes a while to load, and few commands read records
 
+    try:
+        return _converter().structure(values, cls)
+    except (cattrs.BaseValidationError, TypeError, KeyError) as exc:
+        raise ValueError(str(exc)) from exc
+
+
+@functools.cache
+def _converter() -> cattrs.Converter:
+    """Return the converter, which keeps what it has made for a class: a sweep reads its options for each job."""
+    import cattrs
+
     converter = cattrs.Converter()
     for kind in (str, bool, int, float):
         converter.register_structure_hook(kind, _exactly)  # otherwise any value becomes a str, and "no" is True
     converter.register_structure_hook_func(lambda kind: kind is object, lambda value, _: value)
-    try:
-        return converter.structure(values, cls)
-    except (cattrs.BaseValidationError, TypeError, KeyError) as exc:
-        raise ValueError(str(exc)) from exc
+    return converter
 
 
 def _exactly(value: object, kind: type) -> Any:
