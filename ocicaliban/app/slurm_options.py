@@ -10,6 +10,7 @@ from attrs import asdict
 from ocicaliban.app.requests import JobsRequest, RunRequest, SlurmRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import structure
+from ocicaliban.model.resources import parse_resources
 from ocicaliban.project import config, user_config
 from ocicaliban.system import files
 from ocicaliban.targets.slurm import options as slurm_options
@@ -40,6 +41,7 @@ def options(root: Path, jobs: JobsRequest, wanted: SlurmRequest) -> Options:
 def _given(jobs: JobsRequest, wanted: SlurmRequest) -> Mapping[str, object]:
     """Return the options of the command line that were given."""
     cpus = jobs.cpus
+    parse_resources(cpus, "")  # neither infinite nor no number at all
     if cpus is not None and cpus != int(cpus):
         raise UsageError(f"--cpus {cpus:g}: Slurm gives whole cores only", f"for example --cpus {int(cpus) + 1}")
     values = {
