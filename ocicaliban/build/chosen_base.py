@@ -138,7 +138,7 @@ def _wanted(own: str, recipe: Recipe, environment: DeclaredEnvironment) -> Wante
         raise UsageError(
             f"{other.place} asks for {other.other}, and images have CPython",
             f"write a version into {other.place}, as 3.11, or into ocicaliban.toml:\n"
-            f'       [layers.{recipe.name}]\n       python = "3.11"',
+            f'[layers.{recipe.name}]\npython = "3.11"',
         )
     return WantedPython(requirements=environment.python)
 

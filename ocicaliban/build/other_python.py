@@ -43,7 +43,7 @@ def telling(base: Base, indexes: Indexes, requirements: tuple[PythonRequirement,
         ways.append(f"ask for another version of {missing.name}")
         if "[layers.apt]" in exc.hint:
             ways.append(f"build it: {exc.hint}")
-        raise ToolError(f"{what}\n{exc.message}", "\n       or ".join(ways), stderr=exc.stderr) from exc
+        raise ToolError(f"{what}\n{exc.message}", "\nor ".join(ways), stderr=exc.stderr) from exc
 
 
 def line_for(base: Base, minors: tuple[int, ...]) -> str:
@@ -51,7 +51,7 @@ def line_for(base: Base, minors: tuple[int, ...]) -> str:
     table = load_table(catalog.builtin_layers() / "base" / "pythons.toml")
     suites = [int(python.split(".")[1]) for python in table.suites.values()]
     if base.kind == "bootstrap" and (easy := [minor for minor in minors if minor in suites]):
-        return f'in ocicaliban.toml:\n       [layers.base]\n       python = "3.{max(easy)}"'
+        return f'in ocicaliban.toml:\n[layers.base]\npython = "3.{max(easy)}"'
     asked = PythonRequirement(place="", specifier=f"==3.{max(minors)}.*")
     return python_choice.hint(base, WantedPython(requirements=(asked,)), table)
 

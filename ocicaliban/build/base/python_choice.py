@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _EXACT = r"={2,3}\s*(\d+\.\d+)\.\d+"
 _ANY_MICRO = r"==\s*(\d+\.\d+)\.\*"
-_KEY = '[layers.base]\n       python = "3.11"'
+_KEY = '[layers.base]\npython = "3.11"'
 
 
 @frozen(kw_only=True)
@@ -62,7 +62,7 @@ class WantedPython:
             if not allowed[one] & allowed[other]:
                 raise UsageError(
                     f"two files ask for different Pythons: {_asks(one)}, and {_asks(other)}",
-                    f"correct one of them, or choose a version in ocicaliban.toml, for example:\n       {_KEY}",
+                    f"correct one of them, or choose a version in ocicaliban.toml, for example:\n{_KEY}",
                 )
         if self.requirements and not set.intersection(*allowed.values()):
             raise UsageError(
@@ -161,9 +161,9 @@ def hint(base: Base, wanted: WantedPython, table: PythonTable) -> str:
         lines.reverse()
     if not lines:
         return "name a base image with this Python: [layers.base] image = ..."
-    other = f"\n       or, instead of it: {lines[1]}" if lines[1:] else ""
+    other = f"\nor, instead of it: {lines[1]}" if lines[1:] else ""
     instead = ", in the place of bootstrap" if base.kind == "bootstrap" and lines[0].startswith("image") else ""
-    return f"in ocicaliban.toml{instead}:\n       [layers.base]\n       {lines[0]}{other}"
+    return f"in ocicaliban.toml{instead}:\n[layers.base]\n{lines[0]}{other}"
 
 
 def short_name(base: Base) -> str:

@@ -22,7 +22,7 @@ def _without_registry(suite: str) -> str:
         return "without a registry there is no base with the Python that the project asks for"
     return (
         "without a registry, make the base from Debian's packages, in ocicaliban.toml in the project's folder:\n"
-        f'       [layers.base]\n       bootstrap = "{suite}"'
+        f'[layers.base]\nbootstrap = "{suite}"'
     )
 
 
@@ -99,6 +99,6 @@ def pull_fault(base: Base, stderr: str, suite: str = USUAL_SUITE) -> OcicalibanE
     elif "http response to https client" in said:
         hint = (
             "the registry does not use TLS; to trust it anyway, in ~/.config/containers/registries.conf:\n"
-            f'       [[registry]]\n       location = "{host}"\n       insecure = true'
+            f'[[registry]]\nlocation = "{host}"\ninsecure = true'
         )
     return OcicalibanError(f"{message}\n{why}", hint)

@@ -84,7 +84,7 @@ def test_the_key_goes_before_all_files(tmp_path: Path) -> None:
     files = {"pyproject.toml": OLD, ".python-version": "3.12"}
     with pytest.raises(UsageError, match="two files ask for different Pythons: pyproject") as no:
         base_of(tmp_path / "a", {"ocicaliban.toml": BOOTSTRAPPED, **files})
-    assert '[layers.base]\n       python = "3.11"' in no.value.hint
+    assert '[layers.base]\npython = "3.11"' in no.value.hint
     base, said = base_of(tmp_path / "b", {"ocicaliban.toml": f'{BOOTSTRAPPED}python = "3.13"\n', **files})
     assert base.reference == "debian:trixie"
     assert "because layers.base.python in ocicaliban.toml asks for Python 3.13, and" in said[0]

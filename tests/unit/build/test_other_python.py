@@ -47,7 +47,7 @@ def test_the_pythons_with_a_wheel_are_told(
     listed = f"3.{minors[0]}, 3.{minors[1]} and 3.{minors[2]}"
     assert fault.message.startswith(f"numpy 1.19.2 has no wheel for Python {own}, but for {listed}\nit failed")
     instead = ", in the place of bootstrap" if base == BOOTSTRAPPED and line.startswith("image") else ""
-    assert fault.hint.startswith(f"in ocicaliban.toml{instead}:\n       [layers.base]\n       {line}")
+    assert fault.hint.startswith(f"in ocicaliban.toml{instead}:\n[layers.base]\n{line}")
     assert fault.hint.endswith("or ask for another version of numpy")
     assert fault.stderr == STDERR
 

@@ -159,7 +159,7 @@ def test_an_error_names_the_lines_to_write(declared: str, specifier: str, lines:
     assert f"but the base image {declared} has 3.12.1" in fault.message
     assert all(line in fault.hint for line in lines)
     instead = ", in the place of bootstrap" if declared.startswith("debian:") else ""
-    assert fault.hint.startswith(f"in ocicaliban.toml{instead}:\n       [layers.base]\n       {lines[0]}")
+    assert fault.hint.startswith(f"in ocicaliban.toml{instead}:\n[layers.base]\n{lines[0]}")
     assert hint(base(declared), wanted("==3.4.*"), TABLE)
 
 
