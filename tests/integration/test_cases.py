@@ -21,7 +21,7 @@ from tests.folders import write
 from tests.integration.program import call, environment
 
 CASES = Path(__file__).parents[1] / "cases"
-TRACEBACK = "ocicaliban/"  # a line of a traceback through our code names a file of it
+TRACEBACK = "ocicaliban/__main__.py"  # a traceback through our code begins there
 STEP = {"run", "code", "out", "err", "absent", "before", "write", "folder"}
 
 

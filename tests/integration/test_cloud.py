@@ -175,8 +175,12 @@ def test_an_edit_sends_its_layer_alone_though_the_image_was_pulled_into_the_same
                 until(functools.partial(_is_logged, tmp_path / "process/logs", f"version {version} learns at 0.1\n"))
             again = world.ok("cloud", *world.to, "train.py", env=env)
             assert not world.proxy.sent and "sent 0" in again.stderr
-            done = world.ok("status", "--json", env=env)
-            assert {job["status"] for job in json.loads(done.stdout)[:3]} == {"succeeded"}
+
+            def statuses() -> set[str]:
+                found = json.loads(world.ok("status", "--json", env=env).stdout)[:3]
+                return {job["status"] for job in found}
+
+            until(lambda: statuses() == {"succeeded"})
             assert sent[0] > 1_000_000 and max(sent[1:]) < 20_000
         finally:
             emulator_process.send_signal(signal.SIGINT)
