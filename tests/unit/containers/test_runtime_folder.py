@@ -13,7 +13,7 @@ def test_the_users_choice_is_the_only_one() -> None:
 
 
 def test_without_one_it_is_the_first_that_is_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    missing, ours, other = tmp_path / "missing", tmp_path / "ours", Path("/proc/1")
+    missing, ours, other = tmp_path / "missing", tmp_path / "ours", Path("/")
     monkeypatch.setattr(runtime_folder, "candidates", lambda environ: (other, missing, ours))
     assert runtime_folder.find({}) == missing  # what podman would make
     ours.mkdir()
