@@ -12,7 +12,7 @@ from typing import NamedTuple
 _PROSE = re.compile(
     r"\.(adoc|c|cc|cpp|css|cu|go|h|hpp|html|ipynb|java|jl|jsx?|lua|md|pl|py|pyi|pyx|r|rb|rs|rst|scala|svelte|tex|tsx?|vue)"
 )
-_TEMPLATE = re.compile(r"(^|[._-])(example|sample|template|tmpl|dist|default)s?([._-]|$)", re.I)
+_TEMPLATE = re.compile(r"(^|[._-])(example|sample|template|tmpl)s?([._-]|$)|\.(dist|default)$", re.I)
 _ENVIRONMENT = re.compile(r"(^|\.)env([._-]|$)|^(secrets?|credentials?)(\.(txt|sh))?$", re.I)
 _INI = ("", ".cfg", ".cnf", ".conf", ".ini", ".toml")
 _LIST = ("", ".conf", ".properties", ".sh", ".txt")
@@ -65,7 +65,12 @@ _WORDS = re.compile(
     re.I,
 )
 _MORE_WORDS = re.compile(rb"secret|admin|root|user(name)?|guest|test(ing)?|foo|bar|baz|postgres|hunter2?|abc\d*", re.I)
-_INSERTED = re.compile(rb"[<>{}$%*\[\]()]|\.\.\.|^@|^!|^x+$|^#", re.I)
+_INSERTED = re.compile(
+    rb"\$\w+|\$\{[^{}]*\}|\$\(.*\)|`.*`|<.*>|\[.*\]|\(.*\)|%\(\w+\)s|%s|%\w+%|\{.*\}|.*(\{\{.*\}\}|\$\{\{?.*\}|\.\.\.).*|\*+|x+|[@!#].*"
+    rb"|(vault|env|op|ref|file|ssm|gcp|aws|azure|secrets?(manager)?|sops|keyring)(\+\w+)?:.*",
+    re.I,
+)
+"""A word that is the place of a value: a variable, the output of a command, a name in brackets, a secret elsewhere."""
 
 
 def _is_made(match: re.Match[bytes], kind: Kind) -> bool:
@@ -84,7 +89,7 @@ def _is_password(word: bytes, kind: Kind) -> bool:
     """Return whether a word in the place of a password is one, not a name for it or something to be replaced."""
     # % begins a form such as %40 in a URL, and a variable otherwise.
     plain = re.sub(rb"%[0-9A-Fa-f]{2}", b"_", word)
-    if not plain or kind.is_template or _INSERTED.search(plain) or _WORDS.fullmatch(plain):
+    if not plain or kind.is_template or _INSERTED.fullmatch(plain) or _WORDS.fullmatch(plain):
         return False
     return not (kind.is_prose and (_MORE_WORDS.fullmatch(plain) or _EXAMPLES.search(plain) or {*b":,"} & {*plain}))
 
@@ -101,7 +106,10 @@ def _is_login(match: re.Match[bytes], kind: Kind) -> bool:
     user, word, host = match["user"], match["word"], match["host"]
     nowhere = _NOWHERE.fullmatch(host) is not None
     if nowhere and (kind.is_prose or match["scheme"].lower() not in _WEB):
-        return False
+        # The name of a service beside this one: its password may be the real one, unless everybody knows it.
+        service = kind.is_environment and re.fullmatch(rb"[^.]+", host) and host.lower() != b"localhost"
+        if not service or _MORE_WORDS.fullmatch(word):
+            return False
     if word in (b"x-oauth-basic", b""):
         return len(user) >= 16 and _is_password(user, kind)
     return word != user and _is_password(word, kind)
@@ -111,11 +119,12 @@ def _is_user_token(match: re.Match[bytes], kind: Kind) -> bool:
     """Return whether a URL has a token in the place of the user: long, with letters and digits."""
     user = match["user"]
     mixed = re.search(rb"\d", user) and re.search(rb"[A-Za-z]", user)
-    return bool(mixed) and not kind.is_prose and not kind.is_template and not _INSERTED.search(user)
+    return bool(mixed) and not kind.is_prose and not kind.is_template and not _INSERTED.fullmatch(user)
 
 
 def _is_key(match: re.Match[bytes], kind: Kind) -> bool:
-    return not match.group().endswith(b"...") and not kind.is_template
+    # A template too: its key is meant to be replaced, and nobody can tell whether it opens anything.
+    return not match.group().endswith(b"...")
 
 
 def _is_word(match: re.Match[bytes], kind: Kind) -> bool:
@@ -156,7 +165,7 @@ RULES = (
         (b"@",),
         re.compile(
             rb"(?P<scheme>[A-Za-z][A-Za-z0-9+]{1,19})://(?P<user>[^\s/:@\"'<>`\\|]{0,200}):"
-            rb"(?P<word>[^\s/@\"'<>`\\|]{0,512})@(?P<host>[A-Za-z0-9._-]+)"
+            rb"(?P<word>[^\s/@\"'<>`\\|]{0,512})@(?P<host>[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])"
         ),
         _is_login,
     ),
@@ -174,9 +183,12 @@ RULES = (
     ),
     Rule(
         "a login of .netrc",
-        (b"machine",),
-        re.compile(rb"\bmachine\s+\S{1,200}\s+login\s+\S{1,200}\s+password\s+(?P<word>\S{1,500})"),
-        _is_word,
+        (b"password",),
+        # The fields of an entry come in any order (ftp(1)).
+        re.compile(
+            rb"\b(?:machine\s+\S{1,200}|default)(?:\s+(?:login|account)\s+\S{1,200}){0,2}\s+password\s+(?P<word>\S{1,500})"
+        ),
+        lambda match, kind: not kind.is_prose and _is_word(match, kind),
     ),
     Rule(
         "an access key of AWS",
@@ -263,10 +275,14 @@ RULES = (
 _VARIABLE = re.compile(rb"(?:export[ \t]+)?([A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*(.*)")
 _SECRET_NAME = re.compile(
     r"(^|_)(secrets?|token|password|passwd|passphrase|pass|pwd|apikey|(api|access|private|secret|encryption|auth|"
-    r"signing|account|storage|master|license|ssh|service)_?key|credentials?)(_?\d+)?$|^[a-z0-9]+_key$",
+    r"signing|account|storage|master|license|ssh|service)_?key|credentials?)(_?\d+)?$|password$",
     re.I,
 )
-_KEY_LINE = re.compile(rb"[ \t]*[\"']?(user(?:name)?|login|pass(?:word|wd)?|token)[\"']?[ \t]*[=:][ \t]*(.*)", re.I)
+_TOKEN_OF_TEXT = re.compile(r"(^|_)(unk|pad|bos|eos|sep|cls|mask|stop|special|start|end|image)_?token$", re.I)
+"""The names of a language model's tokens."""
+_SOME_KEY = re.compile(r"_key$", re.I)
+"""A name that may be a secret's: that depends on its value."""
+_KEY_LINE = re.compile(rb"[ \t]*[\"']?(user(?:name)?|login|pass(?:word|wd)?)[\"']?[ \t]*[=:][ \t]*(.*)", re.I)
 _NEAR = 4  # lines between a user's name and the password
 
 
@@ -274,14 +290,25 @@ def lines_with_passwords(data: bytes, kind: Kind) -> Iterator[tuple[int, str]]:
     """Yield the number of each line that sets a password, and what it sets, in a file of variables or of keys."""
     if kind.is_template or kind.is_prose:
         return
-    lines = data.split(b"\n")
+    lines = data.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     if kind.is_environment or (kind.is_list and _is_all_variables(lines)):
         for number, line in enumerate(lines, 1):
             match = _VARIABLE.match(line.strip())
-            if match and _SECRET_NAME.search(match[1].decode()) and _is_value(match[1], match[2], kind):
+            if match and _is_secret(match[1].decode(), match[2]) and _is_value(match[1], match[2], kind):
                 yield number, f"the value of {match[1].decode()[:80]}"
     elif kind.is_ini:
         yield from _passwords_beside_users(lines, kind)
+
+
+def _is_secret(name: str, value: bytes) -> bool:
+    """Return whether a variable is a secret by its name, or as a key whose value looks like one of a machine."""
+    if _TOKEN_OF_TEXT.search(name):
+        return False
+    if _SECRET_NAME.search(name):
+        return True
+    word = _unquoted(value)
+    mixed = re.search(rb"\d", word) and re.search(rb"[a-z]", word) and re.search(rb"[A-Z]", word)
+    return bool(_SOME_KEY.search(name) and mixed) and len(word) >= 16 and re.fullmatch(rb"[\w+/=-]+", word) is not None
 
 
 def _passwords_beside_users(lines: list[bytes], kind: Kind) -> Iterator[tuple[int, str]]:
