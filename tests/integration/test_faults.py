@@ -284,7 +284,7 @@ def test_a_tool_that_is_not_installed(project: Project, tmp_path: Path, tool: st
     assert f"apt install {tool}" in told
 
 
-def test_a_user_without_sub_uids(project: Project, tmp_path: Path) -> None:
+def test_a_user_without_sub_uids_and_without_a_disk_for_images(project: Project, tmp_path: Path) -> None:
     # /etc/subuid and /etc/subgid look empty in a mount namespace of the user's own, in which it is itself again.
     (tmp_path / "empty").touch()
     over = " && ".join(f"mount --bind {tmp_path}/empty /etc/{name}" for name in ("subuid", "subgid"))
@@ -296,7 +296,7 @@ def test_a_user_without_sub_uids(project: Project, tmp_path: Path) -> None:
     try:
         scene = ("unshare", "-rm", "sh", "-c", f'{over} && {back} "$@"', "_")
         _, told = project.fails("build", "t.py", code=1, inside=scene)
-        assert "/etc/subuid" in told
+        assert "export OCICALIBAN_STORE=FOLDER" in told  # all folders of the test container are on an overlay
     finally:
         for pause in (tmp_path / "run").rglob("pause.pid"):
             os.kill(int(pause.read_text()), signal.SIGKILL)

@@ -18,7 +18,7 @@ from rich.style import Style
 from rich.text import Text
 
 from tests.folders import write
-from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, ok
+from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, ok, until
 
 PROMPT = "(ocicaliban digits) /usr/app # "
 STRANGER = "#!/bin/sh\necho a stranger\n"
@@ -149,8 +149,10 @@ def test_the_container_is_gone_when_the_terminal_is_closed(at_terminal: At) -> N
     listing = ["podman", "ps", "--all", "--quiet", "--filter", "label=closed=yes"]
     container = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.strip()
     child.close()
-    subprocess.run(["podman", "wait", container], capture_output=True, timeout=40)  # it may be gone before
-    assert container and subprocess.run(["podman", "container", "exists", container], check=False).returncode == 1
+    assert container
+    # Not `podman wait`: it was seen to wait for ever for a container that is being removed.
+    until(lambda: not subprocess.run(listing, capture_output=True, text=True, check=True).stdout.strip())
+    assert subprocess.run(["podman", "container", "exists", container], check=False).returncode == 1
 
 
 def test_an_edit_on_the_host_is_there_at_once(at_terminal: At, project: Path) -> None:
