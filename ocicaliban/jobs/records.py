@@ -9,7 +9,7 @@ run by it, since it may ask for something that this program does not know.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from attrs import Attribute, AttrsInstance, evolve, fields
@@ -28,6 +28,7 @@ Record = dict[str, Any]
 
 A = TypeVar("A", bound=AttrsInstance)
 B = TypeVar("B", bound=AttrsInstance)
+T = TypeVar("T")
 
 _KEY = "ocicaliban.record"
 _BRIEF = "ocicaliban.brief"
@@ -121,6 +122,20 @@ def requested(made: Submission, first: type[A], second: type[B] | None = None) -
     try:
         found = from_record(made.options, first, known)
         return found if second is None else (found, from_record(made.options, second, known))
+    except ValueError as exc:
+        raise unreadable(made, exc) from exc
+
+
+def of_backend(made: Submission, key: str, read: Callable[[Mapping[str, object]], T]) -> T:
+    """Return the options that a submission was made with for its backend, which `read` makes of their record at `key`.
+
+    Raises UsageError if there is none, or if `read` raises ValueError: another version wrote other options.
+    """
+    held = made.options.get(key)
+    try:
+        if not isinstance(held, Mapping):
+            raise ValueError(f"there is no {key}")
+        return read(held)
     except ValueError as exc:
         raise unreadable(made, exc) from exc
 

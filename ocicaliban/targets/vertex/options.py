@@ -45,13 +45,7 @@ def recorded(submission: Submission) -> Options:
 
     Raises UsageError if another version of ocicaliban wrote other options.
     """
-    held = submission.options.get(KEY)
-    try:
-        if not isinstance(held, Mapping):
-            raise ValueError(f"there is no {KEY}")
-        return from_record(held)
-    except ValueError as exc:
-        raise records.unreadable(submission, exc) from exc
+    return records.of_backend(submission, KEY, from_record)
 
 
 def to_record(options: Options) -> dict[str, object]:
