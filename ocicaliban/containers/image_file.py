@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import re
@@ -17,7 +16,7 @@ from attrs import frozen
 from ocicaliban.containers import image_store
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model.image import Image
-from ocicaliban.system import files, process
+from ocicaliban.system import files, locks, process
 
 SUFFIXES: Mapping[str, str] = {"squashfs": ".sqfs", "oci-archive": ".tar"}
 """The forms of a file, and how its name ends."""
@@ -140,24 +139,10 @@ def _alone(lock: Path, *, wait: bool = True) -> Iterator[bool]:
 
     Yields whether it is held: a file system may have no locks, and without `wait` another process may hold it.
     """
-    while True:
-        with open(lock, "ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            except OSError:
-                yield False
-                return
-            if not _is_at(file.fileno(), lock):
-                continue  # who had the lock before us has removed this file, and others lock a new one
-            try:
-                yield True
-            finally:
-                lock.unlink(missing_ok=True)
-            return
-
-
-def _is_at(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locks.held(lock, wait=wait))
+            alone = True
+        except OSError:
+            alone = False
+        yield alone

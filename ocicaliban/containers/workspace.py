@@ -12,11 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from ocicaliban.containers import buildah
 from ocicaliban.errors import ToolError
-from ocicaliban.system import files, process
+from ocicaliban.system import files, locks, process
 
 _TIMEOUT = 60.0
 """Seconds to wait for the last tool of a killed build; a commit of a few gigabytes takes that long."""
@@ -53,26 +52,8 @@ def exclusive(key: str) -> Iterator[None]:
     """
     folder = files.cache() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
-    path = folder / key[:32]
-    while True:
-        with path.open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            if not _is_at(lock, path):
-                continue  # its last holder removed it between our open and our lock
-            try:
-                yield
-            finally:
-                # Only the holder removes it. Who waits for this lock finds out above, and opens the new file.
-                path.unlink(missing_ok=True)
-            return
-
-
-def _is_at(file: IO[str], path: Path) -> bool:
-    """Return whether this open file is still the one at the path."""
-    try:
-        return os.path.samestat(os.fstat(file.fileno()), path.stat())
-    except FileNotFoundError:
-        return False
+    with locks.held(folder / key[:32]):
+        yield
 
 
 @contextlib.contextmanager
@@ -108,22 +89,13 @@ def remove_leftovers() -> None:
             for folder in files.work().glob("build-*"):
                 with contextlib.suppress(FileNotFoundError):
                     owner = stack.enter_context((folder / "owner").open("a"))
-                    if _locked(owner):
+                    if locks.taken(owner):
                         dead.append(folder)
         for folder in dead:
             _kill_users_of(folder)
             with (folder / "tools").open("a") as tools:
-                if _within(_TIMEOUT, functools.partial(_locked, tools)):
+                if _within(_TIMEOUT, functools.partial(locks.taken, tools)):
                     _clear(folder)
-
-
-def _locked(file: IO[str]) -> bool:
-    """Lock a file unless another process holds the lock; return whether we have it."""
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _within(seconds: float, condition: Callable[[], bool]) -> bool:

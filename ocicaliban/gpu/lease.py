@@ -8,7 +8,6 @@ the machine share.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import pwd
 import shlex
@@ -21,7 +20,7 @@ from attrs import frozen
 from ocicaliban.errors import UsageError, of_system
 from ocicaliban.gpu import spec as specs
 from ocicaliban.gpu.cdi import Device
-from ocicaliban.system import files
+from ocicaliban.system import files, locks
 
 SHARED = Path("/run/lock")
 """A folder in which every user may make files, and which is empty after a start of the machine (Debian, Fedora)."""
@@ -106,7 +105,7 @@ class Leases:
                 _close(new)
                 raise of_system(fault) from fault
             new[unit] = file
-            if not _locked(file):
+            if not locks.taken(file):
                 holder = _holder(unit, file)
                 _close(new)
                 return holder
@@ -143,12 +142,12 @@ class Leases:
 
 
 @contextlib.contextmanager
-def held(wanted: Iterable[str], advice: str = "") -> Iterator[None]:
-    """Lease these units while the context lasts. Raises UsageError, with `advice`, if another process has one."""
+def held(wanted: Iterable[str]) -> Iterator[None]:
+    """Lease these units while the context lasts. Raises UsageError if another process has one."""
     leases = Leases()
     try:
         if holder := leases.take(wanted):
-            raise UsageError(holder.told, advice or ADVICE)
+            raise UsageError(holder.told, ADVICE)
         yield
     finally:
         leases.close()
@@ -160,14 +159,6 @@ ADVICE = "wait until it has ended, or choose another GPU with --gpus; with --sha
 def _close(held: dict[str, int]) -> None:
     for file in held.values():
         os.close(file)
-
-
-def _locked(file: int) -> bool:
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _holder(unit: str, file: int) -> Holder:

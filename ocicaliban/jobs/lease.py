@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model.job import Submission
-from ocicaliban.system import files
+from ocicaliban.system import files, locks
 
 ENDING = 3.0
 """Seconds to wait for a process that is about to release its lease, or that only looks at the jobs."""
@@ -36,20 +34,17 @@ def held(submission: Submission) -> Iterator[None]:
     path = _lock_file(submission)
     path.parent.mkdir(parents=True, exist_ok=True)
     until = time.monotonic() + _PATIENCE
-    while True:
-        with path.open("ab") as file:
-            if _locked(file, fcntl.LOCK_EX):
-                if path.exists() and os.path.samestat(os.fstat(file.fileno()), path.stat()):
-                    try:
-                        yield
-                    finally:
-                        path.unlink(missing_ok=True)
-                    return
-                continue  # another process held it and removed the file meanwhile
-        if time.monotonic() > until:  # `is_held` locks the file for a moment
-            hint = f"`ocicaliban status --group {submission.group} --watch` shows it"
-            raise UsageError(f"another ocicaliban runs these jobs of '{submission.group}'", hint)
-        time.sleep(_PAUSE)
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(locks.held(path, wait=False))
+                break
+            except BlockingIOError as fault:
+                if time.monotonic() > until:  # `is_held` locks the file for a moment
+                    hint = f"`ocicaliban status --group {submission.group} --watch` shows it"
+                    raise UsageError(f"another ocicaliban runs these jobs of '{submission.group}'", hint) from fault
+            time.sleep(_PAUSE)
+        yield
 
 
 def is_held(submission: Submission, patience: float = 0.0) -> bool:
@@ -58,7 +53,7 @@ def is_held(submission: Submission, patience: float = 0.0) -> bool:
     while True:
         try:
             with _lock_file(submission).open("rb") as file:
-                if _locked(file, fcntl.LOCK_SH):
+                if locks.taken(file, fcntl.LOCK_SH):
                     return False
         except FileNotFoundError:
             return False
@@ -70,11 +65,3 @@ def is_held(submission: Submission, patience: float = 0.0) -> bool:
 def was_abandoned(submission: Submission) -> bool:
     """Return whether the last process that held the lease was killed before it could release it."""
     return _lock_file(submission).exists() and not is_held(submission)
-
-
-def _locked(file: IO[bytes], how: int) -> bool:
-    try:
-        fcntl.flock(file, how | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
