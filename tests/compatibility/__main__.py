@@ -24,6 +24,7 @@ from typing import Any
 import tomli_w
 from attrs import Factory, frozen
 
+from tests import tracebacks
 from tests.compatibility.compared import PROBE, contents, differences
 from tests.compatibility.declared import HEADER, declared
 
@@ -141,7 +142,7 @@ def _try(project: Project, folder: Path) -> tuple[bool, str, list[str]]:
         return (
             False,
             done.stderr,
-            ["a traceback of ocicaliban"] if "ocicaliban/" in done.stderr and "Traceback" in done.stderr else [],
+            ["a traceback of ocicaliban"] if tracebacks.of_ours(done.stderr) else [],
         )
     start = project.script or next((word for word in shlex.split(project.run) if word.endswith(".py")), "")
     probe = _probe(folder, start if project.way == "PEP 723" else "")
