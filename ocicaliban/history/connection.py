@@ -103,29 +103,49 @@ def _journal(database: peewee.SqliteDatabase, network: bool) -> None:
             time.sleep(0.05)
 
 
-def identity(place: DatabaseLocation) -> tuple[int, int] | None:
-    """Return what tells a file of SQLite from another one at the same place; None where there is none, or a server."""
-    if place.kind != "sqlite":
-        return None
+_LOST = "put it back, for example from a backup, and see `ocicaliban status`; without it, what ran is not on record"
+_PART_LOST = "see `ocicaliban status`: the latest records may be missing; `ocicaliban resume GROUP` runs what is left"
+
+
+class FilesInUse:
+    """The files of a SQLite database that is open: the database, its write-ahead log and that log's index.
+
+    SQLite would go on writing into a file that was removed, and nobody could read that. It never removes or replaces
+    one of the three itself while a connection is open. The last two appear with the first transaction. For a server,
+    nothing is checked.
+    """
+
+    def __init__(self, place: DatabaseLocation) -> None:
+        self._place = place
+        names = ("", "-wal", "-shm") if place.kind == "sqlite" else ()
+        self._files = tuple(Path(f"{place.file}{name}") for name in names)
+        self._known: dict[Path, tuple[int, int]] = {}
+        self.note()
+
+    def note(self) -> None:
+        """Remember the files that have appeared."""
+        for file in self._files:
+            if file not in self._known and (now := _identity(file)):
+                self._known[file] = now
+
+    def check(self) -> None:
+        """Raise OcicalibanError if a file is gone, or is not the one that it was."""
+        for file, before in self._known.items():
+            if (now := _identity(file)) == before:
+                continue
+            what = "was removed" if now is None else "was replaced by another file"
+            if file == self._place.file:
+                raise OcicalibanError(f"the history {file} {what} while it was in use", _LOST)
+            raise OcicalibanError(f"{file}, a part of the history, {what} while it was in use", _PART_LOST)
+
+
+def _identity(file: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one at the same place; None where there is none."""
     try:
-        found = place.file.stat()
+        found = file.stat()
     except OSError:
         return None
     return found.st_dev, found.st_ino
-
-
-def check_same(place: DatabaseLocation, before: tuple[int, int] | None) -> None:
-    """Raise OcicalibanError if the file is not the one that had the identity `before`.
-
-    SQLite would go on writing into a file that was removed, and nobody could read that.
-    """
-    if (now := identity(place)) == before:
-        return
-    what = "was removed" if now is None else "was replaced by another file"
-    raise OcicalibanError(
-        f"the history {place} {what} while it was in use",
-        "put it back, for example from a backup, and see `ocicaliban status`; without it, what ran is not on record",
-    )
 
 
 def ensure_connected(database: peewee.Database, place: DatabaseLocation, reporter: Reporter) -> None:

@@ -65,7 +65,7 @@ class History:
         self._reporter = reporter
         self.place = place
         self._together = threading.local()
-        self._file = connection.identity(place)
+        self._files = connection.FilesInUse(place)
 
     def __enter__(self) -> History:
         return self
@@ -81,9 +81,10 @@ class History:
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Database]:
         with connection.clear_errors(self.place):
-            connection.check_same(self.place, self._file)
+            self._files.check()
             connection.ensure_connected(self._database, self.place, self._reporter)
             yield self._database
+            self._files.note()
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[Database]:
@@ -94,7 +95,7 @@ class History:
         with self._reading():
             with connection.transaction(self._database):
                 yield self._database
-            connection.check_same(self.place, self._file)
+            self._files.check()
 
     @contextlib.contextmanager
     def together(self) -> Iterator[None]:

@@ -42,6 +42,9 @@ class Containers(Protocol):
     def remove_at_once(self, handle: str) -> bool:
         """Kill and remove a container. Return whether it was removed."""
 
+    def oom_killed(self, handle: str) -> bool:
+        """Return whether the kernel ended it at its limit of memory; False if it does not exist."""
+
 
 class PodmanContainers(Containers):
     """podman's containers."""
@@ -61,6 +64,10 @@ class PodmanContainers(Containers):
     def remove_at_once(self, handle: str) -> bool:
         """Kill and remove a container."""
         return podman.remove_at_once(handle)
+
+    def oom_killed(self, handle: str) -> bool:
+        """Return whether the kernel ended a container at its limit of memory; podman's list does not say that."""
+        return any(found["State"].get("OOMKilled") for found in podman.inspect_containers([handle]))
 
 
 class LocalBackend(Backend):
@@ -187,7 +194,8 @@ class LocalBackend(Backend):
         else:
             if attempt.log:
                 log_file.plain(attempt.log)
-            reason = lifecycle.why_failed(there.exit_code)
+            starved = bool(there.exit_code) and self._containers.oom_killed(attempt.handle)
+            reason = lifecycle.why_failed(there.exit_code, oom_killed=starved)
             status: Status = "failed" if reason else "succeeded"
             ended = there.ended or time.time()
             history.end(job.id, attempt.number, status, exit_code=there.exit_code, reason=reason, ended=ended)

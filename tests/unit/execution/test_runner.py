@@ -1,6 +1,7 @@
 """The runner with a real history, and with containers that exist only in this file."""
 
 import os
+import shutil
 import signal
 import sqlite3
 import threading
@@ -463,6 +464,10 @@ def test_a_container_that_someone_removes_is_a_failure(history: History, machine
     ("harm", "said"),
     [
         (lambda file: file.unlink(), "was removed while it was in use"),
+        (lambda file: file.with_name(f"{file.name}-wal").unlink(), "a part of the history, was removed while it was"),
+        (lambda file: file.with_name(f"{file.name}-shm").unlink(), "a part of the history, was removed while it was"),
+        (lambda file: shutil.copy(file, f"{file}.copy") and os.replace(f"{file}.copy", file), "replaced by another"),
+        (lambda file: file.parent.rename(f"{file.parent}-2"), "was removed while it was in use"),
         (lambda file: sqlite3.connect(file, isolation_level=None).execute("DELETE FROM job"), "does not have job"),
     ],
 )

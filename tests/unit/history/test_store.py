@@ -123,3 +123,28 @@ def test_a_file_that_is_gone_or_another_one_is_an_error(tmp_path: Path, replaced
         with pytest.raises(OcicalibanError, match=f"{said} while it was in use"):
             opened.submit(submission("g"), [JobSpec()]) if how == "write" else opened.jobs()
         assert file.exists() == replaced
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+@pytest.mark.parametrize("part", ["-wal", "-shm"])
+def test_a_part_of_the_history_that_is_gone_is_an_error(tmp_path: Path, part: str, replaced: bool) -> None:
+    file = tmp_path / "history.db"
+    with access.open(f"sqlite://{file}") as opened:
+        opened.submit(submission("g"), [JobSpec()])
+        (tmp_path / f"history.db{part}").unlink()
+        if replaced:
+            (tmp_path / f"history.db{part}").touch()
+        said = "was replaced by another file" if replaced else "was removed"
+        with pytest.raises(OcicalibanError, match=f"history.db{part}, a part of the history, {said} while it was in"):
+            opened.submit(submission("g"), [JobSpec()])
+
+
+def test_the_files_of_a_history_in_use_stay_the_same(tmp_path: Path) -> None:
+    # What FilesInUse relies on: neither other connections nor a full log make SQLite replace one of its files.
+    url = f"sqlite://{tmp_path}/history.db"
+    with access.open(url) as opened:
+        for _ in range(3):
+            opened.submit(submission("g"), [JobSpec(args=("x" * 2000,))] * 3000)
+            with access.open(url) as other:
+                other.submit(submission("g"), [JobSpec()])
+        assert opened.counts()["queued"] == 9003

@@ -30,6 +30,7 @@ class Machine:
         self.there: dict[str, ObservedContainer] = {}
         self.asked: list[str] = []
         self.stops = True
+        self.starved = False
 
     def put(self, job: Job, state: ContainerState, **more: Any) -> None:
         assert job.last
@@ -54,6 +55,9 @@ class Machine:
 
     def remove_at_once(self, handle: str) -> bool:
         return self.there.pop(handle, None) is not None
+
+    def oom_killed(self, handle: str) -> bool:
+        return self.starved
 
 
 @pytest.fixture
@@ -101,6 +105,27 @@ def test_an_end_is_recorded_and_the_container_removed(
     found = now(history, job)
     assert found.last and (found.status, found.last.reason, found.last.ended) == (status, reason, 7.0)
     assert found.last.exit_code == code and not machine.there and log.read_bytes() == b"hello\n"
+
+
+@pytest.mark.parametrize(
+    ("code", "starved", "reason"),
+    [
+        (137, True, "it ran out of memory (exit code 137)"),
+        (1, True, "it ran out of memory (exit code 1)"),
+        (137, False, "ended by SIGKILL (exit code 137), often for want of memory"),
+        (135, False, "ended by SIGBUS (exit code 135), often since /dev/shm is full"),
+        (0, True, ""),
+    ],
+)
+def test_a_want_of_memory_is_told_of_a_job_that_ended_alone(
+    history: History, machine: Machine, target: LocalBackend, code: int, starved: bool, reason: str
+) -> None:
+    [job] = begun(history)
+    machine.put(job, "exited", exit_code=code, ended=7.0)
+    machine.starved = starved
+    target.observe(history, [job], SILENT)
+    found = now(history, job)
+    assert found.last and found.last.reason == reason
 
 
 @pytest.mark.parametrize(
