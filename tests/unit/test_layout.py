@@ -62,17 +62,22 @@ def _nodes() -> Mapping[Path, list[ast.AST]]:
     return {path: list(ast.walk(tree)) for path, tree in _sources().items()}
 
 
+def _called(node: ast.Call) -> str:
+    """The last part of the name of what is called."""
+    return getattr(node.func, "attr", getattr(node.func, "id", ""))
+
+
 def _imported(tree: ast.AST) -> Iterator[str]:
     """The full names that a module imports when it runs, inside of functions too; not those for type checkers."""
     for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        if isinstance(node, ast.If) and getattr(node.test, "id", "") == "TYPE_CHECKING":
             continue
         if isinstance(node, ast.Import):
             yield from (each.name for each in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"line {node.lineno}: imports are absolute"
             yield from (f"{node.module}.{each.name}" for each in node.names)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("importlib.import_module", "import_module"):
+        elif isinstance(node, ast.Call) and _called(node) == "import_module":
             yield ast.unparse(node.args[0]).strip("f'\"")
         yield from _imported(node)
 

@@ -209,7 +209,7 @@ def test_each_job_is_alone_on_its_gpus(history: History, machine: Machine, gpus:
 
 
 def test_a_gpu_that_another_program_uses_is_waited_for(
-    history: History, machine: Machine, gpus: tuple[Device, ...]
+    history: History, machine: Machine, gpus: tuple[Device, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     submission, told = _submitted(history, *["ok"] * 6), Told()
     other = gpu_lease.Leases()
@@ -225,6 +225,8 @@ def test_a_gpu_that_another_program_uses_is_waited_for(
             machine.containers.pop("left")
 
     told.tick = look  # type: ignore[method-assign]
+    monkeypatch.setattr(gpu_slots, "_PAUSE", 0.01)
+    monkeypatch.setattr(runner, "_LONGEST_WAIT", 0.01)
     options = Options(places=slots([gpu.qualified for gpu in gpus]), gpus=gpus)
     assert runner.run(history, submission, machine.connect, options, told).succeeded == 6
     assert looks[0] == [] and {devices for _, devices in machine.ran} == {("1",)}
@@ -294,7 +296,7 @@ def test_a_signal_that_does_not_wake_the_main_thread_counts(
 def test_what_does_not_end_in_time_is_killed(history: History, machine: Machine) -> None:
     submission = _submitted(history, "deaf")
     machine.on_start = lambda job: os.kill(os.getpid(), signal.SIGTERM)
-    outcome = _run(history, submission, machine, grace=1)
+    outcome = _run(history, submission, machine, grace=0)
     assert outcome.exit_code == 143
     assert machine.signals == [("deaf", "TERM"), ("deaf", "KILL")]
 
