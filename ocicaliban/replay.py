@@ -22,12 +22,15 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocicaliban import __version__
 from ocicaliban.containers import podman
 from ocicaliban.jobs import run_journal
 from ocicaliban.system import files
+
+if TYPE_CHECKING:
+    from ocicaliban.gpu.lease import Leases
 
 _RACY_NS = 2_000_000_000
 _KEPT = 200
@@ -217,13 +220,13 @@ def attempt(
         said, template, _, _ = known["said"], known["argv"], known["key"], known["job"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    with contextlib.suppress(OSError):  # a full disk behind stderr must not prevent the run
-        print(said, file=sys.stderr, flush=True)
+    _say(said)
     key = podman.new_key()
     name = podman.container_name(key=key)
     command = (*(word.replace(known["key"], key) for word in template), *script)
     if argv[0] == "shell":
-        return podman.run_interactively(command, name)
+        with _leased(known.get("gpus", ()), shared=True) as leases:
+            return podman.run_interactively(command, name, leases.hand_over if leases else lambda: None)
     job = {**known["job"], "args": script, "handle": name}
     run_journal.output_log(key)
     with _leased(known.get("gpus", ())):
@@ -236,12 +239,22 @@ def attempt(
     return code
 
 
-def _leased(gpus: Sequence[str]) -> contextlib.AbstractContextManager[None]:
+def _leased(gpus: Sequence[str], *, shared: bool = False) -> contextlib.AbstractContextManager[Leases | None]:
     if not gpus:
         return contextlib.nullcontext()
     from ocicaliban.gpu import lease
 
-    return lease.held(gpus)
+    leases = lease.leased(gpus, shared=shared)
+    if shared and (lines := leases.beside()):
+        from ocicaliban.formats.text import shown
+
+        _say(shown("\n".join(lines)))
+    return leases
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk behind stderr must not prevent the run
+        print(text, file=sys.stderr, flush=True)
 
 
 def _is_kept(path: str) -> bool:

@@ -46,8 +46,9 @@ class Command:
 class Start:
     """How a container starts: `args` go to its entry point, `extra` to podman before the user's own options.
 
-    A `detached` one runs in the background, and stays when it has ended. A `labelled` one can be found by its key. Of a
-    `logged` one, conmon writes what it prints into a file too. A container without a name gets a new one.
+    A `detached` one runs in the background, and stays when it has ended. A `labelled` one can be found by its key, one
+    of a `session` (the name of a command) by its GPUs. Of a `logged` one, conmon writes what it prints into a file too.
+    A container without a name gets a new one.
     """
 
     args: tuple[str, ...] = ()
@@ -55,6 +56,7 @@ class Start:
     entrypoint: tuple[str, ...] = ()
     detached: bool = False
     labelled: bool = False
+    session: str = ""
     logged: bool = False
     name: str = ""
 
@@ -105,17 +107,16 @@ class PreparedLaunch:
         options, devices, script = _gpu_options(self.devices, self.request.dry_run)
         key = podman.new_key()
         name = start.name or podman.container_name(self.given, key)
-        labels: tuple[str, ...] = ()
-        if start.labelled:
-            gpus = ",".join(device.qualified for device in self.devices)
-            labels = command_line.label_options(
-                {command_line.JOB: key} | ({f"{command_line.LABEL}devices": gpus} if gpus else {})
-            )
+        labels = {command_line.JOB: key} if start.labelled else {}
+        if self.devices and (start.labelled or start.session):
+            labels[command_line.DEVICES] = ",".join(device.qualified for device in self.devices)
+        if self.devices and start.session:
+            labels[command_line.SESSION] = start.session
         log = command_line.log_options(str(log_file.raw(run_journal.output_log(key)))) if start.logged else ()
         container = command_line.ContainerOptions(
             name=name,
             terminal=(False, False) if start.detached else podman.terminal(),
-            extra=(*labels, *log, *devices, *start.extra, *self.given),
+            extra=(*command_line.label_options(labels), *log, *devices, *start.extra, *self.given),
             entrypoint=(*self.start, *start.entrypoint) if start.entrypoint else (),
         )
         argv = command_line.run_argv(image, self.planned.plan.launch, start.args, container, detached=start.detached)

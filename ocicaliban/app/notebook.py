@@ -10,15 +10,16 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
-from ocicaliban.app import launch
+from ocicaliban.app import gpu_leases, launch
 from ocicaliban.app.launch import Start
 from ocicaliban.app.requests import LaunchRequest, NotebookRequest
 from ocicaliban.build import planner
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.errors import OcicalibanError, UsageError, nearest
 from ocicaliban.gpu import selection
+from ocicaliban.gpu.lease import Leases
 from ocicaliban.interactive import jupyter_command, notebook, notebook_server, ports, shell, ssh_tunnel
 from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
 from ocicaliban.reporter import TERMINAL
@@ -34,11 +35,15 @@ class ListedServer:
 
 @frozen(kw_only=True)
 class StartedServer:
-    """A server that has started. `summary` has the lines for the user, `tunnel` the ssh command that leads to it."""
+    """A server that has started. `summary` has the lines for the user, `tunnel` the ssh command that leads to it.
+
+    `leases` are those of its GPUs, which this process holds.
+    """
 
     server: NotebookServer
     summary: str
     tunnel: str = ""
+    leases: Leases = field(factory=Leases)
 
 
 def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
@@ -83,12 +88,24 @@ def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
                 extra=jupyter_command.container_options(own, home, os.environ),
                 entrypoint=jupyter_command.ENTRYPOINT,
                 detached=True,
+                session="notebook",
             ),
         )
         return notebook_server.start(command.argv, command.name, own)
 
-    server = ports.start_on_free_port(wanted.port, begin)
-    return StartedServer(server=server, summary=prepared.summary, tunnel=_tunnel(server))
+    leases = gpu_leases.session(prepared)  # until this process ends
+    try:
+        server = ports.start_on_free_port(wanted.port, begin)
+    except BaseException:
+        leases.close()
+        raise
+    return StartedServer(server=server, summary=prepared.summary, tunnel=_tunnel(server), leases=leases)
+
+
+def leave_running(started: StartedServer) -> None:
+    """Have the leases of a server's GPUs kept as long as it runs, beyond the end of this process."""
+    if started.leases.units and (process := notebook_server.process_of(started.server)):
+        started.leases.kept_until(process, ("ocicaliban", "notebook", started.server.name))
 
 
 def _settings(wanted: NotebookRequest) -> dict[str, object]:

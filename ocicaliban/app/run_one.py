@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve
 
+from ocicaliban.app import gpu_leases
 from ocicaliban.app.launch import PreparedLaunch, Start
 from ocicaliban.app.requests import JobsRequest
 from ocicaliban.containers import podman
@@ -34,30 +34,17 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
         told["submission"] = records.submission_to_record(launch.submission(image, "", JobsRequest(), alone=True))
         return told | {"args": list(start.args), "handle": command.name}
 
-    with _gpus(launch) as units:
+    with gpu_leases.alone(launch) as leases:
         TERMINAL.say(launch.summary)
         code = run_journal.recorded(
             command.key,
             value,
             lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
-            lambda: launch.remember(argv, image, command, told, units),
+            lambda: launch.remember(argv, image, command, told, leases.units),
         )
     submission = told.get("submission")
     after(command.key, code, submission if isinstance(submission, dict) else {})
     return code
-
-
-@contextlib.contextmanager
-def _gpus(launch: PreparedLaunch) -> Iterator[tuple[str, ...]]:
-    """Lease the GPUs of a run while the context lasts, and yield what must be leased."""
-    if not launch.devices or launch.request.share_gpus:
-        yield ()
-        return
-    from ocicaliban.execution import gpu_slots
-    from ocicaliban.targets.local import listing
-
-    with gpu_slots.alone(launch.devices, lambda: listing.find(devices="")) as units:
-        yield units
 
 
 def after(key: str, code: int, submission: Mapping[str, object]) -> None:
@@ -81,7 +68,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
     from ocicaliban.model.job import JobSpec
     from ocicaliban.targets.local import container_spec
 
-    with _gpus(launch), access.open(reporter=TERMINAL) as history:
+    with gpu_leases.alone(launch), access.open(reporter=TERMINAL) as history:
         group = jobs.group or group_names.new(launch.planned.project.root)
         new = provenance.with_git(launch.submission(image, group, jobs, alone=True))
         submission = history.submit(new, [JobSpec(args=start.args)])

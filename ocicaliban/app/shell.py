@@ -7,7 +7,7 @@ import os
 from attrs import evolve
 
 from ocicaliban import replay
-from ocicaliban.app import launch
+from ocicaliban.app import gpu_leases, launch
 from ocicaliban.app.launch import Start
 from ocicaliban.app.requests import LaunchRequest
 from ocicaliban.containers import podman
@@ -38,7 +38,13 @@ def run(request: LaunchRequest, argv: list[str], args: tuple[str, ...], *, bare:
     # As outside, it starts in the current folder; an image of another mode may start in another one.
     folder = prepared.request.folder
     workdir = ("--workdir", os.path.join(entry_point.APP, folder).rstrip("/")) if request.image_id or folder else ()
-    start = Start(args=args, extra=(*options, *workdir), entrypoint=shell.entrypoint(chosen))
+    start = Start(args=args, extra=(*options, *workdir), entrypoint=shell.entrypoint(chosen), session="shell")
     command = prepared.command(image, start)
-    TERMINAL.say(prepared.summary)
-    return podman.run_interactively(command.argv, command.name, lambda: prepared.remember(argv, image, command))
+    with gpu_leases.session(prepared) as leases:
+        TERMINAL.say(prepared.summary)
+
+        def meanwhile() -> None:
+            leases.hand_over()
+            prepared.remember(argv, image, command, gpus=leases.units)
+
+        return podman.run_interactively(command.argv, command.name, meanwhile)

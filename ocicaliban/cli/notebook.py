@@ -15,6 +15,7 @@ from ocicaliban.cli.options import (
     Gpus,
     NoCache,
     PodmanArgs,
+    ShareGpus,
     WithGroups,
     request,
 )
@@ -47,6 +48,7 @@ def notebook(
     no_cache: NoCache = False,
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
+    share_gpus: ShareGpus = False,
     extras: Extras = None,
     with_groups: WithGroups = None,
     allow_secrets: AllowSecrets = None,
@@ -92,6 +94,7 @@ def _serve(started: StartedServer, *, open_browser: bool, detach: bool) -> None:
         if open_browser:
             _open(started)
         if detach:
+            use_case.leave_running(started)
             TERMINAL.say(f"{use_case.stop_hint(server)} ends it")
             return
         TERMINAL.say("Ctrl-C ends it")

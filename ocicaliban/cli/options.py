@@ -44,7 +44,8 @@ GpusPerJob = Annotated[
     int | None, typer.Option("--gpus-per-job", help="The number of GPUs for each job; jobs share none.")
 ]
 ShareGpus = Annotated[
-    bool, typer.Option("--share-gpus", help="Use GPUs that another run or sweep of this machine uses already.")
+    bool,
+    typer.Option("--share-gpus", help="Use GPUs that others use already, and let others use yours."),
 ]
 Extras = Annotated[
     list[str] | None,

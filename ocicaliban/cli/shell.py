@@ -17,6 +17,7 @@ from ocicaliban.cli.options import (
     ImageId,
     NoCache,
     PodmanArgs,
+    ShareGpus,
     WithGroups,
     request,
 )
@@ -31,6 +32,7 @@ def shell(
     no_cache: NoCache = False,
     gpu_wanted: Gpu = None,
     gpus: Gpus = None,
+    share_gpus: ShareGpus = False,
     extras: Extras = None,
     with_groups: WithGroups = None,
     dirs: Dirs = None,

@@ -15,6 +15,12 @@ LABEL = "ocicaliban."
 JOB = f"{LABEL}job"
 """The label with a job's key."""
 
+DEVICES = f"{LABEL}devices"
+"""The label with the GPUs of a container."""
+
+SESSION = f"{LABEL}session"
+"""The label of the container of a shell or a notebook that has GPUs; its value is the name of the command."""
+
 
 @frozen(kw_only=True)
 class ContainerOptions:

@@ -30,6 +30,7 @@ CHECKS: tuple[Callable[[Machine], Finding | tuple[Finding, ...]], ...] = (
     lambda machine: storage.room(_graph_root(machine), free_bytes(_graph_root(machine))),
     lambda machine: settings.readable(machine.settings),
     lambda machine: gpus.specs(cdi.spec_dirs(machine.environ, machine.spec_dirs)),
+    lambda machine: gpus.leases(cdi.spec_dirs(machine.environ, machine.spec_dirs)),
     lambda machine: tools.init(),
     lambda machine: tools.bootstrap(machine.program("mmdebstrap")),
     lambda machine: tools.push(machine.program("skopeo")),

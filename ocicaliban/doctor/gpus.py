@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ocicaliban.doctor.finding import Finding
-from ocicaliban.gpu import cdi
+from ocicaliban.gpu import cdi, lease
 from ocicaliban.gpu.spec import regenerate
 
 NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
@@ -41,3 +41,22 @@ def specs(dirs: Iterable[Path], driver: Path = NVIDIA_DRIVER) -> tuple[Finding, 
             ),
         )
     return (Finding(name=name, level="ok", message="no GPU"),)
+
+
+def leases(dirs: Iterable[Path]) -> tuple[Finding, ...]:
+    """Check whether a GPU that one user's sweep uses is known to other users' sweeps; nothing without a GPU."""
+    name = "GPU leases"
+    if not cdi.discover(dirs).devices:
+        return ()
+    if place := lease.shared_folder():
+        return (Finding(name=name, level="ok", message=f"hold among all users of this machine ({place})"),)
+    wanted = lease.SHARED[0] / lease.OURS
+    rule = f"d {wanted} 1777 root root -"
+    return (
+        Finding(
+            name=name,
+            level="warning",
+            message=f"hold among your own programs alone ({lease.folder()}): another user may use the same GPU",
+            remedy=f"echo '{rule}' | sudo tee /etc/tmpfiles.d/ocicaliban.conf && sudo systemd-tmpfiles --create",
+        ),
+    )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 
+from ocicaliban.containers import command_line
 from ocicaliban.errors import UsageError
 from ocicaliban.execution.scheduler import Slot
 from ocicaliban.gpu import lease
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.targets.container_runner import ObservedContainer
 
+_SESSION = command_line.SESSION.removeprefix(command_line.LABEL)
 _PAUSE = 1.0
 """Seconds between two looks whether a GPU is free."""
 
@@ -22,14 +23,18 @@ Find = Callable[[], Mapping[str, ObservedContainer]]
 class SlotLeases:
     """The leases of the GPUs in the slots of a submission. Slots without GPUs, or with others than `gpus`, need none.
 
-    A lease ends with its process, but the containers of a killed process go on; `find` tells which there are.
+    A lease ends with its process, but the containers of a killed process go on; `find` tells which there are. `leases`
+    has none yet.
     """
 
-    def __init__(self, gpus: tuple[Device, ...], find: Find, submission: int = 0) -> None:
+    def __init__(
+        self, gpus: tuple[Device, ...], find: Find, submission: int = 0, leases: lease.Leases | None = None
+    ) -> None:
         self._units = {gpu.qualified: lease.units([gpu]) for gpu in gpus}
+        self._known = lease.units_by_name(gpus)
         self._find = find
         self._submission = str(submission)
-        self._leases = lease.Leases()
+        self._leases = leases or lease.Leases()
         self._looked = 0.0
 
     def withheld(self, places: Iterable[Slot], say: Callable[[str], None]) -> tuple[Slot, ...]:
@@ -73,8 +78,9 @@ class SlotLeases:
             unit: there
             for there in self._find().values()
             if there.state == "running" and there.labels.get("submission") != self._submission
+            if not (self._leases.shared and _SESSION in there.labels)
             for name in there.labels.get("devices", "").split(",")
-            for unit in self._units.get(name, ())
+            for unit in self._known.get(name, ())
         }
 
     def _why_not(self, units: tuple[str, ...], busy: Mapping[str, ObservedContainer]) -> str:
@@ -83,21 +89,24 @@ class SlotLeases:
         if (unit := next((unit for unit in units if unit in busy), "")) == "":
             return ""
         self._leases.release(units)
-        group = busy[unit].labels.get("group", "")
-        shown = f"ocicaliban status --group {group}" if group else "podman ps"
+        labels = busy[unit].labels
+        shown = f"ocicaliban status --group {labels['group']}" if labels.get("group") else "podman ps"
+        if labels.get(_SESSION) == "notebook":
+            shown = "ocicaliban notebook --list"
         return f"{unit} is in use by the container {busy[unit].handle} (`{shown}` shows it)"
 
 
-@contextmanager
-def alone(gpus: tuple[Device, ...], find: Find) -> Iterator[tuple[str, ...]]:
-    """Lease all of these GPUs while the context lasts, for one job; yield what was leased.
+def leased(gpus: tuple[Device, ...], find: Find, *, shared: bool = False) -> lease.Leases:
+    """Return leases of all of these GPUs, for one job; `shared` ones for a shell or a notebook.
 
-    Raises UsageError if another program of ours uses one of the GPUs.
+    Raises UsageError if another program of ours uses one of the GPUs, and a shared lease does not allow it.
     """
-    leases = SlotLeases(gpus, find)
+    leases = lease.Leases(shared=shared)
+    whole = Slot(number=0, devices=tuple(gpu.qualified for gpu in gpus))
     try:
-        if reason := leases.why_not(Slot(number=0, devices=tuple(gpu.qualified for gpu in gpus))):
-            raise UsageError(reason, lease.ADVICE)
-        yield lease.units(gpus)
-    finally:
+        if reason := SlotLeases(gpus, find, leases=leases).why_not(whole):
+            raise UsageError(reason, lease.ADVICE_FOR_SESSIONS if shared else lease.ADVICE)
+    except BaseException:
         leases.close()
+        raise
+    return leases

@@ -57,6 +57,11 @@ def stop(server: NotebookServer) -> None:
     _page(server).unlink(missing_ok=True)
 
 
+def process_of(server: NotebookServer) -> int:
+    """Return the first process of a server's container, 0 if it does not run any more."""
+    return next((int(found["State"]["Pid"]) for found in podman.inspect_containers([server.container])), 0)
+
+
 def find_servers() -> tuple[NotebookServer, ...]:
     """Return the user's servers, sorted by name, including those that have ended."""
     servers = []

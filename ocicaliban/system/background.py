@@ -54,6 +54,22 @@ def waiting(argv: Sequence[str]) -> Iterator[Callable[[float | None], bool]]:
         child.wait()
 
 
+def left_running(argv: Sequence[str]) -> None:
+    """Start a program that goes on after us, and return when it has printed a line, or has ended."""
+    child = subprocess.Popen(
+        list(argv),
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert child.stdout
+    with child.stdout as said:
+        said.readline()
+    child.returncode = 0  # Python must not take it for one that was forgotten
+
+
 class BackgroundProcess:
     """A tool that works for us until it is stopped; its stderr goes to the file `log`, and `env` to its environment.
 

@@ -289,6 +289,8 @@ def test_a_sweep_waits_for_a_gpu_and_a_run_says_who_uses_it(equipped: Machine) -
         assert done.returncode == 2 and "running on" not in done.stderr
         message, _, hint = done.stderr.partition("\n hint: ")
         assert "/dev/zero is in use by `ocicaliban run --gpus 1" in message and "--share-gpus" in hint
+        message, hint = _failed(equipped.call("shell", "--gpus", "1", "--", "true"))
+        assert "/dev/zero is in use by `ocicaliban run --gpus 1" in message and "--nogpu" in hint
         assert equipped.seen("--gpus", "1", "--share-gpus")[0]["nodes"] == ["examplegpu1"]
         assert equipped.seen("--gpus", "0")[0]["nodes"] == ["examplegpu0"]
         waiting = subprocess.Popen(
@@ -307,6 +309,44 @@ def test_a_sweep_waits_for_a_gpu_and_a_run_says_who_uses_it(equipped: Machine) -
     assert holding.wait(60) == 0
     seen = waiting.communicate(timeout=60)[1]
     assert waiting.returncode == 0 and "2 succeeded" in seen, seen
+
+
+def test_shells_share_a_gpu_and_jobs_wait_for_them(equipped: Machine) -> None:
+    (equipped.project / "one.json").write_text('{"n": [1]}')
+    holding = subprocess.Popen(
+        ["ocicaliban", "shell", "--gpus", "1", "--", "sh", "-c", "echo here; read line"],
+        cwd=equipped.project, env=equipped.environment, stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+    )  # fmt: skip
+    assert holding.stdin and holding.stdout and holding.stdout.readline() == "here\n"
+    told = "/dev/zero is in use by `ocicaliban shell --gpus 1"
+    message, _ = _failed(equipped.call("run", "--gpus", UUID, "look.py"))
+    assert told in message
+    second = equipped.call("shell", "--gpus", "1", "--", "python3", "look.py")
+    assert json.loads(second.stdout)["nodes"] == ["examplegpu1"] and f"note: {told}" in second.stderr, second.stderr
+    # Without its process, the container alone is known.
+    holding.kill()
+    holding.wait()
+    message, _ = _failed(equipped.call("run", "--gpus", UUID, "look.py"))
+    assert "/dev/zero is in use by the container" in message
+    waiting = subprocess.Popen(
+        ["ocicaliban", "run", "--gpus", "1", "--experiment-config", "one.json", "look.py"],
+        cwd=equipped.project, env=equipped.environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert waiting.stderr
+    seen = ""
+    while "waiting: /dev/zero is in use by the container" not in seen:
+        line = waiting.stderr.readline()
+        assert line, seen
+        seen += line
+    left = subprocess.run(
+        ["podman", "ps", "--filter", "label=ocicaliban.session=shell", "--format", "{{.Names}}"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    subprocess.run(["podman", "rm", "--force", "--time", "0", *left.stdout.split()], check=True, capture_output=True)
+    seen = waiting.communicate(timeout=60)[1]
+    assert waiting.returncode == 0 and "1 succeeded" in seen, seen
 
 
 def test_the_variables_of_a_batch_system_restrict_the_choice(equipped: Machine) -> None:

@@ -58,7 +58,7 @@ def for_job(launch: Launch, job: Job) -> Launch:
 def labels_of(job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> dict[str, str]:
     """Return the labels that identify an attempt's container, and that say which GPUs it has."""
     return {
-        **({f"{command_line.LABEL}devices": ",".join(device.qualified for device in devices)} if devices else {}),
+        **({command_line.DEVICES: ",".join(device.qualified for device in devices)} if devices else {}),
         command_line.JOB: job.key,
         f"{command_line.LABEL}attempt": str(attempt.number),
         f"{command_line.LABEL}group": job.submission.group,

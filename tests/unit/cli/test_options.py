@@ -48,7 +48,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
         {"context", "experiment_config", "target"},
     ),
     shell.shell: (
-        {LaunchRequest: {"mode", "module", "settings", "mount", "share_gpus", "lived_in", "gpu_elsewhere", "dry_run"}},
+        {LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "gpu_elsewhere", "dry_run"}},
         {"context", "bare"},
     ),
     notebook.notebook: (
@@ -62,7 +62,6 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
                     "shell",
                     "settings",
                     "image_id",
-                    "share_gpus",
                     "lived_in",
                     "gpu_elsewhere",
                     "dry_run",

@@ -3,8 +3,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from ocicaliban.doctor import gpus
 from ocicaliban.doctor.finding import Finding
+from ocicaliban.gpu import lease
+from tests.cdi_specs import write
 
 
 def test_cdi(tmp_path: Path) -> None:
@@ -34,3 +38,18 @@ def test_cdi(tmp_path: Path) -> None:
     assert rest == [good]
     library.unlink()
     assert [finding.level for finding in gpus.specs([specs], gone)] == ["error", "error"]
+
+
+def test_leases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    specs, shared = tmp_path / "cdi", tmp_path / "lock"
+    shared.mkdir()
+    monkeypatch.setattr(lease, "SHARED", (shared,))
+    assert gpus.leases([specs]) == ()
+    write(specs, "0")
+    [finding] = gpus.leases([specs])
+    assert finding.level == "ok" and str(shared) in finding.message and not [*shared.iterdir()]
+    shared.chmod(0o555)
+    [finding] = gpus.leases([specs])
+    assert finding.level == "warning" and str(tmp_path / "state") in finding.message
+    assert f"'d {shared}/ocicaliban-gpus 1777 root root -'" in finding.remedy

@@ -31,7 +31,7 @@ from tests import cdi_specs
 @pytest.fixture
 def gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Device, ...]:
     """Two GPUs, and a folder for their leases."""
-    monkeypatch.setattr(gpu_lease, "SHARED", tmp_path)
+    monkeypatch.setattr(gpu_lease, "SHARED", (tmp_path,))
     monkeypatch.setattr(gpu_slots, "_PAUSE", 0)
     return cdi_specs.full(tmp_path / "cdi")
 

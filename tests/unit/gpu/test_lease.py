@@ -1,15 +1,17 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.gpu import cdi, lease
 from ocicaliban.gpu.cdi import Device
+from ocicaliban.system import locks
 from tests.cdi_specs import UUID, write
 
 
@@ -90,7 +92,7 @@ def test_the_end_of_a_process_releases_its_leases_however_it_ends(tmp_path: Path
 
 
 def test_every_user_can_lock_the_file_whatever_the_umask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "SHARED", tmp_path)
+    monkeypatch.setattr(lease, "SHARED", (tmp_path / "absent", tmp_path))
     before = os.umask(0o077)
     try:
         leases = lease.Leases()
@@ -102,11 +104,105 @@ def test_every_user_can_lock_the_file_whatever_the_umask(tmp_path: Path, monkeyp
     assert (place / "dev-nvidia0.lock").stat().st_mode & 0o777 == 0o644
 
 
+def test_a_place_that_is_not_for_everybody_is_not_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    roots_own, closed, linked, file, last = (tmp_path / name for name in ("root", "closed", "linked", "file", "last"))
+    for each in (roots_own, closed, linked, file, last):
+        each.mkdir()
+    roots_own.chmod(0o555)
+    (closed / lease.OURS).mkdir(mode=0o700)
+    (linked / lease.OURS).symlink_to(last)
+    (file / lease.OURS).touch()
+    monkeypatch.setattr(lease, "SHARED", (roots_own, closed, linked, file))
+    assert lease.shared_folder() is None
+    own = lease.folder()
+    assert own == tmp_path / "state" / "ocicaliban" / lease.OURS and own.stat().st_mode & 0o777 == 0o700
+    monkeypatch.setattr(lease, "SHARED", (roots_own, last))
+    assert lease.shared_folder() == lease.folder() == last / lease.OURS
+    # An administrator makes the folder where users cannot.
+    roots_own.chmod(0o755)
+    (roots_own / lease.OURS).mkdir()
+    (roots_own / lease.OURS).chmod(0o1777)
+    roots_own.chmod(0o555)
+    assert lease.folder() == roots_own / lease.OURS
+
+
+def test_what_others_put_in_the_place_of_a_file_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "dev-a.lock").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OcicalibanError):
+        lease.Leases(tmp_path).take(["/dev/a"])
+    os.mkfifo(tmp_path / "dev-b.lock")
+    assert lease.Leases(tmp_path).take(["/dev/b"]) is None  # and it does not wait for a reader
+
+
+def test_a_file_that_was_removed_is_not_locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = locks.taken
+    removed: list[int] = []
+
+    def taken(file: int, how: int) -> bool:
+        if not removed:
+            removed.append(file)
+            (tmp_path / "dev-a.lock").unlink()
+        return real(file, how)
+
+    monkeypatch.setattr(locks, "taken", taken)
+    leases = lease.Leases(tmp_path)
+    assert leases.take(["/dev/a"]) is None
+    monkeypatch.undo()
+    assert removed and lease.Leases(tmp_path).take(["/dev/a"])
+
+
 def test_a_single_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lease, "SHARED", tmp_path)
-    with lease.held(["/dev/nvidia0"]):
-        with pytest.raises(UsageError) as caught, lease.held(["/dev/nvidia0"]):
-            pass
+    monkeypatch.setattr(lease, "SHARED", (tmp_path,))
+    with lease.leased(["/dev/nvidia0"]):
+        with pytest.raises(UsageError) as caught:
+            lease.leased(["/dev/nvidia0"])
         assert "/dev/nvidia0 is in use by" in caught.value.message and "--share-gpus" in caught.value.hint
-    with lease.held(["/dev/nvidia0"]):
-        pass
+    lease.leased(["/dev/nvidia0"]).close()
+
+
+def test_sessions_share_and_jobs_do_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lease, "SHARED", (tmp_path,))
+    with lease.leased(["/dev/a"], shared=True) as first, lease.leased(["/dev/a", "/dev/b"], shared=True) as second:
+        assert first.beside() == second.beside() == ()  # both are this process
+        with pytest.raises(UsageError):
+            lease.leased(["/dev/a"])
+        first.close()
+        with pytest.raises(UsageError):
+            lease.leased(["/dev/a"])
+    with lease.leased(["/dev/a"]), pytest.raises(UsageError) as caught:
+        lease.leased(["/dev/a"], shared=True)
+    assert "--nogpu" in caught.value.hint
+
+
+def test_leases_outlive_their_process_beside_another_one(tmp_path: Path) -> None:
+    with subprocess.Popen(["sleep", "60"]) as server:
+        leases = lease.Leases(tmp_path, shared=True)
+        assert leases.take(["/dev/a", "/dev/b"]) is None
+        leases.kept_until(server.pid, ("ocicaliban", "notebook", "digits-8888"))
+        with lease.Leases(tmp_path, shared=True) as second:
+            assert second.take(["/dev/a"]) is None
+            [line] = second.beside()
+        assert line.startswith("note: /dev/a is in use by `ocicaliban notebook digits-8888` (process ")
+        leases.close()
+        holder = lease.Leases(tmp_path).take(["/dev/b"])
+        assert holder and holder.words == "ocicaliban notebook digits-8888"
+        keeper = os.pidfd_open(holder.process)
+        server.kill()
+        select.select([keeper], [], [])
+    with lease.Leases(tmp_path) as job:
+        assert job.take(["/dev/a", "/dev/b"]) is None
+
+
+def test_a_lease_goes_on_in_the_program_that_replaces_ours(tmp_path: Path) -> None:
+    program = (
+        "import os, sys; from pathlib import Path; from ocicaliban.gpu.lease import Leases\n"
+        "leases = Leases(Path(sys.argv[1]), shared=True); leases.take(['/dev/a']); leases.hand_over()\n"
+        "os.execvp('sh', ['sh', '-c', 'echo here; read line', 'podman', 'run', '--label', 'ocicaliban.session=shell'])"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as child:
+        assert child.stdout and child.stdout.readline() == "here\n"
+        holder = lease.Leases(tmp_path).take(["/dev/a"])
+        assert holder and (holder.process, holder.words) == (child.pid, "ocicaliban shell")
