@@ -51,7 +51,13 @@ class CloudJobs:
         return cloud_options.specs(self.sweep, self.args)
 
 
-def prepare(request: CloudRequest, wanted: MachinesRequest, experiment_config: str, args: tuple[str, ...]) -> CloudJobs:
+def prepare(
+    request: CloudRequest,
+    wanted: MachinesRequest,
+    experiment_config: str,
+    args: tuple[str, ...],
+    sweep_format: str = "flags",
+) -> CloudJobs:
     """Check a request for jobs: one, or one for each point of the sweep file `experiment_config`.
 
     Raises UsageError for what the service would not take.
@@ -63,7 +69,7 @@ def prepare(request: CloudRequest, wanted: MachinesRequest, experiment_config: s
     if experiment_config:
         from ocicaliban.app import sweep_input
 
-        sweep = sweep_input.read_to_run(experiment_config)
+        sweep = sweep_input.read_to_run(experiment_config, sweep_format)
     if request.group:
         group_names.check(request.group)
     region = request.region or backend.REGION

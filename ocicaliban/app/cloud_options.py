@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ocicaliban.app import place
 from ocicaliban.app.requests import CloudRequest, MachinesRequest
 from ocicaliban.errors import UsageError
-from ocicaliban.jobs import expansion
+from ocicaliban.jobs import arguments, expansion
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.targets.backend import Request, require
 from ocicaliban.targets.vertex import backend
@@ -83,15 +83,17 @@ def seconds(text: str) -> int | None:
 
 
 def _label(text: str) -> tuple[str, str]:
-    key, equals, value = text.partition("=")
-    if not equals:
+    parts = re.split("[=:]", text, maxsplit=1)  # Caliban's documentation has the colon
+    if len(parts) != 2:
         raise UsageError(f"--label {text}: not of the form KEY=VALUE", "for example --label team=vision")
-    return key, value
+    return parts[0], parts[1]
 
 
 def specs(sweep: Sweep | None, args: tuple[str, ...]) -> Iterator[JobSpec]:
     """Yield the jobs of a sweep, or the one job without a sweep; `args` go to each script."""
-    yield from expansion.specs(sweep, args) if sweep else (JobSpec(args=args),)
+    yield from (
+        expansion.specs(sweep, args) if sweep else (JobSpec(parameters=arguments.parameters_of(args), args=args),)
+    )
 
 
 def count(sweep: Sweep | None) -> int:

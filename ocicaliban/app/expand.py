@@ -8,21 +8,22 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from ocicaliban.app import sweep_input
-from ocicaliban.jobs.expansion import flags, products
+from ocicaliban.jobs.expansion import FORMATS, format_named, products
 
 if TYPE_CHECKING:
     from ocicaliban.jobs.expansion import Sweep
     from ocicaliban.model.job import Parameters
 
 
-def argument_lines(source: str) -> Iterator[str]:
+def argument_lines(source: str, form: str = "flags") -> Iterator[str]:
     """Yield a line for each job of a sweep file: its arguments, quoted for a shell.
 
     Raises UsageError if the file cannot be read, or is not valid.
     """
+    arguments = FORMATS[format_named(form)]
 
     def quoted(parameters: Parameters) -> tuple[str, ...]:
-        return tuple(shlex.quote(word) for word in flags(parameters))
+        return tuple(shlex.quote(word) for word in arguments(parameters))
 
     for words in products(sweep_input.read_sweep(source), quoted):
         yield f"{' '.join(words)}\n"

@@ -98,12 +98,13 @@ class JobsRequest:
 class RunRequest:
     """A `run`: one job, or one for each point of the sweep file `experiment_config` ("stdin" or "-" for stdin).
 
-    `args` go to the script.
+    `args` go to the script. `sweep_format` is how the parameters of a sweep reach it (see `jobs.expansion.FORMATS`).
     """
 
     launch: LaunchRequest
     jobs: JobsRequest
     experiment_config: str = ""
+    sweep_format: str = "flags"
     args: tuple[str, ...] = ()
 
 

@@ -54,7 +54,7 @@ def _prepare(request: RunRequest) -> _PreparedRun:
     if request.experiment_config:
         from ocicaliban.app import sweep_input
 
-        sweep = sweep_input.read_to_run(request.experiment_config)
+        sweep = sweep_input.read_to_run(request.experiment_config, request.sweep_format)
     asked = request.launch
     if not asked.module and not asked.image_id and asked.mode == "run":
         raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run train.py -- --lr 0.1")

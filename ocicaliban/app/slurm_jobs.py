@@ -66,7 +66,7 @@ def prepare(request: RunRequest, wanted: SlurmRequest) -> SlurmRun:
     if request.experiment_config:
         from ocicaliban.app import sweep_input
 
-        sweep = sweep_input.read_sweep(request.experiment_config)
+        sweep = sweep_input.read_to_run(request.experiment_config, request.sweep_format)
     if request.jobs.group:
         group_names.check(request.jobs.group)
     # The GPUs are those of the nodes: this machine may have none, or others.

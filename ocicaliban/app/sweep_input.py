@@ -7,6 +7,8 @@ import shlex
 import sys
 from typing import TYPE_CHECKING
 
+from attrs import evolve
+
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.text import amount
 
@@ -18,14 +20,15 @@ _MOST_BYTES = 100_000_000
 _HINT = "give the path of a sweep file, or stdin; see docs/experiments.md"
 
 
-def read_to_run(source: str) -> Sweep:
-    """Return the sweep in a file whose jobs are to run, as `read_sweep` does.
+def read_to_run(source: str, form: str = "flags") -> Sweep:
+    """Return the sweep in a file whose jobs are to run; `form` names how the parameters reach the script.
 
-    Raises UsageError also for more jobs than any machine can run: a factor too many in a file makes billions of them.
+    Raises UsageError as `read_sweep` does, and for more jobs than any machine can run: a factor too many in a file
+    makes billions of them.
     """
     from ocicaliban.jobs import expansion
 
-    sweep = read_sweep(source)
+    sweep = evolve(read_sweep(source), form=expansion.format_named(form))
     if (count := expansion.count(sweep)) > _MOST_JOBS:
         raise UsageError(
             f"{source}: it makes {count:,} jobs, more than {_MOST_JOBS:,}",

@@ -15,6 +15,7 @@ from ocicaliban.cli.options import (
     Module,
     NewGroup,
     NoCache,
+    SweepFormat,
     TlsVerify,
     WithGroups,
     request,
@@ -27,7 +28,7 @@ _MANY = 1000
 """More jobs than this may be an accident."""
 
 
-# Longer than 60 lines: most of them are its 34 options.
+# Longer than 60 lines: most of them are its 35 options.
 def cloud(
     context: typer.Context,
     module: Module = "",
@@ -63,7 +64,9 @@ def cloud(
     ] = 1,
     label: Annotated[
         list[str] | None,
-        typer.Option("-l", "--label", metavar="KEY=VALUE", help="A label for the jobs; may be repeated."),
+        typer.Option(
+            "-l", "--label", metavar="KEY=VALUE", help="A label for the jobs (KEY:VALUE too); may be repeated."
+        ),
     ] = None,
     name: Annotated[str, typer.Option("--name", help="The prefix of the jobs' names (default: the group).")] = "",
     output_dir: Annotated[
@@ -90,6 +93,7 @@ def cloud(
             "--experiment-config", metavar="FILE|stdin", help="A sweep file: submit a job for each of its combinations."
         ),
     ] = "",
+    sweep_format: SweepFormat = "flags",
     group: NewGroup = "",
     extras: Extras = None,
     with_groups: WithGroups = None,
@@ -117,6 +121,7 @@ def cloud(
         request(MachinesRequest, given),
         experiment_config,
         context.obj.script,
+        sweep_format,
     )
     if dry_run:
         for line in cloud_dry_run.dry_run_lines(jobs):

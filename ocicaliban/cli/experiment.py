@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ocicaliban.cli.options import SweepFormat
 from ocicaliban.cli.output import print_exactly
 
 
@@ -17,11 +18,12 @@ def expand(
     print_flags: Annotated[
         bool, typer.Option("--print-flags", help="Print each job's arguments in a line, quoted for a shell.")
     ] = False,
+    sweep_format: SweepFormat = "flags",
 ) -> None:
     """Print the jobs of a sweep file as JSON: one object for each job, in the order in which they run."""
     from ocicaliban.app import expand as use_case
 
-    pieces = use_case.argument_lines(file) if print_flags else use_case.json_pieces(file, indented=pprint)
+    pieces = use_case.argument_lines(file, sweep_format) if print_flags else use_case.json_pieces(file, indented=pprint)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # the result must not depend on the locale
     print_exactly(pieces)

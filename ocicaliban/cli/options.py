@@ -75,6 +75,14 @@ CloudKey = Annotated[
 TlsVerify = Annotated[
     str, typer.Option("--tls-verify", metavar="true|false", help="With false, use no TLS, or accept any certificate.")
 ]
+SweepFormat = Annotated[
+    str,
+    typer.Option(
+        "--sweep-format",
+        metavar="flags|hydra",
+        help="How a sweep's parameters reach the script: --lr 0.1 (flags) or lr=0.1 (hydra).",
+    ),
+]
 NewGroup = Annotated[str, typer.Option("-g", "--group", "--xgroup", help="The group of the jobs (default: a new one).")]
 Debug = Annotated[bool, typer.Option("--debug", hidden=True)]
 

@@ -23,6 +23,7 @@ from ocicaliban.cli.options import (
     NoCache,
     PodmanArgs,
     ShareGpus,
+    SweepFormat,
     WithGroups,
     request,
 )
@@ -53,6 +54,7 @@ def run(
             "--experiment-config", metavar="FILE|stdin", help="A sweep file: run a job for each of its combinations."
         ),
     ] = "",
+    sweep_format: SweepFormat = "flags",
     group: NewGroup = "",
     jobs: Annotated[
         int | None,
@@ -99,6 +101,7 @@ def run(
         launch=request(LaunchRequest, given),
         jobs=request(JobsRequest, given, out=folder),
         experiment_config=experiment_config,
+        sweep_format=sweep_format,
         args=context.obj.script,
     )
     wanted = request(SlurmRequest, given)

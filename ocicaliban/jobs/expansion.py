@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, product
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from attrs import frozen
 
-from ocicaliban.model.job import JobSpec, Parameters
+from ocicaliban.errors import UsageError, nearest
+from ocicaliban.jobs import arguments
+from ocicaliban.model.job import JobSpec, Parameters, Scalar, WrittenList
 
 T = TypeVar("T")
 
@@ -32,11 +34,16 @@ class Block:
     axes: tuple[Axis, ...]
 
 
+SweepFormat = Literal["flags", "hydra"]
+"""How the parameters of a sweep reach the script: as `--key value`, or as `key=value`."""
+
+
 @frozen(kw_only=True)
 class Sweep:
     """What a sweep file says: blocks, whose jobs come one block after the other. No combination exists yet."""
 
     blocks: tuple[Block, ...]
+    form: SweepFormat = "flags"
 
 
 def count(sweep: Sweep) -> int:
@@ -63,8 +70,8 @@ def points(sweep: Sweep) -> Iterator[Parameters]:
 def flags(parameters: Parameters) -> tuple[str, ...]:
     """Return the arguments that pass parameters to a script: `--key value`, `--key` for true, nothing for false.
 
-    Numbers are written as Python writes them (1e-3 is 0.001), as Caliban does. A value that argparse would take for an
-    option (-1e-05, -v2) is joined to its key: `--key=value`.
+    A number is passed as the file has it. A value that argparse would take for an option (-1e-05, -v2) is joined to its
+    key: `--key=value`.
     """
     words: list[str] = []
     for key, value in parameters:
@@ -76,8 +83,46 @@ def flags(parameters: Parameters) -> tuple[str, ...]:
     return tuple(words)
 
 
+def overrides(parameters: Parameters) -> tuple[str, ...]:
+    """Return the arguments in Hydra's form: `key=value`, with true and false, and quotes where Hydra needs them."""
+    return tuple(f"{key}={_hydra(value)}" for key, value in parameters)
+
+
+_HYDRA_PLAIN = re.compile(r"[A-Za-z0-9_./@%+-][A-Za-z0-9_./@%+:-]*")
+_HYDRA_OTHER = re.compile(r"(?i)true|false|null|[+-]?(?:nan|inf)|[+-]?[0-9.][0-9_.]*(?:e[+-]?[0-9_]+)?")
+"""Words that Hydra reads as something else than a text."""
+
+
+def _hydra(value: Scalar) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = str(value)
+    if not isinstance(value, str) or isinstance(value, WrittenList):
+        return text
+    if _HYDRA_PLAIN.fullmatch(text) and not _HYDRA_OTHER.fullmatch(text):
+        return text
+    # A backslash is doubled where it is before a quote, and nowhere else (Hydra's grammar of overrides).
+    return "'" + re.sub(r"(\\*)('|$)", lambda found: found[1] * 2 + ("\\'" if found[2] else ""), text) + "'"
+
+
+FORMATS: Mapping[SweepFormat, Callable[[Parameters], tuple[str, ...]]] = {"flags": flags, "hydra": overrides}
+"""What makes the arguments in each format."""
+
+
+def format_named(name: str) -> SweepFormat:
+    """Return the format with this name. Raises UsageError if there is none."""
+    for each in FORMATS:
+        if name == each:
+            return each
+    raise UsageError(f"there is no sweep format '{name}'", nearest(name, list(FORMATS)))
+
+
 def specs(sweep: Sweep, args: Sequence[str] = ()) -> Iterator[JobSpec]:
-    """Yield the jobs, in the order written. The same `args` come first in all of them, then those of the parameters."""
+    """Yield the jobs, in the order written. The same `args` come first in all of them, then those of the parameters.
+
+    What looks like a parameter in `args` is one of each job.
+    """
     first = tuple(args)
-    for parameters in points(sweep):
-        yield JobSpec(parameters=parameters, args=(*first, *flags(parameters)))
+    same = arguments.parameters_of(first)
+    for own in points(sweep):
+        yield JobSpec(parameters=arguments.joined(same, own), args=(*first, *FORMATS[sweep.form](own)))

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs.expansion import Axis, Block, Sweep
 from ocicaliban.jobs.sweep_forms import READERS, SHAPE, Form, Object, Written, positioned, quoted
-from ocicaliban.model.job import Scalar
+from ocicaliban.model.job import Scalar, WrittenList
 
 
 def parse(text: str, form: Form, place: str) -> Sweep:
@@ -145,7 +145,7 @@ class _SweepBuilder:
 
     def _scalar(self, key: str, value: object) -> Scalar:
         if isinstance(value, list):
-            return str([self._within(key, element) for element in value])  # as Caliban passes a list in a list
+            return WrittenList([self._within(key, element) for element in value])  # as Caliban passes a list in a list
         if isinstance(value, float) and not math.isfinite(value):
             hint = f'if the script knows what it means, write it in quotes: "{value}"'
             raise self._fault(f"{quoted(key)} is {value}, which is not a number", hint)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import tomllib
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from ocicaliban.errors import UsageError, first_line
 from ocicaliban.formats.jsonc import json_key, read_json
 from ocicaliban.formats.key_lines import Keys, line_of
 from ocicaliban.formats.yaml import bounded_loader, too_deep
-from ocicaliban.model.job import Scalar
+from ocicaliban.model.job import Scalar, WrittenNumber
 
 if TYPE_CHECKING:
     import yaml
@@ -74,11 +75,19 @@ def quoted(key: str) -> str:
     return f"'{shown[:60]}...'" if len(shown) > 60 else f"'{shown}'"
 
 
+def _number(text: str) -> float:
+    """Return a number that is passed to a script as it is written. Raises ValueError."""
+    value = float(text)
+    if not math.isfinite(value) or str(value) == text or "_" in text:
+        return value
+    return WrittenNumber(text)
+
+
 def _json(text: str, place: str) -> Written:
     if not text.strip():
         raise UsageError(f"{place}: the file is empty", SHAPE)
     try:
-        root = read_json(text, Object)
+        root = read_json(text, Object, _number)
     except json.JSONDecodeError as exc:
         where = positioned(place, exc.lineno, exc.colno)
         hint = "check the commas and quotes there; comments are allowed, everything else is JSON"
@@ -93,7 +102,7 @@ _AT = re.compile(r" \(at line (\d+), column (\d+)\)$")
 
 def _toml(text: str, place: str) -> Written:
     try:
-        raw = tomllib.loads(text)
+        raw = tomllib.loads(text, parse_float=_number)
     except tomllib.TOMLDecodeError as exc:
         match = _AT.search(str(exc))
         where = positioned(place, int(match[1]), int(match[2])) if match else place
@@ -214,7 +223,7 @@ def _yaml_scalar(node: yaml.ScalarNode, place: str) -> Scalar | None:
             case "int":
                 return int(value, {"0o": 8, "0x": 16}.get(value[:2], 10))
             case "float":
-                return float(re.sub(r"\.(inf|nan)$", r"\1", value, flags=re.I))
+                return _number(re.sub(r"\.(inf|nan)$", r"\1", value, flags=re.I))
             case _:
                 raise ValueError
     except (ValueError, KeyError) as exc:

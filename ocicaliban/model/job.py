@@ -13,6 +13,34 @@ Scalar = str | int | float | bool
 """The value of a parameter, as a sweep file has it."""
 
 
+class WrittenNumber(float):
+    """A number that is passed on as a person wrote it: 1e-3, not 0.001. JSON has it as any other number."""
+
+    def __new__(cls, text: str) -> WrittenNumber:
+        """Return the number in a text. Raises ValueError if there is none."""
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+    text: str
+
+    def __str__(self) -> str:
+        """Return the text."""
+        return self.text
+
+    __repr__ = __str__
+
+    def __reduce__(self) -> tuple[type[WrittenNumber], tuple[str]]:
+        """Return what makes a copy."""
+        return type(self), (self.text,)
+
+
+class WrittenList(str):
+    """A list that is one value, as Python writes it."""
+
+    __slots__ = ()
+
+
 Parameters = tuple[tuple[str, Scalar], ...]
 """The parameters of one job, in the order of the arguments that pass them to its script."""
 

@@ -45,7 +45,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
             JobsRequest: set(),
             SlurmRequest: set(),
         },
-        {"context", "experiment_config", "target"},
+        {"context", "experiment_config", "sweep_format", "target"},
     ),
     shell.shell: (
         {LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "gpu_elsewhere", "dry_run"}},
@@ -73,7 +73,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
     ),
     cloud.cloud: (
         {CloudRequest: {"gpu"}, MachinesRequest: set()},
-        {"context", "experiment_config", "mount", "dry_run", "yes"},
+        {"context", "experiment_config", "sweep_format", "mount", "dry_run", "yes"},
     ),
     push.push: (
         {BuildRequest: {"shell", "settings", "mount"}, PushRequest: set()},

@@ -9,8 +9,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban.jobs.expansion import Axis, Block, Sweep, count, flags, points, products, specs
-from ocicaliban.model.job import Parameters, Scalar
+from ocicaliban.errors import UsageError
+from ocicaliban.jobs.expansion import (
+    Axis,
+    Block,
+    Sweep,
+    count,
+    flags,
+    format_named,
+    overrides,
+    points,
+    products,
+    specs,
+)
+from ocicaliban.model.job import JobSpec, Parameters, Scalar, WrittenList, WrittenNumber
 
 
 def axis(name: str, *values: int | bool) -> Axis:
@@ -69,3 +81,42 @@ def test_jobs_are_made_when_they_are_asked_for() -> None:
     sweep = Sweep(blocks=(Block(axes=tuple(axis(f"k{number}", *range(10)) for number in range(40))),))
     assert count(sweep) == 10**40
     assert [dict(point)["k39"] for point in islice(points(sweep), 12)] == [*range(10), 0, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (True, "true"),
+        (False, "false"),
+        (3, "3"),
+        (-1e-05, "-1e-05"),
+        (WrittenNumber("1E-3"), "1E-3"),
+        (WrittenList([1, 2.5]), "[1, 2.5]"),
+        ("resnet50", "resnet50"),
+        ("gs://b/c", "gs://b/c"),
+        ("", "''"),
+        ("a b", "'a b'"),
+        ("1", "'1'"),
+        ("True", "'True'"),
+        ("null", "'null'"),
+        ("1e5", "'1e5'"),
+        ("it's", r"'it\'s'"),
+        ("a\\", r"'a\\'"),
+        ("x\\y", r"'x\y'"),
+        ("[1,2]", "'[1,2]'"),
+        ("${x}", "'${x}'"),
+    ],
+)
+def test_hydra_reads_each_value_as_what_it_is(value: Scalar, text: str) -> None:
+    # Compared by hand with hydra-core 1.3's own parser.
+    assert overrides((("a.b", value),)) == (f"a.b={text}",)
+
+
+def test_a_sweep_has_a_format_and_its_fixed_arguments_are_parameters() -> None:
+    sweep = Sweep(blocks=(Block(axes=(axis("model.lr", 1, 2),)),), form="hydra")
+    assert [*specs(sweep, ("epochs=5", "model.lr=9"))] == [
+        JobSpec(parameters=(("epochs", 5), ("model.lr", n)), args=("epochs=5", "model.lr=9", f"model.lr={n}"))
+        for n in (1, 2)
+    ]
+    with pytest.raises(UsageError, match="no sweep format 'hydar'"):
+        format_named("hydar")

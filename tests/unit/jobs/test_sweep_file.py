@@ -65,13 +65,14 @@ def test_the_last_key_changes_first() -> None:
         ('{"a": ""}', ["--a ''"]),
         ('{"a": "two words; $x"}', ["--a 'two words; $x'"]),
         ('{"a": [1, 1.0, 1e-3, 1e-5, 1e20, -0.0, "1e-3"]}', [
-            "--a 1", "--a 1.0", "--a 0.001", "--a 1e-05", "--a 1e+20", "--a -0.0", "--a 1e-3",
+            "--a 1", "--a 1.0", "--a 1e-3", "--a 1e-5", "--a 1e20", "--a -0.0", "--a 1e-3",
         ]),
+        ('{"a": [0.10, -1E-5, -0.00001, 1.50e+2]}', ["--a 0.10", "--a=-1E-5", "--a -0.00001", "--a 1.50e+2"]),
         (f'{{"a": {10**40}}}', [f"--a {10**40}"]),
         ('{"a.b": 1, "--c": 2}', ["--a.b 1 ----c 2"]),
         # A list in a list is a value, in the words that Python has for it.
         ('{"x": [[1, 2], [3], []]}', ["--x '[1, 2]'", "--x '[3]'", "--x '[]'"]),
-        ('{"x": [["a", true, 1e-3, [0]], 5]}', ["""--x '['"'"'a'"'"', True, 0.001, [0]]'""", "--x 5"]),
+        ('{"x": [["a", true, 1e-3, [0]], 5]}', ["""--x '['"'"'a'"'"', True, 1e-3, [0]]'""", "--x 5"]),
         ('{"[a,b]": [[1, [2, 3]]]}', ["--a 1 --b '[2, 3]'"]),
         ('{"[a,b]": [1, [2, 3]]}', ["--a 1 --b '[2, 3]'"]),
     ],
@@ -93,8 +94,8 @@ def test_json_may_have_comments_and_last_commas() -> None:
 
 def test_arguments_for_all_jobs_come_first() -> None:
     first, second = specs(parse('{"a": [1, true]}', "json", "x"), ["--key", "value"])
-    assert first.args == ("--key", "value", "--a", "1") and first.parameters == (("a", 1),)
-    assert second.args == ("--key", "value", "--a") and second.parameters == (("a", True),)
+    assert first.args == ("--key", "value", "--a", "1") and first.parameters == (("key", "value"), ("a", 1))
+    assert second.args == ("--key", "value", "--a") and second.parameters == (("key", "value"), ("a", True))
 
 
 # --- the other forms ---
