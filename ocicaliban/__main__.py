@@ -10,7 +10,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-from ocicaliban.errors import OcicalibanError, UsageError, of_system
+from ocicaliban.errors import OcicalibanError, UsageError, is_about_room, of_system
 
 _COMPLETE = "_OCICALIBAN_COMPLETE"
 _PIPE_CLOSED = 128 + signal.SIGPIPE  # the exit code that a shell gives to a tool whose reader is gone
@@ -38,10 +38,13 @@ def main(argv: list[str]) -> int:
     try:
         sys.stdout.flush()
     except OSError as exc:
-        # Python would try to flush again when it exits, and print an error of its own.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        # Python would try to flush again when it exits, and print an error of its own. So stdout becomes /dev/null.
         if isinstance(exc, BrokenPipeError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
             return code or _PIPE_CLOSED
+        with contextlib.suppress(OSError):
+            exc.filename = exc.filename or os.readlink("/proc/self/fd/1")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         return code or _report(of_system(exc))
     return code
 
@@ -50,6 +53,10 @@ def _report(fault: OcicalibanError) -> int:
     """Print an error and its hint, and return its exit code."""
     from ocicaliban.formats.text import LONGEST, shown
 
+    if is_about_room(fault):
+        from ocicaliban.containers import disk_use
+
+        fault = disk_use.explained(fault)
     # A tool's explanation has long lines; in our own message, what is long is a value.
     longest = _LONGEST_VALUE if isinstance(fault, UsageError) else LONGEST
     with contextlib.suppress(OSError):

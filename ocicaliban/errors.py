@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 
 
@@ -36,7 +37,11 @@ class ToolError(OcicalibanError):
 
 
 class DiskFull(OcicalibanError):
-    """There is no space left for what must be written."""
+    """There is no space left for what must be written, which is at `path` ("" if that is unknown)."""
+
+    def __init__(self, message: str, hint: str = "", *, path: str = "") -> None:
+        super().__init__(message, hint)
+        self.path = path
 
 
 class SettingError(UsageError):
@@ -45,6 +50,15 @@ class SettingError(UsageError):
     def __init__(self, message: str, hint: str = "", *, keys: tuple[str, ...]) -> None:
         super().__init__(message, hint)
         self.keys = keys
+
+
+_NO_ROOM = re.compile(r"no space left on device|disk quota exceeded", re.I)
+
+
+def is_about_room(fault: OcicalibanError) -> bool:
+    """Return whether a fault says that a disk, or the user's part of it, is full."""
+    words = fault.message + (fault.stderr if isinstance(fault, ToolError) else "")
+    return isinstance(fault, DiskFull) or bool(_NO_ROOM.search(words))
 
 
 _NAMED = 50
@@ -88,4 +102,7 @@ def of_system(fault: OSError) -> OcicalibanError:
     where = os.fsencode(fault.filename).decode("utf-8", "backslashreplace") if fault.filename else ""
     why = fault.strerror or str(fault)
     hint = _OS_HINTS.get(fault.errno or 0, "see `ocicaliban doctor`; --debug shows a traceback")
-    return OcicalibanError(f"{where}: {why}" if where else why, hint)
+    message = f"{where}: {why}" if where else why
+    if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+        return DiskFull(message, hint, path=where)
+    return OcicalibanError(message, hint)

@@ -95,11 +95,15 @@ def label_options(labels: Mapping[str, str]) -> tuple[str, ...]:
 def log_options(log: str) -> tuple[str, ...]:
     """Return podman's options that make conmon write what the container prints into a file, beside the terminal.
 
-    It returns none for a path that conmon may not take.
+    When the file is full, conmon begins a new one in its place. It returns none for a path that conmon may not take.
     """
     if not log.isascii() or _QUOTED & {*log}:
         return ()
-    return "--log-driver", "k8s-file", "--log-opt", f"path={log}"
+    return "--log-driver", "k8s-file", "--log-opt", f"path={log}", "--log-opt", f"max-size={_LARGEST_LOG}"
+
+
+_LARGEST_LOG = 64 << 20
+"""Bytes: it is read for hints on a failure, which are at its end."""
 
 
 _QUOTED = {'"', ",", "\n", "\r"}

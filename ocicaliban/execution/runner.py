@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import queue
 import time
 from collections.abc import Callable
@@ -18,15 +19,17 @@ from typing import TYPE_CHECKING, Literal
 
 from attrs import define, evolve, field, frozen
 
+from ocicaliban.containers import disk_use
 from ocicaliban.errors import OcicalibanError, of_system
 from ocicaliban.execution import adoption, on_record, scheduler
 from ocicaliban.execution.adoption import MACHINE_DOWN, Remains
+from ocicaliban.execution.ended_logs import EndedLogs
 from ocicaliban.execution.gpu_slots import SlotLeases
 from ocicaliban.execution.progress_view import ProgressView
 from ocicaliban.execution.scheduler import Adopted, Slot
 from ocicaliban.execution.signals import Interruptions
 from ocicaliban.gpu.cdi import Device
-from ocicaliban.jobs import lease, lifecycle, log_file
+from ocicaliban.jobs import lease, lifecycle
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.system import files, kernel
 from ocicaliban.targets.container_runner import ContainerExit, ContainerRunner, MachineFault
@@ -152,6 +155,7 @@ class _SubmissionRun:
         self._jobs: dict[str, int] = {}  # by the handles of their attempts under way
         self._deadline: float | None = None
         self._interrupted = 0
+        self._logs = EndedLogs(lambda line: self._later(self._view.say, line))
         self._state = scheduler.State(slots=(), queue=())
         self._containers = connect(lambda ended: self._later(self._on_end, ended))
         gpus = () if options.share_gpus else options.gpus
@@ -319,7 +323,8 @@ class _SubmissionRun:
     def _on_refusal(self, one: _UnderWay, fault: OcicalibanError) -> None:
         one.result = ContainerExit(handle=one.handle, ended=time.time())
         if (machine := isinstance(fault, MachineFault)) and self._state.phase == "going":
-            self._view.say(f"error: {fault.message}\n hint: {fault.hint}")
+            told = disk_use.explained(fault, (one.job.out, os.path.dirname(one.attempt.log)))
+            self._view.say(f"error: {told.message}\n hint: {told.hint}")
         self._step(scheduler.CouldNotStart(job=one.job.id, reason=fault.message, machine=machine))
 
     # --- ending ---
@@ -345,7 +350,7 @@ class _SubmissionRun:
             self._settlers.submit(self._settle, self._under_way[number], ended)
 
     def _settle(self, one: _UnderWay, ended: ContainerExit) -> None:
-        self._quietly(functools.partial(log_file.plain, one.attempt.log))
+        self._logs.convert(one.attempt.log)
         self._later(self._on_settled, one, ended)
 
     def _on_settled(self, one: _UnderWay, ended: ContainerExit) -> None:

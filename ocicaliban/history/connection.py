@@ -262,8 +262,10 @@ def _of_database(place: DatabaseLocation, fault: Exception) -> OcicalibanError:
         code = getattr(cause, "sqlite_errorcode", 0) & 0xFF  # the other bits are details
         message, hint = _SQLITE.get(code, (f"failed: {words}", _ELSEWHERE))
         hint = _REPAIR if hint == "repair" else hint
-        kind = DiskFull if code == sqlite3.SQLITE_FULL else OcicalibanError
-        return kind(f"the history {place} {message}", hint.replace("{file}", str(place.file)))
+        message, hint = f"the history {place} {message}", hint.replace("{file}", str(place.file))
+        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and filesystems.is_full(place.file)):
+            return DiskFull(message, hint, path=str(place.file))
+        return OcicalibanError(message, hint)
     state = str(getattr(cause, "sqlstate", None) or "")
     first = place.without_secrets(str(cause).strip().partition("\n")[0])  # the statement follows it
     if state == "42501":

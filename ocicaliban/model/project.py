@@ -20,7 +20,11 @@ class Push:
 
 @frozen(kw_only=True)
 class Project:
-    """A folder of research code, and its configuration. `allow_secrets` are files that may contain credentials."""
+    """A folder of research code, and its configuration.
+
+    `allow_secrets` are files that may contain credentials. `log_size_max` is how large a job's log becomes ("": as the
+    user's settings say).
+    """
 
     root: Path
     layers: dict[str, dict[str, object]] = field(factory=dict)
@@ -29,6 +33,7 @@ class Project:
     dirs: tuple[str, ...] = ()
     allow_secrets: tuple[str, ...] = ()
     secrets: dict[str, str] = field(factory=dict)
+    log_size_max: str = ""
     push: Push = field(factory=Push)
     targets: dict[str, dict[str, object]] = field(factory=dict)
 

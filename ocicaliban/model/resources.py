@@ -32,10 +32,16 @@ def parse_resources(cpus: float | None, memory: str) -> Resources:
         raise UsageError(f"--cpus {cpus:g}: not a positive number of cores", "for example --cpus 1.5")
     if not memory:
         return Resources(cpus=cpus)
-    match = _MEMORY.fullmatch(memory.lower())
-    if match is None or not int(match[1]):
+    size = parse_size(memory)
+    if not size:
         raise UsageError(f"--memory {memory}: not an amount of memory", "for example --memory 8g or 500m")
-    return Resources(cpus=cpus, memory=int(match[1]) * _UNIT[match[2]])
+    return Resources(cpus=cpus, memory=size)
+
+
+def parse_size(text: str) -> int | None:
+    """Return the bytes of a size such as "500m"; None for a text of another form."""
+    match = _MEMORY.fullmatch(text.lower())
+    return int(match[1]) * _UNIT[match[2]] if match else None
 
 
 _MOUNT = re.compile(r"(.*):(/[^:]*)(?::([^/:]*))?", re.S)

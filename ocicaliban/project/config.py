@@ -11,6 +11,7 @@ from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.key_lines import Keys
 from ocicaliban.formats.toml import place, read_toml, structure, table_in
 from ocicaliban.model.project import Project, Push
+from ocicaliban.project import log_size
 from ocicaliban.reporter import SILENT, Reporter
 
 NAME = "ocicaliban.toml"
@@ -26,6 +27,7 @@ class _ProjectFile:
     dirs: tuple[str, ...] = ()
     allow_secrets: tuple[str, ...] = ()
     secrets: dict[str, str] = field(factory=dict)
+    log_size_max: str = ""
     push: Push = field(factory=Push)
 
 
@@ -75,6 +77,7 @@ def _load(root: Path, path: Path) -> Project:
     targets = target_tables(raw.pop("targets", {}), path, text)
     file = structure(raw, _ProjectFile, path=path, text=text)
     assert isinstance(file, _ProjectFile)
+    log_size.check(file.log_size_max, place(path, text, ("log_size_max",)))
     return Project(
         root=root,
         layers=layers,
@@ -83,6 +86,7 @@ def _load(root: Path, path: Path) -> Project:
         dirs=file.dirs,
         allow_secrets=file.allow_secrets,
         secrets=file.secrets,
+        log_size_max=file.log_size_max,
         push=file.push,
         targets=targets,
     )

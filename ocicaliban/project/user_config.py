@@ -7,6 +7,7 @@ from attrs import field, fields, frozen
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import place, read_toml, structure
 from ocicaliban.model.project import Push
+from ocicaliban.project import log_size
 from ocicaliban.project.config import target_tables
 from ocicaliban.system import files
 
@@ -20,13 +21,14 @@ class _UserFile:
     cdi_spec_dirs: tuple[str, ...] = ()
     db_url: str = field(default="", repr=False)  # it may hold a password
     push: Push = field(factory=Push)
+    log_size_max: str = ""
 
 
 @frozen(kw_only=True)
 class UserConfig(_UserFile):
-    """The user's settings: more folders with CDI specs, the URL of the history's database, where images are pushed.
+    """The user's settings: folders with CDI specs, the URL of the history's database, where images are pushed.
 
-    `targets` has what jobs ask for elsewhere, by the name of the target.
+    `log_size_max` is how large the log of a job becomes. `targets` has what jobs ask for on other targets.
     """
 
     targets: dict[str, dict[str, object]] = field(factory=dict)
@@ -50,6 +52,7 @@ def load_user_config() -> UserConfig:
     read = structure(raw, _UserFile, path=path, text=text)
     assert isinstance(read, _UserFile)
     config = UserConfig(**{each.name: getattr(read, each.name) for each in fields(_UserFile)}, targets=targets)
+    log_size.check(config.log_size_max, place(path, text, ("log_size_max",)))
     for folder in config.cdi_spec_dirs:
         if not folder.startswith(("/", "~/")):
             where = place(path, text, ("cdi_spec_dirs",))

@@ -22,6 +22,28 @@ def holds_images(kind: str) -> bool:
     )
 
 
+_FULL = 1 << 20
+"""Bytes: a disk with less than that is full."""
+
+
+def existing(path: Path) -> Path:
+    """Return the path, or the nearest folder above it that exists."""
+    return next((each for each in (path, *path.parents) if os.path.exists(each)), Path("/"))
+
+
+def is_full(path: Path) -> bool:
+    """Return whether the disk that has `path`, which need not exist, is full, or has as many files as it can have."""
+    if path == Path("/dev/full"):
+        return True
+    try:
+        found = os.statvfs(existing(path))
+    except OSError:
+        return False
+    return found.f_blocks > 0 and (
+        found.f_bavail * found.f_frsize < _FULL or bool(found.f_files and not found.f_favail)
+    )
+
+
 def mounted() -> str:
     """Return the kernel's list of mounts (mountinfo); "" if it cannot be read."""
     try:

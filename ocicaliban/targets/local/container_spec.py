@@ -13,7 +13,7 @@ from ocicaliban.containers import command_line, versions
 from ocicaliban.containers.versions import Version
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu.cdi import Device
-from ocicaliban.jobs import log_file
+from ocicaliban.jobs import log_file, log_parts
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
 from ocicaliban.model.resources import Mount, Resources, parse_mount
@@ -21,15 +21,12 @@ from ocicaliban.model.resources import Mount, Resources, parse_mount
 OUT = "/out"
 """Where a job finds its results folder."""
 
-_UNLIMITED = 1 << 62
-"""A log's size in bytes; a user's `log_size_max` would truncate it."""
-
 
 @frozen(kw_only=True)
 class JobContainer:
     """The container of one attempt at a job.
 
-    `image` is an id; `device_options` are podman's options for the GPUs.
+    `image` is an id; `device_options` are podman's options for the GPUs, `log_limit` the largest log in bytes (0: any).
     """
 
     image: str
@@ -39,6 +36,7 @@ class JobContainer:
     labels: Mapping[str, str] = field(factory=dict)
     device_options: tuple[str, ...] = ()
     resources: Resources = field(factory=Resources)
+    log_limit: int = log_parts.LIMIT
 
 
 def for_job(launch: Launch, job: Job) -> Launch:
@@ -125,7 +123,7 @@ def api_spec(container: JobContainer, environ: Mapping[str, str]) -> dict[str, A
         "log_configuration": {
             "driver": "k8s-file",
             "path": str(log_file.raw(os.path.abspath(attempt.log))),
-            "size": _UNLIMITED,
+            "size": log_parts.conmon_limit(container.log_limit),
         },
         "mounts": [
             {"type": "bind", "source": mount.source, "destination": mount.target, "options": list(mount.options)}
@@ -182,12 +180,20 @@ _PROXIES = tuple(
 
 def create_options(container: JobContainer, podman: Version) -> tuple[str, ...]:
     """Return what `api_spec` says beside the launch, as options of `podman create` of this version."""
+    size = log_parts.conmon_limit(container.log_limit)
     path = f"path={log_file.raw(os.path.abspath(container.attempt.log))}"
     if versions.log_option_is_csv(podman):
         path = command_line.csv_record(path)
     return (
         *command_line.label_options(container.labels),
-        *("--log-driver", "k8s-file", "--log-opt", path, "--log-opt", f"max-size={_UNLIMITED}"),
+        *(
+            "--log-driver",
+            "k8s-file",
+            "--log-opt",
+            path,
+            "--log-opt",
+            f"max-size={size}",
+        ),
         *command_line.resource_options(container.resources),
         *container.device_options,
     )

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import json
 import os
 import select
-import shutil
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,8 +17,8 @@ from attrs import field, frozen
 from ocicaliban.containers import command_line, conmon, podman, podman_args
 from ocicaliban.containers.podman_api import NoAnswer, PodmanApi, PodmanApiError
 from ocicaliban.errors import OcicalibanError, ToolError, of_system
-from ocicaliban.formats.text import amount
 from ocicaliban.gpu import cdi, podman_options
+from ocicaliban.jobs import log_parts
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
 from ocicaliban.model.resources import Resources
@@ -40,13 +38,15 @@ from ocicaliban.targets.local.exit_watcher import ExitWatcher, process_descripto
 class Setup:
     """What the jobs of one submission have in common.
 
-    `image` is its id, `launch` how it starts, `given` the user's options for podman.
+    `image` is its id, `launch` how it starts, `given` the user's options for podman. `log_limit` is how large a job's
+    log becomes, in bytes (0: any).
     """
 
     image: str
     launch: Launch
     resources: Resources = field(factory=Resources)
     given: tuple[str, ...] = ()
+    log_limit: int = log_parts.LIMIT
 
 
 class LocalRunner(ContainerRunner):
@@ -76,8 +76,10 @@ class LocalRunner(ContainerRunner):
         Raises NameTaken if it exists already, MachineFault if the machine cannot start any container, and
         OcicalibanError in podman's words if the job is at fault; then there is no container.
         """
-        for folder in filter(None, (job.out, os.path.dirname(attempt.log))):
-            _make_folder(folder)
+        with _machine_faults():
+            for folder in filter(None, (job.out, os.path.dirname(attempt.log))):
+                os.makedirs(folder, exist_ok=True)
+            log_parts.LogParts(os.path.abspath(attempt.log)).prepare()
         hooks, options = podman_options.container_options(devices, podman.version()) if devices else ((), ())
         container = JobContainer(
             image=self._setup.image,
@@ -87,6 +89,7 @@ class LocalRunner(ContainerRunner):
             labels=container_spec.labels_of(job, attempt, devices),
             device_options=options,
             resources=self._setup.resources,
+            log_limit=self._setup.log_limit,
         )
         self._make_and_start(container, hooks)
         self.watch(attempt.handle)
@@ -291,22 +294,13 @@ def _kill_waiting(inspected: Mapping[str, Any]) -> None:
             os.kill(pid, signal.SIGKILL)
 
 
-def _make_folder(folder: str) -> None:
+@contextlib.contextmanager
+def _machine_faults() -> Iterator[None]:
     try:
-        os.makedirs(folder, exist_ok=True)
+        yield
     except OSError as fault:
         ours = of_system(fault)
-        raise MachineFault(f"{ours.message}{_how_full(folder, fault)}", ours.hint) from fault
-
-
-def _how_full(folder: str, fault: OSError) -> str:
-    """Return how much space is left where a folder cannot be made, if that is the reason."""
-    if fault.errno not in (errno.ENOSPC, errno.EDQUOT):
-        return ""
-    while not os.path.isdir(folder):
-        folder = os.path.dirname(folder)
-    usage = shutil.disk_usage(folder)
-    return f" ({amount(usage.free)} free of {amount(usage.total)})"
+        raise MachineFault(ours.message, ours.hint) from fault
 
 
 def _explained(fault: OcicalibanError, handle: str) -> OcicalibanError:

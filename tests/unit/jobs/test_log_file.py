@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 from pathlib import Path
@@ -10,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ocicaliban.jobs import log_file
+from ocicaliban.jobs import log_conversion, log_file
+from ocicaliban.jobs.log_parts import END, GAP, LogParts
+from ocicaliban.system import holes
 
 TIME = b"2026-11-24T02:10:00.123456789+00:00"
 
@@ -133,3 +136,154 @@ def test_a_log_that_cannot_be_converted_stays_readable(tmp_path: Path, monkeypat
     assert caught.value.filename == f"{log}.half"
     assert [path.name for path in tmp_path.iterdir()] == ["1.log.conmon"]
     assert log_file.last_line(log) == "two" and b"".join(log_file.follow(log, lambda: True)) == b"one\ntwo\n"
+
+
+# --- large logs, and those that reach their limit ---
+
+
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(log_conversion, "_PIECE", 100_000)
+    monkeypatch.setattr(log_conversion, "_LINES", 10_000)
+
+
+LINES = b"".join(b"line number %d\n" % number for number in range(20_000))
+
+
+def used(path: Path) -> int:
+    return path.stat().st_blocks * 512
+
+
+@pytest.mark.usefixtures("small_pieces")
+def test_a_large_log_is_converted_without_a_second_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    log = text_of(tmp_path, LINES)
+    at_first, seen, free = used(log_file.raw(log)), [], holes.free_beginning
+
+    def free_beginning(file: int, length: int) -> bool:
+        done = free(file, length)
+        if not done:
+            pytest.skip("this file system cannot free a part of a file")
+        seen.append(used(log_file.raw(log)) + used(LogParts(log).half))
+        assert log_file.last_line(log) == "line number 19999"
+        assert b"".join(log_file.follow(log, lambda: True)) == LINES
+        return done
+
+    monkeypatch.setattr(holes, "free_beginning", free_beginning)
+    log_file.plain(log)
+    assert log.read_bytes() == LINES and os.listdir(tmp_path) == ["1.log"]
+    assert len(seen) > 5 and max(seen) < at_first + 200_000
+
+
+@pytest.mark.usefixtures("small_pieces")
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("works", [False, True])
+@pytest.mark.parametrize("until", [0, 1, 3, 5, 8, 100])
+def test_a_kill_while_a_large_log_is_converted_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, until: int, works: bool, cut: bool
+) -> None:
+    log = text_of(tmp_path, LINES)
+    expected = LINES
+    if cut:
+        os.link(log_file.raw(log), LogParts(log).first)
+        log_file.raw(log).unlink()
+        log_file.raw(log).write_bytes(conmon(b"the end\n" * 100_000, 8000))
+        expected = LINES + GAP + b"the end\n" * 100_000 + END
+    free, left = holes.free_beginning, until
+
+    class Killed(BaseException):
+        pass
+
+    def free_beginning(file: int, length: int) -> bool:
+        nonlocal left
+        left -= 1
+        if left == 0:
+            raise Killed
+        return free(file, length) if works else False
+
+    monkeypatch.setattr(holes, "free_beginning", free_beginning)
+    for step in (os.replace, os.unlink, None):
+        with monkeypatch.context() as patch:
+            if step:  # at the end of a conversion
+
+                def killed(*_: object, **__: object) -> None:
+                    raise Killed
+
+                patch.setattr(os, step.__name__, killed)
+                patch.setattr(Path, "unlink", killed)
+            with contextlib.suppress(Killed):
+                log_file.plain(log)
+        assert b"".join(log_file.follow(log, lambda: True)) == expected
+    assert log.read_bytes() == expected
+    assert os.listdir(tmp_path) == ["1.log"]
+
+
+def rotate(log: Path) -> None:
+    """What conmon does with a file that is full."""
+    new = Path(f"{log_file.raw(log)}.tmp")
+    new.touch()
+    new.rename(log_file.raw(log))
+
+
+def write(log: Path, text: bytes) -> None:
+    with log_file.raw(log).open("ab") as file:
+        file.write(conmon(text, 8000))
+
+
+@pytest.mark.parametrize("files", [1, 2, 4])
+@pytest.mark.parametrize("end", [b"\n", b""])
+def test_a_log_that_reached_its_limit_keeps_its_beginning_and_its_end(tmp_path: Path, files: int, end: bytes) -> None:
+    log = tmp_path / "1.log"
+    LogParts(log).prepare()
+    LogParts(log).prepare()  # the container is made again
+    for number in range(files):
+        if number:
+            rotate(log)
+        write(log, b"file %d%s" % (number, end))
+    between = b"" if end else b"\n"
+    expected = b"file 0" + end
+    if files > 1:
+        expected += between + GAP + b"file %d" % (files - 1) + end + between + END
+    assert log_file.last_line(log) == f"file {files - 1}"
+    assert b"".join(log_file.follow(log, lambda: True)) == expected
+    log_file.plain(log)
+    assert log.read_bytes() == expected and os.listdir(tmp_path) == ["1.log"]
+    assert log_file.last_line(log) == f"file {files - 1}"
+    assert b"".join(log_file.follow(log, lambda: True)) == expected
+
+
+def test_who_follows_a_log_sees_what_is_left_out_of_it(tmp_path: Path) -> None:
+    log = tmp_path / "1.log"
+    LogParts(log).prepare()
+    write(log, b"one\n")
+    lines = log_file.follow(log, lambda: False, pause=0.001)
+    assert next(lines) == b"one\n"
+    write(log, b"two\n")
+    rotate(log)
+    assert next(lines) == b"two\n"
+    write(log, b"three\n")
+    assert next(lines) == GAP
+    assert next(lines) == b"three\n"
+    rotate(log)
+    write(log, b"four\n")
+    assert next(lines) == b"four\n"
+    rotate(log)  # unseen
+    write(log, b"five\n")
+    rotate(log)
+    write(log, b"the long end of it\n")
+    log_file.plain(log)
+    assert b"".join(lines) == b"the long end of it\n" + END
+    assert log.read_bytes() == b"one\ntwo\n" + GAP + b"the long end of it\n" + END
+
+
+def test_a_file_system_without_links_keeps_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def link(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", link)
+    log = tmp_path / "1.log"
+    LogParts(log).prepare()
+    write(log, b"one\n")
+    rotate(log)
+    write(log, b"two\n")
+    log_file.plain(log)
+    assert log.read_bytes() == b"two\n" and os.listdir(tmp_path) == ["1.log"]
