@@ -66,7 +66,8 @@ def _lines(seen: JobsStatus) -> list[str]:
     if not seen.jobs:
         return ["no jobs yet"]
     lines = status_table.aligned([status_table.HEADINGS, *status_table.rows(seen.jobs, time.time())])
-    below = [f"{each.name}: {status_table.counted(each.counts)}" for each in seen.groups]
+    below = status_table.reasons(seen.jobs)
+    below += [f"{each.name}: {status_table.counted(each.counts)}" for each in seen.groups]
     below += [
         f"{name} has queued jobs that nothing will start; to start them: ocicaliban resume {name}"
         for name in seen.unattended

@@ -101,6 +101,24 @@ def _attempt_as_json(attempt: Attempt) -> dict[str, object]:
     }
 
 
+_MOST_REASONS = 5
+
+
+def reasons(jobs: Iterable[Job]) -> list[str]:
+    """Return lines with why jobs failed or were lost, where neither their exit code nor their status tells it."""
+    found: dict[str, list[int]] = {}
+    for job in jobs:
+        last = job.last
+        if last and job.status in ("failed", "lost") and last.reason not in ("", lifecycle.why_failed(last.exit_code)):
+            found.setdefault(f"{job.status}: {printable(last.reason)}", []).append(job.id)
+    lines = []
+    for why, ids in found.items():
+        more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+        lines.append(f"job{'s' * (len(ids) > 1)} {', '.join(map(str, ids[:3]))}{more} {why}")
+    rest = len(lines) - _MOST_REASONS
+    return lines[:_MOST_REASONS] + ([f"{rest} more reasons: ocicaliban status --json"] if rest > 0 else [])
+
+
 HEADINGS = ("JOB", "GROUP", "STATUS", "TIME", "STARTED", "ARGUMENTS")
 
 

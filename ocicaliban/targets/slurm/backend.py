@@ -12,7 +12,7 @@ from ocicaliban.containers import image_file
 from ocicaliban.containers.image_file import ImageFile
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs import log_file, provenance
-from ocicaliban.model.job import Attempt, Job, Submission
+from ocicaliban.model.job import ENDED, Attempt, Job, Submission
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets.backend import BatchBackend, Capabilities, Connection, Request, stopped_unsent
 from ocicaliban.targets.clock import SYSTEM, Clock
@@ -116,7 +116,12 @@ class SlurmBackend(BatchBackend):
     def logs(
         self, job: Job, attempt: Attempt, goes_on: Callable[[], bool] | None, reporter: Reporter
     ) -> Iterator[bytes]:
-        """Yield the attempt's log file on the shared disk, and follow it as long as the job runs."""
+        """Yield the attempt's log file on the shared disk, and follow it as long as the job runs.
+
+        Of an attempt that could not write one, yield what Slurm and the script of its array said.
+        """
+        if attempt.status in ENDED and not os.path.exists(attempt.log):
+            return shared.said(job.submission, job.key)
         asked, answer = 0.0, goes_on is not None
 
         def ended() -> bool:

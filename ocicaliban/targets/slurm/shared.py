@@ -127,6 +127,22 @@ def arrays(submission: Submission) -> tuple[StoredArray, ...]:
     return tuple(found)
 
 
+_MOST_SAID = 1 << 20
+"""Bytes of what the script of an array said that are read."""
+
+
+def said(submission: Submission, key: str) -> Iterator[bytes]:
+    """Yield what Slurm and the script of a job's last array said: the lines about that job, or all if none are."""
+    mine = [each for each in arrays(submission) if any(job == key for job, _ in each.jobs)]
+    text = b""
+    for each in mine:
+        with contextlib.suppress(OSError), (array_folder(submission, each.key) / "slurm.log").open("rb") as file:
+            file.seek(max(0, os.fstat(file.fileno()).st_size - _MOST_SAID))
+            text += file.read(_MOST_SAID)
+    lines = text.splitlines(keepends=True)
+    yield b"".join([line for line in lines if key.encode() in line] or lines)
+
+
 # --- marks ---
 
 

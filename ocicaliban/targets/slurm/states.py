@@ -162,7 +162,7 @@ def _by_mark(number: int, started: float | None, ended: Ended, state: str) -> Ne
         elif ended.signal == "TERM":
             status, why = _ENDS[state] if state in _ENDS and state != "FAILED" else ("stopped", "stopped by Slurm")
             reason = f"{why} ({reason})"
-        elif ended.code is None:
+        elif ended.code is None and not ended.fault:
             status = "lost"
     return News(number=number, status=status, reason=reason, exit_code=ended.code, started=started, ended=ended.at)
 

@@ -16,7 +16,7 @@ ended() { # CODE|null [FAULT]
     say ended "{\"code\":$1,\"signal\":\"$signal\",\"again\":$again,\"fault\":\"$(plain "${2:-}")\",\"at\":$(date +%s.%N)}"
 }
 refuse() { # WORDS: nothing can be written where the marks are
-    echo "ocicaliban: $*" >&2
+    echo "ocicaliban: job $KEY: $*" >&2
     exit 125
 }
 fail() { # WORDS; the job's log gets them too
@@ -37,16 +37,6 @@ gpus=${SLURM_JOB_GPUS:-${SLURM_STEP_GPUS:-${GPU_DEVICE_ORDINAL:-${CUDA_VISIBLE_D
 say began "{\"task\":\"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\",\"array\":\"$ARRAY\",\"node\":\"$(plain "${SLURMD_NODENAME:-$(hostname)}")\",\"gpus\":\"$(plain "$gpus")\",\"at\":$(date +%s.%N)}" ||
     refuse "the node cannot write on the shared disk that the job begins"
 
-ROOT=${LOCAL:-${SLURM_TMPDIR:-/tmp}}/ocicaliban-$(id -u)
-MINE=$ROOT/$SLURM_JOB_ID-$N
-mkdir -p -m 700 "$ROOT" 2>/dev/null && mkdir -p "$MINE/run" || fail "the folder $ROOT of the node cannot be made"
-[ -O "$ROOT" ] || fail "the folder $ROOT of the node belongs to another user"
-cd "$MINE" || fail "the folder $MINE of the node is gone"
-
-# What a container sees of its surroundings, in addition to the image's own variables.
-SEEN=(HOME=/root TERM=xterm container=oci "HOSTNAME=$(uname -n)")
-for name in ${!SLURM_*}; do SEEN+=("$name=${!name}"); done
-
 runtime=$RUNTIME
 if [ -z "$runtime" ]; then
     for each in podman:podman charliecloud:ch-run apptainer:apptainer apptainer:singularity; do
@@ -55,6 +45,37 @@ if [ -z "$runtime" ]; then
 fi
 [ -n "$runtime" ] || fail "the node has none of podman, charliecloud and apptainer"
 [ -r "$IMAGE" ] || fail "the node does not see the image file $IMAGE"
+
+# A folder of the node's own: podman's layers can lie neither on a network disk nor on FUSE. On an overlay they need
+# fuse-overlayfs.
+mount_program=''
+local_folder() {
+    local each kind kinds='' places=("$LOCAL")
+    [ -n "$LOCAL" ] || places=("${SLURM_TMPDIR:-}" "${TMPDIR:-}" /tmp /var/tmp)
+    for each in "${places[@]}"; do
+        [ -d "$each" ] && [ -w "$each" ] || continue
+        kind=$(stat -f -c %T "$each" 2>/dev/null)
+        case $runtime:$kind in
+            podman:nfs* | podman:lustre | podman:gpfs | podman:beegfs* | podman:panfs | podman:ceph | podman:afs) ;;
+            podman:smb* | podman:cifs | podman:v9fs | podman:fuse* | podman:ecryptfs | podman:msdos | podman:exfat) ;;
+            podman:overlayfs) mount_program=$(command -v fuse-overlayfs) && place=$each && return ;;
+            *) place=$each && return ;;
+        esac
+        kinds="$kinds${kinds:+, }$each is on $kind"
+    done
+    fail "no folder of the node can hold podman's layers (${kinds:-${places[*]} cannot be written});" \
+        "[targets.slurm] local names one on a disk of the node"
+}
+local_folder
+ROOT=$place/ocicaliban-$(id -u)
+MINE=$ROOT/$SLURM_JOB_ID-$N
+mkdir -p -m 700 "$ROOT" 2>/dev/null && mkdir -p "$MINE/run" || fail "the folder $ROOT of the node cannot be made"
+[ -O "$ROOT" ] || fail "the folder $ROOT of the node belongs to another user"
+cd "$MINE" || fail "the folder $MINE of the node is gone"
+
+# What a container sees of its surroundings, in addition to the image's own variables.
+SEEN=(HOME=/root TERM=xterm container=oci "HOSTNAME=$(uname -n)")
+for name in ${!SLURM_*}; do SEEN+=("$name=${!name}"); done
 
 container='' pid='' code=''
 stop() { # the container gets TERM, whatever the script got
@@ -90,6 +111,7 @@ additionalimagestores = [$3]
 [storage.options.overlay]
 ignore_chown_errors = "true"
 C
+    [ -z "$mount_program" ] || printf 'mount_program = "%s"\n' "$mount_program" >>"$1"
 }
 inside() { # run a command in podman's user namespace; with hybrid cgroups, which crun refuses, with version 2 alone
     if [ -d /sys/fs/cgroup/unified ]; then
@@ -124,6 +146,7 @@ podman_run() {
     case $IMAGE in
         *.sqfs)
             mkdir -p "$MINE/image"
+            command -v squashfuse >/dev/null || { echo "the node has no squashfuse" >&2; return 125; }
             # squashfuse must not end with the TERM of scancel, while the job saves its state.
             inside sh -c '
                 trap "" TERM INT HUP USR1
@@ -138,6 +161,13 @@ podman_run() {
             inside podman run "${options[@]}" --pull=never --entrypoint '' "$IMAGE_NAME" "${command[@]}"
             ;;
     esac >"$MINE/cid" 2>"$MINE/fault"
+}
+podman_start() { # WORDS; where the kernel's overlay does not work on this disk, by fuse-overlayfs
+    podman_run "$@" && return
+    [ -z "$mount_program" ] && grep -qi overlay "$MINE/fault" && mount_program=$(command -v fuse-overlayfs) || return
+    podman_tidy
+    podman_setup
+    podman_run "$@"
 }
 podman_wait() { # `podman wait` dies of a scancel's TERM: ask again
     local try
@@ -208,11 +238,13 @@ trap 'stop TERM' TERM
 trap 'stop INT' INT
 trap 'stop USR1' USR1
 if [ "$runtime" = podman ]; then
-    if ! podman_run "${words[@]}"; then
-        fault=$(plain "$(tail -c 450 "$MINE/fault" | tr -d '\0')")
-        cat "$MINE/fault" >&2
+    if ! podman_start "${words[@]}"; then
+        fault=$(tr -d '\0' <"$MINE/fault")
+        # What is wrong is at the beginning, why at the end.
+        [ ${#fault} -le 430 ] || fault="${fault:0:200} ... ${fault: -220}"
+        tr -d '\0' <"$MINE/fault" | tee -a "$LOG" >&2
         tidy
-        fail "podman cannot start the job: $fault"
+        fail "podman cannot start the job: $(plain "$fault")"
     fi
     # A signal that came before there was a container.
     [ -z "$signal" ] || podman kill -s TERM "$container" >/dev/null 2>&1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from attrs import evolve
 
 from ocicaliban.jobs import status_table
 from ocicaliban.model.job import Attempt, Job, Status, Submission
@@ -92,3 +93,19 @@ def test_counts_leave_out_what_none_has() -> None:
 def test_arguments_stay_in_one_line_and_give_a_terminal_no_commands() -> None:
     [row] = status_table.rows([job(args=("a\nb", "\x1b[31mred", "\udcff", "ü"))], 0)
     assert row[-1] == r"train.py 'a\nb' '\x1b[31mred' '\udcff' 'ü'"
+
+
+def test_reasons_that_no_exit_code_tells_are_told_once() -> None:
+    def ended(number: int, status: Status, reason: str, code: int | None = None) -> Job:
+        last = Attempt(number=1, handle="a", status=status, started=1, ended=2, exit_code=code, reason=reason)
+        return evolve(job(status, last), id=number)
+
+    fault = "podman cannot start the job: no\x1b overlay"
+    jobs = [*(ended(number, "failed", fault) for number in range(1, 6)), ended(6, "lost", "its node failed")]
+    jobs += [ended(7, "failed", "exit code 3", 3), ended(8, "stopped", "stopped by ada"), ended(9, "succeeded", "")]
+    assert status_table.reasons(jobs) == [
+        "jobs 1, 2, 3 and 2 more failed: podman cannot start the job: no\\x1b overlay",
+        "job 6 lost: its node failed",
+    ]
+    many = [ended(number, "lost", f"reason {number}") for number in range(8)]
+    assert status_table.reasons(many)[5:] == ["3 more reasons: ocicaliban status --json"]

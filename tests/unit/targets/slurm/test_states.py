@@ -73,8 +73,12 @@ CASES = {
     ),
     "gone, nothing says how": (evolve(RUNS, queue=None, absent=61.0), "lost", "Slurm does not know it any more"),
     "gone, and before the deadline": (evolve(RUNS, queue=None, absent=59.0), "running", "not listed by Slurm"),
-    "podman could not start it": (
+    "its container is gone": (
         evolve(RUNS, ended=ended(None)), "lost", "its container is gone, and its result with it",
+    ),
+    "podman could not start it": (
+        evolve(RUNS, ended={1: Ended(code=None, at=20.0, fault="podman cannot start the job: no")}),
+        "failed", "podman cannot start the job: no",
     ),
 }  # fmt: skip
 

@@ -13,11 +13,20 @@ import pytest
 from ocicaliban.targets.slurm import arrays, shared
 
 
-def ran(tmp_path: Path, *, key: str = "k1", settings: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
-    """Run a task's script with a podman that prints the file `words` and fails."""
+def ran(
+    tmp_path: Path,
+    *,
+    key: str = "k1",
+    settings: Mapping[str, str] = {},
+    disk: str = "ext2/ext3",
+    podman: str = "cat {0}/words >&2\nexit 125",
+) -> subprocess.CompletedProcess[str]:
+    """Run a task's script with a podman that prints the file `words` and fails. `disk` is what its disks are."""
     tools = tmp_path / "bin"
     tools.mkdir(exist_ok=True)
-    (tools / "podman").write_text(f"#!/bin/sh\ncat {tmp_path}/words >&2\nexit 125\n")
+    (tools / "stat").write_text(f"#!/bin/sh\necho {disk}\n")
+    (tools / "stat").chmod(0o755)
+    (tools / "podman").write_text(f"#!/bin/sh\n{podman.format(tmp_path)}\n")
     (tools / "podman").chmod(0o755)
     (tmp_path / "image.tar").touch()
     values = {
@@ -67,3 +76,28 @@ def test_podmans_words_leave_a_mark_that_can_be_read(tmp_path: Path, words: byte
 def test_odd_folders_leave_a_mark_that_can_be_read(tmp_path: Path) -> None:
     assert ran(tmp_path, settings={"IMAGE": '/no/"such"\t\\image'}).returncode == 125
     assert "no/such image" in json.loads((tmp_path / "marks" / "k1.1.ended").read_text(encoding="utf-8"))["fault"]
+
+
+@pytest.mark.parametrize("disk", ["nfs", "lustre", "gpfs", "fuseblk", "smb2"])
+def test_podmans_layers_go_on_no_network_disk(tmp_path: Path, disk: str) -> None:
+    assert ran(tmp_path, disk=disk).returncode == 125
+    fault = json.loads((tmp_path / "marks" / "k1.1.ended").read_text(encoding="utf-8"))["fault"]
+    assert f"/local is on {disk}" in fault and "[targets.slurm] local" in fault
+
+
+@pytest.mark.parametrize(("disk", "words"), [("overlayfs", ""), ("tmpfs", "overlay: not supported")])
+def test_where_the_kernels_overlay_does_not_work_fuse_overlayfs_does(tmp_path: Path, disk: str, words: str) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "fuse-overlayfs").symlink_to("/bin/true")
+    # podman says what its settings are
+    (tmp_path / "words").write_text(f"{words}\n")
+    done = ran(tmp_path, disk=disk, podman='cat "$CONTAINERS_STORAGE_CONF" >&2; cat {0}/words >&2; exit 125')
+    assert done.returncode == 125 and 'mount_program = "' in done.stderr
+
+
+def test_a_long_fault_is_in_the_log_whole_and_in_the_mark_by_its_ends(tmp_path: Path) -> None:
+    (tmp_path / "words").write_text(f"Error: begins {'x' * 3000} invalid argument\n")
+    ran(tmp_path)
+    fault = json.loads((tmp_path / "marks" / "k1.1.ended").read_text(encoding="utf-8"))["fault"]
+    assert "Error: begins" in fault and fault.endswith("invalid argument") and len(fault) < 600
+    assert "x" * 3000 in (tmp_path / "folder" / "attempt-1.log").read_text()
