@@ -1,0 +1,85 @@
+"""Jobs at a real Slurm: a cluster of two nodes on this machine, which belongs to the user and has no accounting."""
+
+from __future__ import annotations
+
+import os
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.chaos import slurm as chaos
+from tests.integration.slurm_cluster import Slurm, attempts_of, task_of, until
+
+
+@pytest.fixture(scope="module")
+def slurm(base_lock: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Slurm]:
+    made = Slurm(top=tmp_path_factory.mktemp("slurm"))
+    made.start(base_lock)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def test_a_sweep_is_one_array_and_each_end_has_its_status(slurm: Slurm) -> None:
+    sweep = [{"what": what} for what in ("passes", "fails", "waits", "waits", "waits")]
+    slurm.run("ends", "--retries", "1", sweep=sweep)
+    slurm.wait("ends", lambda found: found[0] == "succeeded" and found[2:] == ["running"] * 3)
+    passed, failed, requeued, cancelled, stopped = slurm.jobs("ends")
+    assert len({task_of(job).split("_")[0] for job in slurm.jobs("ends")}) == 1
+    for job in (requeued, cancelled, stopped):
+        until(lambda job=job: (Path(str(job["out"])) / "seen").exists())  # type: ignore[misc]
+    assert b"says passes 0" in slurm.ok("logs", str(passed["id"])).encode()
+
+    slurm.tool("scontrol", "requeue", task_of(requeued))
+    slurm.tool("scancel", task_of(cancelled))
+    slurm.ok("stop", str(stopped["id"]))
+    slurm.wait("ends", lambda found: found[2:] == ["pending", "stopped", "stopped"])
+    for job in (failed, requeued):  # Slurm lets a requeued job wait for two minutes
+        slurm.wait("ends", lambda found: found[1] in ("pending", "succeeded"))
+        slurm.tool("scontrol", "update", f"JobId={task_of(job)}", "StartTime=now")
+    slurm.wait("ends", lambda found: found[:3] == ["succeeded", "succeeded", "running"])
+    until(lambda: (Path(str(requeued["out"])) / "runs").read_text() == "2")  # it has found its /out
+    slurm.ok("stop", "--group", "ends")
+    _, failed, requeued, cancelled, stopped = slurm.jobs("ends")
+    for job, attempts in ((failed, ["failed", "succeeded"]), (requeued, ["lost", "stopped"]), (cancelled, ["stopped"])):
+        assert attempts_of(job) == attempts
+    # Each of them had time to save its state.
+    until(lambda: all((Path(str(job["out"])) / "saved").exists() for job in (requeued, cancelled, stopped)))
+    assert "length" in slurm.ok("report", "ends")
+    # Nothing of the jobs is left on the node.
+    root = Path(f"/tmp/ocicaliban-{os.geteuid()}")
+    until(lambda: {path.name for path in root.iterdir()} <= {"images", "load.lock"})
+
+
+def test_every_runtime_shows_a_job_the_same(slurm: Slurm) -> None:
+    config = slurm.project / "ocicaliban.toml"
+    before = config.read_text()
+    ways = [("charliecloud", "squashfs"), ("podman", "oci-archive"), ("podman", "squashfs")]
+    for runtime, form in ways:
+        config.write_text(f'{before}image = "{form}"\n')
+        slurm.run(f"{runtime}-{form}", "--runtime", runtime)
+    config.write_text(before)
+    assert [slurm.ended(f"{runtime}-{form}") for runtime, form in ways] == [["succeeded"]] * 3
+    seen = [slurm.seen(slurm.jobs(f"{runtime}-{form}")[0]) for runtime, form in ways]
+    assert seen[0] == seen[2] and seen[1] == seen[2]
+    assert seen[0]["args"] == ["two words", "one"] and seen[0]["mounts"] == ["/out"]
+
+
+def test_a_job_that_no_container_was_started_for_failed_and_says_why(slurm: Slurm) -> None:
+    config = slurm.project / "ocicaliban.toml"
+    before = config.read_text()
+    config.write_text(f'{before}local = "/proc"\n')
+    slurm.run("nowhere", "--runtime", "podman")
+    config.write_text(before)
+    assert slurm.ended("nowhere") == ["failed"]
+    job = slurm.jobs("nowhere")[0]
+    for words in (slurm.ok("status", "nowhere"), slurm.ok("logs", str(job["id"]))):
+        assert "/proc" in words and "cannot be" in words
+
+
+def test_a_submitter_that_is_killed_submits_each_job_once(slurm: Slurm) -> None:
+    """Killed at random moments, and run again until it has submitted all."""
+    assert chaos.one_round(slurm, random.Random(os.urandom(4)), "kills", jobs=8, kills=4)[1] == []
