@@ -272,6 +272,13 @@ def test_a_gpu_that_appears_is_used_by_a_run_that_could_be_replayed(bare: Machin
     assert bare.seen()[0]["nodes"] == ["examplegpu0", "examplegpu1"]
 
 
+def _refused(done: Done) -> tuple[str, str]:
+    """The message and the hint of a command that may have built something, but started nothing."""
+    assert done.returncode == 2 and "running on" not in done.stderr, done.stderr
+    message, _, hint = done.stderr.partition("error: ")[2].partition("\n hint: ")
+    return message, hint
+
+
 def test_a_sweep_waits_for_a_gpu_and_a_run_says_who_uses_it(equipped: Machine) -> None:
     (equipped.project / "wait.py").write_text(
         "import os, sys, time\nprint('here', flush=True)\nwhile not os.path.exists('/go/now'): time.sleep(0.05)\n"
@@ -285,11 +292,9 @@ def test_a_sweep_waits_for_a_gpu_and_a_run_says_who_uses_it(equipped: Machine) -
     )  # fmt: skip
     try:
         assert holding.stdout and holding.stdout.readline() == "here\n"
-        done = equipped.call("run", "--gpus", UUID, "look.py")
-        assert done.returncode == 2 and "running on" not in done.stderr
-        message, _, hint = done.stderr.partition("\n hint: ")
+        message, hint = _refused(equipped.call("run", "--gpus", UUID, "look.py"))
         assert "/dev/zero is in use by `ocicaliban run --gpus 1" in message and "--share-gpus" in hint
-        message, hint = _failed(equipped.call("shell", "--gpus", "1", "--", "true"))
+        message, hint = _refused(equipped.call("shell", "--gpus", "1", "--", "true"))
         assert "/dev/zero is in use by `ocicaliban run --gpus 1" in message and "--nogpu" in hint
         assert equipped.seen("--gpus", "1", "--share-gpus")[0]["nodes"] == ["examplegpu1"]
         assert equipped.seen("--gpus", "0")[0]["nodes"] == ["examplegpu0"]
@@ -320,14 +325,14 @@ def test_shells_share_a_gpu_and_jobs_wait_for_them(equipped: Machine) -> None:
     )  # fmt: skip
     assert holding.stdin and holding.stdout and holding.stdout.readline() == "here\n"
     told = "/dev/zero is in use by `ocicaliban shell --gpus 1"
-    message, _ = _failed(equipped.call("run", "--gpus", UUID, "look.py"))
+    message, _ = _refused(equipped.call("run", "--gpus", UUID, "look.py"))
     assert told in message
     second = equipped.call("shell", "--gpus", "1", "--", "python3", "look.py")
     assert json.loads(second.stdout)["nodes"] == ["examplegpu1"] and f"note: {told}" in second.stderr, second.stderr
     # Without its process, the container alone is known.
     holding.kill()
     holding.wait()
-    message, _ = _failed(equipped.call("run", "--gpus", UUID, "look.py"))
+    message, _ = _refused(equipped.call("run", "--gpus", UUID, "look.py"))
     assert "/dev/zero is in use by the container" in message
     waiting = subprocess.Popen(
         ["ocicaliban", "run", "--gpus", "1", "--experiment-config", "one.json", "look.py"],
