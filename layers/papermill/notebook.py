@@ -60,11 +60,30 @@ def is_number(text):
     return True
 
 
+def table(found):
+    """Return what a notebook has in a place for a table; an empty one for anything else."""
+    return found if isinstance(found, dict) else {}
+
+
+def read(path):
+    """Return a notebook. Raises ValueError if the file holds something else."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    cells = table(found).get("cells", [])  # up to version 3 they are in another place
+    if not isinstance(found, dict) or not isinstance(cells, list) or not all(isinstance(cell, dict) for cell in cells):
+        raise ValueError("it is not a notebook")
+    return found
+
+
 def kernel(notebook):
     """Return the kernel and the language of a notebook: this environment's own for Python, whatever its name was."""
-    known = notebook.get("metadata", {})
-    spec = known.get("kernelspec", {})
-    language = spec.get("language") or known.get("language_info", {}).get("name") or "python"
+    known = table(notebook.get("metadata"))
+    spec = table(known.get("kernelspec"))
+    language = spec.get("language") or table(known.get("language_info")).get("name") or "python"
+    if not isinstance(language, str):
+        raise ValueError("its metadata name no language")
     return ("python3", "python") if language.lower() == "python" else (spec.get("name"), language)
 
 
@@ -73,7 +92,7 @@ def main(words):
     path = Path(words[0])
     try:
         given = parameters(words[1:])
-        name, language = kernel(json.loads(path.read_text(encoding="utf-8")))
+        name, language = kernel(read(path))
     except (OSError, ValueError) as exc:
         print(f"{path}: {exc}", file=sys.stderr)
         return 2

@@ -66,7 +66,16 @@ def _git_folder(folder: Path) -> Path | None:
         if place.is_dir():
             return place
         if place.is_file():  # a worktree or a submodule
-            named = above / place.read_text(encoding="utf-8", errors="replace").removeprefix("gitdir:").strip()
-            common = named / "commondir"
-            return named / common.read_text(encoding="utf-8").strip() if common.is_file() else named
+            named = _named_folder(place, above)
+            common = named / "commondir" if named else None
+            return _named_folder(common, named) if named and common and common.is_file() else named
     return None
+
+
+def _named_folder(file: Path, beside: Path) -> Path | None:
+    """Return the folder that a file of git's names, relative to another one; None if it names none."""
+    try:
+        name = file.read_text(encoding="utf-8", errors="surrogateescape").removeprefix("gitdir:").strip()
+    except OSError:
+        return None
+    return beside / name if name and "\0" not in name else None

@@ -127,15 +127,19 @@ _MORE = {
     "postBuild": b"#!/bin/sh\ntrue\n",
     "setup.py": b"from setuptools import setup\nsetup(name='a', install_requires=['six'], python_requires='>=3.8')\n",
     "setup.cfg": b"[metadata]\nname = a\n[options]\ninstall_requires =\n    six\n",
+    "study.ipynb": b'{"cells": [{"cell_type": "code", "source": ["x = 1"]}], "metadata": {}, "nbformat": 4}',
 }
 
 
 def _plan(root: Path) -> None:
     said: list[OcicalibanError] = []
     for mode in ("run", "notebook", "build"):
-        with _kept(said):
+        with kept(said):
             planner.plan_project(PlanRequest(root=root, mode=mode, module="train.py" if mode == "run" else ""))
-    with _kept(said):
+    if (root / "study.ipynb").exists():
+        with kept(said):
+            planner.plan_project(PlanRequest(root=root, mode="run", module="study.ipynb"))
+    with kept(said):
         for each in registry.found_in(root):
             _ask(each, said)
     for fault in said:
@@ -143,7 +147,7 @@ def _plan(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def _kept(faults_met: list[OcicalibanError]) -> Iterator[None]:
+def kept(faults_met: list[OcicalibanError]) -> Iterator[None]:
     """Keep an error of ours, and go on: the next question may meet another kind."""
     try:
         yield
@@ -160,12 +164,12 @@ def _ask(declaration: Any, said: list[OcicalibanError]) -> None:
         lambda: declaration.resolved_groups(("dev",)),
         lambda: declaration.resolve(_TARGET, ""),
     ):
-        with _kept(said):
+        with kept(said):
             question()
     if isinstance(declaration, CondaDeclaration):
-        with _kept(said):
+        with kept(said):
             declaration.environment("linux-64", ())
-        with _kept(said):
+        with kept(said):
             declaration.variables()
 
 
@@ -235,7 +239,7 @@ def _settings(root: Path) -> None:
         *(tls.credential_helpers, image_store.location),
         lambda: _check_key(root / "key.json"),
     ):
-        with _kept(said):
+        with kept(said):
             question()
     for fault in said:
         raise fault
@@ -388,7 +392,7 @@ _STORE = {
 def _archive(root: Path) -> None:
     said: list[OcicalibanError] = []
     for form in (f"oci-archive:{root}/x.tar", f"oci-archive:{root}/x.tar.gz:one", f"oci:{root}/layout"):
-        with _kept(said):
+        with kept(said):
             archive.locate(form)
     for fault in said:
         raise fault
@@ -422,7 +426,7 @@ def _texts(root: Path) -> None:
         lambda: reference.parse_repository(word),
         lambda: faults.parse((root / "faults").read_bytes().decode("utf-8", "replace"), "faults.toml"),
     ):
-        with _kept(said):
+        with kept(said):
             question()
     for fault in said:
         raise fault
@@ -458,7 +462,10 @@ def kinds(folder: Path) -> dict[str, Kind]:
         f"{name}/{path}": data for name in ("state", "cache") for path, data in _folder(_TESTS / "data" / name).items()
     }
     project = _projects()
+    from tests.fuzz import answers  # it imports this module
+
     return {
+        **answers.kinds(),
         "project": Kind(project, _plan),
         "recipe": Kind((_MORE,), _recipe),
         "ignore": Kind(tuple({name: _MORE[name]} for name in (".dockerignore", ".gitignore")), _ignored),

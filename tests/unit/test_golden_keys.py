@@ -147,8 +147,8 @@ def test_no_key_above_a_conda_environment_changes(mode: str) -> None:
 
 
 NOTEBOOK = {
-    "papermill": "787b3c193bc62faaf7d9fe1719a69e3eeefc1dbbb3b2baea4262b43793fa0ffd",
-    "source-copy": "ffdd302481ee174e948e1ee1fbde8a18345dbcb3c86e421f3ce8a8e7ade01073",
+    "papermill": "b326f18c3e09b6a9f000aae2c4f614e234ad1764d6fca1e9717dbe58c3a5bc0a",
+    "source-copy": "a5c0aa97afd6c80047c7ccc0042263b90580bff34ba7326e1bc386a5f7aabb52",
 }
 
 

@@ -32,3 +32,28 @@ def test_the_commit_and_whether_files_differ(tmp_path: Path) -> None:
 def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(process, "on_path", lambda name: None)
     assert git.head(tmp_path) == ("", False)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {".git": b"gitdir: \0\n"},
+        {".git": b""},
+        {".git": b"gitdir: real\n", "real/commondir": b"../\0"},
+        {".git": b"gitdir: real\n", "real/commondir": b"\xff\xfe"},
+    ],
+)
+def test_a_damaged_checkout_has_no_tags(tmp_path: Path, files: dict[str, bytes]) -> None:
+    for name, data in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(data)
+    assert git.tags(tmp_path) == ()
+
+
+def test_the_tags_of_a_worktree(tmp_path: Path) -> None:
+    (tmp_path / "real" / "worktrees" / "x").mkdir(parents=True)
+    (tmp_path / "real" / "worktrees" / "x" / "commondir").write_text("../..\n")
+    (tmp_path / "real" / "packed-refs").write_text("# pack-refs\n1234 refs/tags/v1.0\n")
+    (tmp_path / "checkout").mkdir()
+    (tmp_path / "checkout" / ".git").write_text(f"gitdir: {tmp_path}/real/worktrees/x\n")
+    assert git.tags(tmp_path / "checkout") == ("v1.0",)

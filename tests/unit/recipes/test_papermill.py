@@ -46,6 +46,7 @@ def test_other_words_are_no_parameters(words: str) -> None:
         ({"kernelspec": {"name": "my-env", "language": "python"}}, ("python3", "python")),
         ({"kernelspec": {"name": "conda-x"}, "language_info": {"name": "python"}}, ("python3", "python")),
         ({"kernelspec": {"name": "ir", "language": "R"}}, ("ir", "R")),
+        ({"kernelspec": None, "language_info": 1}, ("python3", "python")),
     ],
 )
 def test_a_notebook_of_python_runs_in_the_environment_whatever_its_kernel_was_called(
@@ -54,9 +55,17 @@ def test_a_notebook_of_python_runs_in_the_environment_whatever_its_kernel_was_ca
     assert SCRIPT["kernel"]({"metadata": metadata}) == kernel
 
 
-def test_a_file_that_is_no_notebook_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "x.ipynb").write_text("{")
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", "1", "[" * 5000, "9" * 5000, '{"cells": 1}', '{"cells": ["x"]}'),
+        '{"metadata": {"kernelspec": {"language": ["x"]}}}',
+    ],
+)
+def test_a_file_that_is_no_notebook_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str) -> None:
+    (tmp_path / "x.ipynb").write_text(text)
     assert SCRIPT["main"]([str(tmp_path / "x.ipynb")]) == 2
+    assert capsys.readouterr().err.startswith(f"{tmp_path}/x.ipynb: ")
     (tmp_path / "x.ipynb").write_text(json.dumps({}))
     assert SCRIPT["main"]([str(tmp_path / "x.ipynb"), "nonsense"]) == 2
     assert "'nonsense' is no parameter of a notebook" in capsys.readouterr().err
