@@ -74,6 +74,42 @@ def end_waiting(container: str) -> None:
         time.sleep(_PAUSE)  # one that was just making another one may have done so
 
 
+def end_forsaken() -> None:
+    """End what watches containers of our jobs that are gone, in all stores of this user.
+
+    It is what `end_waiting` would have ended, had its process not been killed at that moment.
+    """
+    if not [*_forsaken()]:
+        return
+    time.sleep(_WINDING_UP)  # a conmon whose container was just removed ends by itself
+    for pid, container in _forsaken():
+        with contextlib.suppress(OSError):
+            os.kill(pid, signal.SIGKILL)
+        end_waiting(container)
+
+
+def _forsaken() -> Iterator[tuple[int, str]]:
+    """Yield the conmons of our containers whose folders are gone, with the containers' ids."""
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            words = os.fsdecode((entry / "cmdline").read_bytes()).split("\0")
+            if os.path.basename(words[0]) != "conmon" or entry.stat().st_uid != os.geteuid():
+                continue
+            container, name, bundle = (words[words.index(option) + 1] for option in ("-c", "-n", "-b"))
+            # As conmon sees it: podman's store may be mounted for podman alone.
+            if name.startswith("ocicaliban-") and _is_gone(f"{entry}/root{bundle}"):
+                yield int(entry.name), container
+
+
+def _is_gone(path: str) -> bool:
+    try:
+        os.stat(path)
+    except FileNotFoundError:
+        return True
+    return False
+
+
+_WINDING_UP = 0.5
 _LOOKS = 20
 _PAUSE = 0.01
 

@@ -27,13 +27,14 @@ _CALM = 4
 """How often a command is given again without a fault until it must be done."""
 
 
-def one_round(world: World, scenario: Scenario, n: int) -> tuple[list[str], list[str]]:
-    """Run a scenario with some faults; return these, and what did not hold."""
+def one_round(world: World, scenario: Scenario, n: int, most: int) -> tuple[list[str], list[str]]:
+    """Run a scenario with some faults, `most` at most; return these, and what did not hold."""
     hits: list[str] = []
     world.begin(*scenario.command(world, n))
-    for _ in range(world.dice.randint(1, 4)):
+    most = min(most, scenario.most)
+    for _ in range(world.dice.randint((most + 1) // 2, most)):
         if world.dice.random() < _LATE:
-            eventually(lambda: not world.running() or scenario.under_way(world, n), PATIENCE)
+            eventually(lambda: not world.running() or scenario.under_way(world, n), PATIENCE, pause=0.1)
         until = time.monotonic() + world.dice.uniform(0, scenario.span)
         while world.running() and time.monotonic() < until:
             time.sleep(0.005)
@@ -54,6 +55,7 @@ def one_round(world: World, scenario: Scenario, n: int) -> tuple[list[str], list
         if calm == _CALM - 1:
             return hits, [f"it is not done after {_CALM} commands more"]
         world.begin(*scenario.command(world, n))
+    (world.top / "clock").unlink(missing_ok=True)
     found = scenario.problems(world, n, hits)
     if not eventually(lambda: not [*world.processes()], 20):
         found.append(f"processes are left: {[line for _, line in world.processes()]}")
@@ -68,6 +70,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=1000)
     parser.add_argument("--seconds", type=float, default=float("inf"), help="begin no round after that")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--most", type=int, default=99, help="how many faults a round has at most")
     parser.add_argument("--only", choices=[*SCENARIOS], action="append")
     given = parser.parse_args(argv)
     print(f"seed {given.seed}", flush=True)
@@ -83,7 +86,13 @@ def main(argv: list[str] | None = None) -> int:
             name = names[n % len(names)]
             n += 1
             (top / "words").write_text("")
-            hits, found = one_round(world, SCENARIOS[name], n)
+            scene = SCENARIOS[name].scene(world)
+            if scene is None:
+                print(f"{n} {name}: not on this machine", flush=True)
+                continue
+            world.scene = scene
+            hits, found = one_round(world, SCENARIOS[name], n, given.most)
+            world.scene = {}
             counts.update(f"{name}: {hit}" for hit in hits)
             print(f"{n} {name}: {', '.join(hits) or 'no fault struck'}", *found, sep="\n  ", flush=True)
             if found:

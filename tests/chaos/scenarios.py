@@ -7,7 +7,7 @@ import re
 import subprocess
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -22,8 +22,14 @@ class Scenario(ABC):
     """A command that is begun, taken up again until it is done, and looked at. `n` is the number of the round."""
 
     faults: ClassVar[tuple[str, ...]]
+    most: ClassVar[int]
+    """How many faults come in a round, at most."""
     span: ClassVar[float]
     """Seconds within which a fault comes after the command has begun, or after the last fault."""
+
+    def scene(self, world: World) -> Mapping[str, str] | None:
+        """Return variables of the commands; None where this machine cannot have this scenario."""
+        return {}
 
     @abstractmethod
     def command(self, world: World, n: int) -> tuple[str, ...]:
@@ -45,15 +51,19 @@ class Scenario(ABC):
 class Sweep(Scenario):
     """Jobs of milliseconds and of tenths of a second: each runs once, and keeps its own exit code."""
 
-    faults = ("ours", "service", "service", "conmon", "stopped")
-    span = 0.6
-    count = 8
+    faults: ClassVar[tuple[str, ...]] = (
+        *("ours", "service", "service", "conmon"),
+        *("ours stopped", "service stopped", "conmon stopped", "clock"),
+    )
+    most = 20
+    span = 0.5
+    count = 20
 
     def command(self, world: World, n: int) -> tuple[str, ...]:
         """Run the sweep, or take it up."""
         if world.jobs(world.group(n)):
             return "resume", world.group(n)
-        points = [[each % 4, (0, 0.01, 0.3, 1)[each // 2]] for each in range(self.count)]
+        points = [[each % 4, (0, 0.01, 0.3, 0.5, 1)[each // 4]] for each in range(self.count)]
         file = world.sweep({"[code,seconds]": points})
         return "run", "--experiment-config", file, "--jobs", "4", "--group", world.group(n), "job.py"
 
@@ -89,10 +99,47 @@ class Sweep(Scenario):
         return found
 
 
+class SweepOnServer(Sweep):
+    """A sweep whose history is in PostgreSQL, which is killed too."""
+
+    faults = ("postgres", "postgres", "ours", "service")
+    most = 12
+
+    def scene(self, world: World) -> Mapping[str, str] | None:
+        """Keep the history in the server."""
+        return {"OCICALIBAN_DB_URL": world.postgres.url("chaos")}
+
+
+class SweepWithoutState(Sweep):
+    """A sweep whose history, logs and results are removed or replaced meanwhile, and come back afterwards."""
+
+    faults = ("state", "state", "ours", "service")
+    most = 8
+
+    def scene(self, world: World) -> Mapping[str, str] | None:
+        """Keep the history where it is without settings."""
+        place = world.top / "all"
+        return {"XDG_STATE_HOME": str(place), "OCICALIBAN_DB_URL": f"sqlite:///{place}/ocicaliban/history.db"}
+
+
+class SweepOnSmallDisk(Sweep):
+    """A sweep whose history, logs and results are on a disk that is filled up."""
+
+    faults = ("full", "full", "ours", "service")
+    most = 12
+
+    def scene(self, world: World) -> Mapping[str, str] | None:
+        """Keep all of them on the small disk."""
+        if world.small is None:
+            return None
+        return {"XDG_STATE_HOME": str(world.small), "OCICALIBAN_DB_URL": f"sqlite:///{world.small}/history.db"}
+
+
 class Build(Scenario):
     """A layer: the image has it, and nothing of a build that was killed is left."""
 
-    faults = ("ours", "stopped", "buildah")
+    faults = ("ours", "ours stopped", "buildah", "clock")
+    most = 10
     span = 1.0
 
     def command(self, world: World, n: int) -> tuple[str, ...]:
@@ -118,7 +165,8 @@ class Build(Scenario):
 class Push(Scenario):
     """An image in the registry, whole."""
 
-    faults = ("ours", "stopped", "registry", "skopeo", "buildah")
+    faults = ("ours", "ours stopped", "registry", "skopeo", "buildah", "clock")
+    most = 10
     span = 3.0
 
     def command(self, world: World, n: int) -> tuple[str, ...]:
@@ -142,9 +190,10 @@ class Push(Scenario):
 class Submit(Scenario):
     """Jobs at the stand-in for Vertex AI: each is there once, and on record."""
 
-    faults = ("ours", "ours", "stopped")
-    span = 4.0
-    count = 12
+    faults = ("ours", "ours", "ours stopped", "vertex", "vertex", "clock")
+    most = 12
+    span = 3.0
+    count = 60
 
     def command(self, world: World, n: int) -> tuple[str, ...]:
         """Submit the jobs, or those that are left."""
@@ -182,4 +231,12 @@ def _pushed(world: World) -> str:
     return kept.read_text()
 
 
-SCENARIOS: dict[str, Scenario] = {"sweep": Sweep(), "build": Build(), "push": Push(), "submit": Submit()}
+SCENARIOS: dict[str, Scenario] = {
+    "sweep": Sweep(),
+    "submit": Submit(),
+    "sweep without state": SweepWithoutState(),
+    "build": Build(),
+    "sweep on a small disk": SweepOnSmallDisk(),
+    "push": Push(),
+    "sweep on a server": SweepOnServer(),
+}

@@ -6,8 +6,10 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -20,18 +22,28 @@ from ocicaliban.emulator.server import Emulator
 from ocicaliban.emulator.settings import EmulatorSettings
 from ocicaliban.history import access
 from ocicaliban.model.job import Job
+from tests.chaos.outage import Outage
 from tests.folders import write
-from tests.integration.program import CONFIG, Done, command, environment
+from tests.integration import postgres
+from tests.integration.program import CONFIG, REPOSITORY, Done, command, environment
 from tests.integration.registries import Registry
 
+_VERTEX = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 MARK = "OCICALIBAN_CHAOS"
 """A variable that everything of ours has, so that nothing of others is killed."""
 PATIENCE = 240
 """Seconds after which a command counts as hanging."""
+SMALL = 256 * 2**20
+"""Bytes that a disk may have which is filled up: in a container, /dev/shm has 64 MiB."""
 JOB = """\
-import sys, time
-with open("/out/started", "a") as file:
-    file.write("x")
+import os, sys, time
+while True:
+    try:
+        file = os.open("/out/started", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        os.write(file, b"x")
+        break
+    except OSError:  # the disk is full
+        time.sleep(0.05)
 time.sleep(float(sys.argv[4]))
 sys.exit(int(sys.argv[2]))
 """
@@ -39,15 +51,22 @@ sys.exit(int(sys.argv[2]))
 
 @define(kw_only=True, eq=False)
 class World:
-    """A folder `top` with all of it; `dice` decides everything that is random. `child` is the command that runs."""
+    """A folder `top` with all of it; `dice` decides everything that is random.
+
+    `child` is the command that runs, `scene` what its environment has besides `env` in this round.
+    """
 
     top: Path
     dice: random.Random
     key: str = field(factory=lambda: os.urandom(3).hex())
     env: Mapping[str, str] = field(factory=dict)
+    scene: Mapping[str, str] = field(factory=dict)
     child: subprocess.Popen[bytes] | None = None
     _registry: Registry | None = None
     _emulator: Emulator | None = None
+    _outage: Outage | None = None
+    _postgres: postgres.Server | None = None
+    _small: Path | None = None
 
     @property
     def project(self) -> Path:
@@ -71,8 +90,43 @@ class World:
             certificate = identity.create_certificate(self.top)
             self._emulator = Emulator(settings, faults=faults, certificate=certificate)
             self._emulator.start()
-            self.env = {**self.env, **self._emulator.environment()}
+            there = self._emulator.environment()
+            self._outage = Outage(int(there[_VERTEX].rstrip("/").rpartition(":")[2]))
+            self.env = {**self.env, **there, _VERTEX: f"https://localhost:{self._outage.port}/"}
         return self._emulator
+
+    @property
+    def outage(self) -> Outage | None:
+        """What lies between the commands and the stand-in for Vertex AI."""
+        return self._outage
+
+    @property
+    def postgres(self) -> postgres.Server:
+        """PostgreSQL, from the first time that it is wanted, with the database `chaos`."""
+        if self._postgres is None:
+            (self.top / "postgres").mkdir()
+            server = postgres.Server(self.top / "postgres")
+            server.start()
+            server.database("chaos")
+            self._postgres = server
+        return self._postgres
+
+    @property
+    def small(self) -> Path | None:
+        """A folder on a small disk that may be filled up; None where the machine has none."""
+        if self._small is None and shutil.disk_usage("/dev/shm").total <= SMALL:
+            self._small = Path(tempfile.mkdtemp(prefix="oc-chaos-", dir="/dev/shm"))
+        return self._small
+
+    @property
+    def state(self) -> Path:
+        """The folder that the commands of this round take for XDG_STATE_HOME."""
+        return Path({**self.env, **self.scene}["XDG_STATE_HOME"])
+
+    @property
+    def url(self) -> str:
+        """The history of this round."""
+        return {**self.env, **self.scene}["OCICALIBAN_DB_URL"]
 
     def group(self, n: int) -> str:
         """Return the name of the group of a round, which no other world has."""
@@ -88,6 +142,8 @@ class World:
             "XDG_CACHE_HOME": str(self.top / "cache"),
             "OCICALIBAN_DB_URL": f"sqlite:///{self.top}/history.db",
             "REGISTRY_AUTH_FILE": str(self.top / "auth.json"),
+            "PYTHONPATH": f"{Path(__file__).with_name('clock')}:{REPOSITORY}",
+            "OCICALIBAN_CHAOS_CLOCK": str(self.top / "clock"),
         }
         done = self.call("build", "--mode", "run", "job.py")
         if done.returncode:
@@ -99,9 +155,14 @@ class World:
             words.write(f"$ {' '.join(args)}\n".encode())
             words.flush()
             self.child = subprocess.Popen(
-                command(*args), cwd=self.project, env=environment(self.env), stdin=subprocess.DEVNULL, stdout=words,
-                stderr=words, start_new_session=True,
-            )  # fmt: skip
+                command(*args),
+                cwd=self.project,
+                env=environment({**self.env, **self.scene}),
+                stdin=subprocess.DEVNULL,
+                stdout=words,
+                stderr=words,
+                start_new_session=True,
+            )
 
     def running(self) -> bool:
         """Return whether the command runs."""
@@ -110,13 +171,18 @@ class World:
     def call(self, *args: str) -> Done:
         """Run a command to its end."""
         return subprocess.run(
-            command(*args), cwd=self.project, env=environment(self.env), stdin=subprocess.DEVNULL, capture_output=True,
-            text=True, timeout=PATIENCE,
-        )  # fmt: skip
+            command(*args),
+            cwd=self.project,
+            env=environment({**self.env, **self.scene}),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
 
     def jobs(self, group: str) -> tuple[Job, ...]:
         """Return the jobs of a group that are on record."""
-        with access.open(self.env["OCICALIBAN_DB_URL"]) as history:
+        with access.open(self.url) as history:
             return history.jobs(group=group)
 
     def processes(self, *, conmon_of: str = "") -> Iterator[tuple[int, str]]:
@@ -134,7 +200,7 @@ class World:
                     ours = mark in (entry / "environ").read_bytes()
             except OSError:
                 continue
-            if ours and line:
+            if ours and line and not line.startswith("catatonit -P"):  # podman keeps its namespace by that
                 yield int(entry.name), line
 
     def containers(self, group: str) -> list[str]:
@@ -155,16 +221,20 @@ class World:
             self._registry.stop()
         if self._emulator is not None:
             self._emulator.stop()
+        if self._postgres is not None:
+            self._postgres.stop()
+        if self._small is not None:
+            shutil.rmtree(self._small, ignore_errors=True)
         for process, _ in [*self.processes()]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
 
 
-def eventually(holds: Callable[[], bool], seconds: float) -> bool:
-    """Return whether something comes to hold within so many seconds."""
+def eventually(holds: Callable[[], bool], seconds: float, pause: float = 0.02) -> bool:
+    """Return whether something comes to hold within so many seconds, with pauses between two looks."""
     until = time.monotonic() + seconds
     while not holds():
         if time.monotonic() > until:
             return False
-        time.sleep(0.02)
+        time.sleep(pause)
     return True

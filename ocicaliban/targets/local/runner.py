@@ -69,6 +69,7 @@ class LocalRunner(ContainerRunner):
     def close(self) -> None:
         """Report no more ends."""
         self._watcher.close()
+        conmon.end_forsaken()
 
     def start(self, job: Job, attempt: Attempt, devices: tuple[cdi.Device, ...] = ()) -> None:
         """Start a container named `attempt.handle`, with the job's folder as /out and these GPUs alone.

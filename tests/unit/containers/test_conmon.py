@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ocicaliban.containers import conmon
 
 ID = "5eed" * 16
@@ -30,5 +32,39 @@ def test_what_waits_for_a_start_that_never_comes_is_ended(tmp_path: Path) -> Non
         assert [child.poll() for child in live] == [None, None]
     finally:
         for child in (*ended, *live):
+            child.kill()
+            child.communicate()
+
+
+def test_what_watches_a_container_that_is_gone_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conmon, "_WINDING_UP", 0)
+    for name in ("conmon", "other"):
+        (tmp_path / name).symlink_to(sys.executable)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "closed").mkdir()
+    (tmp_path / "closed").chmod(0)
+
+    def started(name: str, job: str, bundle: str) -> subprocess.Popen[bytes]:
+        argv = [str(tmp_path / name), str(tmp_path / "code.py"), "-c", ID, "-n", job, "-b", str(tmp_path / bundle)]
+        (tmp_path / "code.py").write_text("print(1, flush=True); input()")
+        child = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        assert child.stdout and child.stdout.read(1) == b"1"
+        return child
+
+    ended = started("conmon", "ocicaliban-1234-1", "gone")
+    live = [
+        started("conmon", "ocicaliban-1234-1", "there"),
+        started("conmon", "ocicaliban-1234-1", "closed/unknown"),
+        started("conmon", "mine", "gone"),
+        started("other", "ocicaliban-1234-1", "gone"),
+    ]
+    try:
+        assert [pid for pid, _ in conmon._forsaken()] == [ended.pid]
+        monkeypatch.setattr(conmon, "_LOOKS", 0)  # all of these have one id
+        conmon.end_forsaken()
+        assert ended.wait(30) == -9
+        assert [child.poll() for child in live] == [None] * 4
+    finally:
+        for child in (ended, *live):
             child.kill()
             child.communicate()
