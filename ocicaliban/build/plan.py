@@ -182,4 +182,5 @@ def _added_launch(launch: Launch, recipe: Recipe, values: Mapping[str, Value]) -
         ports=(*launch.ports, *extra.ports),
         devices=(*launch.devices, *extra.devices),
         workdir=params.substituted(extra.workdir, values, place) or launch.workdir,
+        capabilities=tuple(dict.fromkeys((*launch.capabilities, *extra.capabilities))),
     )

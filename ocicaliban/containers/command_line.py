@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import itertools
+from collections.abc import Iterable, Mapping
 
 from attrs import frozen
 
@@ -65,7 +66,8 @@ def _container(
     image: str, launch: Launch, args: tuple[str, ...], options: ContainerOptions, tty: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return the words after the verb: podman's options, the image and its arguments."""
-    argv = ["--init", "--pull=never", "--name", options.name, "--network", "host", *tty]
+    argv = ["--init", "--pull=never", "--name", options.name, "--network", "host"]
+    argv += [*confining_options(launch.capabilities, options.extra), *tty]
     for key, value in launch.env:
         argv += ["--env", f"{key}={value}"]
     for mount in launch.mounts:
@@ -80,6 +82,25 @@ def _container(
         argv += ["--entrypoint", command[0]]
         return (*argv, image, *command[1:], *args)
     return (*argv, image, *args)
+
+
+_PRIVILEGED = {"--privileged", *(f"--privileged={yes}" for yes in ("1", "t", "T", "TRUE", "true", "True"))}
+
+
+def confining_options(capabilities: Iterable[str], given: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Return podman's options that leave root in a container these capabilities alone, and no program that gives more.
+
+    A container that is privileged by the options that the user has `given` stays so.
+    """
+    if _PRIVILEGED & {*given}:
+        return ()
+    asked = [word.removeprefix("--cap-add=") for word in given if word.startswith("--cap-add=")]
+    asked += [value for option, value in itertools.pairwise(given) if option == "--cap-add"]
+    # podman cannot take all of them and give all of them.
+    every = "ALL" in {*capabilities, *(name.upper() for text in asked for name in text.split(","))}
+    dropped = () if every else ("--cap-drop", "all")
+    added = (word for name in capabilities for word in ("--cap-add", name))
+    return *dropped, *added, "--security-opt", "no-new-privileges"
 
 
 def bare_run_argv(name: str, image: str, options: tuple[str, ...] = (), args: tuple[str, ...] = ()) -> tuple[str, ...]:

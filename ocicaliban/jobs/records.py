@@ -163,6 +163,8 @@ def launch_to_record(launch: Launch) -> Record:
         "ports": list(launch.ports),
         "devices": list(launch.devices),
         "workdir": launch.workdir,
+        # Only if there are some: a record of the same launch from before stays equal.
+        **({"capabilities": list(launch.capabilities)} if launch.capabilities else {}),
     }
 
 
@@ -178,6 +180,7 @@ def launch_from_record(record: Mapping[str, Any]) -> Launch:
         ports=tuple(record.get("ports", ())),
         devices=tuple(record.get("devices", ())),
         workdir=record.get("workdir", ""),
+        capabilities=tuple(record.get("capabilities", ())),
     )
 
 

@@ -154,7 +154,10 @@ class PlannedLayer:
 
 @frozen(kw_only=True)
 class Launch:
-    """How a container of the image starts. It is not part of any key."""
+    """How a container of the image starts. It is not part of any key.
+
+    `capabilities` are what root may do in it; podman's names without `CAP_`, or "ALL".
+    """
 
     command: tuple[str, ...] = ()
     env: tuple[tuple[str, str], ...] = ()
@@ -162,6 +165,7 @@ class Launch:
     ports: tuple[str, ...] = ()
     devices: tuple[str, ...] = ()
     workdir: str = ""
+    capabilities: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

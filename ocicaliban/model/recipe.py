@@ -62,7 +62,7 @@ class StepTemplate:
 
 @frozen(kw_only=True)
 class LaunchTemplate:
-    """What a recipe adds to the launch of a container."""
+    """What a recipe adds to the launch of a container. `capabilities` are what root may do there, such as "CHOWN"."""
 
     when: str = ""
     env: dict[str, str] = field(factory=dict)
@@ -71,6 +71,7 @@ class LaunchTemplate:
     devices: tuple[Literal["gpu"], ...] = ()
     command: tuple[str, ...] | str = ()
     workdir: str = ""
+    capabilities: tuple[str, ...] = ()
 
 
 @frozen(kw_only=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ocicaliban.project import log_size
 from ocicaliban.reporter import SILENT, Reporter
 
 NAME = "ocicaliban.toml"
+_SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 CALIBAN = ".calibanconfig.json"
 
 
@@ -78,6 +80,11 @@ def _load(root: Path, path: Path) -> Project:
     file = structure(raw, _ProjectFile, path=path, text=text)
     assert isinstance(file, _ProjectFile)
     log_size.check(file.log_size_max, place(path, text, ("log_size_max",)))
+    for name in file.secrets:
+        # A build finds the secret in a file of this name.
+        if not _SECRET.fullmatch(name):
+            where = place(path, text, ("secrets", name))
+            raise UsageError(f"{where}: '{name}' is not the name of a secret", "use letters, digits, _, - and .")
     return Project(
         root=root,
         layers=layers,

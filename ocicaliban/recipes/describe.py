@@ -115,6 +115,8 @@ def _launch(launch: LaunchTemplate) -> list[str]:
         out.append(f"command {_words(launch.command)}")
     if launch.workdir:
         out.append(f"working folder {launch.workdir}")
+    if launch.capabilities:
+        out.append(f"capabilities {_words(launch.capabilities)}")
     return out
 
 

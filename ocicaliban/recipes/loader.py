@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ _STEP_KEYS = {
     "configure": ((), ("env", "variables", "path", "workdir", "entrypoint", "ports")),
 }
 """The keys that each kind of step needs, and those that it may have."""
+_CAPABILITY = re.compile("(?!CAP_)[A-Z][A-Z_]{2,}")
 _RESERVED_FILES = ("script", "uv", "uv.toml", "ca.crt", "apt.conf", "secrets")
 """The names below /dev/oc that a step's own files cannot have."""
 
@@ -71,6 +73,10 @@ def load_recipe(folder: Path, origin: str) -> Recipe:
         )
     for number, step in enumerate(raw.get("steps", [])):
         _check_step(step, ("steps", number), path, text)
+    for number, name in enumerate(file.launch.capabilities):
+        if not _CAPABILITY.fullmatch(name):
+            where = place(path, text, ("launch", "capabilities", number))
+            raise UsageError(f"{where}: '{name}' is not the name of a capability", 'capabilities = ["CHOWN", "SETUID"]')
     inputs = file.inputs or file.each
     return Recipe(
         name=folder.name,
@@ -120,6 +126,13 @@ def _check_step(step: Mapping[str, Any], keys: Keys, path: Path, text: str) -> N
             where = place(path, text, (*keys, "files"))
             reason = "it contains a slash" if "/" in name else "ocicaliban uses this name"
             raise UsageError(f"{where}: a step cannot have a file '{name}': {reason}", "choose another name")
+    for name in step.get("cache", ()):
+        if not name.startswith("/") or ":" in name or {"", ".", ".."} & {*name.strip("/").split("/")}:
+            where = place(path, text, (*keys, "cache"))
+            raise UsageError(
+                f"{where}: '{name}' is not a folder of the container that can be kept",
+                'cache lists absolute paths, without colons: cache = ["/var/cache/apt"]',
+            )
     for name in step.get("env", {}):
         if not name.isidentifier() or not name.isascii():
             where = place(path, text, (*keys, "env"))

@@ -130,6 +130,9 @@ def api_spec(container: JobContainer, environ: Mapping[str, str]) -> dict[str, A
             for mount in mounts
         ],
         "command": [*launch.command[1:], *container.args],
+        "cap_drop": [] if "ALL" in launch.capabilities else ["all"],
+        "cap_add": [*launch.capabilities],
+        "no_new_privileges": True,
     }
     if launch.command:
         spec["entrypoint"] = [launch.command[0]]

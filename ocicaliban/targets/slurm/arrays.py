@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 
+from ocicaliban.containers import command_line
 from ocicaliban.containers.image_file import ImageFile
 from ocicaliban.model.image import Launch
 from ocicaliban.targets.slurm import options as slurm_options
@@ -115,6 +116,7 @@ def _settings(array: Array) -> Iterator[str]:
     env = {**dict(image.env), **dict(launch.env)}
     yield f"ENVIRONMENT=({_words(f'{name}={value}' for name, value in env.items())})"
     yield f"MOUNTS=({_words(launch.mounts)})"
+    yield f"CONFINED=({_words(command_line.confining_options(launch.capabilities))})"
     yield f"COMMAND=({_words(launch.command or image.entrypoint)})"
     # The image's own arguments are those of a job that has none, unless another command starts.
     yield f"DEFAULTS=({_words(() if launch.command else image.command)})"

@@ -129,7 +129,7 @@ load() { # once on a node
 }
 podman_run() {
     local options=(-d --name "$container" --init --network host --workdir "$WORKDIR" -v "$OUT:/out")
-    options+=(--log-driver k8s-file --log-opt "path=$LOG.conmon")
+    options+=(--log-driver k8s-file --log-opt "path=$LOG.conmon" ${CONFINED[@]+"${CONFINED[@]}"})
     local each
     for each in ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"} "${SEEN[@]}"; do options+=(--env "$each"); done
     for each in ${MOUNTS[@]+"${MOUNTS[@]}"}; do options+=(-v "$each"); done

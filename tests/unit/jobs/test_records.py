@@ -23,6 +23,7 @@ LAUNCH = Launch(
     ports=("1:2",),
     devices=("gpu",),
     workdir="/w",
+    capabilities=("CHOWN",),
 )
 MADE = Submission(
     group="digits",
@@ -103,7 +104,7 @@ def test_a_launch_comes_back() -> None:
     record = as_json(records.launch_to_record(LAUNCH))
     assert record == {
         **{"version": 1, "command": ["python3", "train.py"], "env": [["A", "1"]], "mounts": ["/a:/b"]},
-        **{"ports": ["1:2"], "devices": ["gpu"], "workdir": "/w"},
+        **{"ports": ["1:2"], "devices": ["gpu"], "workdir": "/w", "capabilities": ["CHOWN"]},
     }
     assert records.launch_from_record(record) == LAUNCH
     assert records.launch_from_record({}) == Launch()

@@ -29,6 +29,8 @@ def fault_message(folder: Path, text: str | bytes) -> str:
         ('[modes]\n"a b" = 3\n', "ocicaliban.toml:2: expected a list, got a whole number in modes.a b"),
         ('extras = "a"\n', "ocicaliban.toml:1: expected a list, got a string in extras"),
         ('dirs = "false"\n', "ocicaliban.toml:1: expected a list"),
+        ('[secrets]\n"../../.bashrc" = "a"\n', "ocicaliban.toml:2: '../../.bashrc' is not the name of a secret"),
+        ('secrets = { "/etc/passwd" = "a" }\n', "ocicaliban.toml:1: '/etc/passwd' is not the name of a secret"),
         ("secrets = { a = 1 }\n", "ocicaliban.toml:1: expected a string, got a whole number in secrets.a"),
         ("[layers]\napt = 3\n", "ocicaliban.toml:2: 'layers' must hold one table for each recipe"),
         ("\n[[layers]]\n", "ocicaliban.toml:2: 'layers' must hold one table for each recipe"),

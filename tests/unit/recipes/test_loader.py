@@ -94,6 +94,18 @@ def test_a_steps_file_cannot_hide_what_a_step_sees_anyway(name: str, tmp_path: P
     [
         ('do = "run"\nscript = "go.sh"\ntools = ["pip"]', "expected one of uv, got 'pip'"),
         ('do = "run"\nscript = "go.sh"\nenv = { "A B" = "1" }', "'A B' is not a valid name of a variable"),
+        ('do = "run"\nscript = "go.sh"\ncache = ["/.."]', "'/..' is not a folder of the container that can be kept"),
+        ('do = "run"\nscript = "go.sh"\ncache = [".."]', "'..' is not a folder of the container that can be kept"),
+        ('do = "run"\nscript = "go.sh"\ncache = ["/"]', "'/' is not a folder of the container that can be kept"),
+        (
+            'do = "run"\nscript = "go.sh"\ncache = ["/a/../.."]',
+            "'/a/../..' is not a folder of the container that can be kept",
+        ),
+        ('do = "run"\nscript = "go.sh"\ncache = ["a/b"]', "'a/b' is not a folder of the container that can be kept"),
+        (
+            'do = "run"\nscript = "go.sh"\ncache = ["/a:/b"]',
+            "'/a:/b' is not a folder of the container that can be kept",
+        ),
         ('do = "copy"\ntree = "${source_tree}"\nto = "app"', "'app' is not an absolute path"),
     ],
 )
@@ -119,3 +131,9 @@ def test_each_is_the_former_name_of_inputs(tmp_path: Path) -> None:
     assert load_recipe(tmp_path, "project").inputs == ("data", "command")
     both = fault_message(tmp_path, RECIPE + 'inputs = "data"\neach = "data"\n')
     assert both.startswith("layer.toml:3: 'each' is the former name of 'inputs'")
+
+
+@pytest.mark.parametrize("name", ["CAP_CHOWN", "chown", "--privileged", ""])
+def test_capabilities_have_the_names_that_podman_shows(name: str, tmp_path: Path) -> None:
+    launch = f'[launch]\ncapabilities = ["CHOWN", "{name}"]\n'
+    assert f"'{name}' is not the name of a capability" in fault_message(tmp_path, RECIPE + launch)
