@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
-from ocicaliban.app import place
+from ocicaliban.app import consent, place
 from ocicaliban.app.requests import BuildRequest
 from ocicaliban.build import builder, environment_view, last_build, planner
 from ocicaliban.build.planner import PlannedImage
@@ -89,7 +89,11 @@ def note_root() -> None:
 
 
 def built(planned: PlannedImage, *, no_cache: bool) -> Image:
-    """Build the layers of a plan that are missing and return its image. Raises OcicalibanError if a step fails."""
+    """Build the layers of a plan that are missing and return its image.
+
+    Raises OcicalibanError if a step fails, UsageError if the project wants what it is not allowed.
+    """
+    consent.require(planned, build=True)
     return builder.build(planned.plan, planned.build_context, reporter=TERMINAL, cache=not no_cache)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from attrs import evolve, frozen
 
 from ocicaliban import replay
-from ocicaliban.app import build, cloud_key, place
+from ocicaliban.app import build, cloud_key, consent, place
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import base_image, planner
 from ocicaliban.build.inputs import folders
@@ -204,6 +204,8 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
             contents=not request.image_id,
         )
         planned = planner.plan_project(asked, reporter)
+        if not request.dry_run:
+            consent.require(planned)
         left_out = folders.left_out(planned.project, asked.dirs) if request.lived_in else ()
         words = _start(planned, request)
     if devices and not planned.plan.launch.devices:

@@ -6,7 +6,7 @@ import os
 
 from attrs import evolve
 
-from ocicaliban.app import build, place
+from ocicaliban.app import build, consent, place
 from ocicaliban.app.requests import BuildRequest
 from ocicaliban.build import base_image, environment_view, last_build, plan_view, planner
 from ocicaliban.build.containerfile import CopiedTree, as_containerfile
@@ -43,16 +43,18 @@ def _planned(request: BuildRequest) -> PlannedImage:
 
 
 def layer_lines(request: BuildRequest) -> tuple[str, ...]:
-    """Return a line for each layer of the plan, which says whether the store has it."""
+    """Return a line for each layer of the plan, which says whether the store has it, and for what it wants outside."""
     planned = _planned(request)
-    return plan_view.stack_lines(planned.plan, *stored_layers(planned))
+    return *plan_view.stack_lines(planned.plan, *stored_layers(planned)), *consent.lines(planned)
 
 
 def as_json(request: BuildRequest) -> dict[str, object]:
     """Return the plan and its layers in the store as a value for JSON."""
     planned = _planned(request)
     described = environment_view.as_json(planned.environment, planned.packages, planned.python, planned.python_reason)
-    return {**plan_view.as_json(planned.plan, *stored_layers(planned)), "environment": described}
+    return {**plan_view.as_json(planned.plan, *stored_layers(planned)), "environment": described} | (
+        {"outside": consent.described(planned)} if planned.demands else {}
+    )
 
 
 def difference(request: BuildRequest, mode: str) -> list[str]:

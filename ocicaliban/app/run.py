@@ -122,13 +122,15 @@ def dry_run_script(request: RunRequest) -> Iterator[str]:
 
     The jobs of a sweep come one after the other. Raises OcicalibanError if the run could not start.
     """
-    from ocicaliban.app import plan
+    from ocicaliban.app import consent, plan
     from ocicaliban.build import plan_view
     from ocicaliban.containers import cgroups
 
     prepared = _prepare(request)
     ready = prepared.launch
     for line in plan_view.stack_lines(ready.planned.plan, *plan.stored_layers(ready.planned)):
+        yield f"# {line}"
+    for line in consent.lines(ready.planned):
         yield f"# {line}"
     if ready.request.image_id:
         image = Image(id=ready.request.image_id, digest="", key="")

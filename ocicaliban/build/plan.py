@@ -19,7 +19,7 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
 
     Raises UsageError if recipes or parameters do not fit together.
     """
-    world: dict[str, Value] = {"gpu": snapshot.variant == "gpu", "project": str(project.root), **snapshot.values}
+    world = _world(project, snapshot)
     bottom = base_key(snapshot.base)
     layers: list[PlannedLayer] = []
     launch = Launch()
@@ -41,6 +41,26 @@ def plan(project: Project, recipes: Sequence[Recipe], mode: str, snapshot: Snaps
                 layers.append(layer)
         launch = _added_launch(launch, recipe, world | given)
     return Plan(mode=mode, base=snapshot.base, base_key=bottom, layers=tuple(layers), launch=launch)
+
+
+def launches(project: Project, recipes: Sequence[Recipe], snapshot: Snapshot) -> tuple[tuple[Recipe, Launch], ...]:
+    """Return what each recipe adds to the launch of a container. Raises UsageError as `plan` does."""
+    world = _world(project, snapshot)
+    return tuple(
+        (
+            recipe,
+            _added_launch(
+                Launch(),
+                recipe,
+                world | params.resolve(recipe, project.layers.get(recipe.name, {}), snapshot.variant),
+            ),
+        )
+        for recipe in recipes
+    )
+
+
+def _world(project: Project, snapshot: Snapshot) -> dict[str, Value]:
+    return {"gpu": snapshot.variant == "gpu", "project": str(project.root), **snapshot.values}
 
 
 def _ordered(project: Project, recipes: Sequence[Recipe], mode: str) -> tuple[Recipe, ...]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import hints
-from ocicaliban.build import chosen_base, environment_view
+from ocicaliban.build import chosen_base, demands, environment_view
 from ocicaliban.build import plan as planning
 from ocicaliban.build.builder import BuildContext
 from ocicaliban.build.chosen_base import BaseRequest
+from ocicaliban.build.demands import Demand
 from ocicaliban.build.inputs.provider import PlanContext, Provided, input_parameters, secret_files
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
@@ -39,7 +40,7 @@ class PlannedImage:
     `trees_read` are all folders that were read for the plan, and `made_trees` are the trees that a layer makes first.
     `environment` is what the project's files declare, and `packages` is how many packages that makes. `python` is the
     version of the environment's Python, "" while the base image is not resolved, and `python_reason` says why it is
-    this one.
+    this one. `demands` are what the project's files want outside of the project.
     """
 
     project: Project
@@ -54,6 +55,7 @@ class PlannedImage:
     packages: int = 0
     python: str = ""
     python_reason: str = ""
+    demands: tuple[Demand, ...] = ()
 
     @property
     def build_context(self) -> BuildContext:
@@ -124,10 +126,11 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     plan = planning.plan(project, recipes, request.mode, snapshot)
     trees = {tree.digest: tree for each in provided.values() for tree in each.trees}
     copied = (tree for layer in plan.layers for step in layer.steps for tree in planning.copied_trees(step))
+    used = {digest: trees[digest] for digest in copied if digest in trees}
     planned = PlannedImage(
         project=project,
         plan=plan,
-        trees={digest: trees[digest] for digest in copied if digest in trees},
+        trees=used,
         made_trees={tree.digest: tree for each in provided.values() for tree in each.made_trees},
         trees_read=tuple(tree for each in provided.values() for tree in each.trees_read),
         gpus=request.gpus,
@@ -137,6 +140,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         packages=sum(each.packages for each in provided.values()),
         python=evolve(context, provided=provided).environment_base.python,
         python_reason=chosen_base.reason(asked),
+        demands=demands.of_plan(project, plan, planning.launches(project, recipes, snapshot), tuple(used.values())),
     )
     if request.contents and context.parameters("requirements"):
         reporter.say(environment_view.line(planned.environment, planned.packages, planned.python))

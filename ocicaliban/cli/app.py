@@ -29,6 +29,7 @@ _COMMANDS = {
     "resubmit": "jobs",
     "report": "report",
     "layers": "layers",
+    "allow": "allow",
     "clean": "clean",
     "dev": "dev",
     "doctor": "doctor",

@@ -212,3 +212,32 @@ def test_every_configure_step_puts_its_folders_before_path(make: Make, base_lock
     out = subprocess.run(["podman", "image", "inspect", image], capture_output=True, text=True, check=True).stdout
     path = next(word for word in json.loads(out)[0]["Config"]["Env"] if word.startswith("PATH="))
     assert path.startswith("PATH=/two:/one:/usr/local/sbin:")
+
+
+def test_what_a_recipe_mounts_from_outside_is_allowed_once(make: Make, tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "note").write_text("seen")
+    launch = f'mounts = ["{tmp_path}/outside:/x:ro", "${{project}}/layers:/y"]\ncapabilities = ["CHOWN"]\n'
+    code = "import os; os.chown('/tmp', 1, 1); print(open('/x/note').read(), *os.listdir('/y'))\n"
+    status = "import re; print(*re.findall('(?:CapEff|NoNewPrivs):\\\\s(.*)', open('/proc/self/status').read()))\n"
+    modes = '[modes]\nrun = ["base", "look", "source-copy", "command"]\n'
+    recipe = f'summary = "s"\n[launch]\n{launch}'
+    project = make({"ocicaliban.toml": BASE + modes, "layers/look/layer.toml": recipe, "a.py": code, "b.py": status})
+    for args in (["run", "a.py"], ["run", "a.py"]):
+        refused = _call(project, *args)
+        assert refused.returncode == 2 and f"mounts {tmp_path}/outside:/x:ro" in refused.stderr, refused.stderr
+        assert "hint: read these files; `ocicaliban allow`" in refused.stderr and not refused.stdout
+    assert "not allowed yet" in _ok(project, "plan", "run").stdout
+    assert "allowed: capability CHOWN" in _ok(project, "allow", nogpu=False).stdout
+    assert _ok(project, "run", "a.py").stdout == "seen look\n"
+    assert _ok(project, "run", "b.py").stdout.split() == ["0000000000000001", "1"]
+    (project / "ocicaliban.toml").write_text(BASE)
+    assert _ok(project, "run", "b.py").stdout.split() == ["0000000000000000", "1"]
+    assert _ok(project, "run", "b.py").stdout.split() == ["0000000000000000", "1"]  # as a replay
+    _ok(project, "shell", "--bare", "--", "chown", "1:1", "/tmp")
+    sweep = ("run", "--experiment-config", "sweep.json", "--group", "caps", "b.py")
+    (project / "sweep.json").write_text('{"--n": [1]}')
+    for more in ((), ("--podman-args", "--cap-add=SETUID")):  # podman's service, and its command line
+        _ok(project, *sweep, *more)
+    logs = _ok(project, "logs", "caps", nogpu=False).stdout.split()
+    assert {"0000000000000000", "0000000000000080"} < {*logs} and "0" not in logs, logs

