@@ -6,6 +6,7 @@ sources; these report none. Planning must be fast, and what stops a build must b
 
 from __future__ import annotations
 
+import codecs
 import posixpath
 import re
 from typing import NamedTuple
@@ -39,6 +40,7 @@ def credential_in(data: bytes, path: str = "", *, whole: bool = True) -> Credent
 
     `data` is the beginning of the file at `path`, or all of it if it is `whole`.
     """
+    data = _as_utf8(data)
     if b"\0" in data[:_BINARY]:
         return None
     if whole and len(data) <= _LARGEST_JSON and (found := _in_json(data)):
@@ -52,6 +54,31 @@ def credential_in(data: bytes, path: str = "", *, whole: bool = True) -> Credent
     for line, what in credential_rules.lines_with_passwords(data, kind):
         return Credential(what, line)
     return None
+
+
+def _as_utf8(data: bytes) -> bytes:
+    """Return a text in UTF-16 or UTF-32, as editors and shells of Windows write it, in UTF-8; other data as it is."""
+    for mark, encoding in _MARKS.items():
+        if data.startswith(mark):
+            return data[len(mark) :].decode(encoding, "replace").encode()
+    # Without a mark, the letters of most languages' commands have a zero in each pair of bytes, at the same place.
+    start = data[: _BINARY & ~1]
+    if b"\0" in start:
+        for zeros, letters, encoding in (
+            (start[1::2], start[::2], "utf-16-le"),
+            (start[::2], start[1::2], "utf-16-be"),
+        ):
+            if zeros.count(0) * 10 >= len(zeros) * 9 and not letters.count(0):
+                return data.decode(encoding, "replace").encode()
+    return data
+
+
+_MARKS = {  # the longer ones first: that of UTF-32 begins like that of UTF-16
+    codecs.BOM_UTF32_LE: "utf-32-le",
+    codecs.BOM_UTF32_BE: "utf-32-be",
+    codecs.BOM_UTF16_LE: "utf-16-le",
+    codecs.BOM_UTF16_BE: "utf-16-be",
+}
 
 
 def _in_json(data: bytes) -> Credential | None:

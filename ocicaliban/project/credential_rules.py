@@ -5,6 +5,7 @@ A rule has a sign, without which its pattern is not tried: most files contain no
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -66,11 +67,19 @@ _WORDS = re.compile(
 )
 _MORE_WORDS = re.compile(rb"secret|admin|root|user(name)?|guest|test(ing)?|foo|bar|baz|postgres|hunter2?|abc\d*", re.I)
 _INSERTED = re.compile(
-    rb"\$\w+|\$\{[^{}]*\}|\$\(.*\)|`.*`|<.*>|\[.*\]|\(.*\)|%\(\w+\)s|%s|%\w+%|\{.*\}|.*(\{\{.*\}\}|\$\{\{?.*\}|\.\.\.).*|\*+|x+|[@!#].*"
+    rb"\$\w+|\$\{[^{}]*\}|\$\{\{[^{}]*\}\}|\$\(.*\)|`.*`|\{\{.*\}\}|%\(\w+\)s|%s|%\w+%|\*+|x+"
     rb"|(vault|env|op|ref|file|ssm|gcp|aws|azure|secrets?(manager)?|sops|keyring)(\+\w+)?:.*",
     re.I,
 )
-"""A word that is the place of a value: a variable, the output of a command, a name in brackets, a secret elsewhere."""
+"""A word that is the place of a value: a variable, the output of a command, a secret elsewhere."""
+_PERHAPS_INSERTED = re.compile(rb"<.*>|\[.*\]|\(.*\)|\{.*\}|.*(\{\{.*\}\}|\$\{\{?.*\}|\.\.\.).*|[@!#].*", re.S)
+"""A word that may be such a place: a name in brackets, a variable among other letters, a tag. A password may be too."""
+_INSERTION = re.compile(rb"\$?\{\{.*?\}\}|\$\{.*?\}|\.\.\.")
+_DEFAULTS = re.compile(
+    rb"postgres(ql)?|mysql|mariadb|mongo(db)?|redis|rabbitmq|guest|minio(admin)?|airflow|root|admin|neo4j|sa|localhost",
+    re.I,
+)
+"""Passwords that services have when they are new, and that say nothing."""
 
 
 def _is_made(match: re.Match[bytes], kind: Kind) -> bool:
@@ -85,13 +94,42 @@ def _always(match: re.Match[bytes], kind: Kind) -> bool:
     return True
 
 
+def _is_random(word: bytes) -> bool:
+    """Return whether a word is more like a generated password than like words: it changes between kinds of letters."""
+    kinds = bytes(_KINDS[letter] for letter in word)
+    changes = sum(one != other and (one, other) != (*b"Aa",) for one, other in itertools.pairwise(kinds))
+    return {*b"Aa0"} <= {*kinds} and changes > 2 and not re.search(rb"\s", word)
+
+
+_KINDS = bytes(
+    ord("a" if chr(code).islower() else "A" if chr(code).isupper() else "0" if chr(code).isdigit() else ".")
+    if code < 128
+    else ord(".")
+    for code in range(256)
+)
+
+
+def _is_path(value: bytes) -> bool:
+    """Return whether a value is the path of a file; a generated password may begin with a slash too."""
+    if not value.startswith((b"/", b"./", b"../", b"~")):
+        return False
+    last = value.rpartition(b"/")[2]
+    return b"." in last or not any(map(_is_random, re.split(rb"[/~]", value)))
+
+
 def _is_password(word: bytes, kind: Kind) -> bool:
     """Return whether a word in the place of a password is one, not a name for it or something to be replaced."""
     # % begins a form such as %40 in a URL, and a variable otherwise.
     plain = re.sub(rb"%[0-9A-Fa-f]{2}", b"_", word)
     if not plain or kind.is_template or _INSERTED.fullmatch(plain) or _WORDS.fullmatch(plain):
         return False
+    if _PERHAPS_INSERTED.fullmatch(plain):
+        return not kind.is_prose and _is_random(_INSERTION.sub(b"", plain).strip(b"<>[](){}@!#"))
     return not (kind.is_prose and (_MORE_WORDS.fullmatch(plain) or _EXAMPLES.search(plain) or {*b":,"} & {*plain}))
+
+
+def _is_default(word: bytes) -> bool:
+    return _DEFAULTS.fullmatch(word) is not None
 
 
 _NOWHERE = re.compile(
@@ -110,9 +148,12 @@ def _is_login(match: re.Match[bytes], kind: Kind) -> bool:
         service = kind.is_environment and re.fullmatch(rb"[^.]+", host) and host.lower() != b"localhost"
         if not service or _MORE_WORDS.fullmatch(word):
             return False
+    if nowhere and _MORE_WORDS.fullmatch(word) and _MORE_WORDS.fullmatch(host):
+        return False  # the parts of an address, where an example has words without a meaning
     if word in (b"x-oauth-basic", b""):
         return len(user) >= 16 and _is_password(user, kind)
-    return word != user and _is_password(word, kind)
+    known = kind.is_prose or _MORE_WORDS.fullmatch(word) or _DEFAULTS.fullmatch(word)
+    return not (word == user and known) and _is_password(word, kind)
 
 
 def _is_user_token(match: re.Match[bytes], kind: Kind) -> bool:
@@ -320,7 +361,7 @@ def _passwords_beside_users(lines: list[bytes], kind: Kind) -> Iterator[tuple[in
             (users if match[1].lower().startswith((b"user", b"login")) else words).append((number, _unquoted(match[2])))
     for number, word in words:
         near = [user for line, user in users if abs(line - number) < _NEAR]
-        if near and word not in near and len(word) > 3 and _is_password(word, kind):
+        if near and word not in near and len(word) > 3 and not _is_default(word) and _is_password(word, kind):
             yield number, "a password"
 
 
@@ -347,6 +388,8 @@ def _unquoted(value: bytes) -> bytes:
 def _is_value(name: bytes, text: bytes, kind: Kind) -> bool:
     """Return whether a variable's value is secret: neither empty, a path, an address, nor a number of tokens."""
     value = _unquoted(text)
-    if len(value) < 4 or not _is_password(value, kind) or value.startswith((b"/", b"./", b"~", b"http:", b"https:")):
+    if len(value) < 4 or not _is_password(value, kind) or _is_default(value) or _is_path(value):
+        return False
+    if value.startswith((b"http:", b"https:")):
         return False
     return not value.isdigit() or re.search(rb"pass|pwd", name, re.I) is not None

@@ -12,8 +12,9 @@ from attrs import field, frozen
 
 from ocicaliban.system import files
 
-_HEADER = b"ocicaliban-tree-memo 3 "
-_OLD = b"ocicaliban-tree-memo 2 "  # its files were not searched for all credentials that are known now
+_HEADER = b"ocicaliban-tree-memo 4 "
+# Their files were not searched for all credentials that are known now.
+_OLD = (b"ocicaliban-tree-memo 2 ", b"ocicaliban-tree-memo 3 ")
 
 
 @frozen
@@ -37,7 +38,7 @@ def load(path: Path | None) -> TreeMemo:
     except OSError:
         return TreeMemo()
     checksum = hashlib.sha256(body).hexdigest().encode()
-    if head not in (_HEADER + checksum, _OLD + checksum):
+    if head not in {each + checksum for each in (_HEADER, *_OLD)}:
         return TreeMemo()
     data = json.loads(body)  # the checksum is right, so `save` wrote this
     return TreeMemo({} if head.startswith(_OLD) else data["files"], data["dirs"])

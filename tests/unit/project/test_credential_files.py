@@ -63,7 +63,27 @@ def test_what_only_looks_like_a_credential_is_a_file_like_any_other(tmp_path: Pa
     assert files(read_tree(write(tmp_path, {"a.json": text}))) == ["a.json"]
 
 
+GENERATED = ("Xk93mQ", "Xk93mQvw7T", "q9W7zz91K")
+ODD = (
+    "({})",
+    "[{}]",
+    "{{{}}}",
+    "<{}>",
+    "@{}",
+    "!{}",
+    "'#{}'",
+    "/{}",
+    "/{}/k+3mQ==",
+    "~{}",
+    "ab...{}",
+    "{}${{x}}",
+    "$${}",
+)
+"""Forms of passwords that are also those of places for one, of tags and of paths."""
 CREDENTIALS = [
+    *(("prod.env", f"DB_PASSWORD={form.format(word)}\n", "the value of DB_P", 1) for form in ODD for word in GENERATED),
+    ("x.toml", 'url = "https://bob:bob@corp.io/simple"\n', "a URL with a password", 1),
+    ("x.conf", "url = mysql://bob:bob@db.corp.io/x\n", "a URL with a password", 1),
     # Package indexes: whatever reads the URL.
     ("uv.toml", '[[index]]\nurl = "https://ada:s3cr%40t@pypi.corp.example/simple"\n', "a URL with a password", 2),
     ("requirements.txt", "numpy\n--extra-index-url https://ada:hunter2@127.0.0.1:8080/simple\n", "a URL with", 2),
@@ -148,6 +168,28 @@ def test_a_credential_is_found_with_its_line(name: str, text: str, what: str, li
 
 
 NO_CREDENTIALS = [
+    (
+        "prod.env",
+        "".join(
+            f"DB_PASSWORD={word}\n"
+            for word in (
+                *("(password)", "[token]", "<DB_PASSWORD_1>", "{name}", "@file", "!secret db", "/run/Secrets2/db.txt"),
+                *(
+                    "/Users/Bob1/Keys/pw",
+                    "/keys/AuthKey_9X7Q2ABCDE.p8",
+                    "~/Pass1",
+                    "~bob/pw",
+                    "./x",
+                    "postgres",
+                    "root",
+                ),
+                *("${PREFIX}-Token1", "{{ Xk93mQvw }}", "${Xk93mQvw}", "`Xk93mQvw`", "<Password12>", "[PASSWORD]"),
+            )
+        ),
+    ),
+    ("a.ini", "user = bob\npassword = postgres\n"),
+    ("compose.yml", "amqp://guest:guest@rabbit.corp.io/ https://foo:foo@corp.io"),
+    ("a.toml", 'u = "http://x.io:foo@bar"\n'),
     ("uv.toml", 'url = "https://pypi.corp.example/simple"\n'),
     ("requirements.txt", "--index-url https://${USER}:${PASSWORD}@pypi.corp.com/simple\n"),
     ("requirements.txt", "--index-url https://$USER:$PASSWORD@pypi.corp.com/simple\n"),
@@ -199,6 +241,17 @@ NO_CREDENTIALS = [
 @pytest.mark.parametrize(("name", "text"), NO_CREDENTIALS)
 def test_what_has_the_form_of_a_credential_stops_nothing(name: str, text: str) -> None:
     assert credential_files.credential_in(text.encode(), f"sub/{name}") is None
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-8-sig"])
+def test_texts_of_windows_are_read(encoding: str) -> None:
+    text = "# Größe\nnumpy\n-i https://ci:Xk93mQvw7T@pypi.corp.io/simple\n"
+    found = credential_files.credential_in(text.encode(encoding), "requirements.txt")
+    assert found == ("a URL with a password", 3)
+    assert credential_files.credential_in("numpy\n".encode(encoding), "requirements.txt") is None
+    assert credential_files.credential_in(AUTHS.encode(encoding), "a") is not None
+    samples = bytes(range(0, 200, 2)) + b"\0"
+    assert credential_files.credential_in(samples * 99, "a.bin") is None
 
 
 def test_a_file_with_a_credential_is_allowed_by_name_and_never_remembered(tmp_path: Path) -> None:
