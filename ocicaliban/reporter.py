@@ -164,6 +164,16 @@ SILENT = Reporter(lambda _: None)
 """Reports nothing."""
 
 
+def confirmed(question: str) -> bool:
+    """Return whether the user, at a terminal, says yes to a question of ours."""
+    sys.stderr.write(f"{shown(question)} [y/N] ")
+    sys.stderr.flush()
+    answer = sys.stdin.readline()
+    if not answer.endswith("\n"):
+        TERMINAL.say("")
+    return answer.strip().lower() in ("y", "yes")
+
+
 def _live() -> bool:
     return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 

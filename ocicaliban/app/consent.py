@@ -17,7 +17,7 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.project import allowed
 from ocicaliban.project.config import load_project
 from ocicaliban.recipes import catalog
-from ocicaliban.reporter import TERMINAL
+from ocicaliban.reporter import TERMINAL, confirmed
 
 _COMMAND = "`ocicaliban allow`"
 
@@ -40,19 +40,9 @@ def require(planned: PlannedImage, *, build: bool = False) -> None:
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(message, f"read these files; {_COMMAND} in the project's folder allows it")
     TERMINAL.say(message)
-    if not _agreed():
+    if not confirmed("Do you allow this?"):
         raise UsageError("the project is not allowed what it wants", f"{_COMMAND} allows it, once and for all")
     allowed.save(root, {*known, *(each.identity for each in left)})
-
-
-def _agreed() -> bool:
-    """Ask for a word at the terminal, where the question is the last thing on stderr."""
-    sys.stderr.write("Do you allow this? [y/N] ")
-    sys.stderr.flush()
-    answer = sys.stdin.readline()
-    if not answer.endswith("\n"):
-        TERMINAL.say("")
-    return answer.strip().lower() in ("y", "yes")
 
 
 def allow() -> Iterator[str]:

@@ -22,7 +22,7 @@ WAYS_OUT = {
     "containers/user_namespace.py": 1,  # a constant
     "execution/progress.py": 1,
     "replay.py": 1,  # what the last run said, which was filtered when it was written
-    "reporter.py": 1,
+    "reporter.py": 2,  # a line, a question
 }
 
 
