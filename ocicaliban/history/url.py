@@ -17,7 +17,7 @@ _HINT = "sqlite:////a/local/disk/history.db, or postgresql://USER:PASSWORD@HOST/
 
 # Up to the last @: a password that should have % forms, and has none, may contain an @ or a slash, as may a name.
 _PASSWORD = re.compile(r"(?<=://)([^:@/?\s]*)(?::.*|@\S*)@")
-_NAMED = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|[^&\s]*)", re.I)
+_NAMED = re.compile(r"(password\s*=\s*)('(?:[^'\\]|\\.)*'|\S*)", re.I)
 
 
 @frozen(kw_only=True)
@@ -76,7 +76,9 @@ def _server(url: str) -> DatabaseLocation:
         parts = urlsplit(url)
         hosts = parts.netloc.rpartition("@")[2]
         fine = (
-            not {*"@#"} & {*parts.path, *parts.query, *parts.fragment}
+            # libpq ends the password at the first @, and takes the rest for the host, in its messages too.
+            parts.netloc.count("@") < 2
+            and not {*"@#"} & {*parts.path, *parts.query, *parts.fragment}
             and "#" not in url
             and all(re.fullmatch(r"(\[[0-9A-Fa-f:.%]*\]|[^:\[\]]*)(:[0-9]*)?", host) for host in hosts.split(","))
         )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import re
 from collections.abc import Sequence
@@ -53,21 +51,32 @@ def _finite(value: Scalar | None) -> Scalar | None:
 
 def as_csv(report: Report, columns: Sequence[Column]) -> str:
     """Return these columns with all digits: a line of names, and a line for each job; durations in seconds."""
-    out = io.StringIO()
-    writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([_escape(column.name) for column in columns])
-    writer.writerows([_escape(exact(row.cells.get(column.name))) for column in columns] for row in report.rows)
-    return out.getvalue()
+    lines = [[column.name for column in columns]]
+    lines += [[exact(row.cells.get(column.name)) for column in columns] for row in report.rows]
+    return "".join((",".join(map(_cell, line)) or '""') + "\n" for line in lines)
 
 
+def _cell(text: str) -> str:
+    """Return a cell in quotes if a program might divide it: in some languages, Excel takes ; or a tab for a comma.
+
+    The csv module quotes by the comma alone, and the rest of a cell would be one of its own, which might be executed.
+    """
+    cell = _escape(text)
+    return f'"{cell.replace(chr(34), chr(34) * 2)}"' if _DIVIDED & {*cell} else cell
+
+
+_DIVIDED = {*',;"\t\n|'}
+
+
+_FORMULA = re.compile(r"[ \n]*[=+@\t\uff1d\uff0b\uff0d\uff20-]")
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|-?(inf|nan)")
 
 
 def _escape(text: str) -> str:
     """Return a cell that a spreadsheet only shows, and that no terminal obeys.
 
-    Excel and LibreOffice execute a cell that begins with one of = + - @ or a tab, unless it is a number; OWASP advises
-    to put an apostrophe before it ("CSV injection"). Before Python 3.13 csv does not quote carriage returns.
+    Excel and LibreOffice execute a cell that begins with one of = + - @, in full width too, after blanks or line ends
+    too, unless it is a number. OWASP advises to put an apostrophe before it ("CSV injection").
     """
     shown = "\n".join("\t".join(map(printable, line.split("\t"))) for line in text.split("\n"))
-    return f"'{shown}" if shown.startswith(tuple("=+-@\t")) and not _NUMBER.fullmatch(shown) else shown
+    return f"'{shown}" if _FORMULA.match(shown) and not _NUMBER.fullmatch(shown) else shown

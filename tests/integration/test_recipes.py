@@ -240,5 +240,5 @@ def test_what_a_recipe_mounts_from_outside_is_allowed_once(make: Make, tmp_path:
     for more in ((), ("--podman-args", "--cap-add=SETUID")):  # podman's service, and its command line
         _ok(project, *sweep, *more)
     jobs = json.loads(_ok(project, "status", "--group", "caps", "--json", nogpu=False).stdout)
-    logs = [word for job in jobs for word in _ok(project, "logs", str(job["job"]), nogpu=False).stdout.split()]
+    logs = [word for job in jobs for word in _ok(project, "logs", str(job["id"]), nogpu=False).stdout.split()]
     assert {"0000000000000000", "0000000000000080"} < {*logs} and "0" not in logs, logs

@@ -47,9 +47,8 @@ def test_without_a_url_it_is_a_file_of_the_users_state(monkeypatch: pytest.Monke
         ("postgresql://ada:hush@[::1]:5432/history", "postgresql://ada:****@[::1]:5432/history"),
         ("postgresql:///history?host=/run/pg&password=hush", "postgresql:///history?host=/run/pg&password=****"),
         ("postgresql://:hush@db", "postgresql://:****@db"),
-        ("postgresql://ada@corp:hush@db/history", "postgresql://ada:****@db/history"),
-        ("postgresql://ada:hush@hush@db/history", "postgresql://ada:****@db/history"),
         ("postgresql:///history?sslpassword=hush", "postgresql:///history?sslpassword=****"),
+        ("postgresql:///history?sslpassword=12&hush", "postgresql:///history?sslpassword=****"),
     ],
 )
 def test_servers(url: str, shown: str) -> None:
@@ -83,6 +82,10 @@ def test_servers(url: str, shown: str) -> None:
         ("postgresql://ada:12#hush@db/history", "is not valid"),
         ("postgresql://ada:12?hush@db/history", "is not valid"),
         ("postgresql://ada:12/hush@hush:hush@db/history", "is not valid"),
+        # The library would look for the host "hush@db", and say so.
+        ("postgresql://ada:12@hush@db/history", "is not valid"),
+        ("postgresql://ada@corp:hush@db/history", "is not valid"),
+        ("postgresql://:hush@hush@db,other/history?sslmode=require", "is not valid"),
     ],
 )
 def test_what_is_no_history(url: str, message: str) -> None:

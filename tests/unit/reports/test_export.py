@@ -40,6 +40,11 @@ def test_json_and_csv_can_be_read_back(results: list[dict[str, Scalar]]) -> None
         ("@SUM(A1)", "'@SUM(A1)"),
         ("-x", "'-x"),
         ("\tx", "'\tx"),
+        ("\n=1+1", "'\n=1+1"),
+        (" =1+1", "' =1+1"),
+        ("\r=1+1", "\\r=1+1"),
+        ("\uff1d1+1", "'\uff1d1+1"),
+        ("a;=1+1", "a;=1+1"),
         ("-1e-05", "-1e-05"),
         (-3, "-3"),
         (float("-inf"), "-inf"),
@@ -50,3 +55,16 @@ def test_a_spreadsheet_executes_no_cell_and_a_terminal_obeys_none(value: Scalar,
     made = report_of(({"n": value}, {}), ({"n": 0}, {}))
     lines = list(csv.reader(io.StringIO(export.as_csv(made, made.all_columns), newline="")))
     assert lines[1][lines[0].index("n")] == cell
+
+
+@pytest.mark.parametrize("text", ["a;=1+1", "a\t=1+1", "a|=1+1", 'a";=1+1', "a\n=1+1"])
+def test_no_other_separator_divides_a_cell(text: str) -> None:
+    made = report_of(({"n": text}, {}))
+    quoted = text.replace('"', '""')
+    assert f'"{quoted}"' in export.as_csv(made, made.all_columns)
+
+
+def test_an_empty_cell_alone_is_a_line() -> None:
+    made = report_of(({"n": ""}, {}))
+    [column] = [column for column in made.all_columns if column.name == "n"]
+    assert export.as_csv(made, [column]) == 'n\n""\n'
