@@ -217,6 +217,8 @@ def attempt(
             if f'"id":"{known["image"]}"' not in file.read():
                 return None
         os.utime(files.used(known["image"]))
+        for folder in known.get("folders", ()):
+            os.utime(files.used(os.path.basename(folder)))
         said, template, _, _ = known["said"], known["argv"], known["key"], known["job"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -268,7 +270,8 @@ class Replayable(NamedTuple):
 
     `argv` is our own command line, `script` its arguments for the script; `command` is podman's command line, with the
     `key` of this run in it; `image` is an id that must still be in `images`, the store's list; `said` is the
-    line for the user; `job` is what the history records of each run, and `gpus` what it must lease (see `gpu.lease`).
+    line for the user; `job` is what the history records of each run, and `gpus` what it must lease (see `gpu.lease`);
+    `folders` are mounted in place of layers, and must still be there.
     """
 
     argv: list[str]
@@ -280,6 +283,7 @@ class Replayable(NamedTuple):
     said: str = ""
     job: Mapping[str, object] = MappingProxyType({})
     gpus: Sequence[str] = ()
+    folders: Sequence[str] = ()
 
 
 def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entries: Iterable[str]) -> None:
@@ -304,6 +308,7 @@ def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entr
     for kind, wanted in (("asked", True), ("links", False)):
         asked = {path: answer for (path, follow), answer in recording.asked.items() if follow == wanted}
         known[kind] = {path: answer for path, answer in asked.items() if _is_kept(path)}
+    known["asked"] |= {path: _asked(path, True) for path in run.folders}
     from ocicaliban.formats.text import shown  # a replay prints the stored text as it is
 
     known |= {
@@ -315,6 +320,7 @@ def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entr
         "key": run.key,
         "job": {**run.job},
         "gpus": [*run.gpus],
+        "folders": [*run.folders],
     }
     place = Path(_place(own))
     with contextlib.suppress(OSError):

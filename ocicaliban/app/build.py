@@ -10,7 +10,8 @@ from attrs import frozen
 
 from ocicaliban.app import consent, place
 from ocicaliban.app.requests import BuildRequest
-from ocicaliban.build import builder, environment_view, last_build, planner
+from ocicaliban.build import builder, environment_view, last_build, local_image, planner
+from ocicaliban.build.local_image import LocalImage
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import buildah, podman
@@ -97,9 +98,14 @@ def built(planned: PlannedImage, *, no_cache: bool) -> Image:
     return builder.build(planned.plan, planned.build_context, reporter=TERMINAL, cache=not no_cache)
 
 
-def record_built(planned: PlannedImage) -> None:
-    """Record what was built, so that the next plan can tell what has changed."""
-    last_build.save(planned.project.root, planned.plan, planned.trees)
+def built_here(planned: PlannedImage, *, no_cache: bool) -> LocalImage:
+    """Make what a container of a plan needs on this machine, and return it. Raises OcicalibanError if a step fails."""
+    return local_image.build(planned.plan, planned.build_context, reporter=TERMINAL, cache=not no_cache)
+
+
+def record_built(planned: PlannedImage, local: LocalImage | None = None) -> None:
+    """Record what was built, and is there for containers on this machine; the next plan tells what has changed."""
+    last_build.save(planned.project.root, planned.plan, planned.trees, local.held if local else ())
 
 
 def image_called(name: str) -> Image:

@@ -1,4 +1,4 @@
-"""Remove images that ocicaliban made."""
+"""Remove images and folders that ocicaliban made."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ import time
 from collections.abc import Callable, Mapping
 
 from ocicaliban.app.requests import CleanRequest
-from ocicaliban.build import prune
+from ocicaliban.build import folder_store, mounted_folders, prune
 from ocicaliban.containers import image_store, workspace
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.formats.text import amount
 from ocicaliban.jobs import provenance
 from ocicaliban.model.image import Image
 from ocicaliban.reporter import TERMINAL
@@ -19,9 +20,9 @@ _AGE = re.compile(r"(\d+)([dh])")
 
 
 def clean(request: CleanRequest, removed: Callable[[str], None]) -> None:
-    """Remove images; `removed` gets a line for each of them, and one for the bytes that were freed.
+    """Remove images, and folders that containers mount; `removed` gets a line for each, and one for the bytes freed.
 
-    Images stay that a container was made from, or that jobs wait for. Raises UsageError if the request names none.
+    What a container was made from, or what jobs wait for, stays. Raises UsageError if the request names nothing.
     """
     if not (request.older_than or request.unused or request.all_):
         raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
@@ -29,13 +30,19 @@ def clean(request: CleanRequest, removed: Callable[[str], None]) -> None:
     workspace.remove_leftovers()
     in_use = image_store.images_in_containers()
     wanted = prune.in_last_builds() if request.unused else lambda _: False
-    awaited = _awaited()
+    recent = prune.folders_of_last_builds() if request.unused else frozenset()
+    awaited, kept = _awaited()
 
     def stays(image: Image) -> bool:
         young = limit is not None and image_store.last_used(image.id) > limit
         return image.id in in_use or image.id in awaited or young or wanted(image)
 
-    prune.remove(stays, dry_run=request.dry_run, out=removed, reporter=TERMINAL)
+    def folder_stays(key: str) -> bool:
+        return key in kept or key in recent or (limit is not None and image_store.last_used(key) > limit)
+
+    freed = prune.remove(stays, dry_run=request.dry_run, out=removed, reporter=TERMINAL)
+    freed += mounted_folders.remove(folder_stays, dry_run=request.dry_run, out=removed)
+    removed(f"{amount(freed)} {'would be ' if request.dry_run else ''}freed")
 
 
 def _seconds(age: str) -> int:
@@ -46,21 +53,25 @@ def _seconds(age: str) -> int:
     return int(match[1]) * (86400 if match[2] == "d" else 3600)
 
 
-def _awaited() -> Mapping[str, frozenset[str]]:
-    """Return the images (ids) that jobs wait for, with the names of their groups, and tell the user of each group."""
+def _awaited() -> tuple[Mapping[str, frozenset[str]], frozenset[str]]:
+    """Return the images (ids) that jobs wait for, with their groups, and the keys of folders; tell the user of each.
+
+    If the history cannot be read, all folders are among them: unlike an image, a folder of files that have been edited
+    since cannot be made again.
+    """
     from ocicaliban.history import access
 
     try:
         if not access.exists():
-            return {}
+            return {}, frozenset()
         with access.open(reporter=TERMINAL) as history:
-            found = history.unfinished_images(
-                user=provenance.user(), host=provenance.host(), targets=registry.with_images_in_store()
-            )
+            user, host, targets = provenance.user(), provenance.host(), registry.with_images_in_store()
+            found = history.unfinished_images(user=user, host=host, targets=targets)
+            launches = history.unfinished_launches(user=user, host=host, targets=targets)
     except OcicalibanError as fault:
         TERMINAL.note(f"cannot tell which images jobs wait for: {fault.message}")
-        return {}
+        return {}, frozenset(mounted_folders.keys())
     for group in sorted(set().union(*found.values())):
         then = f"ocicaliban resume {group}, or stop --group {group}"
         TERMINAL.note(f"jobs of {group} wait for their image, so it stays: {then}")
-    return found
+    return found, folder_store.held_by(mount for launch in launches for mount in launch.mounts)

@@ -12,13 +12,14 @@ from ocicaliban.app import build, cloud_key, consent, place
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import base_image, planner
 from ocicaliban.build.inputs import folders
+from ocicaliban.build.local_image import LocalImage
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.containers import command_line, image_store, podman, podman_args
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.gpu import podman_options as gpu_options
 from ocicaliban.jobs import log_file, provenance, records, run_journal
-from ocicaliban.model.image import Image
+from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Submission
 from ocicaliban.project import binder_files, entry_point, ignore_rules
 from ocicaliban.reporter import TERMINAL
@@ -67,7 +68,7 @@ class PreparedLaunch:
 
     `recording` has what was read for it. `start` are the words before the command of a person who works in the project
     (see `binder_files`). `left_out` are the files of the project that no image has, if a person works
-    in the project's folder.
+    in the project's folder. `local` is what a container on this machine runs in, once it is there.
     """
 
     request: LaunchRequest
@@ -77,6 +78,7 @@ class PreparedLaunch:
     recording: replay.Recording
     start: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
+    local: LocalImage | None = None
 
     @property
     def summary(self) -> str:
@@ -97,10 +99,26 @@ class PreparedLaunch:
             return Image(id=self.request.image_id, digest="", key="")
         return build.built(self.planned, no_cache=self.request.no_cache)
 
+    def made_here(self) -> tuple[PreparedLaunch, Image]:
+        """Return the launch and the image for a container on this machine, and build what is missing of it.
+
+        Folders are mounted in place of the top layers, where that is possible.
+        """
+        if self.request.image_id:
+            return self, self.image()
+        local = build.built_here(self.planned, no_cache=self.request.no_cache)
+        return evolve(self, local=local), local.image
+
+    @property
+    def starts(self) -> Launch:
+        """How a container starts, with the folders that it mounts in place of layers."""
+        launch = self.planned.plan.launch
+        return evolve(launch, mounts=(*self.local.mounts, *launch.mounts)) if self.local else launch
+
     def record_built(self) -> None:
         """Record what was built, so that the next plan can tell what has changed."""
         if not self.request.image_id:
-            build.record_built(self.planned)
+            build.record_built(self.planned, self.local)
 
     def command(self, image: Image, start: Start) -> Command:
         """Return podman's command line that starts `image`."""
@@ -119,14 +137,14 @@ class PreparedLaunch:
             extra=(*command_line.label_options(labels), *log, *devices, *start.extra, *self.given),
             entrypoint=(*self.start, *start.entrypoint) if start.entrypoint else (),
         )
-        argv = command_line.run_argv(image, self.planned.plan.launch, start.args, container, detached=start.detached)
+        argv = command_line.run_argv(image, self.starts, start.args, container, detached=start.detached)
         whole = (argv[0], *options, *argv[1:])
         return Command(argv=whole, name=name, key=key, args=start.args, options=options, script=script)
 
     def submission(self, image: Image, group: str, jobs: JobsRequest, *, alone: bool = False) -> Submission:
         """Return what the history keeps of a `run`: no secret, and git's part later (see `provenance.with_git`)."""
         request, plan = self.request, self.planned.plan
-        launch = plan.launch
+        launch = self.starts
         if request.image_id and (
             entry := entry_point.entry_command(self.planned.project.root, request.module, request.folder)
         ):
@@ -176,6 +194,7 @@ class PreparedLaunch:
             said=self.summary,
             job=job or {},
             gpus=gpus,
+            folders=self.local.folders if self.local else (),
         )
         read = (*searched, process.tool("podman"), *command.options[1:])
         replay.remember(run, self.recording, read=read, entries=self.planned.tree_paths())

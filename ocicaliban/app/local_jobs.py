@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 from ocicaliban.app import job_checks, launch, submissions
 from ocicaliban.app.launch import PreparedLaunch
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
+from ocicaliban.build import folder_store
 from ocicaliban.containers import image_store
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import runner, scheduler
@@ -50,7 +51,7 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
 
     slots = job_checks.slots(prepared.devices, jobs)[: expansion.count(sweep)]
     with access.open(reporter=TERMINAL) as history:
-        image = prepared.image()
+        prepared, image = prepared.made_here()
         prepared.record_built()
         group = jobs.group or group_names.new(prepared.planned.project.root)
         new = provenance.with_git(prepared.submission(image, group, jobs))
@@ -147,7 +148,7 @@ def renew(old: Submission, *, rebuild: bool) -> LocalSubmission:
     if rebuild:
         submissions.enter_project(old)
         prepared = launch.prepare(evolve(request, image_id=""))
-        image = prepared.image()
+        prepared, image = prepared.made_here()
         prepared.record_built()
         devices, given = prepared.devices, prepared.given
         submission = provenance.with_git(evolve(prepared.submission(image, old.group, jobs), options=options))
@@ -195,7 +196,10 @@ def _log_limit(submission: Submission) -> int:
 
 
 def _check_image(submission: Submission, *, waiting: bool = False) -> None:
-    """Raise UsageError if the image is not in the store. `waiting` says that jobs wait for it."""
+    """Raise UsageError if the image or the files of its folders are gone. `waiting` says that jobs wait for them."""
     if submission.image not in {image.id for image in image_store.images()}:
         hint = submissions.rebuild_hint(submission.group, waiting=waiting)
         raise UsageError(f"the image {submission.image[:12]} of {submission.group} does not exist any more", hint)
+    if folder_store.missing(submission.launch.mounts):
+        hint = submissions.rebuild_hint(submission.group, waiting=waiting)
+        raise UsageError(f"the files of {submission.group}, which its jobs mount, do not exist any more", hint)

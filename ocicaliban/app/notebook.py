@@ -75,7 +75,7 @@ def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
     )
     for server in notebook.outdated(running.result(), about):
         TERMINAL.note(f"{server.name} still runs with the packages from before; {stop_hint(server)} ends it")
-    image = prepared.image()
+    prepared, image = prepared.made_here()
     prepared.record_built()
     home = None if wanted.bare else shell.home(os.environ)
 

@@ -42,10 +42,10 @@ def run(request: RunRequest, argv: list[str]) -> int:
         return local_jobs.run_sweep(prepared.launch, prepared.sweep, request.jobs, request.args)
     from ocicaliban.app import run_one
 
-    image = prepared.launch.image()
+    made, image = prepared.launch.made_here()
     if request.jobs.needs_number or entry_point.is_notebook(request.launch.module):  # the executed one is in its /out
-        return run_one.numbered(prepared.launch, image, request.jobs, prepared.start)
-    return run_one.at_once(prepared.launch, image, prepared.start, argv)
+        return run_one.numbered(made, image, request.jobs, prepared.start)
+    return run_one.at_once(made, image, prepared.start, argv)
 
 
 def _prepare(request: RunRequest) -> _PreparedRun:

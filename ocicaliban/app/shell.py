@@ -28,7 +28,7 @@ def run(request: LaunchRequest, argv: list[str], args: tuple[str, ...], *, bare:
     if home is None and not bare:
         TERMINAL.note("there is no home folder to mount")
     prepared = launch.prepare(evolve(request, shell=chosen, lived_in=True))
-    image = prepared.image()
+    prepared, image = prepared.made_here()
     project = prepared.planned.project
     # A project's own recipe with this name may have no files for the shells.
     with replay.recording(prepared.recording):

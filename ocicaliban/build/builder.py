@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -110,6 +111,20 @@ def _with_files(layer: PlannedLayer, folder: Path, context: BuildContext, report
     wanted = (tree for step in layer.steps for tree in copied_trees(step) if tree in context.made_trees)
     made = {digest: context.made_trees[digest].make(folder, reporter.warning) for digest in wanted}
     return evolve(context, trees={**context.trees, **made}) if made else context
+
+
+@contextlib.contextmanager
+def made_trees(context: BuildContext, reporter: Reporter) -> Iterator[Callable[[str], Tree]]:
+    """Yield a function that returns a tree by its digest; the files of one that it has to make exist in the context."""
+    with contextlib.ExitStack() as stack:
+
+        def tree_of(digest: str) -> Tree:
+            if digest in context.trees:
+                return context.trees[digest]
+            folder = stack.enter_context(workspace.open_workspace())
+            return context.made_trees[digest].make(folder, reporter.warning)
+
+        yield tree_of
 
 
 def _added_size(below: str, image: str) -> int:

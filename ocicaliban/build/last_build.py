@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.model.image import Plan, PlannedLayer, Tree
 from ocicaliban.system import files
@@ -23,7 +23,8 @@ class BuildRecord:
     """What a built plan was made of.
 
     `layers` holds the digests of each layer's parts, and `keys` its key, by its name. `files` holds the files of each
-    tree, by its digest. `base` is the digest of the base image, and `root` the project's folder.
+    tree, by its digest. `base` is the digest of the base image, and `root` the project's folder. `here` are the names
+    of images and the keys of folders that a container on this machine had in place of layers.
     """
 
     layers: dict[str, dict[str, str]] = field(factory=dict)
@@ -31,6 +32,7 @@ class BuildRecord:
     files: dict[str, dict[str, str]] = field(factory=dict)
     base: str = ""
     root: str = ""
+    here: tuple[str, ...] = ()
 
 
 def to_record(build: BuildRecord) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def to_record(build: BuildRecord) -> dict[str, Any]:
         "files": build.files,
         "base": build.base,
         "root": build.root,
+        **({"here": list(build.here)} if build.here else {}),
     }
 
 
@@ -53,8 +56,14 @@ def from_record(raw: Mapping[str, Any]) -> BuildRecord:
     if not all(isinstance(table, dict) for table in tables):
         raise ValueError("it has another form")
     layers, keys, files = tables
+    here = raw.get("here", [])
     return BuildRecord(
-        layers=layers, keys=keys, files=files, base=str(raw.get("base", "")), root=str(raw.get("root", ""))
+        layers=layers,
+        keys=keys,
+        files=files,
+        base=str(raw.get("base", "")),
+        root=str(raw.get("root", "")),
+        here=tuple(map(str, here)) if isinstance(here, list) else (),
     )
 
 
@@ -72,9 +81,11 @@ def record_of(plan: Plan, trees: Mapping[str, Tree], root: str = "") -> BuildRec
     )
 
 
-def save(root: Path, plan: Plan, trees: Mapping[str, Tree]) -> None:
-    """Remember that `plan` was built for the project in `root`."""
-    before, now = load(root, plan.mode), record_of(plan, trees, str(root))
+def save(root: Path, plan: Plan, trees: Mapping[str, Tree], here: tuple[str, ...] = ()) -> None:
+    """Remember that `plan` was built for the project in `root`, and what containers have `here` in place of layers."""
+    before, now = load(root, plan.mode), evolve(record_of(plan, trees, str(root)), here=here)
+    if before and not here and before.keys == now.keys:
+        now = evolve(now, here=before.here)
     if before != now:
         files.keep(_file(root, plan.mode), json.dumps(to_record(now)))
 

@@ -16,8 +16,14 @@ def in_last_builds() -> Callable[[Image], bool]:
     """Return a function that says whether an image is part of the last build of some project and mode."""
     records = last_build.newest()
     names = {image_store.layer_name(name, key) for each in records for name, key in each.keys.items()}
+    names |= {name for each in records for name in each.here}
     bases = {each.base for each in records}
     return lambda image: not bases.isdisjoint((image.digest, f"sha256:{image.id}")) or not names.isdisjoint(image.names)
+
+
+def folders_of_last_builds() -> frozenset[str]:
+    """Return the keys of the folders that the last builds mount, of each project and mode."""
+    return frozenset(name for each in last_build.newest() for name in each.here)
 
 
 def removable(
@@ -45,8 +51,8 @@ def removable(
         going = free
 
 
-def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], reporter: Reporter) -> None:
-    """Remove the images that can be removed, or only list them. `out` gets a line for each, and the bytes freed.
+def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], reporter: Reporter) -> int:
+    """Remove the images that can be removed, or only list them. Return the bytes freed; `out` gets a line for each.
 
     The wheels that were built in images that are gone are removed too.
     """
@@ -69,4 +75,4 @@ def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str]
         out(f"{(image.names or image.former)[0]}  {amount(freed)}")
     if not dry_run:
         built_wheels.forget({image.id for image in image_store.images()})
-    out(f"{amount(total)} {'would be ' if dry_run else ''}freed")
+    return total

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ocicaliban.containers import buildah, podman
@@ -243,6 +243,27 @@ def layer_chains() -> dict[str, dict[str, int]]:
 def image_sizes() -> dict[str, int]:
     """Return the bytes of each image, by id; a shared layer counts in every image."""
     return {image: sum(chain.values()) for image, chain in layer_chains().items()}
+
+
+def may_have(image: Image, path: str) -> bool:
+    """Return whether an image may have the absolute path, or a link above it; False only if it certainly does not.
+
+    The layers of an overlay store are folders, and are looked at as they are.
+    """
+    root, driver = location()
+    inside = PurePosixPath(path).relative_to("/")
+    try:
+        for layer in layer_chains()[image.id]:
+            files = root / driver / layer / "diff"
+            files.lstat()
+            for parent in reversed(inside.parents[:-1]):
+                if (files / parent).is_symlink():
+                    return True
+            if os.path.lexists(files / inside):
+                return True
+    except (OSError, KeyError):
+        return True
+    return False
 
 
 def images_in_containers() -> frozenset[str]:

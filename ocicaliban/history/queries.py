@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any, get_args
 
@@ -11,6 +12,8 @@ from peewee import JOIN, SQL, Database, Select, fn
 
 from ocicaliban.history import rows
 from ocicaliban.history.schema import attempt, job, submission
+from ocicaliban.jobs import records
+from ocicaliban.model.image import Launch
 from ocicaliban.model.job import ENDED, Job, Status, Submission
 
 STATUSES: tuple[Status, ...] = get_args(Status)
@@ -148,13 +151,23 @@ def unfinished_images(
 
     Only the jobs of these targets count.
     """
-    query = submission.select(_s.image, _s.group_name).distinct()
-    query = query.join(job, on=(_s.id == _j.submission)).where(_j.status.not_in(sorted(ENDED)))
-    query = query.where(_s.user_name == user, _s.host == host, _s.target.in_(sorted(targets)))
+    query = _unfinished(submission.select(_s.image, _s.group_name).distinct(), user, host, targets)
     images: dict[str, frozenset[str]] = {}
     for image, group in _all(database, query):
         images[image] = images.get(image, frozenset()) | {group}
     return images
+
+
+def unfinished_launches(database: Database, *, user: str, host: str, targets: Iterable[str]) -> tuple[Launch, ...]:
+    """Return how a user's unfinished jobs on a machine start, each way once; see `unfinished_images`."""
+    query = _unfinished(submission.select(_s.launch).distinct(), user, host, targets)
+    return tuple(records.launch_from_record(json.loads(text)) for (text,) in _all(database, query))
+
+
+def _unfinished(query: Any, user: str, host: str, targets: Iterable[str]) -> Any:
+    """Return a query for submissions, of those alone that have jobs which have not ended."""
+    query = query.join(job, on=(_s.id == _j.submission)).where(_j.status.not_in(sorted(ENDED)))
+    return query.where(_s.user_name == user, _s.host == host, _s.target.in_(sorted(targets)))
 
 
 def groups(database: Database, *, user: str = "", newest: int = 0) -> tuple[Group, ...]:

@@ -19,6 +19,7 @@ from ocicaliban.history.queries import JobQuery
 from ocicaliban.history.url import DatabaseLocation
 from ocicaliban.jobs import lifecycle
 from ocicaliban.jobs.lifecycle import Transition
+from ocicaliban.model.image import Launch
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, JobSpec, Status, Submission, UnderWay
 from ocicaliban.reporter import Reporter
 
@@ -318,6 +319,11 @@ class History:
         """
         with self._reading() as database:
             return queries.unfinished_images(database, user=user, host=host, targets=targets)
+
+    def unfinished_launches(self, *, user: str, host: str, targets: Iterable[str]) -> tuple[Launch, ...]:
+        """Return how a user's unfinished jobs on a machine start, each way once; see `unfinished_images`."""
+        with self._reading() as database:
+            return queries.unfinished_launches(database, user=user, host=host, targets=targets)
 
     def groups(self, *, user: str = "", newest: int = 0) -> tuple[Group, ...]:
         """Return the groups, those with the newest submissions first, or only so many; see `queries.groups`."""

@@ -56,6 +56,7 @@ def _remember(
     command: str = "run",
     settled: bool = True,
     meanwhile: Callable[[], object] = lambda: None,
+    folders: tuple[str, ...] = (),
 ) -> None:
     project = home / "project"
     with replay.recording() as found:
@@ -74,6 +75,7 @@ def _remember(
         images=home / "images.json",
         said="running on the CPU",
         job={"submission": {"project": "/p"}},
+        folders=folders,
     )
     entries = [str(path) for path in (project, *project.rglob("*"))]
     replay.remember(run, found, read=(str(home / "layers"),), entries=entries)
@@ -85,6 +87,19 @@ def test_the_same_command_runs_again_with_its_own_name_and_arguments(home: Path,
     ((argv, name),) = ran
     assert argv == ("podman", "run", "--name", name.replace("ocicaliban", "ours"), "1d", "--lr", "2")
     assert name not in ("ours-K0", "n")
+
+
+def test_a_folder_that_is_mounted_must_be_there_and_counts_as_used(home: Path, ran: Ran) -> None:
+    folder = files.cache() / "mounted" / "folders" / ("a" * 64)
+    folder.mkdir(parents=True)
+    mark = files.used(folder.name)
+    mark.touch()
+    os.utime(mark, (1, 1))
+    _remember(home, folders=(str(folder),))
+    assert replay.attempt(["run", "train.py"]) == 7
+    assert mark.stat().st_mtime > 1
+    folder.rmdir()
+    assert replay.attempt(["run", "train.py"]) is None
 
 
 def test_arguments_of_the_script_are_not_kept(home: Path, ran: Ran) -> None:

@@ -111,6 +111,7 @@ def api_spec(container: JobContainer, environ: Mapping[str, str]) -> dict[str, A
     if mounts is None or devices is None:
         return None
     launch, attempt = container.launch, container.attempt
+    overlays = [{"source": mount.source, "destination": mount.target} for mount in mounts if _OVERLAY in mount.options]
     spec: dict[str, Any] = {
         "name": attempt.handle,
         "image": container.image,
@@ -128,12 +129,15 @@ def api_spec(container: JobContainer, environ: Mapping[str, str]) -> dict[str, A
         "mounts": [
             {"type": "bind", "source": mount.source, "destination": mount.target, "options": list(mount.options)}
             for mount in mounts
+            if _OVERLAY not in mount.options
         ],
         "command": [*launch.command[1:], *container.args],
         "cap_drop": [] if "ALL" in launch.capabilities else ["all"],
         "cap_add": [*launch.capabilities],
         "no_new_privileges": True,
     }
+    if overlays:
+        spec["overlay_volumes"] = overlays
     if launch.command:
         spec["entrypoint"] = [launch.command[0]]
     if launch.workdir:
@@ -145,12 +149,18 @@ def api_spec(container: JobContainer, environ: Mapping[str, str]) -> dict[str, A
     return spec
 
 
+_OVERLAY = "O"
+"""podman's option for a mount with an overlay above it, which takes what the container writes and ends with it."""
+
+
 def _api_mounts(texts: Iterable[str]) -> list[Mount] | None:
-    """Return the mounts; None if the API cannot express one, such as a volume or podman's options `O` and `U`."""
+    """Return the mounts; None if the API cannot express one, such as a volume or podman's option `U`."""
     mounts = []
     for text in texts:
         mount = parse_mount(text)
-        if mount is None or not os.path.isabs(mount.source) or not {*mount.options} <= {"ro", "rw"}:
+        if mount is None or not os.path.isabs(mount.source):
+            return None
+        if mount.options != (_OVERLAY,) and not {*mount.options} <= {"ro", "rw"}:
             return None
         mounts.append(mount)
     return mounts

@@ -69,6 +69,7 @@ class World:
         self.ran: list[tuple[str, ...]] = []
         self.tools: list[tuple[str, ...]] = []
         self.exit_code = 0
+        self.driver = "vfs"
 
     def write(self, files: Mapping[str, str]) -> None:
         """Write files of the project."""
@@ -153,6 +154,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         yield object()
 
     monkeypatch.setattr(builder, "build", build)
+    monkeypatch.setattr(image_store, "location", lambda: (tmp_path / "store", made.driver))
+    monkeypatch.setattr(image_store, "may_have", lambda image, path: False)
     monkeypatch.setattr(base_image, "present", lambda _: base)
     monkeypatch.setattr(image_store, "images", lambda: tuple(made.images))
     monkeypatch.setattr(image_store, "image_sizes", lambda: {image.id: 1_000_000 for image in made.images})

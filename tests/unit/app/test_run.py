@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from ocicaliban.app import resubmit, run
+from ocicaliban.app import local_jobs, resubmit, resume, run
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest
 from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
@@ -178,3 +179,33 @@ def test_a_dry_run_of_a_sweep_has_a_line_for_each_job(world: World) -> None:
     lines = list(run.dry_run_script(request(sweep="sweep.json", image_id="mine:v1", dry_run=True, module="")))
     assert [line.split()[-2:] for line in lines if line.startswith("podman")] == [["--x", "1"], ["--x", "2"]]
     assert all("mine:v1" in line for line in lines if line.startswith("podman"))
+
+
+def test_files_are_mounted_in_place_of_layers(world: World) -> None:
+    world.driver = "overlay"
+    run.run(request(), [])
+    [argv] = world.ran
+    mount = next(word for word in argv if word.endswith(":/usr/app:O"))
+    folder = Path(mount.partition(":")[0])
+    assert (folder / "train.py").read_text() == ""
+    assert [image.names[0].split("/")[2] for image in world.images if "ocicaliban/" in image.names[0]] == ["settings"]
+    world.write({"train.py": "edited"})
+    run.run(request(), [])
+    assert (folder / "train.py").read_text() == ""
+    other = next(word for word in world.ran[1] if word.endswith(":/usr/app:O"))
+    assert other != mount
+    assert (Path(other.partition(":")[0]) / "train.py").read_text() == "edited"
+
+
+def test_a_sweep_whose_files_are_gone_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.driver = "overlay"
+    world.write({"sweep.json": '[{"lr": 1}]'})
+    monkeypatch.setattr(local_jobs, "_carry_out", lambda *_, **__: 0)
+    run.run(request(sweep="sweep.json"), [])
+    with access.open() as history:
+        [made] = history.submissions(group="")
+    [mount] = made.launch.mounts
+    shutil.rmtree(mount.partition(":")[0])
+    with pytest.raises(UsageError, match="which its jobs mount, do not exist any more") as caught:
+        resume.resume(made.group)
+    assert "--rebuild" in caught.value.hint

@@ -91,7 +91,7 @@ def test_a_proxy_of_ours_goes_along_and_nothing_else_of_our_environment() -> Non
     assert body is not None and body["env"] == {"https_proxy": "http://proxy:1", "A": "1"}
 
 
-@pytest.mark.parametrize("mount", ["/a:/b:O", "/a:/b:ro,Z", "name:/b", "./a:/b", "/b"])
+@pytest.mark.parametrize("mount", ["/a:/b:O,U", "/a:/b:ro,Z", "name:/b", "./a:/b", "/b"])
 def test_what_the_service_cannot_express_goes_to_the_command_line(mount: str) -> None:
     assert spec(evolve(LAUNCH, mounts=(mount,))) is None
 
@@ -149,3 +149,10 @@ def test_what_would_lose_a_job_cannot_be_given(given: tuple[str, ...]) -> None:
     check_given(("-v", "/rm:/x", "--cap-drop", "all"))
     with pytest.raises(UsageError, match="cannot be given"):
         check_given(given)
+
+
+def test_a_folder_in_place_of_a_layer_gets_an_overlay() -> None:
+    body = spec(evolve(LAUNCH, mounts=("/p:/usr/app:O", "/data:/data:ro")))
+    assert body is not None
+    assert body["overlay_volumes"] == [{"source": "/p", "destination": "/usr/app"}]
+    assert [mount["destination"] for mount in body["mounts"]] == ["/data"]
