@@ -42,6 +42,16 @@ class BuildContext:
     has_packages: bool = False
 
 
+@frozen(kw_only=True)
+class WorkingContainer:
+    """A container of an image, in which scripts run that get these mounts and variables beside their own."""
+
+    name: str
+    parent: Image
+    mounts: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(factory=dict)
+
+
 def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool = True) -> Image:
     """Return the image of `plan`, and make the layers that the store lacks.
 
@@ -95,7 +105,7 @@ def _made(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContex
         )
     with reporter.making(layer.name, taken=_copied_size(layer, context)) as made:
         make = _run_layer if layer.runs else _tree_layer
-        image = make(layer, parent, folder, _with_files(layer, folder, context, reporter))
+        image = make(layer, parent, folder, with_files(layer, folder, context, reporter))
         made.measure = functools.partial(_added_size, parent.id, image.id)
     return image
 
@@ -106,7 +116,7 @@ def _copied_size(layer: PlannedLayer, context: BuildContext) -> int:
     return sum(trees[step.tree].size for step in layer.steps if isinstance(step, Copy))
 
 
-def _with_files(layer: PlannedLayer, folder: Path, context: BuildContext, reporter: Reporter) -> BuildContext:
+def with_files(layer: PlannedLayer, folder: Path, context: BuildContext, reporter: Reporter) -> BuildContext:
     """Return the context with the trees of a layer that had to be made, in the work folder `folder`."""
     wanted = (tree for step in layer.steps for tree in copied_trees(step) if tree in context.made_trees)
     made = {digest: context.made_trees[digest].make(folder, reporter.warning) for digest in wanted}
@@ -162,18 +172,10 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
     path = next((item[5:] for item in env if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     with workspace.working_container(folder, name):
         buildah.make_container(parent.id, name, one_user=layer.loses_owners)
+        container = WorkingContainer(name=name, parent=parent)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
-                seen = folder / f"{layer.key[:12]}-{number}"
-                mounts, env = _lay_out(step, seen, context, parent)
-                mounts += _tree_mounts(step, folder / f"{layer.key[:12]}-{number}-trees", context)
-                with hints.explaining("build", has_packages=context.has_packages):
-                    buildah.run_step(
-                        buildah.run_argv(name, seen, mounts, env),
-                        doing=f"the layer '{layer.name}' cannot be built",
-                        hint=layer.hint
-                        or f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
-                    )
+                run_script(step, layer, container, folder / f"{layer.key[:12]}-{number}", context)
             elif isinstance(step, Configure):
                 path = dict(step.env).get("PATH", path)
                 buildah.configure(name, step, path)
@@ -182,6 +184,22 @@ def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
                 raise UsageError(f"the recipe '{layer.name}' has run steps and copy steps", "make two recipes of it")
         buildah.commit(name, image_store.layer_name(layer.name, layer.key))
         return image_store.layer_image(layer.name, layer.key)
+
+
+def run_script(step: Run, layer: PlannedLayer, container: WorkingContainer, seen: Path, context: BuildContext) -> None:
+    """Run the script of a step in a working container. What it sees is put into the new folder `seen`, and beside it.
+
+    Raises OcicalibanError if the script fails.
+    """
+    mounts, variables = _lay_out(step, seen, context, container.parent)
+    trees = _tree_mounts(step, seen.with_name(f"{seen.name}-trees"), context)
+    env = tuple(sorted({**container.env, **dict(variables)}.items()))
+    with hints.explaining("build", has_packages=context.has_packages):
+        buildah.run_step(
+            buildah.run_argv(container.name, seen, (*container.mounts, *mounts, *trees), env),
+            doing=f"the layer '{layer.name}' cannot be built",
+            hint=layer.hint or f"`ocicaliban layers show {layer.name.split()[0]}` shows what its recipe does",
+        )
 
 
 def _lay_out(

@@ -8,15 +8,17 @@ an overlay above it.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from ocicaliban.build.mounting import Folder
-from ocicaliban.containers import oci_layout, workspace
+from ocicaliban.containers import oci_layout, overlay_folder, workspace
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Tree, TreeEntry
 from ocicaliban.system import files
@@ -31,6 +33,11 @@ _NO_LINK = (errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP, errno.ENOS
 def root() -> Path:
     """Return the folder of all that is kept."""
     return files.cache() / "mounted"
+
+
+def changes_of(key: str) -> Path:
+    """Return where the folder is with the changes of a layer's script that have this key, or would be."""
+    return root() / "changes" / key
 
 
 def path_of(key: str) -> Path:
@@ -54,27 +61,45 @@ def missing(mounts: Iterable[str]) -> frozenset[str]:
     return frozenset(key for key in held_by(mounts) if not path_of(key).is_dir())
 
 
-def make(folder: Folder, tree_of: Callable[[str], Tree]) -> Path:
-    """Return a folder with the files of its trees, and make it if it is not there; `tree_of` gives a tree by digest.
+def make(folder: Folder, part: Callable[[Folder, int], Tree | Path]) -> Path:
+    """Return a folder with the files of its parts, and make it if it is not there.
 
-    Raises OcicalibanError if a file changed since the tree was read, and OSError if the folder cannot be written.
+    `part` gives a part of a folder by its number: a tree, or the folder of what a script has changed. Raises
+    OcicalibanError if a file changed since a tree was read, and OSError if the folder cannot be written.
     """
     path = path_of(folder.key)
     if not path.is_dir():
         with workspace.exclusive(folder.key):
             if not path.is_dir():  # another process may have made it while this one waited
-                _make(path, [(place, tree_of(digest)) for place, digest in folder.parts])
+                _make(path, [(place, part(folder, number)) for number, (place, _) in enumerate(folder.parts)])
     return path
 
 
-def _make(path: Path, parts: list[tuple[str, Tree]]) -> None:
+def forget_changes(key: str) -> None:
+    """Make the changes with this key be made again."""
+    _set_aside(changes_of(key))
+
+
+def forget(folder: Folder) -> None:
+    """Make a folder be made again, and those with the first of its parts. Containers that mount it keep it."""
+    for number in range(1, len(folder.parts) + 1):
+        _set_aside(path_of(folder.up_to(number).key))
+
+
+def _set_aside(path: Path) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        path.rename(path.with_name(f".{path.name}.{os.urandom(4).hex()}"))
+
+
+def _make(path: Path, parts: list[tuple[str, Tree | Path]]) -> None:
     half = path.with_name(f".{path.name}")
     shutil.rmtree(half, ignore_errors=True)  # of a process that was killed
     try:
         half.mkdir(mode=0o700, parents=True)
         writer = _Writer(root() / "files")
-        for place, tree in parts:
-            writer.add(tree, os.path.join(half, place) if place else str(half))
+        for place, part in parts:
+            to = os.path.join(half, place) if place else str(half)
+            writer.add(part, to) if isinstance(part, Tree) else writer.add_changes(str(part), to)
         writer.finish(str(half))
         half.rename(path)
         _sync(path.parent)
@@ -88,7 +113,7 @@ class _Writer:
 
     def __init__(self, store: Path) -> None:
         self.store = str(store)
-        self.folders: dict[str, None] = {}
+        self.folders: dict[str, int] = {}
         self.new: list[str] = []
 
     def add(self, tree: Tree, to: str) -> None:
@@ -101,14 +126,41 @@ class _Writer:
                 continue
             try:
                 self._put(tree, entry, path)
-            except FileExistsError:  # of an earlier tree
-                shutil.rmtree(path) if os.path.isdir(path) and not os.path.islink(path) else os.unlink(path)
+            except FileExistsError:  # of an earlier part
+                _remove(path)
                 self._put(tree, entry, path)
+
+    def add_changes(self, changed: str, to: str) -> None:
+        """Put what a script has changed, the upper folder of an overlay, into the folder `to`."""
+        self._folder(to)
+        for item in os.scandir(changed):
+            path = f"{to}/{item.name}"
+            if item.is_dir(follow_symlinks=False):
+                if overlay_folder.is_opaque(item.path):
+                    _remove(path)
+                self._folder(path)
+                self.add_changes(item.path, path)
+                self.folders[path] = stat.S_IMODE(item.stat().st_mode)
+                continue
+            gone = overlay_folder.removed(item)
+            _remove(f"{to}/{gone}" if gone else path)
+            if not gone:
+                self._link(item, path)
+
+    def _link(self, item: os.DirEntry[str], path: str) -> None:
+        try:
+            os.link(item.path, path, follow_symlinks=False)
+        except OSError as exc:
+            if exc.errno not in _NO_LINK:
+                raise
+            shutil.copy2(item.path, path, follow_symlinks=False)
 
     def finish(self, top: str) -> None:
         """Give folders their modes and times, as in an image, and write what is new to the disk."""
-        for path in reversed([top, *(path for path in self.folders if path != top)]):
-            os.chmod(path, 0o755)
+        for path, mode in reversed({top: 0o755, **self.folders}.items()):
+            if not os.path.isdir(path):
+                continue  # a later part has removed it
+            os.chmod(path, mode)
             os.utime(path, (oci_layout.EPOCH, oci_layout.EPOCH))
         if len(self.new) > _SINGLY:
             os.sync()
@@ -117,12 +169,12 @@ class _Writer:
                 _sync(path)
 
     def _folder(self, path: str) -> None:
-        if path in self.folders:
+        if path in self.folders and os.path.isdir(path):
             return
         if os.path.lexists(path) and (os.path.islink(path) or not os.path.isdir(path)):
-            os.unlink(path)  # a file of an earlier tree
+            os.unlink(path)  # a file of an earlier part
         os.makedirs(path, mode=0o755, exist_ok=True)
-        self.folders[path] = None
+        self.folders[path] = 0o755
 
     def _put(self, tree: Tree, entry: TreeEntry, path: str) -> None:
         if entry.kind == "link":
@@ -146,6 +198,13 @@ class _Writer:
                 self.new.append(path)
                 return
         raise OcicalibanError(f"{kept} vanished while it was used", "run the command again")
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    elif os.path.lexists(path):
+        os.unlink(path)
 
 
 def _copy(source: str, target: str, entry: TreeEntry) -> None:

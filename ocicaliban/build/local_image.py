@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ocicaliban.build import builder, folder_store, mounting
+from ocicaliban.build import builder, changes, downloads, folder_store, mounting, other_python
 from ocicaliban.build.builder import BuildContext
-from ocicaliban.build.mounting import MountedPlan
+from ocicaliban.build.mounting import Folder, MountedPlan
 from ocicaliban.containers import image_store
-from ocicaliban.model.image import Image, Plan
+from ocicaliban.model.image import Image, Plan, Tree
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
 
@@ -21,11 +22,15 @@ _PLAIN = re.compile(r"/[^:,\\\"\n]*")
 
 @frozen(kw_only=True)
 class LocalImage:
-    """An image, the plan that it was made by, and the mounts (`SOURCE:TARGET:O`) that a container of it needs."""
+    """An image, the plan that it was made by, and the mounts (`SOURCE:TARGET:O`) that a container of it needs.
+
+    `changes` are the keys of what scripts have changed in the folders.
+    """
 
     image: Image
     plan: Plan
     mounts: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
     @property
     def folders(self) -> tuple[str, ...]:
@@ -34,9 +39,9 @@ class LocalImage:
 
     @property
     def held(self) -> tuple[str, ...]:
-        """The names of the images of its layers, and the keys of its folders."""
+        """The names of the images of its layers, and the keys of its folders and of what is in them."""
         names = (image_store.layer_name(layer.name, layer.key) for layer in self.plan.layers)
-        return *names, *map(folder_store.key_in, self.folders)
+        return *names, *map(folder_store.key_in, self.folders), *self.changes
 
 
 def mounted(plan: Plan) -> MountedPlan | None:
@@ -63,13 +68,49 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
         image = builder.build(divided.below, context, reporter=reporter, cache=cache)
         # What a layer adds to a folder of the image, a mount would hide.
         if not any(image_store.may_have(image, folder.target) for folder in divided.folders):
-            return LocalImage(image=image, plan=divided.below, mounts=tuple(_mounts(divided, context, reporter)))
+            if not cache:
+                for key in divided.runs:
+                    folder_store.forget_changes(key)
+                for folder in divided.folders if divided.runs else ():
+                    folder_store.forget(folder)
+            mounts = tuple(_mounts(divided, context, reporter))
+            return LocalImage(image=image, plan=divided.below, mounts=mounts, changes=tuple(divided.runs))
     return LocalImage(image=builder.build(plan, context, reporter=reporter, cache=cache), plan=plan)
 
 
+def _below(folder: Folder, number: int, part: Callable[[Folder, int], Tree | Path]) -> Path | None:
+    """Return the place of a part in the folder as the parts below it make it; None if they put nothing there."""
+    if not number:
+        return None
+    place = folder_store.make(folder.up_to(number), part) / folder.parts[number][0]
+    return place if place.is_dir() else None
+
+
 def _mounts(divided: MountedPlan, context: BuildContext, reporter: Reporter) -> Iterator[str]:
-    with builder.made_trees(context, reporter) as tree_of:
+    runs = [part.layer for key, part in divided.runs.items() if not folder_store.changes_of(key).is_dir()]
+    if much := downloads.announcement(runs, context.downloads):
+        reporter.note(much)
+    conda = any("conda" in layer.kinds for layer in divided.bottom.layers)
+    python = evolve(divided.bottom.base, python="") if conda else divided.bottom.base
+
+    def parent() -> Image:
+        return builder.build(divided.bottom, context, reporter=reporter)
+
+    with (
+        builder.made_trees(context, reporter) as tree_of,
+        other_python.telling(python, context.indexes, context.python),
+    ):
+
+        def part(folder: Folder, number: int) -> Tree | Path:
+            digest = folder.parts[number][1]
+            run = divided.runs.get(digest)
+            if run is None:
+                return tree_of(digest)
+            return changes.make(run, parent, lambda: _below(folder, number, part), context, reporter)
+
+        for key in divided.runs:
+            image_store.mark_used(key)
         for folder in divided.folders:
-            path = folder_store.make(folder, tree_of)
+            path = folder_store.make(folder, part)
             image_store.mark_used(folder.key)
             yield f"{path}:{folder.target}:O"

@@ -5,15 +5,14 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import shutil
 import stat
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 
 from ocicaliban.build import folder_store
-from ocicaliban.containers import image_store
+from ocicaliban.containers import image_store, overlay_folder
 from ocicaliban.formats.text import amount
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -25,43 +24,64 @@ _KILLED = 86400.0
 
 def keys() -> tuple[str, ...]:
     """Return the keys of all folders."""
-    place = folder_store.path_of("x").parent
-    return tuple(sorted(name for name in _names(place) if _KEY.fullmatch(name)))
+    return tuple(sorted(name for name in _names(_folders()) if _KEY.fullmatch(name)))
 
 
 def remove(stays: Callable[[str], bool], *, dry_run: bool, out: Callable[[str], None]) -> int:
     """Remove the folders that no container mounts and that do not stay, given their keys, or only list them.
 
-    Return the bytes freed; `out` gets a line for each folder.
+    What scripts changed goes too if it does not stay, given the keys of the layers: a folder has links to it. Return
+    the bytes freed; `out` gets a line for each folder.
     """
     used = mounted_now()
     now = time.time()
-    going = [
-        key for key in keys() if key not in used and not stays(key) and image_store.last_used(key) < now - _STARTING
-    ]
+    going = [path for path in _all() if path.name not in used and not stays(path.name)]
     total = 0
-    links: Counter[tuple[int, int]] = Counter()
-    for key in going:
-        path = folder_store.path_of(key)
+    links = Counter(_stored())
+    for path in going:
+        if image_store.last_used(path.name) > now - _STARTING:
+            continue
         freed = _freed(path, links)
         total += freed
         out(f"{path}  {amount(freed)}")
         if not dry_run:
             # A folder that is not whole has another name.
-            half = path.with_name(f".{key}")
+            half = path.with_name(f".{path.name}")
             with contextlib.suppress(OSError):
                 path.rename(half)
-                os.utime(half)
-            shutil.rmtree(half, ignore_errors=True)
-            image_store.forget_use(key)
+            overlay_folder.remove(half)
+            image_store.forget_use(path.name)
     if not dry_run:
-        _remove_leftovers(now)
+        _remove_leftovers(now, used)
     return total
+
+
+def _folders() -> Path:
+    return folder_store.path_of("x").parent
+
+
+def _changes() -> Path:
+    return folder_store.changes_of("x").parent
+
+
+def _all() -> list[Path]:
+    """Return the folders, and then those with what scripts changed."""
+    return [
+        place / name for place in (_folders(), _changes()) for name in sorted(_names(place)) if _KEY.fullmatch(name)
+    ]
+
+
+def _stored() -> Iterator[tuple[int, int]]:
+    """Yield the device and inode of each file in the store of all files."""
+    for path in (folder_store.root() / "files").glob("*/*"):
+        with contextlib.suppress(OSError):
+            status = path.lstat()
+            yield status.st_dev, status.st_ino
 
 
 def mounted_now() -> frozenset[str]:
     """Return the keys of the folders that are mounted in a container of this user."""
-    place = re.escape(str(folder_store.path_of("x").parent))
+    place = re.escape(str(_folders()))
     found: set[str] = set()
     for path in Path("/proc").glob("[0-9]*/mountinfo"):
         with contextlib.suppress(OSError):
@@ -70,27 +90,29 @@ def mounted_now() -> frozenset[str]:
 
 
 def _freed(folder: Path, links: Counter[tuple[int, int]]) -> int:
-    """Return the bytes of the files that go with a folder. `links` counts the links of each file that go."""
+    """Return the bytes of the files that go with a folder.
+
+    `links` counts the links of each file that go, and the one in the store of all files, which goes with the others.
+    """
     freed = 0
     for place, _, names in os.walk(folder):
         for name in names:
             status = os.lstat(os.path.join(place, name))
             this = status.st_dev, status.st_ino
             links[this] += 1
-            if (
-                stat.S_ISREG(status.st_mode) and links[this] >= status.st_nlink - 1
-            ):  # one more is in the store of all files
+            if stat.S_ISREG(status.st_mode) and links[this] == status.st_nlink:
                 freed += status.st_size
     return freed
 
 
-def _remove_leftovers(now: float) -> None:
-    """Remove what killed processes left half-made, and the files that are in no folder."""
-    place = folder_store.path_of("x").parent
-    for name in _names(place):
-        with contextlib.suppress(OSError):
-            if name.startswith(".") and (place / name).stat().st_mtime < now - _KILLED:
-                shutil.rmtree(place / name, ignore_errors=True)
+def _remove_leftovers(now: float, used: Collection[str]) -> None:
+    """Remove what killed processes left half-made, or was set aside, and the files that are in no folder."""
+    for place in (_folders(), _changes()):
+        for name in _names(place):
+            with contextlib.suppress(OSError):
+                old = (place / name).stat().st_ctime < now - _KILLED
+                if name.startswith(".") and old and name[1:65] not in used:
+                    overlay_folder.remove(place / name)
     for path in (folder_store.root() / "files").glob("*/*"):
         with contextlib.suppress(OSError):
             if path.lstat().st_nlink == 1:

@@ -176,6 +176,7 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value], *, on
                 for folder, tree in sorted(step.trees.items())
             ),
             loses_owners=one_uid and not step.root_only,
+            within=params.substituted(step.within, values, place),
         )
     if step.do == "copy":
         return Copy(tree=params.substituted(step.tree, values, place), to=params.substituted(step.to, values, place))

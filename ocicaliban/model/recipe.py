@@ -35,7 +35,8 @@ class StepTemplate:
     image. A script sees the recipe's `programs` below /dev/oc, and each of `trees` in the folder that is its key.
     uv in it asks `index` alone, if that is not empty, and no index if it is `none`. `variables` are more of `env`, as
     NAME=VALUE. `hint` says what the user can do if it fails. With `root_only` a script gives no file to another user
-    than root.
+    than root. All that it changes is in the folder `within`: containers on this machine then mount that folder, and no
+    layer is stored.
     """
 
     do: Literal["run", "copy", "configure"]
@@ -48,6 +49,7 @@ class StepTemplate:
     trees: dict[str, str] = field(factory=dict)
     hint: str = ""
     root_only: bool = False
+    within: str = ""
     cache: tuple[str, ...] = ()
     tools: tuple[Literal["uv"], ...] = ()
     secrets: tuple[str, ...] | str = ()

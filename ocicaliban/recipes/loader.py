@@ -18,7 +18,7 @@ FILE = "layer.toml"
 _STEP_KEYS = {
     "run": (
         ("script",),
-        ("env", "files", "programs", "trees", "hint", "cache", "tools", "secrets", "index", "root_only"),
+        ("env", "files", "programs", "trees", "hint", "cache", "tools", "secrets", "index", "root_only", "within"),
     ),
     "copy": (("tree", "to"), ()),
     "configure": ((), ("env", "variables", "path", "workdir", "entrypoint", "ports")),

@@ -40,7 +40,7 @@ def made(root: Path, *more: tuple[str, Tree]) -> Path:
     tree = source_tree.read_tree(root)
     trees = {tree.digest: tree, **{each.digest: each for _, each in more}}
     folder = Folder(target="/usr/app", parts=(("", tree.digest), *((place, each.digest) for place, each in more)))
-    return folder_store.make(folder, trees.__getitem__)
+    return folder_store.make(folder, lambda whole, number: trees[whole.parts[number][1]])
 
 
 def seen(folder: Path) -> dict[str, tuple[str, int, bytes, float]]:
@@ -109,10 +109,10 @@ def test_a_file_that_changes_meanwhile_leaves_nothing(project: Path) -> None:
     tree = source_tree.read_tree(project)
     (project / "train.py").write_text("other")
     with pytest.raises(OcicalibanError, match=r"train\.py changed while it was being copied"):
-        folder_store.make(Folder(target="/usr/app", parts=(("", tree.digest),)), lambda _: tree)
+        folder_store.make(Folder(target="/usr/app", parts=(("", tree.digest),)), lambda *_: tree)
     (project / "train.py").unlink()
     with pytest.raises(OcicalibanError, match=r"train\.py changed .*: No such file"):
-        folder_store.make(Folder(target="/usr/app", parts=(("", tree.digest),)), lambda _: tree)
+        folder_store.make(Folder(target="/usr/app", parts=(("", tree.digest),)), lambda *_: tree)
     assert not [*folder_store.path_of("x").parent.iterdir()]
     assert not [*(folder_store.root() / "files").glob("*/.*")]
 
@@ -174,3 +174,48 @@ def test_mounts_tell_which_folders_they_need(project: Path) -> None:
     mounts = (f"{path}:/usr/app:O", "/home/ada/out:/out", f"{folder_store.path_of('a' * 64)}:/opt/venv:O")
     assert folder_store.held_by(mounts) == {path.name, "a" * 64}
     assert folder_store.missing(mounts) == {"a" * 64}
+
+
+def test_what_a_script_changed_is_put_over_what_was_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    below, changed = tmp_path / "cache/below", tmp_path / "cache/changed"
+    for path in ("bin/python", "lib/gone.py", "lib/kept.py", "lib/pkg/old.py", "lib/again/old.py", "lib/was/x"):
+        (below / path).parent.mkdir(parents=True, exist_ok=True)
+        (below / path).write_text("below")
+    for path in ("lib/new.py", "lib/kept.py", "lib/again/new.py", "lib/was"):
+        (changed / path).parent.mkdir(parents=True, exist_ok=True)
+        (changed / path).write_text("changed")
+    (changed / "lib/.wh.gone.py").touch()  # as fuse-overlayfs marks it; the kernel's mark needs a device
+    (changed / "lib/again/.wh..wh..opq").touch()
+    (changed / "lib/again").chmod(0o750)
+    (changed / "lib/new.py").chmod(0o755)
+    (changed / "lib/link").symlink_to("new.py")
+    before = seen(below)
+    folder = folder_store.make(
+        Folder(target="/opt/venv", parts=(("", "1" * 64), ("", "2" * 64))), lambda _, number: (below, changed)[number]
+    )
+    found = {name: (mode, content) for name, (kind, mode, content, _) in seen(folder).items() if kind != "dir"}
+    assert found == {
+        "bin/python": (0o644, b"below"),
+        "lib/kept.py": (0o644, b"changed"),
+        "lib/pkg/old.py": (0o644, b"below"),
+        "lib/again/new.py": (0o644, b"changed"),
+        "lib/was": (0o644, b"changed"),
+        "lib/new.py": (0o755, b"changed"),
+        "lib/link": (0o777, b"new.py"),
+    }
+    assert (folder / "lib/again").stat().st_mode & 0o777 == 0o750
+    assert (folder / "lib/new.py").samefile(changed / "lib/new.py")
+    assert {name: each[:3] for name, each in seen(below).items()} == {name: each[:3] for name, each in before.items()}
+
+
+def test_what_is_set_aside_is_made_again_and_stays_for_containers(project: Path) -> None:
+    path = made(project)
+    tree = source_tree.read_tree(project)
+    folder_store.forget(Folder(target="/usr/app", parts=(("", tree.digest),)))
+    assert not path.exists()
+    assert made(project) == path
+    [aside] = (each for each in path.parent.iterdir() if each.name.startswith("."))
+    assert (aside / "train.py").read_text() == "1"
+    mounted_folders.remove(lambda _: True, dry_run=False, out=print)
+    assert aside.exists()

@@ -79,3 +79,46 @@ def test_places_that_do_not_contain_each_other_are_folders_of_their_own() -> Non
 )
 def test_nothing_is_mounted(layers: list[tuple[str, tuple[Step, ...]]]) -> None:
     assert mounting.mounted(plan_of(layers)) is None
+
+
+def packages(name: str, within: str = "/opt/venv") -> tuple[str, tuple[Step, ...]]:
+    return name, (Run(script=name, within=within),)
+
+
+def test_a_script_that_changes_one_folder_needs_no_layer() -> None:
+    plan = plan_of(
+        [
+            ("apt", (RUN,)),
+            ("python 5MB+", (Run(script="a", within="/opt/venv"), PATHS)),
+            packages("python"),
+            ("src", (REST, FOLDER)),
+        ]
+    )
+    found = mounting.mounted(plan)
+    assert found
+    assert [layer.name for layer in found.bottom.layers] == ["apt"]
+    assert [layer.name for layer in found.below.layers] == ["apt", "settings"]
+    environment, source = found.folders
+    assert (environment.target, source.target) == ("/opt/venv", "/usr/app")
+    [first, second] = (found.runs[key] for _, key in environment.parts)
+    assert (first.layer.name, first.settings) == ("python 5MB+", ())
+    assert (second.layer.name, second.settings) == ("python", (PATHS,))
+    assert environment.up_to(1).parts == environment.parts[:1]
+    assert found.layers == ("python 5MB+", "python", "src")
+
+
+def test_changes_in_another_folder_are_others() -> None:
+    one, other = (mounting.mounted(plan_of([packages("python", within)])) for within in ("/opt/venv", "/opt"))
+    assert one and other
+    assert one.runs.keys().isdisjoint(other.runs)
+
+
+def test_what_runs_above_needs_the_layers_below_it() -> None:
+    found = mounting.mounted(
+        plan_of([packages("python"), ("postbuild", (RUN,)), packages("jupyter"), ("src", (REST,))])
+    )
+    assert found
+    assert found.layers == ("jupyter", "src")
+    assert [layer.name for layer in found.bottom.layers] == ["python", "postbuild"]
+    two = (Run(script="a", within="/opt/venv"), Run(script="b", within="/opt/venv"))
+    assert mounting.mounted(plan_of([("python", two)])) is None
