@@ -32,7 +32,7 @@ def dry_run_lines(jobs: CloudJobs) -> Iterator[str]:
         with contextlib.suppress(UsageError):  # nothing is pushed yet, so it needs no name
             digest = backend.NO_DIGEST.partition("@")[2]
             reference = f"{repository_of(place.project_root(), request.repository)}@{digest}"
-        for line in plan_view.stack_lines(planned.plan, *plan.stored_layers(planned)):
+        for line in plan_view.stack_lines(planned.plan, plan.stock(planned, here=False)):
             yield f"# {line}"
     options = evolve(jobs.options, entrypoint=entrypoint, command=command)
     for number, spec in enumerate(jobs.specs(), start=1):

@@ -8,9 +8,10 @@ from attrs import evolve
 
 from ocicaliban.app import build, consent, place
 from ocicaliban.app.requests import BuildRequest
-from ocicaliban.build import base_image, environment_view, last_build, plan_view, planner
+from ocicaliban.build import base_image, environment_view, last_build, local_image, plan_view, planner
 from ocicaliban.build.containerfile import CopiedTree, as_containerfile
 from ocicaliban.build.inputs import folders
+from ocicaliban.build.plan_view import Stock
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import image_store
@@ -18,8 +19,8 @@ from ocicaliban.project import ignore_rules, source_tree
 from ocicaliban.reporter import TERMINAL
 
 
-def stored_layers(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]]:
-    """Return the bytes of each layer in the store, by key, and why each other layer is missing, by name."""
+def stock(planned: PlannedImage, *, here: bool = True) -> Stock:
+    """Return what there is of a plan and why the rest is missing: in the store, and in folders for containers here."""
     known, sizes = image_store.images(), image_store.image_sizes()
     base = base_image.present(planned.plan.base)
     below = sizes.get(base.id, 0) if base else 0
@@ -29,7 +30,11 @@ def stored_layers(planned: PlannedImage) -> tuple[dict[str, int], dict[str, str]
             whole = sizes.get(image.id, below)
             stored[layer.key], below = whole - below, whole
     before = last_build.load(planned.project.root, planned.plan.mode)
-    return stored, last_build.reasons(planned.plan, planned.trees, before)
+    return Stock(
+        sizes=stored,
+        reasons=last_build.reasons(planned.plan, planned.trees, before),
+        mounted=local_image.mounted_layers(planned.plan) if here else frozenset(),
+    )
 
 
 def _request(request: BuildRequest) -> PlanRequest:
@@ -45,14 +50,14 @@ def _planned(request: BuildRequest) -> PlannedImage:
 def layer_lines(request: BuildRequest) -> tuple[str, ...]:
     """Return a line for each layer of the plan, which says whether the store has it, and for what it wants outside."""
     planned = _planned(request)
-    return *plan_view.stack_lines(planned.plan, *stored_layers(planned)), *consent.lines(planned)
+    return *plan_view.stack_lines(planned.plan, stock(planned)), *consent.lines(planned)
 
 
 def as_json(request: BuildRequest) -> dict[str, object]:
     """Return the plan and its layers in the store as a value for JSON."""
     planned = _planned(request)
     described = environment_view.as_json(planned.environment, planned.packages, planned.python, planned.python_reason)
-    return {**plan_view.as_json(planned.plan, *stored_layers(planned)), "environment": described} | (
+    return {**plan_view.as_json(planned.plan, stock(planned)), "environment": described} | (
         {"outside": consent.described(planned)} if planned.demands else {}
     )
 

@@ -128,7 +128,7 @@ def dry_run_script(request: RunRequest) -> Iterator[str]:
 
     prepared = _prepare(request)
     ready = prepared.launch
-    for line in plan_view.stack_lines(ready.planned.plan, *plan.stored_layers(ready.planned)):
+    for line in plan_view.stack_lines(ready.planned.plan, plan.stock(ready.planned)):
         yield f"# {line}"
     for line in consent.lines(ready.planned):
         yield f"# {line}"

@@ -37,7 +37,7 @@ def lines(ready: SlurmRun) -> Iterator[str]:
     for some in arrays.split(tasks, client.largest_array()):
         array = jobs.array(made, _file(ready, image), "")
         text = arrays.script(evolve(array, log="slurm-%A_%a.log"), some).splitlines()
-        comments = plan_view.stack_lines(ready.launch.planned.plan, *plan.stored_layers(ready.launch.planned))
+        comments = plan_view.stack_lines(ready.launch.planned.plan, plan.stock(ready.launch.planned, here=False))
         heads = itertools.takewhile(lambda line: line.startswith("#"), text)
         count = len([*heads])
         yield from text[:count]

@@ -58,6 +58,20 @@ def mounted(plan: Plan) -> MountedPlan | None:
     return mounting.mounted(plan)
 
 
+def mounted_layers(plan: Plan) -> frozenset[str]:
+    """Return the names of the layers of a plan that a container here would mount, and whose files are there."""
+    divided = mounted(plan)
+    if divided is None:
+        return frozenset()
+    there = {key for key in divided.runs if folder_store.changes_of(key).is_dir()}
+    for folder in divided.folders:
+        if folder_store.path_of(folder.key).is_dir():
+            there |= {digest for _, digest in folder.parts}
+    settings = divided.below.layers[-1]
+    configured = image_store.find_layer(settings.name, settings.key) is not None
+    return frozenset(name for name, held in divided.layers.items() if there.issuperset(held) and (held or configured))
+
+
 def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool = True) -> LocalImage:
     """Return the image of a plan, or one without the layers that are mounted; make what is missing of it.
 

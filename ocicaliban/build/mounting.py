@@ -65,14 +65,14 @@ class MountedPlan:
     """How a container of a plan mounts folders.
 
     `below` is the plan of its image, which has the settings of all layers, and `bottom` the part of it without them, in
-    which the scripts of the folders run. `runs` are these parts of the folders, by key, and `layers` the names of the
-    layers that the folders hold.
+    which the scripts of the folders run. `runs` are these parts of the folders, by key. `layers` is what the folders
+    hold of each layer, by its name: nothing of one that has settings alone.
     """
 
     below: Plan
     bottom: Plan
     folders: tuple[Folder, ...]
-    layers: tuple[str, ...]
+    layers: Mapping[str, tuple[str, ...]]
     runs: Mapping[str, RunPart]
 
 
@@ -83,14 +83,18 @@ def mounted(plan: Plan) -> MountedPlan | None:
     parts: list[tuple[str, str]] = []
     runs: dict[str, RunPart] = {}
     configured: list[Configure] = []
+    layers: dict[str, tuple[str, ...]] = {}
     for layer in top:
+        held: list[tuple[str, str]] = []
         for step in layer.steps:
             if isinstance(step, Copy):
-                parts.append((step.to, step.tree))
+                held.append((step.to, step.tree))
             elif isinstance(step, Run):
                 run = RunPart(layer=layer, within=step.within, settings=tuple(configured))
-                parts.append((step.within, run.key))
+                held.append((step.within, run.key))
                 runs[run.key] = run
+        layers[layer.name] = tuple(digest for _, digest in held)
+        parts += held
         configured += (step for step in layer.steps if isinstance(step, Configure))
     if not parts or not all(_is_plain(to) for to, _ in parts):
         return None
@@ -103,7 +107,7 @@ def mounted(plan: Plan) -> MountedPlan | None:
         below=evolve(plan, layers=(*plan.layers[:start], settings)),
         bottom=evolve(plan, layers=plan.layers[:start]),
         folders=_folders(parts),
-        layers=tuple(layer.name for layer in top if any(not isinstance(step, Configure) for step in layer.steps)),
+        layers=layers,
         runs=runs,
     )
 

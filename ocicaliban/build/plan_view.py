@@ -5,23 +5,39 @@ from __future__ import annotations
 import posixpath
 from collections.abc import Mapping, Sequence
 
+from attrs import frozen
+
 from ocicaliban.formats.text import amount
 from ocicaliban.jobs.status_table import aligned
 from ocicaliban.model.image import Plan
 
 
-def stack_lines(plan: Plan, sizes: Mapping[str, int], reasons: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the stack from the bottom up, a line for each layer.
+@frozen(kw_only=True)
+class Stock:
+    """What is there of a plan.
 
     `sizes` holds the bytes of what the store has, by the key of the layer or of the base image. `reasons` says, by the
-    layer's name, what has changed since the last build.
+    layer's name, what has changed since the last build. `mounted` are the names of the layers whose files are in
+    folders, which containers on this machine mount.
     """
+
+    sizes: Mapping[str, int]
+    reasons: Mapping[str, str]
+    mounted: frozenset[str] = frozenset()
+
+
+def stack_lines(plan: Plan, stock: Stock) -> tuple[str, ...]:
+    """Return the stack from the bottom up, a line for each layer."""
+    sizes, reasons = stock.sizes, stock.reasons
     width = max([len(layer.name) for layer in plan.layers] + [4])
     rows = [_base_line(plan, sizes, width)]
     for layer in plan.layers:
         present = layer.key in sizes
         size = amount(sizes[layer.key]) if present else ""
-        state = "there" if present else f"to be built: {reasons.get(layer.name, 'not in the store any more')}"
+        if not present and layer.name in stock.mounted:
+            state = "mounted"
+        else:
+            state = "there" if present else f"to be built: {reasons.get(layer.name, 'not in the store')}"
         rows.append(f"{layer.name:{width}}  {layer.key[:12]}  {size:>9}  {state}")
     return tuple(rows)
 
@@ -63,8 +79,9 @@ def _base_line(plan: Plan, sizes: Mapping[str, int], width: int) -> str:
     return f"{'base':{width}}  {digest:12}  {size:>9}  {state}: {plan.base.reference}"
 
 
-def as_json(plan: Plan, sizes: Mapping[str, int], reasons: Mapping[str, str]) -> dict[str, object]:
+def as_json(plan: Plan, stock: Stock) -> dict[str, object]:
     """Return the stack as values for `--json`. Sizes are in bytes."""
+    sizes = stock.sizes
     return {
         "mode": plan.mode,
         "key": plan.key,
@@ -74,8 +91,9 @@ def as_json(plan: Plan, sizes: Mapping[str, int], reasons: Mapping[str, str]) ->
                 "name": layer.name,
                 "key": layer.key,
                 "present": layer.key in sizes,
+                "mounted": layer.name in stock.mounted,
                 "size": sizes.get(layer.key),
-                "reason": None if layer.key in sizes else reasons.get(layer.name),
+                "reason": None if layer.key in sizes else stock.reasons.get(layer.name),
                 "inputs": dict(layer.inputs),
             }
             for layer in plan.layers

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ocicaliban.app import build, plan
-from ocicaliban.app.requests import BuildRequest
+from attrs import evolve
+
+from ocicaliban.app import build, plan, run
+from ocicaliban.app.requests import BuildRequest, JobsRequest, LaunchRequest, RunRequest
 
 if TYPE_CHECKING:
     from tests.unit.app.conftest import World
@@ -30,3 +32,15 @@ def test_modes_are_compared(world: World) -> None:
     lines = plan.difference(BuildRequest(mode="shell", gpu_wanted=False), "run")
     assert any("notes" in line for line in lines)
     assert plan.difference(BUILD, "run")
+
+
+def test_a_plan_tells_what_containers_here_mount(world: World) -> None:
+    world.driver = "overlay"
+    states = {line.split()[0]: line for line in plan.layer_lines(BUILD)}
+    assert "to be built" in states["source-copy"]
+    run.run(RunRequest(jobs=JobsRequest(), launch=LaunchRequest(mode="run", module="train.py", gpu_wanted=False)), [])
+    states = {line.split()[0]: line for line in plan.layer_lines(evolve(BUILD, mode="run"))}
+    assert states["source-copy"].endswith("mounted")
+    world.write({"train.py": "edited"})
+    states = {line.split()[0]: line for line in plan.layer_lines(evolve(BUILD, mode="run"))}
+    assert states["source-copy"].endswith("to be built: changed: train.py")

@@ -40,7 +40,9 @@ def test_what_is_above_the_last_layer_that_runs_is_mounted() -> None:
     [folder] = found.folders
     assert folder.target == "/usr/app"
     assert folder.parts == (("data", DATA.tree), ("", HEAVY.tree), ("", REST.tree))
-    assert found.layers == ("data", "src a", "src")
+    assert [*found.layers] == ["cuda", "data", "src a", "src"]
+    assert found.layers["cuda"] == ()
+    assert found.layers["data"] == (DATA.tree,)
 
 
 def test_an_edit_changes_the_folder_and_not_the_image() -> None:
@@ -104,7 +106,7 @@ def test_a_script_that_changes_one_folder_needs_no_layer() -> None:
     assert (first.layer.name, first.settings) == ("python 5MB+", ())
     assert (second.layer.name, second.settings) == ("python", (PATHS,))
     assert environment.up_to(1).parts == environment.parts[:1]
-    assert found.layers == ("python 5MB+", "python", "src")
+    assert [*found.layers] == ["python 5MB+", "python", "src"]
 
 
 def test_changes_in_another_folder_are_others() -> None:
@@ -118,7 +120,7 @@ def test_what_runs_above_needs_the_layers_below_it() -> None:
         plan_of([packages("python"), ("postbuild", (RUN,)), packages("jupyter"), ("src", (REST,))])
     )
     assert found
-    assert found.layers == ("jupyter", "src")
+    assert [*found.layers] == ["jupyter", "src"]
     assert [layer.name for layer in found.bottom.layers] == ["python", "postbuild"]
     two = (Run(script="a", within="/opt/venv"), Run(script="b", within="/opt/venv"))
     assert mounting.mounted(plan_of([("python", two)])) is None

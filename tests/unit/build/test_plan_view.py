@@ -9,10 +9,14 @@ from pathlib import Path
 from attrs import evolve
 
 from ocicaliban.build import plan_view
+from ocicaliban.build.plan_view import Stock
 from ocicaliban.model.image import Base, Launch, Plan, PlannedLayer
 from tests.plans import BASE, PLAN
 
 GOLDEN = Path(__file__).parents[2] / "golden"
+
+
+NOTHING = Stock(sizes={}, reasons={})
 
 
 def golden(name: str, text: str) -> None:
@@ -23,20 +27,23 @@ def golden(name: str, text: str) -> None:
 
 def test_a_plan_as_text() -> None:
     there = {"0" * 64: 220_000_000, "1" * 64: 12_345}
-    golden("plan.txt", "\n".join(plan_view.stack_lines(PLAN, there, {"source-copy": "changed: train.py"})) + "\n")
+    golden(
+        "plan.txt",
+        "\n".join(plan_view.stack_lines(PLAN, Stock(sizes=there, reasons={"source-copy": "changed: train.py"}))) + "\n",
+    )
 
 
 def test_a_plan_as_json() -> None:
-    value = plan_view.as_json(PLAN, {"1" * 64: 12_345}, {"source-copy": "changed: train.py"})
+    value = plan_view.as_json(PLAN, Stock(sizes={"1" * 64: 12_345}, reasons={"source-copy": "changed: train.py"}))
     golden("plan.json", json.dumps(value, indent=2) + "\n")
 
 
 def test_a_plan_of_nothing() -> None:
     plan = evolve(PLAN, layers=(), base=evolve(BASE, digest=""))
-    assert plan_view.stack_lines(plan, {}, {}) == (
+    assert plan_view.stack_lines(plan, NOTHING) == (
         "base  not resolved             to be pulled: docker.io/library/python:3.12",
     )
-    assert plan_view.as_json(plan, {}, {})["key"] == "0" * 64
+    assert plan_view.as_json(plan, NOTHING)["key"] == "0" * 64
 
 
 def test_the_difference_of_two_modes() -> None:
@@ -62,3 +69,11 @@ def test_the_difference_of_two_modes() -> None:
             *("", "left out of every image: .git, __pycache__"),
         )
     assert plan_view.difference(shell, shell) == ("in both  base, apt, python, mount",)
+
+
+def test_a_layer_whose_files_are_mounted_is_neither_stored_nor_missing() -> None:
+    stock = Stock(sizes={}, reasons={"source-copy": "never built here"}, mounted=frozenset({"source-copy"}))
+    lines = plan_view.stack_lines(PLAN, stock)
+    assert [line.split()[-1] for line in lines if line.startswith("source-copy")] == ["mounted"]
+    [layer] = (each for each in plan_view.as_json(PLAN, stock)["layers"] if each["name"] == "source-copy")  # type: ignore[attr-defined]
+    assert (layer["present"], layer["mounted"]) == (False, True)
