@@ -104,7 +104,7 @@ def _made(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContex
             f"{layer.name}: all files belong to root, because containers have one uid; the layer has its own key"
         )
     with reporter.making(layer.name, taken=_copied_size(layer, context)) as made:
-        make = _run_layer if layer.runs else _tree_layer
+        make = _run_layer if layer.runs else tree_layer
         image = make(layer, parent, folder, with_files(layer, folder, context, reporter))
         made.measure = functools.partial(_added_size, parent.id, image.id)
     return image
@@ -143,7 +143,8 @@ def _added_size(below: str, image: str) -> int:
     return sizes.get(image, 0) - sizes.get(below, 0)
 
 
-def _tree_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext) -> Image:
+def tree_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext) -> Image:
+    """Store a layer that only adds files and configuration on top of `parent`, in the work folder `folder`."""
     config = oci_layout.standard_config(image_store.image_config(parent))
     # Root in the container is the user outside. A user of the base image could not write to mounted files.
     config["config"].pop("User", None)

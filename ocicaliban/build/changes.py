@@ -14,6 +14,7 @@ from ocicaliban.build.mounting import RunPart
 from ocicaliban.containers import buildah, image_store, oci_layout, overlay_folder, workspace
 from ocicaliban.model.image import Configure, Image, Run
 from ocicaliban.reporter import Reporter
+from ocicaliban.system import filesystems
 
 _UPPER = "upper"
 
@@ -39,11 +40,12 @@ def make(
                 with how.making(part.layer.name) as made:
                     _run(part, base, lower or _empty(half), half, folder, context, how)
                     made.measure = functools.partial(int, _finished(half / _UPPER))
-                os.sync()
+                filesystems.flush(half)
                 half.rename(done)
             except BaseException:  # a Ctrl-C too
                 overlay_folder.remove(half)
                 raise
+    image_store.mark_used(part.key)
     return done / _UPPER
 
 

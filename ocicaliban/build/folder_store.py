@@ -21,7 +21,7 @@ from ocicaliban.build.mounting import Folder
 from ocicaliban.containers import oci_layout, overlay_folder, workspace
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Tree, TreeEntry
-from ocicaliban.system import files
+from ocicaliban.system import files, filesystems
 
 _CHUNK = 1 << 20
 _SINGLY = 64
@@ -163,7 +163,7 @@ class _Writer:
             os.chmod(path, mode)
             os.utime(path, (oci_layout.EPOCH, oci_layout.EPOCH))
         if len(self.new) > _SINGLY:
-            os.sync()
+            filesystems.flush(Path(top))
         else:
             for path in self.new:
                 _sync(path)

@@ -44,6 +44,18 @@ def is_full(path: Path) -> bool:
     )
 
 
+def flush(folder: Path) -> None:
+    """Write what is not on the disk yet of the file system under `folder`; other file systems may hang, or be busy."""
+    import ctypes  # rarely needed
+
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        if ctypes.CDLL(None, use_errno=True).syncfs(descriptor):
+            raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()), str(folder))
+    finally:
+        os.close(descriptor)
+
+
 def mounted() -> str:
     """Return the kernel's list of mounts (mountinfo); "" if it cannot be read."""
     try:

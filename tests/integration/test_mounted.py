@@ -113,7 +113,7 @@ def test_a_job_keeps_the_files_that_it_began_with(base_lock: str, tmp_path: Path
         sweep.kill()
         sweep.wait()
     # Neither the sweep's killed process nor `clean` takes the folder away, and `resume` runs what is left in it.
-    ok(tmp_path, "clean", "--all", env=env)
+    assert "/mounted/folders/" not in ok(tmp_path, "clean", "--all", "--dry-run", env=env).stdout
     (second / "go").touch()
     ok(tmp_path, "resume", "kept", env=env)
     for number in "12":

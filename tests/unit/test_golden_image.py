@@ -171,7 +171,7 @@ def test_the_image_that_the_builder_makes_of_a_layer_of_files_stays(
     folder = tmp_path / "work"
     folder.mkdir()
     context = builder.BuildContext(trees={tree.digest: tree}, secrets={}, indexes=Indexes())
-    builder._tree_layer(layer, Image(id="0d" * 32, digest="", key=""), folder, context)
+    builder.tree_layer(layer, Image(id="0d" * 32, digest="", key=""), folder, context)
     layout = folder / "ocicaliban" / "source-copy" / ("c" * 32)
     (described,) = json.loads((layout / "index.json").read_text())["manifests"]
     assert described["digest"] == "sha256:127fadb639e31b4663eb62f1278c7ce47ac5eea65fa5bf3fefb7c55f3b1b966b"

@@ -6,12 +6,15 @@ import time
 from typing import TYPE_CHECKING
 
 import pytest
+from attrs import evolve
 
 from ocicaliban.app import clean
 from ocicaliban.app.requests import CleanRequest
-from ocicaliban.build import prune
+from ocicaliban.build import folder_store, last_build, prune
 from ocicaliban.containers import image_store, workspace
 from ocicaliban.errors import UsageError
+from ocicaliban.model.image import Launch, Plan
+from tests.plans import BASE
 
 if TYPE_CHECKING:
     from ocicaliban.model.job import Submission
@@ -48,6 +51,26 @@ def test_images_in_use_stay(
     assert kept == [{"aa"}, {"aa", "ba", "bb"}, {"1d", "aa", "ba", "bb", "cc"}, {"1d", "aa"}]
     assert "jobs of digits wait for their image, so it stays: ocicaliban resume digits" in capsys.readouterr().err
     assert out == ["0 B freed"] * 4
+
+
+def test_folders_stay_that_jobs_mount(world: World, submission: Submission, kept: list[set[str]]) -> None:
+    queued, old, last = (folder_store.path_of(digit * 64) for digit in "abc")
+    for path in (queued, old, last):
+        path.mkdir(parents=True)
+        (path / "train.py").write_text("x")
+    mounts = (f"{queued}:/usr/app:O", "/home/ada/out:/out")
+    world.submit(evolve(submission, launch=evolve(submission.launch, mounts=mounts)), ())
+    plan = Plan(mode="run", base=BASE, base_key="0" * 64, layers=(), launch=Launch())
+    last_build.save(world.project, plan, {}, (last.name,))
+    clean.clean(CleanRequest(unused=True, dry_run=True), lambda _: None)
+    assert old.is_dir()
+    clean.clean(CleanRequest(unused=True), lambda _: None)
+    assert (queued.is_dir(), old.is_dir(), last.is_dir()) == (True, False, True)
+    clean.clean(CleanRequest(all_=True), lambda _: None)
+    assert (queued.is_dir(), last.is_dir()) == (True, False)
+    (world.folder / "history.db").write_text("no database" * 100)
+    clean.clean(CleanRequest(all_=True), lambda _: None)
+    assert queued.is_dir(), "nobody knows whether a job needs it"
 
 
 def test_a_history_that_cannot_be_read_is_noted(
