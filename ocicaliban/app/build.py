@@ -99,7 +99,8 @@ def built(planned: PlannedImage, *, no_cache: bool) -> Image:
 
 
 def built_here(planned: PlannedImage, *, no_cache: bool) -> LocalImage:
-    """Make what a container of a plan needs on this machine, and return it. Raises OcicalibanError if a step fails."""
+    """Make what a container of a plan needs on this machine, and return it; see `built`."""
+    consent.require(planned, build=True)
     return local_image.build(planned.plan, planned.build_context, reporter=TERMINAL, cache=not no_cache)
 
 

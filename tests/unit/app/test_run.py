@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocicaliban.app import local_jobs, resubmit, resume, run
+from ocicaliban.app import consent, local_jobs, resubmit, resume, run
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest
 from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
@@ -209,3 +209,17 @@ def test_a_sweep_whose_files_are_gone_says_so(world: World, monkeypatch: pytest.
     with pytest.raises(UsageError, match="which its jobs mount, do not exist any more") as caught:
         resume.resume(made.group)
     assert "--rebuild" in caught.value.hint
+
+
+def test_nothing_is_made_for_a_project_that_wants_what_it_is_not_allowed(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def require(planned: object, *, build: bool = False) -> None:
+        if build:
+            raise UsageError("the project wants something outside of it", "ocicaliban allow")
+
+    world.driver = "overlay"
+    monkeypatch.setattr(consent, "require", require)
+    with pytest.raises(UsageError, match="wants something outside"):
+        run.run(request(), [])
+    assert not world.ran and len(world.images) == 1
