@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,9 @@ from ocicaliban.containers import image_store
 from ocicaliban.model.image import Image, Plan, Tree
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
+
+_SWITCH = "OCICALIBAN_MOUNTED"
+"""The variable that, if it is 0, makes containers on this machine mount nothing in place of layers."""
 
 _PLAIN = re.compile(r"/[^:,\\\"\n]*")
 """Paths that podman's option for an overlay mount can hold."""
@@ -48,14 +52,15 @@ def mounted(plan: Plan) -> MountedPlan | None:
     """Return how a container here mounts the top layers of a plan; None if all of them must be stored.
 
     Podman mounts a folder with an overlay above it where its store has overlays. Files on a network are opened slowly,
-    so there an image is better.
+    so there an image is better. What a script changes lies in an overlay of ours, which not every file system can hold.
     """
-    place = str(folder_store.root())
-    if image_store.location()[1] != "overlay" or not _PLAIN.fullmatch(place):
+    place = folder_store.root()
+    if os.environ.get(_SWITCH) == "0" or image_store.location()[1] != "overlay" or not _PLAIN.fullmatch(str(place)):
         return None
-    if filesystems.SHARED.fullmatch(filesystems.kind(folder_store.root(), filesystems.mounted())):
+    kind = filesystems.kind(place, filesystems.mounted())
+    if filesystems.SHARED.fullmatch(kind):
         return None
-    return mounting.mounted(plan)
+    return mounting.mounted(plan, scripts=filesystems.holds_images(kind) and kind != "tmpfs")
 
 
 def mounted_layers(plan: Plan) -> frozenset[str]:

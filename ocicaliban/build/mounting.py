@@ -76,9 +76,12 @@ class MountedPlan:
     runs: Mapping[str, RunPart]
 
 
-def mounted(plan: Plan) -> MountedPlan | None:
-    """Return how a container of a plan mounts what needs no layer; None if nothing can be mounted."""
-    start = max((number for number, layer in enumerate(plan.layers, 1) if not _fits(layer)), default=0)
+def mounted(plan: Plan, *, scripts: bool = True) -> MountedPlan | None:
+    """Return how a container of a plan mounts what needs no layer; None if nothing can be mounted.
+
+    Without `scripts`, what scripts change needs a layer.
+    """
+    start = max((number for number, layer in enumerate(plan.layers, 1) if not _fits(layer, scripts)), default=0)
     top = plan.layers[start:]
     parts: list[tuple[str, str]] = []
     runs: dict[str, RunPart] = {}
@@ -112,12 +115,14 @@ def mounted(plan: Plan) -> MountedPlan | None:
     )
 
 
-def _fits(layer: PlannedLayer) -> bool:
+def _fits(layer: PlannedLayer, scripts: bool) -> bool:
     """Return whether all that a layer changes can be in folders: what it copies, or what its one script changes."""
     runs = [step for step in layer.steps if isinstance(step, Run)]
     if not runs:
         return True
-    return len(runs) == 1 and bool(runs[0].within) and not any(isinstance(step, Copy) for step in layer.steps)
+    return (
+        scripts and len(runs) == 1 and bool(runs[0].within) and not any(isinstance(step, Copy) for step in layer.steps)
+    )
 
 
 def _is_plain(to: str) -> bool:

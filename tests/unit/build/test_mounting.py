@@ -109,6 +109,13 @@ def test_a_script_that_changes_one_folder_needs_no_layer() -> None:
     assert [*found.layers] == ["python 5MB+", "python", "src"]
 
 
+def test_without_scripts_packages_are_stored_and_the_source_is_mounted() -> None:
+    found = mounting.mounted(plan_of([packages("python"), ("src", (REST, FOLDER))]), scripts=False)
+    assert found
+    assert [*found.layers] == ["src"]
+    assert [layer.name for layer in found.bottom.layers] == ["python"]
+
+
 def test_changes_in_another_folder_are_others() -> None:
     one, other = (mounting.mounted(plan_of([packages("python", within)])) for within in ("/opt/venv", "/opt"))
     assert one and other
