@@ -1,8 +1,13 @@
 """Folders that containers mount here hold what the layers of other machines hold, and no job's files change."""
 
 import json
+import os
 import subprocess
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+
+import pytest
 
 from tests.folders import write
 from tests.integration.program import CONFIG, built, call, command, environment, ok, until
@@ -42,7 +47,17 @@ print(os.getcwd(), sys.prefix)
 """
 
 
-def test_what_is_mounted_is_what_would_be_stored(base_lock: str, tmp_path: Path) -> None:
+@pytest.fixture
+def cache() -> Iterator[dict[str, str]]:
+    """The environment with a cache that can hold an overlay, which the root of a container cannot."""
+    place = Path.home() / ".local/share/containers"
+    place.mkdir(parents=True, exist_ok=True)
+    uv = os.environ.get("UV_CACHE_DIR") or str(Path.home() / ".cache/uv")
+    with tempfile.TemporaryDirectory(dir=place, prefix="cache-", ignore_cleanup_errors=True) as folder:
+        yield {"XDG_CACHE_HOME": folder, "UV_CACHE_DIR": uv}
+
+
+def test_what_is_mounted_is_what_would_be_stored(base_lock: str, tmp_path: Path, cache: dict[str, str]) -> None:
     write(
         tmp_path,
         {
@@ -60,11 +75,13 @@ def test_what_is_mounted_is_what_would_be_stored(base_lock: str, tmp_path: Path)
     )
     (tmp_path / "tool.sh").chmod(0o750)
     (tmp_path / "link").symlink_to("tool.sh")
-    here = ok(tmp_path, "run", "-d", "data", "look.py")
+    here = ok(tmp_path, "run", "-d", "data", "look.py", env=cache)
     assert [name for name in built(here) if name.startswith(("source", "data"))] == []
-    assert "settings" in built(here)
+    assert built(here)[0] == "settings"
     image = ok(tmp_path, "build", "--mode", "run", "-d", "data", "look.py").stdout.strip()
     there = ok(tmp_path, "run", "--image-id", image, "look.py")
+    plain = ok(tmp_path, "run", "-d", "data", "look.py", env={**cache, "OCICALIBAN_MOUNTED": "0"})
+    assert sorted(plain.stdout.splitlines()) == sorted(there.stdout.splitlines())
     mounted, stored = (sorted(done.stdout.splitlines()) for done in (here, there))
     assert mounted == stored
     paths = {line.split()[0] for line in mounted}
@@ -72,12 +89,14 @@ def test_what_is_mounted_is_what_would_be_stored(base_lock: str, tmp_path: Path)
     assert any(path.endswith(".pyc") and "/six" in path for path in paths)
     # An edit builds nothing, and what the script writes into its folder does not reach the project.
     write(tmp_path, {"look.py": "import six, sys; open('new', 'w'); print(six.__file__)"})
-    edited = ok(tmp_path, "run", "-d", "data", "look.py")
+    edited = ok(tmp_path, "run", "-d", "data", "look.py", env=cache)
     assert edited.stdout.startswith("/opt/venv/")
     assert built(edited) == []
     assert not (tmp_path / "new").exists()
-    states = {line.split()[0]: line.split()[-1] for line in ok(tmp_path, "plan", "look.py").stdout.splitlines()}
+    plan = ok(tmp_path, "plan", "--mode", "run", "-d", "data", "look.py", env={**cache, "OCICALIBAN_MOUNTED": ""})
+    states = {line.split()[0]: line.split()[-1] for line in plan.stdout.splitlines()}
     assert states["project"] == "mounted"
+    assert [path.name for path in Path(cache["XDG_CACHE_HOME"]).glob("ocicaliban/mounted/*/.*")] == []
 
 
 def test_a_job_keeps_the_files_that_it_began_with(base_lock: str, tmp_path: Path) -> None:
