@@ -75,15 +75,16 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
             parent = base_image.ensure(plan.base, reporter=reporter)
         if much := downloads.announcement(plan.layers[start:], context.downloads, context.made_trees):
             reporter.note(much)
+        below = image_store.layer_name(plan.layers[start - 1].name, plan.layers[start - 1].key) if start else ""
         for layer in plan.layers[start:]:
             with workspace.exclusive(layer.key):
                 # Another process may have made it while this one waited.
                 image = image_store.find_layer(layer.name, layer.key) if cache else None
                 if image is None:
                     with other_python.telling(python, context.indexes, context.python):
-                        image = _made(layer, parent, folder, context, reporter)
+                        image = _made(layer, parent, below, folder, context, reporter)
                     layer_cache.keep(image, layer.name, layer.key, reporter.warning)
-                parent = image
+                parent, below = image, image_store.layer_name(layer.name, layer.key)
                 image_store.mark_used(parent.id)
     return parent
 
@@ -97,15 +98,20 @@ def _highest(plan: Plan) -> tuple[Image | None, int]:
     return None, 0
 
 
-def _made(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext, reporter: Reporter) -> Image:
-    """Make a layer on top of `parent`, in the work folder `folder`."""
+def _made(
+    layer: PlannedLayer, parent: Image, below: str, folder: Path, context: BuildContext, reporter: Reporter
+) -> Image:
+    """Make a layer on top of `parent`, in the work folder `folder`; `below` is the parent's name, "" for the base."""
     if layer.loses_owners:
         reporter.note(
             f"{layer.name}: all files belong to root, because containers have one uid; the layer has its own key"
         )
     with reporter.making(layer.name, taken=_copied_size(layer, context)) as made:
-        make = _run_layer if layer.runs else tree_layer
-        image = make(layer, parent, folder, with_files(layer, folder, context, reporter))
+        given = with_files(layer, folder, context, reporter)
+        if layer.runs:
+            image = _run_layer(layer, parent, folder, given, below)
+        else:
+            image = tree_layer(layer, parent, folder, given)
         made.measure = functools.partial(_added_size, parent.id, image.id)
     return image
 
@@ -167,12 +173,26 @@ def tree_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildC
     return image_store.import_layer(folder, layer.name, layer.key)
 
 
-def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext) -> Image:
+def _known_as(parent: Image, below: str) -> str:
+    """Return the name by which buildah gets the image below a layer: that of the layer `below`, "" for the base.
+
+    buildah writes the name into the history of the image that it makes, and so into its digest. Users and machines may
+    have the same base under different names, or under more than one.
+    """
+    if below:
+        return below
+    name = image_store.layer_name("base", parent.id)
+    if name not in parent.names:
+        buildah.tag(parent.id, name)
+    return name
+
+
+def _run_layer(layer: PlannedLayer, parent: Image, folder: Path, context: BuildContext, below: str) -> Image:
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
     env = (image_store.image_config(parent).get("config") or {}).get("Env") or []
     path = next((item[5:] for item in env if item.startswith("PATH=")), "/usr/local/bin:/usr/bin:/bin")
     with workspace.working_container(folder, name):
-        buildah.make_container(parent.id, name, one_user=layer.loses_owners)
+        buildah.make_container(_known_as(parent, below), name, one_user=layer.loses_owners)
         container = WorkingContainer(name=name, parent=parent)
         for number, step in enumerate(layer.steps):
             if isinstance(step, Run):
