@@ -81,11 +81,14 @@ def _run(argv: list[str]) -> int:
     own, script = argv[:cut], argv[cut + 1 :]
     try:
         if uses_tools and "--help" not in own:
-            from ocicaliban.containers import own_store, user_namespace
+            from ocicaliban.containers import user_namespace, usual_store
             from ocicaliban.system import files
 
             files.make_private()
-            own_store.set_up()
+            if not usual_store.serves():
+                from ocicaliban.containers import own_store
+
+                own_store.set_up()
             user_namespace.revive()
         if argv and argv[0] in _REPLAYED:
             from ocicaliban import replay

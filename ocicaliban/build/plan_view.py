@@ -38,7 +38,8 @@ def stack_lines(plan: Plan, stock: Stock) -> tuple[str, ...]:
             state = "mounted"
         else:
             state = "there" if present else f"to be built: {reasons.get(layer.name, 'not in the store')}"
-        rows.append(f"{layer.name:{width}}  {layer.key[:12]}  {size:>9}  {state}")
+        owners = "; all files belong to root, since containers have one uid" if layer.loses_owners else ""
+        rows.append(f"{layer.name:{width}}  {layer.key[:12]}  {size:>9}  {state}{owners}")
     return tuple(rows)
 
 

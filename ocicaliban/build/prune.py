@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
 from ocicaliban.build import built_wheels, last_build
-from ocicaliban.containers import image_store, podman
+from ocicaliban.containers import image_store, layer_cache, podman
 from ocicaliban.formats.text import amount
 from ocicaliban.model.image import Image
 from ocicaliban.reporter import Reporter
@@ -54,7 +54,7 @@ def removable(
 def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str], None], reporter: Reporter) -> int:
     """Remove the images that can be removed, or only list them. Return the bytes freed; `out` gets a line for each.
 
-    The wheels that were built in images that are gone are removed too.
+    The wheels that were built in images that are gone are removed too, and the layers that are kept as files.
     """
     images, chains = image_store.images(), image_store.layer_chains()
     going = removable(images, chains, stays)
@@ -75,4 +75,7 @@ def remove(stays: Callable[[Image], bool], *, dry_run: bool, out: Callable[[str]
         out(f"{(image.names or image.former)[0]}  {amount(freed)}")
     if not dry_run:
         built_wheels.forget({image.id for image in image_store.images()})
+    if files := layer_cache.forget(stays, dry_run=dry_run):
+        total += files
+        out(f"layers kept as files  {amount(files)}")
     return total

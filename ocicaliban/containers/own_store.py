@@ -9,13 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ocicaliban.containers import runtime_folder, user_ids
+from ocicaliban.containers import runtime_folder, user_choices, user_ids, usual_store
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.system import files, filesystems
 
 CONF = "CONTAINERS_STORAGE_CONF"
 _FOLDER = "OCICALIBAN_STORE"
 """The variable with the user's choice of the folder for the store; the store itself is in a folder of ours in it."""
+_HINT = (
+    f'export {_FOLDER}=FOLDER, or write image_store = "FOLDER" into {{}}, with a folder on a local disk of this node'
+)
 _PATH = re.compile(r"""^\s*(?:rootless_storage_path|graphroot)\s*=\s*["'](.+?)["']\s*(?:#.*)?$""", re.M)
 _ROOTLESS_PATH = re.compile(r"""^\s*rootless_storage_path\s*=\s*["'](.+?)["']\s*(?:#.*)?$""", re.M)
 _VFS = re.compile(r"""^\s*driver\s*=\s*["']vfs["']""", re.M)
@@ -26,7 +29,8 @@ class Facts(NamedTuple):
     """What decides: whether containers have one uid, the user's settings for the store, and the file systems.
 
     `settings` are the texts of the storage.conf files that podman reads, the user's first. `named` is whether the
-    user names such a file in the environment. `kind` tells the kind of file system of a path.
+    user names such a file in the environment. `kind` tells the kind of file system of a path. `wanted` is the folder
+    that the user has chosen for the store, "" for none.
     """
 
     uid: int
@@ -35,6 +39,7 @@ class Facts(NamedTuple):
     settings: tuple[str, ...]
     named: bool
     kind: Callable[[Path], str]
+    wanted: str = ""
 
 
 class OwnStore(NamedTuple):
@@ -68,10 +73,10 @@ def choose(facts: Facts) -> OwnStore | None:
     Raises OcicalibanError if no folder can hold one.
     """
     ignores = any(map(_IGNORES_OWNERS.search, facts.settings))
-    wanted = facts.environ.get(_FOLDER, "")
+    wanted = facts.wanted
     if not wanted and (ignores or not facts.one_uid) and (facts.named or any(map(_PATH.search, facts.settings))):
         return None  # the user, or the administrator, has chosen a place
-    root = _usual_root(facts)
+    root = usual_root(facts)
     if not wanted and _may_serve(facts, root):
         if ignores or not facts.one_uid:
             return None
@@ -81,10 +86,12 @@ def choose(facts: Facts) -> OwnStore | None:
         if filesystems.holds_images(facts.kind(Path(place))):
             folder = Path(place, name)
             return OwnStore(root=folder / "storage", folder=folder, local=True, one_uid=facts.one_uid)
-    raise OcicalibanError(
-        f"no folder can hold podman's images: {wanted or root} is on {facts.kind(Path(wanted or root))}",
-        f"export {_FOLDER}=FOLDER, with a folder on a local disk of this node",
-    )
+    message = f"no folder can hold podman's images: {wanted or root} is on {facts.kind(Path(wanted or root))}"
+    raise OcicalibanError(message, _hint())
+
+
+def _hint() -> str:
+    return _HINT.format(user_choices.file())
 
 
 def _may_serve(facts: Facts, root: Path) -> bool:
@@ -99,7 +106,8 @@ def _may_serve(facts: Facts, root: Path) -> bool:
     return not facts.one_uid and (vfs or kind == "overlay")
 
 
-def _usual_root(facts: Facts) -> Path:
+def usual_root(facts: Facts) -> Path:
+    """Return the folder of the images if nobody chooses another: podman's own."""
     data = facts.environ.get("XDG_DATA_HOME") or os.path.join(facts.environ.get("HOME") or "/", ".local/share")
     for text in facts.settings:
         if found := _ROOTLESS_PATH.search(text):
@@ -123,11 +131,12 @@ def set_up(environ: Mapping[str, str] = os.environ) -> OwnStore | None:
 
     Raises OcicalibanError if there is no place for one.
     """
-    uid = os.geteuid()
-    if not uid or os.environ.get(_DONE) == os.environ.get(CONF, "-"):
+    if not os.geteuid() or os.environ.get(_DONE) == os.environ.get(CONF, "-"):
         return None
-    store = choose(read_facts(environ))
+    facts = read_facts(environ)
+    store = choose(facts)
     if store is None:
+        usual_store.remember(usual_root(facts), environ)
         return None
     _own_folder(store.folder, private=store.local)
     runtime = runtime_folder.find(environ)
@@ -176,12 +185,13 @@ def read_facts(environ: Mapping[str, str] = os.environ) -> Facts:
     paths = (named,) if named else (f"{home}/containers/storage.conf", "/etc/containers/storage.conf")
     mounts = filesystems.mounted()
     return Facts(
+        wanted=user_choices.folder(_FOLDER, "image_store", environ),
         uid=os.geteuid(),
         one_uid=user_ids.one_uid(),
         environ=environ,
         settings=tuple(_text(Path(path)) for path in paths),
         named=bool(named),
-        kind=lambda path: filesystems.kind(path, mounts),
+        kind=lambda path: filesystems.kind_now(path, mounts),
     )
 
 
@@ -191,15 +201,12 @@ def _own_folder(folder: Path, *, private: bool) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         status = os.lstat(folder)
     except OSError as exc:
-        hint = f"export {_FOLDER}=FOLDER, with a folder on a local disk of this node"
-        raise OcicalibanError(f"podman's image store cannot be set up: {folder}: {exc.strerror}", hint) from exc
+        raise OcicalibanError(f"podman's image store cannot be set up: {folder}: {exc.strerror}", _hint()) from exc
     if not private:
         return
     # Anybody may make a folder of this name in /tmp.
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        raise OcicalibanError(
-            f"{folder} is not a folder that only you can enter", f"remove it, or export {_FOLDER}=FOLDER with another"
-        )
+        raise OcicalibanError(f"{folder} is not a folder that only you can enter", f"remove it; or {_hint()}")
 
 
 def _text(path: Path) -> str:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+from ocicaliban.containers.own_store import OwnStore
 from ocicaliban.doctor import cloud, gpus, settings, storage, tools, users
 from ocicaliban.doctor.finding import Finding
 from ocicaliban.doctor.machine import Machine, free_bytes
@@ -25,6 +26,7 @@ CHECKS: tuple[Callable[[Machine], Finding | tuple[Finding, ...]], ...] = (
     lambda machine: users.ids(machine.id_facts),
     lambda machine: users.runtime_dir(machine.environ, machine.uid),
     lambda machine: tools.cgroups(Path("/sys/fs/cgroup")),
+    lambda machine: storage.place(machine.store, machine.store_facts),
     lambda machine: storage.driver(machine.podman_info),
     lambda machine: storage.file_system(_graph_root(machine), filesystems.mounted()),
     lambda machine: storage.room(_graph_root(machine), free_bytes(_graph_root(machine))),
@@ -50,4 +52,6 @@ def examine() -> tuple[Finding, ...]:
 
 
 def _graph_root(machine: Machine) -> Path:
+    if isinstance(machine.store, OwnStore):
+        return machine.store.root  # also where podman does not answer
     return storage.graph_root(machine.podman_info, machine.environ, machine.uid)

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from ocicaliban.containers import user_ids
+from ocicaliban.containers import own_store, user_ids
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.project import user_config
 from ocicaliban.system import process
@@ -34,8 +34,26 @@ class Machine:
         return user_ids.read_facts(self.user, self.uid, fresh=True)
 
     @functools.cached_property
+    def store_facts(self) -> own_store.Facts | OcicalibanError:
+        """What decides where images are stored, or what is wrong with the settings for it."""
+        try:
+            return own_store.read_facts(self.environ)
+        except OcicalibanError as error:
+            return error
+
+    @functools.cached_property
+    def store(self) -> own_store.OwnStore | OcicalibanError | None:
+        """The image store that is set up for the user, None for podman's own; or why there is no place for one."""
+        try:
+            return own_store.set_up(self.environ)
+        except OcicalibanError as error:
+            return error
+
+    @functools.cached_property
     def podman_info(self) -> str | OcicalibanError:
-        """What `podman info` reports, as JSON, or why it fails."""
+        """What `podman info` reports of the store that is used, as JSON, or why it fails."""
+        if isinstance(self.store, OcicalibanError):
+            return self.store
         return self.answer("podman", "info", "--format", "json")
 
     @functools.cached_property

@@ -7,15 +7,43 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ocicaliban.containers import layer_cache, own_store, user_choices
+from ocicaliban.containers.own_store import Facts, OwnStore
 from ocicaliban.doctor.finding import Finding
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.system import filesystems
 
 _GIB = 2**30
-_ELSEWHERE = (
-    "put the store on a local disk: in ~/.config/containers/storage.conf, under [storage],"
-    ' rootless_storage_path = "/a/local/disk/$USER/containers"'
-)
+_ELSEWHERE = 'put the store on a local disk: image_store = "/a/local/disk" in {}'
+
+
+def place(store: OwnStore | OcicalibanError | None, facts: Facts | OcicalibanError) -> tuple[Finding, ...]:
+    """Tell where images are stored and why, if not where podman stores them by itself."""
+    name = "image store"
+    if isinstance(store, OcicalibanError):
+        return (Finding(name=name, level="error", message=store.message, remedy=store.hint),)
+    if store is None or isinstance(facts, OcicalibanError):
+        return ()
+    kept = f"layers are kept in {layer_cache.folder()} too"
+    if not store.local:
+        message = f"{store.root}, one that ignores the owners of files, since containers have one uid"
+        return (Finding(name=name, level="ok", message=message),)
+    if facts.wanted:
+        return (Finding(name=name, level="ok", message=f"{store.root}, as you have chosen; {kept}"),)
+    usual = own_store.usual_root(facts)
+    return (
+        Finding(
+            name=name,
+            level="warning",
+            message=f"{_unsuited(usual, facts.kind(usual))}; images are in {store.root}, and may vanish with this "
+            f"node or job; {kept}",
+            remedy=_elsewhere(),
+        ),
+    )
+
+
+def _elsewhere() -> str:
+    return _ELSEWHERE.format(user_choices.file())
 
 
 def driver(info: str | OcicalibanError) -> Finding:
@@ -64,16 +92,19 @@ def graph_root(info: str | OcicalibanError, environ: Mapping[str, str], uid: int
 def file_system(root: Path, mountinfo: str) -> Finding:
     """Check that the file system under the graph root can store images; see `filesystems.mounted`."""
     name = "file system"
-    kind = filesystems.kind(root, mountinfo)
+    kind = filesystems.kind_now(root, mountinfo)
     if not kind:
         remedy = f"check with `df -T {root}` that it is a local disk"
         return Finding(name=name, level="warning", message=f"the one of {root} is unknown", remedy=remedy)
     # Network file systems do not know a user's subordinate ids, or lack the extended attributes that overlay needs.
     if not filesystems.holds_images(kind):
-        network = ", a network file system," if filesystems.SHARED.fullmatch(kind) else ","
-        message = f"{root} is on {kind}{network} which cannot store images of rootless podman"
-        return Finding(name=name, level="error", message=message, remedy=_ELSEWHERE)
+        return Finding(name=name, level="error", message=_unsuited(root, kind), remedy=_elsewhere())
     return Finding(name=name, level="ok", message=f"{kind}, for {root}")
+
+
+def _unsuited(root: Path, kind: str) -> str:
+    network = ", a network file system," if filesystems.SHARED.fullmatch(kind) else ","
+    return f"{root} is on {kind}{network} which cannot store images of rootless podman"
 
 
 def room(root: Path, free: int | None) -> Finding:
@@ -88,7 +119,7 @@ def room(root: Path, free: int | None) -> Finding:
         name=name,
         level="error" if free < _GIB else "warning",
         message=f"only {message}",
-        remedy=f"`podman image prune` removes images without a name, see `podman system df`; or {_ELSEWHERE}",
+        remedy=f"`podman image prune` removes images without a name, see `podman system df`; or {_elsewhere()}",
     )
 
 

@@ -30,7 +30,12 @@ def ids(facts: user_ids.Facts) -> tuple[Finding, ...]:
     mode = user_ids.decide(facts)
     user, uid = facts.user, facts.uid
     if mode == "sub-ids":
-        return subids("subuid", facts.subuid, user, uid), subids("subgid", facts.subgid, user, uid), _mapping(uid)
+        if not uid:
+            return (Finding(name="ids", level="ok", message="root needs no sub-ids"),)
+        checked = subids("subuid", facts.subuid, user, uid), subids("subgid", facts.subgid, user, uid)
+        if poor := tuple(finding for finding in checked if finding.level != "ok"):
+            return poor
+        return (Finding(name="ids", level="ok", message=f"sub-ids: {checked[0].message}"),)
     why = f"{user} has no sub-ids" if mode == "one uid" else "newuidmap and newgidmap are not there, or not setuid"
     more = (
         f"`usermod --add-subuids 100000-165535 --add-subgids 100000-165535 {user}`, with a range that is free"
@@ -45,10 +50,6 @@ def ids(facts: user_ids.Facts) -> tuple[Finding, ...]:
             f"To have the owners too, an administrator runs {more}",
         ),
     )
-
-
-def _mapping(uid: int) -> Finding:
-    return Finding(name="uidmap", level="ok", message="sub-ids: found" if uid else "root does not need it")
 
 
 def subids(name: Literal["subuid", "subgid"], text: str, user: str, uid: int) -> Finding:

@@ -20,6 +20,8 @@ class _UserFile:
 
     cdi_spec_dirs: tuple[str, ...] = ()
     db_url: str = field(default="", repr=False)  # it may hold a password
+    image_store: str = ""  # `containers/user_choices` reads these two at each start
+    layer_files: str = ""
     push: Push = field(factory=Push)
     log_size_max: str = ""
 
@@ -28,6 +30,7 @@ class _UserFile:
 class UserConfig(_UserFile):
     """The user's settings: folders with CDI specs, the URL of the history's database, where images are pushed.
 
+    `image_store` is where images are stored, and `layer_files` where layers are kept for stores that may vanish.
     `log_size_max` is how large the log of a job becomes. `targets` has what jobs ask for on other targets.
     """
 
@@ -57,4 +60,8 @@ def load_user_config() -> UserConfig:
         if not folder.startswith(("/", "~/")):
             where = place(path, text, ("cdi_spec_dirs",))
             raise UsageError(f"{where}: '{folder}' in cdi_spec_dirs is not an absolute path", "begin it with / or ~/")
+    for key in ("image_store", "layer_files"):
+        if (folder := getattr(config, key)) and not folder.startswith(("/", "~/", "$")):
+            hint = "begin it with /, ~/ or a variable"
+            raise UsageError(f"{place(path, text, (key,))}: '{folder}' in {key} is not an absolute path", hint)
     return config

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -95,3 +97,58 @@ def test_a_store_that_stays_needs_no_files(store: Store, monkeypatch: pytest.Mon
     monkeypatch.setattr(own_store, "is_node_local", lambda: False)
     keep("k2")
     assert layer_cache.find("python", "k1") is None and len(store.written) == len(DATA)
+
+
+@pytest.fixture
+def old(store: Store, tmp_path: Path) -> Path:
+    """Two images, one on top of the other, whose files are old, and a file that nothing lists."""
+    keep("k1")
+    lower = json.loads((record := tmp_path / "ocicaliban/layers/images/ocicaliban-python-k1.json").read_text())
+    lower["layers"] = lower["layers"][:1]
+    lower["config"] = "{}"
+    (record.parent / "ocicaliban-base-k0.json").write_text(json.dumps(lower))
+    (record.parent.parent / "blobs" / ("f" * 64)).write_bytes(b"left behind")
+    for path in record.parent.parent.rglob("*"):
+        os.utime(path, (1, 1))
+    return record.parent.parent
+
+
+def _named(*words: str) -> Callable[[Image], bool]:
+    return lambda image: any(f"/{word}/" in name for name in image.names for word in words)
+
+
+def _left(folder: Path) -> set[str]:
+    known = dict(zip(DATA, ("base layer", "python layer"), strict=True))
+    return {known.get(path.name, path.stem[-2:]) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("stays", "left"),
+    [
+        (("python",), {"k0", "k1", "base layer", "python layer"}),  # what is below it stays too
+        (("base",), {"k0", "base layer"}),
+        ((), set()),
+    ],
+)
+def test_files_go_that_no_image_needs(old: Path, stays: tuple[str, ...], left: set[str]) -> None:
+    would = layer_cache.forget(_named(*stays), dry_run=True)
+    assert _left(old) > left
+    assert layer_cache.forget(_named(*stays)) == would > 0
+    assert _left(old) == left
+    assert layer_cache.forget(_named(*stays)) == 0
+
+
+def test_what_is_new_stays_and_all_layers_if_a_file_cannot_be_read(old: Path) -> None:
+    images = old / "images"
+    (images / "ocicaliban-other-k2.json").write_text('{"version": 2}')
+    layer_cache.forget(_named())
+    assert _left(old) == {"k2", "base layer", "python layer", "ff"}
+    (images / "ocicaliban-other-k2.json").unlink()
+    for path in (old / "blobs").iterdir():
+        os.utime(path)
+    assert layer_cache.forget(_named()) == 0
+
+
+def test_where_nothing_was_kept_nothing_is_removed(store: Store, tmp_path: Path) -> None:
+    assert layer_cache.forget(_named()) == 0
+    assert not (tmp_path / "ocicaliban").exists()

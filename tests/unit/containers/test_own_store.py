@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pytest
 
-from ocicaliban.containers import own_store
+from ocicaliban.containers import own_store, user_choices, usual_store
 from ocicaliban.containers.own_store import Facts, OwnStore
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, UsageError
 
 HOME = "/home/ann/.local/share/containers"
 PATHS = '[storage]\nrootless_storage_path = "/disk/$USER/images"\n'
@@ -25,6 +26,7 @@ def chosen(
             uid=1000,
             one_uid=one_uid,
             environ={"HOME": "/home/ann", "USER": "ann", **environ},
+            wanted=environ.get("OCICALIBAN_STORE", ""),
             settings=settings,
             named=named,
             kind=lambda path: kinds.get(path.parts[1], "ext4"),
@@ -101,3 +103,91 @@ def test_a_folder_that_others_can_enter_is_refused(tmp_path: Path) -> None:
     for folder in (open_to_all, tmp_path / "link"):
         with pytest.raises(OcicalibanError, match="only you can enter"):
             own_store._own_folder(folder, private=True)
+
+
+def test_a_relative_folder_and_an_unknown_variable_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.delenv("NOT_THERE", raising=False)
+    for given in ("store", "./x", "$NOT_THERE/x", "~nobody-of-this-name/x"):
+        with pytest.raises(UsageError, match="is not an absolute path"):
+            user_choices.folder("OCICALIBAN_STORE", "image_store", {"OCICALIBAN_STORE": given})
+
+
+@pytest.mark.parametrize(
+    ("settings", "folder"),
+    [
+        ('image_store = "/disk"', "/disk"),
+        ('image_store = "~/disk"', "HOME/disk"),
+        ('image_store = "$OC_SCRATCH/x"', "/scratch/x"),
+        ("# image_store\n", ""),
+        ("image_store = 3", ""),  # told where the settings are checked
+        ('image_store = "/disk', ""),
+        ("", ""),
+    ],
+)
+def test_the_settings_name_a_folder(
+    settings: str, folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("OC_SCRATCH", "/scratch")
+    (tmp_path / "ocicaliban").mkdir()
+    (tmp_path / "ocicaliban" / "config.toml").write_text(settings)
+    assert user_choices.folder("OC_UNSET", "image_store") == folder.replace("HOME", "/home/ann")
+    assert user_choices.folder("OC_SET", "image_store", {"OC_SET": "/first"}) == "/first"
+
+
+@pytest.fixture
+def usual(tmp_path: Path) -> dict[str, str]:
+    """The environment of a user whose own store was found to serve."""
+    names = ("data", "config/containers", "config/ocicaliban", "bin", "home")
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "bin" / "newuidmap").touch()
+    environ = {
+        "HOME": str(tmp_path / "home"),
+        "PATH": str(tmp_path / "bin"),
+        "XDG_CONFIG_HOME": str(tmp_path / "config"),
+    }
+    usual_store.remember(tmp_path / "data", environ)
+    return environ
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+def test_what_was_decided_holds_until_a_fact_changes(usual: dict[str, str], tmp_path: Path) -> None:
+    assert usual_store.serves(usual)
+    assert not usual_store.serves({**usual, "OCICALIBAN_STORE": "/disk"})
+    assert not usual_store.serves({**usual, "CONTAINERS_STORAGE_CONF": "/x"})
+    assert not usual_store.serves({**usual, "PATH": "/nowhere"})
+    for change in (
+        lambda: (tmp_path / "config/containers/storage.conf").write_text("[storage]"),
+        lambda: (tmp_path / "config/ocicaliban/config.toml").write_text('image_store = "/disk"'),
+        lambda: (tmp_path / "bin" / "newuidmap").chmod(0o755),
+        lambda: (tmp_path / "data").rename(tmp_path / "moved"),
+    ):
+        change()
+        assert not usual_store.serves(usual)
+        (tmp_path / "data").mkdir(exist_ok=True)
+        usual_store.remember(tmp_path / "data", usual)
+        assert usual_store.serves(usual)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"version": 2}', "nonsense", '{"version": 1, "root": 3, "facts": []}'])
+def test_a_damaged_memory_is_none(usual: dict[str, str], tmp_path: Path, text: str) -> None:
+    (tmp_path / "cache" / "ocicaliban" / "usual-store.json").write_text(text)
+    assert not usual_store.serves(usual)
+
+
+def test_an_old_memory_is_none_and_a_store_that_is_not_there_is_not_remembered(
+    usual: dict[str, str], tmp_path: Path
+) -> None:
+    memory = tmp_path / "cache" / "ocicaliban" / "usual-store.json"
+    os.utime(memory, (1, 1))
+    assert not usual_store.serves(usual)
+    memory.unlink()
+    usual_store.remember(tmp_path / "none", usual)
+    assert not memory.exists()

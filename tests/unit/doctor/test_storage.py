@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.containers.own_store import Facts, OwnStore
 from ocicaliban.doctor import storage
 from ocicaliban.doctor.finding import Finding
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.system import filesystems
 
 GIB = 2**30
 
@@ -42,7 +44,8 @@ def test_graph_root() -> None:
     assert storage.graph_root("{}", {}, 0) == Path("/var/lib/containers/storage")
 
 
-def test_file_system() -> None:
+def test_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(filesystems, "magic", lambda _: 0)
     mounts = (
         "1 0 8:1 / / rw - ext4 /dev/sda1 rw\n"
         "2 1 0:5 / /zz-home rw shared:1 - nfs4 server:/home rw\n"
@@ -60,7 +63,7 @@ def test_file_system() -> None:
     assert check("/zz-home/my disk/storage").message.startswith("xfs")
     assert check("/zz-scratch/storage").level == "error"
     nfs = check("/zz-home/ann/storage")
-    assert nfs.level == "error" and "nfs4" in nfs.message and "rootless_storage_path" in nfs.remedy
+    assert nfs.level == "error" and "nfs4" in nfs.message and "image_store" in nfs.remedy
     assert storage.file_system(Path("/zz"), "").level == "warning"
 
 
@@ -71,3 +74,29 @@ def test_file_system() -> None:
 def test_room(free: int | None, level: str) -> None:
     finding = storage.room(Path("/g"), free)
     assert finding.level == level and bool(finding.remedy) == (level != "ok")
+
+
+@pytest.mark.parametrize(
+    ("store", "wanted", "level", "words"),
+    [
+        (OwnStore(root=Path("/h/one-uid"), folder=Path("/h")), "", "ok", "ignores the owners"),
+        (OwnStore(root=Path("/d/s"), folder=Path("/d"), local=True), "/d", "ok", "as you have chosen"),
+        (
+            OwnStore(root=Path("/tmp/o/s"), folder=Path("/tmp/o"), local=True), "", "warning",
+            "/home/ann/.local/share/containers/storage is on nfs4, a network file system, which cannot store images",
+        ),
+        (OcicalibanError("no folder can hold podman's images", "export"), "", "error", "no folder"),
+    ],
+)  # fmt: skip
+def test_the_place_of_images_is_told(
+    store: OwnStore | OcicalibanError, wanted: str, level: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "/cache")
+    facts = Facts(
+        uid=1000, one_uid=True, environ={"HOME": "/home/ann"}, settings=(), named=False, kind=lambda _: "nfs4",
+        wanted=wanted,
+    )  # fmt: skip
+    (found,) = storage.place(store, facts)
+    assert found.level == level and words in found.message
+    assert bool(found.remedy) == (level != "ok")
+    assert storage.place(None, facts) == ()

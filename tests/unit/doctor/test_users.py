@@ -39,12 +39,21 @@ def test_subids(text: str, uid: int, level: str) -> None:
 
 @pytest.mark.parametrize(
     ("subuid", "tools", "words"),
-    [("ann:100000:65536", True, "65536 ids"), ("", True, "one uid: ann has no sub-ids"), ("", False, "newuidmap")],
+    [
+        ("ann:100000:65536", True, "sub-ids: 65536 ids for ann"),
+        ("", True, "one uid: ann has no sub-ids"),
+        ("", False, "newuidmap"),
+    ],
 )
 def test_one_uid_is_no_fault(subuid: str, tools: bool, words: str) -> None:
     found = users.ids(Facts(user="ann", uid=1000, subuid=subuid, subgid=subuid, tools=tools))
-    assert {one.level for one in found} == {"ok"}
-    assert words in found[0].message
+    assert [one.level for one in found] == ["ok"]
+    assert words in found[0].message and found[0].name == "ids"
+
+
+def test_too_few_sub_ids_are_a_fault() -> None:
+    facts = Facts(user="ann", uid=1000, subuid="ann:100000:65536", subgid="ann:1:1000", tools=True)
+    assert [(one.name, one.level) for one in users.ids(facts)] == [("subgid", "error")]
 
 
 def test_runtime_dir(tmp_path: Path) -> None:
