@@ -18,7 +18,7 @@ from ocicaliban.containers import buildah, image_store, layer_cache, oci_layout,
 from ocicaliban.dependencies import host_settings
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.dependencies.python_requirement import PythonRequirement
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Configure, Copy, Image, MadeTree, Plan, PlannedLayer, Run, Tree
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import files, process
@@ -183,7 +183,10 @@ def _known_as(parent: Image, below: str) -> str:
         return below
     name = image_store.layer_name("base", parent.id)
     if name not in parent.names:
-        buildah.tag(parent.id, name)
+        try:
+            buildah.tag(parent.id, name)
+        except ToolError:
+            return parent.id  # a store that the administrator shares, which is read-only
     return name
 
 

@@ -24,10 +24,13 @@ def place(store: OwnStore | OcicalibanError | None, facts: Facts | OcicalibanErr
         return (Finding(name=name, level="error", message=store.message, remedy=store.hint),)
     if store is None or isinstance(facts, OcicalibanError):
         return ()
-    kept = f"layers are kept in {layer_cache.folder()} too"
     if not store.local:
         message = f"{store.root}, one that ignores the owners of files, since containers have one uid"
         return (Finding(name=name, level="ok", message=message),)
+    try:
+        kept = f"layers are kept in {layer_cache.folder()} too"
+    except OcicalibanError as error:
+        return (Finding(name=name, level="error", message=error.message, remedy=error.hint),)
     if facts.wanted:
         return (Finding(name=name, level="ok", message=f"{store.root}, as you have chosen; {kept}"),)
     usual = own_store.usual_root(facts)

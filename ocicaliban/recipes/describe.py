@@ -92,6 +92,8 @@ def _step(step: StepTemplate, scripts: dict[str, str]) -> list[str]:
     ]
     out += [f"sees the host's {tool} as /dev/oc/{tool}" for tool in step.tools]
     out += [f"keeps {path} between builds, on the host" for path in step.cache]
+    if step.root_only:
+        out.append("makes files of root alone: the same layer for users without sub-ids")
     if step.secrets:
         out.append(f"sees the build secrets {_words(step.secrets)} below /dev/oc/secrets")
     if step.path:

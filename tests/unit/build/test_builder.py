@@ -6,6 +6,7 @@ import pytest
 
 from ocicaliban.build import builder
 from ocicaliban.containers import buildah
+from ocicaliban.errors import ToolError
 from ocicaliban.model.image import Image
 
 OURS = f"localhost/ocicaliban/base/{'1d' * 16}:latest"
@@ -29,3 +30,12 @@ def test_a_base_has_one_name_whatever_its_users_call_it(
     parent = Image(id="1d" * 32, digest="", key="", names=names)
     assert builder._known_as(parent, below) == known_as
     assert made == tagged
+
+
+def test_a_base_in_a_store_that_cannot_be_changed_keeps_its_names(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(image: str, name: str) -> None:
+        raise ToolError("read-only image store")
+
+    monkeypatch.setattr(buildah, "tag", refuse)
+    parent = Image(id="1d" * 32, digest="", key="", names=("docker.io/library/python:3.12",))
+    assert builder._known_as(parent, "") == parent.id
