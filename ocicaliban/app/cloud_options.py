@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ocicaliban.app import place
 from ocicaliban.app.requests import CloudRequest, MachinesRequest
 from ocicaliban.errors import UsageError
-from ocicaliban.jobs import arguments, expansion
+from ocicaliban.jobs import expansion
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.targets.backend import Request, require
 from ocicaliban.targets.vertex import backend
@@ -91,9 +91,7 @@ def _label(text: str) -> tuple[str, str]:
 
 def specs(sweep: Sweep | None, args: tuple[str, ...]) -> Iterator[JobSpec]:
     """Yield the jobs of a sweep, or the one job without a sweep; `args` go to each script."""
-    yield from (
-        expansion.specs(sweep, args) if sweep else (JobSpec(parameters=arguments.parameters_of(args), args=args),)
-    )
+    yield from expansion.specs(sweep, args) if sweep else (JobSpec(args=args),)
 
 
 def count(sweep: Sweep | None) -> int:

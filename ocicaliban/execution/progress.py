@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from ocicaliban.formats.text import printable, shown
-from ocicaliban.jobs import log_file
+from ocicaliban.jobs import arguments, log_file
 from ocicaliban.jobs.status_table import span
 from ocicaliban.model.job import Attempt, Job
 
@@ -35,7 +35,7 @@ _BAR = 30
 
 def own_arguments(job: Job) -> str:
     """Return the arguments of the job's parameters, or all where it has none, as a user would type them."""
-    count = sum(0 if value is False else 1 if value is True else 2 for _, value in job.parameters)
+    count = arguments.count_of_own(job)
     return printable(shlex.join(job.args[-count:] if count else job.args))
 
 

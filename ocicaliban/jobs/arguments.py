@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from ocicaliban.model.job import Parameters, Scalar
+if TYPE_CHECKING:
+    from ocicaliban.model.job import Job, Parameters, Scalar
 
 _OPTION = re.compile(r"--(?P<name>[A-Za-z_][\w.-]*)(?:=(?P<value>.*))?", re.S)
 _OVERRIDE = re.compile(r"(?P<name>[+~]{0,2}[A-Za-z_][\w.@/-]*)=(?P<value>.*)", re.S)
@@ -25,8 +27,33 @@ def parameters_of(args: Sequence[str]) -> Parameters:
     An option without a value is true. A word after a short option (`-n 5`) belongs to that option, which is no
     parameter. Several numbers after an option (`--layers 64 32`) are one value. Nothing counts after `--`.
     """
+    return divided(args)[0]
+
+
+def of_job(job: Job) -> Parameters:
+    """Return the parameters of a job: those of its sweep, and before them what looks like one in its arguments."""
+    own = {name for name, _ in job.parameters}
+    return (*((name, value) for name, value in parameters_of(job.args) if name not in own), *job.parameters)
+
+
+def count_of_own(job: Job) -> int:
+    """Return how many of a job's arguments pass the parameters of its sweep; they come last."""
+    count, args = 0, list(job.args)
+    for name, value in reversed(job.parameters):
+        last = args[-1] if args else ""
+        joined = last.startswith((f"--{name}=", f"{name}="))  # Hydra has this form for all values
+        words = 1 if joined else 0 if value is False else 1 if value is True else 2
+        count += words
+        del args[len(args) - words :]
+    return count
+
+
+def divided(args: Sequence[str]) -> tuple[Parameters, tuple[str, ...]]:
+    """Return the parameters in a script's arguments, as `parameters_of` does, and the words that are none."""
     found: dict[str, Scalar] = {}
-    words = list(args[: args.index("--")] if "--" in args else args)
+    rest: list[str] = []
+    end = args.index("--") if "--" in args else len(args)
+    words = list(args[:end])
     at = 0
     while at < len(words):
         word = words[at]
@@ -41,16 +68,15 @@ def parameters_of(args: Sequence[str]) -> Parameters:
             else:
                 _put(found, option["name"], scalar(value))
         elif word.startswith("-") and not _NEGATIVE.fullmatch(word):
-            at += at < len(words) and (word in _CODE or not _begins_another(words[at]))
+            rest.append(word)
+            if at < len(words) and (word in _CODE or not _begins_another(words[at])):
+                rest.append(words[at])
+                at += 1
         elif override := _OVERRIDE.fullmatch(word):
             _put(found, override["name"], scalar(override["value"]))
-    return tuple(found.items())
-
-
-def joined(first: Parameters, own: Parameters) -> Parameters:
-    """Return the parameters of a job: the `first`, then its `own`, which take precedence."""
-    named = {name for name, _ in own}
-    return (*((name, value) for name, value in first if name not in named), *own)
+        else:
+            rest.append(word)
+    return tuple(found.items()), (*rest, *args[end:])
 
 
 def scalar(text: str) -> Scalar:
@@ -74,7 +100,7 @@ def _put(found: dict[str, Scalar], name: str, value: Scalar) -> None:
 
 def _values(rest: Sequence[str]) -> list[str]:
     """Return the words that are the value of the option before them."""
-    if not rest or _begins_another(rest[0]):
+    if not rest or (rest[0].startswith("-") and not _NEGATIVE.fullmatch(rest[0])):
         return []
     values = [rest[0]]
     if _is_number(rest[0]):

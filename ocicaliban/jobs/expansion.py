@@ -11,7 +11,6 @@ from typing import Literal, TypeVar
 from attrs import frozen
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.jobs import arguments
 from ocicaliban.model.job import JobSpec, Parameters, Scalar, WrittenList
 
 T = TypeVar("T")
@@ -118,11 +117,7 @@ def format_named(name: str) -> SweepFormat:
 
 
 def specs(sweep: Sweep, args: Sequence[str] = ()) -> Iterator[JobSpec]:
-    """Yield the jobs, in the order written. The same `args` come first in all of them, then those of the parameters.
-
-    What looks like a parameter in `args` is one of each job.
-    """
+    """Yield the jobs, in the order written. The same `args` come first in all of them, then those of the parameters."""
     first = tuple(args)
-    same = arguments.parameters_of(first)
-    for own in points(sweep):
-        yield JobSpec(parameters=arguments.joined(same, own), args=(*first, *FORMATS[sweep.form](own)))
+    for parameters in points(sweep):
+        yield JobSpec(parameters=parameters, args=(*first, *FORMATS[sweep.form](parameters)))

@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
 from ocicaliban.formats.text import printable
-from ocicaliban.jobs import lifecycle
+from ocicaliban.jobs import arguments, lifecycle
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status
 
 
@@ -62,7 +62,7 @@ def as_json(job: Job) -> dict[str, object]:
         "group": whole.group,
         "status": job.status,
         "backend_state": job.last.backend_state if job.last else "",
-        "parameters": dict(job.parameters),
+        "parameters": dict(arguments.of_job(job)),
         "args": list(job.args),
         "exit_code": job.last.exit_code if job.last else None,
         "started": job.last.started if job.last else None,

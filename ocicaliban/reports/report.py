@@ -10,7 +10,7 @@ from typing import Literal
 from attrs import evolve, field, frozen
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.jobs import lifecycle
+from ocicaliban.jobs import arguments, lifecycle
 from ocicaliban.model.job import Job, Parameters, Scalar, Status
 from ocicaliban.reports import objective
 from ocicaliban.reports.metrics import Metrics
@@ -89,6 +89,7 @@ class Report:
 
 def build(group: str, jobs: Sequence[Job], metrics: Mapping[int, Metrics], now: float) -> Report:
     """Return the report of a group's jobs; `metrics` by the jobs' ids, `now` in seconds since 1970."""
+    jobs = [evolve(job, parameters=arguments.of_job(job)) for job in jobs]
     shared, varying = _compare_parameters(jobs)
     columns = _columns(jobs, metrics)
     counts: dict[Status, int] = {}
@@ -152,12 +153,12 @@ def _columns(jobs: Sequence[Job], metrics: Mapping[int, Metrics]) -> tuple[Colum
 
 
 def _distinctions(jobs: Sequence[Job]) -> list[str]:
-    """Return the columns that distinguish jobs beside parameters: the module, and arguments outside a sweep file."""
+    """Return the columns that distinguish jobs beside parameters: the module, and arguments that are none."""
     modules = {job.submission.module for job in jobs}
-    arguments = {job.args for job in jobs if not job.parameters}
+    without = any(job.args and not job.parameters for job in jobs)
     return [
         *(["module"] if len(modules) > 1 else []),
-        *(["arguments"] if arguments and arguments != {()} else []),
+        *(["arguments"] if without or len({arguments.divided(job.args)[1] for job in jobs}) > 1 else []),
     ]
 
 
@@ -165,8 +166,8 @@ def _cells(job: Job, metrics: Metrics, columns: Iterable[Column], now: float) ->
     own: dict[str, Scalar] = {"id": job.id, "status": job.status, "module": job.submission.module}
     if (seconds := duration(job, now)) is not None:
         own["duration"] = seconds
-    if not job.parameters:
-        own["arguments"] = shlex.join(job.args)
+    if other := arguments.divided(job.args)[1]:
+        own["arguments"] = shlex.join(other)
     values: dict[ColumnKind, Mapping[str, Scalar]] = {
         "job": own, "parameter": dict(job.parameters), "metric": metrics.results,
     }  # fmt: skip

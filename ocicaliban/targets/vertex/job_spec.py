@@ -6,6 +6,7 @@ import json
 import re
 
 from ocicaliban.errors import UsageError
+from ocicaliban.jobs import arguments
 from ocicaliban.model.job import Job, Status
 from ocicaliban.targets.vertex.labels import label_key, label_value, labels, parameters_of
 from ocicaliban.targets.vertex.options import Options
@@ -38,7 +39,9 @@ def custom_job(job: Job, image: str, options: Options, attempt: int = 1) -> tupl
     _check(image, options)
     group = job.submission.group
     known = {label_key(name) for name, _ in job.parameters} | {label_key(name) for name, _ in options.labels}
-    more = {name: value for name, value in parameters_of(job.args) if label_key(name) not in known}
+    # Short options too, of which Caliban makes labels.
+    told = (*parameters_of(job.args), *arguments.parameters_of(job.args))
+    more = {name: value for name, value in told if label_key(name) not in known}
     made, left_out = labels(job.key, group, attempt, options.labels, (*job.parameters, *more.items()))
     out = output_folder(options.output, group, job.key)
     container = _container(job, image, options, out)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from attrs import evolve
 
-from ocicaliban.jobs.arguments import joined, parameters_of, scalar
+from ocicaliban.jobs.arguments import divided, of_job, parameters_of, scalar
+from ocicaliban.model.job import Job, Submission
+
+JOB = Job(id=1, key="k", submission=Submission(group="g", user="u", host="h", target="local", project="/p", mode="run"))
 
 
 @pytest.mark.parametrize(
@@ -18,7 +22,7 @@ from ocicaliban.jobs.arguments import joined, parameters_of, scalar
         ("--shift -0.5 lr=1e-3", {"shift": -0.5, "lr": 1e-3}),
         ("--fast --lr 1", {"fast": True, "lr": 1}),
         ("--lr 1 --fast", {"lr": 1, "fast": True}),
-        ("--fast lr=1", {"fast": True, "lr": 1}),
+        ("--multirun --define a=1", {"multirun": True, "define": "a=1"}),
         ("--amp=false --x=True", {"amp": False, "x": True}),
         ("model.depth=4 +trainer.lr=1 ~x= db/mysql=a", {"model.depth": 4, "+trainer.lr": 1, "~x": "", "db/mysql": "a"}),
         ("--layers 64 32 16 --x 1", {"layers": "64 32 16", "x": 1}),
@@ -51,5 +55,14 @@ def test_what_is_no_number_stays_as_it_is(text: str) -> None:
     assert isinstance(scalar(text), str)
 
 
+def test_the_words_that_are_none_are_told_too() -> None:
+    words = ["train", "-n", "5", "--lr", "1", "data.csv", "-c", "x=1", "-v", "a=2", "--", "--x", "3"]
+    assert divided(words) == (
+        (("lr", 1), ("a", 2)),
+        ("train", "-n", "5", "data.csv", "-c", "x=1", "-v", "--", "--x", "3"),
+    )
+
+
 def test_the_parameters_of_a_sweep_take_precedence() -> None:
-    assert joined(parameters_of(["--epochs", "5", "--lr", "1"]), (("lr", 0.1),)) == (("epochs", 5), ("lr", 0.1))
+    job = evolve(JOB, args=("--epochs", "5", "--lr", "1", "--lr", "0.10"), parameters=(("lr", 0.1),))
+    assert of_job(job) == (("epochs", 5), ("lr", 0.1))

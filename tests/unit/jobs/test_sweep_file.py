@@ -94,8 +94,8 @@ def test_json_may_have_comments_and_last_commas() -> None:
 
 def test_arguments_for_all_jobs_come_first() -> None:
     first, second = specs(parse('{"a": [1, true]}', "json", "x"), ["--key", "value"])
-    assert first.args == ("--key", "value", "--a", "1") and first.parameters == (("key", "value"), ("a", 1))
-    assert second.args == ("--key", "value", "--a") and second.parameters == (("key", "value"), ("a", True))
+    assert first.args == ("--key", "value", "--a", "1") and first.parameters == (("a", 1),)
+    assert second.args == ("--key", "value", "--a") and second.parameters == (("a", True),)
 
 
 # --- the other forms ---

@@ -29,9 +29,13 @@ def test_a_metric_named_like_a_parameter_or_a_column_of_ours_has_a_longer_name()
 
 
 def test_runs_of_no_sweep_are_told_apart_by_their_arguments_and_modules() -> None:
-    jobs = [job(1, {}, args=("--lr", "a b")), job(2, {}, module="other")]
+    jobs = [job(1, {}, args=("--lr", "0.1", "a b")), job(2, {}, module="other")]
     made = reports.build("g", jobs, {}, 0)
-    assert made.rows[0].cells["arguments"] == "--lr 'a b'" and made.rows[1].cells["module"] == "other"
+    assert (
+        made.rows[0].cells["arguments"] == "'a b'"
+        and made.rows[0].cells["lr"] == 0.1
+        and made.rows[1].cells["module"] == "other"
+    )
 
 
 def test_unfinished_jobs_are_counted_and_last_until_now() -> None:
