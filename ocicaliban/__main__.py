@@ -8,9 +8,12 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ocicaliban.errors import OcicalibanError, UsageError, is_about_room, of_system
+
+if TYPE_CHECKING:
+    from ocicaliban.jobs.single_run import Place
 
 _COMPLETE = "_OCICALIBAN_COMPLETE"
 _PIPE_CLOSED = 128 + signal.SIGPIPE  # the exit code that a shell gives to a tool whose reader is gone
@@ -120,10 +123,10 @@ def _run(argv: list[str]) -> int:
     return 0
 
 
-def _explain(key: str, code: int, submission: Mapping[str, Any]) -> None:
+def _explain(place: Place, code: int, submission: Mapping[str, Any]) -> None:
     from ocicaliban.app import run_one
 
-    run_one.after(key, code, submission)
+    run_one.explain(place, code, submission)
 
 
 # Commands that run no tool, or check just that.

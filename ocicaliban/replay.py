@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ocicaliban import __version__
 from ocicaliban.containers import podman
-from ocicaliban.jobs import run_journal
+from ocicaliban.jobs import run_journal, single_run
 from ocicaliban.system import files
 
 if TYPE_CHECKING:
@@ -195,12 +195,12 @@ def _place(argv: list[str]) -> str:
 
 
 def attempt(
-    argv: list[str], after: Callable[[str, int, Mapping[str, Any]], None] = lambda key, code, submission: None
+    argv: list[str], after: Callable[[single_run.Place, int, Mapping[str, Any]], None] = lambda *_: None
 ) -> int | None:
     """Repeat what the command line `argv` ran before, if nothing has changed since; return the exit code.
 
-    Return None if the run must be planned. `after` is called after a run that has failed, with its key, its exit code
-    and the record of its submission.
+    Return None if the run must be planned. `after` is called after a run that has failed, with its place, its exit
+    code and the record of its submission.
     """
     if not argv or argv[0] not in ("run", "shell") or os.geteuid() == 0:
         return None
@@ -222,23 +222,36 @@ def attempt(
         said, template, _, _ = known["said"], known["argv"], known["key"], known["job"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
-    _say(said)
     key = podman.new_key()
     name = podman.container_name(key=key)
     command = (*(word.replace(known["key"], key) for word in template), *script)
     if argv[0] == "shell":
+        _say(said)
         with _leased(known.get("gpus", ()), shared=True) as leases:
             return podman.run_interactively(command, name, leases.hand_over if leases else lambda: None)
-    job = {**known["job"], "args": script, "handle": name}
-    run_journal.output_log(key)
+    try:
+        place = single_run.make(known["job"]["submission"]["group"], key)
+    except (OSError, KeyError, TypeError):
+        return None
+    command = _with_port(command, known.get("port", 0))
+    job = {**known["job"], "args": script, "handle": name, "out": str(place.out), "log": str(place.log)}
+    _say(said)
     with _leased(known.get("gpus", ())):
         code = run_journal.recorded(
             key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None
         )
+    if line := single_run.results(place.out):
+        _say(line)
     if code:
-        after(key, code, known["job"].get("submission", {}))
-    run_journal.drop_log(key)
+        after(place, code, known["job"]["submission"])
     return code
+
+
+def _with_port(command: tuple[str, ...], known: int) -> tuple[str, ...]:
+    """Return a command line in which the variables with the port of the remembered run have one that is free now."""
+    old = {f"{name}={value}" for name, value in single_run.port_environment(known)}
+    port = single_run.free_port() if old else 0
+    return tuple(f"{word.partition('=')[0]}={port}" if word in old else word for word in command)
 
 
 def _leased(gpus: Sequence[str], *, shared: bool = False) -> contextlib.AbstractContextManager[Leases | None]:
@@ -271,7 +284,7 @@ class Replayable(NamedTuple):
     `argv` is our own command line, `script` its arguments for the script; `command` is podman's command line, with the
     `key` of this run in it; `image` is an id that must still be in `images`, the store's list; `said` is the
     line for the user; `job` is what the history records of each run, and `gpus` what it must lease (see `gpu.lease`);
-    `folders` are mounted in place of layers, and must still be there.
+    `folders` are mounted in place of layers, and must still be there. `port` is in variables of the command.
     """
 
     argv: list[str]
@@ -284,6 +297,7 @@ class Replayable(NamedTuple):
     job: Mapping[str, object] = MappingProxyType({})
     gpus: Sequence[str] = ()
     folders: Sequence[str] = ()
+    port: int = 0
 
 
 def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entries: Iterable[str]) -> None:
@@ -321,6 +335,7 @@ def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entr
         "job": {**run.job},
         "gpus": [*run.gpus],
         "folders": [*run.folders],
+        "port": run.port,
     }
     place = Path(_place(own))
     with contextlib.suppress(OSError):

@@ -18,10 +18,10 @@ from ocicaliban.containers import command_line, image_store, podman, podman_args
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
 from ocicaliban.gpu import podman_options as gpu_options
-from ocicaliban.jobs import log_file, provenance, records, run_journal
+from ocicaliban.jobs import log_file, provenance, records
 from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Submission
-from ocicaliban.project import binder_files, entry_point, ignore_rules
+from ocicaliban.project import binder_files, entry_point, git, ignore_rules
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
 from ocicaliban.targets import registry
@@ -47,18 +47,18 @@ class Command:
 class Start:
     """How a container starts: `args` go to its entry point, `extra` to podman before the user's own options.
 
-    A `detached` one runs in the background, and stays when it has ended. A `labelled` one can be found by its key, one
-    of a `session` (the name of a command) by its GPUs. Of a `logged` one, conmon writes what it prints into a file too.
-    A container without a name gets a new one.
+    A `detached` one runs in the background, and stays when it has ended. One with the `key` of a
+    job can be found by it, one of a `session` (the name of a command) by its GPUs. conmon writes what it prints into
+    the file `log` too. A container without a name gets a new one.
     """
 
     args: tuple[str, ...] = ()
     extra: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
     detached: bool = False
-    labelled: bool = False
+    key: str = ""
     session: str = ""
-    logged: bool = False
+    log: str = ""
     name: str = ""
 
 
@@ -123,14 +123,14 @@ class PreparedLaunch:
     def command(self, image: Image, start: Start) -> Command:
         """Return podman's command line that starts `image`."""
         options, devices, script = _gpu_options(self.devices, self.request.dry_run)
-        key = podman.new_key()
+        key = start.key or podman.new_key()
         name = start.name or podman.container_name(self.given, key)
-        labels = {command_line.JOB: key} if start.labelled else {}
-        if self.devices and (start.labelled or start.session):
+        labels = {command_line.JOB: key} if start.key else {}
+        if self.devices and (start.key or start.session):
             labels[command_line.DEVICES] = ",".join(device.qualified for device in self.devices)
         if self.devices and start.session:
             labels[command_line.SESSION] = start.session
-        log = command_line.log_options(str(log_file.raw(run_journal.output_log(key)))) if start.logged else ()
+        log = command_line.log_options(str(log_file.raw(start.log))) if start.log else ()
         container = command_line.ContainerOptions(
             name=name,
             terminal=(False, False) if start.detached else podman.terminal(),
@@ -172,10 +172,12 @@ class PreparedLaunch:
         command: Command,
         job: Mapping[str, object] | None = None,
         gpus: Sequence[str] = (),
+        port: int = 0,
     ) -> None:
         """Record what was built, and keep what `replay` needs to run the command line `argv` again, if it may.
 
-        `job` is what the history gets of each replay, and `gpus` what it must lease (see `gpu.lease`).
+        `job` is what the history gets of each replay, and `gpus` what it must lease (see `gpu.lease`). `port` is the
+        one that this run got.
         """
         request = self.request
         if request.image_id:
@@ -195,8 +197,10 @@ class PreparedLaunch:
             job=job or {},
             gpus=gpus,
             folders=self.local.folders if self.local else (),
+            port=port,
         )
-        read = (*searched, process.tool("podman"), *command.options[1:])
+        checkout = git.state_files(self.planned.project.root) if job else ()
+        read = (*searched, process.tool("podman"), *command.options[1:], *checkout)
         replay.remember(run, self.recording, read=read, entries=self.planned.tree_paths())
 
 

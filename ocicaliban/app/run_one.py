@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
@@ -12,9 +14,12 @@ from ocicaliban.app import gpu_leases
 from ocicaliban.app.launch import PreparedLaunch, Start
 from ocicaliban.app.requests import JobsRequest
 from ocicaliban.containers import podman
-from ocicaliban.jobs import records, run_journal
+from ocicaliban.errors import of_system
+from ocicaliban.jobs import group_names, provenance, records, run_journal, single_run
 from ocicaliban.model.image import Image
+from ocicaliban.model.job import Job
 from ocicaliban.reporter import TERMINAL
+from ocicaliban.targets.local import container_spec
 
 if TYPE_CHECKING:
     from ocicaliban.model.job import Status
@@ -26,34 +31,50 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
     What the history must know is left in a file (see `run_journal`), and written while the container starts: nothing
     may delay a run whose project has not changed.
     """
-    command = launch.command(image, evolve(start, labelled=True, logged=True))
-    told: dict[str, object] = {}
-
-    def value() -> dict[str, object]:
-        # The group gets its name when the job gets its number.
-        told["submission"] = records.submission_to_record(launch.submission(image, "", JobsRequest(), alone=True))
-        return told | {"args": list(start.args), "handle": command.name}
-
+    root = launch.planned.project.root
+    made = provenance.with_git(launch.submission(image, group_names.of_single_runs(root), JobsRequest(), alone=True))
+    job = Job(id=0, key=podman.new_key(), submission=made, args=start.args)
+    place = _place(job)
+    port = single_run.free_port()
+    options = container_spec.job_options(evolve(job, out=str(place.out) if place else ""), port=port)
+    command = launch.command(
+        image, evolve(start, key=job.key, log=str(place.log) if place else "", extra=(*options, *start.extra))
+    )
+    record: dict[str, Any] = {
+        "submission": records.submission_to_record(made),
+        "args": list(start.args),
+        "handle": command.name,
+    }
+    where = {"out": str(place.out), "log": str(place.log)} if place else {}
     with gpu_leases.alone(launch) as leases:
         TERMINAL.say(launch.summary)
         code = run_journal.recorded(
-            command.key,
-            value,
+            job.key,
+            lambda: record | where,
             lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
-            lambda: launch.remember(argv, image, command, told, leases.units),
+            lambda: launch.remember(argv, image, command, record, leases.units, port) if place else None,
         )
-    submission = told.get("submission")
-    after(command.key, code, submission if isinstance(submission, dict) else {})
+    if place and (line := single_run.results(place.out)):
+        TERMINAL.say(line)
+    if place and code:
+        explain(place, code, record["submission"])
     return code
 
 
-def after(key: str, code: int, submission: Mapping[str, object]) -> None:
-    """Explain the failure of a run, given its submission's record, and remove its output."""
-    if code and submission:
-        from ocicaliban.app import failure
+def _place(job: Job) -> single_run.Place | None:
+    """Make the folder of a single run; None, with a warning, if that fails: it may run all the same."""
+    try:
+        return single_run.make(job.submission.group, job.key)
+    except OSError as fault:
+        TERMINAL.warning(f"this run keeps no log and has no /out: {of_system(fault).message}")
+        return None
 
-        failure.explain(failure.of_record(submission), run_journal.output_log(key), code)
-    run_journal.drop_log(key)
+
+def explain(place: single_run.Place, code: int, submission: Mapping[str, object]) -> None:
+    """Explain the failure of a run, given its submission's record."""
+    from ocicaliban.app import failure
+
+    failure.explain(failure.of_record(submission), place.log, code)
 
 
 def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Start) -> int:
@@ -64,23 +85,27 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
     from ocicaliban.app import job_checks
     from ocicaliban.execution import runner
     from ocicaliban.history import access
-    from ocicaliban.jobs import group_names, lease, lifecycle, provenance
+    from ocicaliban.jobs import lease, lifecycle, log_file
     from ocicaliban.model.job import JobSpec
-    from ocicaliban.targets.local import container_spec
 
     with gpu_leases.alone(launch), access.open(reporter=TERMINAL) as history:
-        group = jobs.group or group_names.new(launch.planned.project.root)
+        group = jobs.group or group_names.of_single_runs(launch.planned.project.root)
         new = provenance.with_git(launch.submission(image, group, jobs, alone=True))
         submission = history.submit(new, [JobSpec(args=start.args)])
         with lease.held(submission):
             [job] = history.jobs(submission=submission.id)
-            out = runner.results(job, jobs.out)
-            attempt = history.begin(job.id, out=str(out), started=time.time())
+            out, logs = runner.results(job, jobs.out), runner.folder(job)
+            attempt = history.begin(
+                job.id, log=lambda number: str(logs / f"attempt-{number}.log"), out=str(out), started=time.time()
+            )
             assert attempt is not None  # no other process knows the job yet
-            out.mkdir(parents=True, exist_ok=True)
-            options = container_spec.terminal_options(evolve(job, out=str(out)), attempt, launch.devices)
+            for folder in (out, logs):
+                folder.mkdir(parents=True, exist_ok=True)
+            options = container_spec.terminal_options(
+                evolve(job, out=str(out)), attempt, launch.devices, port=single_run.free_port()
+            )
             command = launch.command(
-                image, evolve(start, extra=(*options, *start.extra), name=attempt.handle, logged=True)
+                image, evolve(start, extra=(*options, *start.extra), name=attempt.handle, log=attempt.log)
             )
             TERMINAL.say(launch.summary)
             TERMINAL.say(f"job {job.id} of {group}; its /out is {out}")
@@ -88,6 +113,11 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
             code = podman.run(command.argv, command.name, launch.record_built)
             reason = lifecycle.why_failed(code)
             status: Status = "failed" if reason else "succeeded"
+            with contextlib.suppress(OSError):
+                log_file.plain(attempt.log)
             history.end(job.id, attempt.number, status, exit_code=code, reason=reason, ended=time.time())
-            after(command.key, code, records.submission_to_record(submission))
+            if code:
+                from ocicaliban.app import failure
+
+                failure.explain(failure.of_submission(submission), Path(attempt.log), code)
             return code

@@ -67,7 +67,7 @@ def _container(
 ) -> tuple[str, ...]:
     """Return the words after the verb: podman's options, the image and its arguments."""
     argv = ["--init", "--pull=never", "--name", options.name, "--network", "host"]
-    argv += [*confining_options(launch.capabilities, options.extra), *tty]
+    argv += [*confining_options(launch.capabilities, options.extra), "--tz", "local", *tty]
     for key, value in launch.env:
         argv += ["--env", f"{key}={value}"]
     for mount in launch.mounts:
@@ -123,8 +123,8 @@ def log_options(log: str) -> tuple[str, ...]:
     return "--log-driver", "k8s-file", "--log-opt", f"path={log}", "--log-opt", f"max-size={_LARGEST_LOG}"
 
 
-_LARGEST_LOG = 64 << 20
-"""Bytes: it is read for hints on a failure, which are at its end."""
+_LARGEST_LOG = 1 << 30
+"""Bytes, as of a sweep's jobs."""
 
 
 _QUOTED = {'"', ",", "\n", "\r"}

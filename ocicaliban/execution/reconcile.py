@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
-from ocicaliban.jobs import group_names, lease, lifecycle, provenance, records, run_journal
+from ocicaliban.jobs import group_names, lease, lifecycle, log_file, provenance, records, run_journal
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
 from ocicaliban.reporter import SILENT, Reporter
 from ocicaliban.targets import registry
@@ -50,6 +51,9 @@ def _take_journal(history: History) -> frozenset[str]:
         if goes_on:
             still_running.add(job.key)
         history.record(job)
+        if not goes_on and job.last and job.last.log:
+            with contextlib.suppress(OSError):  # what shows logs can read conmon's form too
+                log_file.plain(job.last.log)
     return frozenset(still_running)
 
 
@@ -65,13 +69,21 @@ def from_journal(value: dict[str, Any], goes_on: bool) -> Job | None:
     reason = lifecycle.why_failed(exit_code) if ended else ""
     status: Status = "running" if not ended else "failed" if reason else "succeeded"
     attempt = Attempt(
-        number=1, handle=handle, status=status, started=began, ended=ended, exit_code=exit_code, reason=reason
+        number=1,
+        handle=handle,
+        status=status,
+        started=began,
+        ended=ended,
+        exit_code=exit_code,
+        reason=reason,
+        log=str(value.get("log", "")),
     )
-    group = submission.group or group_names.new(Path(submission.project))
+    group = submission.group or group_names.of_single_runs(Path(submission.project))
     whole = evolve(
         submission, group=group, created=began, commit=value.get("commit", ""), dirty=bool(value.get("dirty"))
     )
-    return Job(id=0, key=key, submission=whole, args=args, status=status, attempts=(attempt,))
+    out = str(value.get("out", ""))
+    return Job(id=0, key=key, submission=whole, args=args, status=status, out=out, attempts=(attempt,))
 
 
 def unattended(jobs: Iterable[Job]) -> frozenset[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
 from pathlib import Path
 
@@ -24,6 +26,12 @@ def named(folder: Path, pair: str) -> str:
     """Return the name of a group of the project in `folder`: the folder's name as far as allowed, and `pair`."""
     word = re.sub("[^a-z0-9]+", "-", folder.name.lower()).strip("-")[: _LONGEST - _PAIR].strip("-")
     return f"{word or 'jobs'}-{pair[: _PAIR - 1].rstrip('-')}"
+
+
+def of_single_runs(folder: Path) -> str:
+    """Return the name of the group of a project's single runs: two projects of one name have two groups."""
+    digest = hashlib.sha256(os.fsencode(folder.absolute())).hexdigest()
+    return named(folder, f"runs-{digest[:6]}")
 
 
 def new(folder: Path) -> str:

@@ -32,15 +32,8 @@ def _folder() -> Path:
     return files.state() / "runs"
 
 
-def output_log(key: str) -> Path:
-    """Return the log of the run with this key (see `log_file`), in a folder that exists."""
-    folder = _folder()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return folder / f"{key}.log"
-
-
-def drop_log(key: str) -> None:
-    """Remove what the run with this key has printed."""
+def _drop_log(key: str) -> None:
+    """Remove what a run with this key has printed that an earlier version began, which kept no logs."""
     with contextlib.suppress(OSError):
         (_folder() / f"{key}.log.conmon").unlink(missing_ok=True)
 
@@ -152,4 +145,4 @@ def taken() -> Iterator[tuple[Record, bool]]:
                 yield record, goes_on
             if not goes_on:
                 path.unlink(missing_ok=True)
-                drop_log(path.stem.rpartition("-")[2])  # of a run that was killed
+                _drop_log(path.stem.rpartition("-")[2])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from ocicaliban.errors import OcicalibanError
@@ -34,6 +35,28 @@ def head(folder: Path) -> tuple[str, bool]:
 def is_in_repository(folder: Path) -> bool:
     """Whether a folder is in a git checkout; git is not asked."""
     return _git_folder(folder) is not None
+
+
+def state_files(folder: Path) -> tuple[str, ...]:
+    """Return the files that change with a checkout's commit or index, existing or not; git is not asked."""
+    found: list[Path] = []
+    for above in (folder.absolute(), *folder.absolute().parents):
+        place = above / ".git"
+        found += [place, place / "HEAD"] if place.is_file() else [place / "HEAD"]
+        if not place.exists():
+            continue
+        own = _named_folder(place, above) if place.is_file() else place
+        common = _git_folder(folder)
+        if own is None or common is None:
+            break
+        found += [own / "HEAD", own / "index", common / "packed-refs"]
+        with contextlib.suppress(OSError):
+            head = (own / "HEAD").read_text(encoding="utf-8", errors="surrogateescape")
+            name = head.removeprefix("ref:").strip()
+            if head.startswith("ref:") and "\0" not in name:
+                found.append(common / name)
+        break
+    return tuple(map(str, found))
 
 
 def tags(folder: Path) -> tuple[str, ...]:

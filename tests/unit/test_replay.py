@@ -78,7 +78,7 @@ def remembered(world: Path, module: str, mount: bool = False) -> replay.Recordin
     found.began += 3_000_000_000
     run = replay.Replayable(
         argv=[*ARGV, module], script=(), command=("podman", "run", "--name", "ours-K0", "1d"), key="K0", image="1d",
-        images=world / "images.json", job={"submission": {"project": "/p"}},
+        images=world / "images.json", job={"submission": {"project": "/p", "group": "p-runs"}},
     )  # fmt: skip
     replay.remember(run, found, read=map(str, plan.searched_paths), entries=plan.tree_paths())
     return found

@@ -34,7 +34,7 @@ for path in (used, place):
 used.touch()
 index.write_text('[{"id":"1d"}]')
 stamps = {"read": {}, "entries": {}, "asked": {}, "links": {}}
-job = {"submission": {"project": str(index.parent), "mode": "run"}}
+job = {"submission": {"project": str(index.parent), "mode": "run", "group": "p-runs"}}
 known = {"index": str(index), "image": "1d", "said": "replayed", "argv": ["true"], "key": "k", "job": job}
 place.write_text(json.dumps({**stamps, **known}))
 """

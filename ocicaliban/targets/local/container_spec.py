@@ -13,13 +13,18 @@ from ocicaliban.containers import command_line, versions
 from ocicaliban.containers.versions import Version
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu.cdi import Device
-from ocicaliban.jobs import log_file, log_parts
+from ocicaliban.jobs import log_file, log_parts, single_run
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
 from ocicaliban.model.resources import Mount, Resources, parse_mount
 
 OUT = "/out"
 """Where a job finds its results folder."""
+
+_PARAMETERS = "/run/ocicaliban/parameters.json"
+
+LONGEST_VARIABLE = 100_000
+"""Bytes of parameters in a variable; Linux takes 128 KiB, with the name."""
 
 
 @frozen(kw_only=True)
@@ -39,18 +44,42 @@ class JobContainer:
     log_limit: int = log_parts.LIMIT
 
 
-def for_job(launch: Launch, job: Job) -> Launch:
-    """Return how a job of a submission starts: with its results folder, and variables that describe the job."""
+def for_job(launch: Launch, job: Job, *, port: int = 0, parameters_file: str = "") -> Launch:
+    """Return how a job of a submission starts: with its results folder, and variables that describe the job.
+
+    `port` is one that is free for it. `parameters_file` has its parameters, if they are too long for a variable.
+    """
+    mounts = [f"{os.path.abspath(job.out)}:{OUT}"] if job.out else []
+    parameters = ("OCICALIBAN_PARAMETERS", parameters_text(job))
+    if parameters_file:
+        parameters = ("OCICALIBAN_PARAMETERS_FILE", _PARAMETERS)
+        mounts.append(f"{os.path.abspath(parameters_file)}:{_PARAMETERS}:ro")
     return evolve(
         launch,
         env=(
             *launch.env,
-            ("OCICALIBAN_JOB", str(job.id)),
+            ("OCICALIBAN_JOB", str(job.id) if job.id else job.key),
             ("OCICALIBAN_GROUP", job.submission.group),
-            ("OCICALIBAN_PARAMETERS", json.dumps(dict(job.parameters))),
+            parameters,
+            ("OCICALIBAN_COMMIT", job.submission.commit),
+            ("OCICALIBAN_DIRTY", "true" if job.submission.dirty else "false"),
+            ("OCICALIBAN_IMAGE", job.submission.image),
+            *single_run.port_environment(port),
         ),
-        mounts=(*launch.mounts, *([f"{os.path.abspath(job.out)}:{OUT}"] if job.out else [])),
+        mounts=(*launch.mounts, *mounts),
     )
+
+
+def parameters_text(job: Job) -> str:
+    """Return the parameters of a job's sweep as JSON."""
+    return json.dumps(dict(job.parameters))
+
+
+def job_options(job: Job, *, port: int = 0, parameters_file: str = "") -> tuple[str, ...]:
+    """Return podman's options for what `for_job` adds to a launch."""
+    own = for_job(Launch(), job, port=port, parameters_file=parameters_file)
+    words = [word for name, value in own.env for word in ("--env", f"{name}={value}")]
+    return *words, *(word for mount in own.mounts for word in command_line.mount_option(mount))
 
 
 def labels_of(job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> dict[str, str]:
@@ -64,12 +93,9 @@ def labels_of(job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> d
     }
 
 
-def terminal_options(job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> tuple[str, ...]:
+def terminal_options(job: Job, attempt: Attempt, devices: tuple[Device, ...] = (), *, port: int = 0) -> tuple[str, ...]:
     """Return podman's options for a job at a terminal, with these GPUs: its labels, variables and results folder."""
-    own = for_job(Launch(), job)
-    words = [*command_line.label_options(labels_of(job, attempt, devices))]
-    words += [word for name, value in own.env for word in ("--env", f"{name}={value}")]
-    return *words, *(word for mount in own.mounts for word in command_line.mount_option(mount))
+    return *command_line.label_options(labels_of(job, attempt, devices)), *job_options(job, port=port)
 
 
 def check_resources(resources: Resources, controllers: Callable[[], Iterable[str]]) -> None:
@@ -120,6 +146,7 @@ def api_spec(container: JobContainer, environ: Mapping[str, str]) -> dict[str, A
         # The service may run in another environment, with other settings.
         "env": {name: environ[name] for name in _PROXIES if name in environ} | dict(launch.env),
         "httpproxy": False,
+        "timezone": "local",
         "labels": dict(container.labels),
         "log_configuration": {
             "driver": "k8s-file",

@@ -7,6 +7,7 @@ import json
 import os
 import select
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -18,10 +19,11 @@ from ocicaliban.containers import command_line, conmon, podman, podman_args
 from ocicaliban.containers.podman_api import NoAnswer, PodmanApi, PodmanApiError
 from ocicaliban.errors import OcicalibanError, ToolError, of_system
 from ocicaliban.gpu import cdi, podman_options
-from ocicaliban.jobs import log_parts
+from ocicaliban.jobs import log_parts, single_run
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
 from ocicaliban.model.resources import Resources
+from ocicaliban.system import files
 from ocicaliban.targets.container_runner import (
     ContainerExit,
     ContainerRunner,
@@ -65,6 +67,8 @@ class LocalRunner(ContainerRunner):
         self._service = service
         self._setup = setup
         self._watcher = ExitWatcher(service, on_exit)
+        self._choosing = threading.Lock()
+        self._ports: dict[int, int] = {}
 
     def close(self) -> None:
         """Report no more ends."""
@@ -81,10 +85,11 @@ class LocalRunner(ContainerRunner):
             for folder in filter(None, (job.out, os.path.dirname(attempt.log))):
                 os.makedirs(folder, exist_ok=True)
             log_parts.LogParts(os.path.abspath(attempt.log)).prepare()
+            parameters = _parameters_file(job, attempt)
         hooks, options = podman_options.container_options(devices, podman.version()) if devices else ((), ())
         container = JobContainer(
             image=self._setup.image,
-            launch=container_spec.for_job(self._setup.launch, job),
+            launch=container_spec.for_job(self._setup.launch, job, port=self._port(job), parameters_file=parameters),
             args=job.args,
             attempt=attempt,
             labels=container_spec.labels_of(job, attempt, devices),
@@ -94,6 +99,13 @@ class LocalRunner(ContainerRunner):
         )
         self._make_and_start(container, hooks)
         self.watch(attempt.handle)
+
+    def _port(self, job: Job) -> int:
+        """Return a free port that no other job of ours has got."""
+        with self._choosing:
+            port = single_run.free_port(self._ports.values())
+            self._ports[job.id] = port
+            return port
 
     def _make_and_start(self, container: JobContainer, hooks: tuple[str, ...]) -> None:
         """Create a container and start it, exactly once, whatever becomes of podman's service meanwhile.
@@ -266,6 +278,19 @@ _HINTS = {
     "statfs": "a folder or file that is mounted into the container does not exist",
     "executable file": "the image has no such command",
 }
+
+
+def _parameters_file(job: Job, attempt: Attempt) -> str:
+    """Write the parameters of a job into a file beside its log, if they are too long for a variable; return its path.
+
+    Raises OSError.
+    """
+    text = container_spec.parameters_text(job)
+    if len(text) <= container_spec.LONGEST_VARIABLE:
+        return ""
+    path = Path(attempt.log).with_name("parameters.json")
+    files.replace(path, text)
+    return str(path)
 
 
 def _conmon_died(fault: OcicalibanError) -> bool:

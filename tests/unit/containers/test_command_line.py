@@ -12,7 +12,7 @@ LAUNCH = Launch(
     command=("python3", "a.py"), env=(("A", "1"),), mounts=("/p:/usr/app",), ports=("80:80",), workdir="/usr/app"
 )
 CONFINED = "--cap-drop all --security-opt no-new-privileges"
-HEAD = f"podman run --rm --init --pull=never --name n --network host {CONFINED}"
+HEAD = f"podman run --rm --init --pull=never --name n --network host {CONFINED} --tz local"
 TAIL = "--env A=1 -v /p:/usr/app -p 80:80 --workdir /usr/app --memory 1g --entrypoint python3 1d a.py --lr 1"
 
 

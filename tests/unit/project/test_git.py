@@ -57,3 +57,22 @@ def test_the_tags_of_a_worktree(tmp_path: Path) -> None:
     (tmp_path / "checkout").mkdir()
     (tmp_path / "checkout" / ".git").write_text(f"gitdir: {tmp_path}/real/worktrees/x\n")
     assert git.tags(tmp_path / "checkout") == ("v1.0",)
+def test_the_files_that_tell_a_commit_are_known_without_git(tmp_path: Path) -> None:
+    project = tmp_path / "repository" / "sub"
+    project.mkdir(parents=True)
+    assert str(tmp_path / "repository" / ".git" / "HEAD") in git.state_files(project)  # it may become one
+    place = tmp_path / "repository" / ".git"
+    place.mkdir()
+    (place / "HEAD").write_text("ref: refs/heads/main\n")
+    found = git.state_files(project)
+    assert {str(place / name) for name in ("HEAD", "index", "packed-refs", "refs/heads/main")} <= {*found}
+    assert str(project / ".git" / "HEAD") in found
+    tree = tmp_path / "tree"
+    tree.mkdir()
+    own = place / "worktrees" / "tree"
+    own.mkdir(parents=True)
+    (own / "commondir").write_text("../..\n")
+    (own / "HEAD").write_text("0123456789abcdef\n")
+    (tree / ".git").write_text(f"gitdir: {own}\n")
+    found = git.state_files(tree)
+    assert {str(tree / ".git"), str(own / "HEAD"), str(own / "index")} <= {*found}

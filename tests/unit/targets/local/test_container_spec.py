@@ -105,6 +105,7 @@ def test_the_command_line_that_makes_a_container() -> None:
     argv = create_argv("1d", LAUNCH, ("--lr", "0.1"), ContainerOptions(name="n", extra=("--label", "a=b")))
     assert " ".join(argv) == (
         "podman create --init --pull=never --name n --network host --cap-drop all --security-opt no-new-privileges "
+        "--tz local "
         "--env A=1 -v /p:/usr/app:ro "
         "--workdir /usr/app --label a=b --entrypoint python3 1d -m t --lr 0.1"
     )
