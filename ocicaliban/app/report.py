@@ -9,7 +9,7 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban.app import submissions
+from ocicaliban.app import selection, submissions
 from ocicaliban.app.requests import ReportRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
@@ -56,7 +56,7 @@ def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
     for backend, some in registry.by_backend(jobs):
         fetched |= backend.results(some, TERMINAL.also(missed.append))
     found = {job.id: _metrics(job, points, fetched.get(job.id)) for job in jobs}
-    whole = _arranged(group_report.build(request.group, jobs, found, time.time()), request)
+    whole = _arranged(group_report.build(jobs[0].submission.group, jobs, found, time.time()), request)
     for note in whole.notes:
         TERMINAL.note(note)
     return GroupReport(table=whole, metrics=found, complete=not missed, drawing=drawing)
@@ -68,10 +68,11 @@ def _jobs(request: ReportRequest) -> Sequence[Job]:
 
     user = "" if request.all_users else provenance.user()
     with access.open(reporter=TERMINAL) as history:
-        reconcile.catch_up(history, group=request.group)
-        if jobs := history.jobs(group=request.group, user=user):
+        reconcile.catch_up(history, group="" if request.group in ("", selection.LAST) else request.group)
+        group = selection.group_named(history, request.group)
+        if jobs := history.jobs(group=group, user=user):
             return jobs
-        raise submissions.no_group(history, request.group, user)
+        raise submissions.no_group(history, group, user)
 
 
 def _metrics(job: Job, points: int, fetched: Path | None) -> Metrics:

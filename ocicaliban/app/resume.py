@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from ocicaliban.app import build, submissions
+from ocicaliban.app import build, selection, submissions
 from ocicaliban.execution import reconcile
 from ocicaliban.jobs import lease, provenance
 from ocicaliban.model.job import Status, Submission, under_way
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def resume(group: str) -> submissions.Outcome:
-    """Take up what is left of a group: no job that has ended runs again.
+    """Take up what is left of a group, by default the newest of this project: no job that has ended runs again.
 
     Raises UsageError if there is no such group, OcicalibanError if its jobs cannot run.
     """
@@ -25,7 +25,8 @@ def resume(group: str) -> submissions.Outcome:
 
     build.note_root()
     with access.open(reporter=TERMINAL) as history:
-        reconcile.catch_up(history, group=group)
+        reconcile.catch_up(history, group="" if group in ("", selection.LAST) else group)
+        group = selection.group_named(history, group, unfinished=True)
         left: list[Submission] = []
         elsewhere = False
         for submission in submissions.of_group(history, group):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from attrs import frozen
 
-from ocicaliban.app import submissions
+from ocicaliban.app import selection, submissions
 from ocicaliban.app.requests import StatusRequest
 from ocicaliban.errors import DiskFull
 from ocicaliban.execution import reconcile
@@ -45,7 +45,7 @@ def looks(request: StatusRequest) -> Iterator[JobsStatus]:
 
 
 def _look(history: History, request: StatusRequest, user: str) -> JobsStatus:
-    group = request.group
+    group = selection.group_named(history, request.group) if request.group else ""
     try:
         reconcile.catch_up(history, TERMINAL, group=group)
     except DiskFull as fault:  # what is on record can still be shown

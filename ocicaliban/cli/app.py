@@ -24,6 +24,7 @@ _COMMANDS = {
     "expand": "experiment",
     "status": "jobs",
     "logs": "jobs",
+    "get": "jobs",
     "stop": "jobs",
     "resume": "jobs",
     "resubmit": "jobs",

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from ocicaliban.app.submissions import Outcome
 
 Group = Annotated[str, typer.Option("-g", "--group", "--xgroup", help="The jobs of this group.")]
-GroupWord = Annotated[str, typer.Argument(metavar="[GROUP]", help="The same as --group GROUP.")]
+GroupWord = Annotated[
+    str, typer.Argument(metavar="[GROUP]", help="The same as --group GROUP; `last` is this project's newest.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 
 _SHOWN = 20
@@ -99,7 +101,11 @@ def _watch(looks: Iterator[JobsStatus]) -> None:
 
 
 def logs(
-    job: Annotated[int, typer.Argument(metavar="JOB", help="A job's number, as `ocicaliban status` shows it.")],
+    name: Annotated[
+        str,
+        typer.Argument(metavar="[JOB|GROUP]", help="A job's number, a group, or `last` (the default): the newest job."),
+    ] = "",
+    failed: Annotated[bool, typer.Option("--failed", help="Only failed jobs, by default of the newest group.")] = False,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Keep printing until the job ends.")] = False,
     attempt: Annotated[
         int, typer.Option("--attempt", show_default=False, help="The number of the attempt (default: the last).")
@@ -109,10 +115,27 @@ def logs(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Print the output of a job: at a terminal without what controls it, elsewhere byte for byte."""
+    """Print the output of a job or of a group's jobs: at a terminal without what controls it, elsewhere as it is."""
     from ocicaliban.app import logs as use_case
 
-    print_bytes(use_case.log_blocks(job, attempt=attempt, follow=follow), raw=raw)
+    print_bytes(use_case.log_blocks(name, attempt=attempt, follow=follow, failed=failed), raw=raw)
+
+
+def get(
+    name: Annotated[
+        str,
+        typer.Argument(metavar="[JOB|GROUP]", help="A job's number, a group, or `last` (the default): the newest job."),
+    ] = "",
+    folder: Annotated[
+        str, typer.Argument(metavar="[DIR]", help="The new folder for the results (default: GROUP/JOB).")
+    ] = "",
+    debug: Debug = False,
+) -> None:
+    """Copy what a job or a group's jobs wrote to /out into a folder here, from Cloud Storage too."""
+    from ocicaliban.app import get as use_case
+
+    for path in use_case.get(name, folder):
+        print_lines(str(path))
 
 
 def stop(
@@ -145,8 +168,6 @@ def resume(
 ) -> None:
     """Continue a group after a crash or Ctrl-C: run the jobs that have not finished."""
     group = one_group(name, group)
-    if not group:
-        raise UsageError("say which group to resume", "ocicaliban resume GROUP; `ocicaliban status` shows the groups")
     from ocicaliban.app import resume as use_case
 
     _end(use_case.resume(group))

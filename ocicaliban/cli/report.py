@@ -53,8 +53,6 @@ def report(
     from ocicaliban.reports import export
 
     group = one_group(name, group)
-    if not group:
-        raise UsageError("say which group to report", "ocicaliban report GROUP; `ocicaliban status` shows the groups")
     if as_json + (csv == "-") + (html == "-") > 1:
         raise UsageError("stdout can take only one of --json, --csv - and --html -", "write the others to a file")
     made = use_case.collect(request(ReportRequest, given, group=group), plots=bool(html))

@@ -26,7 +26,7 @@ def catch_up(history: History, reporter: Reporter = SILENT, *, group: str = "", 
     Services are asked only about the jobs of the `group`, or with these `ids`, if given. `reporter` gets a line if a
     service does not answer.
     """
-    still_running = _take_journal(history)
+    still_running = take_journal(history)
     for name in registry.names():
         if not history.jobs(target=name, statuses=_UNFINISHED, user=provenance.user(), newest=1):
             continue  # the common case; the backend need not be imported
@@ -41,8 +41,8 @@ def catch_up(history: History, reporter: Reporter = SILENT, *, group: str = "", 
             registry.backend(name).observe(history, jobs, reporter)
 
 
-def _take_journal(history: History) -> frozenset[str]:
-    """Record the single runs of the journal, and return the keys of those that still run."""
+def take_journal(history: History) -> frozenset[str]:
+    """Record the single runs that the history does not have yet, and return the keys of those that still run."""
     still_running = set()
     for value, goes_on in run_journal.taken():
         job = from_journal(value, goes_on)

@@ -53,6 +53,11 @@ def status(job: Job) -> str:
     return words
 
 
+def heading(job: Job) -> str:
+    """Return the status of a job and what it runs, as the heading of its log."""
+    return f"{status(job)}: {typed(job)}"
+
+
 def as_json(job: Job) -> dict[str, object]:
     """Return a job as `--json` prints it."""
     whole = job.submission

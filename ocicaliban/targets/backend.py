@@ -6,6 +6,7 @@ A backend that schedules jobs itself takes all of them at once (`BatchBackend.su
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -15,6 +16,7 @@ from attrs import frozen
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.reporter import Reporter
+from ocicaliban.targets import result_copies
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -112,6 +114,13 @@ class Backend(Protocol):
 
         `reporter` gets a note about what cannot be fetched. A job without such a folder is left out.
         """
+
+    def copy_results(self, job: Job, to: Path) -> None:
+        """Copy all results of a job to the new folder `to`. Raises OcicalibanError if they are not within reach."""
+        if not os.path.isdir(job.out):
+            where = f"on {job.submission.host}, not on this machine" if job.out else "kept nowhere"
+            raise UsageError(f"the results of job {job.id} are {where}", "`ocicaliban status --json` has their folder")
+        result_copies.copy(Path(job.out), to)
 
 
 class BatchBackend(Backend, Protocol):

@@ -161,5 +161,11 @@ class VertexBackend(BatchBackend):
 
         return results.fetch(jobs, reporter)
 
+    def copy_results(self, job: Job, to: Path) -> None:
+        """Fetch all results of a job from Cloud Storage."""
+        from ocicaliban.targets.vertex import results
+
+        results.fetch_all(job, to)
+
 
 BACKEND = VertexBackend()

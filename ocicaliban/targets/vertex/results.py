@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import secrets
-from collections.abc import Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
 from ocicaliban import google_auth
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.reporter import Reporter
 from ocicaliban.reports import metrics
 from ocicaliban.system import files
+from ocicaliban.targets import result_copies
 
 if TYPE_CHECKING:
     from google.cloud.storage import Blob, Client
@@ -104,6 +106,46 @@ def fetch(jobs: Iterable[Job], reporter: Reporter) -> Mapping[int, Path]:
     return folders
 
 
+def fetch_all(job: Job, to: Path) -> None:
+    """Fetch everything that a job has written to Cloud Storage into the new folder `to`. Raises OcicalibanError."""
+    folder = parse(job.out)
+    if folder is None or not folder.bucket:
+        raise UsageError(
+            f"job {job.id} has no results in Cloud Storage", "submit with --output-dir gs://BUCKET/results"
+        )
+    held = job.submission.options
+    client = _connected(str(held.get("project_id") or ""), google_auth.recorded(held.get("cloud_key")))
+    prefix = f"{folder.path}/" if folder.path else ""
+    with result_copies.new_folder(to) as half, _explaining():
+        for _ in range(_ROUNDS):
+            listed = client.list_blobs(folder.bucket, prefix=prefix, fields=_FIELDS, timeout=_PATIENCE, retry=_retry())
+            named = [(blob, PurePosixPath(blob.name.removeprefix(prefix))) for blob in listed]
+            there = [
+                (blob, half / name)
+                for blob, name in named
+                # A name may end with a slash, which stands for a folder, and may be anything else.
+                if not blob.name.endswith("/") and name.parts and ".." not in name.parts and not name.is_absolute()
+            ]
+            if not _download(there):
+                return
+
+
+@contextlib.contextmanager
+def _explaining() -> Iterator[None]:
+    """Raise what the library raises as an error of ours."""
+    import requests
+    from google.api_core.exceptions import GoogleAPIError
+    from google.auth.exceptions import GoogleAuthError
+    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
+
+    try:
+        yield
+    except (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, requests.RequestException) as exc:
+        raise _explained(exc) from exc
+    except ValueError as exc:  # a name that no bucket can have, or an answer that is not JSON
+        raise OcicalibanError(_first_line(exc)) from exc
+
+
 def _connected(project: str, key_file: str) -> Client:
     """Return a client with the user's application-default credentials or a key file. Sends nothing yet."""
     try:
@@ -124,12 +166,7 @@ def _connected(project: str, key_file: str) -> Client:
 
 def _fetch(client: Client, near: _Neighbours, wanted: Mapping[str, Path]) -> None:
     """Fetch the objects with these names to these paths. Remove the file of an object that does not exist."""
-    import requests
-    from google.api_core.exceptions import GoogleAPIError
-    from google.auth.exceptions import GoogleAuthError
-    from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
-
-    try:
+    with _explaining():
         for _ in range(_ROUNDS):
             there = _listed(client, near, wanted)
             for name, path in wanted.items():
@@ -137,10 +174,6 @@ def _fetch(client: Client, near: _Neighbours, wanted: Mapping[str, Path]) -> Non
                     path.unlink(missing_ok=True)
             if not _download([(blob, wanted[name]) for name, blob in there.items()]):
                 return
-    except (GoogleAPIError, GoogleAuthError, DataCorruption, InvalidResponse, requests.RequestException) as exc:
-        raise _explained(exc) from exc
-    except ValueError as exc:  # a name that no bucket can have, or an answer that is not JSON
-        raise OcicalibanError(_first_line(exc)) from exc
 
 
 def _listed(client: Client, near: _Neighbours, wanted: Mapping[str, Path]) -> dict[str, Blob]:

@@ -31,10 +31,10 @@ def test_the_log_of_the_last_attempt_is_read(world: World, submission: Submissio
         assert attempt
         history.end(1, attempt.number, "failed", exit_code=1, ended=2.0)
     for follow in (False, True):
-        assert b"".join(logs.log_blocks(1, follow=follow)) == b"epoch 1\n"
-    assert b"".join(logs.log_blocks(1, attempt=1)) == b"epoch 1\n"
+        assert b"".join(logs.log_blocks("1", follow=follow)) == b"epoch 1\n"
+    assert b"".join(logs.log_blocks("1", attempt=1)) == b"epoch 1\n"
     with pytest.raises(UsageError, match="job 1 has no attempt 2") as caught:
-        list(logs.log_blocks(1, attempt=2))
+        list(logs.log_blocks("1", attempt=2))
     assert caught.value.hint == "there are: 1"
 
 
@@ -42,11 +42,11 @@ def test_a_job_that_was_not_started_has_none(
     world: World, submission: Submission, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.submit(submission, ())
-    assert list(logs.log_blocks(1)) == []
+    assert list(logs.log_blocks("1")) == []
     assert capsys.readouterr().err == "job 1 is queued; it has not been started\n"
     for number in (7, 0, 1 << 70):
         with pytest.raises(UsageError, match=f"there is no job {number}"):
-            list(logs.log_blocks(number))
+            list(logs.log_blocks(str(number)))
 
 
 def test_an_empty_log_is_told(world: World, submission: Submission, capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,7 +54,7 @@ def test_an_empty_log_is_told(world: World, submission: Submission, capsys: pyte
     log = write(world, "")
     with lease.held(made):
         world.begin(1, log=lambda number: str(log))
-        assert b"".join(logs.log_blocks(1)) == b""
+        assert b"".join(logs.log_blocks("1")) == b""
     assert capsys.readouterr().err == "job 1 has written nothing yet\n"
 
 
@@ -73,5 +73,5 @@ def test_following_a_queued_job_waits_for_its_start(
             history.end(1, attempt.number, "succeeded", ended=2.0)
 
     monkeypatch.setattr(time, "sleep", sleep)
-    assert b"".join(logs.log_blocks(1, follow=True)) == b"here\n"
+    assert b"".join(logs.log_blocks("1", follow=True)) == b"here\n"
     assert waited == [2.0]

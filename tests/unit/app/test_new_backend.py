@@ -114,7 +114,7 @@ def submitted(world: World, submission: Submission, slurm: Slurm) -> Submission:
 
 
 def test_the_state_and_the_log_come_from_it(world: World, submitted: Submission, slurm: Slurm) -> None:
-    assert b"".join(logs.log_blocks(1)) == b"log of 1"
+    assert b"".join(logs.log_blocks("1")) == b"log of 1"
     assert slurm.calls == [("observe", (1,))]
 
 

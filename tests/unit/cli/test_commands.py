@@ -184,8 +184,8 @@ def test_stop_lists_the_jobs(world: World, submission: Submission, jobs: None, c
 
 
 def test_what_is_left_or_failed_runs_again(world: World, jobs: None, call: Call) -> None:
-    assert call("resume")[0] == call("resubmit")[0] == 2
-    assert call("resume", "digits")[0] == 0
+    assert call("resubmit")[0] == 2
+    assert call("resume")[0] == 0
     assert world.statuses() == ["failed", "succeeded", "succeeded"]
     assert call("resubmit", "-g", "digits", "--dry-run")[1] == "1  failed, would run again: train.py --x 1\n"
     assert call("resubmit", "-g", "digits", "--all-jobs")[0] == 0
@@ -203,7 +203,7 @@ def test_a_report_has_several_forms(world: World, jobs: None, call: Call, monkey
     assert call("report", "digits", "--html", "~/p.html")[1] == ""
     assert "/* draws */" in (world.folder / "home/p.html").read_text()
     for words, told in (
-        ((), "say which group to report"),
+        (("none",), "there is no group 'none'"),
         (("digits", "--json", "--csv", "-"), "stdout can take only one of"),
         (("digits", "--csv", "none/x.csv"), "there is no folder"),
     ):
