@@ -431,7 +431,17 @@ def test_single_runs_turn_up(world: World) -> None:
     ]
     assert jobs[0]["submission"]["module"] == "job.py"
     assert jobs[0]["submission"]["image"] == jobs[1]["submission"]["image"]
-    assert "went to the terminal" in world.refused("logs", str(jobs[0]["id"]))
+    assert {job["group"] for job in jobs} == {jobs[0]["group"]}
+    for job, x in zip(jobs, ("1", "1", "2"), strict=False):
+        assert job["parameters"] == {"x": int(x)}
+        assert world.ok("logs", str(job["id"])).stdout.startswith(f"arguments --x {x}\n")
+        assert Path(job["out"]).is_dir()
+    assert len({job["out"] for job in jobs}) == 4
+    ran = json.loads(Path(jobs[1]["out"], "ran").read_text())["env"]  # a replay
+    assert ran["OCICALIBAN_JOB"] == jobs[1]["key"] and ran["OCICALIBAN_GROUP"] == jobs[1]["group"]
+    assert ran["OCICALIBAN_IMAGE"] == jobs[1]["submission"]["image"] and int(ran["MASTER_PORT"]) > 1024
+    assert world.ok("logs", "--failed").stdout.startswith(f"==> job {jobs[3]['id']}, failed (3)")
+    assert world.ok("get", "last", "copy").stdout == "copy\n" and (world.folder / "copy/ran").is_file()
 
 
 def test_a_single_run_is_seen_while_it_runs_and_after_a_kill(world: World) -> None:
