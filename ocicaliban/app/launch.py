@@ -23,7 +23,7 @@ from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Submission
 from ocicaliban.project import binder_files, entry_point, git, ignore_rules
 from ocicaliban.reporter import TERMINAL
-from ocicaliban.system import process
+from ocicaliban.system import filesystems, process
 from ocicaliban.targets import registry
 
 
@@ -131,10 +131,11 @@ class PreparedLaunch:
         if self.devices and start.session:
             labels[command_line.SESSION] = start.session
         log = command_line.log_options(str(log_file.raw(start.log))) if start.log else ()
+        shm = command_line.shared_memory_options(filesystems.shared_memory())
         container = command_line.ContainerOptions(
             name=name,
             terminal=(False, False) if start.detached else podman.terminal(),
-            extra=(*command_line.label_options(labels), *log, *devices, *start.extra, *self.given),
+            extra=(*command_line.label_options(labels), *shm, *log, *devices, *start.extra, *self.given),
             entrypoint=(*self.start, *start.entrypoint) if start.entrypoint else (),
         )
         argv = command_line.run_argv(image, self.starts, start.args, container, detached=start.detached)

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocicaliban.cli import container_options
+from ocicaliban.cli.container_options import Env, EnvFile, Publish, ShmSize, Volume, Workdir
 from ocicaliban.cli.options import (
     AllowSecrets,
     CloudKey,
@@ -53,6 +55,12 @@ def notebook(
     with_groups: WithGroups = None,
     allow_secrets: AllowSecrets = None,
     cloud_key: CloudKey = "",
+    env: Env = None,
+    env_file: EnvFile = None,
+    volume: Volume = None,
+    publish: Publish = None,
+    shm_size: ShmSize = "",
+    workdir: Workdir = "",
     debug: Debug = False,
 ) -> None:
     """Start JupyterLab or Notebook in the project's environment, and print its URL; Ctrl-C stops it."""
@@ -76,7 +84,7 @@ def notebook(
         if server is None:
             TERMINAL.say("no notebook is running")
     else:
-        asked = request(LaunchRequest, given, mode="notebook")
+        asked = request(LaunchRequest, given, mode="notebook", podman_args=container_options.podman_args(given))
         _serve(use_case.start(asked, request(NotebookRequest, given)), open_browser=open_browser, detach=detach)
 
 

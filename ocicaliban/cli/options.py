@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
@@ -20,11 +21,21 @@ def _names_of_extras(context: typer.Context, given: list[str] | None) -> list[st
     return given
 
 
+def _folders_of_data(context: typer.Context, given: list[str] | None) -> list[str] | None:
+    """Return the folders as they are. Raises UsageError for a script: to podman, -d means the background."""
+    for name in given or ():
+        if name.endswith((".py", ".ipynb", ".sh")) and not os.path.isdir(name):
+            command = f"{context.command_path} {shlex.quote(name)}"
+            hint = f"leave -d out: {command}; in the background: nohup {command} &"
+            raise UsageError(f"-d {name}: -d names a folder of data, and this is a script", hint)
+    return given
+
+
 def _variable_hint(context: typer.Context, given: str) -> str:
     """Return how to give a container the variable `given` ("NAME=VALUE")."""
     command = context.command
-    option = f"--podman-args {shlex.quote(f'--env {shlex.quote(given)}')}"
-    if any(param.name == "podman_args" for param in command.params):
+    option = f"--env {shlex.quote(given)}"
+    if any(param.name == "env" for param in command.params):
         return f"for a variable in the container: {option}"
     if command.name == "cloud":
         return "give the script an argument after --; the jobs get no variables of yours"
@@ -55,7 +66,10 @@ WithGroups = Annotated[
     list[str] | None,
     typer.Option("--with-group", metavar="NAME", help="A dependency group of the project; may be repeated."),
 ]
-Dirs = Annotated[list[str] | None, typer.Option("-d", "--dir", help="A folder of data to put into its own layer.")]
+Dirs = Annotated[
+    list[str] | None,
+    typer.Option("-d", "--dir", callback=_folders_of_data, help="A folder of data to put into its own layer."),
+]
 AllowSecrets = Annotated[
     list[str] | None,
     typer.Option("--allow-secret", metavar="FILE", help="A file that may contain a credential; may be repeated."),

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from ocicaliban.cli import container_options
+from ocicaliban.cli.container_options import Env, EnvFile, Publish, ShmSize, Volume, Workdir
 from ocicaliban.cli.options import (
     AllowSecrets,
     CloudKey,
@@ -85,6 +87,12 @@ def run(
         int | None, typer.Option("--grace", help="Slurm: seconds from SIGTERM to the end at the time limit.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Slurm: wait until its limits have let all jobs in.")] = False,
+    env: Env = None,
+    env_file: EnvFile = None,
+    volume: Volume = None,
+    publish: Publish = None,
+    shm_size: ShmSize = "",
+    workdir: Workdir = "",
     debug: Debug = False,
 ) -> None:
     """Build the missing layers of the image and run MODULE in it; arguments after -- go to the script.
@@ -98,7 +106,7 @@ def run(
     # A shell does not expand --out=~/results.
     folder = os.path.abspath(os.path.expanduser(out)) if out else ""
     asked = RunRequest(
-        launch=request(LaunchRequest, given),
+        launch=request(LaunchRequest, given, podman_args=container_options.podman_args(given)),
         jobs=request(JobsRequest, given, out=folder),
         experiment_config=experiment_config,
         sweep_format=sweep_format,

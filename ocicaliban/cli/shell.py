@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ocicaliban.cli import container_options
+from ocicaliban.cli.container_options import Env, EnvFile, Publish, ShmSize, Volume, Workdir
 from ocicaliban.cli.options import (
     AllowSecrets,
     CloudKey,
@@ -38,6 +40,12 @@ def shell(
     dirs: Dirs = None,
     allow_secrets: AllowSecrets = None,
     cloud_key: CloudKey = "",
+    env: Env = None,
+    env_file: EnvFile = None,
+    volume: Volume = None,
+    publish: Publish = None,
+    shm_size: ShmSize = "",
+    workdir: Workdir = "",
     debug: Debug = False,
 ) -> None:
     """Work in the project's environment: start a shell, or run the command after --, with the project mounted."""
@@ -45,5 +53,5 @@ def shell(
     from ocicaliban.app import shell as use_case
     from ocicaliban.app.requests import LaunchRequest
 
-    asked = request(LaunchRequest, given, mode="shell")
+    asked = request(LaunchRequest, given, mode="shell", podman_args=container_options.podman_args(given))
     raise typer.Exit(use_case.run(asked, context.obj.argv, context.obj.script, bare=bare))

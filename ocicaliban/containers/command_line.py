@@ -66,7 +66,9 @@ def _container(
     image: str, launch: Launch, args: tuple[str, ...], options: ContainerOptions, tty: tuple[str, ...]
 ) -> tuple[str, ...]:
     """Return the words after the verb: podman's options, the image and its arguments."""
-    argv = ["--init", "--pull=never", "--name", options.name, "--network", "host"]
+    # With the host's network, podman publishes no port.
+    network = () if "--publish" in options.extra else ("--network", "host")
+    argv = ["--init", "--pull=never", "--name", options.name, *network]
     argv += [*confining_options(launch.capabilities, options.extra), "--tz", "local", *tty]
     for key, value in launch.env:
         argv += ["--env", f"{key}={value}"]
@@ -101,6 +103,11 @@ def confining_options(capabilities: Iterable[str], given: tuple[str, ...] = ()) 
     dropped = () if every else ("--cap-drop", "all")
     added = (word for name in capabilities for word in ("--cap-add", name))
     return *dropped, *added, "--security-opt", "no-new-privileges"
+
+
+def shared_memory_options(size: int) -> tuple[str, ...]:
+    """Return podman's options for a /dev/shm of so many bytes; none for 0."""
+    return ("--shm-size", f"{size}b") if size else ()
 
 
 def bare_run_argv(name: str, image: str, options: tuple[str, ...] = (), args: tuple[str, ...] = ()) -> tuple[str, ...]:

@@ -137,3 +137,16 @@ def kind(path: Path, mountinfo: str) -> str:
         if real.is_relative_to(point) and len(point.parts) >= depth:
             found, depth = kinds[0], len(point.parts)
     return found
+
+
+_SMALLEST = 64 << 20  # bytes; what podman gives a container
+
+
+def shared_memory() -> int:
+    """Return the bytes of this machine's /dev/shm, 0 if a container may have what podman gives it."""
+    try:
+        found = os.statvfs("/dev/shm")
+    except OSError:
+        return 0
+    size = found.f_blocks * found.f_frsize
+    return size if size > _SMALLEST and os.path.ismount("/dev/shm") else 0

@@ -32,6 +32,7 @@ class JobContainer:
     """The container of one attempt at a job.
 
     `image` is an id; `device_options` are podman's options for the GPUs, `log_limit` the largest log in bytes (0: any).
+    `shm` is the size of /dev/shm in bytes (0: podman's).
     """
 
     image: str
@@ -42,6 +43,7 @@ class JobContainer:
     device_options: tuple[str, ...] = ()
     resources: Resources = field(factory=Resources)
     log_limit: int = log_parts.LIMIT
+    shm: int = 0
 
 
 def for_job(launch: Launch, job: Job, *, port: int = 0, parameters_file: str = "") -> Launch:
@@ -171,6 +173,8 @@ def api_spec(container: JobContainer, environ: Mapping[str, str]) -> dict[str, A
         spec["work_dir"] = launch.workdir
     if devices:
         spec["devices"] = [{"path": name} for name in devices]
+    if container.shm:
+        spec["shm_size"] = container.shm
     if container.resources.limited:
         spec["resource_limits"] = _api_resources(container.resources)
     return spec
@@ -235,5 +239,6 @@ def create_options(container: JobContainer, podman: Version) -> tuple[str, ...]:
             f"max-size={size}",
         ),
         *command_line.resource_options(container.resources),
+        *command_line.shared_memory_options(container.shm),
         *container.device_options,
     )

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from attrs import field, frozen
 
-from ocicaliban.containers import command_line, conmon, podman, podman_args
+from ocicaliban.containers import command_line, conmon, podman, podman_args, settings_files
 from ocicaliban.containers.podman_api import NoAnswer, PodmanApi, PodmanApiError
 from ocicaliban.errors import OcicalibanError, ToolError, of_system
 from ocicaliban.gpu import cdi, podman_options
@@ -23,7 +23,7 @@ from ocicaliban.jobs import log_parts, single_run
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
 from ocicaliban.model.resources import Resources
-from ocicaliban.system import files
+from ocicaliban.system import files, filesystems
 from ocicaliban.targets.container_runner import (
     ContainerExit,
     ContainerRunner,
@@ -96,6 +96,7 @@ class LocalRunner(ContainerRunner):
             device_options=options,
             resources=self._setup.resources,
             log_limit=self._setup.log_limit,
+            shm=filesystems.shared_memory(),
         )
         self._make_and_start(container, hooks)
         self.watch(attempt.handle)
@@ -152,7 +153,8 @@ class LocalRunner(ContainerRunner):
     def _create(self, container: JobContainer, hooks: tuple[str, ...]) -> None:
         """Create the container, through the API if that can express it; `hooks` are podman's global options."""
         spec = None
-        if not self._setup.given and not hooks:
+        # Only podman's command line applies the ulimits of containers.conf.
+        if not self._setup.given and not hooks and not settings_files.sets("default_ulimits"):
             spec = container_spec.api_spec(container, os.environ)
         if spec is not None:
             self._service.call_once("post", "/containers/create", body=spec)

@@ -34,11 +34,10 @@ def test_an_unknown_option_names_the_nearest(capsys: pytest.CaptureFixture[str])
         ("run trainer.train --no-cahce", "no such option: --no-cahce (did you mean '--no-cache'?)"),
         (
             "run -e FOO=1 other.py",
-            "error: -e FOO=1: -e names an extra of the project\n"
-            " hint: for a variable in the container: --podman-args '--env FOO=1'\n",
+            "error: -e FOO=1: -e names an extra of the project\n hint: for a variable in the container: --env FOO=1\n",
         ),
-        ("shell -e FOO=$A -- ls", "--podman-args '--env '\"'\"'FOO=$A'\"'\"''\n"),
-        ("notebook --extras FOO=1", "--podman-args '--env FOO=1'\n"),
+        ("shell -e FOO=$A -- ls", "--env 'FOO=$A'\n"),
+        ("notebook --extras FOO=1", "--env FOO=1\n"),
         ("build -e FOO=1 x.py", " hint: an image has no variables of yours; set them when it runs: ocicaliban run "),
         ("plan -e FOO=1 run x.py", " hint: an image has no variables of yours"),
         ("cloud -e FOO=1 x.py", " hint: give the script an argument after --"),

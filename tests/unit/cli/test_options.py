@@ -31,6 +31,9 @@ from ocicaliban.errors import UsageError
 FOUND = {"folder"}  # what a use case finds out by itself
 GIVEN = {"tls_verify"}  # texts that a command makes into something else by itself
 
+OF_PODMAN = ("env", "env_file", "volume", "publish", "shm_size", "workdir")
+"""They are added to podman_args."""
+
 COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
     # The requests of each command, each with the fields that the command has no option for, and the parameters that
     # the command needs itself.
@@ -45,11 +48,11 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
             JobsRequest: set(),
             SlurmRequest: set(),
         },
-        {"context", "experiment_config", "sweep_format", "target"},
+        {"context", "experiment_config", "sweep_format", "target", *OF_PODMAN},
     ),
     shell.shell: (
         {LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "gpu_elsewhere", "dry_run"}},
-        {"context", "bare"},
+        {"context", "bare", *OF_PODMAN},
     ),
     notebook.notebook: (
         {
@@ -69,7 +72,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
             },
             NotebookRequest: set(),
         },
-        {"open_browser", "detach", "listed", "stopped"},
+        {"open_browser", "detach", "listed", "stopped", *OF_PODMAN},
     ),
     cloud.cloud: (
         {CloudRequest: {"gpu"}, MachinesRequest: set()},
