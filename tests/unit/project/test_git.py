@@ -57,6 +57,8 @@ def test_the_tags_of_a_worktree(tmp_path: Path) -> None:
     (tmp_path / "checkout").mkdir()
     (tmp_path / "checkout" / ".git").write_text(f"gitdir: {tmp_path}/real/worktrees/x\n")
     assert git.tags(tmp_path / "checkout") == ("v1.0",)
+
+
 def test_the_files_that_tell_a_commit_are_known_without_git(tmp_path: Path) -> None:
     project = tmp_path / "repository" / "sub"
     project.mkdir(parents=True)
