@@ -5,9 +5,9 @@ A replay imports it, so it imports little itself.
 
 from __future__ import annotations
 
-import _socket  # `socket` takes longer to import than everything else here
+import contextlib
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,8 @@ from ocicaliban.system import files
 
 _PORTS = range(20_000, 32_768)
 """Below the ports that Linux gives to outgoing connections, which come and go."""
+
+_TABLES = ("/proc/net/tcp", "/proc/net/tcp6")
 
 PORT_VARIABLES = ("OCICALIBAN_PORT", "MASTER_PORT")
 """The variables with a job's free port; PyTorch reads the second one."""
@@ -51,24 +53,22 @@ def results(out: Path) -> str:
 
 def free_port(taken: Iterable[int] = ()) -> int:
     """Return a port that nothing listens on at the moment, and that is not among `taken`; 0 if there is none."""
-    avoided = {*taken}
+    avoided = {*taken, *_used()}
     start = int.from_bytes(os.urandom(4), "big")
     for number in range(len(_PORTS)):
         port = _PORTS[(start + number) % len(_PORTS)]
-        if port not in avoided and _is_free(port):
+        if port not in avoided:
             return port
     return 0
 
 
-def _is_free(port: int) -> bool:
-    tried = _socket.socket(_socket.AF_INET, _socket.SOCK_STREAM)
-    try:
-        tried.bind(("", port))
-    except OSError:
-        return False
-    finally:
-        tried.close()
-    return True
+def _used() -> Iterator[int]:
+    """Yield the ports that have a socket, from the kernel's tables: an import of `socket` takes too long here."""
+    for table in _TABLES:
+        with contextlib.suppress(OSError, ValueError, IndexError), open(table, encoding="ascii") as lines:
+            next(lines, None)
+            for line in lines:
+                yield int(line.split()[1].rpartition(":")[2], 16)
 
 
 def port_environment(port: int) -> tuple[tuple[str, str], ...]:

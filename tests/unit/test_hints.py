@@ -66,7 +66,7 @@ def test_the_last_cause_of_a_run_counts() -> None:
 
 def test_an_exit_code_alone_has_a_hint() -> None:
     found = hints.find("", "run", 135)
-    assert found and "--podman-args --shm-size=1g" in found.as_hint()
+    assert found and "--shm-size 8g" in found.as_hint()
 
 
 def test_packages_are_added_to_those_that_are_there() -> None:

@@ -176,7 +176,7 @@ def spool() -> list[tuple[Job, bool]]:
 
 
 def test_single_runs_are_taken_up(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(group_names, "new", lambda folder: f"{folder.name}-calm-crow")
+    monkeypatch.setattr(group_names, "of_single_runs", lambda folder: f"{folder.name}-calm-crow")
     (over, _), (killed, _) = found = spool()
     assert [goes_on for _, goes_on in found] == [False, False]
     assert (over.key, over.status, over.args) == ("b0b0b0b0b002", "failed", ("--lr", "0.1", "größer"))

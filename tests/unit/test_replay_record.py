@@ -74,7 +74,7 @@ def _remember(
         image="1d",
         images=home / "images.json",
         said="running on the CPU",
-        job={"submission": {"project": "/p"}},
+        job={"submission": {"project": "/p", "group": "g"}},
         folders=folders,
     )
     entries = [str(path) for path in (project, *project.rglob("*"))]
@@ -175,7 +175,7 @@ def test_what_came_after_the_dashes_must_be_the_scripts_alone(home: Path, ran: R
     found.began += 3_000_000_000
     run = replay.Replayable(
         argv=["run", "--", "train.py"], script=(), command=("podman", "run", "--name", "ours-K0", "1d", "train.py"),
-        key="K0", image="1d", images=home / "images.json", said="", job={"submission": {"project": "/p"}},
+        key="K0", image="1d", images=home / "images.json", said="", job={"submission": {"project": "/p", "group": "g"}},
     )  # fmt: skip
     replay.remember(run, found, read=(), entries=())
     assert replay.attempt(["run"]) is None
@@ -199,7 +199,7 @@ def test_what_planning_told_is_told_again(home: Path, ran: Ran, capsys: pytest.C
     found.began += 3_000_000_000
     run = replay.Replayable(
         argv=["run", "train.py"], script=(), command=("podman", "run", "--name", "ours-K0", "1d"), key="K0",
-        image="1d", images=home / "images.json", said="running", job={"submission": {"project": "/p"}},
+        image="1d", images=home / "images.json", said="running", job={"submission": {"project": "/p", "group": "g"}},
     )  # fmt: skip
     replay.remember(run, found, read=(), entries=())
     assert replay.attempt(["run", "train.py"]) == 7

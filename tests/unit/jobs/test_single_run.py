@@ -11,11 +11,12 @@ from ocicaliban.jobs import group_names, single_run
 
 
 def test_a_port_is_free_and_not_one_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(single_run, "_PORTS", range(20_700, 20_703))
     with socket.socket() as one:
         one.bind(("", 0))
+        one.listen()
         monkeypatch.setattr(single_run, "_PORTS", range(one.getsockname()[1], one.getsockname()[1] + 1))
         assert single_run.free_port() == 0
+    monkeypatch.setattr(single_run, "_TABLES", ("/none",))
     port = single_run.free_port()
     assert port in single_run._PORTS and single_run.free_port([port]) == 0
     assert single_run.port_environment(port) == (("OCICALIBAN_PORT", str(port)), ("MASTER_PORT", str(port)))
