@@ -16,7 +16,7 @@ from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import folder_store
 from ocicaliban.containers import image_store
 from ocicaliban.errors import UsageError
-from ocicaliban.execution import runner, scheduler
+from ocicaliban.execution import reconcile, runner, scheduler
 from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, provenance, records
 from ocicaliban.model.job import Job, Submission
@@ -51,6 +51,7 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
 
     slots = job_checks.slots(prepared.devices, jobs)[: expansion.count(sweep)]
     with access.open(reporter=TERMINAL) as history:
+        reconcile.take_journal(history)  # runs that began before get lower numbers
         prepared, image = prepared.made_here()
         prepared.record_built()
         group = jobs.group or group_names.new(prepared.planned.project.root)

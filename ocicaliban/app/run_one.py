@@ -83,12 +83,13 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
     Return its exit code.
     """
     from ocicaliban.app import job_checks
-    from ocicaliban.execution import runner
+    from ocicaliban.execution import reconcile, runner
     from ocicaliban.history import access
     from ocicaliban.jobs import lease, lifecycle, log_file
     from ocicaliban.model.job import JobSpec
 
     with gpu_leases.alone(launch), access.open(reporter=TERMINAL) as history:
+        reconcile.take_journal(history)  # runs that began before get lower numbers
         group = jobs.group or group_names.of_single_runs(launch.planned.project.root)
         new = provenance.with_git(launch.submission(image, group, jobs, alone=True))
         submission = history.submit(new, [JobSpec(args=start.args)])
