@@ -52,7 +52,7 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
             job.key,
             lambda: record | where,
             lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
-            lambda: launch.remember(argv, image, command, record, leases.units, port) if place else launch.record_built(),
+            lambda: launch.remember(argv, image, command, record if place else None, leases.units, port),
         )
     if place and (line := single_run.results(place.out)):
         TERMINAL.say(line)
