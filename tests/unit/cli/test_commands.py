@@ -99,7 +99,8 @@ def test_run_exits_as_the_script_does(world: World, call: Call) -> None:
     code, out, _ = call("run", "train.py", "--nogpu", "--dry-run", "-e", "a", "--extras", "b", "--memory", "1g")
     assert code == 0 and "--extras a --extras b" in out and "--memory 1073741824" in out
     assert call("run", "train.py", "--nogpu", "--out", "~/results", "-g", "g")[0] == 7
-    assert world.jobs(group="g")[0].out == f"{world.folder}/home/results/g/1"
+    [job] = world.jobs(group="g")
+    assert job.out == f"{world.folder}/home/results/g/{job.id}"
 
 
 @pytest.mark.parametrize("words", [("-m", "pkg.mod"), ("-mpkg.mod",), ("pkg.mod",)])
