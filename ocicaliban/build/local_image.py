@@ -15,7 +15,7 @@ from ocicaliban.build.mounting import Folder, MountedPlan
 from ocicaliban.containers import image_store
 from ocicaliban.model.image import Image, Plan, Tree
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import filesystems
+from ocicaliban.system import filesystems, kernel
 
 _SWITCH = "OCICALIBAN_MOUNTED"
 """The variable that, if it is 0, makes containers on this machine mount nothing in place of layers."""
@@ -53,9 +53,12 @@ def mounted(plan: Plan) -> MountedPlan | None:
 
     Podman mounts a folder with an overlay above it where its store has overlays. Files on a network are opened slowly,
     so there an image is better. What a script changes lies in an overlay of ours, which not every file system can hold.
+    With SELinux a container can read only files labelled for it, as those of images are.
     """
     place = folder_store.root()
     if os.environ.get(_SWITCH) == "0" or image_store.location()[1] != "overlay" or not _PLAIN.fullmatch(str(place)):
+        return None
+    if kernel.has_selinux():
         return None
     kind = filesystems.kind(place, filesystems.mounted())
     if filesystems.SHARED.fullmatch(kind):

@@ -18,7 +18,7 @@ from ocicaliban.model.image import Base, Image, Plan
 from ocicaliban.model.job import Attempt, Job, JobSpec, Submission
 from ocicaliban.project import lockfile
 from ocicaliban.project.lockfile import Lock
-from ocicaliban.system import process
+from ocicaliban.system import filesystems, kernel, process
 from ocicaliban.targets.container_runner import ContainerExit, ObservedContainer
 from ocicaliban.targets.local import listing
 from ocicaliban.targets.local import runner as local
@@ -156,6 +156,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(builder, "build", build)
     monkeypatch.setattr(image_store, "location", lambda: (tmp_path / "store", made.driver))
     monkeypatch.setattr(image_store, "may_have", lambda image, path: False)
+    monkeypatch.setattr(kernel, "has_selinux", lambda: False)
+    monkeypatch.setattr(filesystems, "kind", lambda path, mounts: "ext4")
     monkeypatch.setattr(base_image, "present", lambda _: base)
     monkeypatch.setattr(image_store, "images", lambda: tuple(made.images))
     monkeypatch.setattr(image_store, "image_sizes", lambda: {image.id: 1_000_000 for image in made.images})
