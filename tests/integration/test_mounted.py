@@ -93,7 +93,7 @@ def test_what_is_mounted_is_what_would_be_stored(base_lock: str, tmp_path: Path,
     assert edited.stdout.startswith("/opt/venv/")
     assert built(edited) == []
     assert not (tmp_path / "new").exists()
-    plan = ok(tmp_path, "plan", "--mode", "run", "-d", "data", "look.py", env={**cache, "OCICALIBAN_MOUNTED": ""})
+    plan = ok(tmp_path, "plan", "run", "-d", "data", "look.py", env={**cache, "OCICALIBAN_MOUNTED": ""})
     states = {line.split()[0]: line.split()[-1] for line in plan.stdout.splitlines()}
     assert states["project"] == "mounted"
     assert [path.name for path in Path(cache["XDG_CACHE_HOME"]).glob("ocicaliban/mounted/*/.*")] == []

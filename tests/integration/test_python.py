@@ -135,7 +135,7 @@ def test_an_image_without_python_gets_the_command(tmp_path: Path, derive: Derive
     write(tmp_path, {"ocicaliban.toml": f'[layers.base]\nimage = "{derive(script)}"\n', "show.py": SHOW})
     done = ok(tmp_path, "run", "show.py")
     assert done.stdout.startswith(BOTH)
-    assert built(done) == ["base python", "source-copy"]
+    assert built(done) == ["base python", "settings"]
     assert _locked(tmp_path)["missing"] == "python"
 
 
@@ -151,7 +151,7 @@ def test_a_python_of_uv_is_installed_from_a_mirror_and_locked(tmp_path: Path, de
     done = ok(folder, "run", "show.py", env=env)
     assert done.stdout == f"{BOTH}{series}\n"
     assert f"base: {image}:latest with Python {version} from uv, because .python-version asks for" in done.stderr
-    assert built(done) == ["base python", "python", "source-copy"]
+    assert built(done) == ["base python", "python", "settings"]
     locked = _locked(folder)
     digest = hashlib.sha256((mirror / "cpython.tar.gz").read_bytes()).hexdigest()
     assert (locked["python"], locked["archive"], locked["archive_sha256"]) == (version, "cpython.tar.gz", digest)
