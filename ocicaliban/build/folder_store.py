@@ -103,8 +103,10 @@ def _make(path: Path, parts: list[tuple[str, Tree | Path]]) -> None:
         writer.finish(str(half))
         half.rename(path)
         _sync(path.parent)
-    except BaseException:  # a Ctrl-C too
+    except BaseException as fault:  # a Ctrl-C too
         shutil.rmtree(half, ignore_errors=True)
+        if isinstance(fault, OSError):
+            fault.filename = fault.filename or str(path)  # a full disk has none
         raise
 
 
