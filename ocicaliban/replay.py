@@ -339,7 +339,7 @@ def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entr
     }
     place = Path(_place(own))
     with contextlib.suppress(OSError):
-        place.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(place.parent)
         old = sorted(place.parent.iterdir(), key=lambda path: path.stat().st_mtime)
         for path in old[:-_KEPT]:
             path.unlink(missing_ok=True)

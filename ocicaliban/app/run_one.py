@@ -19,6 +19,7 @@ from ocicaliban.jobs import group_names, provenance, records, run_journal, singl
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Job
 from ocicaliban.reporter import TERMINAL
+from ocicaliban.system import files
 from ocicaliban.targets.local import container_spec
 
 if TYPE_CHECKING:
@@ -101,7 +102,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
             )
             assert attempt is not None  # no other process knows the job yet
             for folder in (out, logs):
-                folder.mkdir(parents=True, exist_ok=True)
+                files.make_folder(folder)
             options = container_spec.terminal_options(
                 evolve(job, out=str(out)), attempt, launch.devices, port=single_run.free_port()
             )

@@ -282,8 +282,8 @@ def mark_used(image: str) -> None:
     """Note that the image with this id is used now, if the state folder can be written to."""
     mark = files.used(image)
     with contextlib.suppress(OSError):
-        mark.parent.mkdir(parents=True, exist_ok=True)
-        mark.touch()
+        files.make_folder(mark.parent)
+        mark.touch(mode=0o600)
 
 
 def last_used(image: str) -> float:

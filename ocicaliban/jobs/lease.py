@@ -32,7 +32,7 @@ def _lock_file(submission: Submission) -> Path:
 def held(submission: Submission) -> Iterator[None]:
     """Hold the lease of a submission. Raises UsageError when another process holds it."""
     path = _lock_file(submission)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    files.make_folder(path.parent)
     until = time.monotonic() + _PATIENCE
     with contextlib.ExitStack() as stack:
         while True:

@@ -63,6 +63,38 @@ def make_private() -> None:
                 for entry in inside:
                     with contextlib.suppress(OSError):
                         _close(entry.stat(follow_symlinks=False), entry.path)
+    with contextlib.suppress(OSError):
+        _close_state()
+
+
+_CLOSED = ".closed"
+"""A file in the state folder that says that what earlier versions left open in it was closed."""
+
+
+def _close_state() -> None:
+    """Close all that an earlier version made in the state folder, once: logs, records, folders of results."""
+    folder = state()
+    if os.path.lexists(folder / _CLOSED):
+        return
+    for path, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            with contextlib.suppress(OSError):
+                inside = os.path.join(path, name)
+                _close(os.lstat(inside), inside)
+    os.close(os.open(folder / _CLOSED, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it that are missing. Those in our state and cache are closed to others.
+
+    Raises OSError, also if it is a file.
+    """
+    missing = [folder]
+    while not missing[-1].parent.is_dir() and missing[-1].parent != missing[-1]:
+        missing.append(missing[-1].parent)
+    for each in reversed(missing):
+        own = each.is_relative_to(state()) or each.is_relative_to(cache())
+        each.mkdir(mode=0o700 if own else 0o777, exist_ok=True)
 
 
 def _close(status: os.stat_result, path: str) -> None:

@@ -83,7 +83,7 @@ class LocalRunner(ContainerRunner):
         """
         with _machine_faults():
             for folder in filter(None, (job.out, os.path.dirname(attempt.log))):
-                os.makedirs(folder, exist_ok=True)
+                files.make_folder(Path(os.path.abspath(folder)))
             log_parts.LogParts(os.path.abspath(attempt.log)).prepare()
             parameters = _parameters_file(job, attempt)
         hooks, options = podman_options.container_options(devices, podman.version()) if devices else ((), ())

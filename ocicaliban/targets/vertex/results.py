@@ -192,7 +192,7 @@ def _download(there: Iterable[tuple[Blob, Path]]) -> bool:
     new = [(blob, path) for blob, path in there if not is_same(path, blob.generation, blob.size)]
     halves = [path.with_name(f"{path.name}.{secrets.token_hex(4)}.part") for _, path in new]
     for _, path in new:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        files.make_folder(path.parent)
     try:
         results = transfer_manager.download_many(
             [(blob, str(half)) for (blob, _), half in zip(new, halves, strict=True)],

@@ -65,8 +65,11 @@ def test_only_the_user_may_enter_state_and_cache(tmp_path: Path, monkeypatch: py
     (old / "history.db").touch(0o644)
     (old / "link").symlink_to(tmp_path)
     (old / "tool").touch(0o755)
+    (old / "logs" / "g").mkdir(parents=True)
+    (old / "logs" / "g" / "1.log").touch(0o644)
     before = tmp_path.stat().st_mode
     files.make_private()
+    assert [stat.S_IMODE((old / "logs" / name).stat().st_mode) for name in ("g", "g/1.log")] == [0o700, 0o600]
     assert [stat.S_IMODE(folder.stat().st_mode) for folder in (old, files.cache(), old / "jobs")] == [0o700] * 3
     assert [stat.S_IMODE((old / name).stat().st_mode) for name in ("history.db", "tool")] == [0o600, 0o700]
     assert tmp_path.stat().st_mode == before
@@ -74,3 +77,25 @@ def test_only_the_user_may_enter_state_and_cache(tmp_path: Path, monkeypatch: py
     assert [stat.S_IMODE(path.stat().st_mode) for path in files.cache().rglob("*")] == [0o700, 0o600]
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")  # no folder can be made there
     files.make_private()
+
+
+@pytest.mark.parametrize("mask", [0o000, 0o077])
+def test_a_folder_of_ours_is_closed_and_another_keeps_its_modes(
+    mask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("XDG_STATE_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(variable, str(tmp_path / variable))
+    before = os.umask(mask)
+    try:
+        for folder in (files.state() / "jobs" / "g" / "1" / "out", tmp_path / "team" / "g" / "1"):
+            files.make_folder(folder)
+            files.make_folder(folder)
+    finally:
+        os.umask(before)
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in [files.state(), *files.state().rglob("*")]}
+    assert modes == {0o700}
+    assert {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "team").rglob("*")} == {0o777 & ~mask}
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(OSError, match=r"."):
+            files.make_folder(wrong)
