@@ -1,5 +1,6 @@
 """`run` at a terminal: what a script sees of it, and what Ctrl-C does."""
 
+import json
 import shlex
 import uuid
 from pathlib import Path
@@ -115,3 +116,61 @@ def test_a_build_shows_what_it_makes_and_then_what_that_took(project: Path, tmp_
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus == 0
+
+
+EVIL = "a\x1b]0;title\x07b\x1b[35mc\x9b35md\u202ee\u2066f\u200fg\x08h\ri"
+CONTROLS = ("\x1b]", "\x1b[35m", "\x9b", "\u202e", "\u2066", "\u200f", "\x07", "\x08")
+HOSTILE = f"""
+summary = {json.dumps(EVIL)}
+[launch]
+mounts = [{json.dumps(f"/etc/{EVIL}:/x")}]
+[params.word]
+help = {json.dumps(EVIL)}
+[[steps]]
+do = "run"
+script = "go.sh"
+"""
+
+
+def _said(child: "pexpect.spawn[str]") -> str:
+    child.expect(pexpect.EOF)
+    child.close()
+    return str(child.before)
+
+
+def test_a_cloned_project_neither_controls_the_terminal_nor_mounts_what_it_wants_unasked(tmp_path: Path) -> None:
+    modes = '[modes]\nrun = ["base", "own", "command"]\n'
+    write(
+        tmp_path,
+        {
+            "ocicaliban.toml": modes + CONFIG,
+            "layers/own/layer.toml": HOSTILE,
+            "layers/own/go.sh": f"echo '{EVIL}'\n",
+            "train.py": "",
+            f"{EVIL.replace('/', '')}.env": "DB_PASSWORD=Xk93mQvw7T\n",
+            "sweep.json": json.dumps({"--n": [EVIL]}),
+        },
+    )
+    told = [
+        _said(_at_a_terminal(tmp_path, *args))
+        for args in (
+            ("layers", "show", "own"),
+            ("plan", "run"),
+            ("plan", "build"),
+            ("run", "--experiment-config", "sweep.json", "--dry-run", "train.py"),
+            ("run", f"{EVIL}.py"),
+        )
+    ]
+    child = _at_a_terminal(tmp_path, "run", "train.py")
+    child.expect_exact("Do you allow this? [y/N] ")
+    told.append(str(child.before))
+    child.sendline("n")
+    told.append(_said(child))
+    assert child.exitstatus == 2 and "`ocicaliban allow`" in told[-1]
+    assert "wants what lies outside of it" in told[-2]
+    for text in told:
+        assert not [sign for sign in CONTROLS if sign in text], text
+        assert "\\x1b]0;title" in text or text is told[-1], text
+    # Once allowed, nobody asks.
+    ok(tmp_path, "allow")
+    assert "not allowed yet" not in ok(tmp_path, "plan", "run").stdout
