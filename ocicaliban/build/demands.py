@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
 
@@ -17,7 +17,7 @@ from attrs import frozen
 
 from ocicaliban.build.inputs.provider import secret_files
 from ocicaliban.errors import UsageError
-from ocicaliban.model.image import Launch, Plan, Run, Tree
+from ocicaliban.model.image import Launch, Plan, Run
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Recipe
 from ocicaliban.model.resources import parse_mount
@@ -54,14 +54,18 @@ class Demand:
 
 
 def of_plan(
-    project: Project, plan: Plan, launches: Iterable[tuple[Recipe, Launch]], trees: Sequence[Tree]
+    project: Project, plan: Plan, launches: Iterable[tuple[Recipe, Launch]], folders: Iterable[Path]
 ) -> tuple[Demand, ...]:
-    """Return what a plan wants. `launches` are what its recipes add, `trees` the folders that its steps copy.
+    """Return what a plan wants. `launches` are what its recipes add, `folders` those that its steps see.
 
     Raises UsageError for a mount that is too long to be shown.
     """
     chosen = plan.mode in project.modes
-    found = [*_of_launches(project, launches, chosen=chosen), *_of_secrets(project, plan), *_of_trees(project, trees)]
+    found = [
+        *_of_launches(project, launches, chosen=chosen),
+        *_of_secrets(project, plan),
+        *_of_folders(project, folders),
+    ]
     return tuple(dict.fromkeys(found))
 
 
@@ -114,8 +118,8 @@ def _of_secrets(project: Project, plan: Plan) -> Iterator[Demand]:
             yield Demand(kind="secret", what=f"{real} as {name}", place=NAME, digest=digest)
 
 
-def _of_trees(project: Project, trees: Iterable[Tree]) -> Iterator[Demand]:
-    """Yield the folders of packages that a build copies, and that are not beside the project or its repository.
+def _of_folders(project: Project, folders: Iterable[Path]) -> Iterator[Demand]:
+    """Yield the folders of packages that a build sees, and that are not beside the project or its repository.
 
     A package beside it is usual, as in `-e ../library`. In the home folder everything lies beside everything.
     """
@@ -123,8 +127,8 @@ def _of_trees(project: Project, trees: Iterable[Tree]) -> Iterator[Demand]:
     beside = os.path.dirname(checkout)
     homes = ("/", os.path.realpath(os.path.expanduser("~")))
     inside = [checkout if beside in homes else beside, os.path.realpath(files.cache())]
-    for tree in trees:
-        real = os.path.realpath(tree.root)
+    for each in folders:
+        real = os.path.realpath(each)
         if not any(_is_below(real, folder) for folder in inside):
             yield Demand(kind="folder", what=real, place="the dependencies")
 
@@ -141,5 +145,5 @@ def _checkout(root: str) -> str:
 
 def lines(demands: Iterable[Demand]) -> tuple[str, ...]:
     """Return a line for each demand."""
-    words = {"mount": "mounts", "capability": "capability", "secret": "build secret", "folder": "copies"}
+    words = {"mount": "mounts", "capability": "capability", "secret": "build secret", "folder": "reads"}
     return tuple(f"{words[each.kind]} {each.what} ({each.place})" for each in demands)

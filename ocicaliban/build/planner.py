@@ -19,12 +19,12 @@ from ocicaliban.build.inputs.provider import PlanContext, Provided, input_parame
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import user_ids
-from ocicaliban.dependencies import survey, workspace
+from ocicaliban.dependencies import host_settings, survey, workspace
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu import cdi
-from ocicaliban.model.image import MadeTree, Plan, Tree
+from ocicaliban.model.image import Launch, MadeTree, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Recipe
 from ocicaliban.project import config, entry_point, lockfile
@@ -140,7 +140,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         packages=sum(each.packages for each in provided.values()),
         python=evolve(context, provided=provided).environment_base.python,
         python_reason=chosen_base.reason(asked),
-        demands=demands.of_plan(project, plan, planning.launches(project, recipes, snapshot), tuple(used.values())),
+        demands=_demands(project, plan, planning.launches(project, recipes, snapshot), provided, used),
     )
     if request.contents and context.parameters("requirements"):
         reporter.say(environment_view.line(planned.environment, planned.packages, planned.python))
@@ -255,6 +255,23 @@ def _snapshot(context: PlanContext, provided: dict[str, Provided]) -> Snapshot:
         else None,
         one_uid=user_ids.one_uid(),
     )
+
+
+def _demands(
+    project: Project,
+    plan: Plan,
+    launches: tuple[tuple[Recipe, Launch], ...],
+    provided: dict[str, Provided],
+    used: dict[str, Tree],
+) -> tuple[Demand, ...]:
+    """Return what the project wants outside of it; `used` are the trees that steps copy."""
+    folders = [*(tree.root for tree in used.values()), *host_settings.local_folders(_joined_indexes(provided))]
+    made = [tree for each in provided.values() for tree in each.made_trees]
+    if made:
+        from ocicaliban.dependencies import checkouts  # few projects have any
+
+        folders += checkouts.local_repositories(made)
+    return demands.of_plan(project, plan, launches, folders)
 
 
 def _joined_indexes(provided: dict[str, Provided]) -> Indexes:

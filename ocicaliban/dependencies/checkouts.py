@@ -189,3 +189,13 @@ def _read(place: Path) -> Tree:
         names[:] = [name for name in names if not os.path.islink(os.path.join(above, name))]
     ordered = tuple(sorted(entries, key=lambda entry: entry.path))
     return Tree(root=place, digest=tree_digest(ordered), entries=ordered)
+
+
+def local_repositories(made: Iterable[object]) -> tuple[Path, ...]:
+    """Return the repositories on this machine from which packages among these trees come."""
+    from urllib.parse import unquote, urlsplit
+
+    addresses = [url for each in made if isinstance(each, Checkout) for url in (each.url, *each.addresses)]
+    plain = [re.sub(r"^git\+", "", url) for url in addresses]
+    paths = [unquote(urlsplit(url).path) if url.startswith("file:") else url for url in plain]
+    return tuple(Path(path) for path in dict.fromkeys(paths) if path.startswith("/"))

@@ -298,3 +298,10 @@ def apt_proxies() -> str:
         return ""
     said = process.output(("apt-config", "dump", "Acquire::http::Proxy", "Acquire::https::Proxy"))
     return "".join(f"{line}\n" for line in said.splitlines() if not line.endswith('"";'))
+
+
+def local_folders(indexes: Indexes) -> tuple[Path, ...]:
+    """Return the folders of this machine that a step sees for the indexes that a project names."""
+    whole = evolve(indexes, indexes=(*indexes.indexes, *indexes.explicit))
+    none = HostSettings(ca_bundle=None, index_url="", extra_index_urls=(), find_links=())
+    return tuple(none.with_indexes(whole, {}).in_container()[1])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 
 from ocicaliban.build import demands, planner
 from ocicaliban.build.request import PlanRequest
+from ocicaliban.dependencies import checkouts
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.project import lockfile
@@ -130,16 +130,38 @@ def test_packages_in_folders_beside_the_project_or_its_repository_are_usual(
     root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     planned = planner.plan_project(PlanRequest(root=root, mode="shell", resolve=False))
-    [tree, *_] = planner.plan_project(PlanRequest(root=root, mode="run", module="run.py", resolve=False)).trees.values()
-    beside, elsewhere = evolve(tree, root=tmp_path / "library"), evolve(tree, root=tmp_path.parent / "library")
+    beside, elsewhere = tmp_path / "library", tmp_path.parent / "library"
 
     def found() -> tuple[str, ...]:
-        return demands.lines(demands.of_plan(planned.project, planned.plan, (), (tree, beside, elsewhere)))
+        return demands.lines(demands.of_plan(planned.project, planned.plan, (), (root / "a", beside, elsewhere)))
 
-    far, near = (f"copies {each.root} (the dependencies)" for each in (elsewhere, beside))
+    far, near = (f"reads {each} (the dependencies)" for each in (elsewhere, beside))
     assert found() == (far,)
     (tmp_path / ".git").mkdir()
     assert found() == ()
     (tmp_path / ".git").rmdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     assert found() == (near, far)
+
+
+def test_folders_of_packages_that_the_project_names_are_wanted(root: Path, tmp_path: Path) -> None:
+    (root / "wheels").mkdir()
+    (tmp_path / "home" / "simple").mkdir(parents=True)
+    (tmp_path / "beside").mkdir()
+    outside = "/usr/share"
+    (root / "requirements.txt").write_text(
+        f"--find-links {outside}\n--find-links wheels\n--find-links {tmp_path}/beside\n"
+        "--extra-index-url file:///etc/ssl\n--extra-index-url https://example.org/simple\n"
+    )
+    assert wanted(root, "") == ["folder /etc/ssl", f"folder {outside}"]
+
+
+def test_repositories_of_this_machine_are_known(tmp_path: Path) -> None:
+    urls = ("file:///home/ada/a%20b", "/home/ada/c", "https://example.org/d", "ssh://git@example.org/e")
+    made = [checkouts.Checkout(name="n", url=url, commit="1d") for url in urls]
+    made.append(checkouts.Checkout(name="n", url="x", commit="1d", addresses=("git+file:///home/ada/f",)))
+    assert [*map(str, checkouts.local_repositories([*made, "other"]))] == [
+        "/home/ada/a b",
+        "/home/ada/c",
+        "/home/ada/f",
+    ]
