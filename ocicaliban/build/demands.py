@@ -90,7 +90,8 @@ def _outside(root: Path, mount: str) -> str:
     if parsed is None or not os.path.isabs(parsed.source):
         return _short(mount)  # a volume, which other projects may use too, or something that podman alone understands
     source = os.path.realpath(parsed.source)
-    if _is_below(source, os.path.realpath(root)):
+    # Other options of podman's may name more folders, as `upperdir` does.
+    if _is_below(source, os.path.realpath(root)) and {*parsed.options} <= {"ro", "rw", "O", "U", "z", "Z"}:
         return ""
     return _short(":".join([source, parsed.target, *filter(None, [",".join(parsed.options)])]))
 
