@@ -99,6 +99,11 @@ def _run(argv: list[str]) -> int:
             code = replay.attempt(argv, _explain)
             if code is not None:
                 return code
+        if "--debug" not in own and not sys.warnoptions:
+            import warnings  # typer imports it anyway
+
+            # They tell the authors of a library about a pattern in .gitignore, say, and no user what to do.
+            warnings.simplefilter("ignore")
         from ocicaliban.cli.app import application
         from ocicaliban.cli.options import CommandLine
 

@@ -92,3 +92,15 @@ def test_a_replay_imports_little(environment: dict[str, str], tmp_path: Path) ->
     assert len(made) <= REPLAY + NEWER, made
     (journal,) = (tmp_path / ".local/state/ocicaliban").rglob("*.json")
     assert json.loads(journal.read_text())
+
+
+@pytest.mark.parametrize(("words", "options", "shown"), [([], [], False), (["--debug"], [], True), ([], ["-Wd"], True)])
+def test_warnings_of_libraries_are_not_for_users(
+    environment: dict[str, str], tmp_path: Path, words: list[str], options: list[str], shown: bool
+) -> None:
+    (tmp_path / "ocicaliban.toml").write_text('[layers.base]\nimage = "example.org/base:1"\n')
+    (tmp_path / ".gitignore").write_text("[[a]x\n")  # re warns of "[["
+    (tmp_path / "x.py").touch()
+    argv = [sys.executable, *options, "-m", "ocicaliban", "plan", "run", "--nogpu", *words]
+    done = subprocess.run(argv, cwd=tmp_path, env=environment, capture_output=True, text=True)
+    assert ("FutureWarning" in done.stderr) == shown, done.stderr
