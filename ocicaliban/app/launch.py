@@ -130,6 +130,8 @@ class PreparedLaunch:
             labels[command_line.DEVICES] = ",".join(device.qualified for device in self.devices)
         if self.devices and start.session:
             labels[command_line.SESSION] = start.session
+        if command_line.DEVICES in labels and self.request.share_gpus:
+            labels[command_line.SHARED] = "true"
         log = command_line.log_options(str(log_file.raw(start.log))) if start.log else ()
         shm = command_line.shared_memory_options(filesystems.shared_memory())
         container = command_line.ContainerOptions(

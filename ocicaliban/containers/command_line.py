@@ -19,6 +19,9 @@ JOB = f"{LABEL}job"
 DEVICES = f"{LABEL}devices"
 """The label with the GPUs of a container."""
 
+SHARED = f"{LABEL}shared"
+"""The label of a container whose GPUs others may use (--share-gpus)."""
+
 SESSION = f"{LABEL}session"
 """The label of the container of a shell or a notebook that has GPUs; its value is the name of the command."""
 

@@ -12,6 +12,7 @@ from ocicaliban.gpu import lease
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.targets.container_runner import ObservedContainer
 
+_SHARED = command_line.SHARED.removeprefix(command_line.LABEL)
 _SESSION = command_line.SESSION.removeprefix(command_line.LABEL)
 _PAUSE = 1.0
 """Seconds between two looks whether a GPU is free."""
@@ -78,7 +79,7 @@ class SlotLeases:
             unit: there
             for there in self._find().values()
             if there.state == "running" and there.labels.get("submission") != self._submission
-            if not (self._leases.shared and _SESSION in there.labels)
+            if not (_SHARED in there.labels or (self._leases.shared and _SESSION in there.labels))
             for name in there.labels.get("devices", "").split(",")
             for unit in self._known.get(name, ())
         }

@@ -14,5 +14,5 @@ SEED = os.environ.get("OCICALIBAN_CHAOS_SEED", "17")
 
 def test_nothing_is_lost_doubled_or_left_behind(base_lock: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert base_lock  # so that the base is in the store
-    code = main(["--kills", "12", "--most", "4", "--seconds", "40", "--seed", SEED])
+    code = main(["--kills", "10", "--most", "4", "--seconds", "25", "--seed", SEED])
     assert code == 0, capfd.readouterr().out

@@ -332,6 +332,7 @@ def test_shells_share_a_gpu_and_jobs_wait_for_them(equipped: Machine) -> None:
     # Without its process, the container alone is known.
     holding.kill()
     holding.wait()
+    assert equipped.seen("--gpus", "0")[0]["nodes"] == ["examplegpu0"]
     message, _ = _refused(equipped.call("run", "--gpus", UUID, "look.py"))
     assert "/dev/zero is in use by the container" in message
     waiting = subprocess.Popen(

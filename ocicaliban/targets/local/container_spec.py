@@ -86,8 +86,10 @@ def job_options(job: Job, *, port: int = 0, parameters_file: str = "") -> tuple[
 
 def labels_of(job: Job, attempt: Attempt, devices: tuple[Device, ...] = ()) -> dict[str, str]:
     """Return the labels that identify an attempt's container, and that say which GPUs it has."""
+    shared = job.submission.options.get("share_gpus") is True
     return {
         **({command_line.DEVICES: ",".join(device.qualified for device in devices)} if devices else {}),
+        **({command_line.SHARED: "true"} if devices and shared else {}),
         command_line.JOB: job.key,
         f"{command_line.LABEL}attempt": str(attempt.number),
         f"{command_line.LABEL}group": job.submission.group,

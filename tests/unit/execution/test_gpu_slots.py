@@ -135,6 +135,8 @@ def test_containers_whose_process_was_killed_count(tmp_path: Path, monkeypatch: 
             with pytest.raises(UsageError):
                 gpu_slots.leased(one, lambda there=there: there, shared=True)  # type: ignore[misc]
     gpu_slots.leased(one, dict).close()  # nothing was kept
+    there = _container(devices=gpus["1"].qualified, shared="true")
+    gpu_slots.leased(one, lambda: there).close()
 
 
 if __name__ == "__main__":

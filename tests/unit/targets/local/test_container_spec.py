@@ -22,6 +22,7 @@ from ocicaliban.targets.local.container_spec import (
     for_job,
     labels_of,
 )
+from tests.cdi_specs import device
 
 SUBMISSION = Submission(target="local", id=3, group="p-calm-otter", user="u", host="h", project="/p", mode="run")
 JOB = Job(
@@ -50,6 +51,15 @@ def test_a_job_knows_itself_and_its_folder() -> None:
     assert (env["A"], env["OCICALIBAN_JOB"], env["OCICALIBAN_GROUP"]) == ("1", "12", "p-calm-otter")
     assert json.loads(env["OCICALIBAN_PARAMETERS"]) == {"lr": 0.1, "name": "a b"}
     assert launch.mounts == ("/p:/usr/app:ro", "/r/a:b:/out")
+
+
+def test_gpus_that_others_may_use_are_told_apart() -> None:
+    shared = evolve(JOB, submission=evolve(SUBMISSION, options={"share_gpus": True}))
+    gpus = (device("0"), device("1"))
+    assert labels_of(JOB, ATTEMPT, gpus)["ocicaliban.devices"] == "acme.example/gpu=0,acme.example/gpu=1"
+    assert "ocicaliban.shared" not in labels_of(JOB, ATTEMPT, gpus)
+    assert labels_of(shared, ATTEMPT, gpus)["ocicaliban.shared"] == "true"
+    assert "ocicaliban.shared" not in labels_of(shared, ATTEMPT)
 
 
 def test_what_is_sent_to_the_service() -> None:
