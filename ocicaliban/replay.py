@@ -220,7 +220,7 @@ def attempt(
         for folder in known.get("folders", ()):
             os.utime(files.used(os.path.basename(folder)))
         said, template, _, _ = known["said"], known["argv"], known["key"], known["job"]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     key = podman.new_key()
     name = podman.container_name(key=key)

@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.model.image import Plan, PlannedLayer, Tree
 from ocicaliban.system import files
 
@@ -107,7 +108,7 @@ def _file(root: Path, mode: str) -> Path:
 
 def _read(path: Path) -> BuildRecord | None:
     try:
-        return from_record(json.loads(path.read_text()))
+        return from_record(parse_json(path.read_text()))
     except (OSError, ValueError, AttributeError):
         return None
 

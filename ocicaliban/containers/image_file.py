@@ -15,6 +15,7 @@ from attrs import frozen
 
 from ocicaliban.containers import image_store
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.model.image import Image
 from ocicaliban.system import files, locks, process
 
@@ -52,12 +53,10 @@ def stored(folder: Path, image: str, form: str) -> ImageFile | None:
     """Return the file of the image with this id, or None if it was not made, or is gone."""
     path = path_of(folder, image, form)
     try:
-        config = json.loads((folder / f"{image}.json").read_text(encoding="utf-8"))
-        if not path.is_file():
-            return None
-    except (OSError, ValueError):
+        config = parse_json((folder / f"{image}.json").read_text(encoding="utf-8"))
+        return described(path, image, config) if path.is_file() else None
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-    return described(path, image, config)
 
 
 def described(path: Path, image: str, config: Mapping[str, Any]) -> ImageFile:

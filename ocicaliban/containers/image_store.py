@@ -58,7 +58,7 @@ def location() -> tuple[Path, str]:
     memo = files.cache() / "store.json"
     stamp = _conf_stamp()
     try:
-        known = json.loads(memo.read_text())
+        known = parse_json(memo.read_text())
         if known.get("version", 1) == 1 and known["stamp"] == stamp:
             return Path(known["root"]), known["driver"]
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

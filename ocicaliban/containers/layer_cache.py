@@ -18,6 +18,7 @@ from typing import Any
 
 from ocicaliban.containers import image_store, oci_layout, own_store, podman, user_choices, workspace
 from ocicaliban.errors import ToolError
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.model.image import Image
 from ocicaliban.system import files
 
@@ -66,14 +67,14 @@ def find(layer: str, key: str) -> Image | None:
         return None
     blobs = folder() / "blobs"
     try:
-        known: dict[str, Any] = json.loads(_record(layer, key).read_text())
+        known: dict[str, Any] = parse_json(_record(layer, key).read_text())
         if known["version"] != _VERSION:
             return None
         layers = [oci_layout.Blob(digest=digest, size=size) for digest, size in known["layers"]]
         if any((blobs / _hex(blob.digest)).stat().st_size != blob.size for blob in layers):
             return None
         config = str(known["config"]).encode()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     with workspace.open_workspace() as work, contextlib.suppress(ToolError):
         layout = work / image_store.layer_folder(layer, key)

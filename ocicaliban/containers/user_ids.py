@@ -20,6 +20,7 @@ from ocicaliban.system import files, process
 
 Mode = Literal["sub-ids", "one uid", "one uid without newuidmap"]
 
+_DIGITS = re.compile("[0-9]{1,10}")
 _DIRECTORY = re.compile(r"^subid:(?!\s*files\s*(#|$))", re.M)
 _TRUSTED = 86_400.0
 """Seconds for which the answer of a directory service about sub-ids is believed: asking it starts a process."""
@@ -55,7 +56,7 @@ def subid_count(text: str, user: str, uid: int) -> int:
     count = 0
     for line in text.splitlines():
         parts = line.strip().split(":")
-        if len(parts) == 3 and parts[0] in (user, str(uid)) and parts[1].isdecimal() and parts[2].isdecimal():
+        if len(parts) == 3 and parts[0] in (user, str(uid)) and all(map(_DIGITS.fullmatch, parts[1:])):
             count += int(parts[2])
     return count
 
@@ -97,9 +98,11 @@ def subid_texts(user: str, *, fresh: bool = False) -> tuple[str, str]:
 
 def _from_service(user: str, *, fresh: bool) -> tuple[str, str] | None:
     """Return what the directory service says (SSSD, LDAP); None if it does not answer."""
+    from ocicaliban.formats.jsonc import parse_json  # most users have no directory service
+
     memo = files.cache() / "subids.json"
     try:
-        known: Mapping[str, object] = json.loads(memo.read_text())
+        known: Mapping[str, object] = parse_json(memo.read_text())
         current = known["version"] == 1 and known["user"] == user
         trusted = _TRUSTED if known["subuid"] else _EMPTY_TRUSTED
         if current and not fresh and 0 <= time.time() - memo.stat().st_mtime < trusted:

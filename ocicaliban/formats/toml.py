@@ -51,13 +51,33 @@ def read_toml(path: Path, hint: str = "correct the file at this line") -> tuple[
 def parse_toml(text: str) -> dict[str, Any]:
     """Return the values in a TOML text. Raises ValueError if it is not TOML, or if no person can have written it."""
     try:
+        _check_keys(text)
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError:
         raise
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except _LongKey:
+        raise
     except ValueError as exc:  # Python's limit on the digits of a number
         raise ValueError("it contains a number with thousands of digits") from exc
+
+
+class _LongKey(ValueError):
+    """A key has more parts than a person writes."""
+
+
+_PARTS = 1000
+"""Parts of a dotted key. tomllib's time grows with their square: 8,000 take seconds."""
+
+
+def _check_keys(text: str) -> None:
+    """Raise ValueError for a key of too many parts; strings on one line do not count."""
+    for number, line in enumerate(text.splitlines(), 1) if text.count(".") > _PARTS else ():
+        if line.count(".") > _PARTS:
+            for outside in re.split("[\"']", line)[::2]:
+                if len(re.findall(r"[\w-][ \t]*\.(?=[ \t]*[\w-])", outside)) > _PARTS:
+                    raise _LongKey(f"a key of more than {_PARTS} parts (at line {number}, column 1)")
 
 
 def table_in(raw: Mapping[str, Any], *keys: str) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.model.image import Launch, Plan
 
 ADDRESS = "127.0.0.1"
@@ -63,18 +64,25 @@ class NotebookSettings:
 
     @classmethod
     def from_label(cls, label: str) -> NotebookSettings:
-        """Return the settings in the value of a container's label."""
-        held = json.loads(label)
-        return cls(
-            project=held["project"],
-            port=held["port"],
-            interface=held["interface"],
-            environment=held["environment"],
-            version=held["version"],
-            variant=held["variant"],
-            extras=tuple(held["extras"]),
-            groups=tuple(held.get("groups", ())),
-        )
+        """Return the settings in the value of a container's label. Raises ValueError for a value that is not ours."""
+        try:
+            held = parse_json(label)
+            made = cls(
+                project=held["project"],
+                port=held["port"],
+                interface=held["interface"],
+                environment=held["environment"],
+                version=held["version"],
+                variant=held["variant"],
+                extras=tuple(held["extras"]),
+                groups=tuple(held.get("groups", ())),
+            )
+        except (LookupError, TypeError, AttributeError) as fault:
+            raise ValueError(f"it is not of a notebook: {label}") from fault
+        words = (made.project, made.interface, made.environment, made.version, made.variant, *made.extras, *made.groups)
+        if type(made.port) is not int or not all(isinstance(word, str) for word in words):
+            raise ValueError(f"it is not of a notebook: {label}")
+        return made
 
 
 @frozen(kw_only=True)

@@ -67,10 +67,14 @@ def find_servers() -> tuple[NotebookServer, ...]:
     servers = []
     for container in podman.inspect_containers(podman.with_label(LABEL)):
         environ = dict(item.partition("=")[::2] for item in container["Config"]["Env"])
+        try:
+            settings = NotebookSettings.from_label(container["Config"]["Labels"][LABEL])
+        except ValueError:
+            continue  # another program's, which has copied our label
         servers.append(
             NotebookServer(
                 container=container["Name"],
-                settings=NotebookSettings.from_label(container["Config"]["Labels"][LABEL]),
+                settings=settings,
                 token=environ.get(TOKEN_VARIABLE, ""),
                 state=container["State"]["Status"],
             )

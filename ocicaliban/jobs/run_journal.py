@@ -109,9 +109,11 @@ def _private(path: str, flags: int) -> int:
 
 def _read(file: IO[bytes]) -> Record | None:
     """Return what the file holds; None where it is incomplete, as a full disk leaves it."""
+    from ocicaliban.formats.jsonc import parse_json  # a replay only writes
+
     file.seek(0)
     try:
-        record = json.load(file)
+        record = parse_json(file.read())
     except ValueError:
         return None
     return record if isinstance(record, dict) else None

@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.formats.text import printable
 from ocicaliban.registry.auth import Login
 from ocicaliban.registry.reference import Repository
@@ -129,7 +130,7 @@ def host_of(url: str) -> str:
 def json_object(answer: requests.Response) -> dict[str, Any]:
     """Return the JSON object in an answer; an empty one if there is none."""
     try:
-        value = answer.json()
+        value = parse_json(answer.content)
     except ValueError:
         return {}
     return value if isinstance(value, dict) else {}

@@ -36,10 +36,10 @@ def find_image(destination: Destination, name: str, reporter: Reporter) -> Remot
             "cloud machines need one: build it with --platform linux/amd64, and push that",
         )
     section = config.get("config")
-    entrypoint, command = (section.get(key) or () if isinstance(section, dict) else () for key in ("Entrypoint", "Cmd"))
+    entrypoint, command = (section.get(key) if isinstance(section, dict) else () for key in ("Entrypoint", "Cmd"))
     return RemoteImage(
         digest=digest,
         has_config=bool(config),
-        entrypoint=tuple(map(str, entrypoint)),
-        command=tuple(map(str, command)),
+        entrypoint=tuple(map(str, entrypoint if isinstance(entrypoint, list) else ())),
+        command=tuple(map(str, command if isinstance(command, list) else ())),
     )

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from attrs import evolve, frozen
 
 from ocicaliban.containers import oci_layout
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.registry.reference import Repository
 from ocicaliban.system import files
 
@@ -53,10 +54,10 @@ def load(compression: Compression) -> list[PackedLayer]:
                 media_type=media_type(compression),
                 repository=str(entry[2]) if entry[2:] else "",
             )
-            for diff_id, entry in _entries(json.loads(_file(compression).read_text())).items()
+            for diff_id, entry in _entries(parse_json(_file(compression).read_text())).items()
         ]
         return [each for each in layers if each.size]
-    except (OSError, ValueError, TypeError, LookupError, AttributeError):
+    except (OSError, ValueError, TypeError, LookupError, AttributeError, OverflowError):
         return []
 
 

@@ -18,7 +18,7 @@ from unittest import mock
 import requests
 
 from ocicaliban.containers import conmon, image_file, image_store, layer_cache, own_store, user_ids, user_namespace
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.gpu import lease as gpu_lease
 from ocicaliban.interactive import notebook_server
 from ocicaliban.jobs import lease
@@ -30,12 +30,14 @@ from ocicaliban.registry.auth import Login
 from ocicaliban.registry.reference import Destination, parse_repository
 from ocicaliban.registry.transport import Transport
 from ocicaliban.reporter import SILENT
+from ocicaliban.system import filesystems
 from ocicaliban.targets.slurm import shared
 from tests.fuzz.readers import Files, Kind, kept
 
 _DIGEST = f"sha256:{'a' * 64}"
 _SUBMISSION = Submission(
     id=1, group="g", user="u", host="h", target="slurm", project="/p", mode="run", image="i", launch=Launch(),
+    options={"slurm": {}},
     created=1.0,
 )  # fmt: skip
 
@@ -64,7 +66,7 @@ _REGISTRY = {
         }
     ).encode(),
     "manifest": json.dumps(_MANIFEST).encode(),
-    "config": json.dumps(_CONFIG).encode(),
+    "image": json.dumps(_CONFIG).encode(),
     "token": b'{"token": "t", "expires_in": 300}',
     "errors": b'{"errors": [{"code": "DENIED", "message": "not you", "detail": [1]}]}',
     "headers": b'WWW-Authenticate: Bearer realm="https://h/token",service="s",scope="repository:a:pull"\n'
@@ -80,7 +82,7 @@ def _registry(root: Path) -> None:
     statuses: dict[str, int] = {}
 
     def send(self: Transport, method: str, url: str, headers: Any = None, **_: Any) -> requests.Response:
-        which = "manifest" if "/manifests/sha256:c" in url else "index" if "/manifests/" in url else "config"
+        which = "manifest" if "/manifests/sha256:c" in url else "index" if "/manifests/" in url else "image"
         which = "token" if "/token" in url else "errors" if url.endswith("/v2/") or "uploads" in url else which
         given = requests.Response()
         known = headers or {}
@@ -208,21 +210,27 @@ _MEMOS = {
     "files/i.json": json.dumps(_CONFIG).encode(),
     "files/i.sif": b"",
     "tree": b"",
+    "subuid": b"u:100000:65536\n1:1:1\n# x\n",
+    "mountinfo": b"22 1 0:20 / / rw - ext4 /dev/a rw\n23 22 0:21 / /tmp\\040x rw - tmpfs none rw\n",
     "label": json.dumps(_LABEL).encode(),
 }
 
 
 def _memos(root: Path) -> None:
-    user_ids._from_service("u", fresh=False)
-    image_store.location()
-    with mock.patch.object(own_store, "is_node_local", lambda: True):
-        layer_cache.find("l", "k")
-    conmon.written_exit("d" * 64)
-    if state := user_namespace._state():
-        user_namespace._pause_process_lives(state)
-    for form in image_file.SUFFIXES:
-        image_file.stored(root / "files", "i", form)
-    tree_memo.load(root / "tree")
+    for question in (
+        lambda: user_ids._from_service("u", fresh=False),
+        image_store.location,
+        lambda: user_ids.subid_count((root / "subuid").read_bytes().decode("utf-8", "replace"), "u", 1),
+        lambda: filesystems.kind(root, (root / "mountinfo").read_bytes().decode("utf-8", "replace")),
+        lambda: layer_cache.find("l", "k"),
+        lambda: conmon.written_exit("d" * 64),
+        lambda: user_namespace._pause_process_lives(root / "run" / "libpod" / "tmp"),
+        lambda: [image_file.stored(root / "files", "i", form) for form in image_file.SUFFIXES],
+        lambda: tree_memo.load(root / "tree"),
+    ):
+        # Without a memo a tool is asked, which is not started here.
+        with contextlib.suppress(ToolError), mock.patch.object(own_store, "is_node_local", lambda: True):
+            question()
     container = {
         "Name": "c",
         "Config": {"Env": ["A=1"], "Labels": {"ocicaliban.notebook": (root / "label").read_bytes().decode("latin-1")}},

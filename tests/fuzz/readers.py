@@ -21,6 +21,8 @@ from unittest import mock
 from attrs import frozen
 
 from ocicaliban import google_auth, hints, replay
+from ocicaliban.app import failure, slurm_options
+from ocicaliban.app.requests import JobsRequest, SlurmRequest
 from ocicaliban.build import last_build, planner
 from ocicaliban.build.base import archive
 from ocicaliban.build.request import PlanRequest
@@ -105,12 +107,11 @@ def _projects() -> tuple[Files, ...]:
 
 
 _MORE = {
-    "ocicaliban.toml": _CONFIG
-    + b'[layers.apt]\npackages = ["git"]\n[modes]\nown = ["base", "apt", "mine"]\n[secrets]\nx = "secret"\n'
+    "ocicaliban.toml": _CONFIG + b'[modes]\nown = ["base", "apt", "mine"]\n[secrets]\nx = "secret"\n'
     b'[push]\nrepository = "example.org/a/b"\n',
     "layers/mine/layer.toml": b'summary = "Mine"\nafter = ["base"]\n[params.packages]\ntype = "list"\nhelp = "x"\n'
-    b'[params.level]\ntype = "integer"\ndefault = 3\n[[steps]]\ndo = "run"\nscript = "install.sh"\n'
-    b'cache = ["/var/cache/x"]\n[[steps]]\ndo = "configure"\nenv = { A = "${level}" }\n[launch]\nports = [8888]\n',
+    b'[params.level]\ntype = "int"\ndefault = 3\n[[steps]]\ndo = "run"\nscript = "install.sh"\n'
+    b'cache = ["/var/cache/x"]\n[[steps]]\ndo = "configure"\nenv = { A = "${level}" }\n[launch]\nports = ["8888"]\n',
     "layers/mine/install.sh": b"echo $PACKAGES\n",
     ".calibanconfig.json": b'{"apt_packages": {"cpu": ["zip"], "gpu": []}, # x\n "project_id": "p",}\n',
     ".dockerignore": b"*.pyc\n!keep\n**/x\n[a-z]?\n",
@@ -142,6 +143,12 @@ def _plan(root: Path) -> None:
     with kept(said):
         for each in registry.found_in(root):
             _ask(each, said)
+    for output in (
+        "ModuleNotFoundError: No module named 'six'",
+        "FileNotFoundError: [Errno 2] No such file or directory: 'x'",
+    ):
+        with kept(said):
+            failure.hint_for(failure.FailedRun(root=root), output, 1)
     for fault in said:
         raise fault
 
@@ -210,7 +217,7 @@ def _ignored(root: Path) -> None:
 
 _SETTINGS = {
     "config/ocicaliban/config.toml": b'cdi_spec_dirs = ["/etc/cdi"]\n'
-    b'db_url = "sqlite:///x"\n[push]\nrepository = "h/a"\n',
+    b'db_url = "sqlite:///x"\n[push]\nrepository = "h/a"\n[targets.slurm]\npartition = "x"\ntime = "1h"\n',
     "config/uv/uv.toml": b'index-url = "https://i/simple"\n[[index]]\nname = "x"\n'
     b'url = "https://u:p@x"\n[pip]\nfind-links = ["/a"]\n',
     "config/pip/pip.conf": b"[global]\nindex-url = https://i/simple\nextra-index-url =\n    https://a\n    https://b\n",
@@ -235,6 +242,7 @@ def _settings(root: Path) -> None:
             host_settings.apt_proxies,
         ),
         lambda: auth.find_login(repository),
+        lambda: slurm_options.options(root, JobsRequest(), SlurmRequest()),
         lambda: tls.is_insecure(repository),
         *(tls.credential_helpers, image_store.location),
         lambda: _check_key(root / "key.json"),

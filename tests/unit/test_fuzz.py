@@ -5,9 +5,13 @@ They only show that the fuzzer works: `python -m tests.fuzz --count 10000` looks
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import pytest
 
-from tests.fuzz import runner
+from ocicaliban.errors import OcicalibanError, ToolError
+from tests.fuzz import readers, runner
 
 SEED = 15
 
@@ -18,3 +22,38 @@ def test_a_changed_file_is_read_or_refused_with_a_hint(first: int) -> None:
     assert not faults, "\n\n".join(
         f"seed {each.seed}, {each.kind} {each.file}: {each.what}\n{each.where}" for each in faults
     )
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("git", "slurm", "notebook", "memos", "lock", "settings", "sweep", "gpus", "metrics"),
+        *("state", "history", "history-texts", "store", "archive", "recipe"),
+    ],
+)
+def test_a_file_that_was_not_changed_is_read(tmp_path: Path, name: str) -> None:
+    """Otherwise the fuzzer would feed what follows the first fault to nothing."""
+    (tmp_path / "seeds").mkdir()
+    with readers.alone(tmp_path / "case"):
+        kind = readers.kinds(tmp_path / "seeds")[name]
+        for files in kind.seeds:
+            readers.written(files, tmp_path / "case")
+            with contextlib.suppress(ToolError):  # a tool is asked in the end
+                kind.read(tmp_path / "case")
+
+
+NESTED = b"[" * 20_000
+"""Python's json raises RecursionError for it, which is no ValueError."""
+
+
+@pytest.mark.parametrize("name", ["memos", "slurm", "state", "replay", "store", "registry", "settings", "sweep"])
+def test_what_is_nested_too_deeply_is_a_fault_of_the_file(tmp_path: Path, name: str) -> None:
+    (tmp_path / "seeds").mkdir()
+    folder = tmp_path / "case"
+    with readers.alone(folder):
+        kind = readers.kinds(tmp_path / "seeds")[name]
+        for files in kind.seeds:
+            for changed in files:
+                readers.written({**files, changed: NESTED}, folder)
+                with contextlib.suppress(OcicalibanError):
+                    kind.read(folder)

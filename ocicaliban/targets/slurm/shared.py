@@ -12,6 +12,7 @@ from pathlib import Path
 
 from attrs import field, frozen
 
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.system import files
 from ocicaliban.targets.slurm import options as slurm_options
@@ -118,7 +119,7 @@ def arrays(submission: Submission) -> tuple[StoredArray, ...]:
     place = folder(submission) / "arrays"
     for name in sorted(os.listdir(place)) if place.is_dir() else ():
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads((place / name / "tasks.json").read_text(encoding="utf-8"))
+            record = parse_json((place / name / "tasks.json").read_text(encoding="utf-8"))
             jobs = tuple((str(key), int(attempt)) for key, attempt in record["jobs"])
             accepted = ""
             with contextlib.suppress(FileNotFoundError):
@@ -158,7 +159,7 @@ def marks(submission: Submission, wanted: Mapping[str, int]) -> Marks:
         if key not in wanted or number < wanted[key]:
             continue
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-            record = json.loads(path.read_text(encoding="utf-8"))
+            record = parse_json(path.read_text(encoding="utf-8"))
             if kind == "began":
                 began[key][number] = Began(task=str(record["task"]), at=float(record["at"]), node=str(record["node"]))
             else:
@@ -172,7 +173,7 @@ def numbers(submission: Submission) -> Mapping[str, str]:
     for _, _, kind, path in _listed(marks_folder(submission)):
         if kind == "began":
             with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
-                record = json.loads(path.read_text(encoding="utf-8"))
+                record = parse_json(path.read_text(encoding="utf-8"))
                 found[str(record["array"])] = str(record["task"]).partition("_")[0]
     return found
 
@@ -212,7 +213,7 @@ def absent_since(submission: Submission, keys: Mapping[str, bool], now: float) -
     path = folder(submission) / "absent"
     known: dict[str, float] = {}
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
-        known = {str(key): float(at) for key, at in json.loads(path.read_text(encoding="utf-8")).items()}
+        known = {str(key): float(at) for key, at in parse_json(path.read_text(encoding="utf-8")).items()}
     absent = {key: known.get(key, now) for key, shown in keys.items() if not shown}
     others = {key: at for key, at in known.items() if key not in keys}
     if {**others, **absent} != known:

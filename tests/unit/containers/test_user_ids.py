@@ -24,6 +24,7 @@ ANN = "ann:100000:65536\n"
         (1000, ANN, "", True, "one uid"),
         (1000, "", ANN, True, "one uid"),
         (1000, "ann:100000:0", ANN, True, "one uid"),
+        (1000, f"ann:1:{'9' * 5000}", ANN, True, "one uid"),
         (1000, "# ann\nann:x:y\nanna:1:2\nann", "", True, "one uid"),
         (0, "", "", False, "sub-ids"),
     ],

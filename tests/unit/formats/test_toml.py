@@ -8,7 +8,7 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.key_lines import line_of
-from ocicaliban.formats.toml import read_toml, structure, table_in
+from ocicaliban.formats.toml import parse_toml, read_toml, structure, table_in
 
 
 def test_the_line_of_the_second_element() -> None:
@@ -30,6 +30,9 @@ def test_a_type_is_checked_the_second_time_as_the_first() -> None:
     [
         ("a = " + "[" * 100_000, "nested too deeply"),
         ("a = " + "1" * 5000, "a number with thousands of digits"),
+        ("b = 1\n" + "a." * 5000 + "a = 1", r"f\.toml:2: not valid TOML: a key of more than 1000 parts"),
+        ("[" + "a . " * 5000 + "a]\n", "a key of more than 1000 parts"),
+        ("x = {'b' = 1, " + "a." * 5000 + "a = 1}\n", "a key of more than 1000 parts"),
         ("a = 1\nb = }", r"f\.toml:2: not valid TOML"),
     ],
 )
@@ -37,6 +40,12 @@ def test_a_text_that_no_person_wrote_is_an_error_and_no_traceback(tmp_path: Path
     (tmp_path / "f.toml").write_text(text)
     with pytest.raises(UsageError, match=why):
         read_toml(tmp_path / "f.toml")
+
+
+def test_a_long_text_with_dots_is_no_key() -> None:
+    dots = "a." * 5000
+    assert parse_toml(f"x = 'b {dots}'\n") == {"x": f"b {dots}"}
+    assert parse_toml(f'x = ["{dots}", """\n{"..." * 5000}"""]\n') == {"x": [dots, "..." * 5000]}
 
 
 def test_a_table_of_another_program_may_have_any_form() -> None:

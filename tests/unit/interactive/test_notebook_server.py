@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -162,6 +163,11 @@ def test_servers_are_found_by_their_label_in_the_order_of_their_names(podman: Po
         }
         for name, port in (("b", 3), ("a", 2))
     ]
+    wrong: tuple[Any, ...] = ("", "[]", "{}", {"port": "x"}, {"project": 1})
+    for each in wrong:
+        label = each if isinstance(each, str) else evolve(SETTINGS, **each).to_label()
+        container = {"Name": "c", "Config": {"Labels": {"ocicaliban.notebook": label}, "Env": []}}
+        podman.described.append({**container, "State": {"Status": "running"}})
     found = notebook_server.find_servers()
     assert [(each.container, each.name, each.token) for each in found] == [
         ("a", "digits-2", "t"),

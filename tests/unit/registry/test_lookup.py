@@ -38,7 +38,7 @@ def test_an_image_has_an_entry_point_and_a_command(monkeypatch: pytest.MonkeyPat
     assert image == RemoteImage(digest=DIGEST, has_config=True, entrypoint=("/go",), command=("a", "b"))
 
 
-@pytest.mark.parametrize("section", [None, "x", {}, {"Entrypoint": None}])
+@pytest.mark.parametrize("section", [None, "x", {}, {"Entrypoint": None}, {"Entrypoint": 1, "Cmd": "x"}])
 def test_an_image_may_start_nothing(section: object, monkeypatch: pytest.MonkeyPatch) -> None:
     config = {"os": "linux", "architecture": "amd64", "config": section}
     assert find(monkeypatch, registry(MANIFEST, config)) == RemoteImage(digest=DIGEST, has_config=True)

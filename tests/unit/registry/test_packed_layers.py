@@ -44,7 +44,18 @@ def test_where_a_layer_was_pushed_to_is_remembered() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{", '{"a": 1}', '{"a": []}', '{"a": ["b", "x"]}', '{"a": ["b", 0]}', '{"version": 3}']
+    "text",
+    [
+        "",
+        "[]",
+        "{",
+        '{"a": 1}',
+        '{"a": []}',
+        '{"a": ["b", "x"]}',
+        '{"a": ["b", 0]}',
+        '{"a": ["b", Infinity]}',
+        '{"version": 3}',
+    ],
 )
 def test_a_file_that_cannot_be_read_says_nothing(text: str) -> None:
     files.keep(packed_layers._file("gzip"), text)
