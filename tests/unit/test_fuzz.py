@@ -24,6 +24,14 @@ def test_a_changed_file_is_read_or_refused_with_a_hint(first: int) -> None:
     )
 
 
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, readers.Kind]:
+    """Return the fuzzer's kinds of files."""
+    home = tmp_path_factory.mktemp("kinds")
+    with readers.alone(home):
+        return readers.kinds(home)
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -31,15 +39,13 @@ def test_a_changed_file_is_read_or_refused_with_a_hint(first: int) -> None:
         *("state", "history", "history-texts", "store", "archive", "recipe"),
     ],
 )
-def test_a_file_that_was_not_changed_is_read(tmp_path: Path, name: str) -> None:
+def test_a_file_that_was_not_changed_is_read(tmp_path: Path, name: str, kinds: dict[str, readers.Kind]) -> None:
     """Otherwise the fuzzer would feed what follows the first fault to nothing."""
-    (tmp_path / "seeds").mkdir()
-    with readers.alone(tmp_path / "case"):
-        kind = readers.kinds(tmp_path / "seeds")[name]
-        for files in kind.seeds:
-            readers.written(files, tmp_path / "case")
+    with readers.alone(tmp_path):
+        for files in kinds[name].seeds:
+            readers.written(files, tmp_path)
             with contextlib.suppress(ToolError):  # a tool is asked in the end
-                kind.read(tmp_path / "case")
+                kinds[name].read(tmp_path)
 
 
 NESTED = b"[" * 20_000
@@ -47,13 +53,12 @@ NESTED = b"[" * 20_000
 
 
 @pytest.mark.parametrize("name", ["memos", "slurm", "state", "replay", "store", "registry", "settings", "sweep"])
-def test_what_is_nested_too_deeply_is_a_fault_of_the_file(tmp_path: Path, name: str) -> None:
-    (tmp_path / "seeds").mkdir()
-    folder = tmp_path / "case"
-    with readers.alone(folder):
-        kind = readers.kinds(tmp_path / "seeds")[name]
-        for files in kind.seeds:
+def test_what_is_nested_too_deeply_is_a_fault_of_the_file(
+    tmp_path: Path, name: str, kinds: dict[str, readers.Kind]
+) -> None:
+    with readers.alone(tmp_path):
+        for files in kinds[name].seeds:
             for changed in files:
-                readers.written({**files, changed: NESTED}, folder)
+                readers.written({**files, changed: NESTED}, tmp_path)
                 with contextlib.suppress(OcicalibanError):
-                    kind.read(folder)
+                    kinds[name].read(tmp_path)
