@@ -102,6 +102,7 @@ def main(argv: list[str] | None = None) -> int:
         world.close()
     day = datetime.datetime.now(datetime.UTC).date()
     print(f"{day}: {counts.total()} faults in {n} rounds, {failures} of them with something that did not hold")
+    print(f"  {world.excused} exit codes were lost with conmon, and are said to be unknown")
     print(*(f"  {name}: {count}" for name, count in sorted(counts.items())), sep="\n")
     if not failures:
         shutil.rmtree(top, ignore_errors=True)

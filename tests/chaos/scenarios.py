@@ -91,6 +91,7 @@ class Sweep(Scenario):
                 continue
             reasons = [attempt.reason for attempt in job.attempts]
             if excused and (known is None or len(started) == len(job.attempts) > 1):
+                world.excused += 1
                 excused -= 1  # what conmon knew of a container is lost with it
                 continue
             found.append(f"job {job.id}: {job.status} ({known}, not {code}), began {len(started)} times: {reasons}")

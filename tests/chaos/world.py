@@ -53,7 +53,8 @@ sys.exit(int(sys.argv[2]))
 class World:
     """A folder `top` with all of it; `dice` decides everything that is random.
 
-    `child` is the command that runs, `scene` what its environment has besides `env` in this round.
+    `child` is the command that runs, `scene` what its environment has besides `env` in this round. `excused` counts
+    the jobs whose exit codes were lost with conmon, as is not promised otherwise.
     """
 
     top: Path
@@ -61,6 +62,7 @@ class World:
     key: str = field(factory=lambda: os.urandom(3).hex())
     env: Mapping[str, str] = field(factory=dict)
     scene: Mapping[str, str] = field(factory=dict)
+    excused: int = 0
     child: subprocess.Popen[bytes] | None = None
     _registry: Registry | None = None
     _emulator: Emulator | None = None
