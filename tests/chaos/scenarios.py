@@ -90,7 +90,8 @@ class Sweep(Scenario):
             if started == "x" and known == code and (job.status == "succeeded") == (code == 0):
                 continue
             reasons = [attempt.reason for attempt in job.attempts]
-            if excused and (known is None or len(started) == len(job.attempts) > 1):
+            unknown = known is None and job.status != "succeeded"
+            if excused and (unknown or len(started) == len(job.attempts) > 1):
                 world.excused += 1
                 excused -= 1  # what conmon knew of a container is lost with it
                 continue
