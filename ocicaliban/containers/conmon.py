@@ -74,6 +74,26 @@ def end_waiting(container: str) -> None:
         time.sleep(_PAUSE)  # one that was just making another one may have done so
 
 
+def running_process(container: str) -> int:
+    """Return the first process of a container that was started, and runs, whatever podman knows; 0 if there is none.
+
+    A podman that is killed between starting a container and saving that takes it for one that was never started.
+    `container` is the full id.
+    """
+    for entry in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError, ValueError):
+            words = (entry / "cmdline").read_bytes().split(b"\0")
+            if os.path.basename(words[0]) != b"conmon" or container.encode() not in words:
+                continue
+            pid = int(Path(os.fsdecode(words[words.index(b"-p") + 1])).read_text())
+            process = Path("/proc", str(pid))
+            # Until the start, this is still the runtime: crun's command line has the container's id, runc its own name.
+            waits = container.encode() in (process / "cmdline").read_bytes()
+            if not waits and not (process / "comm").read_text().startswith("runc:["):
+                return pid
+    return 0
+
+
 def end_forsaken() -> None:
     """End what watches containers of our jobs that are gone, in all stores of this user.
 

@@ -103,6 +103,7 @@ def main(argv: list[str] | None = None) -> int:
     day = datetime.datetime.now(datetime.UTC).date()
     print(f"{day}: {counts.total()} faults in {n} rounds, {failures} of them with something that did not hold")
     print(f"  {world.excused} exit codes were lost with conmon, and are said to be unknown")
+    print(f"  {world.unseen} jobs ran again after kills of podman's service and of ours in a row")
     print(*(f"  {name}: {count}" for name, count in sorted(counts.items())), sep="\n")
     if not failures:
         shutil.rmtree(top, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import subprocess
@@ -80,6 +81,8 @@ class Sweep(Scenario):
         """Return the jobs that ran twice or never, or that have another exit code than their own."""
         found: Problems = []
         jobs, excused = world.jobs(world.group(n)), Counter(hits)["conmon"]
+        # podman's service was killed as it started the job, and then ours before the job ended (docs/reliability.md).
+        both = sum(pair == ("service", "ours") for pair in itertools.pairwise(hits))
         if len(jobs) != self.count:
             found.append(f"{len(jobs)} jobs are on record")
         for job in jobs:
@@ -94,6 +97,10 @@ class Sweep(Scenario):
             if excused and (unknown or len(started) == len(job.attempts) > 1):
                 world.excused += 1
                 excused -= 1  # what conmon knew of a container is lost with it
+                continue
+            if both and len(started) == len(job.attempts) > 1 and known == code:
+                world.unseen += 1
+                both -= 1
                 continue
             found.append(f"job {job.id}: {job.status} ({known}, not {code}), began {len(started)} times: {reasons}")
         if left := world.containers(world.group(n)):

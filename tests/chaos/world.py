@@ -54,7 +54,8 @@ class World:
     """A folder `top` with all of it; `dice` decides everything that is random.
 
     `child` is the command that runs, `scene` what its environment has besides `env` in this round. `excused` counts
-    the jobs whose exit codes were lost with conmon, as is not promised otherwise.
+    the jobs whose exit codes were lost with conmon, `unseen` those that ended after kills of podman's service and of
+    ours, and ran again: neither is promised otherwise.
     """
 
     top: Path
@@ -63,6 +64,7 @@ class World:
     env: Mapping[str, str] = field(factory=dict)
     scene: Mapping[str, str] = field(factory=dict)
     excused: int = 0
+    unseen: int = 0
     child: subprocess.Popen[bytes] | None = None
     _registry: Registry | None = None
     _emulator: Emulator | None = None
@@ -87,7 +89,7 @@ class World:
     def emulator(self) -> Emulator:
         """The stand-in for Vertex AI, which loses an answer now and then."""
         if self._emulator is None:
-            settings = EmulatorSettings(folder=self.top / "emulator", gcs=self.top / "gcs")
+            settings = EmulatorSettings(folder=self.top / "emulator", gcs=self.top / "gcs", parallel=0)
             faults = FaultInjector(Faults(latency=0.05, lost_every=7))
             certificate = identity.create_certificate(self.top)
             self._emulator = Emulator(settings, faults=faults, certificate=certificate)

@@ -48,6 +48,8 @@ def observed(listed: Iterable[Mapping[str, Any]] | None) -> dict[str, ObservedCo
         if state == "created" and (written := conmon.written_exit(entry["Id"])):
             found[entry["Names"][0]] = _ended_unnoticed(entry, written)
             continue
+        if state == "created" and conmon.running_process(entry["Id"]):
+            state = "running"  # podman was killed before it could save the start
         known = state == "exited" and ended is not None and entry["ExitCode"] >= 0
         handle = entry["Names"][0]
         found[handle] = ObservedContainer(

@@ -212,9 +212,18 @@ class LocalRunner(ContainerRunner):
             self._service.call("post", f"/containers/{handle}/kill", signal=name)
         except PodmanApiError as fault:
             if fault.status in (404, 409) or "can only kill running" in fault.words:
-                return False
+                return self._signal_unknown(handle, name)
             raise
         return True
+
+    def _signal_unknown(self, handle: str, name: str) -> bool:
+        """Send a signal to a container that runs without podman's knowledge. Return False if it does not run."""
+        with contextlib.suppress(PodmanApiError, ProcessLookupError):
+            inspected = self._service.call("get", f"/containers/{handle}/json")
+            if pid := conmon.running_process(inspected["Id"]):
+                os.kill(pid, signal.Signals[f"SIG{name}"])
+                return True
+        return False
 
     def remove(self, handle: str) -> None:
         """Remove a container that does not run. If it is gone, do nothing."""

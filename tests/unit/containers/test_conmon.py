@@ -68,3 +68,31 @@ def test_what_watches_a_container_that_is_gone_is_ended(tmp_path: Path, monkeypa
         for child in (ended, *live):
             child.kill()
             child.communicate()
+
+
+def test_a_container_of_which_podman_does_not_know_that_it_runs(tmp_path: Path) -> None:
+    (tmp_path / "conmon").symlink_to(sys.executable)
+    (tmp_path / "code.py").write_text("print(1, flush=True); input()")
+
+    def started(*words: str) -> subprocess.Popen[bytes]:
+        child = subprocess.Popen(
+            [str(tmp_path / "conmon"), str(tmp_path / "code.py"), *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert child.stdout and child.stdout.read(1) == b"1"
+        return child
+
+    pidfile = tmp_path / "pidfile"
+    watching = started("-c", ID, "-p", str(pidfile))
+    waiting, runs = started("init", ID), started("train.py")
+    try:
+        assert conmon.running_process(ID) == 0  # conmon has written no number yet
+        for pid, found in ((waiting.pid, 0), (runs.pid, runs.pid), (2**22 + 1, 0)):
+            pidfile.write_text(str(pid))
+            assert conmon.running_process(ID) == found
+        assert conmon.running_process("f" * 64) == 0
+    finally:
+        for child in (watching, waiting, runs):
+            child.kill()
+            child.communicate()

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ocicaliban.containers import conmon
 from ocicaliban.targets.container_runner import ContainerState, ObservedContainer
 from ocicaliban.targets.local import listing
 from tests.folders import write
@@ -50,6 +51,13 @@ GONE = 1 << 30  # more than a process's number can be
 )  # fmt: skip
 def test_what_podman_lists(entry: dict[str, Any], found: ObservedContainer) -> None:
     assert listing.observed([ENTRY | entry]) == {"n": found}
+
+
+def test_a_start_of_which_podman_never_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = ENTRY | {"State": "created", "StartedAt": NEVER, "ExitedAt": NEVER}
+    for pid, state in ((0, "created"), (5, "running")):
+        monkeypatch.setattr(conmon, "running_process", lambda container, pid=pid: pid)
+        assert listing.observed([entry])["n"].state == state
 
 
 def test_an_end_of_which_podman_never_learnt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
