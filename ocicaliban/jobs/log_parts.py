@@ -93,11 +93,15 @@ class LogParts:
 
     def moved(self) -> Moved | None:
         """Return how far the conversion has come, None where it is not under way."""
+        from ocicaliban.formats.jsonc import parse_json  # few logs are that large
+
         try:
-            part, offset, length = json.loads(self.record.read_bytes())
-            return Moved(part=str(part), offset=int(offset), length=int(length))
+            part, offset, length = parse_json(self.record.read_bytes())
         except (OSError, ValueError, TypeError):
             return None
+        if type(offset) is not int or type(length) is not int or min(offset, length) < 0:
+            return None
+        return Moved(part=str(part), offset=offset, length=length)
 
     def keep(self, moved: Moved) -> None:
         """Record how far the conversion has come. Raises OSError."""

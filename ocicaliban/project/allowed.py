@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.system import files
 
 VERSION = 1
@@ -53,7 +54,7 @@ def _file(root: Path) -> Path:
 def _read(path: Path) -> tuple[str, tuple[str, ...]] | None:
     """Return the project and what is allowed for it; None for a file that is not there, or of another form."""
     with contextlib.suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-        record = json.loads(path.read_text())
+        record = parse_json(path.read_text())
         if record["version"] == VERSION:
             return str(record["project"]), tuple(map(str, record["allowed"]))
     return None

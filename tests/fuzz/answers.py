@@ -24,7 +24,7 @@ from ocicaliban.interactive import notebook_server
 from ocicaliban.jobs import lease
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Submission
-from ocicaliban.project import git, tree_memo
+from ocicaliban.project import allowed, git, tree_memo
 from ocicaliban.registry import client, lookup
 from ocicaliban.registry.auth import Login
 from ocicaliban.registry.reference import Destination, parse_repository
@@ -210,6 +210,7 @@ _MEMOS = {
     "files/i.json": json.dumps(_CONFIG).encode(),
     "files/i.sif": b"",
     "tree": b"",
+    "state/ocicaliban/allowed/1.json": b'{"version": 1, "project": "/p", "allowed": ["a", "b"]}',
     "subuid": b"u:100000:65536\n1:1:1\n# x\n",
     "mountinfo": b"22 1 0:20 / / rw - ext4 /dev/a rw\n23 22 0:21 / /tmp\\040x rw - tmpfs none rw\n",
     "label": json.dumps(_LABEL).encode(),
@@ -227,6 +228,7 @@ def _memos(root: Path) -> None:
         lambda: user_namespace._pause_process_lives(root / "run" / "libpod" / "tmp"),
         lambda: [image_file.stored(root / "files", "i", form) for form in image_file.SUFFIXES],
         lambda: tree_memo.load(root / "tree"),
+        lambda: [*allowed.everything()],
     ):
         # Without a memo a tool is asked, which is not started here.
         with contextlib.suppress(ToolError), mock.patch.object(own_store, "is_node_local", lambda: True):

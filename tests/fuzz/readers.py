@@ -469,6 +469,8 @@ def kinds(folder: Path) -> dict[str, Kind]:
     kept = {
         f"{name}/{path}": data for name in ("state", "cache") for path, data in _folder(_TESTS / "data" / name).items()
     }
+    logs = [name for name in kept if name.endswith(".conmon")]
+    kept |= {f"{name.removesuffix('.conmon')}.moved": b"[1, 10, 5]" for name in logs}
     project = _projects()
     from tests.fuzz import answers  # it imports this module
 
