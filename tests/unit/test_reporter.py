@@ -36,7 +36,8 @@ def test_without_a_terminal_a_line_comes_whenever_none_came_for_a_while(
             wait_for("python: still building, ")
         wait_for("dependencies: still resolving, ")
     lines = told.splitlines()
-    assert lines[0] == "python: building" and lines[1].startswith("python: still building, ")
+    lines = lines[lines.index("python: building") :]  # on a busy machine the outer one has said something before
+    assert lines[1].startswith("python: still building, ")
     assert lines[-1].startswith("dependencies: still resolving, ") and lines[-1].endswith(" s")
     capsys.readouterr()
     with SILENT.making("a"), SILENT.waiting("a", "b"):
