@@ -38,7 +38,7 @@ class Finder:
     @staticmethod
     def find_spec(name, path=None, target=None):
         file = MODULES.get(name)
-        return spec_from_file_location(name, os.path.join(FOLDER, file)) if file else None
+        return spec_from_file_location(name, os.path.normpath(os.path.join(FOLDER, file))) if file else None
 
 
 sys.meta_path.insert(0, Finder)
@@ -104,15 +104,20 @@ def modules_below(folder):
 def build(target):
     """Build the wheel, and collect the modules that the build left in the folder."""
     settings = read_settings()
+    links = bool(settings.get("relink"))
     before = modules_below(".")
     if settings["version_file"] and os.environ["VERSION"]:
         write_version_file(settings["version_file"], os.environ["VERSION"])
-    try:
-        wheel = call_backend(settings, target)
-    except Exception as exc:  # noqa: BLE001 - a backend raises what it likes
-        sys.exit(explained(exc))
+    if links:
+        mark_sources()
+    with said_apart(os.path.join(target, "said")) as said:
+        try:
+            wheel = call_backend(settings, target)
+        except BaseException as exc:  # noqa: BLE001 - a backend raises what it likes, and may exit
+            sys.exit(explained(exc, said() if settings["backend"].partition(".")[0] != "setuptools" else ""))
+    linked = relink(os.path.join(target, wheel)) if links else {}
     modules = {}
-    after = modules_below(".") if settings["editable"] else {}
+    after = modules_below(".") if settings["editable"] and not links else {}
     for path in sorted(path for path, digest in after.items() if before.get(path) != digest):
         name = module_name(path, roots_in(os.path.join(target, wheel)))
         if name:
@@ -121,18 +126,96 @@ def build(target):
             os.makedirs(os.path.dirname(place), exist_ok=True)
             shutil.copyfile(path, place)
     with open(os.path.join(target, "made.json"), "w") as file:
-        json.dump({"wheel": wheel, "modules": modules}, file, sort_keys=True)
+        json.dump({"wheel": wheel, "modules": modules, "linked": linked}, file, sort_keys=True)
+
+
+@contextlib.contextmanager
+def said_apart(path):
+    """Write what this process and its children print on stdout into a file; the context's value reads its end."""
+    own = os.dup(1)
+    with open(path, "w+b") as file:
+        os.dup2(file.fileno(), 1)
+
+        def said():
+            sys.stdout.flush()
+            with open(path, errors="replace") as lines:
+                return "".join(lines.readlines()[-40:])
+
+        try:
+            yield said
+        finally:
+            sys.stdout.flush()
+            os.dup2(own, 1)
+            os.close(own)
 
 
 def call_backend(settings, target):
     """Return the name of the wheel that the backend builds."""
+    # Without cargo, maturin asks for a package that downloads one.
+    os.environ["MATURIN_NO_INSTALL_RUST"] = "1"
     backend = load_backend(settings)
-    kind = "editable" if settings["editable"] and hasattr(backend, "build_editable") else "wheel"
+    editable = settings["editable"] and not settings.get("relink")
+    kind = "editable" if editable and hasattr(backend, "build_editable") else "wheel"
     asked = getattr(backend, "get_requires_for_build_" + kind, lambda _: [])({})
     check_requirements(asked)
-    if kind == "wheel" and settings["editable"]:
+    if kind == "wheel" and editable:
         return metadata_only(backend, target)
     return getattr(backend, "build_" + kind)(target, {}, None)
+
+
+# --- a backend whose editable installation would build again at each import: its wheel, with links to the source ---
+
+MARK = "# source: "
+
+
+def mark_sources():
+    """Write into each module of which the build sees the name alone where it is."""
+    for place, _, names in os.walk("."):
+        for name in names:
+            path = os.path.join(place, name)
+            if name.endswith(".py") and not os.path.islink(path) and not os.path.getsize(path):
+                with open(path, "w") as file:
+                    file.write(MARK + os.path.abspath(path) + "\n")
+
+
+def relink(wheel):
+    """Take the modules that the source has out of a wheel; return where each module of their packages is, by its name.
+
+    A path is absolute, or relative to a folder in the environment's folder of packages.
+    """
+    with zipfile.ZipFile(wheel) as archive:
+        files = [(info, archive.read(info)) for info in archive.infolist()]
+    names = {info.filename for info, _ in files}
+    sources, found, kept = {}, {}, []
+    for info, content in files:
+        inner = re.sub(r"^[^/]+\.data/(?:purelib|platlib)/", "", info.filename)
+        module = ".".join(inner.partition(".")[0].split("/"))
+        if module.endswith(".__init__"):
+            module = module[: -len(".__init__")]
+        if info.filename.endswith(".py") and content.startswith(MARK.encode()):
+            sources[module] = content.decode()[len(MARK) :].strip()
+            above = os.path.dirname(info.filename)
+            while above and os.path.dirname(above) + "/__init__.py" not in names:
+                above = os.path.dirname(above)
+                if above and above + "/__init__.py" not in names and above + "/.keep" not in names:
+                    names.add(above + "/.keep")  # a package without __init__.py is a folder
+                    kept.append((above + "/.keep", b""))
+            continue
+        kept.append((info, content))
+        if inner.endswith((".so", ".py")):
+            found[module] = "../" + inner
+    tops = {module.partition(".")[0] for module in sources}
+    found = {module: path for module, path in found.items() if module.partition(".")[0] in tops}
+    record = next(name for name in names if name.endswith(".dist-info/RECORD"))
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        lines = []
+        for info, content in kept:
+            name = getattr(info, "filename", info)
+            if name != record:
+                archive.writestr(info, content)
+                lines.append(name + ",,\n")
+        archive.writestr(record, "".join(lines) + record + ",,\n")
+    return dict(found, **sources)
 
 
 def write_version_file(path, version):
@@ -143,8 +226,12 @@ def write_version_file(path, version):
         file.write("\n\ndef get_versions():\n    return json.loads(version_json)\n")
 
 
-def explained(exc):
-    """Return what is wrong with a build, in a line or two."""
+def explained(exc, said=""):
+    """Return what is wrong with a build, in a line or two, after what it `said` on stdout."""
+    if isinstance(exc, SystemExit):
+        return said + (exc.code if isinstance(exc.code, str) else f"the build ended with exit code {exc.code}")
+    if said:
+        return said + explained(exc)
     name = getattr(exc, "name", None)
     if isinstance(exc, ModuleNotFoundError) and name:
         return (
@@ -226,8 +313,8 @@ def finish(target):
     info = os.path.join(packages, stem + ".dist-info")
     with open(os.path.join(info, "RECORD"), newline="", encoding="utf-8") as file:
         recorded = [row[0] for row in csv.reader(file) if row]
-    if made["modules"]:
-        recorded += add_made(packages, re.sub(r"\W", "_", stem), made["modules"], target)
+    if made["modules"] or made["linked"]:
+        recorded += add_made(packages, re.sub(r"\W", "_", stem), made, target)
     # uv notes when the wheel was made, which differs from build to build.
     for name in ("uv_cache.json", "uv_build.json"):
         if os.path.exists(os.path.join(info, name)):
@@ -242,16 +329,17 @@ def finish(target):
     write_record(packages, info, names)
 
 
-def add_made(packages, stem, modules, target):
-    """Add the modules that the build made, with a finder for them; return the new files."""
+def add_made(packages, stem, made, target):
+    """Add the modules that the build made, with a finder for them and for linked ones; return the new files."""
     folder = "_made_" + stem
+    modules = made["modules"]
     for path in modules.values():
         place = os.path.join(packages, folder, path)
         os.makedirs(os.path.dirname(place), exist_ok=True)
         shutil.copyfile(os.path.join(target, "made", path), place)
     finder = "_finder_" + stem
     with open(os.path.join(packages, finder + ".py"), "w") as file:
-        file.write(FINDER.format(folder=folder, modules=modules))
+        file.write(FINDER.format(folder=folder, modules=dict(modules, **made["linked"])))
     with open(os.path.join(packages, finder + ".pth"), "w") as file:
         file.write("import " + finder + "\n")
     return [finder + ".py", finder + ".pth"] + [folder + "/" + path for path in modules.values()]

@@ -192,6 +192,8 @@ def _lay_out(tree: Tree, source: str, to: str) -> str:
             lines.append(f"mkdir -p {target}")
         elif entry.kind == "link":
             lines.append(f"ln -s {_quoted(entry.digest)} {target}")
+        elif entry.text:
+            lines.append(f"printf %s {_quoted(entry.text)} > {target}")
         elif entry.size:
             lines.append(f"cp {_quoted(f'{source}/{entry.path}')} {target}")
         else:

@@ -24,8 +24,8 @@ def write_folder(tree: Tree, folder: Path) -> None:
         elif entry.kind == "link":
             path.symlink_to(entry.digest)
         else:
-            content = b""
-            if entry.size:
+            content = entry.text.encode()
+            if entry.size and not entry.text:
                 source = tree.root / entry.path
                 try:
                     content = source.read_bytes()

@@ -6,27 +6,26 @@ sees such modules as empty files, and editing one builds nothing.
 
 from __future__ import annotations
 
-import ast
 import fnmatch
+import hashlib
 import posixpath
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from attrs import frozen
 
+from ocicaliban.dependencies import meson, native_sources
+from ocicaliban.dependencies.build_programs import module_files, read_programs
 from ocicaliban.dependencies.package_words import Mentions
 from ocicaliban.dependencies.packages import PackageBuild
+from ocicaliban.dependencies.version_lines import VersionModule
 from ocicaliban.model.image import Tree, TreeEntry
 from ocicaliban.project import source_tree
 
-_ALWAYS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "CMakeLists.txt", "meson.build", "meson.options")
+_ALWAYS = ("pyproject.toml", "setup.py", "setup.cfg", "MANIFEST.in", "CMakeLists.txt", "meson.build", "meson.options",
+           "PKG-INFO", ".git_archival.txt")  # fmt: skip
 _LICENSES = ("LICEN[CS]E*", "COPYING*", "NOTICE*", "AUTHORS*")
-_SOURCES = (".c", ".cc", ".cpp", ".cxx", ".h", ".hh", ".hpp", ".hxx", ".inl", ".pyx", ".pxd", ".pxi", ".rs", ".f",
-            ".f77", ".f90", ".f95", ".for", ".cu", ".cuh", ".s", ".asm", ".i", ".in", ".pyf", ".cmake", ".m",
-            ".mm")  # fmt: skip
-"""The ends of names of files that compilers read."""
-_SOURCE_NAMES = ("CMakeLists.txt", "meson.build", "Cargo.toml", "Cargo.lock", "Makefile")
 EMPTY = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """The digest of an empty file."""
 
@@ -51,13 +50,27 @@ class PackageFolder:
 
 def read_build_tree(folder: PackageFolder) -> Tree:
     """Return what the build of a package sees: the files that it reads, and the names of its packages."""
+    reduced: dict[str, str] = {}
     if folder.build.reads_everything:
         contents = {path for path, is_dir in folder.names.items() if not is_dir}
         empty: set[str] = set()
+    elif folder.build.relinked:
+        read = meson.modules_read(folder.path, folder.names)
+        modules = {path for path, is_dir in folder.names.items() if not is_dir and path.endswith(".py")}
+        contents = {path for path, is_dir in folder.names.items() if not is_dir} - modules | _imports(folder, read)
+        empty = modules - contents
     else:
         contents = _read_files(folder)
-        empty = _package_names(folder) - contents
+        for version in folder.mentions.versions:
+            whole, parts = _version_files(folder, version)
+            contents |= whole
+            reduced |= parts
+        reduced = {path: text for path, text in reduced.items() if path not in contents}
+        empty = _package_names(folder) - contents - {*reduced}
     entries: dict[str, TreeEntry] = {}
+    for path, text in reduced.items():
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        entries[path] = TreeEntry(path=path, kind="file", digest=digest, size=len(text.encode()), text=text)
     for path in contents:
         if entry := source_tree.read_entry(folder.path, path, top=folder.top, allowed=folder.allowed_secrets):
             entries[path] = entry
@@ -81,12 +94,54 @@ def _read_files(folder: PackageFolder) -> set[str]:
     found = {path for path in files if path in _ALWAYS}
     found |= {path for path in files for pattern in _LICENSES if fnmatch.fnmatchcase(path, pattern)}
     found |= _mentioned(folder, files)
-    found |= {path for path in files for pattern in folder.more if _matches(path, pattern)}
+    patterns = (*folder.more, *folder.mentions.patterns)
+    found |= {path for path in files for pattern in patterns if _matches(path, pattern)}
+    inside = tuple(f"{posixpath.normpath(each)}/" for each in folder.mentions.folders if each)
+    found |= {path for path in files if path.startswith(inside) and not _is_module(path, folder)}
+    found |= {path for path in folder.mentions.programs.files if folder.names.get(path) is False}
     if folder.mentions.compiles:
-        found |= {path for path in files if path.endswith(_SOURCES) or posixpath.basename(path) in _SOURCE_NAMES}
-    scripts = [path for path in found if path.endswith(".py")]
-    modules = {*_module_files(folder, folder.mentions.modules)}
-    return found | _with_imports(folder, {*scripts, *modules})
+        found |= native_sources.files_read(folder.path, files)
+    # Those of programs have been found already.
+    scripts = {path for path in found if path.endswith(".py")} - folder.mentions.programs.files
+    return found | _imports(folder, scripts)
+
+
+def _is_module(path: str, folder: PackageFolder) -> bool:
+    """Whether a file is a module of a package."""
+    return path.endswith(".py") and f"{posixpath.dirname(path)}/__init__.py" in folder.names
+
+
+def _imports(folder: PackageFolder, scripts: Iterable[str]) -> set[str]:
+    """Return Python files together with those of the folder that they import, and so on."""
+    read = read_programs(folder.path, sorted(scripts), _roots(folder))
+    return {path for path in read.files if folder.names.get(path) is False}
+
+
+def _version_files(folder: PackageFolder, version: VersionModule) -> tuple[set[str], dict[str, str]]:
+    """Return the files that are read whole for a version, and the parts that are read of others."""
+    if version.path:
+        paths = [posixpath.normpath(version.path)]
+        ends = tuple(paths)
+    else:
+        paths = [*module_files(folder.path, version.module, _roots(folder))]
+        stem = version.module.replace(".", "/")
+        ends = (f"{stem}.py", f"{stem}/__init__.py")
+    paths = [path for path in paths if folder.names.get(path) is False]
+    parts: dict[str, str] = {}
+    for path in paths:
+        if path.endswith(ends):
+            text = _reduced(folder.path / path, version)
+            if text is None:
+                return _imports(folder, paths) | {*paths}, {}
+            parts[path] = text
+    return set(), parts
+
+
+def _reduced(path: Path, version: VersionModule) -> str | None:
+    try:
+        return None if path.is_symlink() else version.reduced(path.read_bytes().decode())
+    except (OSError, UnicodeDecodeError):
+        return None
 
 
 def _mentioned(folder: PackageFolder, files: Iterable[str]) -> set[str]:
@@ -113,45 +168,6 @@ def _mentioned(folder: PackageFolder, files: Iterable[str]) -> set[str]:
 
 def _matches(path: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(path, pattern)
-
-
-def _module_files(folder: PackageFolder, modules: Iterable[str]) -> Iterator[str]:
-    """Yield the files that importing these modules reads, as far as they are in the folder."""
-    for module in modules:
-        parts = module.split(".")
-        for root in _roots(folder):
-            for length in range(1, len(parts) + 1):
-                place = posixpath.join(root, *parts[:length])
-                yield from (path for path in (f"{place}.py", f"{place}/__init__.py") if folder.names.get(path) is False)
-
-
-def _with_imports(folder: PackageFolder, files: set[str]) -> set[str]:
-    """Return Python files together with those of the folder that they import, and so on."""
-    pending, found = [*files], set(files)
-    while pending:
-        path = pending.pop()
-        try:
-            tree = ast.parse((folder.path / path).read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError):
-            continue
-        for module in _imported(tree, path):
-            for other in {*_module_files(folder, [module])} - found:
-                found.add(other)
-                pending.append(other)
-    return found
-
-
-def _imported(tree: ast.Module, path: str) -> Iterator[str]:
-    """Yield the dotted names that a module imports; relative ones from the folder's top."""
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            above = posixpath.dirname(path).split("/") if node.level else []
-            package = [part for part in above[: len(above) - node.level + 1] if part]
-            if node.module:
-                package = [*package, *node.module.split(".")]
-            yield from (".".join([*package, alias.name]) for alias in node.names)
 
 
 def _roots(folder: PackageFolder) -> tuple[str, ...]:

@@ -14,14 +14,19 @@ from ocicaliban.formats.toml import read_toml, table_in
 
 _SETUPTOOLS = "setuptools.build_meta"
 _LEGACY = "setuptools.build_meta:__legacy__"
-_WHEELS_ONLY = ("mesonpy",)
+_BUILD_AT_IMPORT = ("mesonpy",)
 """Backends whose editable installs build again at each import, for which an image has no tools."""
 _ASK_GIT = {
     "flit-scm", "hatch-vcs", "pbr", "poetry-dynamic-versioning", "setuptools-git-versioning", "setuptools-scm",
     "uv-dynamic-versioning", "vcs-versioning", "versioneer", "versioningit",
 }  # fmt: skip
 """Requirements of builds that take the version from git."""
-_KNOWN = ("setuptools", "hatchling", "flit_core", "flit", "poetry", "pdm", "uv_build", "scikit_build_core", "maturin")
+_ADD_VERSIONS = {"poetry_dynamic_versioning": "poetry", "flit_scm": "flit_core"}
+"""Backends that find a version and leave everything else to another one."""
+_KNOWN = (
+    "setuptools", "hatchling", "flit_core", "flit", "poetry", "pdm", "uv_build", "scikit_build_core", "maturin",
+    "mesonpy",
+)  # fmt: skip
 """Backends of which it is known which files they read. Another one may read any."""
 
 
@@ -46,13 +51,19 @@ class PackageBuild:
 
     @property
     def tool(self) -> str:
-        """The backend's top-level module."""
-        return self.backend.partition(":")[0].partition(".")[0]
+        """The backend's top-level module; that of another backend if it only adds a version to what that one does."""
+        module = self.backend.partition(":")[0].partition(".")[0]
+        return _ADD_VERSIONS.get(module, module)
 
     @property
     def editable(self) -> bool:
         """Whether it is installed so that its modules stay in the folder."""
-        return not self.outside and self.tool not in _WHEELS_ONLY
+        return not self.outside
+
+    @property
+    def relinked(self) -> bool:
+        """Whether it is a wheel in which links to the folder replace the modules."""
+        return self.editable and self.tool in _BUILD_AT_IMPORT
 
     @property
     def reads_everything(self) -> bool:

@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from ocicaliban.dependencies.build_programs import read_programs
+
 _LISTS = (".txt", ".in", ".cfg", ".toml")
-_MOST = 200
-"""Files that are looked at. A setup.py that names more reads data."""
 
 
 def files_read(root: Path) -> tuple[Path, ...]:
     """Return the files that setup.py in `root` names, those in folders and patterns that it names, and its own modules.
 
-    A program can read any file in any way. Counted is what its text tells: strings that are the path of a file, of a
-    folder (the lists in it) or a pattern, and imports of modules of the project, with what these name in turn.
+    Counted is what the text of setup.py and of its modules tells: strings that are the path of a list, of a folder (the
+    lists in it) or a pattern.
     """
-    found: dict[Path, None] = {}
-    pending = [root / "setup.py"]
-    while pending and len(found) < _MOST:
-        path = pending.pop()
-        try:
-            tree = ast.parse(path.read_bytes())
-        except (OSError, SyntaxError, ValueError, RecursionError):
-            continue
-        for other in (*_imported(tree, root), *_named(tree, root)):
-            if other not in found and other != root / "setup.py":
-                found[other] = None
-                if other.suffix == ".py":
-                    pending.append(other)
-    return tuple(sorted(found))
+    programs = read_programs(root, ["setup.py"])
+    modules = {root / path for path in programs.files if path != "setup.py"}
+    return tuple(sorted(modules | {*_lists(programs.words, root)}))
 
 
-def _named(tree: ast.Module, root: Path) -> Iterator[Path]:
-    words = {node.value for node in ast.walk(tree) if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+def _lists(words: Iterable[str], root: Path) -> Iterator[Path]:
     for word in words:
         if not word or len(word) > 200 or "\n" in word or "\0" in word or word.startswith(("/", "..")):
             continue
@@ -46,18 +33,3 @@ def _named(tree: ast.Module, root: Path) -> Iterator[Path]:
             yield from (each for each in path.iterdir() if each.suffix in _LISTS and each.is_file())
         elif path.suffix in _LISTS and path.is_file():
             yield path
-
-
-def _imported(tree: ast.Module, root: Path) -> Iterator[Path]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            modules = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            modules = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        for module in modules:
-            parts = module.split(".")
-            for length in range(1, len(parts) + 1):
-                place = root.joinpath(*parts[:length])
-                yield from (path for path in (place.with_suffix(".py"), place / "__init__.py") if path.is_file())

@@ -55,13 +55,17 @@ Step = Run | Copy | Configure
 
 @frozen(kw_only=True)
 class TreeEntry:
-    """A path in a tree. `digest` is that of a file's contents, or the target of a link."""
+    """A path in a tree. `digest` is that of a file's contents, or the target of a link.
+
+    `text` replaces what the file on the disk has, unless it is "".
+    """
 
     path: str
     kind: Literal["file", "dir", "link"]
     digest: str = ""
     size: int = 0
     executable: bool = False
+    text: str = ""
 
 
 @frozen(kw_only=True)

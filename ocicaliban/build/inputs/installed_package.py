@@ -49,6 +49,7 @@ def in_folder(
         "isolated": build.isolated,
         "origin": {"url": f"file://{place}", "dir_info": {"editable": True} if build.editable else {}},
         "version_file": build.version_file,
+        **({"relink": True} if build.relinked else {}),
     }
     return InstalledPackage(
         label=folder,

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.containers import tree_folder
 from ocicaliban.dependencies import package_discovery, package_words
 from ocicaliban.dependencies.package_files import PackageFolder, read_build_tree
 from ocicaliban.dependencies.package_modules import missing_modules
@@ -97,9 +98,24 @@ ORDINARY = {"study/__init__.py": "x = 1", "study/train.py": "x = 1", "study/deep
          ["setup.py", "study/fast.c", "study/fast.h"], ["study/__init__.py"]),
         ({"setup.cfg": "[metadata]\nname = study\nversion = attr: study.train.x\nlicense_files = TERMS\n"
           "[options]\npackages = find:\n", "TERMS": "mine"},
-         ["TERMS", "setup.cfg", "study/__init__.py", "study/train.py"], []),
+         ["TERMS", "setup.cfg", "study/train.py"], ["study/__init__.py"]),
         ({"pyproject.toml": NAMED + '[build-system]\nrequires = ["meson-python"]\nbuild-backend = "mesonpy"\n'},
-         ["pyproject.toml", "run.py", "study/__init__.py", "study/deep/__init__.py", "study/train.py"], []),
+         ["pyproject.toml"], ["run.py", "study/__init__.py", "study/deep/__init__.py", "study/train.py"]),
+        ({"pyproject.toml": '[project]\nname = "study"\ndynamic = ["version"]\nlicense-files = ["TERM*"]\n' + HATCHLING
+          + '[tool.hatch.version]\npath = "study/about.py"\n[tool.hatch.build.hooks.custom]\n'
+          '[tool.hatch.build.targets.wheel.shared-data]\n"conf" = "share/study"\n',
+          "study/about.py": "VERSION = '1'\nx = 2", "hatch_build.py": "from tools import helper\nopen('gen/a.txt')",
+          "tools/helper.py": "open('b.json')", "gen/a.txt": "a", "gen/b.json": "b", "gen/c.json": "c", "TERMS": "t",
+          "conf/deep/x.yaml": "x"},
+         ["TERMS", "conf/deep/x.yaml", "gen/a.txt", "gen/b.json", "hatch_build.py", "pyproject.toml", "study/about.py",
+          "tools/helper.py"], ["study/__init__.py"]),
+        ({"setup.py": "from setuptools import setup\nfrom glob import glob\n"
+          "setup(packages=['study'], scripts=glob('bin/*'), cffi_modules=['study/make.py:ffi'])",
+          "bin/tool": "x", "study/make.py": "x", "data/a": "1"},
+         ["bin/tool", "setup.py", "study/make.py"], ["study/__init__.py"]),
+        ({"pyproject.toml": '[tool.poetry]\nname = "study"\nversion = "1"\n[tool.poetry.build]\nscript = "make/b.py"\n',
+          "make/b.py": "import near\nopen('tables')", "make/near.py": "x", "tables/t.csv": "1"},
+         ["make/b.py", "make/near.py", "pyproject.toml", "tables/t.csv"], ["study/__init__.py"]),
     ],
 )  # fmt: skip
 def test_a_build_sees_what_it_reads_and_the_names_of_packages(
@@ -121,6 +137,28 @@ def test_an_edited_or_new_module_does_not_change_what_a_build_sees(tmp_path: Pat
     assert build_tree(tmp_path).digest == before
     folders.write(tmp_path, {f"{src}more/__init__.py": ""})
     assert build_tree(tmp_path).digest != before
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '[build-system]\nrequires = []\nbuild-backend = "flit_core.buildapi"\n',
+        HATCHLING + '[tool.hatch.version]\npath = "study/__init__.py"\n',
+        SETUPTOOLS + '[tool.setuptools]\npackages = ["study"]\n'
+        '[tool.setuptools.dynamic]\nversion = { attr = "study.__version__" }\n',
+    ],
+)  # fmt: skip
+def test_an_edit_beside_a_version_does_not_change_what_a_build_sees(tmp_path: Path, text: str) -> None:
+    text = f'[project]\nname = "study"\ndynamic = ["version"]\n{text}'
+    folders.write(tmp_path, {"pyproject.toml": text, "study/__init__.py": "__version__ = '1'\nlr = 1\n"})
+    before = build_tree(tmp_path)
+    seen = tmp_path / ".mypy_cache"  # which no image has
+    tree_folder.write_folder(before, seen)
+    assert (seen / "study/__init__.py").read_text() == "__version__ = '1'\n"
+    folders.write(tmp_path, {"study/__init__.py": "__version__ = '1'\nlr = 2\nimport os\n"})
+    assert build_tree(tmp_path).digest == before.digest
+    folders.write(tmp_path, {"study/__init__.py": "__version__ = '2'\nlr = 2\n"})
+    assert build_tree(tmp_path).digest != before.digest
 
 
 @pytest.mark.parametrize(
