@@ -12,7 +12,7 @@ from attrs import frozen
 
 from ocicaliban import hints
 from ocicaliban.build.inputs import folders
-from ocicaliban.dependencies import survey
+from ocicaliban.dependencies import adding, survey
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.formats.toml import parse_toml, table_in
@@ -102,9 +102,8 @@ def _module_hint(run: FailedRun, module: str) -> str:
         if (hint := _in_a_group(run.root, name)) or (hint := _in_another_file(run.root, name)):
             return hint
     declared = _declared(run.root).declaration
-    file = declared.path.name if declared else "requirements.txt"
     what = package if package == module else f"{package}, which has the module {module}"
-    return f"no file declares {what}: add it to {file}"
+    return f"no file declares {what}: {adding.how_to_add(declared, package)}"
 
 
 def _declared(root: Path) -> DeclaredEnvironment:

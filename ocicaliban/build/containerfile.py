@@ -79,6 +79,8 @@ def as_containerfile(plan: Plan, trees: Mapping[str, CopiedTree], base: str = ""
     return "\n".join(out) + "\n"
 
 
+_BUILDS = "uv-builds.toml"
+"""The file with uv's settings for builds, below /dev/oc."""
 _PIECE = 50_000
 """Bytes in one word of a command. The kernel's limit is 131072."""
 
@@ -165,15 +167,18 @@ def _run(step: Run, trees: Mapping[str, CopiedTree]) -> str:
     if step.index and step.index != NO_INDEX:
         url = re.sub(r"^[\w.-]+=", "", step.index)
         before.append(f"unset UV_CONFIG_FILE; export UV_DEFAULT_INDEX={_quoted(url)}")
+    settings = ((_BUILDS, step.uv_settings),) if step.uv_settings else ()
+    if settings:
+        before.append(f"export UV_CONFIG_FILE=/dev/oc/{_BUILDS}")
     words: list[str] = []
     laid_out: list[tuple[str, str]] = []
     for number, (folder, digest) in enumerate(step.trees):
         place = f"/dev/oc-context-{number}"
         mounts.append(f"--mount=type=bind,source={trees[digest].folder},target={place}")
         laid_out.append((f"tree-{number}", _lay_out(trees[digest].tree, place, folder)))
-    if step.files or laid_out:
+    if step.files or laid_out or settings:
         before.append("mkdir -p /dev/oc")
-    for name, text in (*step.files, *laid_out):
+    for name, text in (*step.files, *settings, *laid_out):
         pieces = [text[at : at + _PIECE // 4] for at in range(0, len(text), _PIECE // 4)]
         before.append(f'for n in $(seq {len(pieces)}); do printf %s "$1"; shift; done > /dev/oc/{name}')
         words += pieces

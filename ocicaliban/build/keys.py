@@ -35,9 +35,10 @@ def _to_record(step: Step) -> tuple[str, dict[str, object]]:
             "cache": step.cache,
             "tools": step.tools,
             "secrets": step.secrets,
-            # A step without trees or an index of its own has the key that it had before there were any.
+            # A step without trees, an index or settings of its own has the key that it had before there were any.
             **({"trees": step.trees} if step.trees else {}),
             **({"index": step.index} if step.index else {}),
+            **({"uv": step.uv_settings} if step.uv_settings else {}),
             # Its files differ from those of a user with sub-ids.
             **({"owners": "lost"} if step.loses_owners else {}),
         }
@@ -62,6 +63,7 @@ def step_digests(steps: tuple[Step, ...]) -> tuple[tuple[str, str], ...]:
             digests.extend((name, _sha256(content)) for name, content in step.files)
             digests.extend((f"files in {folder}", tree) for folder, tree in step.trees)
             digests.extend([("index", step.index)] if step.index else [])
+            digests.extend([("uv's settings for builds", step.uv_settings)] if step.uv_settings else [])
             digests.extend([("owners of files", "lost")] if step.loses_owners else [])
         elif isinstance(step, Copy):
             digests.append((f"files in {step.to}", step.tree))

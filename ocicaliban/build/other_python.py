@@ -10,6 +10,7 @@ from ocicaliban.build.base.python_choice import WantedPython
 from ocicaliban.build.base.python_table import load_table
 from ocicaliban.dependencies import wheel_pythons
 from ocicaliban.dependencies.indexes import Indexes
+from ocicaliban.dependencies.locked_requirements import entries, name, normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError
 from ocicaliban.model.image import Base
@@ -17,11 +18,13 @@ from ocicaliban.recipes import catalog
 
 
 @contextlib.contextmanager
-def telling(base: Base, indexes: Indexes, requirements: tuple[PythonRequirement, ...] = ()) -> Iterator[None]:
+def telling(
+    base: Base, indexes: Indexes, requirements: tuple[PythonRequirement, ...] = (), locked: str = ""
+) -> Iterator[None]:
     """Give a failure of uv in this context the Pythons that have a wheel of the package, if the base's has none.
 
     `base` has the Python that the packages are installed for. `indexes` are those of the project, and `requirements`
-    what it asks of its Python.
+    what it asks of its Python. `locked` are all packages that are installed: a Python must have wheels of them, too.
     """
     try:
         yield
@@ -39,11 +42,26 @@ def telling(base: Base, indexes: Indexes, requirements: tuple[PythonRequirement,
             raise
         what = f"{missing.name} {missing.version} has no wheel for Python 3.{own}, but for {_listed(minors)}"
         allowed = WantedPython(requirements=requirements).minors(minors)
-        ways = [line_for(base, allowed)] if allowed else []
+        others = "".join(each for each in entries(locked) if name(each) != normalized(missing.name))
+        ways: list[str] = []
+        if allowed and (all_have := _having_all(allowed, others, base, indexes)):
+            ways.append(line_for(base, all_have))
+        elif allowed:
+            what += "; and none of these has wheels of all the other packages"
         ways.append(f"ask for another version of {missing.name}")
         if "[layers.apt]" in exc.hint:
             ways.append(f"build it: {exc.hint}")
         raise ToolError(f"{what}\n{exc.message}", "\nor ".join(ways), stderr=exc.stderr) from exc
+
+
+def _having_all(minors: tuple[int, ...], locked: str, base: Base, indexes: Indexes) -> tuple[int, ...]:
+    """Return those Pythons 3.x, as their x, for which each of the locked packages has a wheel, or none has any."""
+    from ocicaliban.dependencies.host_settings import read_host_settings
+
+    settings = read_host_settings().with_indexes(indexes)
+    for having in wheel_pythons.pythons_of_all(locked, base.machine, settings).values():
+        minors = tuple(minor for minor in minors if minor in having)
+    return minors
 
 
 def line_for(base: Base, minors: tuple[int, ...]) -> str:

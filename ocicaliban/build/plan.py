@@ -171,6 +171,7 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value], *, on
             tools=step.tools,
             secrets=params.substituted_list(step.secrets, values, place),
             index=params.substituted(step.index, values, place),
+            uv_settings=params.substituted(step.uv_settings, values, place),
             trees=tuple(
                 (params.substituted(folder, values, place), params.substituted(tree, values, place))
                 for folder, tree in sorted(step.trees.items())

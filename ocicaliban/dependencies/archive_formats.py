@@ -35,7 +35,7 @@ def restricted(text: str, options: PipOptions, packages: Iterable[Mapping[str, A
         hashes = [line for line in hashes if line.removeprefix("--hash=") in allowed]
         if not hashes:
             what = "wheel" if wanted == "wheel" else "source archive"
-            option = "--only-binary" if wanted == "wheel" else "--no-binary"
+            option = "--only-binary (uv: no-build)" if wanted == "wheel" else "--no-binary"
             raise UsageError(
                 f"there is no {what} of {head.split(' ;')[0]}, and the requirements say {option} for it",
                 f"take {name} out of {option}, or ask for a version that has one",

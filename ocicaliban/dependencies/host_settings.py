@@ -70,8 +70,8 @@ class HostSettings:
             lines.append(f"allow-insecure-host = {json.dumps(self.insecure_hosts)}")
         return lines
 
-    def uv_toml(self) -> str:
-        """Return a uv.toml for a step that installs locked packages. Other users could see arguments."""
+    def uv_toml(self, more: str = "") -> str:
+        """Return a uv.toml for a step that installs locked packages, with `more` lines. Other users see arguments."""
         lines = self.uv_lines()
         if self.find_links:
             lines.append(f"find-links = {json.dumps(self.find_links)}")
@@ -84,7 +84,12 @@ class HostSettings:
             lines.append(f"[[index]]\n{named}url = {json.dumps(url)}")
         if self.index_url:
             lines.append(f"[[index]]\nurl = {json.dumps(self.index_url)}\ndefault = true")
-        return "\n".join(lines) + "\n"
+        text = "\n".join(lines) + "\n"
+        if not more:
+            return text
+        import tomli_w  # few projects have such settings
+
+        return tomli_w.dumps({**parse_toml(text), **parse_toml(more)})
 
     def with_indexes(self, indexes: Indexes, environ: Mapping[str, str] = os.environ) -> HostSettings:
         """Return these settings with the indexes that a project names added."""

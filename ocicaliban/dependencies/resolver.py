@@ -16,6 +16,7 @@ from ocicaliban.dependencies import (
     installable,
     locked_packages,
     locked_requirements,
+    uv_builds,
 )
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, build_texts, manifest
 from ocicaliban.dependencies.installable import Installable
@@ -71,7 +72,7 @@ def resolve(
     lists, pins, options = dict[str, str](), dict[str, str](), PipOptions()
     text, found = "", Installable(requirements="")
     if declaration:
-        lists, options = declaration.requirement_lists(), declaration.pip_options()
+        lists, options = declaration.requirement_lists(), uv_builds.with_formats(declaration.pip_options(), declaration)
         resolved, pins = _origins_apart(_resolved(declaration, target, indexes, preferred), base)
         text = (found := installable.divided(resolved, declaration.root, base)).requirements
     settings = read_host_settings().with_indexes(evolve(indexes, pins=pins)).with_options(options)
@@ -150,6 +151,8 @@ def inputs_digest(
         parts.append("explicit indexes")  # an earlier version did not note which packages come from them
     if declaration and declaration.pip_options().decide:
         parts.append("pip's options")  # an earlier version passed over some of them
+    if declaration and uv_builds.with_formats(PipOptions(), declaration).decide_on_archives:
+        parts.append("uv's no-binary and no-build")  # so did an earlier version with these
     if groups:
         parts += ["groups", *groups]
         parts += [dependency_groups.text(manifest(declaration.groups_file.parent))] if declaration else []

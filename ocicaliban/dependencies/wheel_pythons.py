@@ -76,9 +76,20 @@ def ask_index(wheel: MissingWheel, machine: str, settings: HostSettings) -> tupl
 
     uv asks, so that indexes, logins and its cache are those of a resolution.
     """
+    found = pythons_of_all(f"{wheel.name}=={wheel.version}\n", machine, settings)
+    return next(iter(found.values()), ())
+
+
+def pythons_of_all(locked: str, machine: str, settings: HostSettings) -> dict[str, tuple[int, ...]]:
+    """Return the Pythons 3.x, as their x, for which the index has a wheel of each locked package, by its name.
+
+    Those that have no wheel at all are left out. The result is {} if the index does not tell.
+    """
+    if not locked:
+        return {}
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         given, out = Path(folder) / "given.txt", Path(folder) / "pylock.toml"
-        given.write_text(f"{wheel.name}=={wheel.version}\n")
+        given.write_text(locked)
         # uv leaves out wheels for older Pythons than it resolves for, and resolves for none that the package refuses.
         for minor in _MINORS:
             argv = [process.tool("uv"), "pip", "compile", "--quiet", "--no-deps", "--universal", "--no-build"]
@@ -87,10 +98,12 @@ def ask_index(wheel: MissingWheel, machine: str, settings: HostSettings) -> tupl
                 process.run([*argv, *settings.uv_arguments()], env=settings.uv_environ())
             except ToolError:
                 continue
-            packages = tomllib.loads(out.read_text()).get("packages", [])
-            wheels = [wheel for package in packages for wheel in package.get("wheels", [])]
-            return pythons_of((_file_name(each) for each in wheels), machine)
-    return ()
+            found: dict[str, tuple[int, ...]] = {}
+            for package in tomllib.loads(out.read_text()).get("packages", []):
+                if wheels := package.get("wheels"):
+                    found[package["name"]] = pythons_of((_file_name(each) for each in wheels), machine)
+            return found
+    return {}
 
 
 def _file_name(wheel: dict[str, str]) -> str:

@@ -36,7 +36,7 @@ class StepTemplate:
     uv in it asks `index` alone, if that is not empty, and no index if it is `none`. `variables` are more of `env`, as
     NAME=VALUE. `hint` says what the user can do if it fails. With `root_only` a script gives no file to another user
     than root. All that it changes is in the folder `within`: containers on this machine then mount that folder, and no
-    layer is stored.
+    layer is stored. `uv_settings` are lines for uv's settings in the step.
     """
 
     do: Literal["run", "copy", "configure"]
@@ -54,6 +54,7 @@ class StepTemplate:
     tools: tuple[Literal["uv"], ...] = ()
     secrets: tuple[str, ...] | str = ()
     index: str = ""
+    uv_settings: str = ""
     tree: str = ""
     to: str = ""
     path: tuple[str, ...] = ()

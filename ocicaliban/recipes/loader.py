@@ -18,7 +18,10 @@ FILE = "layer.toml"
 _STEP_KEYS = {
     "run": (
         ("script",),
-        ("env", "files", "programs", "trees", "hint", "cache", "tools", "secrets", "index", "root_only", "within"),
+        (
+            "env", "files", "programs", "trees", "hint", "cache", "tools", "secrets", "index", "uv_settings",
+            "root_only", "within",
+        ),  # fmt: skip
     ),
     "copy": (("tree", "to"), ()),
     "configure": ((), ("env", "variables", "path", "workdir", "entrypoint", "ports")),

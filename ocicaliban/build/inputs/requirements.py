@@ -9,7 +9,7 @@ from attrs import evolve
 from ocicaliban.build import other_python
 from ocicaliban.build.inputs import cuda
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
-from ocicaliban.dependencies import locked_packages, resolver, size_tiers
+from ocicaliban.dependencies import locked_packages, resolver, size_tiers, uv_builds
 from ocicaliban.dependencies.declaration import ResolutionTarget
 from ocicaliban.dependencies.indexes import NO_INDEX, project_indexes
 from ocicaliban.dependencies.size_tiers import Group
@@ -19,8 +19,10 @@ from ocicaliban.model.project import Instance
 _SECTION = "python"
 
 
-def of_groups(groups: Sequence[Group], conda_python: str = "", *, no_index: bool = False) -> Provided:
-    """Return the values and layers of locked requirements; pure.
+def of_groups(
+    groups: Sequence[Group], conda_python: str = "", *, no_index: bool = False, uv_settings: str = ""
+) -> Provided:
+    """Return the values and layers of locked requirements; pure. `uv_settings` are those of uv for builds.
 
     With `conda_python`, the environment exists already when they are installed: the first layer does not configure it.
     With `no_index`, those that come from no index of their own come from folders and pages with links alone.
@@ -29,6 +31,7 @@ def of_groups(groups: Sequence[Group], conda_python: str = "", *, no_index: bool
         values={
             "lock": "".join(group.requirements for group in groups),
             "index": "",
+            "uv_settings": uv_settings,
             "has_requirements": bool(groups),
             "has_environment": bool(groups or conda_python),
         },
@@ -80,7 +83,12 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         )
     groups = size_tiers.divided(resolution.requirements, resolution.weights, resolution.indexes)
     return evolve(
-        of_groups(groups, conda_python, no_index=indexes.no_index),
+        of_groups(
+            groups,
+            conda_python,
+            no_index=indexes.no_index,
+            uv_settings=uv_builds.build_settings(declaration) if resolution.requirements else "",
+        ),
         resolutions={name: resolution},
         indexes=evolve(indexes, pins=resolution.indexes),
         downloads=resolution.weights,

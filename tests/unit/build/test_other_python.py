@@ -22,7 +22,9 @@ def told(
     minors: tuple[int, ...],
     hint: str = "h",
     specifiers: tuple[str, ...] = (),
+    others: dict[str, tuple[int, ...]] = {},  # noqa: B006 - not changed
 ) -> ToolError:
+    monkeypatch.setattr(wheel_pythons, "pythons_of_all", lambda *_: others)
     monkeypatch.setattr(wheel_pythons, "ask_index", lambda *_: minors)
     asked = tuple(PythonRequirement(place="p", specifier=each) for each in specifiers)
     with pytest.raises(ToolError) as caught, other_python.telling(base, Indexes(), asked):
@@ -57,6 +59,22 @@ def test_only_pythons_that_the_project_allows_are_proposed(monkeypatch: pytest.M
     assert 'image = "python:3.12-slim-bookworm"' in fault.hint
     fault = told(monkeypatch, BOOTSTRAPPED, (8, 9), specifiers=(">=3.10",))
     assert fault.hint == "ask for another version of numpy"
+
+
+@pytest.mark.parametrize(
+    ("others", "told_hint", "told_message"),
+    [
+        ({"six": (6, 7, 8, 9, 10)}, 'python = "3.9"', "has no wheel"),
+        ({"a": (8, 10), "b": (8,)}, "python:3.8-slim-bookworm", "has no wheel"),
+        ({"a": (8,), "b": (10,)}, "ask for another version of numpy", "none of these has wheels of all the other"),
+    ],
+)
+def test_a_python_must_have_wheels_of_all_packages(
+    monkeypatch: pytest.MonkeyPatch, others: dict[str, tuple[int, ...]], told_hint: str, told_message: str
+) -> None:
+    fault = told(monkeypatch, BOOTSTRAPPED, (8, 9, 10), others=others)
+    assert told_hint in fault.hint
+    assert told_message in fault.message
 
 
 def test_a_package_may_be_built_instead(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,7 +40,13 @@ def parameters(**values: Value) -> InputParameters:
 def test_a_project_without_dependencies_makes_no_layer(tmp_path: Path) -> None:
     provided = requirements.PROVIDER.provide(context(tmp_path), parameters())
     assert provided.instances == ()
-    assert provided.values == {"lock": "", "index": "", "has_requirements": False, "has_environment": False}
+    assert provided.values == {
+        "lock": "",
+        "index": "",
+        "uv_settings": "",
+        "has_requirements": False,
+        "has_environment": False,
+    }
 
 
 def test_until_the_base_is_resolved_there_is_one_layer(tmp_path: Path) -> None:
