@@ -88,21 +88,17 @@ class PipfileLock(Declaration):
         return _DEFAULT not in raw or any(table_in(raw, name) for name in raw if name != "_meta")
 
     def _check_direct(self, lock: Mapping[str, Any], groups: tuple[str, ...]) -> None:
-        """Raise UsageError if a package in the Pipfile is not in the lock, or not in a version that it allows."""
-        from packaging.requirements import Requirement
-
+        """Raise UsageError if a package in the Pipfile is not in the lock, in a form and version that it asks for."""
         pipfile = pipenv_project.read_pipfile(self._pipfile)
         for section, ours in [(_DEFAULT, "packages"), *((name, pipenv_project.section(name)) for name in groups)]:
             held = {normalized(name): info for name, info in table_in(lock, section).items()}
             for name, wanted in table_in(pipfile, ours).items():
                 line = requirement_line(name, wanted, self.root, f"Pipfile: [{ours}]")
-                version = table_in(held, normalized(name)).get("version", "").removeprefix("==")
-                specifier = Requirement(line).specifier
-                fits = version in ("", "*") or specifier.contains(version, prereleases=True)
-                if normalized(name) not in held or not fits:
+                table = wanted if isinstance(wanted, dict) else {}
+                if normalized(name) not in held or not _is_held(line, table, held[normalized(name)]):
+                    asked = f"{line} from {table['index']}" if "index" in table else line
                     raise UsageError(
-                        f"{self.shown} is not up to date with the Pipfile: it does not hold {name} {specifier}".strip(),
-                        _LOCK,
+                        f"{self.shown} is not up to date with the Pipfile: it does not hold {asked}".strip(), _LOCK
                     )
 
     @property
@@ -125,6 +121,28 @@ class PipfileLock(Declaration):
                 if not isinstance(info, dict):
                     raise UsageError(f"{self.shown} is damaged: '{name}' in '{section}' is not a table", _LOCK)
         return raw
+
+
+def _is_held(line: str, wanted: Mapping[str, Any], info: Mapping[str, Any]) -> bool:
+    """Whether a package of the lock is what an entry of the Pipfile asks for; `line` is the entry as a requirement."""
+    from packaging.requirements import Requirement
+
+    from ocicaliban.dependencies import agreement
+
+    if "index" in wanted and info.get("index", wanted["index"]) != wanted["index"]:
+        return False
+    if not {*map(str, wanted.get("extras", ()))} <= {*map(str, info.get("extras", ()))}:
+        return False
+    asked = Requirement(line)
+    if not asked.url:
+        version = info.get("version", "").removeprefix("==")
+        elsewhere = bool({"git", "path", "file"} & {*info})
+        return not elsewhere and (version in ("", "*") or asked.specifier.contains(version, prereleases=True))
+    if asked.url.startswith("file:"):
+        return bool(info.get("path") or info.get("file", "").startswith(("file:", ".", "/")))
+    if not {"git", "path", "file"} & {*info}:
+        return False
+    return not agreement.unmet([line.partition(" ;")[0]], [_locked(asked.name, info, {})], {})
 
 
 def _packages(lock: Mapping[str, Any], target: ResolutionTarget) -> Iterator[LockedPackage]:

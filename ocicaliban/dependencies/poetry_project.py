@@ -167,14 +167,14 @@ def with_default_groups(raw: Mapping[str, Any], groups: Iterable[str]) -> tuple[
 
     Raises UsageError for one that the pyproject.toml does not declare.
     """
-    declared = _groups(raw)
+    declared = declared_groups(raw)
     given = {normalized(name) for name in groups}
     if unknown := sorted(given - {MAIN, *declared}):
         raise UsageError(f"pyproject.toml declares no group '{unknown[0]}'", nearest(unknown[0], declared))
     return tuple(sorted((given - {MAIN}) | {name for name, optional in declared.items() if not optional}))
 
 
-def _groups(raw: Mapping[str, Any]) -> dict[str, bool]:
+def declared_groups(raw: Mapping[str, Any]) -> dict[str, bool]:
     """Return whether each group is optional, by its normalized name."""
     tables = table_in(raw, "tool", "poetry", "group")
     names = [*tables, *table_in(raw, "dependency-groups")]

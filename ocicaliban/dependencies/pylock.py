@@ -120,7 +120,7 @@ class PylockToml(Declaration):
             return
         hint = f"`{_COMMANDS.get(self.tool(), _COMMANDS['uv'])}` writes it again"
         environment = locked_packages.marker_environment(target.base)
-        if missing := agreement.unmet(self._project_lines(target.extras), packages, environment):
+        if missing := agreement.unmet(self._project_lines(target.extras, target.groups), packages, environment):
             message = f"{self.shown} is not up to date with pyproject.toml: it does not hold {missing}"
             raise UsageError(message, hint)
         wanted = table_in(manifest(self.path.parent), "project").get("requires-python")
@@ -140,16 +140,18 @@ class PylockToml(Declaration):
             poetry_project.is_poetry(raw) or ("project" in raw and not is_dynamic(raw))
         )
 
-    def _project_lines(self, extras: tuple[str, ...]) -> tuple[str, ...]:
-        """Return what the project beside the lock requires with these extras."""
+    def _project_lines(self, extras: tuple[str, ...], groups: tuple[str, ...]) -> tuple[str, ...]:
+        """Return what the project beside the lock requires with these extras and groups."""
         raw = manifest(self.path.parent)
         if poetry_project.is_poetry(raw):
             from ocicaliban.dependencies import poetry  # few locks have such a project
 
-            return poetry.own_of(self.path.with_name("pyproject.toml"), (), extras).lines
+            known = tuple(group for group in groups if group in poetry_project.declared_groups(raw))
+            return poetry.own_of(self.path.with_name("pyproject.toml"), known, extras).lines
         optional = pdm_project.extras(raw)
         named = (line for extra in extras for line in optional.get(normalized(extra), ()))
-        lines = (*pdm_project.group_lines(raw, pdm_project.DEFAULT), *map(str, named))
+        of_groups = (line for group in groups for line in pdm_project.group_lines(raw, group))
+        lines = (*pdm_project.group_lines(raw, pdm_project.DEFAULT), *map(str, named), *of_groups)
         from ocicaliban.dependencies import agreement
 
         settings = table_in(raw, "tool", "uv")

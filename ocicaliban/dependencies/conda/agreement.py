@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 
 from ocicaliban.dependencies.conda import calls
 from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.errors import UsageError
 
-_PLATFORMS = re.compile(r"\[[^\]]*\]")
-"""The comment behind a package that conda-lock takes for some platforms alone."""
+_PLATFORMS = {
+    "linux-64": ("linux64", "unix", "linux"),
+    "linux-aarch64": ("aarch64", "unix", "linux"),
+}
+"""What conda-lock takes a line for whose comment ends with one of these words in brackets, by the platform."""
 
 
 def check(
@@ -29,12 +31,12 @@ def check(
         raise UsageError(f"{lock} is not up to date with {files}: it does not hold {missing}", again)
 
 
-def for_every_platform(specs: Iterable[str], text: str) -> list[str]:
-    """Return the requirements of a file that its text does not restrict to some platforms."""
-    parts = (line.strip().rpartition("#") for line in text.splitlines())
-    restricted = {
-        spec.strip().removeprefix("-").strip().strip("\"'")
-        for spec, _, comment in parts
-        if spec.startswith("-") and _PLATFORMS.fullmatch(comment.strip())
-    }
-    return [spec for spec in specs if spec not in restricted]
+def for_platform(specs: Iterable[str], text: str, platform: str) -> list[str]:
+    """Return the requirements of a file without those that a selector in its `text` keeps to other platforms."""
+    left_out = set()
+    for line in text.splitlines():
+        spec, _, comment = line.partition("#")
+        selector, closed, _ = comment.rpartition("[")[2].partition("]")
+        if closed and "[" in comment and selector.strip() not in _PLATFORMS.get(platform, ()):
+            left_out.add(spec.strip().removeprefix("-").strip().strip("\"'"))
+    return [spec for spec in specs if spec not in left_out]

@@ -21,10 +21,12 @@ from ocicaliban.dependencies.conda.declaration import (
 from ocicaliban.dependencies.conda.environment_yml import EnvironmentYml
 from ocicaliban.dependencies.conda.packages import PYTHON, CondaPackage
 from ocicaliban.dependencies.declaration import ResolutionTarget, add_text
+from ocicaliban.dependencies.locked_packages import LockedPackage, marker_environment
 from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement, requirement
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.toml import read_text
+from ocicaliban.model.image import Base
 
 _PYTHON_ENTRY = re.compile(r"^- name: python\n(?:  [^\n]*\n)*?  version: ['\"]?([\d.]+)", re.M)
 _SOURCES = re.compile(r"^  sources:\n((?:  - [^\n]+\n)+)", re.M)
@@ -78,24 +80,24 @@ class CondaLock(CondaDeclaration):
         entries = [*self._entries(platform, groups, "conda")]
         depends = {text_of(each["name"]): tuple(map(str, each.get("dependencies") or ())) for each in entries}
         packages = tuple(map(_package, entries))
-        self._check_sources(packages, platform)
+        for source in self._sources():
+            _check_specs(self.shown, source, packages, platform, "run `conda-lock lock`")
         return CondaEnvironment(packages=packages, depends=depends)
 
-    def _check_sources(self, packages: tuple[CondaPackage, ...], platform: str) -> None:
-        """Raise UsageError if an environment.yml that the lock was made from asks for what it does not hold."""
-        from ocicaliban.dependencies.conda import agreement
-
-        for name in self.covers():
-            path = self.root / name
+    def _sources(self) -> Iterator[EnvironmentYml]:
+        """Yield the environment.yml files that the lock was made from, as far as they are there."""
+        for path in (self.root / name for name in self.covers()):
             if path.is_file() and EnvironmentYml.reads(path):
-                source = EnvironmentYml(root=self.root, path=path)
-                specs = source.environment(platform, ()).specs
-                common = agreement.for_every_platform(specs, read_text(path))
-                agreement.check(common, packages, platform, self.shown, name, "run `conda-lock lock`")
+                yield EnvironmentYml(root=self.root, path=path)
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the locked packages of PyPI, with their hashes. Raises UsageError if the lock is damaged."""
-        entries = self._entries(conda_platform(target.base), target.groups, "pip")
+        platform = conda_platform(target.base)
+        entries = [*self._entries(platform, target.groups, "pip")]
+        held = [(text_of(each["name"]), text_of(each["version"])) for each in entries]
+        held += [(text_of(each["name"]), text_of(each["version"])) for each in self._entries(platform, (), "conda")]
+        for source in self._sources():
+            _check_pip(self.shown, source, held, target.base, "run `conda-lock lock`")
         return "".join(map(self._requirement, sorted(entries, key=lambda each: normalized(text_of(each["name"])))))
 
     def _text(self) -> str:
@@ -128,6 +130,31 @@ class CondaLock(CondaDeclaration):
         if not sha256:
             raise UsageError(f"{self.shown}: {name} of PyPI has no sha256", _AGAIN)
         return wheel_requirement(name, version, url, sha256)
+
+
+def _check_specs(
+    lock: str, source: EnvironmentYml, packages: tuple[CondaPackage, ...], platform: str, again: str
+) -> None:
+    """Raise UsageError if an environment.yml asks for a package of conda that the lock does not hold."""
+    from ocicaliban.dependencies.conda import agreement
+
+    specs = agreement.for_platform(source.environment(platform, ()).specs, read_text(source.path), platform)
+    agreement.check(specs, packages, platform, lock, source.shown, again)
+
+
+def _check_pip(lock: str, source: EnvironmentYml, held: Iterable[tuple[str, str]], base: Base, again: str) -> None:
+    """Raise UsageError if the section pip of an environment.yml asks for a package that the lock does not hold.
+
+    `held` are the names and versions of the locked packages. Packages from elsewhere than an index are not compared.
+    """
+    from ocicaliban.dependencies import agreement
+    from ocicaliban.dependencies.conda import agreement as conda_agreement
+
+    lines = conda_agreement.for_platform(source.pip_lines(), read_text(source.path), conda_platform(base))
+    packages = [LockedPackage(name=name, version=version) for name, version in held]
+    compared = [line for line in lines if "@" not in line and "://" not in line]
+    if missing := agreement.unmet(compared, packages, marker_environment(base)):
+        raise UsageError(f"{lock} is not up to date with {source.shown}: it does not hold {missing} of pip", again)
 
 
 def wheel_requirement(name: str, version: str, url: str, sha256: str) -> str:
@@ -179,9 +206,21 @@ class ExplicitLock(CondaDeclaration):
         version = next((each.version for each in self._packages() if each.name == PYTHON), "")
         return requirement(f"{self.shown}: python", python_specifier(version))
 
+    def covers(self) -> tuple[str, ...]:
+        """Return the environment.yml beside the list, which the list must fit."""
+        source = self._source()
+        return (source.shown,) if source else ()
+
+    def _source(self) -> EnvironmentYml | None:
+        found = EnvironmentYml.find(self.path.parent)
+        return EnvironmentYml(root=self.root, path=found.path) if found else None
+
     def texts(self) -> dict[str, str]:
-        """Return the list."""
-        return {self.shown: self._text()}
+        """Return the list, and the environment.yml beside it, with which it is compared."""
+        texts = {self.shown: self._text()}
+        if source := self._source():
+            add_text(texts, source.path, self.root)
+        return texts
 
     def environment(self, platform: str, groups: tuple[str, ...]) -> CondaEnvironment:
         """Return the listed packages. Raises UsageError if they are for another platform."""
@@ -189,12 +228,24 @@ class ExplicitLock(CondaDeclaration):
         wrong = next((each for each in found if each.subdir not in (platform, "noarch")), None)
         if wrong:
             raise UsageError(f"{self.shown}: {wrong.url} is not for {platform}", f"make a list for {platform}")
+        if source := self._source():
+            _check_specs(self.shown, source, found, platform, self._again(source))
         return CondaEnvironment(packages=found, depends={PYTHON: _NEEDED_BY_PYTHON})
 
     def resolve(self, target: ResolutionTarget, preferred: str) -> str:
         """Return the packages of PyPI, which conda-lock writes as comments."""
         lines = re.findall(r"^# pip (\S+) @ ([^#\s]+)#sha256=([0-9a-f]{64})\s*$", self._text(), re.M)
+        if source := self._source():
+            held = [(name, _wheel_version(url)) for name, url, _ in lines]
+            held += [(each.name, each.version) for each in self._packages()]
+            _check_pip(self.shown, source, held, target.base, self._again(source))
         return "".join(wheel_requirement(name, _wheel_version(url), url, sha256) for name, url, sha256 in sorted(lines))
+
+    def _again(self, source: EnvironmentYml) -> str:
+        return (
+            f"make the list again, for example: conda-lock -k explicit; or, to use {source.shown}, in ocicaliban.toml:"
+            f' [layers.python] requirements = "{source.shown}"'
+        )
 
     def _text(self) -> str:
         return self.path.read_text(encoding="utf-8", errors="surrogateescape")

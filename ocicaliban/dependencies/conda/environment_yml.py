@@ -107,6 +107,10 @@ class EnvironmentYml(CondaDeclaration):
         texts = {name: text for name, text in self.texts().items() if name not in ("uv.toml", "[tool.uv]")}
         return {**texts, self.shown: contents}
 
+    def pip_lines(self) -> tuple[str, ...]:
+        """Return the requirements of the section pip, without options and lists that it includes."""
+        return tuple(line for line in self._contents().pip if not line.lstrip().startswith("-"))
+
     def environment(self, platform: str, groups: tuple[str, ...]) -> CondaEnvironment:
         """Return conda's part of the environment. Raises UsageError for a mistake in the file."""
         contents = self._contents()

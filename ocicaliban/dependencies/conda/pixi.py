@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 from collections.abc import Iterator, Mapping
@@ -129,7 +130,9 @@ class PixiLock(_Pixi):
         if path == self.path:
             return
         way = PixiPyproject if path.name == PYPROJECT else PixiManifest
-        lines = way(root=self.root, path=path).pypi_lines(conda_platform(target.base), target.groups)
+        manifest = way(root=self.root, path=path)
+        lines = manifest.pypi_lines(conda_platform(target.base), target.groups)
+        overrides = manifest.overrides(conda_platform(target.base), target.groups)
         # One of conda's packages may be the one that is asked for.
         held = [
             LockedPackage(name=each.name, version=each.version) for each in map(described_package, said["packages"])
@@ -137,6 +140,9 @@ class PixiLock(_Pixi):
         for wheel in said["wheels"]:
             place = "" if "://" in wheel["location"] else wheel["location"]
             held.append(LockedPackage(name=wheel["name"], version="" if place else wheel["version"], path=place))
+        named = {*agreement.named_in(lines)}
+        lines = [*agreement.without(lines, agreement.named_in(overrides))]
+        lines += [line for line in overrides if named & {*agreement.named_in([line])}]
         direct = [line for line in lines if " @ " not in line]
         if missing := agreement.unmet(direct, held, locked_packages.marker_environment(target.base)):
             raise UsageError(
@@ -204,8 +210,20 @@ class PixiManifest(_Pixi):
         with TemporaryDirectory(prefix="ocicaliban-") as folder:
             given = Path(folder) / "requirements.txt"
             given.write_text("".join(f"{line}\n" for line in (*self.requirement_lists().values(), *lines)))
+            overrides = self.overrides(conda_platform(target.base), target.groups)
+            if overrides:
+                Path(folder, "uv.toml").write_text(f"override-dependencies = {json.dumps(overrides)}\n")
             # The groups are environments of pixi, which uv does not know.
-            return self.compiled(evolve(target, groups=()), preferred, (given,))
+            plain = evolve(target, groups=())
+            return self.compiled(plain, preferred, (given,), cwd=Path(folder) if overrides else None)
+
+    def overrides(self, platform: str, groups: tuple[str, ...]) -> list[str]:
+        """Return the versions of PyPI's packages that replace all others, as requirements."""
+        return [
+            _pypi_requirement(str(name), value, self.path.parent, self.shown)
+            for table in self._tables(self.contents(), platform, groups)
+            for name, value in table_in(table, "pypi-options", "dependency-overrides").items()
+        ]
 
     def pypi_lines(self, platform: str, groups: tuple[str, ...]) -> list[str]:
         """Return the packages of PyPI that an environment's features ask for, as requirements."""
@@ -225,6 +243,10 @@ class PixiManifest(_Pixi):
         lines = [f"--index-url {shlex.quote(str(options['index-url']))}"] if "index-url" in options else []
         more = options.get("extra-index-urls")
         lines += [f"--extra-index-url {shlex.quote(str(each))}" for each in more] if isinstance(more, list) else []
+        for key, option in (("no-build", "--only-binary"), ("no-binary", "--no-binary")):
+            value = options.get(key)
+            names = [":all:"] if value is True else value if isinstance(value, list) else []
+            lines += [f"{option} {shlex.quote(str(name))}" for name in names]
         return {self.path.name: "\n".join(lines)} if lines else {}
 
     def _tables(self, raw: Mapping[str, Any], platform: str, groups: tuple[str, ...]) -> Iterator[Mapping[str, Any]]:

@@ -130,3 +130,39 @@ def test_packages_that_are_not_from_the_default_index(tmp_path: Path) -> None:
         "own-tool==1.0 \\\n    --hash=sha256:aa\n    # from ours=https://host.example/simple\n"
         "six==1.16.0 \\\n    --hash=sha256:bb\n"
     )
+
+
+COMMIT = "0123456789012345678901234567890123456789"
+GIT = {"git": "https://host.example/tool.git", "ref": COMMIT}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "held", "fits"),
+    [
+        ('"*"', {"version": "==1.0", "index": "pypi"}, True),
+        ('"<1"', {"version": "==1.0"}, False),
+        ('"*"', GIT, False),
+        ('{ git = "https://host.example/tool.git", ref = "main" }', GIT, True),
+        ('{ git = "https://host.example/tool.git" }', GIT, True),
+        ('{ git = "https://host.example/other.git", ref = "main" }', GIT, False),
+        ('{ git = "https://host.example/tool.git", ref = "main" }', {"version": "==1.0"}, False),
+        ('{ version = "*", index = "ours" }', {"version": "==1.0", "index": "ours"}, True),
+        ('{ version = "*", index = "ours" }', {"version": "==1.0", "index": "pypi"}, False),
+        ('{ version = "*", extras = ["a"] }', {"version": "==1.0", "extras": ["a"]}, True),
+        ('{ version = "*", extras = ["a", "b"] }', {"version": "==1.0", "extras": ["a"]}, False),
+        ('{ path = "./libs/tool", editable = true }', {"path": "./libs/tool", "editable": True}, True),
+        ('{ path = "./libs/tool" }', {"version": "==1.0"}, False),
+    ],
+)
+def test_a_package_in_another_form_than_the_pipfile_says(
+    tmp_path: Path, wanted: str, held: dict[str, Any], fits: bool
+) -> None:
+    sources = [{"name": name, "url": f"https://{name}.example/simple"} for name in ("pypi", "ours")]
+    lock = {"_meta": {"sources": sources, "hash": {"sha256": "0"}}, "default": {"tool": held}}
+    (tmp_path / "Pipfile.lock").write_text(json.dumps(lock))
+    (tmp_path / "Pipfile").write_text(f"[packages]\ntool = {wanted}\n")
+    if fits:
+        assert "tool" in resolved(lock_of(tmp_path))
+        return
+    with pytest.raises(UsageError, match="is not up to date with the Pipfile: it does not hold tool"):
+        resolved(lock_of(tmp_path))

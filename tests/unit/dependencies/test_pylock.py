@@ -177,6 +177,16 @@ def test_the_extras_of_the_project_are_compared_too(tmp_path: Path) -> None:
         lock.resolve(target("plot"), "")
 
 
+def test_the_groups_of_the_project_are_compared_too(tmp_path: Path) -> None:
+    more = '[dependency-groups]\nbase = ["toolz"]\nplot = [{ include-group = "base" }]\n'
+    text = MATCHING.replace('"main", "dev"', '"main", "dev", "plot"')
+    write(tmp_path, {"pylock.toml": text, "pyproject.toml": PROJECT + more})
+    lock = PylockToml(root=tmp_path, path=tmp_path / "pylock.toml")
+    lock.resolve(target(), "")
+    with pytest.raises(UsageError, match="does not hold toolz"):
+        lock.resolve(evolve(target(), groups=("plot",)), "")
+
+
 @pytest.mark.parametrize(
     ("name", "project"),
     [

@@ -75,17 +75,28 @@ def locked(root: Path, text: str = LOCK, name: str = "conda-lock.yml") -> CondaL
         ("numpy  # [win]", ""),
         ("python=3.12", "does not hold python=3.12"),
         ("numpy>=2", "does not hold numpy>=2"),
+        ("python=3.12  # [linux64]", "does not hold python=3.12"),
+        ("pip:\n  - Six>=1.16", ""),
+        ("pip:\n  - tool @ git+https://example.org/tool\n  - -r more.txt\n  - tool  # [osx]", ""),
+        ("pip:\n  - python>=3.11", ""),
+        ("pip:\n  - six>=1.17", "does not hold six>=1.17 of pip"),
+        ("pip:\n  - tool", "does not hold tool of pip"),
     ],
 )
 def test_a_lock_for_another_state_of_its_source(tmp_path: Path, spec: str, says: str) -> None:
     lock = locked(tmp_path)
     (tmp_path / "environment.yml").write_text(f"dependencies:\n- libzlib\n- {spec}\n- pip:\n  - six\n")
     assert "environment.yml" in lock.texts()
-    if not says:
+
+    def read() -> None:
         lock.environment("linux-64", ())
+        lock.resolve(ResolutionTarget(base=BASE, variant="cpu"), "")
+
+    if not says:
+        read()
         return
     with pytest.raises(UsageError, match=f"conda-lock.yml is not up to date with environment.yml: it {says}"):
-        lock.environment("linux-64", ())
+        read()
 
 
 @pytest.mark.parametrize(
@@ -183,6 +194,35 @@ def test_a_listed_package_with_another_hash_is_refused(tmp_path: Path, channel: 
     listed.path.write_text(text.replace(digest, "0" * 32))
     with pytest.raises(OcicalibanError, match="not the one that was locked"):
         solve.resolve(listed, CPU, None)
+
+
+@pytest.mark.parametrize(
+    ("dependency", "says"),
+    [
+        ("hello >=2", ""),
+        ("pip: [six]", ""),
+        ("hello >=3", "does not hold hello >=3"),
+        ("pip: [toolz]", "does not hold toolz of pip"),
+    ],
+)
+def test_a_list_must_fit_the_environment_beside_it(tmp_path: Path, channel: Path, dependency: str, says: str) -> None:
+    listed = explicit(tmp_path, channel, *ARCHIVES)
+    (tmp_path / "environment.yml").write_text(f"dependencies:\n- {dependency}\n")
+    assert listed.covers() == ("environment.yml",)
+    assert "environment.yml" in listed.texts()
+
+    def read() -> None:
+        listed.environment("linux-64", ())
+        listed.resolve(ResolutionTarget(base=BASE, variant="cpu"), "")
+
+    if not says:
+        read()
+        return
+    with pytest.raises(
+        UsageError, match=f"conda-linux-64.lock is not up to date with environment.yml: it {says}"
+    ) as raised:
+        read()
+    assert '[layers.python] requirements = "environment.yml"' in raised.value.hint
 
 
 def test_a_list_for_another_platform_is_refused(tmp_path: Path, channel: Path) -> None:

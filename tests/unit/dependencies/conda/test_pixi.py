@@ -177,6 +177,8 @@ def test_a_lock_is_taken_as_it_is(tmp_path: Path, channel: Path) -> None:
         ('six = "*"', 'six = ">=1.17"', "does not hold six>=1.17"),
         ('six = "*"', 'six = "*"\nattrs = "*"', "does not hold attrs"),
         ('six = "*"', 'hello = ">=2"', ""),  # conda has it
+        ('six = "*"', 'six = ">=2"\n[pypi-options.dependency-overrides]\nsix = ">=1.16"\nattrs = "*"', ""),
+        ('six = "*"', 'six = "*"\n[pypi-options.dependency-overrides]\nsix = "<1.16"', "does not hold six<1.16"),
     ],
 )
 def test_a_lock_for_another_manifest(tmp_path: Path, channel: Path, before: str, after: str, says: str) -> None:
