@@ -81,20 +81,14 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
                 # Another process may have made it while this one waited.
                 image = image_store.find_layer(layer.name, layer.key) if cache else None
                 if image is None:
-                    with other_python.telling(python, context.indexes, context.python, _locked(plan)):
+                    with other_python.telling(
+                        python, context.indexes, context.python, other_python.locked_in(plan.layers)
+                    ):
                         image = _made(layer, parent, below, folder, context, reporter)
                     layer_cache.keep(image, layer.name, layer.key, reporter.warning)
                 parent, below = image, image_store.layer_name(layer.name, layer.key)
                 image_store.mark_used(parent.id)
     return parent
-
-
-def _locked(plan: Plan) -> str:
-    """Return the locked requirements that the steps of a plan install."""
-    steps = (
-        step for layer in plan.layers if "requirements" in layer.kinds for step in layer.steps if isinstance(step, Run)
-    )
-    return "".join(text for step in steps for name, text in step.files if name == "requirements.txt")
 
 
 def _highest(plan: Plan) -> tuple[Image | None, int]:

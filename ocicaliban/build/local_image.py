@@ -115,12 +115,14 @@ def _mounts(divided: MountedPlan, context: BuildContext, reporter: Reporter) -> 
     conda = any("conda" in layer.kinds for layer in divided.bottom.layers)
     python = evolve(divided.bottom.base, python="") if conda else divided.bottom.base
 
+    locked = other_python.locked_in(part.layer for part in divided.runs.values())
+
     def parent() -> Image:
         return builder.build(divided.bottom, context, reporter=reporter)
 
     with (
         builder.made_trees(context, reporter) as tree_of,
-        other_python.telling(python, context.indexes, context.python),
+        other_python.telling(python, context.indexes, context.python, locked),
     ):
 
         def part(folder: Folder, number: int) -> Tree | Path:

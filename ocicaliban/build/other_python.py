@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from ocicaliban.build.base import python_choice
 from ocicaliban.build.base.python_choice import WantedPython
@@ -13,7 +13,7 @@ from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.dependencies.locked_requirements import entries, name, normalized
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError
-from ocicaliban.model.image import Base
+from ocicaliban.model.image import Base, PlannedLayer, Run
 from ocicaliban.recipes import catalog
 
 
@@ -52,6 +52,12 @@ def telling(
         if "[layers.apt]" in exc.hint:
             ways.append(f"build it: {exc.hint}")
         raise ToolError(f"{what}\n{exc.message}", "\nor ".join(ways), stderr=exc.stderr) from exc
+
+
+def locked_in(layers: Iterable[PlannedLayer]) -> str:
+    """Return the locked requirements that the steps of layers install."""
+    steps = (step for layer in layers if "requirements" in layer.kinds for step in layer.steps if isinstance(step, Run))
+    return "".join(text for step in steps for name, text in step.files if name == "requirements.txt")
 
 
 def _having_all(minors: tuple[int, ...], locked: str, base: Base, indexes: Indexes) -> tuple[int, ...]:

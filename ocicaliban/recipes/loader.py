@@ -19,9 +19,19 @@ _STEP_KEYS = {
     "run": (
         ("script",),
         (
-            "env", "files", "programs", "trees", "hint", "cache", "tools", "secrets", "index", "uv_settings",
-            "root_only", "within",
-        ),  # fmt: skip
+            "env",
+            "files",
+            "programs",
+            "trees",
+            "hint",
+            "cache",
+            "tools",
+            "secrets",
+            "index",
+            "uv_settings",
+            "root_only",
+            "within",
+        ),
     ),
     "copy": (("tree", "to"), ()),
     "configure": ((), ("env", "variables", "path", "workdir", "entrypoint", "ports")),
