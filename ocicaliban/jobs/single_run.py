@@ -38,7 +38,7 @@ def place(group: str, key: str) -> Place:
 def make(group: str, key: str) -> Place:
     """Make the folder of a run, and return its place. Raises OSError."""
     found = place(group, key)
-    found.out.mkdir(parents=True, exist_ok=True)
+    files.make_folder(found.out)
     return found
 
 
