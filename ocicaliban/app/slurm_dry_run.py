@@ -34,13 +34,15 @@ def lines(ready: SlurmRun) -> Iterator[str]:
         jobs.task(made, Job(id=number, key=f"{number:012x}", submission=made, args=spec.args))
         for number, spec in enumerate(specs, start=1)
     ]
-    for some in arrays.split(tasks, client.largest_array()):
+    for number, some in enumerate(arrays.split(tasks, client.largest_array())):
         array = jobs.array(made, _file(ready, image), "")
         text = arrays.script(evolve(array, log="slurm-%A_%a.log"), some).splitlines()
         comments = plan_view.stack_lines(ready.launch.planned.plan, plan.stock(ready.launch.planned, here=False))
         heads = itertools.takewhile(lambda line: line.startswith("#"), text)
         count = len([*heads])
         yield from text[:count]
+        if number and ready.options.jobs:
+            yield "# Submit it with --dependency=afterany:NUMBER of the array before: --jobs limits each of them."
         yield from (f"# {line}" for line in comments)
         if not image or not image_file.stored(shared.images(made), image.id, ready.options.image):
             yield "# The image file is not there yet: the command without --dry-run makes it."

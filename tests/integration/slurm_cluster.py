@@ -33,7 +33,11 @@ print("says", what, os.environ["SLURM_ARRAY_TASK_ID"], flush=True)
 def saved(*_):
     pathlib.Path("/out/saved").touch()
     sys.exit(143)
-signal.signal(signal.SIGTERM, saved)
+signal.signal(signal.SIGTERM, saved if what != "deaf" else signal.SIG_IGN)
+if what == "always fails":
+    sys.exit(3)
+if what == "deaf":
+    time.sleep(600)
 if what == "waits":
     time.sleep(600)
 if what == "fails" and runs.read_text() == "1":
@@ -53,11 +57,15 @@ def until(holds: Callable[[], object], pause: float = 0.1) -> None:
 
 @define(kw_only=True, eq=False)
 class Slurm:
-    """The cluster, and the project, in the folder `top`. `accounting` starts slurmdbd and its database too."""
+    """The cluster, and the project, in the folder `top`. `accounting` starts slurmdbd and its database too.
+
+    `settings` are lines of `[targets.slurm]`, `more` lines of slurm.conf.
+    """
 
     top: Path
     settings: str = "deadline = 5"
     accounting: bool = False
+    more: str = ""
     env: Mapping[str, str] = field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -72,6 +80,8 @@ class Slurm:
     def start(self, lock: str = "") -> None:
         """Start the cluster, and write the project."""
         more = ("accounting",) if self.accounting else ()
+        (self.top / "cluster").mkdir()
+        (self.top / "cluster" / "more.conf").write_text(self.more)
         subprocess.run([CLUSTER, "start", self.top / "cluster", *more], check=True, timeout=120)
         self.project.mkdir()
         # squeue forgets nothing within the test, so a short deadline decides only where a file does not come.

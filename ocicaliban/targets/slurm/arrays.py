@@ -40,6 +40,7 @@ class Array:
 
     `marks` is the folder of the files that they write when they begin and end; `log` is where Slurm puts what the
     script itself says, as a pattern of Slurm's. A script without a `key` can be submitted by hand again and again.
+    `after` are the numbers of arrays that must have ended before it begins.
     """
 
     key: str
@@ -49,6 +50,7 @@ class Array:
     launch: Launch
     marks: str
     log: str
+    after: tuple[str, ...] = ()
 
 
 def split(tasks: Sequence[Task], most: int, size: int = LARGEST_SCRIPT) -> Iterator[tuple[Task, ...]]:
@@ -80,7 +82,7 @@ def script(array: Array, tasks: Sequence[Task]) -> str:
                 f"--output={slurm_options.quoted(array.log)}",
                 "--open-mode=append",
                 "--requeue",
-                *slurm_options.sbatch_lines(array.options),
+                *slurm_options.sbatch_lines(slurm_options.after(array.options, array.after)),
             )
         ),
         "# What follows are the settings of all jobs, then each job, then what a task does. Made by ocicaliban.",

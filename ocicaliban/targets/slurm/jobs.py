@@ -94,7 +94,7 @@ class SlurmJobs:
         reporter: Reporter,
     ) -> None:
         key = os.urandom(6).hex()
-        made = array(submission, image, key)
+        made = evolve(array(submission, image, key), after=self._before(submission))
         jobs = tuple((task.key, task.attempt) for task in tasks)
         path = shared.store(submission, key, arrays.script(made, tasks), jobs)
         request = CreateRequest(key=key, body={"script": str(path)})
@@ -110,6 +110,17 @@ class SlurmJobs:
         except Refused:
             shared.withdraw(submission, key)
             raise
+
+    def _before(self, submission: Submission) -> tuple[str, ...]:
+        """Return the arrays that must end before another one begins: `--jobs` limits each array, and all jobs together.
+
+        Arrays that Slurm has forgotten have ended, and it refuses to wait for them.
+        """
+        numbers = {each.accepted for each in shared.arrays(submission) if each.accepted}
+        if not numbers or not slurm_options.recorded(submission).jobs:
+            return ()
+        alive = {task.array for task in client.tasks() if task.shown.state in states.ALIVE}
+        return tuple(sorted(numbers & alive, key=int))
 
     def _record_array(
         self,

@@ -153,6 +153,24 @@ def sbatch_lines(options: Options) -> tuple[str, ...]:
     return tuple(lines)
 
 
+def after(options: Options, arrays: Iterable[str]) -> Options:
+    """Return the options of an array that begins when others have ended, besides what the user makes it wait for."""
+    needed = ",".join(f"afterany:{number}" for number in arrays)
+    if not needed:
+        return options
+    rest: list[str] = []
+    words = iter(options.slurm_args)
+    for word in words:
+        name, is_whole, value = word.partition("=")
+        if name in ("-d", "--dependency"):
+            needed += f",{value if is_whole else next(words, '')}"
+        elif re.match(r"-d[^-]", word):
+            needed += f",{word[2:]}"
+        else:
+            rest.append(word)
+    return evolve(options, slurm_args=(*rest, f"--dependency={needed.rstrip(',')}"))
+
+
 def _megabytes(memory: str) -> str:
     found = parse_resources(None, memory).memory
     return "" if found is None else f"{-(-found // (1 << 20))}M"

@@ -36,9 +36,11 @@ class FakeSlurm:
         self.arrays: dict[str, tuple[str, int]] = {}
         self.states: dict[tuple[str, int], str] = {}
         self.cancelled: list[str] = []
+        self.waits: list[list[str]] = []
 
     def create(self, _: client.SlurmClient, script: Path) -> str:
         text = script.read_text()
+        self.waits.append(re.findall(r"--dependency=(\S+)", text))
         key, last = re.findall(r"--comment=ocicaliban:(\w+)|--array=0-(\d+)", text)
         size = int(last[1]) + 1
         assert size <= self.largest
@@ -77,10 +79,10 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     return fake
 
 
-def submitted(history: History, tmp_path: Path, count: int) -> Submission:
+def submitted(history: History, tmp_path: Path, count: int, jobs: int | None = None) -> Submission:
     new = Submission(
         group="digits", user=provenance.user(), host=provenance.host(), target="slurm", project="/p", mode="run",
-        options={"version": 1, "slurm": options.to_record(Options(shared=str(tmp_path / "shared")))},
+        options={"version": 1, "slurm": options.to_record(Options(shared=str(tmp_path / "shared"), jobs=jobs))},
     )  # fmt: skip
     return history.submit(new, (JobSpec(args=(str(number),)) for number in range(count)))
 
@@ -104,6 +106,17 @@ def test_more_jobs_than_an_array_may_have_are_several(history: History, slurm: F
     slurm.largest = 2
     send(history, submitted(history, tmp_path, 5))
     assert handles(history) == ["1_0", "1_1", "2_0", "2_1", "3_0"]
+
+
+def test_jobs_at_a_time_are_those_of_all_arrays_together(history: History, slurm: FakeSlurm, tmp_path: Path) -> None:
+    slurm.largest = 2
+    send(history, submitted(history, tmp_path, 5, jobs=2))
+    assert slurm.waits == [[], ["afterany:1"], ["afterany:1,afterany:2"]]
+    slurm.waits.clear()
+    slurm.states = {("4", index): "COMPLETED" for index in range(2)}
+    again = history.submit(submitted(history, tmp_path, 0, jobs=2), [JobSpec(args=("a",)) for _ in range(3)])
+    send(history, again)
+    assert slurm.waits == [[], []]  # array 4 has ended, and the arrays of another submission are none of its business
 
 
 def test_what_the_limit_does_not_let_in_waits_for_resume(history: History, slurm: FakeSlurm, tmp_path: Path) -> None:

@@ -80,3 +80,19 @@ def test_the_record_keeps_every_option() -> None:
     with pytest.raises(ValueError, match="unknown: newer"):
         options.from_record({**record, "newer": 1})
     assert options.from_record({}) == evolve(Options())
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ((), ("--dependency=afterany:1,afterany:2",)),
+        (("--exclusive", "--dependency=afterok:9"), ("--exclusive", "--dependency=afterany:1,afterany:2,afterok:9")),
+        (("-d", "afterok:9", "-Q"), ("-Q", "--dependency=afterany:1,afterany:2,afterok:9")),
+        (("-dsingleton",), ("--dependency=afterany:1,afterany:2,singleton",)),
+        (("--dependency",), ("--dependency=afterany:1,afterany:2",)),
+    ],
+)
+def test_an_array_waits_for_others_and_for_what_the_user_says(given: tuple[str, ...], words: tuple[str, ...]) -> None:
+    asked = Options(slurm_args=given)
+    assert options.after(asked, ("1", "2")).slurm_args == words
+    assert options.after(asked, ()) == asked
