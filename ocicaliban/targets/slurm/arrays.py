@@ -98,7 +98,12 @@ def script(array: Array, tasks: Sequence[Task]) -> str:
 
 def body() -> str:
     """Return what a task does, as a part of a script for bash."""
-    return (importlib.resources.files("ocicaliban.targets.slurm") / "task.sh").read_text(encoding="utf-8")
+    return "".join(map(part, ("given.sh", "begin.sh", "node.sh", "end.sh")))
+
+
+def part(name: str) -> str:
+    """Return one of our files for bash."""
+    return (importlib.resources.files("ocicaliban.targets.slurm") / name).read_text(encoding="utf-8")
 
 
 def _settings(array: Array) -> Iterator[str]:

@@ -1,42 +1,4 @@
-# What a task does: claim its attempt, say that it begins, run the container, say how it ended.
-set -u
-task "$SLURM_ARRAY_TASK_ID"
-N=$((FIRST + ${SLURM_RESTART_COUNT:-0}))
-MARK=$MARKS/$KEY.$N
-LOG=$FOLDER/attempt-$N.log
-
-say() { # atomically: a reader sees the old file or the new one, never half of it
-    printf '%s\n' "$2" >"$MARK.$1.$SLURM_JOB_ID" && mv -f "$MARK.$1.$SLURM_JOB_ID" "$MARK.$1"
-}
-signal='' again=false
-plain() { # what a JSON string can hold as it is: a terminal's codes, a cut character or a tab would make it unreadable
-    printf '%s' "$1" | LC_ALL=C tr '\n\t' '  ' | LC_ALL=C tr -cd ' -~' | tr -d '"\\' | tail -c 500
-}
-ended() { # CODE|null [FAULT]
-    say ended "{\"code\":$1,\"signal\":\"$signal\",\"again\":$again,\"fault\":\"$(plain "${2:-}")\",\"at\":$(date +%s.%N)}"
-}
-refuse() { # WORDS: nothing can be written where the marks are
-    echo "ocicaliban: job $KEY: $*" >&2
-    exit 125
-}
-fail() { # WORDS; the job's log gets them too
-    echo "ocicaliban: $*" | tee -a "$LOG" >&2
-    ended null "$*"
-    exit 125
-}
-
-mkdir -p "$OUT" "$FOLDER" "$MARKS" || refuse "the node cannot make the job's folders on the shared disk"
-# Only one process can make a folder, on a network disk too: an array that was submitted twice runs nothing twice.
-if [ -n "$ARRAY" ] && ! fault=$(mkdir "$MARK.claim" 2>&1); then
-    [ -d "$MARK.claim" ] || refuse "the attempt cannot be claimed: $fault"
-    echo "ocicaliban: another task runs attempt $N of the job $KEY" >&2
-    exit 0
-fi
-gpus=${SLURM_JOB_GPUS:-${SLURM_STEP_GPUS:-${GPU_DEVICE_ORDINAL:-${CUDA_VISIBLE_DEVICES:-}}}}
-[ "$gpus" != NoDevFiles ] || gpus=
-say began "{\"task\":\"${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID\",\"array\":\"$ARRAY\",\"node\":\"$(plain "${SLURMD_NODENAME:-$(hostname)}")\",\"gpus\":\"$(plain "$gpus")\",\"at\":$(date +%s.%N)}" ||
-    refuse "the node cannot write on the shared disk that the job begins"
-
+# What a node has, and how its podman, charliecloud or apptainer runs a container; for tasks and for shells.
 runtime=$RUNTIME
 if [ -z "$runtime" ]; then
     for each in podman:podman charliecloud:ch-run apptainer:apptainer apptainer:singularity; do
@@ -74,17 +36,8 @@ mkdir -p -m 700 "$ROOT" 2>/dev/null && mkdir -p "$MINE/run" || fail "the folder 
 cd "$MINE" || fail "the folder $MINE of the node is gone"
 
 # What a container sees of its surroundings, in addition to the image's own variables.
-SEEN=(HOME=/root TERM=xterm container=oci "HOSTNAME=$(uname -n)")
+SEEN=(HOME=/root "TERM=${SHOWN:-xterm}" container=oci "HOSTNAME=$(uname -n)")
 for name in ${!SLURM_*}; do SEEN+=("$name=${!name}"); done
-
-container='' pid='' code=''
-stop() { # the container gets TERM, whatever the script got
-    signal=$1
-    case $runtime in
-        podman) podman kill -s TERM "$container" >/dev/null 2>&1 ;;
-        *) [ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null ;;
-    esac
-}
 
 # --- podman ---
 
@@ -128,8 +81,8 @@ load() { # once on a node
     ) 9>"$ROOT/load.lock" >/dev/null
 }
 podman_run() {
-    local options=(-d --name "$container" --init --network host --workdir "$WORKDIR" -v "$OUT:/out")
-    options+=(--log-driver k8s-file --log-opt "path=$LOG.conmon" ${CONFINED[@]+"${CONFINED[@]}"})
+    local options=("${HOW[@]}" --name "$container" --init --network host --workdir "$WORKDIR" ${OUT:+-v "$OUT:/out"})
+    options+=(${CONFINED[@]+"${CONFINED[@]}"})
     local each
     for each in ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"} "${SEEN[@]}"; do options+=(--env "$each"); done
     for each in ${MOUNTS[@]+"${MOUNTS[@]}"}; do options+=(-v "$each"); done
@@ -160,30 +113,20 @@ podman_run() {
             load || return 125
             inside podman run "${options[@]}" --pull=never --entrypoint '' "$IMAGE_NAME" "${command[@]}"
             ;;
-    esac >"$MINE/cid" 2>"$MINE/fault"
+    esac
 }
 podman_start() { # WORDS; where the kernel's overlay does not work on this disk, by fuse-overlayfs
-    podman_run "$@" && return
+    podman_run "$@" >"$MINE/cid" 2>"$MINE/fault" && return
     [ -z "$mount_program" ] && grep -qi overlay "$MINE/fault" && mount_program=$(command -v fuse-overlayfs) || return
     podman_tidy
     podman_setup
-    podman_run "$@"
-}
-podman_wait() { # `podman wait` dies of a scancel's TERM: ask again
-    local try
-    for try in 1 2 3 4 5 6 7 8; do
-        (trap '' TERM INT USR1; exec podman wait -i 100ms "$container") >"$MINE/code" 2>/dev/null &
-        pid=$!
-        while kill -0 "$pid" 2>/dev/null; do wait "$pid"; done
-        code=$(cat "$MINE/code")
-        case $code in '' | *[!0-9]*) code='' ;; *) return ;; esac
-    done
+    podman_run "$@" >"$MINE/cid" 2>"$MINE/fault"
 }
 podman_tidy() {
     podman rm -f -t 0 "$container" >/dev/null 2>&1
     [ ! -s "$MINE/squashfuse.pid" ] || kill -9 "$(cat "$MINE/squashfuse.pid")" 2>/dev/null
     # podman keeps its store mounted in its namespace, and a pause process for that: both go.
-    podman unshare sh -c 'umount -l "$1/image" "$1/store/overlay" 2>/dev/null; 
+    podman unshare sh -c 'umount -l "$1/image" "$1/store/overlay" 2>/dev/null;
         rm -rf "$1/store" "$1/runroot" "$1/run/containers"' _ "$MINE" 2>/dev/null
     local pause
     pause=$(cat "$MINE/run/libpod/tmp/pause.pid" 2>/dev/null) && kill -9 "$pause" 2>/dev/null
@@ -191,11 +134,11 @@ podman_tidy() {
 
 # --- charliecloud and apptainer ---
 
-other_run() {
+other_argv() { # WORDS; into ARGV
     local options=() each from to mode
     local env=(${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"} "${SEEN[@]}")
     [ -z "$gpus" ] || env+=("CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-$gpus}")
-    local mounts=("$OUT:/out" ${MOUNTS[@]+"${MOUNTS[@]}"})
+    local mounts=(${OUT:+"$OUT:/out"} ${MOUNTS[@]+"${MOUNTS[@]}"})
     case $IMAGE in *.sqfs) ;; *) fail "$runtime cannot run the archive $IMAGE; image = squashfs makes another file" ;; esac
     if [ "$runtime" = charliecloud ]; then
         for each in "${mounts[@]}"; do
@@ -203,8 +146,7 @@ other_run() {
             options+=(-b "$from:${to%%:*}")
         done
         # The variables are set by env in the container: ch-run changes some that it inherits.
-        ch-run --uid=0 --gid=0 --no-passwd --cd="$WORKDIR" "${options[@]}" "$IMAGE" -- \
-            /usr/bin/env -i "${env[@]}" "$@" >>"$LOG" 2>&1 &
+        ARGV=(ch-run --uid=0 --gid=0 --no-passwd "--cd=$WORKDIR" "${options[@]}" "$IMAGE" --)
     else
         for each in "${mounts[@]}"; do
             from=${each%%:*} to=${each#*:} mode=
@@ -212,55 +154,13 @@ other_run() {
             options+=(--bind "$from:${to%%:*}$mode")
         done
         [ -z "$gpus" ] || options+=(--nv)
-        "$(command -v apptainer || command -v singularity)" exec --cleanenv --contain --no-home --writable-tmpfs \
-            --pwd "$WORKDIR" "${options[@]}" "$IMAGE" /usr/bin/env -i "${env[@]}" "$@" >>"$LOG" 2>&1 &
+        ARGV=("$(command -v apptainer || command -v singularity)" exec --cleanenv --contain --no-home --writable-tmpfs)
+        ARGV+=(--pwd "$WORKDIR" "${options[@]}" "$IMAGE")
     fi
-    pid=$!
+    ARGV+=(/usr/bin/env -i "${env[@]}" "$@")
 }
-other_wait() {
-    while kill -0 "$pid" 2>/dev/null; do
-        wait "$pid"
-        code=$?
-    done
-}
-
-# --- the run ---
-
 tidy() {
     [ "$runtime" != podman ] || podman_tidy
     cd / && { rm -rf "$MINE" 2>/dev/null || { sleep 1 && rm -rf "$MINE"; }; }
 }
 
-[ ${#ARGS[@]} -gt 0 ] || ARGS=(${DEFAULTS[@]+"${DEFAULTS[@]}"})
-words=(${COMMAND[@]+"${COMMAND[@]}"} ${ARGS[@]+"${ARGS[@]}"})
-[ "$runtime" != podman ] || podman_setup
-trap 'stop TERM' TERM
-trap 'stop INT' INT
-trap 'stop USR1' USR1
-if [ "$runtime" = podman ]; then
-    if ! podman_start "${words[@]}"; then
-        fault=$(tr -d '\0' <"$MINE/fault")
-        # What is wrong is at the beginning, why at the end.
-        [ ${#fault} -le 430 ] || fault="${fault:0:200} ... ${fault: -220}"
-        tr -d '\0' <"$MINE/fault" | tee -a "$LOG" >&2
-        tidy
-        fail "podman cannot start the job: $(plain "$fault")"
-    fi
-    # A signal that came before there was a container.
-    [ -z "$signal" ] || podman kill -s TERM "$container" >/dev/null 2>&1
-    podman_wait
-else
-    other_run "${words[@]}"
-    other_wait
-fi
-
-failures=$(grep -l '"again":true' "$MARKS/$KEY".*.ended 2>/dev/null | wc -l)
-if [ -z "$signal" ] && [ "${code:-125}" != 0 ] && [ "$failures" -lt "$RETRIES" ]; then again=true; fi
-ended "${code:-null}"
-tidy
-# By its name in the array: the number of one task is that of the whole array.
-if $again && ! scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; then
-    again=false
-    ended "${code:-null}"
-fi
-exit "${code:-125}"

@@ -1,0 +1,69 @@
+container='' pid=''
+stop() { # the container gets TERM, whatever the script got
+    signal=$1
+    case $runtime in
+        podman) podman kill -s TERM "$container" >/dev/null 2>&1 ;;
+        *) [ -z "$pid" ] || kill -TERM "$pid" 2>/dev/null ;;
+    esac
+}
+
+podman_wait() { # `podman wait` dies of a scancel's TERM: ask again
+    local try
+    for try in 1 2 3 4 5 6 7 8; do
+        (trap '' TERM INT USR1; exec podman wait -i 100ms "$container") >"$MINE/code" 2>/dev/null &
+        pid=$!
+        while kill -0 "$pid" 2>/dev/null; do wait "$pid"; done
+        code=$(cat "$MINE/code")
+        case $code in '' | *[!0-9]*) code='' ;; *) return ;; esac
+    done
+}
+other_wait() {
+    while kill -0 "$pid" 2>/dev/null; do
+        wait "$pid"
+        code=$?
+    done
+}
+
+# --- the run ---
+
+[ ${#ARGS[@]} -gt 0 ] || ARGS=(${DEFAULTS[@]+"${DEFAULTS[@]}"})
+words=(${COMMAND[@]+"${COMMAND[@]}"} ${ARGS[@]+"${ARGS[@]}"})
+HOW=(-d --log-driver k8s-file --log-opt "path=$LOG.conmon")
+[ "$runtime" != podman ] || podman_setup
+trap 'stop TERM' TERM
+trap 'stop INT' INT
+trap 'stop USR1' USR1
+if [ "$runtime" = podman ]; then
+    podman_start "${words[@]}"
+    code=$?
+    if [ "$code" != 0 ]; then
+        # The job's command cannot be started, or podman cannot.
+        case $code in 126 | 127) ;; *) code='' ;; esac
+        fault=$(tr -d '\0' <"$MINE/fault")
+        # What is wrong is at the beginning, why at the end.
+        [ ${#fault} -le 430 ] || fault="${fault:0:200} ... ${fault: -220}"
+        tr -d '\0' <"$MINE/fault" | tee -a "$LOG" >&2
+        tidy
+        fail "podman cannot start the job: $(plain "$fault")"
+    fi
+    # A signal that came before there was a container.
+    [ -z "$signal" ] || podman kill -s TERM "$container" >/dev/null 2>&1
+    code=''
+    podman_wait
+else
+    other_argv "${words[@]}"
+    "${ARGV[@]}" >>"$LOG" 2>&1 &
+    pid=$!
+    other_wait
+fi
+
+failures=$(grep -l '"again":true' "$MARKS/$KEY".*.ended 2>/dev/null | wc -l)
+if [ -z "$signal" ] && [ "${code:-125}" != 0 ] && [ "$failures" -lt "$RETRIES" ]; then again=true; fi
+ended "${code:-null}"
+tidy
+# By its name in the array: the number of one task is that of the whole array.
+if $again && ! scontrol requeue "${SLURM_ARRAY_JOB_ID}_$SLURM_ARRAY_TASK_ID"; then
+    again=false
+    ended "${code:-null}"
+fi
+exit "${code:-125}"
