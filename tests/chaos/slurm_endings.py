@@ -92,18 +92,22 @@ def node_failure(slurm: Slurm) -> None:
 
 
 def _kill_node(slurm: Slurm, node: str, key: str) -> None:
-    """Kill what runs on a node: slurmd, the steps of its jobs, and the job with this key."""
-    words = (f"slurmd -N {node}", f"ocicaliban-{key}-")
+    """Kill what runs on a node: the step of its job, which would report the job's end, then slurmd and the job."""
+    number = slurm.tool("squeue", "-h", "--array", "-n", "node", "-o", "%A").split()[0]
     folder = str(slurm.top)
+    found: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with contextlib.suppress(OSError):  # it has ended, or is another user's
             line = (entry / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
             env = (entry / "environ").read_bytes().decode(errors="replace")
-            ours = folder in line or folder in env
-            if ours and (any(word in line for word in words) or f"SLURMD_NODENAME={node}\0" in env):
-                os.kill(int(entry.name), signal.SIGKILL)
+            ours = folder in f"{line} {env}" and (f"slurmd -N {node}" in line or f"SLURMD_NODENAME={node}\0" in env)
+            if ours or line.startswith(f"slurmstepd: [{number}.") or f"ocicaliban-{key}-" in line:
+                found[int(entry.name)] = line
+    for pid in sorted(found, key=lambda pid: not found[pid].startswith("slurmstepd")):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def many_arrays(slurm: Slurm) -> None:

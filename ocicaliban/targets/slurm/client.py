@@ -30,6 +30,10 @@ _ANSWER = 120.0
 """Seconds for an answer of a command; Slurm's own limit is 10 seconds for each try."""
 
 
+WHOLE = -1
+"""The index of what accounting says of all tasks of an array that have no line of their own."""
+
+
 class Full(CreateFault):
     """Slurm takes no more tasks of this user at the moment."""
 
@@ -76,7 +80,7 @@ def parse_squeue(text: str) -> tuple[Task, ...]:
 
 
 def parse_sacct(text: str) -> tuple[Task, ...]:
-    """Return the tasks of arrays in sacct's answer to `sacct_argv`."""
+    """Return the tasks of arrays in sacct's answer to `sacct_argv`; the index of those without a line is WHOLE."""
     found = []
     for line in text.splitlines():
         parts = line.split("|", 3)
@@ -84,7 +88,9 @@ def parse_sacct(text: str) -> tuple[Task, ...]:
             continue
         name, state, code, comment = parts
         array, _, index = name.partition("_")
-        if array.isdigit() and index.isdigit() and state:
+        # "17" and "17_[3-5%2]" are tasks that never ran.
+        index = index if index.isdigit() else str(WHOLE)
+        if array.isdigit() and state:
             exit_code, _, by_signal = code.partition(":")
             number = _number(exit_code) or (128 + _number(by_signal) if _number(by_signal) else 0)
             shown = Shown(state=state.split()[0], code=number)
@@ -105,7 +111,7 @@ def squeue_argv() -> tuple[str, ...]:
 def sacct_argv(arrays: Iterable[str]) -> tuple[str, ...]:
     """Return the command that asks accounting for the tasks of arrays, the newest record of each."""
     form = "JobID,State,ExitCode,Comment"
-    return "sacct", "--noheader", "--parsable2", "--allocations", "--array", f"--format={form}", "-j", ",".join(arrays)
+    return "sacct", "--noheader", "--parsable2", "--allocations", f"--format={form}", "-j", ",".join(arrays)
 
 
 def fault_of(words: str) -> CreateFault:
@@ -177,6 +183,11 @@ def cancel(names: Sequence[str]) -> str:
     except OcicalibanError as fault:
         return fault.message
     return ""
+
+
+def cancel_named(name: str) -> str:
+    """Cancel our jobs with this name, and return why they cannot be; "" if they are."""
+    return cancel((f"--name={name}", f"--user={os.geteuid()}"))
 
 
 class SlurmClient(Client[Path]):

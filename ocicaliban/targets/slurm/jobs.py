@@ -240,7 +240,8 @@ class SlurmJobs:
         told = {(task.array, task.index): task for task in client.accounted(silent)}
         with history.together():
             for job, handle in jobs:
-                task, account = queue[job.key], told.get((handle.array, handle.index))
+                task = queue[job.key]
+                account = told.get((handle.array, handle.index)) or told.get((handle.array, client.WHOLE))
                 seen = Evidence(
                     first=first[job.key],
                     began=marks.began.get(job.key, {}),

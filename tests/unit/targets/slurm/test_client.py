@@ -33,9 +33,16 @@ def test_squeue_shows_tasks() -> None:
 
 def test_accounting_shows_tasks() -> None:
     text = "17_3|CANCELLED by 1002|0:15|ocicaliban:abc\n17_4|FAILED|2:0|a|b\n18|COMPLETED|0:0|\n17_[5-9]|PENDING|0:0|\n"
-    first, second = client.parse_sacct(text)
+    first, second, whole, rest = client.parse_sacct(text)
     assert (first.index, first.shown, first.key) == (3, Shown(state="CANCELLED", code=143), "abc")
     assert (second.shown, second.key) == (Shown(state="FAILED", code=2), "")
+    # Tasks that never ran have one line together, with the rest of their array's numbers or without.
+    assert (whole.array, whole.index, whole.shown.state) == ("18", client.WHOLE, "COMPLETED")
+    assert (rest.array, rest.index, rest.shown.state) == ("17", client.WHOLE, "PENDING")
+
+
+def test_sacct_is_asked_with_options_that_it_has_since_22_05() -> None:
+    assert "--array" not in client.sacct_argv(["1"])  # newer versions alone have it
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,18 @@ def test_an_array_whose_number_was_not_recorded_is_found(
     assert handles(history) == ["1_0", "1_1", "1_2", "2_0", "2_1"]
 
 
+def test_accounting_tells_what_squeue_has_forgotten(
+    history: History, slurm: FakeSlurm, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = submitted(history, tmp_path, 2)
+    send(history, made)
+    slurm.states = {("1", 0): "", ("1", 1): ""}
+    told = "1_1|TIMEOUT|0:0|\n1|CANCELLED by 7|0:0|\n"
+    monkeypatch.setattr(client, "accounted", lambda arrays: client.parse_sacct(told) if "1" in arrays else ())
+    SlurmJobs().observe(history, history.jobs(), SILENT)
+    assert {job.id: job.status for job in history.jobs()} == {1: "stopped", 2: "failed"}
+
+
 def _killed(*_: object) -> None:
     raise RuntimeError
 
