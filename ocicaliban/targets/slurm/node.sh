@@ -35,7 +35,7 @@ mkdir -p -m 700 "$ROOT" 2>/dev/null && mkdir -p "$MINE/run" || fail "the folder 
 [ -O "$ROOT" ] || fail "the folder $ROOT of the node belongs to another user"
 cd "$MINE" || fail "the folder $MINE of the node is gone"
 
-# What a container sees of its surroundings, in addition to the image's own variables.
+# What a container sees of its surroundings. The image's own variables, and those of recipes, go before them.
 SEEN=(HOME=/root "TERM=${SHOWN:-xterm}" container=oci "HOSTNAME=$(uname -n)")
 for name in ${!SLURM_*}; do SEEN+=("$name=${!name}"); done
 
@@ -84,7 +84,7 @@ podman_run() {
     local options=("${HOW[@]}" --name "$container" --init --network host --workdir "$WORKDIR" ${OUT:+-v "$OUT:/out"})
     options+=(${CONFINED[@]+"${CONFINED[@]}"})
     local each
-    for each in ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"} "${SEEN[@]}"; do options+=(--env "$each"); done
+    for each in "${SEEN[@]}" ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"}; do options+=(--env "$each"); done
     for each in ${MOUNTS[@]+"${MOUNTS[@]}"}; do options+=(-v "$each"); done
     if [ -n "$gpus" ]; then
         local number=0 visible=''
@@ -117,7 +117,9 @@ podman_run() {
 }
 podman_start() { # WORDS; where the kernel's overlay does not work on this disk, by fuse-overlayfs
     podman_run "$@" >"$MINE/cid" 2>"$MINE/fault" && return
-    [ -z "$mount_program" ] && grep -qi overlay "$MINE/fault" && mount_program=$(command -v fuse-overlayfs) || return
+    local code=$?
+    [ -z "$mount_program" ] && grep -qi overlay "$MINE/fault" && mount_program=$(command -v fuse-overlayfs) ||
+        return $code
     podman_tidy
     podman_setup
     podman_run "$@" >"$MINE/cid" 2>"$MINE/fault"
@@ -136,7 +138,7 @@ podman_tidy() {
 
 other_argv() { # WORDS; into ARGV
     local options=() each from to mode
-    local env=(${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"} "${SEEN[@]}")
+    local env=("${SEEN[@]}" ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"})
     [ -z "$gpus" ] || env+=("CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-$gpus}")
     local mounts=(${OUT:+"$OUT:/out"} ${MOUNTS[@]+"${MOUNTS[@]}"})
     case $IMAGE in *.sqfs) ;; *) fail "$runtime cannot run the archive $IMAGE; image = squashfs makes another file" ;; esac
@@ -161,6 +163,12 @@ other_argv() { # WORDS; into ARGV
 }
 tidy() {
     [ "$runtime" != podman ] || podman_tidy
-    cd / && { rm -rf "$MINE" 2>/dev/null || { sleep 1 && rm -rf "$MINE"; }; }
+    cd / || return
+    local try
+    for try in 0.1 0.2 0.5 1; do # what podman starts at the container's end may still write there
+        rm -rf "$MINE" 2>/dev/null
+        sleep "$try"
+        [ -e "$MINE" ] || return
+    done
 }
 

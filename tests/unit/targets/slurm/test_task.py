@@ -20,6 +20,8 @@ def ran(
     settings: Mapping[str, str] = {},
     disk: str = "ext2/ext3",
     podman: str = "cat {0}/words >&2\nexit 125",
+    lists: str = "ENVIRONMENT=() MOUNTS=() COMMAND=(true) ARGS=()",
+    env: Mapping[str, str] = {},
 ) -> subprocess.CompletedProcess[str]:
     """Run a task's script with a podman that prints the file `words` and fails. `disk` is what its disks are."""
     tools = tmp_path / "bin"
@@ -35,13 +37,15 @@ def ran(
         "KEY": key, "FIRST": "1", "OUT": f"{tmp_path}/out", "FOLDER": f"{tmp_path}/folder", **settings,
     }  # fmt: skip
     head = "".join(f"{name}='{value}'\n" for name, value in values.items())
-    text = f"{head}ENVIRONMENT=() MOUNTS=() COMMAND=(true) DEFAULTS=() ARGS=()\ntask() {{ :; }}\n{arrays.body()}"
+    text = f"{head}{lists} DEFAULTS=()\ntask() {{ :; }}\n{arrays.body()}"
     (tmp_path / "local").mkdir(exist_ok=True)
-    env = {
+    environ = {
         "PATH": f"{tools}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7",
-        "SLURM_ARRAY_TASK_ID": "0", "SLURMD_NODENAME": "n1",
+        "SLURM_ARRAY_TASK_ID": "0", "SLURMD_NODENAME": "n1", **env,
     }  # fmt: skip
-    return subprocess.run(["bash", "-c", text], env=env, capture_output=True, text=True, errors="replace", check=False)
+    return subprocess.run(
+        ["bash", "-c", text], env=environ, capture_output=True, text=True, errors="replace", check=False
+    )
 
 
 @pytest.mark.parametrize("name", ["OUT", "FOLDER", "MARKS"])
@@ -101,3 +105,66 @@ def test_a_long_fault_is_in_the_log_whole_and_in_the_mark_by_its_ends(tmp_path: 
     fault = json.loads((tmp_path / "marks" / "k1.1.ended").read_text(encoding="utf-8"))["fault"]
     assert "Error: begins" in fault and fault.endswith("invalid argument") and len(fault) < 600
     assert "x" * 3000 in (tmp_path / "folder" / "attempt-1.log").read_text()
+
+
+SEEN = ["HOME=/root", "TERM=xterm", "container=oci", "HOSTNAME=node"]
+SLURM = ["SLURM_ARRAY_JOB_ID=7", "SLURM_ARRAY_TASK_ID=0", "SLURM_JOB_GPUS=2", "SLURM_JOB_ID=7"]
+AFTER = ["PATH=/bin", "A=two words", "CUDA_VISIBLE_DEVICES=2", "python", "train.py", "--lr", "0.1"]
+
+
+@pytest.mark.parametrize(
+    ("runtime", "tool", "words"),
+    [
+        (
+            "apptainer", "apptainer",
+            ["exec", "--cleanenv", "--contain", "--no-home", "--writable-tmpfs", "--pwd", "/usr/app", "--bind",
+             "{0}/out:/out", "--bind", "/data set:/data:ro", "--nv", "{0}/image.sqfs", "/usr/bin/env", "-i"],
+        ),
+        (
+            "charliecloud", "ch-run",
+            ["--uid=0", "--gid=0", "--no-passwd", "--cd=/usr/app", "-b", "{0}/out:/out", "-b", "/data set:/data",
+             "{0}/image.sqfs", "--", "/usr/bin/env", "-i"],
+        ),
+    ],
+)  # fmt: skip
+def test_the_command_line_of_a_runtime(tmp_path: Path, runtime: str, tool: str, words: list[str]) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "image.sqfs").touch()
+    for name, text in ((tool, "printf '%s\\n' \"$@\""), ("uname", "echo node")):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / "bin" / name).chmod(0o755)
+    done = ran(
+        tmp_path,
+        settings={"RUNTIME": runtime, "IMAGE": f"{tmp_path}/image.sqfs", "WORKDIR": "/usr/app"},
+        lists="ENVIRONMENT=(PATH=/bin 'A=two words') MOUNTS=('/data set:/data:ro') COMMAND=(python train.py)"
+        " ARGS=(--lr 0.1)",
+        env={"SLURM_JOB_GPUS": "2", "CUDA_VISIBLE_DEVICES": "2"},
+    )
+    assert done.returncode == 0, done.stderr
+    read = (tmp_path / "folder" / "attempt-1.log").read_text().splitlines()
+    between = len(SEEN) + len(SLURM)
+    assert sorted(read[-between - len(AFTER) : -len(AFTER)]) == sorted(SEEN + SLURM)  # these in any order
+    assert read[-len(AFTER) :] == AFTER
+    assert read[: -between - len(AFTER)] == [word.format(tmp_path) for word in words]
+
+
+def test_a_job_of_podman_gets_the_gpus_that_slurm_gave_it(tmp_path: Path) -> None:
+    done = ran(
+        tmp_path,
+        podman='case "$*" in *"podman run"*) printf "%s\\n" "$@" >&2; exit 125;; esac',
+        env={"SLURM_JOB_GPUS": "1,3"},
+    )
+    assert done.returncode == 125
+    words = (tmp_path / "folder" / "attempt-1.log").read_text().splitlines()
+    assert [words[n + 1] for n, word in enumerate(words) if word == "--device"] == [
+        "nvidia.com/gpu=1", "nvidia.com/gpu=3",
+    ]  # fmt: skip
+    assert "CUDA_VISIBLE_DEVICES=0,1" in words  # in the container they are counted from 0
+
+
+def test_a_command_that_does_not_exist_keeps_its_exit_code(tmp_path: Path) -> None:
+    (tmp_path / "words").write_text("Error: executable file `python` not found\n")
+    done = ran(tmp_path, podman='case "$*" in *"podman run"*) cat {0}/words >&2; exit 127;; esac')
+    assert done.returncode == 127
+    seen = shared.ended_from(json.loads((tmp_path / "marks" / "k1.1.ended").read_text(encoding="utf-8")))
+    assert seen.code == 127 and "executable file" in seen.fault
