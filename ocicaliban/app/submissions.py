@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol, cast
 
 from attrs import evolve, frozen
@@ -17,7 +17,7 @@ from ocicaliban.targets import registry
 from ocicaliban.targets.backend import BatchBackend
 
 if TYPE_CHECKING:
-    from ocicaliban.app.requests import RunRequest, SlurmRequest
+    from ocicaliban.app.requests import LaunchRequest, NotebookRequest, RunRequest, SlurmRequest
     from ocicaliban.history.access import History
 
 
@@ -44,6 +44,28 @@ class JobsOfRun(BatchJobs, Protocol):
 
     def dry_run_script(self, request: RunRequest, wanted: SlurmRequest) -> Iterator[str]:
         """Yield the lines of what would be submitted."""
+
+
+class Interactive(Protocol):
+    """The module that runs shells and notebooks on the nodes of a backend."""
+
+    def run_shell(
+        self, request: LaunchRequest, wanted: SlurmRequest, args: tuple[str, ...], *, bare: bool = False
+    ) -> int:
+        """Run a shell, or a command, and return its exit code."""
+
+    def run_notebook(
+        self, request: LaunchRequest, wanted: SlurmRequest, asked: NotebookRequest, show: Callable[[str], None]
+    ) -> int:
+        """Run a notebook's server until it ends, and show its URL."""
+
+
+def interactive(target: str, command: str) -> Interactive:
+    """Return the module that runs shells and notebooks on a target. Raises UsageError if it has none."""
+    name = registry.backend(target).capabilities.interactive
+    if not name:
+        raise UsageError(f"{command} has no --target {target}", "--target slurm; without it, it runs on this machine")
+    return cast(Interactive, importlib.import_module(name))
 
 
 def jobs_of_run(target: str) -> JobsOfRun:

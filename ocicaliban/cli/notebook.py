@@ -9,15 +9,22 @@ import typer
 from ocicaliban.cli import container_options
 from ocicaliban.cli.container_options import Env, EnvFile, Publish, ShmSize, Volume, Workdir
 from ocicaliban.cli.options import (
+    Account,
     AllowSecrets,
     CloudKey,
     Debug,
     Extras,
     Gpu,
     Gpus,
+    Gres,
     NoCache,
+    Partition,
     PodmanArgs,
+    Runtime,
     ShareGpus,
+    SlurmArgs,
+    Target,
+    TimeLimit,
     WithGroups,
     request,
 )
@@ -29,6 +36,7 @@ if TYPE_CHECKING:
     from ocicaliban.app.notebook import StartedServer
 
 
+# Longer than 60 lines: most of them are its options.
 def notebook(
     lab: Annotated[
         bool | None, typer.Option("--lab/--classic", help="Start JupyterLab or Notebook (default: JupyterLab).")
@@ -61,13 +69,31 @@ def notebook(
     publish: Publish = None,
     shm_size: ShmSize = "",
     workdir: Workdir = "",
+    target: Target = "",
+    partition: Partition = "",
+    account: Account = "",
+    time: TimeLimit = "",
+    gres: Gres = "",
+    slurm_args: SlurmArgs = "",
+    runtime: Runtime = "",
     debug: Debug = False,
 ) -> None:
     """Start JupyterLab or Notebook in the project's environment, and print its URL; Ctrl-C stops it."""
     given = locals()
     from ocicaliban.app import notebook as use_case
-    from ocicaliban.app.requests import LaunchRequest, NotebookRequest
+    from ocicaliban.app import run as runs
+    from ocicaliban.app.requests import LaunchRequest, NotebookRequest, SlurmRequest
 
+    wanted = request(SlurmRequest, given)
+    if runs.is_elsewhere(target, wanted):
+        from ocicaliban.app import submissions
+
+        if listed or stopped or detach or open_browser:
+            hint = "leave out --detach, --open, --list and --stop"
+            raise UsageError("a notebook at Slurm lasts as long as its command", hint)
+        there = submissions.interactive(target, "notebook")
+        asked = request(LaunchRequest, given, mode="notebook", podman_args=container_options.podman_args(given))
+        raise typer.Exit(there.run_notebook(asked, wanted, request(NotebookRequest, given), print_lines))
     if listed and stopped:
         raise UsageError("--list and --stop exclude each other", "leave one of them out")
     if listed:

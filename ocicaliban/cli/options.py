@@ -58,6 +58,13 @@ ShareGpus = Annotated[
     bool,
     typer.Option("--share-gpus", help="Use GPUs that others use already, and let others use yours."),
 ]
+Target = Annotated[str, typer.Option("--target", help="Where it runs: local (this machine) or slurm (a node).")]
+Partition = Annotated[str, typer.Option("--partition", help="Slurm: the partition.")]
+Account = Annotated[str, typer.Option("--account", help="Slurm: the account.")]
+TimeLimit = Annotated[str, typer.Option("--time", help="Slurm: the time limit: 1h30m, 90 (minutes).")]
+Gres = Annotated[str, typer.Option("--gres", help="Slurm: generic resources, such as gpu:a100:2.")]
+SlurmArgs = Annotated[str, typer.Option("--slurm-args", help="Slurm: more options for srun, in one text.")]
+Runtime = Annotated[str, typer.Option("--runtime", help="Slurm: podman or apptainer (default: what the node has).")]
 Extras = Annotated[
     list[str] | None,
     typer.Option("-e", "--extras", callback=_names_of_extras, help="An extra of the project; may be repeated."),

@@ -9,6 +9,7 @@ import typer
 from ocicaliban.cli import container_options
 from ocicaliban.cli.container_options import Env, EnvFile, Publish, ShmSize, Volume, Workdir
 from ocicaliban.cli.options import (
+    Account,
     AllowSecrets,
     CloudKey,
     Debug,
@@ -16,10 +17,16 @@ from ocicaliban.cli.options import (
     Extras,
     Gpu,
     Gpus,
+    Gres,
     ImageId,
     NoCache,
+    Partition,
     PodmanArgs,
+    Runtime,
     ShareGpus,
+    SlurmArgs,
+    Target,
+    TimeLimit,
     WithGroups,
     request,
 )
@@ -46,12 +53,26 @@ def shell(
     publish: Publish = None,
     shm_size: ShmSize = "",
     workdir: Workdir = "",
+    target: Target = "",
+    partition: Partition = "",
+    account: Account = "",
+    time: TimeLimit = "",
+    gres: Gres = "",
+    slurm_args: SlurmArgs = "",
+    runtime: Runtime = "",
     debug: Debug = False,
 ) -> None:
     """Work in the project's environment: start a shell, or run the command after --, with the project mounted."""
     given = locals()
+    from ocicaliban.app import run as runs
     from ocicaliban.app import shell as use_case
-    from ocicaliban.app.requests import LaunchRequest
+    from ocicaliban.app.requests import LaunchRequest, SlurmRequest
 
     asked = request(LaunchRequest, given, mode="shell", podman_args=container_options.podman_args(given))
+    wanted = request(SlurmRequest, given)
+    if runs.is_elsewhere(target, wanted):
+        from ocicaliban.app import submissions
+
+        there = submissions.interactive(target, "shell")
+        raise typer.Exit(there.run_shell(asked, wanted, context.obj.script, bare=bare))
     raise typer.Exit(use_case.run(asked, context.obj.argv, context.obj.script, bare=bare))

@@ -46,13 +46,22 @@ _SERVER_OPTIONS = (
 def container_options(settings: NotebookSettings, home: Path | None, environ: Mapping[str, str]) -> tuple[str, ...]:
     """Return podman's options for a server with these settings; mount the `home` folder if there is one."""
     words = ["--log-driver", "k8s-file", "--label", f"{LABEL}={settings.to_label()}", "--env", TOKEN_VARIABLE]
+    return *words, *environment_options(), *shell.home_options(home, environ)
+
+
+def environment_options() -> tuple[str, ...]:
+    """Return podman's options for the variables of a server."""
     # A runtime folder of its own: processes in different containers have the same numbers, and would collide in the
     # home folder.
-    words += ["--env", f"JUPYTER_RUNTIME_DIR={_RUNTIME_FOLDER}", "--env", "JUPYTER_PREFER_ENV_PATH=1"]
-    words += ["--env", "LANG=C.UTF-8"]  # otherwise its terminals use the C locale
-    return *words, *shell.home_options(home, environ)
+    words = ["--env", f"JUPYTER_RUNTIME_DIR={_RUNTIME_FOLDER}", "--env", "JUPYTER_PREFER_ENV_PATH=1"]
+    return *words, "--env", "LANG=C.UTF-8"  # otherwise its terminals use the C locale
+
+
+def server_words(launch: Launch) -> tuple[str, ...]:
+    """Return the words that follow `ENTRYPOINT`, without the port."""
+    return *launch.command, *_SERVER_OPTIONS
 
 
 def arguments(launch: Launch, settings: NotebookSettings) -> tuple[str, ...]:
     """Return the words that follow `ENTRYPOINT`."""
-    return *launch.command, *_SERVER_OPTIONS, f"--ServerApp.port={settings.port}"
+    return *server_words(launch), f"--ServerApp.port={settings.port}"

@@ -31,7 +31,8 @@ class Capabilities:
 
     `schedules_itself`: it takes all jobs at once, and they wait there until it has room. `arrays`: it takes many jobs
     in one request. `needs_registry`: the image must be in a registry before a job starts. `can_mount`: a job sees
-    folders of the machine that submits it.
+    folders of the machine that submits it. `interactive` names the module in `app` that runs shells and notebooks
+    there, "" if nothing does.
     """
 
     schedules_itself: bool
@@ -39,6 +40,7 @@ class Capabilities:
     needs_registry: bool
     can_mount: bool
     image_form: ImageForm
+    interactive: str = ""
 
 
 @frozen(kw_only=True)

@@ -86,7 +86,7 @@ def script(array: Array, tasks: Sequence[Task]) -> str:
             )
         ),
         "# What follows are the settings of all jobs, then each job, then what a task does. Made by ocicaliban.",
-        *_settings(array),
+        *settings(array),
         "task() {",
         "case $1 in",
         *(_case(number, task) for number, task in enumerate(tasks)),
@@ -106,7 +106,8 @@ def part(name: str) -> str:
     return (importlib.resources.files("ocicaliban.targets.slurm") / name).read_text(encoding="utf-8")
 
 
-def _settings(array: Array) -> Iterator[str]:
+def settings(array: Array) -> Iterator[str]:
+    """Yield the lines of bash with what all tasks have in common."""
     options, image, launch = array.options, array.image, array.launch
     for name, value in (
         ("ARRAY", array.key),

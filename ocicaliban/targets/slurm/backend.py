@@ -48,7 +48,12 @@ class SlurmBackend(BatchBackend):
     title = "Slurm"
     use_case = "ocicaliban.app.slurm_jobs"
     capabilities = Capabilities(
-        schedules_itself=True, arrays=True, needs_registry=False, can_mount=True, image_form="squashfs"
+        schedules_itself=True,
+        arrays=True,
+        needs_registry=False,
+        can_mount=True,
+        image_form="squashfs",
+        interactive="ocicaliban.app.slurm_interactive",
     )
 
     def __init__(self, clock: Clock = SYSTEM) -> None:

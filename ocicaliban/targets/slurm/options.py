@@ -131,10 +131,10 @@ def _check_args(words: Iterable[str]) -> None:
             raise UsageError("--slurm-args: an option has several lines", "write it in one")
 
 
-def sbatch_lines(options: Options) -> tuple[str, ...]:
-    """Return the words after `#SBATCH` of each line for these options, apart from those of one array."""
-    lines = [
-        f"--{name}={quoted(str(value))}"
+def words(options: Options) -> tuple[str, ...]:
+    """Return the options for what jobs need, as words for sbatch or srun, without `slurm_args`."""
+    return tuple(
+        f"--{name}={value}"
         for name, value in (
             ("partition", options.partition),
             ("account", options.account),
@@ -147,7 +147,15 @@ def sbatch_lines(options: Options) -> tuple[str, ...]:
             ("mem", _megabytes(options.memory)),
         )
         if value
-    ]
+    )
+
+
+def sbatch_lines(options: Options) -> tuple[str, ...]:
+    """Return the words after `#SBATCH` of each line for these options, apart from those of one array."""
+    lines = []
+    for word in words(options):
+        name, _, value = word.partition("=")
+        lines.append(f"{name}={quoted(value)}")
     lines += [f"--signal=B:USR1@{options.grace}"] if options.grace else []
     lines += [" ".join(map(quoted, options.slurm_args))] if options.slurm_args else []
     return tuple(lines)

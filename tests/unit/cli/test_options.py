@@ -34,6 +34,8 @@ GIVEN = {"tls_verify"}  # texts that a command makes into something else by itse
 OF_PODMAN = ("env", "env_file", "volume", "publish", "shm_size", "workdir")
 """They are added to podman_args."""
 
+JOBS_ALONE = {"qos", "constraint", "nodes", "grace", "wait"}  # what a shell has in the settings, or not at all
+
 COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
     # The requests of each command, each with the fields that the command has no option for, and the parameters that
     # the command needs itself.
@@ -51,8 +53,11 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
         {"context", "experiment_config", "sweep_format", "target", *OF_PODMAN},
     ),
     shell.shell: (
-        {LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "gpu_elsewhere", "dry_run"}},
-        {"context", "bare", *OF_PODMAN},
+        {
+            LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "gpu_elsewhere", "dry_run"},
+            SlurmRequest: JOBS_ALONE,
+        },
+        {"context", "bare", "target", *OF_PODMAN},
     ),
     notebook.notebook: (
         {
@@ -71,8 +76,9 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
                 ),
             },
             NotebookRequest: set(),
+            SlurmRequest: JOBS_ALONE,
         },
-        {"open_browser", "detach", "listed", "stopped", *OF_PODMAN},
+        {"open_browser", "detach", "listed", "stopped", "target", *OF_PODMAN},
     ),
     cloud.cloud: (
         {CloudRequest: {"gpu"}, MachinesRequest: set()},
