@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ocicaliban.containers import cgroups
 from ocicaliban.dependencies import host_settings
-from tests.bench import cloud, dependency
+from tests.bench import cloud, dependency, slurm
 from tests.bench.measure import Measure, Sample
 from tests.bench.workshop import IMAGE_TOOLS, SCRIPT, UV, BenchError, Containerfile, Project, Workshop
 
@@ -305,4 +305,5 @@ MEASURES: tuple[Measure[Workshop], ...] = (
         needs=IMAGE_TOOLS,
     ),
     *cloud.MEASURES,
+    *slurm.MEASURES,
 )

@@ -14,6 +14,7 @@ import pytest
 from tests.folders import write
 from tests.integration.program import CONFIG, REPOSITORY
 from tests.integration.registries import free_port
+from tests.integration.slurm_cluster import until
 
 BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 TRAIN = "import sys\nprint(*sys.argv[1:])\n"
@@ -122,6 +123,28 @@ def test_the_tutorial_on_sweeps(installed: Path, tmp_path: Path, own_history: No
     assert len((tmp_path / "digits.csv").read_text().splitlines()) == 31
     assert "<html" in (tmp_path / "digits.html").read_text()[:200] and page.returncode == 0
     assert len(re.findall(r"^[ *]+\d+ +succeeded", more.stdout, re.M)) == 5
+
+
+def test_the_tutorial_on_slurm(
+    installed: Path, tmp_path: Path, own_history: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document = REPOSITORY / "docs" / "tutorial" / "slurm" / "README.md"
+    folder = tmp_path / "slurm"
+    shutil.copytree(document.parent, folder, ignore=shutil.ignore_patterns("ocicaliban.lock"))
+    cluster = str(tmp_path / "cluster")
+    start, run, logs, look, shell, stop = (block.replace("/tmp/cluster", cluster) for block in _blocks(document))
+    monkeypatch.setenv("SLURM_CONF", f"{cluster}/slurm.conf")  # each block is a bash of its own
+    started = _bash(start, folder)
+    try:
+        assert "n[1-2]" in started.stdout
+        assert _bash(run, folder, installed).stdout == "line\n"
+        assert re.match(r"task 5: y = \d", _bash(logs, folder, installed).stdout)
+        until(lambda: "line: 6 succeeded" in _bash("ocicaliban status line", folder, installed).stdout)
+        looked = _bash(look, folder, installed).stdout
+        assert "loss" in looked and re.search(r"lowest loss: 0\.0", looked), looked
+        assert _bash(shell, folder, installed).stdout.startswith("task -: y = ")
+    finally:
+        _bash(stop, folder)
 
 
 def test_the_commands_for_experiments(installed: Path, tmp_path: Path, own_history: None) -> None:
