@@ -10,6 +10,7 @@ from attrs import frozen
 
 from ocicaliban.containers import command_line
 from ocicaliban.containers.image_file import ImageFile
+from ocicaliban.jobs import log_parts
 from ocicaliban.model.image import Launch
 from ocicaliban.targets.slurm import options as slurm_options
 from ocicaliban.targets.slurm.options import Options
@@ -118,6 +119,7 @@ def settings(array: Array) -> Iterator[str]:
         ("LOCAL", options.local),
         ("GRACE", options.grace),
         ("RETRIES", options.retries),
+        ("LOG_SIZE", log_parts.conmon_limit(log_parts.LIMIT)),
         ("WORKDIR", launch.workdir or image.workdir or "/"),
     ):
         yield f"{name}={shlex.quote(str(value))}"

@@ -28,7 +28,10 @@ other_wait() {
 
 [ ${#ARGS[@]} -gt 0 ] || ARGS=(${DEFAULTS[@]+"${DEFAULTS[@]}"})
 words=(${COMMAND[@]+"${COMMAND[@]}"} ${ARGS[@]+"${ARGS[@]}"})
-HOW=(-d --log-driver k8s-file --log-opt "path=$LOG.conmon")
+# When the log is full, conmon begins a new file in its place: the first one stays under a second name.
+: >>"$LOG.conmon"
+ln "$LOG.conmon" "$LOG.first" 2>/dev/null
+HOW=(-d --log-driver k8s-file --log-opt "path=$LOG.conmon" --log-opt "max-size=$LOG_SIZE")
 [ "$runtime" != podman ] || podman_setup
 trap 'stop TERM' TERM
 trap 'stop INT' INT

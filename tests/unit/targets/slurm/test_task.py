@@ -34,6 +34,7 @@ def ran(
     values = {
         "ARRAY": "a1", "MARKS": f"{tmp_path}/marks", "IMAGE": f"{tmp_path}/image.tar", "IMAGE_NAME": "1",
         "RUNTIME": "podman", "LOCAL": f"{tmp_path}/local", "GRACE": "60", "RETRIES": "0", "WORKDIR": "/",
+        "LOG_SIZE": "9",
         "KEY": key, "FIRST": "1", "OUT": f"{tmp_path}/out", "FOLDER": f"{tmp_path}/folder", **settings,
     }  # fmt: skip
     head = "".join(f"{name}='{value}'\n" for name, value in values.items())
