@@ -30,7 +30,7 @@ def log_blocks(word: str, *, attempt: int = 0, follow: bool = False, failed: boo
 
     with access.open(reporter=TERMINAL) as history:
         if failed and not word.isdecimal():
-            reconcile.catch_up(history, TERMINAL)
+            reconcile.catch_up_if_room(history)
             word = selection.group_named(history, word)
         jobs = selection.named(history, word)
         if len(jobs) == 1 and not failed:
@@ -39,7 +39,7 @@ def log_blocks(word: str, *, attempt: int = 0, follow: bool = False, failed: boo
         if follow or attempt:
             option = "--follow" if follow else "--attempt"
             raise UsageError(f"{option} is for one job", "ocicaliban logs JOB; `ocicaliban status` shows their numbers")
-        reconcile.catch_up(history, TERMINAL, ids=[job.id for job in jobs])
+        reconcile.catch_up_if_room(history, ids=[job.id for job in jobs])
         jobs = selection.jobs_by_number(history, [job.id for job in jobs])
         if failed:
             jobs = tuple(job for job in jobs if job.status == "failed")
@@ -56,7 +56,7 @@ def log_blocks(word: str, *, attempt: int = 0, follow: bool = False, failed: boo
 
 def _of_one(history: History, number: int, *, attempt: int = 0, follow: bool = False) -> Iterator[bytes]:
     job = _job(history, number)
-    reconcile.catch_up(history, TERMINAL, ids=[number])
+    reconcile.catch_up_if_room(history, ids=[number])
     job = _job(history, number)
     while follow and not job.attempts and job.status not in ENDED:
         time.sleep(_PAUSE)
@@ -79,7 +79,7 @@ def _goes_on(history: History, number: int, attempt: Attempt) -> Callable[[], bo
     """Return a function that looks whether an attempt has not ended."""
 
     def goes_on() -> bool:
-        reconcile.catch_up(history, TERMINAL, ids=[number])
+        reconcile.catch_up_if_room(history, ids=[number])
         now = _job(history, number)
         return any(each.number == attempt.number and each.status in UNDER_WAY for each in now.attempts)
 

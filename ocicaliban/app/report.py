@@ -68,7 +68,7 @@ def _jobs(request: ReportRequest) -> Sequence[Job]:
 
     user = "" if request.all_users else provenance.user()
     with access.open(reporter=TERMINAL) as history:
-        reconcile.catch_up(history, group="" if request.group in ("", selection.LAST) else request.group)
+        reconcile.catch_up_if_room(history, group="" if request.group in ("", selection.LAST) else request.group)
         group = selection.group_named(history, request.group)
         if jobs := history.jobs(group=group, user=user):
             return jobs

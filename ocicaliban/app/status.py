@@ -9,7 +9,6 @@ from attrs import frozen
 
 from ocicaliban.app import selection, submissions
 from ocicaliban.app.requests import StatusRequest
-from ocicaliban.errors import DiskFull
 from ocicaliban.execution import reconcile
 from ocicaliban.jobs import provenance
 from ocicaliban.model.job import Job
@@ -46,10 +45,7 @@ def looks(request: StatusRequest) -> Iterator[JobsStatus]:
 
 def _look(history: History, request: StatusRequest, user: str) -> JobsStatus:
     group = selection.group_named(history, request.group) if request.group else ""
-    try:
-        reconcile.catch_up(history, TERMINAL, group=group)
-    except DiskFull as fault:  # what is on record can still be shown
-        TERMINAL.warning(f"{fault.message}, so this may be out of date; {fault.hint}")
+    reconcile.catch_up_if_room(history, group=group)
     jobs = history.jobs(group=group, user=user, newest=min(max(request.max_jobs, 0), _MOST))
     if group and not jobs:
         raise submissions.no_group(history, group, user)

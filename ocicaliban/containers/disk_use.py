@@ -93,7 +93,8 @@ def _hint(place: Path) -> str:
     disk = disk if disk.is_dir() else disk.parent
     found = sorted(_large(disk), key=lambda use: -use.size)
     if not found:
-        return f"free disk space: `du -xh {disk} | sort -h | tail` shows what uses it"
+        top = next(each for each in (disk, *disk.parents) if os.path.ismount(each))
+        return f"free disk space: `du -xh {top} | sort -h | tail` shows what uses it"
     clean = "; `ocicaliban clean --all --dry-run` lists the images" if any(u.what == "images" for u in found) else ""
     return f"free disk space: {', '.join(map(str, found))}{clean}"
 

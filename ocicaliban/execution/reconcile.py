@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 
+from ocicaliban.containers import disk_use
+from ocicaliban.errors import OcicalibanError, is_about_room, of_system
 from ocicaliban.jobs import group_names, lease, lifecycle, log_file, provenance, records, run_journal
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
-from ocicaliban.reporter import SILENT, Reporter
+from ocicaliban.reporter import SILENT, TERMINAL, Reporter
 from ocicaliban.targets import registry
 
 if TYPE_CHECKING:
@@ -39,6 +41,18 @@ def catch_up(history: History, reporter: Reporter = SILENT, *, group: str = "", 
             jobs = tuple(job for job in jobs if job.key not in still_running)
         if jobs:
             registry.backend(name).observe(history, jobs, reporter)
+
+
+def catch_up_if_room(history: History, *, group: str = "", ids: Sequence[int] = ()) -> None:
+    """Catch up as far as the disk allows: what is on record can be shown all the same, with a warning."""
+    try:
+        catch_up(history, TERMINAL, group=group, ids=ids)
+    except (OcicalibanError, OSError) as fault:
+        ours = of_system(fault) if isinstance(fault, OSError) else fault
+        if not is_about_room(ours):
+            raise
+        told = disk_use.explained(ours)
+        TERMINAL.warning(f"{told.message}, so this may be out of date; {told.hint}")
 
 
 def take_journal(history: History) -> frozenset[str]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import sqlite3
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import peewee
+from attrs import frozen
 
 from ocicaliban.errors import DiskFull, OcicalibanError
 from ocicaliban.history import schema
@@ -36,8 +39,55 @@ _ELSEWHERE = "set OCICALIBAN_DB_URL, or db_url in the user's config.toml, to use
 _EXTRA = "install its driver, for example: pip install 'ocicaliban[postgresql]'"
 
 
-def connect(place: DatabaseLocation, reporter: Reporter) -> peewee.Database:
+@frozen(kw_only=True)
+class Connection:
+    """A database that is open.
+
+    On a full disk SQLite cannot even read its file, unless another process has it open. Then the database is a `copy`
+    elsewhere, in a folder that `close` removes, and the fault `full` is raised for what is to be written.
+    """
+
+    database: peewee.Database
+    copy: tempfile.TemporaryDirectory[str] | None = None
+    full: DiskFull | None = None
+
+    def close(self) -> None:
+        """Close it."""
+        self.database.close()
+        if self.copy is not None:
+            self.copy.cleanup()
+
+
+def connect(place: DatabaseLocation, reporter: Reporter) -> Connection:
     """Connect to a database, and bring it to the present schema. Raises OcicalibanError where it cannot be used."""
+    try:
+        return Connection(database=_connected(place, reporter))
+    except DiskFull as fault:
+        if copied := _copied(place):
+            copy = DatabaseLocation(kind="sqlite", file=Path(copied.name, place.file.name))
+            return Connection(database=_connected(copy, reporter), copy=copied, full=fault)
+        raise
+
+
+def _copied(place: DatabaseLocation) -> tempfile.TemporaryDirectory[str] | None:
+    """Return a folder on another disk with a copy of the database; None if there is no room for one."""
+    if place.kind != "sqlite":
+        return None
+    for folder in map(Path, (tempfile.gettempdir(), "/dev/shm")):
+        if filesystems.is_full(folder) or not os.access(folder, os.W_OK):
+            continue
+        copied = tempfile.TemporaryDirectory(prefix="ocicaliban-", dir=folder, ignore_cleanup_errors=True)
+        try:
+            for name in (place.file.name, f"{place.file.name}-wal"):
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.copyfile(place.file.with_name(name), Path(copied.name, name))
+            return copied
+        except OSError:
+            copied.cleanup()
+    return None
+
+
+def _connected(place: DatabaseLocation, reporter: Reporter) -> peewee.Database:
     network = place.kind == "sqlite" and _on_network(place.file, reporter)
     database = _file(place.file) if place.kind == "sqlite" else _server(place)
     with clear_errors(place):
@@ -263,7 +313,10 @@ def _of_database(place: DatabaseLocation, fault: Exception) -> OcicalibanError:
         message, hint = _SQLITE.get(code, (f"failed: {words}", _ELSEWHERE))
         hint = _REPAIR if hint == "repair" else hint
         message, hint = f"the history {place} {message}", hint.replace("{file}", str(place.file))
-        if code == sqlite3.SQLITE_FULL or (code == sqlite3.SQLITE_IOERR and filesystems.is_full(place.file)):
+        # SQLite cannot make its files, or write them.
+        if code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN) and filesystems.is_full(place.file):
+            message, code = f"the history {place} {_SQLITE[sqlite3.SQLITE_FULL][0]}", sqlite3.SQLITE_FULL
+        if code == sqlite3.SQLITE_FULL:
             return DiskFull(message, hint, path=str(place.file))
         return OcicalibanError(message, hint)
     state = str(getattr(cause, "sqlstate", None) or "")

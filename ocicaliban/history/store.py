@@ -61,8 +61,9 @@ class History:
     the database fails.
     """
 
-    def __init__(self, database: Database, place: DatabaseLocation, reporter: Reporter) -> None:
-        self._database = database
+    def __init__(self, opened: connection.Connection, place: DatabaseLocation, reporter: Reporter) -> None:
+        self._opened = opened
+        self._database = opened.database
         self._reporter = reporter
         self.place = place
         self._together = threading.local()
@@ -77,7 +78,7 @@ class History:
     def close(self) -> None:
         """Close the connection."""
         with connection.clear_errors(self.place):
-            self._database.close()
+            self._opened.close()
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[Database]:
@@ -93,6 +94,8 @@ class History:
             with connection.clear_errors(self.place):
                 yield self._database
             return
+        if self._opened.full:
+            raise self._opened.full
         with self._reading():
             with connection.transaction(self._database):
                 yield self._database

@@ -24,7 +24,7 @@ from attrs import field, frozen
 from ocicaliban.containers import cgroups, podman_api
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.gpu import cdi, podman_options
-from ocicaliban.jobs import log_file
+from ocicaliban.jobs import log_file, log_parts
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.model.resources import Resources
@@ -322,6 +322,22 @@ def test_a_container_has_the_limits_of_open_files_that_podmans_command_line_give
         log_file.plain(jobs.attempt(job).log)
         said.append(Path(jobs.attempt(job).log).read_text())
     assert said[0] == said[1]
+
+
+def test_a_log_has_a_limit_and_the_job_goes_on(jobs: Jobs, podman: podman_api.PodmanApi) -> None:
+    for number, given in enumerate(((), ("--annotation", "a=b"))):
+        target = jobs.target(podman, given=given, log_limit=100_000)
+        job = jobs.job("i=0; while [ $i -lt 20000 ]; do echo line $i; i=$((i+1)); done; echo the end; exit 3", number)
+        attempt = jobs.attempt(job)
+        target.start(job, attempt)
+        assert jobs.end().exit_code == 3
+        target.close()
+        sizes = [path.stat().st_size for path in Path(attempt.log).parent.glob(f"{Path(attempt.log).name}.*")]
+        assert len(sizes) == 2 and sum(sizes) <= 100_000
+        log_file.plain(attempt.log)
+        first, gap, last = Path(attempt.log).read_bytes().partition(log_parts.GAP)
+        assert first.startswith(b"line 0\nline 1\n") and gap
+        assert last.endswith(b"\nline 19999\nthe end\n" + log_parts.END)
 
 
 def test_limits_are_kept_or_refused(jobs: Jobs, podman: podman_api.PodmanApi) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -192,8 +193,7 @@ class LocalBackend(Backend):
             again = not provenance.alone(job.submission)
             history.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=again)
         else:
-            if attempt.log:
-                log_file.plain(attempt.log)
+            _finish_log(attempt)
             starved = bool(there.exit_code) and self._containers.oom_killed(attempt.handle)
             reason = lifecycle.why_failed(there.exit_code, oom_killed=starved)
             status: Status = "failed" if reason else "succeeded"
@@ -203,8 +203,8 @@ class LocalBackend(Backend):
 
     def _remove(self, job: Job) -> None:
         """Finish the log and remove the container of a stopped job, unless the process that runs it does so."""
-        if job.last and job.last.log and not lease.is_held(job.submission):
-            log_file.plain(job.last.log)
+        if job.last and not lease.is_held(job.submission):
+            _finish_log(job.last)
             self._containers.remove_at_once(job.last.handle)
 
     def stop_containers(self, handles: Sequence[str]) -> None:
@@ -219,6 +219,13 @@ class LocalBackend(Backend):
             left = self._containers.find(job="")
             if any(handle in left and left[handle].state == "running" for handle in handles):
                 raise
+
+
+def _finish_log(attempt: Attempt) -> None:
+    """Turn the log of an ended attempt into plain text; without room for that, it stays as conmon wrote it."""
+    if attempt.log:
+        with contextlib.suppress(OSError):
+            log_file.plain(attempt.log)
 
 
 def _here(submission: Submission) -> bool:
