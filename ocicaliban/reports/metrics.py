@@ -8,20 +8,22 @@ import json
 import math
 import os
 import stat
-from collections.abc import Iterator, Mapping
-from typing import BinaryIO
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, BinaryIO
 
 from attrs import define, field, frozen
 
 from ocicaliban.formats.text import amount
 from ocicaliban.model.job import Scalar
+from ocicaliban.reports import metrics_memo
 
 RESULTS = "metrics.json"
 LINES = "metrics.jsonl"
 
 _MAX_FILE = 16_000_000  # bytes of metrics.json
 _MAX_LINE = 1_000_000  # bytes of a line of metrics.jsonl
-_PART = 64_000_000  # bytes at the beginning and at the end of metrics.jsonl that are read, if it is larger
+_PART = 64_000_000  # bytes at the beginning and at the end of what is new in metrics.jsonl that are read, if it is more
+_LARGE = 4_000_000  # bytes of a metrics.jsonl of which it is remembered what was read
 _MAX_NAMES = 500
 _MAX_DEPTH = 20
 _MAX_TEXT = 1000  # characters of a value or a name
@@ -98,14 +100,59 @@ def _open(path: str) -> BinaryIO:
 
 
 @define(kw_only=True)
+class _Lines:
+    """What metrics.jsonl says before `position`.
+
+    `number` counts its lines, `wrong` those that are no object, `left_out` the bytes that were not read; `first_wrong`
+    and `longer` are the numbers of the first wrong line and of the first one that is too long. `inside` says that
+    `position` is in the middle of a line that is passed over.
+    """
+
+    position: int = 0
+    number: int = 0
+    wrong: int = 0
+    first_wrong: int = 0
+    longer: int = 0
+    left_out: int = 0
+    inside: bool = False
+    notes: list[str] = field(factory=list)
+    results: dict[str, Scalar] = field(factory=dict)
+    curves: dict[str, _Thinning] = field(factory=dict)
+
+    def to_record(self) -> metrics_memo.Record:
+        """Return what is kept of it."""
+        plain = {name: getattr(self, name) for name in _COUNTS}
+        return {**plain, "results": self.results, "curves": {name: c.to_record() for name, c in self.curves.items()}}
+
+    @classmethod
+    def of_record(cls, record: metrics_memo.Record, points: int) -> _Lines:
+        """Return what was kept; nothing for a record of another form."""
+        try:
+            curves = {name: _Thinning.of_record(kept, points) for name, kept in record["curves"].items()}
+            return cls(**{name: record[name] for name in _COUNTS}, results=dict(record["results"]), curves=curves)
+        except (KeyError, TypeError, ValueError, AttributeError):
+            return cls()
+
+
+_COUNTS = ("position", "number", "wrong", "first_wrong", "longer", "left_out", "inside", "notes")
+
+
+@define(kw_only=True)
 class _Reader:
     """Collects what the files say."""
 
     points: int
     results: dict[str, Scalar] = field(factory=dict)
-    _final: frozenset[str] = frozenset()
-    curves: dict[str, _Thinning] = field(factory=dict)
+    _lines: _Lines = field(init=False)
     notes: list[str] = field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self._lines = _Lines()
+
+    @property
+    def curves(self) -> Mapping[str, _Thinning]:
+        """The curves of metrics.jsonl."""
+        return self._lines.curves
 
     def note(self, text: str) -> None:
         if text not in self.notes and len(self.notes) < _MAX_NOTES:
@@ -126,59 +173,94 @@ class _Reader:
             self.note(f"{RESULTS} is not a JSON object")
             return
         for name, scalar in self._flatten(value, RESULTS):
-            self._keep(name, scalar)
-        self._final = frozenset(self.results)
+            if name in self.results or self._has_room():
+                self.results[name] = scalar
 
     def read_lines(self, file: BinaryIO) -> None:
-        """Read metrics.jsonl, line by line."""
-        number = wrong = first_wrong = 0
-        size = os.fstat(file.fileno()).st_size
-        skipping = size > 2 * _PART
+        """Read metrics.jsonl, line by line; of a large file only what is new since the last time."""
+        large = os.fstat(file.fileno()).st_size >= _LARGE
+        if large and (kept := metrics_memo.recall(file, self.points)):
+            self._lines = _Lines.of_record(kept, self.points)
+            for note in self._lines.notes:
+                self.note(note)
+        lines = self._lines
+        rest = self._whole_lines(file)
+        if large:
+            lines.notes = [note for note in self.notes if note.startswith(LINES)]
+            metrics_memo.keep(file, self.points, lines.position, lines.to_record())
+        if rest and not rest.isspace() and not self._take(rest, finished=False):
+            self.note(f"{LINES}: the last line is incomplete")
+        if lines.left_out:
+            self.note(f"{LINES} is large: {amount(lines.left_out)} in the middle of it were not read")
+        if lines.longer:
+            self.note(f"{LINES}: line {lines.longer} is longer than {_MAX_LINE // 1_000_000} MB")
+        if lines.wrong:
+            more = f", the first of {lines.wrong} such lines" if lines.wrong > 1 else ""
+            self.note(f"{LINES}: line {lines.first_wrong} is not a JSON object{more}")
+        for name, value in lines.results.items():
+            self.results.setdefault(name, value)
+
+    def _whole_lines(self, file: BinaryIO) -> bytes:
+        """Read the lines that have an end, and return what comes after them."""
+        lines, size = self._lines, os.fstat(file.fileno()).st_size
+        file.seek(lines.position)
+        middle = lines.position + _PART if size - lines.position > 2 * _PART else None
         while line := file.readline(_MAX_LINE):
-            if skipping and file.tell() > _PART:
-                skipping = False
-                self.note(f"{LINES} has {amount(size)}: only its first and last {amount(_PART)} are read")
+            if middle is not None and file.tell() > middle:
+                middle = None
+                lines.left_out += size - _PART - file.tell()
                 file.seek(size - _PART)
-                file.readline(_MAX_LINE)  # the rest of a line
+                lines.inside = True  # of a line, or at its beginning
+                lines.position = file.tell()
                 continue
-            number += 1
             finished = line.endswith(b"\n")
-            if not finished and len(line) == _MAX_LINE:
-                self.note(f"{LINES}: line {number} is longer than {_MAX_LINE // 1_000_000} MB")
-                while (rest := file.readline(_MAX_LINE)) and not rest.endswith(b"\n"):
-                    if skipping and file.tell() > _PART:
-                        break
-                continue
-            if line.isspace():
-                continue
-            try:
-                values = json.loads(line)
-            except (ValueError, RecursionError):
-                values = None
-            if not isinstance(values, dict):
-                if not finished:
-                    self.note(f"{LINES}: the last line is incomplete")
-                    break
-                wrong += 1
-                first_wrong = first_wrong or number
-                continue
-            step = _step(values.pop("step", None))
-            for name, value in self._flatten(values, LINES):
-                if self._keep(name, value) and self.points and _is_number(value):
-                    curve = self.curves.setdefault(name, _Thinning(points=self.points))
-                    curve.add(float(number) if step is None else step, float(value))
-        if wrong:
-            more = f", the first of {wrong} such lines" if wrong > 1 else ""
-            self.note(f"{LINES}: line {first_wrong} is not a JSON object{more}")
+            if lines.inside:
+                lines.inside = not finished
+            elif finished:
+                self._take(line, finished=True)
+            elif len(line) == _MAX_LINE:
+                lines.number += 1
+                lines.longer = lines.longer or lines.number
+                lines.inside = True
+            else:
+                return line
+            lines.position = file.tell()
+        return b""
+
+    def _take(self, line: bytes, *, finished: bool) -> bool:
+        """Take a line; return whether it is an object or blank."""
+        lines = self._lines
+        lines.number += 1
+        if line.isspace():
+            return True
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            values = None
+        if not isinstance(values, dict):
+            if finished:
+                lines.wrong += 1
+                lines.first_wrong = lines.first_wrong or lines.number
+            return False
+        step = _step(values.pop("step", None))
+        for name, value in self._flatten(values, LINES):
+            if self._keep(name, value) and self.points and _is_number(value):
+                curve = lines.curves.setdefault(name, _Thinning(points=self.points))
+                curve.add(float(lines.number) if step is None else step, float(value))
+        return True
 
     def _keep(self, name: str, value: Scalar) -> bool:
-        """Keep the last value of a name; return False if there are too many names."""
-        if name not in self.results and len(self.results) >= _MAX_NAMES:
-            self.note(f"more than {_MAX_NAMES} names: the others are ignored")
+        """Keep the last value of a name in metrics.jsonl; return False if there are too many names."""
+        if name not in self.results and name not in self._lines.results and not self._has_room():
             return False
-        if name not in self._final:
-            self.results[name] = value
+        self._lines.results[name] = value
         return True
+
+    def _has_room(self) -> bool:
+        if len(self.results.keys() | self._lines.results.keys()) < _MAX_NAMES:
+            return True
+        self.note(f"more than {_MAX_NAMES} names: the others are ignored")
+        return False
 
     def _flatten(
         self, values: Mapping[str, object], file: str, above: str = "", depth: int = 1
@@ -242,6 +324,21 @@ class _Thinning:
     _width: float = 0.0
     _count: int = 0
     _kept: dict[float, tuple[int, float, float]] = field(factory=dict)
+
+    def to_record(self) -> list[object]:
+        """Return what is kept of it."""
+        return [self._width, self._count, [[key, *point] for key, point in self._kept.items()]]
+
+    @classmethod
+    def of_record(cls, record: Sequence[Any], points: int) -> _Thinning:
+        """Return what was kept. Raises TypeError or ValueError for a record of another form."""
+        width, count, kept = record
+        return cls(
+            points=points,
+            width=float(width),
+            count=int(count),
+            kept={float(key): (int(number), float(step), float(value)) for key, number, step, value in kept},
+        )
 
     def add(self, step: float, value: float) -> None:
         """Add the next point that the job wrote."""

@@ -203,4 +203,42 @@ def test_of_a_file_without_end_the_beginning_and_the_end_are_read(tmp_path: Path
         file.write(b'\n{"step": 2, "last": 2}\n')
     found = metrics.read_folder(str(tmp_path))
     assert found.results == {"first": 1, "last": 2}
-    assert "metrics.jsonl has 1099.5 GB: only its first and last 64.0 MB are read" in found.notes
+    assert "metrics.jsonl is large: 1099.4 GB in the middle of it were not read" in found.notes
+
+
+def test_of_a_large_file_only_what_is_new_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setattr(metrics, "_LARGE", 1000)
+    (tmp_path / "whole").mkdir()
+    file, whole = tmp_path / "metrics.jsonl", tmp_path / "whole" / "metrics.jsonl"
+    parsed: list[object] = []
+    loads = json.loads
+
+    def counted(text: str | bytes) -> object:
+        parsed.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(json, "loads", counted)
+    pieces = [
+        b"".join(b'{"step": %d, "loss": %d}\n' % (n, -n) for n in range(2000)),
+        b'wrong\n{"step": 2000, "loss": 5, "name": ["a"]}\n{"step": 2001, "los',  # a line that is half written
+        b's": 6}\n{"loss": 7}',  # no end yet
+        b"\n" + b"x" * 1_500_000,  # and one that is too long, without an end
+        b'x\n{"step": 9, "loss": NaN}\n',
+        b"",
+    ]
+    for number, piece in enumerate(pieces):
+        with file.open("ab") as out, whole.open("ab") as again:
+            out.write(piece)
+            again.write(piece)
+        parsed.clear()
+        found = metrics.read_folder(str(tmp_path), 100)
+        assert len([text for text in parsed if b'"step"' in text]) <= (2000 if not number else 3)  # type: ignore[operator]
+        with monkeypatch.context() as forgetful:
+            forgetful.setattr(metrics, "_LARGE", 1 << 60)
+            assert repr(found) == repr(metrics.read_folder(str(whole.parent), 100))
+    file.write_text('{"loss": 1}\n' * 200)  # another run, in the same file
+    assert metrics.read_folder(str(tmp_path), 100).results == {"loss": 1}
+    for memory in tmp_path.glob("cache/ocicaliban/metrics/*"):
+        memory.write_text('{"version": 1}')
+    assert metrics.read_folder(str(tmp_path), 100).results == {"loss": 1}
