@@ -112,10 +112,10 @@ def _run(argv: list[str]) -> int:
         app(args=own, prog_name="ocicaliban", obj=CommandLine(argv, tuple(script)))
     except BrokenPipeError:
         return _PIPE_CLOSED
-    except (OcicalibanError, OSError) as exc:
+    except (OcicalibanError, OSError, MemoryError) as exc:
         if "--debug" in own:
             raise
-        return _report(of_system(exc) if isinstance(exc, OSError) else exc)
+        return _report(_ours(exc))
     except KeyboardInterrupt:
         return 130
     except SystemExit as exc:
@@ -126,6 +126,13 @@ def _run(argv: list[str]) -> int:
             return 130
         return exc.code if isinstance(exc.code, int) else 1
     return 0
+
+
+def _ours(fault: OcicalibanError | OSError | MemoryError) -> OcicalibanError:
+    if isinstance(fault, MemoryError):
+        hint = "is one of the files that it reads far too large? --debug shows where it was"
+        return OcicalibanError("this machine has not enough memory for this command", hint)
+    return of_system(fault) if isinstance(fault, OSError) else fault
 
 
 def _explain(place: Place, code: int, submission: Mapping[str, Any]) -> None:

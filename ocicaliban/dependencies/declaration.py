@@ -17,6 +17,7 @@ from ocicaliban.dependencies.indexes import Indexes, project_indexes, with_optio
 from ocicaliban.dependencies.pip_options import PipOptions
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError
+from ocicaliban.formats.sizes import check_size
 from ocicaliban.formats.toml import parse_toml, table_in
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
@@ -267,6 +268,7 @@ def add_text(texts: dict[str, str], path: Path, root: Path) -> None:
     name = os.path.relpath(path, root)
     if name in texts or not path.is_file():
         return
+    check_size(path)
     texts[name] = pip_options.decoded(path.read_bytes())
     if is_list(path):
         for other in pip_options.included(texts[name]):

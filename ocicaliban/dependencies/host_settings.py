@@ -15,6 +15,7 @@ from attrs import evolve, field, frozen
 from ocicaliban.dependencies.indexes import NO_INDEX, Indexes, matching
 from ocicaliban.dependencies.pip_options import PipOptions
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.sizes import check_size
 from ocicaliban.formats.toml import parse_toml
 from ocicaliban.system import process
 
@@ -204,6 +205,7 @@ def _pip(environ: Mapping[str, str], home: Path, config: Path) -> dict[str, str]
     sections: dict[str, dict[str, str]] = {"global": {}, "install": {}}
     for file in files:
         parser = configparser.RawConfigParser()
+        check_size(file)
         try:
             parser.read(file, encoding="utf-8")
         except (configparser.Error, UnicodeDecodeError):
@@ -225,6 +227,7 @@ def _uv(environ: Mapping[str, str], config: Path) -> dict[str, Any]:
         files = []
     merged: dict[str, Any] = {}
     for file in files:
+        check_size(file)
         try:
             raw = parse_toml(file.read_text(encoding="utf-8"))
         except FileNotFoundError:

@@ -24,6 +24,7 @@ from ocicaliban.dependencies.script_header import ScriptHeader
 from ocicaliban.dependencies.setup_cfg import SetupCfg
 from ocicaliban.dependencies.setup_py import SetupScript
 from ocicaliban.dependencies.uv_lock import UvLock
+from ocicaliban.formats.sizes import check_size
 
 # The folders binder/ and .binder/ come between HatchEnvironment and CogYaml (see `survey`).
 WAYS: tuple[type[Declaration], ...] = (
@@ -51,9 +52,17 @@ WAYS: tuple[type[Declaration], ...] = (
 )
 
 
+_NAMES = frozenset(name for way in WAYS for name in way.names())
+
+
 def found_in(root: Path) -> tuple[Declaration, ...]:
-    """Return the declarations of the project in `root`, in the order of the ways."""
+    """Return the declarations of the project in `root`, in the order of the ways.
+
+    Raises UsageError for a file that is larger than any that declares something.
+    """
     there = names_in(root)
+    for name in sorted(there & _NAMES):
+        check_size(root / name)
     asked = (way.find(root) for way in WAYS if not there.isdisjoint(way.names()))
     return tuple(filter(None, asked))
 

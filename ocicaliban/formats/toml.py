@@ -23,6 +23,7 @@ from cattrs.gen import make_dict_structure_fn
 
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.key_lines import Keys, line_of
+from ocicaliban.formats.sizes import check_size
 
 _TYPE_NAMES: dict[type, str] = {
     str: "a string",
@@ -93,6 +94,7 @@ def read_text(path: Path) -> str:
 
     Raises UsageError if it cannot be read.
     """
+    check_size(path)
     try:
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as exc:

@@ -93,7 +93,7 @@ def _json(text: str, place: str) -> Written:
         hint = "check the commas and quotes there; comments are allowed, everything else is JSON"
         raise UsageError(f"{where}: not valid JSON: {exc.msg}", hint) from exc
     except ValueError as exc:
-        raise UsageError(f"{place}: a number is too long: {exc}", "write it in quotes") from exc
+        raise UsageError(f"{place}: a number has thousands of digits", "write it in quotes") from exc
     return Written(root, lambda number: json_key(text, number))
 
 
@@ -108,7 +108,7 @@ def _toml(text: str, place: str) -> Written:
         where = positioned(place, int(match[1]), int(match[2])) if match else place
         raise UsageError(f"{where}: not valid TOML: {_AT.sub('', str(exc))}", "correct the file there") from exc
     except ValueError as exc:
-        raise UsageError(f"{place}: a number is too long: {exc}", "write it in quotes") from exc
+        raise UsageError(f"{place}: a number has thousands of digits", "write it in quotes") from exc
     if not raw:
         raise UsageError(f"{place}: the file is empty", "lr = [0.1, 0.01]\nepochs = 5")
     paths: list[Keys] = []

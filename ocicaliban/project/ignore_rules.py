@@ -18,6 +18,7 @@ from pathlib import Path
 from attrs import frozen
 
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.formats.sizes import check_size
 from ocicaliban.project import credential_files
 
 DEFAULT_IGNORES = (
@@ -226,6 +227,7 @@ def printable_path(path: str) -> str:
 def read_ignore_file(path: str, relative: str) -> str:
     """Return the text of an ignore file, "" if there is none; `relative` names it in the error."""
     try:
+        check_size(Path(path))
         return Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf").decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return ""

@@ -15,7 +15,7 @@ from typing import IO, Any
 
 from ocicaliban.build.base.stored import stored_image
 from ocicaliban.containers import buildah, image_store, workspace
-from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.errors import DiskFull, OcicalibanError, UsageError
 from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.formats.text import amount
 from ocicaliban.model.image import Image
@@ -107,10 +107,21 @@ def fetch(reference: str, digest: str) -> tuple[Image, str]:
             with _opened(path) as tar:
                 for member in tar:
                     if member.isfile() and (match := re.fullmatch(_PART, member.name)):
+                        _check_room(path, member, layout)
                         _copy(tar.extractfile(member), layout / match[2])
         oci = f"{layout.relative_to(folder)}{':' + name if name else ''}"
         identity = buildah.pull_layout(folder, oci, doing=f"the base image {reference} cannot be stored")
     return stored_image(identity, reference), now
+
+
+def _check_room(path: Path, member: tarfile.TarInfo, folder: Path) -> None:
+    """Raise DiskFull for a part of an archive that does not fit on the disk of `folder`, whatever the archive has."""
+    free = shutil.disk_usage(folder).free
+    if member.size > free:
+        raise DiskFull(
+            f"{path}: {member.name} in it has {amount(member.size)}, and there is no room for it in {folder}",
+            path=str(folder),
+        )
 
 
 def _copy(source: IO[bytes] | None, target: Path) -> None:

@@ -236,7 +236,7 @@ def fault(text: str, form: Form = "json") -> tuple[str, str]:
         ('{"x": NaN}', "s:1:2: 'x' is nan, which is not a number"),
         ('{"x": [1, -Infinity]}', "s:1:2: 'x' is -inf, which is not a number"),
         ('{"x": 1e999}', "s:1:2: 'x' is inf, which is not a number"),
-        ('{"x": ' + "1" * 5000 + "}", "s: a number is too long: "),
+        ('{"x": ' + "1" * 5000 + "}", "s: a number has thousands of digits"),
         ('{"x": "a\\u0000"}', "s:1:2: 'x' has a character in it that no argument can hold"),
         ('{"x": "\\ud800"}', "s:1:2: 'x' has a character in it that no argument can hold"),
         ('{"x\\ud800": 1}', "s:1:2: the key 'x\\\\ud800' has a character in it that no argument can hold"),

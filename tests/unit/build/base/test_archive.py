@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import tarfile
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.build import base_image
-from ocicaliban.errors import UsageError
+from ocicaliban.build.base import archive
+from ocicaliban.errors import DiskFull, UsageError
 
 
 @pytest.mark.parametrize("reference", ["oci:nowhere", "oci-archive:nowhere.tar"])
@@ -69,3 +71,17 @@ def test_an_index_that_is_no_index_is_refused_without_reading_all_of_it(
     os.mkfifo(tmp_path / "x" / "index.json")
     with pytest.raises(UsageError, match="not a regular file"):
         base_image.declared("oci:x", "")
+
+
+def test_a_part_that_no_disk_has_room_for_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    digest = "a" * 64
+    index = b'{"manifests": [{"digest": "sha256:%s"}]}' % digest.encode()
+    with tarfile.open(tmp_path / "x.tar", "w") as tar:
+        first, bomb = tarfile.TarInfo("index.json"), tarfile.TarInfo(f"blobs/sha256/{digest}")
+        first.size, bomb.size = len(index), 1 << 60
+        tar.addfile(first, io.BytesIO(index))
+        tar.fileobj.write(bomb.tobuf(tarfile.GNU_FORMAT))  # type: ignore[union-attr]
+    with pytest.raises(DiskFull, match=f"x.tar: blobs/sha256/{digest} in it has 1152921504.6 GB"):
+        archive.fetch(f"oci-archive:{tmp_path}/x.tar", "")
+    assert not [*tmp_path.glob("cache/**/blobs/sha256/*")]
