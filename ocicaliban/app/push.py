@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 from ocicaliban.app import build, place
@@ -15,6 +17,7 @@ from ocicaliban.registry.packed_layers import Compression
 from ocicaliban.registry.push import Pushed
 from ocicaliban.registry.reference import Destination, Repository, check_tag, parse_repository
 from ocicaliban.reporter import TERMINAL
+from ocicaliban.system import files
 
 _COMPRESSIONS = ("gzip", "zstd")
 
@@ -54,15 +57,28 @@ def say_pushed(pushed: Pushed) -> None:
     TERMINAL.say(f"pushed {pushed.reference}: sent {amount(pushed.sent)}, {amount(pushed.saved)} were there already")
 
 
+@contextlib.contextmanager
+def _named(place: str) -> Iterator[None]:
+    """Add the file that has the value to an error."""
+    try:
+        yield
+    except UsageError as fault:
+        raise UsageError(f"{place}: {fault.message}", fault.hint) from fault
+
+
 def repository_of(root: Path, given: str) -> Repository:
     """Return the repository of the project in `root`: the `given` one, or the project's, or the user's.
 
     Raises UsageError if none is configured, or its name is not valid.
     """
-    if given := given or config.load_project(root).push.repository:
+    if given:
         return parse_repository(given, root.name)
+    if given := config.load_project(root).push.repository:
+        with _named(config.setting_place(root, ("push", "repository"))):
+            return parse_repository(given, root.name)
     if given := user_config.load_user_config().push.repository:
-        # It holds for all projects, and each needs an image of its own.
-        return parse_repository(given, root.name, prefix=True)
+        with _named(str(files.config() / user_config.NAME)):
+            # It holds for all projects, and each needs an image of its own.
+            return parse_repository(given, root.name, prefix=True)
     hint = "--to REPOSITORY, for example ghcr.io/me/digits; or in ocicaliban.toml: [push] repository = '...'"
     raise UsageError("no repository to push to is configured", hint)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -28,6 +30,7 @@ from ocicaliban.model.image import Launch, MadeTree, Plan, Tree
 from ocicaliban.model.project import Project, Snapshot
 from ocicaliban.model.recipe import Recipe
 from ocicaliban.project import config, entry_point, lockfile
+from ocicaliban.project.config import setting_place
 from ocicaliban.project.lockfile import Lock
 from ocicaliban.recipes import catalog
 from ocicaliban.reporter import SILENT, Reporter
@@ -93,6 +96,24 @@ class PlannedImage:
                 yield f"{root}/{entry.path}"
 
 
+_SETTING = re.compile(r"layers\.([^\s.:]+)\.([^\s.:]+)")
+
+
+@contextlib.contextmanager
+def _placed(request: PlanRequest, project: Project) -> Iterator[None]:
+    """Add file and line to an error that begins with the name of a setting, unless the command line has set it."""
+    try:
+        yield
+    except UsageError as fault:
+        setting = _SETTING.match(fault.message)
+        if not setting or setting[2] not in project.layers.get(setting[1], {}):
+            raise
+        if setting[2] in request.settings.get(setting[1], {}):
+            raise
+        place = setting_place(project.root, ("layers", setting[1], setting[2]))
+        raise UsageError(f"{place}: {fault.message.replace(' in ocicaliban.toml', '', 1)}", fault.hint) from fault
+
+
 def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedImage:
     """Read the project and plan the image of a mode.
 
@@ -106,22 +127,23 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     if request.mount:
         recipes = catalog.mounting(project, recipes)
     command = entry_point.entry_command(request.root, request.module, request.folder)
-    environment = _environment(request, project, recipes, command, reporter)
-    lock = lockfile.read_lock(request.root, _lock_sections(request, project, recipes))
-    asked = BaseRequest(plan=request, project=project, recipes=recipes, environment=environment, lock=lock)
-    base = chosen_base.choose_base(asked, reporter)
-    context = PlanContext(
-        request=request,
-        project=project,
-        recipes=recipes,
-        command=command,
-        base=base,
-        lock=lock.with_base(request.variant, base),
-        reporter=reporter,
-        environment=environment,
-    )
-    with reporter.waiting("dependencies", "resolving"):
-        provided = _ask_providers(context, lock)
+    with _placed(request, project):
+        environment = _environment(request, project, recipes, command, reporter)
+        lock = lockfile.read_lock(request.root, _lock_sections(request, project, recipes))
+        asked = BaseRequest(plan=request, project=project, recipes=recipes, environment=environment, lock=lock)
+        base = chosen_base.choose_base(asked, reporter)
+        context = PlanContext(
+            request=request,
+            project=project,
+            recipes=recipes,
+            command=command,
+            base=base,
+            lock=lock.with_base(request.variant, base),
+            reporter=reporter,
+            environment=environment,
+        )
+        with reporter.waiting("dependencies", "resolving"):
+            provided = _ask_providers(context, lock)
     snapshot = _snapshot(context, provided)
     plan = planning.plan(project, recipes, request.mode, snapshot)
     trees = {tree.digest: tree for each in provided.values() for tree in each.trees}

@@ -239,7 +239,8 @@ def _allows(requirement: PythonRequirement, version: str, any_micro: bool) -> bo
     try:
         return _specifiers(text).contains(_version(version), prereleases=True)
     except InvalidSpecifier as exc:
-        hint = 'for example requires-python = ">=3.11"'
+        own = requirement.place.startswith("layers.")
+        hint = 'for example python = "3.11"' if own else 'for example requires-python = ">=3.11"'
         raise UsageError(f"{requirement.place}: '{text}' does not name versions of Python", hint) from exc
 
 

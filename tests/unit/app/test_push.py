@@ -55,7 +55,13 @@ def test_where_to_push_is_given_or_configured(world: World, monkeypatch: pytest.
     settings.parent.mkdir(parents=True)
     settings.write_text("[push]\nrepository = 'ghcr.io/ada'\n")
     push.push(BUILD, PushRequest())
+    settings.write_text("[push]\nrepository = 'NOT ONE'\n")
+    with pytest.raises(UsageError, match=r"config.toml: 'NOT ONE' does not begin with the host"):
+        push.push(BUILD, PushRequest())
     config = (world.project / "ocicaliban.toml").read_text()
+    world.write({"ocicaliban.toml": config + "[push]\nrepository = 'NOT ONE'\n"})
+    with pytest.raises(UsageError, match=r"ocicaliban.toml:\d+: 'NOT ONE' does not begin with the host"):
+        push.push(BUILD, PushRequest())
     world.write({"ocicaliban.toml": config + "[push]\nrepository = 'ghcr.io/team/own'\n"})
     push.push(BUILD, PushRequest())
     assert [str(target.repository) for _, target, _ in made] == ["ghcr.io/ada/digits", "ghcr.io/team/own"]

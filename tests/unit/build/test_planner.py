@@ -223,3 +223,28 @@ def test_cuda_without_a_recipe_that_installs_it_is_refused(tmp_path: Path) -> No
     with pytest.raises(UsageError, match=r"layers\.cuda\.version: the mode has no recipe that installs"):
         plan(root, "own", gpu_elsewhere=True)
     assert plan(root, "own").plan.layers == ()
+
+
+@pytest.mark.parametrize(
+    ("setting", "said", "hint"),
+    [
+        ('[layers.python]\nrequirements = "no.txt"', ":2: layers.python.requirements: there is no file 'no.txt'", ""),
+        ('[layers.base]\npython = "x.y"', ":2: layers.base.python: 'x.y' does not name", 'python = "3.11"'),
+    ],
+)
+def test_a_setting_that_cannot_be_is_told_with_file_and_line(
+    tmp_path: Path, setting: str, said: str, hint: str
+) -> None:
+    root = project(tmp_path / "p", {})
+    (root / "ocicaliban.toml").write_text(f"{setting}\n{CONFIG if 'base' not in setting else ''}")
+    with pytest.raises(UsageError) as caught:
+        plan(root)
+    assert caught.value.message.startswith(f"{root}/ocicaliban.toml{said}")
+    assert hint in caught.value.hint
+
+
+def test_a_setting_of_the_command_line_has_no_line(tmp_path: Path) -> None:
+    root = project(tmp_path / "p", {"yes.txt": ""}, '[layers.python]\nrequirements = "yes.txt"\n')
+    with pytest.raises(UsageError) as caught:
+        plan(root, settings={"python": {"requirements": "no.txt"}})
+    assert caught.value.message.startswith("layers.python.requirements: there is no file 'no.txt'")

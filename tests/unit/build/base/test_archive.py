@@ -81,7 +81,7 @@ def test_a_part_that_no_disk_has_room_for_is_not_unpacked(tmp_path: Path, monkey
         first, bomb = tarfile.TarInfo("index.json"), tarfile.TarInfo(f"blobs/sha256/{digest}")
         first.size, bomb.size = len(index), 1 << 60
         tar.addfile(first, io.BytesIO(index))
-        tar.fileobj.write(bomb.tobuf(tarfile.GNU_FORMAT))  # type: ignore[union-attr]
+        tar.fileobj.write(bomb.tobuf(tarfile.GNU_FORMAT))
     with pytest.raises(DiskFull, match=f"x.tar: blobs/sha256/{digest} in it has 1152921504.6 GB"):
         archive.fetch(f"oci-archive:{tmp_path}/x.tar", "")
     assert not [*tmp_path.glob("cache/**/blobs/sha256/*")]
