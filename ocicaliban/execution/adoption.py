@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.jobs import log_file
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Submission
 from ocicaliban.targets.container_runner import ContainerRunner, ObservedContainer
 
@@ -48,6 +50,9 @@ def adopt(history: History, submission: Submission, containers: ContainerRunner)
         container = found.get(job.last.handle)
         reason = _why_lost(container)
         if reason and _removed(containers, job.last):
+            if job.last.log:
+                with contextlib.suppress(OSError):  # it stays as conmon wrote it, and can be read
+                    log_file.plain(job.last.log)
             history.end(job.id, job.last.number, "lost", reason=reason, ended=time.time(), again=True)
             continue
         running.append(job)

@@ -91,6 +91,13 @@ class LogParts:
             with contextlib.suppress(OSError):  # a file system without links: the end alone is kept
                 os.link(self.raw, self.first)
 
+    def drop_empty(self) -> None:
+        """Remove the files of a container that could not be started, and has written nothing."""
+        with contextlib.suppress(OSError):
+            if not self.raw.stat().st_size:
+                self.first.unlink(missing_ok=True)
+                self.raw.unlink()
+
     def moved(self) -> Moved | None:
         """Return how far the conversion has come, None where it is not under way."""
         from ocicaliban.formats.jsonc import parse_json  # few logs are that large

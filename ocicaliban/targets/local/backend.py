@@ -190,6 +190,7 @@ class LocalBackend(Backend):
             if there and not self._containers.remove_ended(attempt.handle):
                 return
             reason = lifecycle.why_failed(None) if there is None or there.state != "created" else "it was never started"
+            _finish_log(attempt)
             again = not provenance.alone(job.submission)
             history.end(job.id, attempt.number, "lost", reason=reason, ended=time.time(), again=again)
         else:

@@ -84,7 +84,8 @@ class LocalRunner(ContainerRunner):
         with _machine_faults():
             for folder in filter(None, (job.out, os.path.dirname(attempt.log))):
                 files.make_folder(Path(os.path.abspath(folder)))
-            log_parts.LogParts(os.path.abspath(attempt.log)).prepare()
+            parts = log_parts.LogParts(os.path.abspath(attempt.log))
+            parts.prepare()
             parameters = _parameters_file(job, attempt)
         hooks, options = podman_options.container_options(devices, podman.version()) if devices else ((), ())
         container = JobContainer(
@@ -98,7 +99,13 @@ class LocalRunner(ContainerRunner):
             log_limit=self._setup.log_limit,
             shm=filesystems.shared_memory(),
         )
-        self._make_and_start(container, hooks)
+        try:
+            self._make_and_start(container, hooks)
+        except NameTaken:
+            raise
+        except OcicalibanError:
+            parts.drop_empty()
+            raise
         self.watch(attempt.handle)
 
     def _port(self, job: Job) -> int:

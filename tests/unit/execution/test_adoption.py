@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.execution import adoption
 from ocicaliban.history.store import History
+from ocicaliban.jobs import log_file
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.targets.container_runner import ContainerState, ObservedContainer
 
@@ -41,9 +43,9 @@ def submission(history: History) -> Submission:
     return history.submit(made, [JobSpec()])
 
 
-def begun(history: History, started: float = 20.0) -> Job:
+def begun(history: History, started: float = 20.0, log: str = "") -> Job:
     (job,) = history.jobs()
-    assert history.begin(job.id, started=started)
+    assert history.begin(job.id, started=started, log=lambda _: log)
     return history.jobs()[0]
 
 
@@ -63,18 +65,20 @@ def test_an_attempt_without_a_result_is_lost_and_its_job_queued(
     history: History,
     submission: Submission,
     containers: Containers,
+    tmp_path: Path,
     state: ContainerState | None,
     exit_code: int | None,
     reason: str,
 ) -> None:
-    job = begun(history)
+    job = begun(history, log=str(tmp_path / "1.log"))
     assert job.last
+    log_file.raw(job.last.log).write_bytes(b"2026-01-01T00:00:00Z stdout F hello\n")
     if state:
         containers.found[job.last.handle] = ObservedContainer(handle=job.last.handle, state=state, exit_code=exit_code)
     assert adopt(history, submission, containers) == adoption.Remains()
     (job,) = history.jobs()
     assert job.last and (job.status, job.last.status, job.last.reason) == ("queued", "lost", reason)
-    assert containers.found == {}
+    assert containers.found == {} and Path(job.last.log).read_bytes() == b"hello\n"
 
 
 @pytest.mark.parametrize(("state", "exit_code"), [("running", None), ("exited", 0), ("exited", 3)])

@@ -167,6 +167,7 @@ def test_what_cannot_be_created_is_told(
     with pytest.raises(OcicalibanError, match=told) as caught:
         make().start(job, attempt)
     assert hint in caught.value.hint
+    assert not [*Path(attempt.log).parent.glob(f"{Path(attempt.log).name}*")]
 
 
 def test_a_name_that_is_taken_is_told_apart(
