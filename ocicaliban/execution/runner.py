@@ -367,8 +367,7 @@ class _SubmissionRun:
         self._step(scheduler.ContainerEnded(job=one.job.id, outcome=outcome, reason=reason))
 
     def _finish(self, action: scheduler.Finish) -> None:
-        one = self._under_way.pop(action.job)
-        del self._jobs[one.handle]
+        one = self._under_way[action.job]
         result = one.result or ContainerExit(handle=one.handle)
         ended = result.ended or time.time()
         attempt = evolve(
@@ -388,6 +387,7 @@ class _SubmissionRun:
             ended=ended,
             again=action.again,
         )
+        del self._under_way[action.job], self._jobs[one.handle]  # only now: it has an end on record
         self._settlers.submit(self._quietly, functools.partial(self._containers.remove, one.handle))
         status: Status = "queued" if action.again else action.status
         self._view.ended(evolve(one.job, status=status), attempt, self._state, again=action.again)

@@ -489,4 +489,5 @@ def test_a_history_that_is_harmed_meanwhile_is_an_error_and_no_success(
     with pytest.raises(OcicalibanError, match=said):
         _run(history, submission, machine, told=told)
     assert "no end on record; what runs goes on; the logs and results are in " in told.said[-1]
+    assert "note: 0 jobs" not in told.said[-1]
     assert not lease.is_held(submission)
