@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from ocicaliban.app import job_checks, launch, submissions
+from ocicaliban.app import job_checks, launch, origin, submissions
 from ocicaliban.app.launch import PreparedLaunch
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
 from ocicaliban.build import folder_store
@@ -60,7 +60,8 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
         count = expansion.count(sweep)
         TERMINAL.say(f"{group}: {submissions.numbered(count)}, {min(len(slots), count)} at a time")
         job_checks.warn_of_out(prepared, jobs)
-        submission = history.submit(new, expansion.specs(sweep, args))
+        made_from = origin.of_launch(prepared, sweep)
+        submission = history.submit(new, expansion.specs(sweep, args), made_from)
         whole = LocalSubmission(
             submission=submission,
             jobs=jobs,
@@ -69,12 +70,10 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
             given=prepared.given,
             share_gpus=prepared.request.share_gpus,
         )
-        return _carry_out(history, whole, runner.run)
+        return carry_out(history, whole, runner.run)
 
 
-def _carry_out(
-    history: History, whole: LocalSubmission, how: Callable[..., runner.Outcome], *, earlier: int = 0
-) -> int:
+def carry_out(history: History, whole: LocalSubmission, how: Callable[..., runner.Outcome], *, earlier: int = 0) -> int:
     """Run jobs by `how`, show them, and return the exit code; `earlier` jobs have failed or been stopped before."""
     from ocicaliban.containers import podman_api
     from ocicaliban.execution import progress
@@ -131,7 +130,7 @@ def resume(history: History, submission: Submission) -> int:
         given=launch.podman_options(request),
         share_gpus=request.share_gpus,
     )
-    return _carry_out(history, whole, runner.resume, earlier=submissions.unwell(counts))
+    return carry_out(history, whole, runner.resume, earlier=submissions.unwell(counts))
 
 
 # --- jobs that run again ---
@@ -170,7 +169,7 @@ def renew(old: Submission, *, rebuild: bool) -> LocalSubmission:
 def run_again(history: History, renewed: LocalSubmission, jobs: list[Job]) -> int:
     """Run these jobs again and return the exit code. Raises UsageError if another process has taken them."""
     submission = submissions.resubmitted(history, renewed.submission, jobs)
-    return _carry_out(history, evolve(renewed, submission=submission), runner.run)
+    return carry_out(history, evolve(renewed, submission=submission), runner.run)
 
 
 # --- what the history tells ---

@@ -75,8 +75,12 @@ def difference(request: BuildRequest, mode: str) -> list[str]:
 
 def containerfile(request: BuildRequest) -> str:
     """Return the plan as a Containerfile that any builder takes."""
-    planned = _planned(request)
-    root = place.project_root()
+    return containerfile_of(_planned(request))
+
+
+def containerfile_of(planned: PlannedImage) -> str:
+    """Return a plan as a Containerfile that any builder takes, with the project's folder as its context."""
+    root = planned.project.root
     sources = {
         digest: CopiedTree(
             folder=os.path.relpath(tree.root, root),

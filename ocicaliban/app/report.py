@@ -51,15 +51,23 @@ def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
     drawing = html.plotly() if plots else ""
     jobs = _jobs(request)
     points = html.curve_points(len(jobs)) if plots else 0
+    found, complete = metrics_of(jobs, points)
+    whole = _arranged(group_report.build(jobs[0].submission.group, jobs, found, time.time()), request)
+    for note in whole.notes:
+        TERMINAL.note(note)
+    return GroupReport(table=whole, metrics=found, complete=complete, drawing=drawing)
+
+
+def metrics_of(jobs: Sequence[Job], points: int) -> tuple[dict[int, Metrics], bool]:
+    """Return what each job has reported, by number, and whether all results could be fetched.
+
+    A curve has about `points` points.
+    """
     missed: list[str] = []
     fetched: dict[int, Path] = {}
     for backend, some in registry.by_backend(jobs):
         fetched |= backend.results(some, TERMINAL.also(missed.append))
-    found = {job.id: _metrics(job, points, fetched.get(job.id)) for job in jobs}
-    whole = _arranged(group_report.build(jobs[0].submission.group, jobs, found, time.time()), request)
-    for note in whole.notes:
-        TERMINAL.note(note)
-    return GroupReport(table=whole, metrics=found, complete=not missed, drawing=drawing)
+    return {job.id: _metrics(job, points, fetched.get(job.id)) for job in jobs}, not missed
 
 
 def _jobs(request: ReportRequest) -> Sequence[Job]:
@@ -80,7 +88,8 @@ def _metrics(job: Job, points: int, fetched: Path | None) -> Metrics:
     if fetched:
         return metrics.read_folder(str(fetched), points)
     if job.out and not os.path.isdir(job.out):
-        return metrics.Metrics(notes=(f"the results are on {job.submission.host}, not on this machine",))
+        note = f"the results are on {job.submission.host}, not on this machine"
+        return metrics.Metrics(notes=(note,), missing=True)
     return metrics.read_folder(job.out, points)
 
 

@@ -184,6 +184,40 @@ class PushRequest:
 
 
 @frozen(kw_only=True)
+class PublishRequest:
+    """Which group to publish, and where. `repository` is "" for the configured one, `tag` for the group's name.
+
+    `dirty` publishes jobs of files that no commit has, `without_metrics` jobs whose results are gone.
+    """
+
+    group: str
+    repository: str = ""
+    tag: str = ""
+    tls_verify: bool = True
+    dirty: bool = False
+    without_metrics: bool = False
+
+
+@frozen(kw_only=True)
+class ReproduceRequest:
+    """Which published experiment to run again, and what counts as the same result.
+
+    `jobs` are "all", "best", a number of jobs ("4"), or numbers with commas ("1,3"). `tolerance` is relative to the
+    published value; `metrics` are patterns of the names that count, none for all. `goal` is the metric that says which
+    job is the best: NAME, or -NAME for the lowest.
+    """
+
+    reference: str
+    jobs: str = "all"
+    tolerance: float = 0.0
+    metrics: tuple[str, ...] = ()
+    goal: str = ""
+    group: str = ""
+    at_a_time: int | None = None
+    tls_verify: bool = True
+
+
+@frozen(kw_only=True)
 class NotebookRequest:
     """A notebook server. `lab` is None for the project's choice, `version` "" for the newest that fits.
 

@@ -64,4 +64,5 @@ def read_sweep(source: str) -> Sweep:
     except (OSError, ValueError) as exc:
         why = exc.strerror if isinstance(exc, OSError) else str(exc)  # a path with a NUL in it
         raise UsageError(f"{source}: cannot be read: {why}", "make it a file that you can read") from exc
-    return sweep_file.parse(text, sweep_forms.form_of(source, text), source)
+    sweep = sweep_file.parse(text, sweep_forms.form_of(source, text), source)
+    return evolve(sweep, name=os.path.basename(source), text=text)

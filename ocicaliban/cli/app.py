@@ -29,12 +29,18 @@ _COMMANDS = {
     "resume": "jobs",
     "resubmit": "jobs",
     "report": "report",
+    "publish": "publish",
+    "reproduce": "publish",
+    "inspect": "publish",
+    "list": "publish",
     "layers": "layers",
     "allow": "allow",
     "clean": "clean",
     "dev": "dev",
     "doctor": "doctor",
 }
+_FUNCTIONS = {"list": "list_"}
+"""The functions of commands whose names Python has already."""
 _START_SCRIPTS = ("run", "shell", "cloud")
 _GROUPS = ("layers", "dev")
 
@@ -60,7 +66,8 @@ def application(first: str = "") -> typer.Typer:
         if name in _GROUPS:
             app.add_typer(found.app, name=name)
         else:
-            app.command(cls=ScriptCommand if name in _START_SCRIPTS else ModuleCommand)(getattr(found, name))
+            command = getattr(found, _FUNCTIONS.get(name, name))
+            app.command(name, cls=ScriptCommand if name in _START_SCRIPTS else ModuleCommand)(command)
     return app
 
 

@@ -124,13 +124,14 @@ def remove_container(container: str) -> None:
 # --- images ---
 
 
-def pull(reference: str) -> str:
+def pull(reference: str, *, tls_verify: bool = True) -> str:
     """Pull an image from its registry, even if the store has one of this name; return its id.
 
     It tries twice: buildah's default is four times for six seconds before it reports an unreachable registry.
     """
-    argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s", reference)
-    return _run(argv).splitlines()[-1]
+    argv = ("buildah", "pull", "--quiet", "--policy", "always", "--retry", "1", "--retry-delay", "1s")
+    verify = () if tls_verify else ("--tls-verify=false",)
+    return _run((*argv, *verify, reference)).splitlines()[-1]
 
 
 def pull_layout(folder: Path, layout: str, *, doing: str, whole: bool = False) -> str:

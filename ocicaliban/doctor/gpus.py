@@ -7,9 +7,10 @@ from pathlib import Path
 
 from ocicaliban.doctor.finding import Finding
 from ocicaliban.gpu import cdi, lease
+from ocicaliban.gpu import driver as driver_files
 from ocicaliban.gpu.spec import regenerate
 
-NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+NVIDIA_DRIVER = driver_files.FOLDER / "version"
 
 
 def specs(dirs: Iterable[Path], driver: Path = NVIDIA_DRIVER) -> tuple[Finding, ...]:

@@ -9,7 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ocicaliban.errors import OcicalibanError, UsageError, first_line
+from ocicaliban.jobs import origin as origins
 from ocicaliban.jobs import records
+from ocicaliban.jobs.origin import Origin
 from ocicaliban.model.job import Attempt, Job, JobSpec, Parameters, Submission
 
 SUBMISSION = (
@@ -47,6 +49,19 @@ def of_spec(submission: int, spec: JobSpec) -> tuple[object, ...]:
         twice = next(name for name in names if names.count(name) > 1)
         raise UsageError(f"the parameter '{twice}' is given twice", "give each parameter once")
     return secrets.token_hex(6), submission, json.dumps(parameters), json.dumps(spec.args), "queued", ""
+
+
+def of_origin(submission: int, origin: Origin) -> dict[str, object]:
+    """Return the row of what a submission was made from."""
+    return {"submission": submission, "record": text(json.dumps(origins.to_record(origin)))}
+
+
+def to_origin(record: str) -> Origin | None:
+    """Return what a submission was made from; None if another version wrote it."""
+    try:
+        return origins.from_record(json.loads(record))
+    except (ValueError, TypeError, LookupError, AttributeError):
+        return None
 
 
 def of_recorded(submission: int, job: Job, attempt: Attempt) -> tuple[object, ...]:

@@ -19,6 +19,7 @@ from ocicaliban.history.queries import JobQuery
 from ocicaliban.history.url import DatabaseLocation
 from ocicaliban.jobs import lifecycle
 from ocicaliban.jobs.lifecycle import Transition
+from ocicaliban.jobs.origin import Origin
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, JobSpec, Status, Submission, UnderWay
 from ocicaliban.reporter import Reporter
@@ -27,7 +28,7 @@ _RECORDING = 0x6F63696362  # one number for all who record runs; PostgreSQL's ad
 _JOBS_AT_ONCE = 150  # new jobs in one statement
 
 _job, _attempt = schema.job, schema.attempt
-_j, _a, _s = schema.job.c, schema.attempt.c, schema.submission.c
+_j, _a, _s, _o = schema.job.c, schema.attempt.c, schema.submission.c, schema.origin.c
 
 
 def handle(key: str, number: int) -> str:
@@ -119,10 +120,11 @@ class History:
 
     # --- submissions ---
 
-    def submit(self, submission: Submission, specs: Iterable[JobSpec]) -> Submission:
+    def submit(self, submission: Submission, specs: Iterable[JobSpec], origin: Origin | None = None) -> Submission:
         """Add a submission with its jobs, queued in the order of `specs`: all of them or, if anything fails, none.
 
-        Returns it with its id and, if it was 0, its time. Raises UsageError for a spec with a parameter twice.
+        `origin` is what it was made from. Returns it with its id and, if it was 0, its time. Raises UsageError for a
+        spec with a parameter twice.
         """
         with self._writing() as database:
             added = self._added(submission)
@@ -132,7 +134,15 @@ class History:
                 marks = ", ".join([f"({', '.join([database.param] * len(rows.JOB))})"] * len(batch))
                 sql = f"INSERT INTO job ({', '.join(rows.JOB)}) VALUES {marks}"
                 database.execute_sql(sql, tuple(itertools.chain.from_iterable(batch)))
+            if origin is not None:
+                schema.origin.insert(**rows.of_origin(added.id, origin)).execute(database)
             return added
+
+    def origin(self, submission: int) -> Origin | None:
+        """Return what a submission was made from; None if that was not recorded, or by a newer version."""
+        with self._reading() as database:
+            found = [*schema.origin.select(_o.record).where(_o.submission == submission).tuples().execute(database)]
+        return rows.to_origin(found[0][0]) if found else None
 
     def _added(self, submission: Submission) -> Submission:
         made = evolve(submission, created=submission.created or time.time())

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain, product
 from typing import Literal, TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.model.job import JobSpec, Parameters, Scalar, WrittenList
@@ -39,10 +39,15 @@ SweepFormat = Literal["flags", "hydra"]
 
 @frozen(kw_only=True)
 class Sweep:
-    """What a sweep file says: blocks, whose jobs come one block after the other. No combination exists yet."""
+    """What a sweep file says: blocks, whose jobs come one block after the other. No combination exists yet.
+
+    `name` and `text` are the file's, if they are known.
+    """
 
     blocks: tuple[Block, ...]
     form: SweepFormat = "flags"
+    name: str = field(default="", eq=False)
+    text: str = field(default="", eq=False, repr=False)
 
 
 def count(sweep: Sweep) -> int:

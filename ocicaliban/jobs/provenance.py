@@ -13,6 +13,9 @@ from ocicaliban.project import git
 ALONE = "alone"
 """The option of a submission with one job at the user's terminal, which no other process can take up."""
 
+REPRODUCES = "reproduces"
+"""The option of a submission whose jobs were published before: the reference of their experiment."""
+
 
 def user() -> str:
     """Return the user's name in the history: that of the system, whatever the environment says."""

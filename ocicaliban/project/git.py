@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from pathlib import Path
 
 from ocicaliban.errors import OcicalibanError
@@ -11,6 +12,7 @@ from ocicaliban.system import process
 _TIMEOUT = 20.0
 """Seconds that git may take to examine the files."""
 _OID = "# branch.oid "
+_LOGIN = re.compile(r"^([a-z+]+://)[^/]*@")
 
 
 def head(folder: Path) -> tuple[str, bool]:
@@ -30,6 +32,17 @@ def head(folder: Path) -> tuple[str, bool]:
     if not commit.isalnum():  # "(initial)"
         return "", False
     return commit, any(not line.startswith("#") for line in lines)
+
+
+def remote(folder: Path) -> str:
+    """Return the address that `origin` has in a folder's repository, without a login; "" if there is none."""
+    try:
+        url = process.ask(("git", "-C", str(folder), "remote", "get-url", "origin"), limit=_TIMEOUT).strip()
+    except OcicalibanError:
+        return ""
+    if url.startswith(("/", ".", "file:")):
+        return ""  # a folder of this machine
+    return _LOGIN.sub(r"\1", url)
 
 
 def is_in_repository(folder: Path) -> bool:

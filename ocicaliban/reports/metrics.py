@@ -40,11 +40,15 @@ class Curve:
 
 @frozen(kw_only=True)
 class Metrics:
-    """What a job has reported: the last value of each name, the curves by name, and notes on what cannot be read."""
+    """What a job has reported: the last value of each name, the curves by name, and notes on what cannot be read.
+
+    `missing` says that its folder of results is not here.
+    """
 
     results: Mapping[str, Scalar] = field(factory=dict)
     curves: Mapping[str, Curve] = field(factory=dict)
     notes: tuple[str, ...] = ()
+    missing: bool = False
 
 
 def read_folder(folder: str, points: int = 0) -> Metrics:

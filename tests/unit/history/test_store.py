@@ -17,6 +17,7 @@ from ocicaliban.history.queries import STATUSES
 from ocicaliban.history.store import History, handle
 from ocicaliban.jobs import lifecycle
 from ocicaliban.jobs.lifecycle import Event
+from ocicaliban.jobs.origin import Machine, Origin
 from ocicaliban.model.job import ENDED, JobSpec, Status, Submission
 
 _groups = itertools.count(1)
@@ -148,3 +149,13 @@ def test_the_files_of_a_history_in_use_stay_the_same(tmp_path: Path) -> None:
             with access.open(url) as other:
                 other.submit(submission("g"), [JobSpec()])
         assert opened.counts()["queued"] == 9003
+
+
+def test_what_a_submission_was_made_from_is_kept(store: History) -> None:
+    machine = Machine(processor="P", cores=2, memory=8, gpus=("G",), driver="1")
+    made_from = Origin(program="1", machine=machine, remote="r", sweep_name="s", sweep="{}", files={"a/b": "text\n"})
+    made = store.submit(submission("kept"), [JobSpec()], made_from)
+    other = store.submit(submission("kept"), [JobSpec()])
+    assert store.origin(made.id) == made_from and store.origin(other.id) is None
+    store._database.execute_sql("UPDATE origin SET record = '{\"version\": 9}'")
+    assert store.origin(made.id) is None, "a newer version wrote it"

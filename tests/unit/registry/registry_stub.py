@@ -2,6 +2,7 @@
 
 import ssl
 from collections.abc import Callable
+from typing import TypeVar
 from unittest import mock
 
 import requests
@@ -16,6 +17,7 @@ from ocicaliban.reporter import SILENT, Reporter
 HERE = Repository(host="reg.example:5000", path="team/digits")
 LOGIN = Login(user="me", secret="hush", source="auth.json")
 
+C = TypeVar("C", bound=RegistryClient)
 Answer = tuple[int, dict[str, str], bytes] | requests.RequestException
 
 
@@ -69,10 +71,22 @@ class StubRegistry(BaseAdapter):
         reporter: Reporter = SILENT,
     ) -> RegistryClient:
         """Return a client whose requests come here."""
+        return self.client_of(RegistryClient, login, repository=repository, verify=verify, reporter=reporter)
+
+    def client_of(
+        self,
+        kind: type[C],
+        login: Login | Callable[[], Login | None] | None = None,
+        *,
+        repository: Repository = HERE,
+        verify: bool = True,
+        reporter: Reporter = SILENT,
+    ) -> C:
+        """Return a client of this kind whose requests come here."""
         find_login = login if callable(login) else lambda: login
         # To read the machine's certificates takes a while.
         with mock.patch.object(tls, "context", return_value=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)):
-            made = RegistryClient(repository, find_login, verify=verify, reporter=reporter)
+            made = kind(repository, find_login, verify=verify, reporter=reporter)
         for scheme in ("https://", "http://"):
             made._transport._session.mount(scheme, self)
         return made

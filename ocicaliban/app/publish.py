@@ -1,0 +1,237 @@
+"""Publish a group's jobs: push their image, and attach to it what they were and what came of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from attrs import evolve, frozen
+
+from ocicaliban.app import build, place, published, report, submissions
+from ocicaliban.app.push import repository_of
+from ocicaliban.app.requests import JobsRequest, LaunchRequest, PublishRequest
+from ocicaliban.containers import image_store, oci_layout
+from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.execution import reconcile
+from ocicaliban.formats.text import amount
+from ocicaliban.jobs import provenance, records
+from ocicaliban.jobs.origin import Origin
+from ocicaliban.model.image import Image
+from ocicaliban.model.job import ENDED, Job, Submission
+from ocicaliban.project import credential_files
+from ocicaliban.publish import documents, experiment
+from ocicaliban.publish.documents import Document
+from ocicaliban.publish.experiment import Experiment, PublishedJob, Resources
+from ocicaliban.registry import push as registry_push
+from ocicaliban.registry.artifacts import ArtifactClient
+from ocicaliban.registry.push import Pushed
+from ocicaliban.registry.reference import Destination, check_tag
+from ocicaliban.reporter import TERMINAL
+from ocicaliban.reports.metrics import Metrics
+
+if TYPE_CHECKING:
+    from ocicaliban.history.access import History
+
+_CURVE_POINTS = 100_000  # of each curve; longer ones are thinned, as in a report
+_TAG_OF_IMAGE = "-image"
+
+
+@frozen(kw_only=True)
+class Edition:
+    """What is about to be published: the image, the jobs, and the text files. `experiment` has no digest yet."""
+
+    destination: Destination
+    image: Image
+    experiment: Experiment
+    jobs: tuple[PublishedJob, ...]
+    made_from: Origin | None
+
+    def documents(self, image: str) -> tuple[Document, ...]:
+        """Return the documents, given the digest of the image in the registry."""
+        return documents.documents(evolve(self.experiment, image=image), self.jobs, self.made_from)
+
+    def listing(self) -> Iterator[str]:
+        """Yield the lines that say what will be sent: the image, each document, each job's arguments."""
+        size = image_store.image_sizes().get(self.image.id, 0)
+        made = self.experiment
+        yield f"to {self.destination.repository}:"
+        yield f"  image {self.image.id[:12]}, {amount(size)} unpacked"
+        for document in self.documents("sha256:" + "0" * 64):
+            yield f"  {document.title}, {amount(len(document.data))}"
+        source = f"commit {made.commit}{' and changed files' if made.dirty else ''}" if made.commit else "no git commit"
+        yield f"with {source}{f' of {made.remote}' if made.remote else ''}; {made.machine.processor}"
+        yield f"and {submissions.numbered(len(self.jobs))}, their parameters, metrics and durations:"
+        for job in self.jobs:
+            yield f"  {job.number} {job.status}: {' '.join(job.args) or 'no arguments'}"
+
+
+def prepare(request: PublishRequest) -> Edition:
+    """Collect what `publish` would send. Nothing is sent.
+
+    Raises UsageError if the group cannot be published as it is: the message names the option that continues, or what
+    must be done first. Raises OcicalibanError if something that would be sent holds a credential.
+    """
+    from ocicaliban.history import access
+
+    build.note_root()
+    tag = check_tag(request.tag or request.group)
+    to = Destination(
+        repository=repository_of(place.project_root(), request.repository), tag=tag, tls_verify=request.tls_verify
+    )
+    with access.open(reporter=TERMINAL) as history:
+        jobs = _jobs(history, request.group)
+        made = _one_submission(request.group, jobs)
+        made_from = _origin(history, made)
+    image = _image(request.group, made)
+    if made.dirty and not request.dirty:
+        raise UsageError(
+            f"{request.group} ran with files that are not in the commit {made.commit[:12]}",
+            "commit them and run again, or publish it so: --dirty",
+        )
+    if made_from is None:
+        TERMINAL.note(
+            f"{request.group} began before ocicaliban recorded lock, recipes and sweep file: they are left out"
+        )
+    numbered = tuple(
+        experiment.published_job(number, job, reported)
+        for number, (job, reported) in enumerate(_reported(request, jobs), start=1)
+    )
+    edition = Edition(
+        destination=to,
+        image=image,
+        experiment=_experiment(made, numbered, image, made_from),
+        jobs=numbered,
+        made_from=made_from,
+    )
+    _check_secrets(edition)
+    return edition
+
+
+def publish(edition: Edition) -> str:
+    """Push the image, attach the experiment, and return the reference of the experiment by its digest.
+
+    Raises OcicalibanError if the registry refuses. What was sent before an interruption is not sent again.
+    """
+    to = edition.destination
+    image_tag = Destination(repository=to.repository, tag=f"{to.tag}{_TAG_OF_IMAGE}", tls_verify=to.tls_verify)
+    registry = registry_push.connect(image_tag, TERMINAL)
+    pushed = registry_push.push(edition.image, image_tag, registry, reporter=TERMINAL)
+    client = published.client_for(to.repository, tls_verify=to.tls_verify, actions="pull,push")
+    digest = _attach(client, edition, pushed)
+    return f"{to.repository}@{digest}"
+
+
+def _attach(client: ArtifactClient, edition: Edition, pushed: Pushed) -> str:
+    """Attach the experiment to its image, give it the tag for people, and return its digest."""
+    found = client.get_manifest(pushed.digest)
+    if found is None:
+        raise OcicalibanError(f"{pushed.reference} is not in the registry any more", "publish again")
+    subject = {"mediaType": oci_layout.MANIFEST, "digest": pushed.digest, "size": len(found[1])}
+    with TERMINAL.making("the experiment", "publishing", done="published"):
+        layers = [(each, client.put_blob(each.data)) for each in edition.documents(pushed.digest)]
+        empty = client.put_blob(documents.EMPTY)
+        notes = {documents.CREATED: edition.experiment.created, documents.GROUP: edition.experiment.group}
+        data = documents.manifest(layers, empty, subject, notes)
+        digest = client.attach(data)
+        client.put_manifest(edition.destination.tag, data)
+    return digest
+
+
+# --- what is published ---
+
+
+def _jobs(history: History, group: str) -> tuple[Job, ...]:
+    """Return our jobs of a group. Raises UsageError if there are none, or if some have not ended."""
+    reconcile.catch_up(history, group=group)
+    submissions.of_group(history, group)
+    jobs = history.jobs(group=group, user=provenance.user())
+    if left := sum(job.status not in ENDED for job in jobs):
+        raise UsageError(
+            f"{submissions.numbered(left)} of {group} {'has' if left == 1 else 'have'} not ended",
+            f"wait for them, or: ocicaliban stop --group {group}",
+        )
+    return jobs
+
+
+def _one_submission(group: str, jobs: tuple[Job, ...]) -> Submission:
+    """Return the submission that the jobs share. Raises UsageError if they ran in several images."""
+    if images := {job.submission.image for job in jobs} - {jobs[0].submission.image}:
+        raise UsageError(
+            f"the jobs of {group} ran in {len(images) + 1} images, and an experiment has one",
+            f"ocicaliban resubmit --group {group} --all runs all of them again",
+        )
+    return jobs[-1].submission
+
+
+def _origin(history: History, made: Submission) -> Origin | None:
+    """Return what the image of a submission was made from; jobs that run again in it are a submission of their own."""
+    of_image = [each.id for each in history.submissions(group=made.group, user=made.user) if each.image == made.image]
+    return next((found for each in reversed(of_image) if (found := history.origin(each))), None)
+
+
+def _image(group: str, made: Submission) -> Image:
+    found = next((image for image in image_store.images() if image.id == made.image), None)
+    if found is None:
+        raise UsageError(
+            f"the image {made.image[:12]} of {group} does not exist any more", submissions.rebuild_hint(group)
+        )
+    return found
+
+
+def _reported(request: PublishRequest, jobs: tuple[Job, ...]) -> Iterator[tuple[Job, Metrics]]:
+    """Yield each job with what it reported. Raises UsageError if the results of some are gone."""
+    found, complete = report.metrics_of(jobs, _CURVE_POINTS)
+    gone = [job.id for job in jobs if found[job.id].missing and job.status == "succeeded"]
+    if (gone or not complete) and not request.without_metrics:
+        raise UsageError(
+            f"the results of {submissions.numbered(len(gone) or len(jobs))} of {request.group} are gone",
+            "run them again (ocicaliban resubmit --all), or publish the rest: --without-metrics",
+        )
+    for job in jobs:
+        yield job, found[job.id]
+
+
+def _experiment(made: Submission, jobs: tuple[PublishedJob, ...], image: Image, made_from: Origin | None) -> Experiment:
+    options: tuple[LaunchRequest, JobsRequest] | None = None
+    if not made.options.get(made.target):
+        options = records.requested(made, LaunchRequest, JobsRequest)
+    asked = options[1] if options else JobsRequest()
+    gpus = len(made.launch.devices) and (asked.gpus_per_job or len(made.launch.devices))
+    return Experiment(
+        group=made.group,
+        created=experiment.iso(time.time()),
+        image="",
+        image_id=f"sha256:{image.id}",
+        mode=made.mode,
+        module=made.module,
+        command=made.launch.command,
+        env=made.launch.env,
+        workdir=made.launch.workdir,
+        folders=tuple(_inside(mount) for mount in made.launch.mounts),
+        resources=Resources(cpus=asked.cpus or 0, memory=asked.memory, gpus=gpus),
+        commit=made.commit,
+        dirty=made.dirty,
+        remote=made_from.remote if made_from else "",
+        program=made_from.program if made_from else "",
+        **({"machine": made_from.machine} if made_from else {}),
+        jobs=len(jobs),
+        sweep=made_from.sweep_name if made_from else "",
+    )
+
+
+def _inside(mount: str) -> str:
+    """Return where a container sees a folder, of podman's HOST:CONTAINER[:OPTIONS]."""
+    return mount.split(":")[1] if ":" in mount else mount
+
+
+def _check_secrets(edition: Edition) -> None:
+    """Raise OcicalibanError if a document holds a credential."""
+    args = "\n".join(word for job in edition.jobs for word in job.args).encode()
+    texts = [("the arguments of its jobs", args), *((each.title, each.data) for each in edition.documents(""))]
+    for title, data in texts:
+        if found := credential_files.credential_in(data, title):
+            raise OcicalibanError(
+                f"{title}, line {found.line}: {found.what}; nothing was sent",
+                "a published experiment is for everybody: remove it, and run the jobs again",
+            )

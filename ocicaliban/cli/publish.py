@@ -1,0 +1,219 @@
+"""The commands publish, reproduce, inspect and list: experiments in a registry."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ocicaliban.cli.jobs import DryRun, Group, GroupWord, one_group
+from ocicaliban.cli.options import Debug, NewGroup, TlsVerify, request, truth
+from ocicaliban.cli.output import print_json, print_lines
+from ocicaliban.errors import UsageError
+from ocicaliban.formats.text import amount
+from ocicaliban.reporter import TERMINAL
+
+if TYPE_CHECKING:
+    from ocicaliban.app.published import Published
+    from ocicaliban.app.reproduce import Reproduction
+    from ocicaliban.publish.comparison import Difference
+
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Reference = Annotated[str, typer.Argument(metavar="REF", help="HOST/REPOSITORY@sha256:DIGEST, or HOST/REPOSITORY:TAG.")]
+
+
+def publish(
+    name: GroupWord = "",
+    group: Group = "",
+    repository: Annotated[
+        str, typer.Option("--to", metavar="REPOSITORY", help="Where to publish (default: the configured repository).")
+    ] = "",
+    tag: Annotated[str, typer.Option("--tag", "-t", help="The experiment's tag (default: the group's name).")] = "",
+    dirty: Annotated[bool, typer.Option("--dirty", help="Publish jobs of files that no commit has.")] = False,
+    without_metrics: Annotated[
+        bool, typer.Option("--without-metrics", help="Publish jobs whose results are gone.")
+    ] = False,
+    tls_verify: TlsVerify = "true",
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Publish a group: its image, and with it its jobs, their metrics, and all that they were made from."""
+    given = locals()
+    from ocicaliban.app import publish as use_case
+    from ocicaliban.app.requests import PublishRequest
+
+    group = one_group(name, group)
+    if not group:
+        raise UsageError("say which group to publish", "ocicaliban publish GROUP; `ocicaliban status` shows the groups")
+    asked = request(PublishRequest, given, group=group, tls_verify=truth("--tls-verify", tls_verify))
+    edition = use_case.prepare(asked)
+    if dry_run:
+        print_lines(*edition.listing())
+        return
+    for line in edition.listing():
+        TERMINAL.say(line)
+    _confirm("publish this?", yes)
+    reference = use_case.publish(edition)
+    if as_json:
+        digest = reference.rpartition("@")[2]
+        print_json(
+            {"reference": reference, "digest": digest, "tag": edition.destination.tag, "jobs": len(edition.jobs)}
+        )
+    else:
+        print_lines(reference)
+
+
+def reproduce(
+    reference: Reference,
+    jobs: Annotated[
+        str, typer.Option("--jobs", metavar="all|best|N|IDS", help="Which: the first N, or numbers: 1,3-5,")
+    ] = "all",
+    tolerance: Annotated[
+        float, typer.Option("--tolerance", help="How far a metric may be off, relative to the published value.")
+    ] = 0.0,
+    metrics: Annotated[
+        list[str] | None, typer.Option("--metric", help="Compare only this metric (eval.*); may be repeated.")
+    ] = None,
+    goal: Annotated[str, typer.Option("--goal", help="The metric of the best job; -NAME: the lowest.")] = "",
+    at_a_time: Annotated[int | None, typer.Option("--at-a-time", help="How many jobs run at a time.")] = None,
+    group: NewGroup = "",
+    tls_verify: TlsVerify = "true",
+    yes: Yes = False,
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """Run the jobs of a published experiment in its image, and compare their metrics with the published ones."""
+    given = locals()
+    from ocicaliban.app import reproduce as use_case
+    from ocicaliban.app.requests import ReproduceRequest
+
+    asked = request(ReproduceRequest, given, tls_verify=truth("--tls-verify", tls_verify))
+    found, chosen = use_case.find(asked)
+    for line in _described(found):
+        TERMINAL.say(line)
+    _confirm(f"run {len(chosen)} of its {found.experiment.jobs} jobs here?", yes)
+    done = use_case.reproduce(asked, found, chosen)
+    if as_json:
+        print_json(_as_json(found, done))
+    else:
+        print_lines(*_table(done))
+    if not done.agrees:
+        raise typer.Exit(done.exit_code or 1)
+
+
+def inspect(
+    reference: Reference, tls_verify: TlsVerify = "true", as_json: AsJson = False, debug: Debug = False
+) -> None:
+    """Show a published experiment: what it was made from, its jobs and their metrics."""
+    from ocicaliban.app import published
+    from ocicaliban.jobs import status_table
+    from ocicaliban.publish import experiment
+    from ocicaliban.reports.text import join_parameters
+
+    found = published.read(reference, tls_verify=truth("--tls-verify", tls_verify))
+    if as_json:
+        jobs = [experiment.job_to_record(job) for job in found.jobs]
+        files = [{"name": file.title, "digest": file.digest, "size": file.size} for file in found.files]
+        made = experiment.to_record(found.experiment)
+        print_json({"reference": found.reference, "experiment": made, "jobs": jobs, "files": files})
+        return
+    rows = [("job", "status", "parameters", "metrics")]
+    rows += [
+        (str(job.number), job.status, join_parameters(job.parameters), join_parameters(job.results.items()))
+        for job in found.jobs
+    ]
+    print_lines(*_described(found), "", *status_table.aligned(rows))
+
+
+def list_(
+    repository: Annotated[str, typer.Argument(metavar="REPOSITORY", help="HOST/REPOSITORY.")],
+    tls_verify: TlsVerify = "true",
+    as_json: AsJson = False,
+    debug: Debug = False,
+) -> None:
+    """List the experiments that are published in a repository."""
+    from ocicaliban.app import published
+    from ocicaliban.jobs import status_table
+    from ocicaliban.registry.reference import parse_repository
+
+    found = [*published.all_in(parse_repository(repository), tls_verify=truth("--tls-verify", tls_verify))]
+    if as_json:
+        print_json(
+            [
+                {"tag": tag, "reference": each.reference, "group": each.experiment.group,
+                 "created": each.experiment.created, "jobs": each.experiment.jobs}
+                for tag, each in found
+            ]
+        )  # fmt: skip
+        return
+    if not found:
+        TERMINAL.say(f"{repository} has no published experiments")
+        return
+    rows = [("tag", "jobs", "published", "digest")]
+    rows += [(tag, str(each.experiment.jobs), each.experiment.created, each.digest) for tag, each in found]
+    print_lines(*status_table.aligned(rows))
+
+
+def _confirm(question: str, yes: bool) -> None:
+    """Ask. Raises UsageError if there is no one to ask, Exit if the answer is no."""
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise UsageError("this needs an answer, and there is no terminal", "if it is right, add --yes")
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(1)
+
+
+def _described(found: Published) -> list[str]:
+    """Return the lines that say what an experiment is."""
+    made = found.experiment
+    state = f"commit {made.commit}{' and changed files' if made.dirty else ''}" if made.commit else "no git commit"
+    gpus = f", {', '.join(dict.fromkeys(made.machine.gpus))}" if made.machine.gpus else ""
+    lines = [
+        f"experiment {made.group}, published {made.created}, {made.jobs} jobs",
+        f"image {found.image}",
+        f"made with ocicaliban {made.program or '(unknown)'} from {state}{f' of {made.remote}' if made.remote else ''}",
+        f"on {made.machine.processor or 'an unknown processor'}{gpus}",
+        *(f"its jobs saw a folder at {folder}, which is not published" for folder in made.folders),
+    ]
+    if files := found.files:
+        lines.append(f"{len(files)} documents, {amount(sum(file.size for file in files))}")
+    return lines
+
+
+def _table(done: Reproduction) -> list[str]:
+    """Return the lines that compare the metrics."""
+    from ocicaliban.jobs import status_table
+    from ocicaliban.reports.values import exact
+
+    def mark(row: Difference) -> str:
+        return "" if row.agrees else "differs"
+
+    def distance(row: Difference) -> str:
+        return "" if row.distance is None else f"{row.distance:.3g}"
+
+    rows = [("job", "metric", "published", "now", "difference", "")]
+    rows += [
+        (str(row.job), row.name, exact(row.published) or "-", exact(row.found) or "-", distance(row), mark(row))
+        for row in done.rows
+    ]
+    wrong = sum(not row.agrees for row in done.rows)
+    said = f"{len(done.rows)} metrics: " + (f"{wrong} differ" if wrong else "all agree")
+    return [*status_table.aligned(rows), said if done.rows else "the jobs reported no metrics", f"group {done.group}"]
+
+
+def _as_json(found: Published, done: Reproduction) -> dict[str, object]:
+    return {
+        "reference": found.reference,
+        "group": done.group,
+        "agrees": done.agrees,
+        "exit_code": done.exit_code,
+        "metrics": [
+            {"job": row.job, "metric": row.name, "published": row.published, "found": row.found, "agrees": row.agrees}
+            for row in done.rows
+        ],
+    }

@@ -1,0 +1,122 @@
+"""The documents of a published experiment, and the OCI artifact that holds them. Pure."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import posixpath
+import zlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from ocicaliban.containers import oci_layout
+from ocicaliban.containers.oci_layout import Blob
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.jobs.origin import Origin
+from ocicaliban.publish import experiment
+from ocicaliban.publish.experiment import Experiment, PublishedJob
+
+ARTIFACT = "application/vnd.ocicaliban.experiment.v1+json"
+"""The artifact's type, and the media type of its first document."""
+
+JOBS = "application/vnd.ocicaliban.experiment.jobs.v1+jsonl+gzip"
+FILE = "application/vnd.ocicaliban.experiment.file.v1"
+BUNDLE = "application/vnd.git.bundle"
+
+TITLE = "org.opencontainers.image.title"
+CREATED = "org.opencontainers.image.created"
+GROUP = "vnd.ocicaliban.group"
+
+_EMPTY = "application/vnd.oci.empty.v1+json"
+EMPTY = b"{}"
+"""The config of an artifact that has none ("Guidance for an Empty Descriptor" in the image spec)."""
+
+_MAX_UNPACKED = 1 << 30  # bytes of all jobs
+_SWEEP = "sweep"
+
+
+@frozen(kw_only=True)
+class Document:
+    """A blob of an artifact: its media type, the file name that it has for people, and its contents."""
+
+    media_type: str
+    title: str
+    data: bytes
+
+
+def documents(made: Experiment, jobs: Iterable[PublishedJob], made_from: Origin | None) -> tuple[Document, ...]:
+    """Return the documents of an experiment: what it was, its jobs, and the files that it was made from."""
+    lines = b"".join(_line(experiment.job_to_record(job)) for job in jobs)
+    found = [
+        Document(media_type=ARTIFACT, title="experiment.json", data=_line(experiment.to_record(made))),
+        Document(media_type=JOBS, title="jobs.jsonl.gz", data=gzip.compress(lines, 9, mtime=0)),
+    ]
+    if made_from:
+        if made_from.sweep:
+            found.append(_file(f"{_SWEEP}/{posixpath.basename(made_from.sweep_name)}", made_from.sweep))
+        found += [_file(path, text) for path, text in sorted(made_from.files.items())]
+    return tuple(found)
+
+
+def _file(title: str, text: str) -> Document:
+    return Document(media_type=FILE, title=title, data=text.encode())
+
+
+def _line(record: Mapping[str, Any]) -> bytes:
+    """Encode a record. Names stay in their order: it is that of the arguments."""
+    return json.dumps(record, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+
+def manifest(
+    layers: Sequence[tuple[Document, Blob]], empty: Blob, subject: Mapping[str, Any], annotations: Mapping[str, str]
+) -> bytes:
+    """Return the manifest of an artifact about the image that `subject` describes."""
+    return oci_layout.canonical_json(
+        {
+            "schemaVersion": 2,
+            "mediaType": oci_layout.MANIFEST,
+            "artifactType": ARTIFACT,
+            "config": {"mediaType": _EMPTY, "digest": empty.digest, "size": empty.size},
+            "layers": [
+                {
+                    "mediaType": document.media_type,
+                    "digest": blob.digest,
+                    "size": blob.size,
+                    "annotations": {TITLE: document.title},
+                }
+                for document, blob in layers
+            ],
+            "subject": dict(subject),
+            "annotations": dict(annotations),
+        }
+    )
+
+
+def read_experiment(data: bytes, place: str) -> Experiment:
+    """Return the experiment in a document. Raises OcicalibanError if it cannot be read; `place` is what errors name."""
+    try:
+        return experiment.from_record(json.loads(data))
+    except (ValueError, RecursionError) as exc:
+        raise _unreadable(place, "experiment.json", exc) from exc
+
+
+def read_jobs(data: bytes, place: str) -> tuple[PublishedJob, ...]:
+    """Return the jobs in a document. Raises OcicalibanError if they cannot be read, or are more than 1 GB."""
+    try:
+        unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
+        text = unpacking.decompress(data, _MAX_UNPACKED)
+        if unpacking.unconsumed_tail:
+            raise ValueError(f"it has more than {_MAX_UNPACKED >> 20} MiB")
+        if not unpacking.eof:
+            raise ValueError("it ends too early")
+        return tuple(experiment.job_from_record(json.loads(line)) for line in text.splitlines())
+    except (ValueError, zlib.error, RecursionError) as exc:
+        raise _unreadable(place, "jobs.jsonl.gz", exc) from exc
+
+
+def _unreadable(place: str, title: str, fault: Exception) -> OcicalibanError:
+    return OcicalibanError(
+        f"{place}: {title} cannot be read: {fault}", "a newer ocicaliban may have published it: upgrade this one"
+    )

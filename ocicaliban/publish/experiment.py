@@ -1,0 +1,242 @@
+"""An experiment as it is published: what ran, in which image, with which results. Pure.
+
+`docs/reference/experiment-format.md` specifies the form. A record has no user, no host and no folder of a machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from attrs import field, frozen
+
+from ocicaliban.jobs import origin
+from ocicaliban.jobs.origin import Machine
+from ocicaliban.model.job import Job, Parameters, Scalar
+from ocicaliban.reports.metrics import Curve, Metrics
+
+VERSION = 1
+"""The version of the form. Increase it for a change that older programs must not read as they read this one."""
+
+
+@frozen(kw_only=True)
+class PublishedAttempt:
+    """One attempt at a job: what became of it, its exit code, and how many seconds it took."""
+
+    status: str
+    exit_code: int | None = None
+    seconds: float | None = None
+
+
+@frozen(kw_only=True)
+class PublishedJob:
+    """A job: its number in the experiment (from 1), what its script was given, and what came of it."""
+
+    number: int
+    key: str
+    parameters: Parameters = ()
+    args: tuple[str, ...] = ()
+    status: str = ""
+    attempts: tuple[PublishedAttempt, ...] = ()
+    results: Mapping[str, Scalar] = field(factory=dict)
+    curves: Mapping[str, Curve] = field(factory=dict)
+
+
+@frozen(kw_only=True)
+class Resources:
+    """What each job had: cores, memory as podman's option has it, GPUs; 0 and "" for no limit."""
+
+    cpus: float = 0
+    memory: str = ""
+    gpus: int = 0
+
+
+@frozen(kw_only=True)
+class Experiment:
+    """What all jobs of an experiment have in common.
+
+    `image` is the digest of the image's manifest in the registry, `image_id` that of its config. `command`, `env` and
+    `workdir` are what a container starts with, in addition to the image's own. `folders` are the places at which jobs
+    saw folders that are not published. `created` is in ISO 8601.
+    """
+
+    group: str
+    created: str
+    image: str
+    image_id: str
+    mode: str
+    module: str = ""
+    command: tuple[str, ...] = ()
+    env: tuple[tuple[str, str], ...] = ()
+    workdir: str = ""
+    folders: tuple[str, ...] = ()
+    resources: Resources = field(factory=Resources)
+    commit: str = ""
+    dirty: bool = False
+    remote: str = ""
+    program: str = ""
+    machine: Machine = field(factory=Machine)
+    jobs: int = 0
+    sweep: str = ""
+
+
+def iso(seconds: float) -> str:
+    """Return a time, in seconds since 1970, in ISO 8601 and UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def published_job(number: int, job: Job, reported: Metrics) -> PublishedJob:
+    """Return a job of the history as it is published."""
+    attempts = tuple(
+        PublishedAttempt(
+            status=each.status,
+            exit_code=each.exit_code,
+            seconds=None if each.ended is None else round(each.ended - each.started, 3),
+        )
+        for each in job.attempts
+    )
+    return PublishedJob(
+        number=number,
+        key=job.key,
+        parameters=job.parameters,
+        args=job.args,
+        status=job.status,
+        attempts=attempts,
+        results=reported.results,
+        curves=reported.curves,
+    )
+
+
+# --- records ---
+
+
+def to_record(made: Experiment) -> dict[str, Any]:
+    """Return an experiment as JSON holds it."""
+    return {
+        "version": VERSION,
+        "group": made.group,
+        "created": made.created,
+        "image": {"digest": made.image, "config": made.image_id},
+        "mode": made.mode,
+        "module": made.module,
+        "launch": {
+            "command": list(made.command),
+            "env": [list(pair) for pair in made.env],
+            "workdir": made.workdir,
+            "folders": list(made.folders),
+        },
+        "resources": {"cpus": made.resources.cpus, "memory": made.resources.memory, "gpus": made.resources.gpus},
+        "source": {"commit": made.commit, "dirty": made.dirty, "remote": made.remote},
+        "program": made.program,
+        "machine": origin.machine_to_record(made.machine),
+        "jobs": made.jobs,
+        "sweep": made.sweep,
+    }
+
+
+def from_record(record: Mapping[str, Any]) -> Experiment:
+    """Return an experiment from a record. Raises ValueError if it is not one, or a newer one."""
+    try:
+        if record["version"] != VERSION:
+            raise ValueError(f"its version is {record['version']}, known is {VERSION}")
+        launch, source, resources = record["launch"], record["source"], record["resources"]
+        return Experiment(
+            group=_text(record["group"]),
+            created=_text(record["created"]),
+            image=_text(record["image"]["digest"]),
+            image_id=_text(record["image"]["config"]),
+            mode=_text(record["mode"]),
+            module=_text(record["module"]),
+            command=_texts(launch["command"]),
+            env=tuple((_text(name), _text(value)) for name, value in launch["env"]),
+            workdir=_text(launch["workdir"]),
+            folders=_texts(launch["folders"]),
+            resources=Resources(
+                cpus=float(resources["cpus"]), memory=_text(resources["memory"]), gpus=int(resources["gpus"])
+            ),
+            commit=_text(source["commit"]),
+            dirty=bool(source["dirty"]),
+            remote=_text(source["remote"]),
+            program=_text(record["program"]),
+            machine=origin.machine_from_record(record["machine"]),
+            jobs=int(record["jobs"]),
+            sweep=_text(record["sweep"]),
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"it has another form ({exc})") from exc
+
+
+def job_to_record(job: PublishedJob) -> dict[str, Any]:
+    """Return a job as JSON holds it: numbers that JSON has not are texts, in `curves` and in `special`."""
+    special = {name: repr(value) for name, value in job.results.items() if not _is_plain(value)}
+    return {
+        "number": job.number,
+        "key": job.key,
+        "parameters": dict(job.parameters),
+        "args": list(job.args),
+        "status": job.status,
+        "attempts": [
+            {"status": each.status, "exit_code": each.exit_code, "seconds": each.seconds} for each in job.attempts
+        ],
+        "metrics": {name: value for name, value in job.results.items() if name not in special},
+        "special": special,
+        "curves": {
+            name: {
+                "steps": list(curve.steps),
+                "values": [each if _is_plain(each) else repr(each) for each in curve.values],
+            }
+            for name, curve in job.curves.items()
+        },
+    }
+
+
+def job_from_record(record: Mapping[str, Any]) -> PublishedJob:
+    """Return a job from a record. Raises ValueError if it is not one."""
+    try:
+        return PublishedJob(
+            number=int(record["number"]),
+            key=_text(record["key"]),
+            parameters=tuple((_text(name), _scalar(value)) for name, value in record["parameters"].items()),
+            args=_texts(record["args"]),
+            status=_text(record["status"]),
+            attempts=tuple(
+                PublishedAttempt(status=_text(each["status"]), exit_code=each["exit_code"], seconds=each["seconds"])
+                for each in record["attempts"]
+            ),
+            results={
+                **{_text(name): _scalar(value) for name, value in record["metrics"].items()},
+                **{_text(name): float(value) for name, value in record["special"].items()},
+            },
+            curves={
+                _text(name): Curve(steps=_floats(curve["steps"]), values=_floats(curve["values"]))
+                for name, curve in record["curves"].items()
+            },
+        )
+    except (KeyError, TypeError, AttributeError) as exc:
+        raise ValueError(f"it has another form ({exc})") from exc
+
+
+def _is_plain(value: Scalar) -> bool:
+    return not isinstance(value, float) or math.isfinite(value)
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is not a text")
+    return value
+
+
+def _texts(values: Sequence[object]) -> tuple[str, ...]:
+    return tuple(map(_text, values))
+
+
+def _scalar(value: object) -> Scalar:
+    if not isinstance(value, str | bool | int | float):
+        raise TypeError(f"{value!r} is not a value")
+    return value
+
+
+def _floats(values: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

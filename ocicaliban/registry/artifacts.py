@@ -1,0 +1,187 @@
+"""OCI artifacts in a repository: their blobs and manifests, and which of them are about an image.
+
+See "Referrers API" and "Pushing manifests with subject" in the OCI distribution spec 1.1. Where a registry has no such
+API, an index under a tag made of the image's digest lists the artifacts. Two programs that write it at once lose
+entries, and its garbage collection drops what no tag names. So each artifact has a tag of its own too, and a
+program that reads or writes the index looks at these tags as well.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from ocicaliban.containers import oci_layout
+from ocicaliban.containers.oci_layout import Blob
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.formats.text import amount
+from ocicaliban.registry import failures
+from ocicaliban.registry.client import MANIFESTS, RegistryClient
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+_LARGEST_MANIFEST = 4 << 20  # bytes, by the spec
+_LARGEST_BLOB = 1 << 30  # bytes; documents are read into memory
+_TRIES = 5
+_SHORT = 16  # characters of an artifact's digest in its own tag
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest of some bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+class ArtifactClient(RegistryClient):
+    """A client for the artifacts of one repository. Every method raises OcicalibanError if the registry refuses."""
+
+    # --- blobs ---
+
+    def put_blob(self, data: bytes) -> Blob:
+        """Upload a blob, unless the repository has it."""
+        blob = Blob(digest=digest_of(data), size=len(data))
+        if self.has_blob(blob.digest):
+            return blob
+        started = self._ask("POST", "blobs/uploads/")
+        location = started.headers.get("Location", "")
+        url = location if "://" in location else f"{self._transport.base_url}/{location.lstrip('/')}"
+        url += f"{'&' if '?' in url else '?'}digest={blob.digest}"
+        headers = {"Content-Type": "application/octet-stream"} | self._authenticator.header(url)
+        answer = self._transport.send("PUT", url, headers, data=data)
+        if answer.status_code >= 400:
+            raise failures.refused(answer, self.repository, self._authenticator.login, pushing=True)
+        return blob
+
+    def get_blob(self, digest: str, size: int) -> bytes:
+        """Return a blob. Raises OcicalibanError if the repository lacks it, or has other bytes under its digest."""
+        if size > _LARGEST_BLOB:
+            raise self._broken(digest, f"has {amount(size)}, more than {amount(_LARGEST_BLOB)}")
+        answer = self._ask("GET", f"blobs/{digest}", missing=True)
+        if answer.status_code == 404:
+            raise self._broken(digest, "is not in the registry any more")
+        if len(answer.content) != size or digest_of(answer.content) != digest:
+            raise self._broken(digest, "has other contents than its digest says")
+        return answer.content
+
+    # --- manifests ---
+
+    def get_manifest(self, name: str) -> tuple[str, bytes] | None:
+        """Return the digest and the bytes of the manifest that a tag or digest names; None if there is none.
+
+        Raises OcicalibanError if a digest names other bytes.
+        """
+        answer = self._ask("GET", f"manifests/{name}", accept=(*MANIFESTS, INDEX), missing=True)
+        if answer.status_code == 404:
+            return None
+        digest = digest_of(answer.content)
+        if ":" in name and digest != name:
+            raise self._broken(name, "has other contents than its digest says")
+        return digest, answer.content
+
+    def put_manifest(self, name: str, data: bytes, media_type: str = oci_layout.MANIFEST) -> bool:
+        """Upload a manifest under a tag or its digest; return whether the registry takes note of its subject."""
+        url = f"{self._transport.base_url}/v2/{self.repository.path}/manifests/{name}"
+        headers = {"Content-Type": media_type} | self._authenticator.header(url)
+        answer = self._transport.send("PUT", url, headers, data=data)
+        if answer.status_code >= 400:
+            raise failures.refused(answer, self.repository, self._authenticator.login, pushing=True)
+        return bool(answer.headers.get("OCI-Subject"))
+
+    def tags(self) -> tuple[str, ...]:
+        """Return the tags of the repository, sorted; none if it does not exist."""
+        found: list[str] = []
+        path = "tags/list?n=1000"
+        while path:
+            answer = self._ask("GET", path, missing=True)
+            if answer.status_code == 404:
+                break
+            some = failures.json_object(answer).get("tags")
+            found += [str(each) for each in some] if isinstance(some, list) else []
+            following = answer.links.get("next", {}).get("url", "")
+            path = f"tags/list?{following.partition('?')[2]}" if following else ""
+        return tuple(sorted(found))
+
+    # --- artifacts about an image ---
+
+    def attach(self, data: bytes) -> str:
+        """Upload the manifest of an artifact that has a subject, so that the subject's readers find it.
+
+        Return its digest.
+        """
+        manifest = json.loads(data)
+        subject, digest = str(manifest["subject"]["digest"]), digest_of(data)
+        noted = self.put_manifest(_own_tag(subject, digest), data)
+        if not noted:
+            self._list_in_index(subject, _descriptor(data))
+        return digest
+
+    def referrers(self, subject: str, artifact_type: str) -> tuple[str, ...]:
+        """Return the digests of the artifacts of a type about an image."""
+        answer = self._ask("GET", f"referrers/{subject}", accept=(INDEX,), missing=True)
+        listed = _listed(answer.content) if answer.status_code == 200 else None
+        if listed is None:
+            listed = self._known(subject)
+        return tuple(digest for digest, each in listed.items() if each.get("artifactType") == artifact_type)
+
+    def _known(self, subject: str) -> dict[str, dict[str, Any]]:
+        """Return what the index of a subject lists, and what the tags of artifacts about it name."""
+        known: dict[str, dict[str, Any]] = {}
+        if found := self.get_manifest(_index_tag(subject)):
+            known |= _listed(found[1]) or {}
+        short = {digest.removeprefix("sha256:")[:_SHORT] for digest in known}
+        for tag in self.tags():
+            prefix, _, own = tag.partition(".")
+            if prefix == _index_tag(subject) and own and own not in short and (found := self.get_manifest(tag)):
+                about = json.loads(found[1]).get("subject")
+                if isinstance(about, dict) and about.get("digest") == subject:
+                    known[found[0]] = _descriptor(found[1])
+        return known
+
+    def _list_in_index(self, subject: str, new: Mapping[str, Any]) -> None:
+        """List an artifact in the index of its subject. Others may write it meanwhile, so read it again afterwards."""
+        for _ in range(_TRIES):
+            known = {**self._known(subject), new["digest"]: dict(new)}
+            index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [known[each] for each in sorted(known)]}
+            self.put_manifest(_index_tag(subject), oci_layout.canonical_json(index), INDEX)
+            found = self.get_manifest(_index_tag(subject))
+            if found and known.keys() <= (_listed(found[1]) or {}).keys():
+                return
+
+    def _broken(self, name: str, what: str) -> OcicalibanError:
+        return OcicalibanError(
+            f"{self.repository}@{name} {what}", "do not use it: ask the registry's owner what became of it"
+        )
+
+
+def _index_tag(subject: str) -> str:
+    """Return the tag of the index of artifacts about an image ("Referrers Tag Schema" in the spec)."""
+    return subject.replace(":", "-")
+
+
+def _own_tag(subject: str, digest: str) -> str:
+    return f"{_index_tag(subject)}.{digest.removeprefix('sha256:')[:_SHORT]}"
+
+
+def is_own_tag(tag: str) -> bool:
+    """Return whether a tag is one that `attach` gives, or that of an index, and not one for people."""
+    head, _, _ = tag.partition(".")
+    return head.startswith("sha256-") and len(head) == len("sha256-") + 64
+
+
+def _descriptor(data: bytes) -> dict[str, Any]:
+    """Return the descriptor of an artifact, as an index of referrers has it."""
+    manifest = json.loads(data)
+    found = {"mediaType": oci_layout.MANIFEST, "digest": digest_of(data), "size": len(data)}
+    found |= {"artifactType": manifest["artifactType"]} if manifest.get("artifactType") else {}
+    return found | ({"annotations": manifest["annotations"]} if manifest.get("annotations") else {})
+
+
+def _listed(data: bytes) -> dict[str, dict[str, Any]] | None:
+    """Return the descriptors in an index, by digest; None if it is none."""
+    if len(data) > _LARGEST_MANIFEST:
+        return None
+    try:
+        manifests = json.loads(data)["manifests"]
+        return {str(each["digest"]): dict(each) for each in manifests}
+    except (ValueError, TypeError, LookupError, RecursionError):
+        return None
