@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -19,7 +20,7 @@ from ocicaliban.jobs import provenance, records
 from ocicaliban.jobs.origin import Origin
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, Submission
-from ocicaliban.project import credential_files
+from ocicaliban.project import credential_files, git
 from ocicaliban.publish import documents, experiment
 from ocicaliban.publish.documents import Document
 from ocicaliban.publish.experiment import Experiment, PublishedJob, Resources
@@ -46,10 +47,11 @@ class Edition:
     experiment: Experiment
     jobs: tuple[PublishedJob, ...]
     made_from: Origin | None
+    bundle: bytes = b""
 
     def documents(self, image: str) -> tuple[Document, ...]:
         """Return the documents, given the digest of the image in the registry."""
-        return documents.documents(evolve(self.experiment, image=image), self.jobs, self.made_from)
+        return documents.documents(evolve(self.experiment, image=image), self.jobs, self.made_from, self.bundle)
 
     def listing(self) -> Iterator[str]:
         """Yield the lines that say what will be sent: the image, each document, each job's arguments."""
@@ -97,12 +99,18 @@ def prepare(request: PublishRequest) -> Edition:
         experiment.published_job(number, job, reported)
         for number, (job, reported) in enumerate(_reported(request, jobs), start=1)
     )
+    bundle = b""
+    if request.with_git:
+        if not made.commit:
+            raise UsageError(f"{request.group} has no git commit", "leave out --with-git")
+        bundle = git.bundle(Path(made.project), made.commit)
     edition = Edition(
         destination=to,
         image=image,
         experiment=_experiment(made, numbered, image, made_from),
         jobs=numbered,
         made_from=made_from,
+        bundle=bundle,
     )
     _check_secrets(edition)
     return edition

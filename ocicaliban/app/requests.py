@@ -187,7 +187,8 @@ class PushRequest:
 class PublishRequest:
     """Which group to publish, and where. `repository` is "" for the configured one, `tag` for the group's name.
 
-    `dirty` publishes jobs of files that no commit has, `without_metrics` jobs whose results are gone.
+    `dirty` publishes jobs of files that no commit has, `without_metrics` jobs whose results are gone. `with_git` adds
+    the history of the project's commit.
     """
 
     group: str
@@ -196,6 +197,7 @@ class PublishRequest:
     tls_verify: bool = True
     dirty: bool = False
     without_metrics: bool = False
+    with_git: bool = False
 
 
 @frozen(kw_only=True)

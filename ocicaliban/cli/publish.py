@@ -35,6 +35,9 @@ def publish(
     without_metrics: Annotated[
         bool, typer.Option("--without-metrics", help="Publish jobs whose results are gone.")
     ] = False,
+    with_git: Annotated[
+        bool, typer.Option("--with-git", help="Publish the project's commit with its whole history, as a git bundle.")
+    ] = False,
     tls_verify: TlsVerify = "true",
     dry_run: DryRun = False,
     yes: Yes = False,

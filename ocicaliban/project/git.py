@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.system import process
 
+_PUBLISHED = "published"
+"""The branch in a bundle."""
 _TIMEOUT = 20.0
 """Seconds that git may take to examine the files."""
 _OID = "# branch.oid "
@@ -43,6 +46,22 @@ def remote(folder: Path) -> str:
     if url.startswith(("/", ".", "file:")):
         return ""  # a folder of this machine
     return _LOGIN.sub(r"\1", url)
+
+
+def bundle(folder: Path, commit: str) -> bytes:
+    """Return the history of a commit as a git bundle, with that commit as the branch `published`.
+
+    The same history gives a bundle with the same objects, but not always the same bytes. Raises ToolError if the
+    repository does not have the commit any more.
+    """
+    top = process.run(("git", "-C", str(folder), "rev-parse", "--show-toplevel")).strip()
+    with TemporaryDirectory(prefix="ocicaliban-") as made:
+        # A bundle needs a name for the commit; a clone of our own keeps it out of the user's repository.
+        process.run(("git", "clone", "--quiet", "--bare", "--shared", "--no-tags", top, made))
+        inside = ("git", "-C", made)
+        process.run((*inside, "branch", "--force", _PUBLISHED, commit))
+        process.run((*inside, "bundle", "create", "--quiet", f"{made}/bundle", _PUBLISHED))
+        return Path(made, "bundle").read_bytes()
 
 
 def is_in_repository(folder: Path) -> bool:

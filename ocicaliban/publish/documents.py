@@ -46,8 +46,13 @@ class Document:
     data: bytes
 
 
-def documents(made: Experiment, jobs: Iterable[PublishedJob], made_from: Origin | None) -> tuple[Document, ...]:
-    """Return the documents of an experiment: what it was, its jobs, and the files that it was made from."""
+def documents(
+    made: Experiment, jobs: Iterable[PublishedJob], made_from: Origin | None, bundle: bytes = b""
+) -> tuple[Document, ...]:
+    """Return the documents of an experiment: what it was, its jobs, and the files that it was made from.
+
+    `bundle` is the history of its commit, if that is published too.
+    """
     lines = b"".join(_line(experiment.job_to_record(job)) for job in jobs)
     found = [
         Document(media_type=ARTIFACT, title="experiment.json", data=_line(experiment.to_record(made))),
@@ -57,6 +62,8 @@ def documents(made: Experiment, jobs: Iterable[PublishedJob], made_from: Origin 
         if made_from.sweep:
             found.append(_file(f"{_SWEEP}/{posixpath.basename(made_from.sweep_name)}", made_from.sweep))
         found += [_file(path, text) for path, text in sorted(made_from.files.items())]
+    if bundle:
+        found.append(Document(media_type=BUNDLE, title="source.bundle", data=bundle))
     return tuple(found)
 
 

@@ -70,7 +70,7 @@ def test_an_experiment_is_published_and_reproduced(registry: Registry, tmp_path:
     assert not any(registry.data.rglob("data")), "a dry run sends nothing"
     refused = call(project, "publish", "paper", "--to", repository, OPEN)
     assert refused.returncode == 2 and "add --yes" in refused.stderr
-    done = ok(project, "publish", "paper", "--to", repository, OPEN, "--yes", "--json")
+    done = ok(project, "publish", "paper", "--to", repository, OPEN, "--yes", "--json", "--with-git")
     reference = json.loads(done.stdout)["reference"]
 
     shown = json.loads(ok(empty, "inspect", reference, OPEN, "--json").stdout)
@@ -80,6 +80,9 @@ def test_an_experiment_is_published_and_reproduced(registry: Registry, tmp_path:
     assert jobs[0]["metrics"] == {"accuracy": 0.95, "name": "digits", "loss": jobs[0]["curves"]["loss"]["values"][-1]}
     by_name = {file["name"]: file for file in shown["files"]}
     assert blob(registry, by_name["sweep/sweep.json"]["digest"]).read_text() == sweep
+    bundle = blob(registry, by_name["source.bundle"]["digest"])
+    subprocess.run(["git", "clone", "-q", "-b", "published", str(bundle), str(tmp_path / "clone")], check=True)
+    assert (tmp_path / "clone" / "sweep.json").read_text() == sweep
     texts = b"".join(
         blob(registry, file["digest"]).read_bytes() for name, file in by_name.items() if not name.endswith(".gz")
     )
