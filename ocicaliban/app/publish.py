@@ -89,7 +89,7 @@ def prepare(request: PublishRequest) -> Edition:
     if made.dirty and not request.dirty:
         raise UsageError(
             f"{request.group} ran with files that are not in the commit {made.commit[:12]}",
-            "commit them and run again, or publish it so: --dirty",
+            "commit them (`git status` shows them) and run again, or publish it so: --dirty",
         )
     if made_from is None:
         TERMINAL.note(

@@ -58,6 +58,7 @@ def test_an_experiment_is_published_and_reproduced(registry: Registry, tmp_path:
     write(project, {"ocicaliban.toml": CONFIG, "train.py": TRAIN, "sweep.json": sweep})
     git(project, "init", "-q")
     git(project, "remote", "add", "origin", "https://ada:secret@example.org/digits.git")
+    ok(project, "build", "--mode", "run", "--nogpu", "train.py")  # it writes the lock, which belongs to the commit
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "First")
     repository = f"{registry.host}/ada/digits"
