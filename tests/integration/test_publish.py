@@ -57,7 +57,7 @@ def test_an_experiment_is_published_and_reproduced(registry: Registry, tmp_path:
     sweep = '{"rate": [0.1, 0.2],  # as in the paper\n "seed": [0, 1]}\n'
     write(project, {"ocicaliban.toml": CONFIG, "train.py": TRAIN, "sweep.json": sweep})
     git(project, "init", "-q")
-    git(project, "remote", "add", "origin", "https://ada:secret@example.org/digits.git")
+    git(project, "remote", "add", "origin", "https://ada:hunter2@example.org/digits.git")
     ok(project, "build", "--mode", "run", "--nogpu", "train.py")  # it writes the lock, which belongs to the commit
     git(project, "add", "-A")
     git(project, "commit", "-q", "-m", "First")
@@ -87,7 +87,7 @@ def test_an_experiment_is_published_and_reproduced(registry: Registry, tmp_path:
     texts = b"".join(
         blob(registry, file["digest"]).read_bytes() for name, file in by_name.items() if not name.endswith(".gz")
     )
-    assert b"secret" not in texts and str(tmp_path).encode() not in texts
+    assert b"hunter2" not in texts and str(tmp_path).encode() not in texts
     [row] = json.loads(ok(empty, "list", repository, OPEN, "--json").stdout)
     assert (row["tag"], row["reference"], row["jobs"]) == ("paper", reference, 4)
 
