@@ -12,6 +12,7 @@ from attrs import evolve, frozen
 from ocicaliban.app import build, place, published, report, submissions
 from ocicaliban.app.push import repository_of
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, PublishRequest
+from ocicaliban.build import folder_store, whole_image
 from ocicaliban.containers import image_store, oci_layout
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import reconcile
@@ -40,13 +41,17 @@ _TAG_OF_IMAGE = "-image"
 
 @frozen(kw_only=True)
 class Edition:
-    """What is about to be published: the image, the jobs, and the text files. `experiment` has no digest yet."""
+    """What is about to be published: the image, the jobs, and the text files.
+
+    The image is whole with the folders of ours among the `mounts`, and `experiment` has no digests of it yet.
+    """
 
     destination: Destination
     image: Image
     experiment: Experiment
     jobs: tuple[PublishedJob, ...]
     made_from: Origin | None
+    mounts: tuple[str, ...] = ()
     bundle: bytes = b""
 
     def documents(self, image: str) -> tuple[Document, ...]:
@@ -58,7 +63,8 @@ class Edition:
         size = image_store.image_sizes().get(self.image.id, 0)
         made = self.experiment
         yield f"to {self.destination.repository}:"
-        yield f"  image {self.image.id[:12]}, {amount(size)} unpacked"
+        more = ", and the folders that its jobs had mounted as layers" if any(map(_is_ours, self.mounts)) else ""
+        yield f"  image {self.image.id[:12]}, {amount(size)} unpacked{more}"
         for document in self.documents("sha256:" + "0" * 64):
             yield f"  {document.title}, {amount(len(document.data))}"
         source = f"commit {made.commit}{' and changed files' if made.dirty else ''}" if made.commit else "no git commit"
@@ -107,9 +113,10 @@ def prepare(request: PublishRequest) -> Edition:
     edition = Edition(
         destination=to,
         image=image,
-        experiment=_experiment(made, numbered, image, made_from),
+        experiment=_experiment(made, numbered, made_from),
         jobs=numbered,
         made_from=made_from,
+        mounts=made.launch.mounts,
         bundle=bundle,
     )
     _check_secrets(edition)
@@ -124,7 +131,12 @@ def publish(edition: Edition) -> str:
     to = edition.destination
     image_tag = Destination(repository=to.repository, tag=f"{to.tag}{_TAG_OF_IMAGE}", tls_verify=to.tls_verify)
     registry = registry_push.connect(image_tag, TERMINAL)
-    pushed = registry_push.push(edition.image, image_tag, registry, reporter=TERMINAL)
+    try:
+        image = whole_image.stored(edition.image, edition.mounts, TERMINAL)
+    except FileNotFoundError as exc:
+        raise _gone(edition.experiment.group, edition.image.id) from exc
+    edition = evolve(edition, experiment=evolve(edition.experiment, image_id=f"sha256:{image.id}"))
+    pushed = registry_push.push(image, image_tag, registry, reporter=TERMINAL)
     client = published.client_for(to.repository, tls_verify=to.tls_verify, actions="pull,push")
     digest = _attach(client, edition, pushed)
     return f"{to.repository}@{digest}"
@@ -164,9 +176,9 @@ def _jobs(history: History, group: str) -> tuple[Job, ...]:
 
 def _one_submission(group: str, jobs: tuple[Job, ...]) -> Submission:
     """Return the submission that the jobs share. Raises UsageError if they ran in several images."""
-    if images := {job.submission.image for job in jobs} - {jobs[0].submission.image}:
+    if (count := len({_files(job.submission) for job in jobs})) > 1:
         raise UsageError(
-            f"the jobs of {group} ran in {len(images) + 1} images, and an experiment has one",
+            f"the jobs of {group} ran in {count} images, and an experiment has one",
             f"ocicaliban resubmit --group {group} --all runs all of them again",
         )
     return jobs[-1].submission
@@ -174,17 +186,30 @@ def _one_submission(group: str, jobs: tuple[Job, ...]) -> Submission:
 
 def _origin(history: History, made: Submission) -> Origin | None:
     """Return what the image of a submission was made from; jobs that run again in it are a submission of their own."""
-    of_image = [each.id for each in history.submissions(group=made.group, user=made.user) if each.image == made.image]
-    return next((found for each in reversed(of_image) if (found := history.origin(each))), None)
+    known = history.submissions(group=made.group, user=made.user)
+    same = [each.id for each in known if _files(each) == _files(made)]
+    return next((found for each in reversed(same) if (found := history.origin(each))), None)
+
+
+def _files(made: Submission) -> tuple[str, tuple[str, ...]]:
+    """Return what decides the files that jobs see: their image, and the folders of ours that are mounted."""
+    return made.image, tuple(mount for mount in made.launch.mounts if _is_ours(mount))
+
+
+def _is_ours(mount: str) -> bool:
+    """Return whether a mount is of a folder that takes the place of a layer, and so is published in the image."""
+    return bool(folder_store.key_in(mount.partition(":")[0]))
 
 
 def _image(group: str, made: Submission) -> Image:
     found = next((image for image in image_store.images() if image.id == made.image), None)
     if found is None:
-        raise UsageError(
-            f"the image {made.image[:12]} of {group} does not exist any more", submissions.rebuild_hint(group)
-        )
+        raise _gone(group, made.image)
     return found
+
+
+def _gone(group: str, image: str) -> UsageError:
+    return UsageError(f"the image {image[:12]} of {group} does not exist any more", submissions.rebuild_hint(group))
 
 
 def _reported(request: PublishRequest, jobs: tuple[Job, ...]) -> Iterator[tuple[Job, Metrics]]:
@@ -200,7 +225,7 @@ def _reported(request: PublishRequest, jobs: tuple[Job, ...]) -> Iterator[tuple[
         yield job, found[job.id]
 
 
-def _experiment(made: Submission, jobs: tuple[PublishedJob, ...], image: Image, made_from: Origin | None) -> Experiment:
+def _experiment(made: Submission, jobs: tuple[PublishedJob, ...], made_from: Origin | None) -> Experiment:
     options: tuple[LaunchRequest, JobsRequest] | None = None
     if not made.options.get(made.target):
         options = records.requested(made, LaunchRequest, JobsRequest)
@@ -210,13 +235,13 @@ def _experiment(made: Submission, jobs: tuple[PublishedJob, ...], image: Image, 
         group=made.group,
         created=experiment.iso(time.time()),
         image="",
-        image_id=f"sha256:{image.id}",
+        image_id="",
         mode=made.mode,
         module=made.module,
         command=made.launch.command,
         env=made.launch.env,
         workdir=made.launch.workdir,
-        folders=tuple(_inside(mount) for mount in made.launch.mounts),
+        folders=tuple(_inside(mount) for mount in made.launch.mounts if not _is_ours(mount)),
         resources=Resources(cpus=asked.cpus or 0, memory=asked.memory, gpus=gpus),
         commit=made.commit,
         dirty=made.dirty,
