@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import re
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.system import process
@@ -54,6 +53,8 @@ def bundle(folder: Path, commit: str) -> bytes:
     The same history gives a bundle with the same objects, but not always the same bytes. Raises ToolError if the
     repository does not have the commit any more.
     """
+    from tempfile import TemporaryDirectory  # a replay reads commits without it
+
     top = process.run(("git", "-C", str(folder), "rev-parse", "--show-toplevel")).strip()
     with TemporaryDirectory(prefix="ocicaliban-") as made:
         # A bundle needs a name for the commit; a clone of our own keeps it out of the user's repository.

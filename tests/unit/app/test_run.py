@@ -200,7 +200,7 @@ def test_files_are_mounted_in_place_of_layers(world: World) -> None:
 def test_a_sweep_whose_files_are_gone_says_so(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.driver = "overlay"
     world.write({"sweep.json": '[{"lr": 1}]'})
-    monkeypatch.setattr(local_jobs, "_carry_out", lambda *_, **__: 0)
+    monkeypatch.setattr(local_jobs, "carry_out", lambda *_, **__: 0)
     run.run(request(sweep="sweep.json"), [])
     with access.open() as history:
         [made] = history.submissions(group="")

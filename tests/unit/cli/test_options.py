@@ -19,13 +19,15 @@ from ocicaliban.app.requests import (
     LaunchRequest,
     MachinesRequest,
     NotebookRequest,
+    PublishRequest,
     PushRequest,
     ReportRequest,
+    ReproduceRequest,
     RunRequest,
     SlurmRequest,
     StatusRequest,
 )
-from ocicaliban.cli import clean, cloud, dev, image, jobs, notebook, options, push, report, run, shell
+from ocicaliban.cli import clean, cloud, dev, image, jobs, notebook, options, publish, push, report, run, shell
 from ocicaliban.errors import UsageError
 
 FOUND = {"folder"}  # what a use case finds out by itself
@@ -52,6 +54,8 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
         },
         {"context", "experiment_config", "sweep_format", "target", *OF_PODMAN},
     ),
+    publish.publish: ({PublishRequest: set()}, {"name", "dry_run", "yes", "as_json"}),
+    publish.reproduce: ({ReproduceRequest: set()}, {"yes", "as_json"}),
     shell.shell: (
         {
             LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "gpu_elsewhere", "dry_run"},
