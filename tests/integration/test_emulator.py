@@ -250,9 +250,9 @@ def test_a_job_that_waits_for_gpus_is_pending_and_its_timeout_has_not_begun(
     emulator(parallel=2)
     first = created(on_gpus(2, image, "while ! [ -e /gcs/go ]; do sleep 0.1; done"))
     until(lambda: state(first.name) == "RUNNING")
-    second = created(on_gpus(1, image, "true"), scheduling={"timeout": {"seconds": 3}})
+    second = created(on_gpus(1, image, "true"), scheduling={"timeout": {"seconds": 8}})
     until(lambda: state(second.name) == "PENDING")
-    time.sleep(4)
+    time.sleep(9)
     assert state(second.name) == "PENDING"
     (tmp_path / "gcs" / "go").touch()
     until(lambda: [state(each.name) for each in (first, second)] == ["SUCCEEDED", "SUCCEEDED"])
