@@ -25,7 +25,6 @@ from ocicaliban.model.recipe import Variant
 if TYPE_CHECKING:
     from ocicaliban.dependencies.host_settings import HostSettings
 
-_NOT_LISTS = (".toml", ".lock", ".py", ".cfg", ".yml", ".yaml")
 _WORD = re.compile(r"[\w./-]+")
 _ENDING = re.compile(r"(?<=.)\.(?:txt|in|cfg)\b")
 _LONGEST_NAME = 255  # bytes, as Linux has it
@@ -258,11 +257,6 @@ def option_flags(options: PipOptions) -> list[str]:
 # --- texts that determine a resolution ---
 
 
-def is_list(path: Path) -> bool:
-    """Whether a file is a list of requirements, by its name."""
-    return path.suffix not in _NOT_LISTS and path.name != "Pipfile"
-
-
 def add_text(texts: dict[str, str], path: Path, root: Path) -> None:
     """Add the text of a file, and of those that it includes if it is a list of requirements. Skip missing ones."""
     name = os.path.relpath(path, root)
@@ -270,7 +264,7 @@ def add_text(texts: dict[str, str], path: Path, root: Path) -> None:
         return
     check_size(path)
     texts[name] = pip_options.decoded(path.read_bytes())
-    if is_list(path):
+    if pip_options.is_list(path):
         for other in pip_options.included(texts[name]):
             if "://" not in other:
                 add_text(texts, path.parent / other, root)

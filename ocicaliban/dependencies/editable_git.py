@@ -1,4 +1,4 @@
-"""Rewrite `-e git+URL#egg=NAME` in lists of requirements, which pip knows and uv does not."""
+"""Rewrite what pip knows in lists of requirements and uv does not: `-e git+URL#egg=NAME`, and joined lines."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ocicaliban.dependencies import local_folders
-from ocicaliban.dependencies.pip_options import decoded
+from ocicaliban.dependencies.pip_options import decoded, is_list, joined
 
 _EDITABLE = re.compile(r"^[ \t]*(?:-e|--editable)[ =]\s*(?P<address>git\+[^\s#]+)#(?P<rest>\S+)", re.M)
 _INCLUDE = re.compile(r"^[ \t]*(-r|-c|--requirement|--constraint)[ =]?[ \t]*(\S+)", re.M)
@@ -18,7 +18,7 @@ _LINKS = re.compile(r"^[ \t]*(-f|--find-links)[ =]?[ \t]*(\S+)", re.M)
 
 @contextlib.contextmanager
 def rewritten(lists: Sequence[Path], root: Path) -> Iterator[tuple[Path, ...]]:
-    """Yield the files, with a changed copy of each list that has an editable requirement from git.
+    """Yield the files, with a changed copy of each list that uv would read in another way than pip.
 
     An image cannot hold a checkout that somebody edits, so the package is installed from the commit. Folders that are
     beside the list, and not in the project's folder `root`, get their absolute paths.
@@ -33,14 +33,14 @@ def _rewritten(path: Path, folder: Path, root: Path) -> Path:
         text.encode()
     except (OSError, UnicodeError):
         return path  # uv says what is wrong with it
-    if path.suffix not in (".txt", ".in"):
+    if not is_list(path):
         return path
 
     def included(match: re.Match[str]) -> str:
         other = path.parent / match[2]
         return f"{match[1]} " + str(_rewritten(other, folder, root) if other.is_file() and other != path else match[2])
 
-    changed = _INCLUDE.sub(included, _EDITABLE.sub(_named, text))
+    changed = _INCLUDE.sub(included, _EDITABLE.sub(_named, joined(text)))
     if path.parent != root:
         lines = changed.splitlines(keepends=True)
         changed = "".join(local_folders.beside_list(line, path, root) for line in lines)

@@ -89,7 +89,7 @@ def declared_hashes(texts: Iterable[str]) -> dict[str, frozenset[str]]:
     """Return the hashes that lists of requirements declare, by package. A package without hashes is left out."""
     declared: dict[str, frozenset[str]] = {}
     for text in texts:
-        for line in re.sub(r"\\\r?\n", " ", text).splitlines():
+        for line in re.sub(r"\\+\r?\n", "", text).splitlines():
             hashes = frozenset(value.lower() for value in re.findall(r"--hash[= ]\s*(\w+:[0-9A-Fa-f]+)", line))
             if hashes and (package := name(line.strip())):
                 declared[package] = declared.get(package, frozenset()) | hashes

@@ -13,6 +13,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_NOT_LISTS = (".toml", ".lock", ".py", ".cfg", ".yml", ".yaml")
 _COMMENT = re.compile(r"(?:^|(?<!\s)\s+)#.*$")
 _JOINED_COMMENT = re.compile(r"\s*[^\s#].*\s#")
 _VARIABLE = re.compile(r"\$\{([A-Z0-9_]+)\}")
@@ -80,6 +82,11 @@ class PipOptions:
         return "source" if ALL in self.no_binary else "wheel" if ALL in self.only_binary else ""
 
 
+def is_list(path: Path) -> bool:
+    """Whether a file is a list of requirements, by its name."""
+    return path.suffix.lower() not in _NOT_LISTS and path.name.lower() != "pipfile"
+
+
 def decoded(data: bytes) -> str:
     """Return the text of a file as pip and uv decode it: the mark at its beginning, if there is one, says how."""
     for mark, encoding in _MARKS:
@@ -95,12 +102,30 @@ def logical_lines(text: str) -> Iterator[tuple[int, str]]:
         first = first or number
         is_comment = _COMMENT.match(line) is not None
         if line.endswith("\\") and not is_comment:
-            whole += line[:-1]
+            whole += line.strip("\\")
             continue
         yield first, _COMMENT.sub("", whole if is_comment and whole else whole + line).strip()
         whole, first = "", 0
     if whole:
         yield first, _COMMENT.sub("", whole).strip()
+
+
+def joined(text: str) -> str:
+    """Return a list in which each requirement that continues on the next line, as pip reads it, is on a single one.
+
+    uv joins lines only before a hash, a comment and the value of an option; these stay as they are.
+    """
+    lines = text.splitlines(keepends=True)
+    wholes = [*logical_lines(text), (len(lines) + 1, "")]
+    out: list[str] = []
+    for (first, whole), (following, _) in pairwise(wholes):
+        own = lines[first - 1 : following - 1]
+        more = [line.strip() for line in own[1:]]
+        kept = all(line.startswith(("--hash", "#")) for line in more) and not (
+            own[-1].rstrip("\r\n").endswith("\\") and not _COMMENT.match(own[-1])
+        )
+        out += own if kept else [f"{whole}\n"]
+    return "".join(out)
 
 
 def included(text: str) -> list[str]:

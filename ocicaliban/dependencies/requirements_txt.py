@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ocicaliban.dependencies.declaration import Declaration, add_text, add_uv_settings, is_list
+from ocicaliban.dependencies.declaration import Declaration, add_text, add_uv_settings
+from ocicaliban.dependencies.pip_options import is_list
 
 
 class RequirementsList(Declaration):

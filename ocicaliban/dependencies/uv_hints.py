@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 _HINTS = {
-    "did not contain valid UTF-8": "save the file as UTF-8: iconv -f latin1 -t utf-8 FILE > NEW && mv NEW FILE",
     "Error parsing included file": "correct the path after -r or -c, which is relative to the file that includes it",
     "Distribution not found at:": "correct the path; it is relative to the project, or to the file that names it",
     "Expected '=' or whitespace": "write a blank after -r or -c: -r FILE",
@@ -15,6 +15,7 @@ _HINTS = {
     ' its pyproject.toml write NAME instead, and [tool.uv.sources] NAME = { path = "../NAME" }',
     "was not found in the package registry": "correct the name; write the folder of a package of your own: ./libs/NAME",
 }
+_NOT_UTF8 = re.compile(r"`([^`]+)`: stream did not contain valid UTF-8")
 _NO_PACKAGE = re.compile(r"`(/[^`]+)` does not appear to be a Python project")
 
 
@@ -22,6 +23,9 @@ def hint_for(explanation: str) -> str:
     """Return what to do about an explanation of uv, "" if it says all."""
     if match := _NO_PACKAGE.search(explanation):
         return for_folder(Path(match[1]))
+    if match := _NOT_UTF8.search(explanation):
+        name, new = shlex.quote(match[1]), shlex.quote(f"{match[1]}.new")
+        return f"save the file as UTF-8: iconv -f latin1 -t utf-8 {name} > {new} && mv {new} {name}"
     return next((hint for words, hint in _HINTS.items() if words in explanation), "")
 
 

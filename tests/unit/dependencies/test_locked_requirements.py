@@ -31,6 +31,7 @@ def test_of_the_hashes_those_that_are_declared_are_kept() -> None:
     assert declared == {"six": {"sha256:bb", "sha256:ee", "sha256:ff"}}
     assert with_declared_hashes(SIX + other, declared) == "six==1.17.0 \\\n    --hash=sha256:bb\n" + other
     assert with_declared_hashes(SIX + other, {}) == SIX + other
+    assert declared_hashes(["s\\\nix \\\n==1.17.0 \\\n --hash=sha256:bb\n"]) == {"six": {"sha256:bb"}}
 
 
 def test_a_package_without_any_declared_hash_is_refused() -> None:

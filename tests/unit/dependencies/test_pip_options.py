@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from ocicaliban.dependencies import archive_formats
+from ocicaliban.dependencies import archive_formats, editable_git
 from ocicaliban.dependencies.declaration import option_flags
-from ocicaliban.dependencies.pip_options import PipOptions, decoded, included, logical_lines, read_options
+from ocicaliban.dependencies.pip_options import PipOptions, decoded, included, joined, logical_lines, read_options
 from ocicaliban.dependencies.requirements_txt import RequirementsList
 from ocicaliban.errors import UsageError
 from tests.folders import write
@@ -72,6 +72,36 @@ def test_an_option_that_cannot_be_honoured(line: str, says: str, hint: str) -> N
 def test_lines_are_joined_as_pip_joins_them() -> None:
     text = "a \\\n  ==1 # c\n# only \\\nb \\\n# in between\nc\\"
     assert [line for _, line in logical_lines(text) if line] == ["a   ==1", "b", "c"]
+
+
+HASHES = "\\\n  --hash=sha256:0 \\\n  --hash=sha256:1"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("tabulate \\\n==0.9.0\nsix\n", "tabulate ==0.9.0\nsix\n"),
+        ("tabul\\\nate==0.9.0\n", "tabulate==0.9.0\n"),
+        ("a== \\\r\n  1 ; \\\r\n os_name == 'posix'\r\n", "a==   1 ;  os_name == 'posix'\n"),
+        ("a \\\n ==1 \\\n --hash=sha256:0\n", "a  ==1  --hash=sha256:0\n"),
+        ("a==1 \\\n\nb\n", "a==1\nb\n"),
+        ("a\\\\\n==1\n", "a==1\n"),
+        ("b\na==1 \\", "b\na==1\n"),
+        ("\\\na\n\\", "a\n"),
+        ("--index-url \\\nhttps://e.org/s\n", "--index-url https://e.org/s\n"),
+        *(
+            (text, text)
+            for text in ("", "a\n  # b \\\n c", "# \\\na", "a==1 \\\n  --hash=sha256:0 \\\n  --hash=sha256:1\n")
+        ),
+    ],
+)
+def test_lines_that_uv_does_not_join_are_joined(tmp_path: Path, text: str, expected: str) -> None:
+    assert joined(decoded(text.encode())) == expected
+    for name in ("requirements.txt", "Requirements.pip"):
+        (tmp_path / name).write_bytes(text.encode())
+        with editable_git.rewritten([tmp_path / name], tmp_path) as (found,):
+            assert found.read_text() == expected
+            assert (found == tmp_path / name) == (expected == text)
 
 
 def test_the_lists_that_a_list_includes() -> None:
