@@ -319,7 +319,7 @@ def manifest(root: Path) -> dict[str, Any]:
     path = root / "pyproject.toml"
     if path.is_file():
         with contextlib.suppress(ValueError):
-            return parse_toml(path.read_text(encoding="utf-8", errors="surrogateescape"))
+            return parse_toml(path.read_text(encoding="utf-8-sig", errors="surrogateescape"))
     return {}
 
 

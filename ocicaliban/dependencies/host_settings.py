@@ -229,7 +229,7 @@ def _uv(environ: Mapping[str, str], config: Path) -> dict[str, Any]:
     for file in files:
         check_size(file)
         try:
-            raw = parse_toml(file.read_text(encoding="utf-8"))
+            raw = parse_toml(file.read_text(encoding="utf-8-sig"))
         except FileNotFoundError:
             continue
         except ValueError:

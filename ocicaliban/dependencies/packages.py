@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 
+from ocicaliban.formats.file_faults import check_mark
 from ocicaliban.formats.toml import read_toml, table_in
 
 _SETUPTOOLS = "setuptools.build_meta"
@@ -74,7 +75,7 @@ class PackageBuild:
 def read_package(folder: Path) -> PackageBuild | None:
     """Return how the package in a folder is built, or None if there is none, or if it is declared not to be one.
 
-    Raises UsageError for a pyproject.toml that is not TOML.
+    Raises UsageError for a pyproject.toml that is not TOML, or that build tools cannot read.
     """
     path = folder / "pyproject.toml"
     raw = read_toml(path)[1] if path.is_file() else {}
@@ -88,6 +89,8 @@ def read_package(folder: Path) -> PackageBuild | None:
     named = project or poetry or setup or config.has_option("metadata", "name")
     if not (named or table_in(raw, "tool", "flit", "metadata")):
         return None
+    check_mark(path)
+    check_mark(folder / "setup.cfg")
     if not system and poetry and not project:
         return PackageBuild(name=name, backend="poetry.core.masonry.api", requires=("poetry-core>=1",))
     requires = tuple(str(each) for each in _list(system.get("requires", ["setuptools>=40.8.0"])))

@@ -95,7 +95,7 @@ class PdmLock(PyprojectLock):
 
     def lists_dependencies(self) -> bool:
         """Whether the lock holds a package."""
-        text = self.path.read_text(encoding="utf-8", errors="replace")
+        text = self.path.read_text(encoding="utf-8-sig", errors="replace")
         return holds_packages(text)
 
     def _locked_groups(self) -> frozenset[str] | None:
@@ -105,7 +105,7 @@ class PdmLock(PyprojectLock):
 
     def _metadata(self) -> dict[str, Any]:
         """Return the lock's metadata. Planning asks each time, and the lock may be long: PDM writes them first."""
-        head = self.path.read_text(encoding="utf-8", errors="replace").partition("\n[[package]]")[0]
+        head = self.path.read_text(encoding="utf-8-sig", errors="replace").partition("\n[[package]]")[0]
         try:
             return table_in(parse_toml(head), "metadata")
         except ValueError as exc:

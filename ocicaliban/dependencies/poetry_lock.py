@@ -78,7 +78,7 @@ class PoetryLock(PyprojectLock):
 
     def is_out_of_date(self) -> bool:
         """Whether pyproject.toml has changed since. Planning asks each time, and the lock may be long."""
-        text = self.path.read_text(encoding="utf-8", errors="replace")
+        text = self.path.read_text(encoding="utf-8-sig", errors="replace")
         found = _HASH.search(text)
         return found is not None and found[1] not in poetry_project.content_hashes(self._read_manifest())
 
@@ -94,7 +94,7 @@ class PoetryLock(PyprojectLock):
 
     def lists_dependencies(self) -> bool:
         """Whether the lock holds a package."""
-        text = self.path.read_text(encoding="utf-8", errors="replace")
+        text = self.path.read_text(encoding="utf-8-sig", errors="replace")
         return holds_packages(text)
 
 

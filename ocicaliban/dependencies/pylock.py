@@ -68,7 +68,7 @@ class PylockToml(Declaration):
 
     def lists_dependencies(self) -> bool:
         """Whether the lock holds a package."""
-        return "packages" in self.path.read_text(encoding="utf-8", errors="replace")
+        return "packages" in self.path.read_text(encoding="utf-8-sig", errors="replace")
 
     def resolved_extras(self, extras: tuple[str, ...], variant: Variant) -> tuple[str, ...]:
         """Return the given extras and the variant's. Raises UsageError for one that the lock does not declare."""
@@ -88,7 +88,7 @@ class PylockToml(Declaration):
 
     def _head(self, key: str) -> tuple[str, ...]:
         """Return a list of names at the head of the lock. Planning asks each time, and the lock may be long."""
-        text = self.path.read_text(encoding="utf-8", errors="replace").partition("\n[[packages]]")[0]
+        text = self.path.read_text(encoding="utf-8-sig", errors="replace").partition("\n[[packages]]")[0]
         try:
             names = parse_toml(text).get(key)
         except ValueError as exc:

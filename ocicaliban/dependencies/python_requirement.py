@@ -58,7 +58,7 @@ def is_other_python(text: str) -> bool:
 
 def of_toml_head(path: Path, file: str) -> tuple[PythonRequirement, ...]:
     """Return the requires-python at the head of a lock in TOML. Locks are large, and reading one whole takes long."""
-    with path.open(encoding="utf-8", errors="replace") as lines:
+    with path.open(encoding="utf-8-sig", errors="replace") as lines:
         match = _TOML_KEY.search(lines.read(4096).partition("\n[[")[0])
     return requirement(f"{file}: requires-python", match[1] if match else None)
 

@@ -9,6 +9,7 @@ from ocicaliban.dependencies.python_requirement import PythonRequirement, of_set
 from ocicaliban.dependencies.setup_metadata import SetupMetadata
 from ocicaliban.dependencies.setuptools_project import SetuptoolsProject
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.file_faults import check_mark
 
 _DECLARING = ("install_requires", "install-requires", "[options.extras_require]")
 
@@ -29,6 +30,7 @@ class SetupCfg(SetuptoolsProject):
 
     def metadata(self) -> SetupMetadata | None:
         """Return what the file declares. Raises UsageError if it cannot be read."""
+        check_mark(self.path)
         metadata = super().metadata()
         if metadata is None and not (self.root / "setup.py").is_file():
             raise UsageError(

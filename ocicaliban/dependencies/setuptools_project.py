@@ -17,6 +17,7 @@ from ocicaliban.dependencies import setup_metadata, setup_reads
 from ocicaliban.dependencies.declaration import Declaration, ResolutionTarget, add_build_files, add_text, manifest
 from ocicaliban.dependencies.setup_metadata import SetupMetadata
 from ocicaliban.errors import ToolError, UsageError, nearest
+from ocicaliban.formats.file_faults import check_mark
 from ocicaliban.formats.toml import table_in
 from ocicaliban.model.recipe import Variant
 
@@ -79,6 +80,9 @@ class SetuptoolsProject(Declaration):
 
     def _built(self, target: ResolutionTarget, preferred: str) -> str:
         """Return what the project's build says, with the requirements of the extra `cpu` or `gpu` if it has one."""
+        for name in _BUILD_FILES:
+            if not name.endswith(".py"):  # Python takes the mark
+                check_mark(self.path.parent / name)
         # Only running the build tells which extras it declares. uv runs it, so ask for the variant's and see.
         if target.variant not in target.extras:
             try:

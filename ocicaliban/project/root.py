@@ -104,7 +104,7 @@ def _workspace(folders: list[Path]) -> Path | None:
 def _table(folder: Path) -> dict[str, Any]:
     """Return [tool.uv.workspace] in the pyproject.toml of a folder; {} without it, or if the file is no TOML."""
     try:
-        text = (folder / "pyproject.toml").read_text(encoding="utf-8", errors="replace")
+        text = (folder / "pyproject.toml").read_text(encoding="utf-8-sig", errors="replace")
         return table_in(parse_toml(text), "tool", "uv", "workspace")
     except (OSError, ValueError):
         return {}
