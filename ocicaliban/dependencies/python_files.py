@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from ocicaliban.dependencies.declaration import manifest
 from ocicaliban.dependencies.python_requirement import PythonRequirement, is_other_python, of_version, requirement
+from ocicaliban.formats.file_faults import check_link
 from ocicaliban.project.root import searched
 
 NAMES = (".python-version", "runtime.txt")
@@ -74,8 +75,13 @@ def read_versions(root: Path, there: frozenset[str], folders: Iterable[str]) -> 
 
 def _above(root: Path) -> Path | None:
     """Return the nearest .python-version in a folder above, None if there is none."""
-    paths = (folder / NAMES[0] for folder in root.parents)
-    return next((path for path in paths if path.is_file()), None)
+    folders, in_git = searched(root)
+    for folder in root.parents:
+        if (path := folder / NAMES[0]).is_file():
+            return path
+        if in_git and folder in folders:
+            check_link(path)
+    return None
 
 
 def _of_above(root: Path, shown: str, found: VersionFile) -> VersionFile:

@@ -52,7 +52,8 @@ WAYS: tuple[type[Declaration], ...] = (
 )
 
 
-_NAMES = frozenset(name for way in WAYS for name in way.names())
+NAMES = frozenset(name for way in WAYS for name in way.names() if name)
+"""The names of all files that are a way of declaring dependencies."""
 
 
 def found_in(root: Path) -> tuple[Declaration, ...]:
@@ -61,7 +62,7 @@ def found_in(root: Path) -> tuple[Declaration, ...]:
     Raises UsageError for a file that is larger than any that declares something.
     """
     there = names_in(root)
-    for name in sorted(there & _NAMES):
+    for name in sorted(there & NAMES):
         check_size(root / name)
     asked = (way.find(root) for way in WAYS if not there.isdisjoint(way.names()))
     return tuple(filter(None, asked))

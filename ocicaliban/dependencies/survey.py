@@ -9,25 +9,19 @@ from pathlib import Path
 
 from attrs import evolve
 
-from ocicaliban.dependencies import debian_packages, python_files, registry
+from ocicaliban.dependencies import debian_packages, file_names, python_files, registry
 from ocicaliban.dependencies.cog import CogYaml
 from ocicaliban.dependencies.declaration import Declaration
 from ocicaliban.dependencies.environment import DeclaredEnvironment, DeclaringFile, EnvironmentRequest
+from ocicaliban.dependencies.file_names import BINDER, LISTED, LISTS, RELATIVE, OtherCase
 from ocicaliban.dependencies.requirements_txt import RequirementsList
 from ocicaliban.dependencies.script_header import ScriptHeader
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.file_faults import check_link
 
 NONE = "none"
 """The value of the setting for a project that needs no packages."""
 
-BINDER = ("binder", ".binder")
-"""The folders for Binder's files."""
-
-_RELATIVE = re.compile(
-    r"(?:requirements?[-_.].+|.+[-_.]requirements?|requirements|reqs)\.(?:txt|in|pip)"
-    r"|(?:environment|env|conda)(?:[-_.].+)?\.ya?ml|conda-.*lock\.ya?ml"
-)
-_LISTED = re.compile(r".+\.(?:txt|in)")
 _EXPORTED = re.compile(
     r"^#.*(?:auto-?generated|@generated) by \W*(uv|poetry|pdm|pipenv|pixi)\b|^#\s+(uv|poetry|pdm|pipenv) export\b",
     re.M | re.I,
@@ -43,7 +37,10 @@ def read_environment(request: EnvironmentRequest) -> DeclaredEnvironment:
     there = registry.names_in(request.root)
     found = _found(request, there)
     source = _named(request, found) if request.named else _chosen(request, found)
+    file_names.check_links(request, there, dependencies=not _is_settled(request, source))
+    misnamed = _misnamed(request, there, found, source)
     relatives = _relatives(request.root, there, found, source)
+    relatives = tuple(name for name in relatives if name not in {each.path for each in misnamed})
     if source is None and not request.named and relatives:
         raise _unclear(request, relatives)
     versions = python_files.read_versions(request.root, there, BINDER)
@@ -66,6 +63,7 @@ def read_environment(request: EnvironmentRequest) -> DeclaredEnvironment:
         files=(
             *_files(request, source, found),
             *(_other(request, name) for name in relatives),
+            *(_of_other_case(request, each) for each in misnamed),
             *(
                 DeclaringFile(path=name, use="unread" if file.why else "honoured", why=file.why)
                 for name, file in versions.items()
@@ -107,10 +105,11 @@ def _relatives(
     root: Path, there: frozenset[str], found: Sequence[Declaration], source: Declaration | None
 ) -> tuple[str, ...]:
     """Return the paths of the files that declare dependencies, and are neither found nor included by those found."""
-    names = [name for name in sorted(there) if _RELATIVE.fullmatch(name)]
-    if "requirements" in there:
-        inside = sorted(registry.names_in(root / "requirements"))
-        names += [f"requirements/{name}" for name in inside if _LISTED.fullmatch(name)]
+    names = [name for name in sorted(there) if RELATIVE.fullmatch(name)]
+    for folder in sorted(there):
+        if folder.lower() == LISTS:
+            inside = sorted(registry.names_in(root / folder))
+            names += [f"{folder}/{name}" for name in inside if LISTED.fullmatch(name)]
     known = {path for each in found for path in _paths(each)} | _covered(found)
     names = [name for name in names if name not in known]
     # pip-compile writes NAME.txt from NAME.in.
@@ -118,8 +117,13 @@ def _relatives(
     names = [name for name in names if not (name.endswith(".in") and f"{name[:-3]}.txt" in compiled)]
     if not names:
         return ()
-    read = {path for each in (*found, *([source] if source else [])) for path in each.texts()}
+    read = _texts(found, source)
     return tuple(name for name in names if name not in read and (root / name).is_file())
+
+
+def _texts(found: Sequence[Declaration], source: Declaration | None) -> frozenset[str]:
+    """Return the paths of all files that the declarations read."""
+    return frozenset(path for each in (*found, *([source] if source else [])) for path in each.texts())
 
 
 def _paths(declaration: Declaration) -> tuple[str, ...]:
@@ -145,6 +149,7 @@ def _named(request: EnvironmentRequest, found: Sequence[Declaration]) -> Declara
     if request.named == NONE:
         return None
     if not path.is_file():
+        check_link(path)
         raise UsageError(
             f"{request.setting}: there is no file '{request.named}'", f"the path is relative to the project: {path}"
         )
@@ -198,6 +203,40 @@ def _unclear(request: EnvironmentRequest, names: Sequence[str]) -> UsageError:
     )
 
 
+def _misnamed(
+    request: EnvironmentRequest, there: frozenset[str], found: Sequence[Declaration], source: Declaration | None
+) -> tuple[OtherCase, ...]:
+    """Return the files that are not read since their names have other capitals.
+
+    Raises UsageError if one of them is the only one that lists dependencies.
+    """
+    files = file_names.in_other_case(request, there)
+    if not files:
+        return ()
+    read, settled = _texts(found, source), _is_settled(request, source)
+    files = tuple(each for each in files if each.path not in read and not (settled and each.declares_dependencies))
+    listing = next((each for each in files if each.declares_dependencies), None)
+    if listing and not (source and source.lists_dependencies()):
+        raise _only_misnamed(request, listing)
+    return files
+
+
+def _is_settled(request: EnvironmentRequest, source: Declaration | None) -> bool:
+    """Whether no other file can be the source of the dependencies."""
+    return bool(request.named or (source and source.ALONE))
+
+
+def _only_misnamed(request: EnvironmentRequest, file: OtherCase) -> UsageError:
+    if file.may_be_named:
+        others = f"or write into ocicaliban.toml ({_assignment(request, NONE)} if the project needs no packages):"
+    else:
+        others = "or, if the project needs no packages, write into ocicaliban.toml:"
+    return UsageError(
+        f"{file.path} is not read: the name of such a file is {os.path.basename(file.proper)}",
+        f"{file.remedy}\n{others}\n{_lines(request, file.path if file.may_be_named else NONE)}",
+    )
+
+
 # --- what becomes of the other files ---
 
 
@@ -244,6 +283,12 @@ def _is_export(other: Declaration, source: Declaration | None) -> bool:
 
 def _other(request: EnvironmentRequest, path: str) -> DeclaringFile:
     return DeclaringFile(path=path, use="unread", setting=_setting(request, path))
+
+
+def _of_other_case(request: EnvironmentRequest, file: OtherCase) -> DeclaringFile:
+    if file.declares_dependencies and file.may_be_named:
+        return _other(request, file.path)
+    return DeclaringFile(path=file.path, use="unread", why=file.why)
 
 
 def _setting(request: EnvironmentRequest, path: str) -> str:

@@ -21,6 +21,7 @@ from ocicaliban.dependencies.declaration import (
 from ocicaliban.dependencies.indexes import Indexes, matching, project_indexes, without_credentials
 from ocicaliban.dependencies.pyproject import declared_extras
 from ocicaliban.dependencies.python_requirement import PythonRequirement, of_toml_head
+from ocicaliban.formats.file_faults import check_link
 from ocicaliban.formats.toml import read_toml, table_in
 from ocicaliban.model.recipe import Variant
 from ocicaliban.project.root import workspace_root
@@ -48,6 +49,7 @@ class UvLock(Declaration):
         if not path.is_file():
             above = workspace_root(root)
             path = above / cls.FILE if above else path
+            check_link(path)
         return cls(root=root, path=path) if path.is_file() else None
 
     @classmethod

@@ -9,6 +9,7 @@ from typing import Any
 from attrs import evolve, field, fields, frozen
 
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.formats.file_faults import check_link
 from ocicaliban.formats.key_lines import Keys
 from ocicaliban.formats.toml import place, read_toml, structure, table_in
 from ocicaliban.model.project import Project, Push
@@ -40,6 +41,8 @@ def load_project(root: Path, reporter: Reporter = SILENT) -> Project:
     a mistake.
     """
     path = root / NAME
+    for name in (NAME, CALIBAN):
+        check_link(root / name)
     own = _load(root, path) if path.is_file() else Project(root=root)
     if not (root / CALIBAN).is_file():
         return own

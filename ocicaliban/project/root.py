@@ -83,7 +83,7 @@ def searched(start: Path) -> tuple[list[Path], bool]:
 
 
 def _nearest(folders: list[Path], names: tuple[str, ...]) -> Path | None:
-    return next((folder for folder in folders if any((folder / name).exists() for name in names)), None)
+    return next((folder for folder in folders if any(os.path.lexists(folder / name) for name in names)), None)
 
 
 def _workspace(folders: list[Path]) -> Path | None:

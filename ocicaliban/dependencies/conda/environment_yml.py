@@ -66,7 +66,7 @@ class EnvironmentYml(CondaDeclaration):
     @classmethod
     def reads(cls, path: Path) -> bool:
         """Whether a file that a setting names is one, by its name: any name in YAML except a lock's."""
-        return path.suffix in (".yml", ".yaml") and not path.stem.endswith("conda-lock")
+        return path.suffix.lower() in (".yml", ".yaml") and not path.stem.lower().endswith("conda-lock")
 
     def covers(self) -> tuple[str, ...]:
         """Return the lists of requirements that the section pip includes."""

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.dependencies import registry
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.dependencies.survey import read_environment
 from ocicaliban.errors import UsageError
+from tests import folders
 
 PROJECT = '[project]\nname = "a"\nversion = "1"\ndependencies = ["six"]\n'
 BARE = '[project]\nname = "a"\nversion = "1"\n'
@@ -176,3 +178,96 @@ def test_what_is_not_read_is_noted_with_the_setting(tmp_path: Path) -> None:
         "not read: requirements-dev.txt (to use requirements-dev.txt instead, "
         'write [layers.python] requirements = "requirements-dev.txt")',
     )
+
+
+@pytest.mark.parametrize(
+    ("link", "files"),
+    [
+        *((name, {}) for name in sorted(registry.NAMES)),
+        *((name, {"requirements.txt": ""}) for name in sorted(registry.NAMES - {"requirements.txt"})),
+        *((f"binder/{name}", {"binder/x": ""}) for name in ("requirements.txt", "environment.yml", "apt.txt", "start")),
+        (".binder/runtime.txt", {".binder/x": ""}),
+        *((name, {"requirements.txt": ""}) for name in (".python-version", "runtime.txt", "apt.txt", "postBuild")),
+        *((name, {"requirements.txt": ""}) for name in ("binder", ".binder", "requirements", "uv.toml")),
+        *((name, {"requirements.txt": ""}) for name in ("requirements-dev.txt", "dev-requirements.in")),
+        ("requirements/base.txt", {"requirements/x": ""}),
+        ("code/requirements.txt", {"code/train.py": ""}),
+    ],
+)
+def test_a_link_that_leads_to_no_file_is_an_error(tmp_path: Path, link: str, files: dict[str, str]) -> None:
+    for name, text in files.items():
+        folders.write(tmp_path, {name: text})
+    (tmp_path / link).symlink_to("gone/away")
+    script = "code/train.py" if link.startswith("code/") else ""
+    with pytest.raises(UsageError) as caught:
+        environment(tmp_path, {}, script=script)
+    assert caught.value.message.startswith(f"{tmp_path / link}: is a symbolic link to gone/away")
+    assert f"rm {tmp_path / link}" in caught.value.hint
+
+
+def test_a_link_matters_only_where_the_file_would(tmp_path: Path) -> None:
+    (tmp_path / "requirements.txt").symlink_to("there.txt")
+    (tmp_path / "there.txt").write_text("six\n")
+    assert environment(tmp_path, {}).source == LISTS
+    (tmp_path / "Pipfile.lock").symlink_to("Pipfile.lock")
+    with pytest.raises(UsageError, match=r"Pipfile\.lock: is a symbolic link to Pipfile\.lock"):
+        environment(tmp_path, {})
+    assert environment(tmp_path, {}, named=LISTS).source == LISTS
+    assert environment(tmp_path, {"train.py": HEADER}, script="train.py").source == "train.py"
+    with pytest.raises(UsageError, match="is a symbolic link"):
+        environment(tmp_path, {}, named="Pipfile.lock")
+
+
+@pytest.mark.parametrize(
+    ("name", "proper", "may_be_named"),
+    [
+        ("Requirements.txt", "requirements.txt", True),
+        ("REQUIREMENTS.TXT", "requirements.txt", True),
+        ("Requirements.in", "requirements.in", True),
+        ("ENVIRONMENT.yml", "environment.yml", True),
+        ("Environment.YAML", "environment.yaml", True),
+        ("binder/Requirements.txt", "binder/requirements.txt", True),
+        ("Binder/environment.yml", "binder/environment.yml", True),
+        ("code/Requirements.txt", "code/requirements.txt", True),
+        *((name, "Pipfile", False) for name in ("pipfile", "PipFile", "PIPFILE")),
+        ("pipfile.lock", "Pipfile.lock", False),
+        ("Pyproject.toml", "pyproject.toml", False),
+        ("Poetry.lock", "poetry.lock", False),
+        ("UV.lock", "uv.lock", False),
+        ("Setup.py", "setup.py", False),
+        ("Conda-Lock.yml", "conda-lock.yml", False),
+        ("Cog.yaml", "cog.yaml", False),
+    ],
+)
+def test_a_file_in_other_capitals_is_named(tmp_path: Path, name: str, proper: str, may_be_named: bool) -> None:
+    text = "dependencies: [six]\n" if "nvironment" in name.lower() else "six\n"
+    script = "code/train.py"
+    with pytest.raises(UsageError, match=f"^{name} is not read: the name of such a file is") as caught:
+        environment(tmp_path, {name: text, script: ""}, script=script)
+    assert caught.value.hint.startswith(f"rename it: mv {name} {proper}\n")
+    assert f'requirements = "{name if may_be_named else "none"}"' in caught.value.hint
+    assert environment(tmp_path, {}, named="none", script=script).notes == ()
+    if may_be_named:
+        assert environment(tmp_path, {}, named=name, script=script).source == name
+    files = {"requirements.txt": "six\n"} if proper != "requirements.txt" else {"Pipfile": '[packages]\nsix = "*"\n'}
+    found = environment(tmp_path, files, script=script)
+    assert uses(found)[name] == "unread"
+    wanted = OTHER.format(name) if may_be_named else f"rename it: mv {name} {proper}"
+    assert sum(wanted in note for note in found.notes) == 1
+
+
+def test_other_files_in_other_capitals_are_named(tmp_path: Path) -> None:
+    names = ("Runtime.txt", "APT.txt", "postbuild", "Requirements-dev.txt", "Requirements/base.txt")
+    found = environment(tmp_path, {"requirements.txt": "-r MORE.txt\n", "START": "", **dict.fromkeys(names, "")})
+    assert {path for path, use in uses(found).items() if use == "unread"} == {*names}
+    assert "not read: APT.txt, as the name of such a file is apt.txt; rename it: mv APT.txt apt.txt" in found.notes
+
+
+def test_a_file_in_other_capitals_counts_if_another_includes_it(tmp_path: Path) -> None:
+    found = environment(tmp_path, {"requirements.txt": "-r Requirements.txt\n", "Requirements.txt": "six\n"})
+    assert found.source == LISTS and found.notes == ()
+
+
+def test_a_file_in_other_capitals_beside_the_proper_one(tmp_path: Path) -> None:
+    found = environment(tmp_path, {"Pipfile": '[packages]\nsix = "*"\n', "pipfile": ""})
+    assert found.notes == ("not read: pipfile, as the name of such a file is Pipfile; move what it says into Pipfile",)

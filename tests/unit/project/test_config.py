@@ -8,6 +8,7 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.project.config import load_project, setting_place
+from ocicaliban.project.root import locate
 from tests.folders import usage_error
 
 
@@ -73,3 +74,11 @@ def test_a_folder_without_configuration(tmp_path: Path) -> None:
 
 def test_an_unknown_key_gets_the_nearest_one(tmp_path: Path) -> None:
     assert fault(tmp_path, "extra = []\n").hint == "did you mean 'extras'?"
+
+
+@pytest.mark.parametrize("name", ["ocicaliban.toml", ".calibanconfig.json"])
+def test_a_configuration_that_is_a_link_to_no_file_is_an_error(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).symlink_to("gone")
+    with pytest.raises(UsageError, match=rf"{name}: is a symbolic link to gone"):
+        load_project(tmp_path)
+    assert locate(tmp_path / "sub").root == tmp_path
