@@ -19,6 +19,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile, runner, scheduler
 from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, provenance, records
+from ocicaliban.jobs.origin import Origin
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.project import config, log_size, user_config
 from ocicaliban.reporter import TERMINAL
@@ -39,6 +40,7 @@ class LocalSubmission:
     devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
     share_gpus: bool = False
+    made_from: Origin | None = None
 
 
 # --- a new sweep ---
@@ -145,12 +147,18 @@ def renew(old: Submission, *, rebuild: bool) -> LocalSubmission:
     options = {name: value for name, value in old.options.items() if name != provenance.ALONE}
     given = launch.podman_options(request)
     job_checks.check_podman_options(given)
+    made_from = None
     if rebuild:
+        if reference := old.options.get(provenance.REPRODUCES):
+            raise UsageError(
+                f"{old.group} reproduces {reference}, and has no project to build", f"ocicaliban reproduce {reference}"
+            )
         submissions.enter_project(old)
         prepared = launch.prepare(evolve(request, image_id=""))
         prepared, image = prepared.made_here()
         prepared.record_built()
         devices, given = prepared.devices, prepared.given
+        made_from = origin.of_launch(prepared)
         submission = provenance.with_git(evolve(prepared.submission(image, old.group, jobs), options=options))
     else:
         _check_image(old)
@@ -163,12 +171,13 @@ def renew(old: Submission, *, rebuild: bool) -> LocalSubmission:
         devices=devices,
         given=given,
         share_gpus=request.share_gpus,
+        made_from=made_from,
     )
 
 
 def run_again(history: History, renewed: LocalSubmission, jobs: list[Job]) -> int:
     """Run these jobs again and return the exit code. Raises UsageError if another process has taken them."""
-    submission = submissions.resubmitted(history, renewed.submission, jobs)
+    submission = submissions.resubmitted(history, renewed.submission, jobs, renewed.made_from)
     return carry_out(history, evolve(renewed, submission=submission), runner.run)
 
 

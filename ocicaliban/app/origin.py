@@ -72,7 +72,10 @@ def _recipes(planned: PlannedImage) -> Iterator[tuple[str, str]]:
     for recipe in catalog.recipes_for(planned.project, planned.plan.mode):
         folder = catalog.folder(planned.project, recipe.name)
         for path in sorted(folder.rglob("*")):
-            if path.is_file() and (text := _text(path)) is not None:
+            # A link of a project that somebody else wrote could name any file of this machine.
+            if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
+                continue
+            if (text := _text(path)) is not None:
                 yield f"{RECIPES}/{recipe.name}/{path.relative_to(folder)}", text
 
 

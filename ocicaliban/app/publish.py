@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from ocicaliban.app import build, place, published, report, submissions
+from ocicaliban.app import build, place, published, report, selection, submissions
 from ocicaliban.app.push import repository_of
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, PublishRequest
 from ocicaliban.build import folder_store, whole_image
-from ocicaliban.containers import image_store, oci_layout
+from ocicaliban.containers import image_store, oci_layout, podman_args
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import reconcile
 from ocicaliban.formats.text import amount
@@ -83,24 +84,26 @@ def prepare(request: PublishRequest) -> Edition:
     from ocicaliban.history import access
 
     build.note_root()
-    tag = check_tag(request.tag or request.group)
-    to = Destination(
-        repository=repository_of(place.project_root(), request.repository), tag=tag, tls_verify=request.tls_verify
-    )
+    repository = repository_of(place.project_root(), request.repository)
     with access.open(reporter=TERMINAL) as history:
+        request = evolve(request, group=selection.group_named(history, request.group))
         jobs = _jobs(history, request.group)
         made = _one_submission(request.group, jobs)
         made_from = _origin(history, made)
+    to = Destination(repository=repository, tag=check_tag(request.tag or request.group), tls_verify=request.tls_verify)
     image = _image(request.group, made)
-    if made.dirty and not request.dirty:
+    if any(job.submission.dirty for job in jobs) and not request.dirty:
         raise UsageError(
             f"{request.group} ran with files that are not in the commit {made.commit[:12]}",
             "commit them (`git status` shows them) and run again, or publish it so: --dirty",
         )
-    if made_from is None:
-        TERMINAL.note(
-            f"{request.group} began before ocicaliban recorded lock, recipes and sweep file: they are left out"
+    if (given := _options(made)) and not request.without_options:
+        raise UsageError(
+            f"{request.group} ran with options for podman, which are not published: {', '.join(given)}",
+            "put what its jobs need into the project, or publish it so: --without-options",
         )
+    if made_from is None:
+        TERMINAL.note(f"the lock, recipes and sweep file of {request.group} are not on record, and are left out")
     numbered = tuple(
         experiment.published_job(number, job, reported)
         for number, (job, reported) in enumerate(_reported(request, jobs), start=1)
@@ -175,11 +178,16 @@ def _jobs(history: History, group: str) -> tuple[Job, ...]:
 
 
 def _one_submission(group: str, jobs: tuple[Job, ...]) -> Submission:
-    """Return the submission that the jobs share. Raises UsageError if they ran in several images."""
+    """Return the submission that the jobs share. Raises UsageError if they ran in several images, or differently."""
     if (count := len({_files(job.submission) for job in jobs})) > 1:
         raise UsageError(
             f"the jobs of {group} ran in {count} images, and an experiment has one",
-            f"ocicaliban resubmit --group {group} --all runs all of them again",
+            f"ocicaliban resubmit --group {group} --all-jobs --rebuild runs all of them again in one",
+        )
+    if len({_start(job.submission) for job in jobs}) > 1:
+        raise UsageError(
+            f"the jobs of {group} started with different commands, options or limits",
+            "run them as one sweep: ocicaliban run -g NAME --experiment-config SWEEP MODULE",
         )
     return jobs[-1].submission
 
@@ -194,6 +202,20 @@ def _origin(history: History, made: Submission) -> Origin | None:
 def _files(made: Submission) -> tuple[str, tuple[str, ...]]:
     """Return what decides the files that jobs see: their image, and the folders of ours that are mounted."""
     return made.image, tuple(mount for mount in made.launch.mounts if _is_ours(mount))
+
+
+def _start(made: Submission) -> tuple[object, ...]:
+    """Return what decides how jobs start, besides their files."""
+    launch, options = made.launch, made.options
+    asked = tuple(str(options.get(name, "")) for name in ("podman_args", "cpus", "memory", "gpus_per_job"))
+    mounts = tuple(mount for mount in launch.mounts if not _is_ours(mount))
+    return (launch.command, launch.env, launch.workdir, launch.capabilities, bool(launch.devices), mounts, *asked)
+
+
+def _options(made: Submission) -> tuple[str, ...]:
+    """Return the names of the options that podman got from the user."""
+    words = podman_args.split(str(made.options.get("podman_args", "")))
+    return tuple(dict.fromkeys(word.partition("=")[0] for word in words if word.startswith("-")))
 
 
 def _is_ours(mount: str) -> bool:
@@ -219,7 +241,7 @@ def _reported(request: PublishRequest, jobs: tuple[Job, ...]) -> Iterator[tuple[
     if (gone or not complete) and not request.without_metrics:
         raise UsageError(
             f"the results of {submissions.numbered(len(gone) or len(jobs))} of {request.group} are gone",
-            "run them again (ocicaliban resubmit --all), or publish the rest: --without-metrics",
+            "run them again (ocicaliban resubmit --all-jobs), or publish the rest: --without-metrics",
         )
     for job in jobs:
         yield job, found[job.id]
@@ -241,6 +263,8 @@ def _experiment(made: Submission, jobs: tuple[PublishedJob, ...], made_from: Ori
         command=made.launch.command,
         env=made.launch.env,
         workdir=made.launch.workdir,
+        capabilities=made.launch.capabilities,
+        options=_options(made),
         folders=tuple(_inside(mount) for mount in made.launch.mounts if not _is_ours(mount)),
         resources=Resources(cpus=asked.cpus or 0, memory=asked.memory, gpus=gpus),
         commit=made.commit,
@@ -260,8 +284,14 @@ def _inside(mount: str) -> str:
 
 def _check_secrets(edition: Edition) -> None:
     """Raise OcicalibanError if a document holds a credential."""
-    args = "\n".join(word for job in edition.jobs for word in job.args).encode()
-    texts = [("the arguments of its jobs", args), *((each.title, each.data) for each in edition.documents(""))]
+    lines = "\n".join(json.dumps(experiment.job_to_record(job)) for job in edition.jobs)
+    args = "\n".join(word for job in edition.jobs for word in job.args)
+    env = "\n".join(f"{name}={value}" for name, value in edition.experiment.env)
+    texts = [
+        (title, text.encode("utf-8", "replace")) for title, text in (("its jobs", lines), ("their arguments", args))
+    ]
+    texts += [("the variables of its jobs", env.encode("utf-8", "replace"))]
+    texts += [(each.title, each.data) for each in edition.documents("") if each.media_type != documents.JOBS]
     for title, data in texts:
         if found := credential_files.credential_in(data, title):
             raise OcicalibanError(

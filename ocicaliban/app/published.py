@@ -99,7 +99,10 @@ def all_in(repository: Repository, *, tls_verify: bool = True) -> Iterator[tuple
     for tag in client.tags():
         found = None if is_own_tag(tag) else client.get_manifest(tag)
         if found and _type(found[1]) == documents.ARTIFACT:
-            yield tag, _read(client, *found, jobs=False)
+            try:
+                yield tag, _read(client, *found, jobs=False)
+            except OcicalibanError as fault:  # another one is fine
+                TERMINAL.note(fault.message)
 
 
 def _of_image(client: ArtifactClient, image: str, reference: str) -> tuple[str, bytes]:
@@ -147,7 +150,7 @@ def _read(client: ArtifactClient, digest: str, data: bytes, *, jobs: bool = True
         subject = str(manifest["subject"]["digest"])
         by_type = {file.media_type: file for file in files}
         first, second = by_type[documents.ARTIFACT], by_type[documents.JOBS]
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         raise OcicalibanError(
             f"{place} is not an experiment as ocicaliban publishes it", "check the reference"
         ) from exc

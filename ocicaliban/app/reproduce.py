@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from attrs import frozen
@@ -12,19 +13,21 @@ from ocicaliban.app import build, job_checks, local_jobs, published, report, sub
 from ocicaliban.app.local_jobs import LocalSubmission
 from ocicaliban.app.published import Published
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, ReproduceRequest
-from ocicaliban.containers import buildah, image_store
+from ocicaliban.containers import buildah, image_store, podman
 from ocicaliban.errors import OcicalibanError, UsageError, nearest
 from ocicaliban.execution import runner
 from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, provenance, records
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import JobSpec, Submission
+from ocicaliban.model.resources import parse_resources
 from ocicaliban.publish import comparison
 from ocicaliban.publish.comparison import Difference
 from ocicaliban.publish.experiment import PublishedJob
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.reports import objective, values
 from ocicaliban.targets import registry
+from ocicaliban.targets.local import container_spec
 
 _RANGE = re.compile(r"(\d+)(?:-(\d+))?")
 
@@ -54,6 +57,12 @@ def find(request: ReproduceRequest) -> tuple[Published, tuple[PublishedJob, ...]
         group_names.check(request.group)
     found = published.read(request.reference, tls_verify=request.tls_verify)
     jobs = chosen(found.jobs, request.jobs, request.goal)
+    known = {name for job in jobs for name in job.results}
+    for pattern in request.metrics:
+        if not any(fnmatchcase(name, pattern) for name in known):
+            raise UsageError(f"--metric '{pattern}': its jobs have no such metric", nearest(pattern, sorted(known)))
+    limits = found.experiment.resources
+    container_spec.check_resources(parse_resources(limits.cpus or None, limits.memory), podman.cgroup_controllers)
     if unwell := [job for job in jobs if job.status != "succeeded"]:
         TERMINAL.note(f"{submissions.numbered(len(unwell))} of them did not succeed when they were published")
     return found, jobs
@@ -107,8 +116,8 @@ def reproduce(request: ReproduceRequest, found: Published, jobs: tuple[Published
 
     build.note_root()
     made = found.experiment
-    identity = _fetched(found, tls_verify=request.tls_verify)
     devices = _gpus(found)
+    identity = _fetched(found, tls_verify=request.tls_verify)
     asked = JobsRequest(
         group=request.group or f"again-{made.group}"[:63].rstrip("-_."),
         jobs=request.at_a_time,

@@ -188,7 +188,7 @@ class PublishRequest:
     """Which group to publish, and where. `repository` is "" for the configured one, `tag` for the group's name.
 
     `dirty` publishes jobs of files that no commit has, `without_metrics` jobs whose results are gone. `with_git` adds
-    the history of the project's commit.
+    the history of the project's commit. `without_options` publishes jobs that had options for podman.
     """
 
     group: str
@@ -198,6 +198,7 @@ class PublishRequest:
     dirty: bool = False
     without_metrics: bool = False
     with_git: bool = False
+    without_options: bool = False
 
 
 @frozen(kw_only=True)

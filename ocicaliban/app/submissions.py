@@ -19,6 +19,7 @@ from ocicaliban.targets.backend import BatchBackend
 if TYPE_CHECKING:
     from ocicaliban.app.requests import LaunchRequest, NotebookRequest, RunRequest, SlurmRequest
     from ocicaliban.history.access import History
+    from ocicaliban.jobs.origin import Origin
 
 
 class BatchJobs(Protocol):
@@ -116,9 +117,14 @@ def ours(old: Submission) -> Submission:
     return evolve(old, id=0, created=0.0, user=provenance.user(), host=provenance.host())
 
 
-def resubmitted(history: History, submission: Submission, jobs: list[Job]) -> Submission:
-    """Record that jobs run again in a new submission. Raises UsageError if another process has taken them."""
-    made = history.resubmit(submission, [job.id for job in jobs])
+def resubmitted(
+    history: History, submission: Submission, jobs: list[Job], made_from: Origin | None = None
+) -> Submission:
+    """Record that jobs run again in a new submission, `made_from` something new if it has another image.
+
+    Raises UsageError if another process has taken them.
+    """
+    made = history.resubmit(submission, [job.id for job in jobs], made_from)
     count = history.counts(submission=made.id)["queued"]
     if not count:
         raise UsageError(

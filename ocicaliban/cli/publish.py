@@ -35,6 +35,9 @@ def publish(
     without_metrics: Annotated[
         bool, typer.Option("--without-metrics", help="Publish jobs whose results are gone.")
     ] = False,
+    without_options: Annotated[
+        bool, typer.Option("--without-options", help="Publish jobs that had options for podman, without these.")
+    ] = False,
     with_git: Annotated[
         bool, typer.Option("--with-git", help="Publish the project's commit with its whole history, as a git bundle.")
     ] = False,
@@ -98,6 +101,7 @@ def reproduce(
     found, chosen = use_case.find(asked)
     for line in _described(found):
         TERMINAL.say(line)
+    TERMINAL.say("its jobs run in containers, and use the network of this machine")
     _confirm(f"run {len(chosen)} of its {found.experiment.jobs} jobs here?", yes)
     done = use_case.reproduce(asked, found, chosen)
     if as_json:
@@ -182,6 +186,8 @@ def _described(found: Published) -> list[str]:
         f"made with ocicaliban {made.program or '(unknown)'} from {state}{f' of {made.remote}' if made.remote else ''}",
         f"on {made.machine.processor or 'an unknown processor'}{gpus}",
         *(f"its jobs saw a folder at {folder}, which is not published" for folder in made.folders),
+        *(f"its jobs had podman's option {option}, which is not published" for option in made.options),
+        *(f"its jobs had the Linux capability {name}, which they do not get here" for name in made.capabilities),
     ]
     if files := found.files:
         lines.append(f"{len(files)} documents, {amount(sum(file.size for file in files))}")

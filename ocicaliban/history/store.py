@@ -134,9 +134,12 @@ class History:
                 marks = ", ".join([f"({', '.join([database.param] * len(rows.JOB))})"] * len(batch))
                 sql = f"INSERT INTO job ({', '.join(rows.JOB)}) VALUES {marks}"
                 database.execute_sql(sql, tuple(itertools.chain.from_iterable(batch)))
-            if origin is not None:
-                schema.origin.insert(**rows.of_origin(added.id, origin)).execute(database)
+            self._add_origin(added.id, origin)
             return added
+
+    def _add_origin(self, submission: int, origin: Origin | None) -> None:
+        if origin is not None:
+            schema.origin.insert(**rows.of_origin(submission, origin)).execute(self._database)
 
     def origin(self, submission: int) -> Origin | None:
         """Return what a submission was made from; None if that was not recorded, or by a newer version."""
@@ -151,13 +154,14 @@ class History:
             return evolve(made, id=int(insert.execute(self._database)))
         return evolve(made, id=int(next(iter(insert.returning(_s.id).tuples().execute(self._database)))[0]))
 
-    def resubmit(self, submission: Submission, jobs: Iterable[int]) -> Submission:
+    def resubmit(self, submission: Submission, jobs: Iterable[int], origin: Origin | None = None) -> Submission:
         """Queue those of `jobs` that have ended again, under a new submission, with their attempts.
 
         Returns the new submission, with its id and time. Jobs that have not ended stay where they are.
         """
         with self._writing():
             added = self._added(submission)
+            self._add_origin(added.id, origin)
             self._moved(jobs, lifecycle.TRANSITIONS["resubmitted"], {_j.submission: added.id})
             return added
 

@@ -44,7 +44,16 @@ def remote(folder: Path) -> str:
         return ""
     if url.startswith(("/", ".", "file:")):
         return ""  # a folder of this machine
-    return _LOGIN.sub(r"\1", url)
+    return without_login(url)
+
+
+def without_login(url: str) -> str:
+    """Return the address of a repository without a user, "" for one that is a folder of a person's machine."""
+    plain = _LOGIN.sub(r"\1", url)
+    if "://" not in plain:  # HOST:PATH, as ssh has it
+        host, _, path = plain.rpartition("@")[2].partition(":")
+        return "" if path.startswith(("/", "~")) else f"{host}:{path}"
+    return plain
 
 
 def bundle(folder: Path, commit: str) -> bytes:

@@ -27,7 +27,10 @@ class Difference:
         if not (_is_number(self.published) and _is_number(self.found)):
             return None
         assert self.published is not None and self.found is not None
-        return abs(float(self.found) - float(self.published))
+        try:
+            return abs(float(self.found) - float(self.published))
+        except OverflowError:
+            return math.inf
 
 
 def compare(
@@ -74,7 +77,10 @@ def _agree(published: Scalar | None, found: Scalar | None, tolerance: float) -> 
         return False
     if not (_is_number(published) and _is_number(found)):
         return type(published) is type(found) and published == found
-    before, now = float(published), float(found)
+    try:
+        before, now = float(published), float(found)
+    except OverflowError:
+        return published == found
     if math.isnan(before) or math.isnan(now):
         return math.isnan(before) and math.isnan(now)
     if math.isinf(before) or math.isinf(now):

@@ -33,7 +33,7 @@ _EMPTY = "application/vnd.oci.empty.v1+json"
 EMPTY = b"{}"
 """The config of an artifact that has none ("Guidance for an Empty Descriptor" in the image spec)."""
 
-_MAX_UNPACKED = 1 << 30  # bytes of all jobs
+_MAX_UNPACKED = 1 << 28  # bytes of all jobs
 _SWEEP = "sweep"
 
 
@@ -110,7 +110,7 @@ def read_experiment(data: bytes, place: str) -> Experiment:
 
 
 def read_jobs(data: bytes, place: str) -> tuple[PublishedJob, ...]:
-    """Return the jobs in a document. Raises OcicalibanError if they cannot be read, or are more than 1 GB."""
+    """Return the jobs in a document. Raises OcicalibanError if they cannot be read, or are more than 256 MiB."""
     try:
         unpacking = zlib.decompressobj(zlib.MAX_WBITS | 16)
         text = unpacking.decompress(data, _MAX_UNPACKED)

@@ -12,7 +12,8 @@ from typing import Any
 
 from attrs import field, frozen
 
-from ocicaliban.jobs import origin
+from ocicaliban.errors import UsageError
+from ocicaliban.jobs import group_names, origin
 from ocicaliban.jobs.origin import Machine
 from ocicaliban.model.job import Job, Parameters, Scalar
 from ocicaliban.reports.metrics import Curve, Metrics
@@ -59,7 +60,8 @@ class Experiment:
 
     `image` is the digest of the image's manifest in the registry, `image_id` that of its config. `command`, `env` and
     `workdir` are what a container starts with, in addition to the image's own. `folders` are the places at which jobs
-    saw folders that are not published. `created` is in ISO 8601.
+    saw folders that are not published, `options` the names of podman's options whose values are not, and
+    `capabilities` those of the kernel that the jobs had. `created` is in ISO 8601.
     """
 
     group: str
@@ -72,6 +74,8 @@ class Experiment:
     env: tuple[tuple[str, str], ...] = ()
     workdir: str = ""
     folders: tuple[str, ...] = ()
+    capabilities: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
     resources: Resources = field(factory=Resources)
     commit: str = ""
     dirty: bool = False
@@ -126,6 +130,8 @@ def to_record(made: Experiment) -> dict[str, Any]:
             "env": [list(pair) for pair in made.env],
             "workdir": made.workdir,
             "folders": list(made.folders),
+            "capabilities": list(made.capabilities),
+            "options": list(made.options),
         },
         "resources": {"cpus": made.resources.cpus, "memory": made.resources.memory, "gpus": made.resources.gpus},
         "source": {"commit": made.commit, "dirty": made.dirty, "remote": made.remote},
@@ -143,28 +149,30 @@ def from_record(record: Mapping[str, Any]) -> Experiment:
             raise ValueError(f"its version is {record['version']}, known is {VERSION}")
         launch, source, resources = record["launch"], record["source"], record["resources"]
         return Experiment(
-            group=_text(record["group"]),
-            created=_text(record["created"]),
-            image=_text(record["image"]["digest"]),
-            image_id=_text(record["image"]["config"]),
-            mode=_text(record["mode"]),
-            module=_text(record["module"]),
+            group=group_names.check(_line(record["group"])),
+            created=_line(record["created"]),
+            image=_line(record["image"]["digest"]),
+            image_id=_line(record["image"]["config"]),
+            mode=_line(record["mode"]),
+            module=_line(record["module"]),
             command=_texts(launch["command"]),
             env=tuple((_text(name), _text(value)) for name, value in launch["env"]),
-            workdir=_text(launch["workdir"]),
-            folders=_texts(launch["folders"]),
+            workdir=_line(launch["workdir"]),
+            folders=tuple(map(_line, launch["folders"])),
+            capabilities=tuple(map(_line, launch["capabilities"])),
+            options=tuple(map(_line, launch["options"])),
             resources=Resources(
-                cpus=float(resources["cpus"]), memory=_text(resources["memory"]), gpus=int(resources["gpus"])
+                cpus=float(resources["cpus"]), memory=_line(resources["memory"]), gpus=int(resources["gpus"])
             ),
-            commit=_text(source["commit"]),
+            commit=_line(source["commit"]),
             dirty=bool(source["dirty"]),
-            remote=_text(source["remote"]),
-            program=_text(record["program"]),
+            remote=_line(source["remote"]),
+            program=_line(record["program"]),
             machine=origin.machine_from_record(record["machine"]),
             jobs=int(record["jobs"]),
-            sweep=_text(record["sweep"]),
+            sweep=_line(record["sweep"]),
         )
-    except (KeyError, TypeError, AttributeError) as exc:
+    except (KeyError, TypeError, AttributeError, OverflowError, UsageError) as exc:
         raise ValueError(f"it has another form ({exc})") from exc
 
 
@@ -214,7 +222,7 @@ def job_from_record(record: Mapping[str, Any]) -> PublishedJob:
                 for name, curve in record["curves"].items()
             },
         )
-    except (KeyError, TypeError, AttributeError) as exc:
+    except (KeyError, TypeError, AttributeError, OverflowError, UsageError) as exc:
         raise ValueError(f"it has another form ({exc})") from exc
 
 
@@ -226,6 +234,14 @@ def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{value!r} is not a text")
     return value
+
+
+def _line(value: object) -> str:
+    """Return a text that stands in a line of what a user reads before the jobs run."""
+    text = _text(value)
+    if len(text.splitlines()) > 1:
+        raise TypeError(f"{text[:100]!r} has several lines")
+    return text
 
 
 def _texts(values: Sequence[object]) -> tuple[str, ...]:

@@ -78,3 +78,18 @@ def test_the_files_that_tell_a_commit_are_known_without_git(tmp_path: Path) -> N
     (tree / ".git").write_text(f"gitdir: {own}\n")
     found = git.state_files(tree)
     assert {str(tree / ".git"), str(own / "HEAD"), str(own / "index")} <= {*found}
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://ada:hunter2@example.org/x.git", "https://example.org/x.git"),
+        ("https://example.org/x@y.git", "https://example.org/x@y.git"),
+        ("ssh://git@example.org:22/x.git", "ssh://example.org:22/x.git"),
+        ("git@github.com:ada/x.git", "github.com:ada/x.git"),
+        ("ada@login.cluster:/home/ada/x.git", ""),
+        ("login.cluster:~ada/x.git", ""),
+    ],
+)
+def test_an_address_is_shown_without_its_user(url: str, shown: str) -> None:
+    assert git.without_login(url) == shown

@@ -27,6 +27,8 @@ from ocicaliban.publish.comparison import compare, disagreeing
         (math.inf, math.inf, 0.0, True),
         (math.inf, 1e300, 0.5, False),
         (1.0, math.inf, 0.5, False),
+        (10**400, 10**400, 0.0, True),
+        (10**400, 1, 0.5, False),
         ("a", "a", 0.0, True),
         ("a", "b", 1.0, False),
         (True, True, 0.0, True),

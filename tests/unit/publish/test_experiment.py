@@ -30,6 +30,8 @@ MADE = Experiment(
     env=(("A", "1"),),
     workdir="/app",
     folders=("/data",),
+    capabilities=("CHOWN",),
+    options=("--env",),
     resources=Resources(cpus=2.0, memory="8g", gpus=1),
     commit="c0ffee",
     remote="https://example.org/digits.git",
@@ -61,6 +63,7 @@ def test_the_form_of_version_1() -> None:
         "module": "train.py",
         "launch": {
             "command": ["python", "train.py"], "env": [["A", "1"]], "workdir": "/app", "folders": ["/data"],
+            "capabilities": ["CHOWN"], "options": ["--env"],
         },
         "resources": {"cpus": 2.0, "memory": "8g", "gpus": 1},
         "source": {"commit": "c0ffee", "dirty": False, "remote": "https://example.org/digits.git"},
@@ -123,6 +126,19 @@ def test_what_is_no_experiment_is_told(data: bytes, told: str) -> None:
         documents.read_experiment(data, "reg/x@d")
     with pytest.raises(OcicalibanError, match=r"jobs\.jsonl\.gz cannot be read"):
         documents.read_jobs(data, "reg/x@d")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("group", "x/../../../.config/evil"), ("group", "paper\nrun 1 of 1 jobs here? [y/N]: y"), ("group", ""),
+        ("mode", "run\rrun"), ("program", "1\u2028 2"), ("resources", {"cpus": 1, "memory": "", "gpus": float("inf")}),
+    ],
+)  # fmt: skip
+def test_a_hostile_experiment_is_refused(name: str, value: object) -> None:
+    record = {**experiment.to_record(MADE), name: value}
+    with pytest.raises(OcicalibanError, match=r"experiment\.json cannot be read"):
+        documents.read_experiment(json.dumps(record).encode(), "x")
 
 
 def test_a_jobs_file_that_unpacks_to_very_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

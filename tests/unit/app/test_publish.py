@@ -1,0 +1,59 @@
+"""What must not be published."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from ocicaliban.app import publish
+from ocicaliban.app.publish import Edition
+from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.jobs.origin import Origin
+from ocicaliban.model.image import Image, Launch
+from ocicaliban.model.job import Job, Submission
+from ocicaliban.registry.reference import Destination, Repository
+from tests.unit.publish.test_experiment import JOB, MADE
+
+TOKEN = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
+EDITION = Edition(
+    destination=Destination(repository=Repository(host="reg.example", path="x"), tag="paper"),
+    image=Image(id="ab", digest="", key=""),
+    experiment=MADE,
+    jobs=(JOB,),
+    made_from=Origin(program="1", files={"ocicaliban.lock": "six==1\n"}),
+)
+SUBMISSION = Submission(
+    group="g", user="ada", host="h", target="local", project="/p", mode="run", image="ab", launch=Launch(command=("x",))
+)
+
+
+@pytest.mark.parametrize(
+    ("edition", "told"),
+    [
+        (evolve(EDITION, jobs=(evolve(JOB, args=("--token", TOKEN)),)), "jobs"),
+        (evolve(EDITION, jobs=(evolve(JOB, results={"note": TOKEN}),)), "its jobs"),
+        (evolve(EDITION, experiment=evolve(MADE, env=(("WANDB_API_KEY", TOKEN),))), "variables of its jobs"),
+        (evolve(EDITION, made_from=Origin(program="1", files={"a.env": f"X={TOKEN}\n"})), r"a\.env, line 1"),
+        (evolve(EDITION, made_from=Origin(program="1", sweep_name="s.json", sweep=f'["{TOKEN}"]')), "sweep/s"),
+    ],
+)
+def test_a_credential_stops_it(edition: Edition, told: str) -> None:
+    with pytest.raises(OcicalibanError, match=f"{told}.*nothing was sent"):
+        publish._check_secrets(edition)
+    publish._check_secrets(EDITION)
+
+
+@pytest.mark.parametrize(
+    ("other", "told"),
+    [
+        (evolve(SUBMISSION, image="cd"), "in 2 images"),
+        (evolve(SUBMISSION, launch=Launch(command=("y",))), "started with different commands"),
+        (evolve(SUBMISSION, options={"memory": "8g"}), "limits"),
+        (evolve(SUBMISSION, options={"podman_args": "--env A"}), "options"),
+    ],
+)
+def test_jobs_that_are_not_one_experiment_are_refused(other: Submission, told: str) -> None:
+    jobs = tuple(Job(id=number, key=str(number), submission=each) for number, each in enumerate((SUBMISSION, other)))
+    with pytest.raises(UsageError, match=told):
+        publish._one_submission("g", jobs)
+    assert publish._one_submission("g", (jobs[0], evolve(jobs[0], id=7))) == SUBMISSION
