@@ -122,22 +122,26 @@ def _of_secrets(project: Project, plan: Plan) -> Iterator[Demand]:
 def _of_folders(project: Project, folders: Iterable[Path]) -> Iterator[Demand]:
     """Yield the folders of packages that a build sees, and that are not beside the project or its repository.
 
-    A package beside it is usual, as in `-e ../library`. In the home folder everything lies beside everything.
+    A package beside it is usual, as in `-e ../library`. In the home folder, and above it, everything lies beside
+    everything.
     """
-    checkout = _checkout(os.path.realpath(project.root))
+    home = os.path.realpath(os.path.expanduser("~"))
+    checkout = _checkout(os.path.realpath(project.root), home)
     beside = os.path.dirname(checkout)
-    homes = ("/", os.path.realpath(os.path.expanduser("~")))
-    inside = [checkout if beside in homes else beside, os.path.realpath(files.cache())]
+    inside = [checkout if _is_below(home, beside) else beside, os.path.realpath(files.cache())]
     for each in folders:
         real = os.path.realpath(each)
         if not any(_is_below(real, folder) for folder in inside):
             yield Demand(kind="folder", what=real, place="the dependencies")
 
 
-def _checkout(root: str) -> str:
-    """Return the top folder of the repository in which the project lies; of a project without one the project."""
+def _checkout(root: str, home: str) -> str:
+    """Return the top folder of the repository in which the project lies; of a project without one the project.
+
+    Some keep their settings in a repository that is the home folder: the project is no part of that.
+    """
     folder = root
-    while folder != os.path.dirname(folder):
+    while not _is_below(home, folder):
         if os.path.lexists(os.path.join(folder, ".git")):
             return folder
         folder = os.path.dirname(folder)

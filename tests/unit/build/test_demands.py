@@ -145,6 +145,17 @@ def test_packages_in_folders_beside_the_project_or_its_repository_are_usual(
     (tmp_path / ".git").rmdir()
     monkeypatch.setenv("HOME", str(tmp_path))
     assert found() == (near, far)
+    # The home folder is a repository, of settings, or one is above it, or the project is the home folder.
+    (tmp_path / ".git").mkdir()
+    assert found() == (near, far)
+    monkeypatch.setenv("HOME", str(tmp_path / "ada"))
+    assert found() == (near, far)
+    monkeypatch.setenv("HOME", str(root))
+    assert found() == (near, far)
+    (root / ".git").mkdir()
+    assert found() == (near, far)
+    monkeypatch.setenv("HOME", str(tmp_path.parent / "another"))
+    assert found() == (far,)
 
 
 def test_folders_of_packages_that_the_project_names_are_wanted(root: Path, tmp_path: Path) -> None:
