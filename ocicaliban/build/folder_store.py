@@ -3,7 +3,8 @@
 `files/` holds each file by its digest, and the folders in `folders/` have hard links to them. So a source of which one
 file was edited takes the room of that file, and a folder is whole as soon as it is there. The files are copies: an edit
 of a file of the project in its place changes no folder. A container cannot change them, since it mounts a folder with
-an overlay above it.
+an overlay above it. A file gets its name in `files/` only when it is on the disk: a loss of power would leave an empty
+one under the digest of another, which all later folders would have.
 """
 
 from __future__ import annotations
@@ -94,9 +95,9 @@ def _set_aside(path: Path) -> None:
 def _make(path: Path, parts: list[tuple[str, Tree | Path]]) -> None:
     half = path.with_name(f".{path.name}")
     shutil.rmtree(half, ignore_errors=True)  # of a process that was killed
+    writer = _Writer(root() / "files")
     try:
         half.mkdir(mode=0o700, parents=True)
-        writer = _Writer(root() / "files")
         for place, part in parts:
             to = os.path.join(half, place) if place else str(half)
             writer.add(part, to) if isinstance(part, Tree) else writer.add_changes(str(part), to)
@@ -104,6 +105,7 @@ def _make(path: Path, parts: list[tuple[str, Tree | Path]]) -> None:
         half.rename(path)
         _sync(path.parent)
     except BaseException as fault:  # a Ctrl-C too
+        writer.drop()
         shutil.rmtree(half, ignore_errors=True)
         if isinstance(fault, OSError):
             fault.filename = fault.filename or str(path)  # a full disk has none
@@ -111,12 +113,17 @@ def _make(path: Path, parts: list[tuple[str, Tree | Path]]) -> None:
 
 
 class _Writer:
-    """Fills one folder. `store` is the folder of all files."""
+    """Fills one folder. `store` is the folder of all files.
+
+    `new` has where the new files of the store are until they are on the disk, by the names that they get then, and
+    `copies` the files that the folder has for itself.
+    """
 
     def __init__(self, store: Path) -> None:
         self.store = str(store)
         self.folders: dict[str, int] = {}
-        self.new: list[str] = []
+        self.new: dict[str, tuple[str, int]] = {}
+        self.copies: list[str] = []
 
     def add(self, tree: Tree, to: str) -> None:
         """Put the entries of a tree below the folder `to`."""
@@ -156,19 +163,36 @@ class _Writer:
             if exc.errno not in _NO_LINK:
                 raise
             shutil.copy2(item.path, path, follow_symlinks=False)
+            if not item.is_symlink():
+                self.copies.append(path)
 
     def finish(self, top: str) -> None:
-        """Give folders their modes and times, as in an image, and write what is new to the disk."""
+        """Give folders their modes and times, as in an image, write what is new to the disk, and then keep it."""
         for path, mode in reversed({top: 0o755, **self.folders}.items()):
             if not os.path.isdir(path):
                 continue  # a later part has removed it
             os.chmod(path, mode)
             os.utime(path, (oci_layout.EPOCH, oci_layout.EPOCH))
-        if len(self.new) > _SINGLY:
-            filesystems.flush(Path(top))
+        written = [*(path for path, _ in self.new.values()), *filter(os.path.isfile, self.copies)]
+        if len(written) > _SINGLY:
+            places = filter(os.path.isdir, (self.store, top))
+            for place in {os.stat(place).st_dev: place for place in places}.values():
+                filesystems.flush(Path(place))
         else:
-            for path in self.new:
+            for path in written:
                 _sync(path)
+        for kept, (path, size) in self.new.items():
+            if _is_whole(kept, size):  # another process has made it meanwhile
+                os.unlink(path)
+            else:
+                os.rename(path, kept)
+        self.new.clear()
+
+    def drop(self) -> None:
+        """Remove what is not kept yet."""
+        for path, _ in self.new.values():
+            with contextlib.suppress(OSError):
+                os.unlink(path)
 
     def _folder(self, path: str) -> None:
         if path in self.folders and os.path.isdir(path):
@@ -186,20 +210,39 @@ class _Writer:
         name = entry.digest + ("-x" if entry.executable else "")
         kept = f"{self.store}/{name[:2]}/{name[2:]}"
         for _ in range(3):  # `clean` may remove a file before it is linked
+            there = self.new[kept][0] if kept in self.new else kept
+            if not _is_whole(there, entry.size):
+                there = self._write(tree, entry, kept)
             try:
-                os.link(kept, path)
+                os.link(there, path)
                 return
             except FileNotFoundError:
-                os.makedirs(os.path.dirname(kept), mode=0o700, exist_ok=True)
-                _copy(os.path.join(tree.root, entry.path), kept, entry)
-                self.new.append(kept)
+                self.new.pop(kept, None)
             except OSError as exc:
                 if exc.errno not in _NO_LINK:
                     raise
-                _copy(kept, path, entry)
-                self.new.append(path)
+                _copy(there, path, entry)
+                self.copies.append(path)
                 return
         raise OcicalibanError(f"{kept} vanished while it was used", "run the command again")
+
+    def _write(self, tree: Tree, entry: TreeEntry, kept: str) -> str:
+        """Copy a file of a tree into the store, and return where it is for now."""
+        folder = os.path.dirname(kept)
+        os.makedirs(folder, mode=0o700, exist_ok=True)
+        new = f"{folder}/.{os.urandom(8).hex()}"
+        _copy(os.path.join(tree.root, entry.path), new, entry)
+        self.new[kept] = (new, entry.size)
+        return new
+
+
+def _is_whole(path: str, size: int) -> bool:
+    """Return whether there is a file of this size."""
+    try:
+        status = os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == size
 
 
 def _remove(path: str) -> None:

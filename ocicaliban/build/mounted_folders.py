@@ -16,10 +16,11 @@ from ocicaliban.containers import image_store, overlay_folder
 from ocicaliban.formats.text import amount
 
 _KEY = re.compile(r"[0-9a-f]{64}")
+_MOUNTED = re.compile(r"/mounted/folders/([0-9a-f]{64})(?![0-9a-f])")
 _STARTING = 600.0
 """Seconds for which a folder that was used stays in any case: a container that mounts it may be about to start."""
 _KILLED = 86400.0
-"""Seconds after which a folder that is not whole is one of a killed process."""
+"""Seconds after which a folder or a file that is not whole is one of a killed process."""
 
 
 def keys() -> tuple[str, ...]:
@@ -80,13 +81,25 @@ def _stored() -> Iterator[tuple[int, int]]:
 
 
 def mounted_now() -> frozenset[str]:
-    """Return the keys of the folders that are mounted in a container of this user."""
-    place = re.escape(str(_folders()))
+    """Return the keys of the folders that are mounted in a container of this user, or are about to be.
+
+    The kernel names them in its lists of mounts. Those of fuse-overlayfs it does not know: there, the command line of
+    the process that serves a mount names them. (`podman inspect` names neither, only the overlay made of them.)
+    """
     found: set[str] = set()
-    for path in Path("/proc").glob("[0-9]*/mountinfo"):
-        with contextlib.suppress(OSError):
-            found.update(re.findall(rf"{place}/([0-9a-f]{{64}})", path.read_text(errors="replace")))
+    for kind in ("mountinfo", "cmdline"):
+        for path in Path("/proc").glob(f"[0-9]*/{kind}"):
+            with contextlib.suppress(OSError):
+                found |= keys_in(path.read_text(errors="replace"))
     return frozenset(found)
+
+
+def keys_in(text: str) -> frozenset[str]:
+    """Return the keys of the folders of ours that a list of mounts, or a command line, names.
+
+    The folder above them may be written in many ways: the kernel escapes spaces, and a link may lead to it.
+    """
+    return frozenset(_MOUNTED.findall(text))
 
 
 def _freed(folder: Path, links: Counter[tuple[int, int]]) -> int:
@@ -115,7 +128,10 @@ def _remove_leftovers(now: float, used: Collection[str]) -> None:
                     overlay_folder.remove(place / name)
     for path in (folder_store.root() / "files").glob("*/*"):
         with contextlib.suppress(OSError):
-            if path.lstat().st_nlink == 1:
+            status = path.lstat()
+            # Another process may be writing a file without a name.
+            unnamed = path.name.startswith(".") and status.st_ctime > now - _KILLED
+            if status.st_nlink == 1 and not unnamed:
                 path.unlink()
 
 

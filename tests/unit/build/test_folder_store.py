@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import tarfile
+import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from ocicaliban.containers import image_store, oci_layout, workspace
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Tree
 from ocicaliban.project import source_tree
+from ocicaliban.system import filesystems
 
 
 @pytest.fixture
@@ -167,6 +170,90 @@ def test_folders_are_removed_with_the_files_that_nothing_else_has(
     assert mounted_folders.remove(lambda _: False, dry_run=False, out=out.append) > 1000
     assert not [*(folder_store.root() / "files").glob("*/*")]
     assert mounted_folders.keys() == ()
+
+
+A, B = "a1" * 32, "b2" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (
+            f"61 0:9 / /m rw - overlay overlay rw,lowerdir=/home/a/.cache/ocicaliban/mounted/folders/{A},upperdir=/u",
+            {A},
+        ),
+        (
+            f"61 0:9 / /m rw - overlay overlay rw,lowerdir=/with\\040space/mounted/folders/{A}:/x/mounted/folders/{B}",
+            {A, B},
+        ),
+        (f"fuse-overlayfs\0-o\0lowerdir=/with space/mounted/folders/{A},upperdir=/u,workdir=/w,private\0/m\0", {A}),
+        (f"podman\0run\0-v\0/c/mounted/folders/{B}:/usr/app:O\0", {B}),
+        (f"61 0:9 / /m rw - overlay overlay rw,lowerdir=/storage/overlay/{A}/diff", set()),
+        (f"/c/mounted/folders/{A}0 /c/mounted/folders/.{A} /c/mounted/changes/{A} /c/mounted/folders/{A[1:]}", set()),
+        ("", set()),
+    ],
+)
+def test_the_folders_that_are_mounted_are_known(text: str, found: set[str]) -> None:
+    assert mounted_folders.keys_in(text) == found
+
+
+def test_a_process_that_serves_a_mount_keeps_its_folder() -> None:
+    # As fuse-overlayfs has it, which the kernel's list does not tell.
+    with subprocess.Popen(["sh", "-c", "read x", "-o", f"lowerdir=/mounted/folders/{A}"], stdin=subprocess.PIPE) as one:
+        assert A in mounted_folders.mounted_now()
+        one.communicate()
+
+
+def test_what_another_process_writes_at_this_moment_is_not_removed(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "remove_leftovers", lambda: None)
+    place = folder_store.root() / "files" / "ab"
+    place.mkdir(parents=True)
+    for name in (".half", "whole"):
+        (place / name).touch()
+    mounted_folders.remove(lambda _: True, dry_run=False, out=print)
+    assert [path.name for path in place.iterdir()] == [".half"]
+    monkeypatch.setattr(time, "time", lambda: (place / ".half").stat().st_ctime + 2 * 86400)
+    mounted_folders.remove(lambda _: True, dry_run=False, out=print)
+    assert not [*place.iterdir()]
+
+
+@pytest.mark.parametrize("many", [True, False])
+def test_a_file_is_kept_only_when_it_is_on_the_disk(project: Path, monkeypatch: pytest.MonkeyPatch, many: bool) -> None:
+    for number in range(100 if many else 3):
+        (project / f"{number}.py").write_text(f"{number % 80}")
+    store, synced = folder_store.root() / "files", []
+
+    def whole() -> list[Path]:
+        return [path for path in store.glob("*/*") if not path.name.startswith(".")]
+
+    def sync(what: object) -> None:
+        synced.append(what)
+        if len(synced) == 1:
+            assert whole() == []
+            raise OSError(errno.EIO, "the disk is faulty")
+
+    monkeypatch.setattr(filesystems, "flush", sync)
+    if not many:
+        monkeypatch.setattr(os, "fsync", sync)
+    with pytest.raises(OSError, match="faulty"):
+        made(project)
+    assert not [*store.glob("*/*")]
+    folder = made(project)
+    assert len(synced) == (2 if many else 8)  # each once: one.py and train.py are equal
+    assert not [*store.glob("*/.*")]
+    assert {path.stat().st_ino for path in whole()} == {path.stat().st_ino for path in folder.rglob("*.*")}
+
+
+def test_a_file_that_a_loss_of_power_left_empty_is_replaced(project: Path) -> None:
+    first = made(project)
+    (first / "package/a.py").write_text("")  # and so it is in the store
+    (project / "new.py").write_text("new")
+    second = made(project)
+    assert (second / "package/a.py").read_text() == "a"
+    (project / "new.py").write_text("newer")
+    assert (made(project) / "package/a.py").samefile(second / "package/a.py")
 
 
 def test_mounts_tell_which_folders_they_need(project: Path) -> None:
