@@ -68,7 +68,7 @@ class LocalRunner(ContainerRunner):
         self._setup = setup
         self._watcher = ExitWatcher(service, on_exit)
         self._choosing = threading.Lock()
-        self._ports: dict[int, int] = {}
+        self._ports: dict[str, int] = {}
 
     def close(self) -> None:
         """Report no more ends."""
@@ -90,7 +90,9 @@ class LocalRunner(ContainerRunner):
         hooks, options = podman_options.container_options(devices, podman.version()) if devices else ((), ())
         container = JobContainer(
             image=self._setup.image,
-            launch=container_spec.for_job(self._setup.launch, job, port=self._port(job), parameters_file=parameters),
+            launch=container_spec.for_job(
+                self._setup.launch, job, port=self._port(attempt.handle), parameters_file=parameters
+            ),
             args=job.args,
             attempt=attempt,
             labels=container_spec.labels_of(job, attempt, devices),
@@ -101,19 +103,24 @@ class LocalRunner(ContainerRunner):
         )
         try:
             self._make_and_start(container, hooks)
-        except NameTaken:
-            raise
-        except OcicalibanError:
-            parts.drop_empty()
+        except OcicalibanError as fault:
+            self._release_port(attempt.handle)
+            if not isinstance(fault, NameTaken):
+                parts.drop_empty()
             raise
         self.watch(attempt.handle)
 
-    def _port(self, job: Job) -> int:
-        """Return a free port that no other job of ours has got."""
+    def _port(self, handle: str) -> int:
+        """Return a free port that no other container of ours has got."""
         with self._choosing:
             port = single_run.free_port(self._ports.values())
-            self._ports[job.id] = port
+            self._ports[handle] = port
             return port
+
+    def _release_port(self, handle: str) -> None:
+        """Let another container have the port of this one."""
+        with self._choosing:
+            self._ports.pop(handle, None)
 
     def _make_and_start(self, container: JobContainer, hooks: tuple[str, ...]) -> None:
         """Create a container and start it, exactly once, whatever becomes of podman's service meanwhile.
@@ -203,7 +210,7 @@ class LocalRunner(ContainerRunner):
             with contextlib.suppress(PodmanApiError):
                 inspected = self._service.call("get", f"/containers/{handle}/json")
                 _kill_waiting(inspected)
-            self.remove(handle)
+            self._remove(handle)
             if inspected:
                 conmon.end_waiting(inspected["Id"])
             # podman's API knows nothing of a container that is in its storage alone; its command line does.
@@ -234,6 +241,10 @@ class LocalRunner(ContainerRunner):
 
     def remove(self, handle: str) -> None:
         """Remove a container that does not run. If it is gone, do nothing."""
+        self._remove(handle)
+        self._release_port(handle)
+
+    def _remove(self, handle: str) -> None:
         # podman takes a container whose conmon was killed for a running one, and cannot remove it by force at first.
         for force in ("false", "true", "true"):
             try:

@@ -16,6 +16,7 @@ from attrs import evolve
 from ocicaliban.containers import podman
 from ocicaliban.containers.podman_api import NoAnswer, PodmanApiError
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
+from ocicaliban.jobs import single_run
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.model.resources import Resources
@@ -357,6 +358,29 @@ def test_a_signal_is_delivered_or_not(
     api.answers["kill"] = [refused(500, "else")]
     with pytest.raises(PodmanApiError):
         make().signal("n", "TERM")
+
+
+def test_a_port_is_free_again_when_its_container_is_removed(
+    api: Api, make: Callable[..., LocalRunner], job: Job, attempt: Attempt, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(single_run, "_PORTS", range(40000, 40002))
+    monkeypatch.setattr(single_run, "_used", lambda: iter(()))
+    runner = make()
+
+    def port_of(number: int) -> str:
+        runner.start(evolve(job, id=number, key=f"k{number}"), evolve(attempt, handle=f"oc-k{number}-1"))
+        body = [more["body"] for _, path, more in api.asked if path.endswith("/create")][-1]
+        return str(body["env"].get(single_run.PORT_VARIABLES[0]))
+
+    first, second = port_of(1), port_of(2)
+    assert {first, second} == {"40000", "40001"} and port_of(3) == "None"
+    runner.remove("oc-k1-1")
+    api.answers["start"] = [refused(500, "no such file")]
+    with pytest.raises(OcicalibanError):
+        port_of(4)
+    assert port_of(5) == first
+    runner.remove("oc-k2-1")
+    assert port_of(6) == second
 
 
 def test_what_is_removed_may_be_gone_or_need_force(
