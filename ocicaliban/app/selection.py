@@ -37,7 +37,7 @@ def group_named(history: History, name: str, *, unfinished: bool = False) -> str
     """
     if name not in ("", LAST):
         return name
-    reconcile.take_journal(history)  # the newest job may be a run that nothing has recorded yet
+    reconcile.take_journal_if_room(history)  # the newest job may be a run that nothing has recorded yet
     groups = history.groups(user=provenance.user())
     if name and any(each.name == name for each in groups):
         return name  # somebody has called it so
@@ -70,6 +70,7 @@ def named(history: History, word: str) -> tuple[Job, ...]:
     """
     if word.isdecimal() or word in ("", LAST):
         return (job_named(history, word),)
+    reconcile.take_journal_if_room(history)  # single runs are groups too
     if jobs := history.jobs(group=word, user=provenance.user()):
         return jobs
     raise submissions.no_group(history, word, provenance.user())

@@ -45,8 +45,20 @@ def catch_up(history: History, reporter: Reporter = SILENT, *, group: str = "", 
 
 def catch_up_if_room(history: History, *, group: str = "", ids: Sequence[int] = ()) -> None:
     """Catch up as far as the disk allows: what is on record can be shown all the same, with a warning."""
-    try:
+    with _as_far_as_room():
         catch_up(history, TERMINAL, group=group, ids=ids)
+
+
+def take_journal_if_room(history: History) -> None:
+    """Record the single runs that the history does not have yet, as far as the disk allows."""
+    with _as_far_as_room():
+        take_journal(history)
+
+
+@contextlib.contextmanager
+def _as_far_as_room() -> Iterator[None]:
+    try:
+        yield
     except (OcicalibanError, OSError) as fault:
         ours = of_system(fault) if isinstance(fault, OSError) else fault
         if not is_about_room(ours):

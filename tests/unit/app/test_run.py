@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from ocicaliban.app import consent, local_jobs, resubmit, resume, run
+from ocicaliban.app import consent, local_jobs, logs, resubmit, resume, run
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest
 from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
 from ocicaliban.history import access
+from ocicaliban.jobs import group_names
 from ocicaliban.project.lockfile import Resolution
 
 if TYPE_CHECKING:
@@ -96,6 +97,19 @@ def test_one_job_leaves_a_file_for_the_history(world: World) -> None:
     assert (job.status, job.args, job.submission.module) == ("failed", ("--lr", "1"), "train.py")
     assert job.submission.image == world.images[-1].id
     assert job.submission.options["alone"] is True
+
+
+def test_a_run_that_nothing_has_recorded_yet_is_found_by_its_group(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run.run(request(), ["run", "train.py"]) == 0
+    assert world.jobs() == ()
+    group = group_names.of_single_runs(world.project)
+    list(logs.log_blocks(group))
+    assert [job.submission.group for job in world.jobs()] == [group]
+    assert run.run(request(), ["run", "train.py"]) == 0
+    list(logs.log_blocks(group))
+    assert capsys.readouterr().out == "" and len(world.jobs()) == 2
 
 
 def test_a_job_of_a_group_has_its_number_before_it_starts(world: World, capsys: pytest.CaptureFixture[str]) -> None:
