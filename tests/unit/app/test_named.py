@@ -10,7 +10,7 @@ import pytest
 from attrs import evolve
 
 from ocicaliban.app import get, logs, selection
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.jobs import provenance
 from ocicaliban.model.job import Submission
 
@@ -69,6 +69,32 @@ def test_the_logs_of_a_group_follow_each_other(
     assert capsys.readouterr().err == "no job has failed\n"
     with pytest.raises(UsageError, match="--follow is for one job"):
         list(logs.log_blocks(here.group, follow=True))
+
+
+def test_a_job_whose_results_are_gone_hinders_no_other(
+    world: World, here: Submission, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.submit(here, ("a",), ("b",), ("c",))
+    for number in (1, 2, 3):
+        _with_log(world, number, str(number), failed=False)
+    gone = world.folder / "out-2"
+    gone.rename(world.folder / "away")
+    copied: list[Path] = []
+    for expected in (["1", "3"], []):
+        with pytest.raises(OcicalibanError, match="the results of job 2 were not copied") as caught:
+            copied.extend(get.get(here.group, "all"))
+        assert caught.value.exit_code == 1
+        assert [path.name for path in copied] == expected
+        copied.clear()
+    told = capsys.readouterr().err
+    assert "note: all/1 exists already, and stays as it is\n" in told and told.count("the results of job 2 are") == 2
+    (world.folder / "away").rename(gone)
+    (world.project / "all/2").write_text("not a folder")
+    with pytest.raises(OcicalibanError, match="the results of job 2 were not copied"):
+        list(get.get(here.group, "all"))
+    (world.project / "all/2").unlink()
+    assert list(get.get(here.group, "all")) == [Path("all/2")]
+    assert list(get.get(here.group, "all")) == []
 
 
 def test_results_are_copied_to_a_new_folder(world: World, here: Submission) -> None:
