@@ -36,8 +36,10 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
     made = provenance.with_git(launch.submission(image, group_names.of_single_runs(root), JobsRequest(), alone=True))
     job = Job(id=0, key=podman.new_key(), submission=made, args=start.args)
     place = _place(job)
+    # Who mounts something at /out has the results there.
+    out = str(place.out) if place and not container_spec.has_own_out(made.launch, launch.given) else ""
     port = single_run.free_port()
-    options = container_spec.job_options(evolve(job, out=str(place.out) if place else ""), port=port)
+    options = container_spec.job_options(evolve(job, out=out), port=port)
     command = launch.command(
         image, evolve(start, key=job.key, log=str(place.log) if place else "", extra=(*options, *start.extra))
     )
@@ -46,16 +48,16 @@ def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str])
         "args": list(start.args),
         "handle": command.name,
     }
-    where = {"out": str(place.out), "log": str(place.log)} if place else {}
+    where = {"out": out, "log": str(place.log)} if place else {}
     with gpu_leases.alone(launch) as leases:
         TERMINAL.say(launch.summary)
         code = run_journal.recorded(
             job.key,
             lambda: record | where,
             lambda meanwhile: podman.run(command.argv, command.name, meanwhile),
-            lambda: launch.remember(argv, image, command, record if place else None, leases.units, port),
+            lambda: launch.remember(argv, image, command, record if out else None, leases.units, port),
         )
-    if place and (line := single_run.results(place.out)):
+    if place and out and (line := single_run.results(place.out)):
         TERMINAL.say(line)
     if place and code:
         explain(place, code, record["submission"])

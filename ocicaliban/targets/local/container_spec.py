@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -70,6 +71,14 @@ def for_job(launch: Launch, job: Job, *, port: int = 0, parameters_file: str = "
         ),
         mounts=(*launch.mounts, *mounts),
     )
+
+
+_MOUNTS_OUT = re.compile(rf"(?::|(?:target|dst|destination)=){OUT}/*(?:[:,]|$)")
+
+
+def has_own_out(launch: Launch, given: tuple[str, ...]) -> bool:
+    """Return whether a recipe, or the user's options for podman, mount something of their own at /out."""
+    return any(_MOUNTS_OUT.search(text) for text in (*launch.mounts, *given))
 
 
 def parameters_text(job: Job) -> str:

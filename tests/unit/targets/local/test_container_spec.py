@@ -14,6 +14,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.model.resources import Resources
+from ocicaliban.targets.local import container_spec
 from ocicaliban.targets.local.container_spec import (
     JobContainer,
     api_spec,
@@ -167,3 +168,23 @@ def test_a_folder_in_place_of_a_layer_gets_an_overlay() -> None:
     assert body is not None
     assert body["overlay_volumes"] == [{"source": "/p", "destination": "/usr/app"}]
     assert [mount["destination"] for mount in body["mounts"]] == ["/data"]
+
+
+@pytest.mark.parametrize(
+    ("mounts", "given", "own"),
+    [
+        (("/data:/out",), (), True),
+        (("/data:/out/:ro",), (), True),
+        (("/out:/data",), (), False),
+        (("/data:/outside",), (), False),
+        (("/data:/a/out",), (), False),
+        ((), ("-v", "/home/ada/o:/out"), True),
+        ((), ("--volume=/o:/out:rw",), True),
+        ((), ("--volume=/out:/data",), False),
+        ((), ("--mount", "type=bind,src=/o,target=/out"), True),
+        ((), ("--mount=type=tmpfs,dst=/out,ro",), True),
+        ((), ("--mount", "type=bind,src=/out,target=/o"), False),
+    ],
+)
+def test_who_mounts_something_at_out_has_it(mounts: tuple[str, ...], given: tuple[str, ...], own: bool) -> None:
+    assert container_spec.has_own_out(Launch(mounts=mounts), given) == own
