@@ -14,7 +14,7 @@ from pathlib import Path
 from attrs import frozen
 
 from ocicaliban.containers import image_store
-from ocicaliban.errors import DiskFull, OcicalibanError, is_about_room
+from ocicaliban.errors import DiskFull, OcicalibanError, ToolError, is_about_room
 from ocicaliban.formats.text import amount
 from ocicaliban.system import files, filesystems
 
@@ -48,7 +48,12 @@ def explained(fault: OcicalibanError, folders: Iterable[str] = ()) -> Ocicaliban
     place = _place(fault, [*filter(None, folders)])
     if place is None:
         return fault
-    where = "" if str(place) in fault.message else f"{place}: "
+    named = str(place) in fault.message
+    if place.is_char_device():  # it is full, and no disk is: /dev/full
+        told = DiskFull(fault.message if named else f"{place}: {fault.message}", "free disk space", path=str(place))
+        told.exit_code = fault.exit_code
+        return told
+    where = "" if named else f"{place}: "
     message = f"{fault.message} ({where}{_how_full(place)})" if _how_full(place) else fault.message
     full = DiskFull(message, _hint(place), path=str(place))
     full.exit_code = fault.exit_code
@@ -62,7 +67,10 @@ def _place(fault: OcicalibanError, folders: list[str]) -> Path | None:
     said = [*_PATH.findall(fault.message)]
     ours = [files.state(), files.cache(), Path(tempfile.gettempdir()), *_store(), Path(os.path.curdir).absolute()]
     known = [*map(Path, said), *map(Path, folders), *ours, *_output()]
-    return next(filter(filesystems.is_full, known), None) or (Path(said[0]) if said else None)
+    if full := next(filter(filesystems.is_full, known), None):
+        return full
+    # A tool that stores an image cleans up before it ends, and names what it has read.
+    return next(iter(_store()), None) if isinstance(fault, ToolError) else Path(said[0]) if said else None
 
 
 def _output() -> Iterator[Path]:
