@@ -22,6 +22,7 @@ from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Recipe
 from ocicaliban.model.resources import parse_mount
 from ocicaliban.project.config import NAME
+from ocicaliban.recipes import catalog, loader
 from ocicaliban.recipes.catalog import BUILT_IN
 from ocicaliban.system import files
 
@@ -80,8 +81,16 @@ def _of_launches(project: Project, launches: Iterable[tuple[Recipe, Launch]], *,
             if (recipe.origin == "project" or chosen or "${" in template) and (what := _outside(project.root, mount)):
                 yield Demand(kind="mount", what=what, place=place)
         if recipe.origin == "project" or chosen:
-            for name in launch.capabilities:
+            for name in sorted({*launch.capabilities} - _built_in_capabilities(recipe.name)):
                 yield Demand(kind="capability", what=name, place=place)
+
+
+def _built_in_capabilities(name: str) -> frozenset[str]:
+    """Return the capabilities that a built-in recipe has: a copy of it in a project may have these, too."""
+    folder = catalog.builtin_layers() / name
+    if not (folder / loader.FILE).is_file():
+        return frozenset()
+    return frozenset(loader.load_recipe(folder, BUILT_IN).launch.capabilities)
 
 
 def _outside(root: Path, mount: str) -> str:

@@ -221,7 +221,8 @@ def test_a_user_without_newuidmap_works_as_others_do(
     said = {path.read_text() for path in (folder / "out").rglob("said")}
     assert said == {f"--rate {number}" for number in (1, 2, 3)}
     assert (folder / "out").stat().st_uid == pwd.getpwnam(user.name).pw_uid
-    assert user.ok(folder, "logs", "1").stdout == "six 0 MARK\n"
+    job = json.loads(user.ok(folder, "status", "--group", "g", "--json").stdout)[0]
+    assert user.ok(folder, "logs", str(job["id"])).stdout == "six 0 MARK\n"
     shell = user.ok(folder, "shell", "--bare", given="touch made; chown 0:0 made; ssh -V 2>&1; id -u\n")
     version, number = shell.stdout.splitlines()
     assert version.startswith("OpenSSH") and number == "0"
