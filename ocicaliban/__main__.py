@@ -54,6 +54,7 @@ def main(argv: list[str]) -> int:
 
 def _report(fault: OcicalibanError) -> int:
     """Print an error and its hint, and return its exit code."""
+    from ocicaliban.formats import colours
     from ocicaliban.formats.text import LONGEST, shown
 
     if is_about_room(fault):
@@ -62,10 +63,13 @@ def _report(fault: OcicalibanError) -> int:
         fault = disk_use.explained(fault)
     # A tool's explanation has long lines; in our own message, what is long is a value.
     longest = _LONGEST_VALUE if isinstance(fault, UsageError) else LONGEST
+    error, hint = "error:", " hint:"
+    if colours.wanted(sys.stderr):
+        error, hint = colours.painted(error, "red bold"), colours.painted(hint, "bold")
     with contextlib.suppress(OSError):
-        print(shown(f"error: {fault.message}", longest=longest), file=sys.stderr)
+        print(error, shown(fault.message, longest=longest), file=sys.stderr)
         if fault.hint:
-            print(shown(" hint: " + fault.hint.replace("\n", _CONTINUED)), file=sys.stderr)
+            print(hint, shown(fault.hint.replace("\n", _CONTINUED)), file=sys.stderr)
     return fault.exit_code
 
 
@@ -83,7 +87,7 @@ def _run(argv: list[str]) -> int:
     cut = argv.index("--") if "--" in argv else len(argv)
     own, script = argv[:cut], argv[cut + 1 :]
     try:
-        if uses_tools and "--help" not in own:
+        if uses_tools and not {"--help", "-h"} & {*own}:
             from ocicaliban.containers import user_namespace, usual_store
             from ocicaliban.system import files
 
@@ -142,7 +146,7 @@ def _explain(place: Place, code: int, submission: Mapping[str, Any]) -> None:
 
 
 # Commands that run no tool, or check just that.
-_WITHOUT_TOOLS = ("doctor", "layers", "--help")
+_WITHOUT_TOOLS = ("doctor", "layers", "--help", "-h")
 
 
 def _drop_default_config_folder() -> None:

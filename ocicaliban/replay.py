@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _RACY_NS = 2_000_000_000
 _KEPT = 200
+_LOUD = "warning: "
 _VERSION = 1  # of a record; one without a version is of version 1
 _VARIABLES = ("HOME", "PATH", "TMPDIR", "PYTHONPATH", "SHELL", "LANG", "ZDOTDIR", "SLURM_STEP_GPUS", "SLURM_JOB_GPUS")
 _PREFIXES = ("CUDA_", "ROCR_", "HIP_", "XDG_", "OCICALIBAN_", "CONTAINERS_", "STORAGE_", "LC_")
@@ -240,7 +241,7 @@ def attempt(
         code = run_journal.recorded(
             key, lambda: job, lambda meanwhile: podman.run(command, name, meanwhile), lambda: None
         )
-    if line := single_run.results(place.out):
+    if not known.get("quiet") and (line := single_run.results(place.out)):
         _say(line)
     if code:
         after(place, code, known["job"]["submission"])
@@ -268,6 +269,8 @@ def _leased(gpus: Sequence[str], *, shared: bool = False) -> contextlib.Abstract
 
 
 def _say(text: str) -> None:
+    if not text:
+        return  # --quiet
     with contextlib.suppress(OSError):  # a full disk behind stderr must not prevent the run
         print(text, file=sys.stderr, flush=True)
 
@@ -298,6 +301,7 @@ class Replayable(NamedTuple):
     gpus: Sequence[str] = ()
     folders: Sequence[str] = ()
     port: int = 0
+    quiet: bool = False
 
 
 def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entries: Iterable[str]) -> None:
@@ -329,7 +333,10 @@ def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entr
         "version": _VERSION,
         "index": str(run.images),
         "image": run.image,
-        "said": shown("\n".join([*recording.notes, run.said])),
+        "said": shown(
+            "\n".join([*(note for note in recording.notes if not run.quiet or note.startswith(_LOUD)), run.said])
+        ),
+        "quiet": run.quiet,
         "argv": run.command[: len(run.command) - len(rest)],
         "key": run.key,
         "job": {**run.job},

@@ -19,6 +19,22 @@ class Making:
         self.measure: Callable[[], int] = lambda: 0
 
 
+_quiet = False
+LOUD = ("warning: ", "error: ", " hint: ", "hint: ")
+"""How a line begins that is reported with --quiet, too."""
+
+
+def be_quiet(wanted: bool) -> None:
+    """Report from now on only what is wrong, as --quiet asks, or everything."""
+    global _quiet
+    _quiet = wanted
+
+
+def is_quiet() -> bool:
+    """Return whether only what is wrong is reported."""
+    return _quiet
+
+
 class Reporter:
     """Reports to the user; `write` gets each line."""
 
@@ -26,8 +42,9 @@ class Reporter:
         self._write = write
 
     def say(self, line: str) -> None:
-        """Report a line, or several lines in one text."""
-        self._write(line)
+        """Report a line, or several lines in one text. With --quiet, only what is wrong."""
+        if not _quiet or line.startswith(LOUD):
+            self._write(line)
 
     def also(self, hear: Callable[[str], None]) -> Reporter:
         """Return a reporter that gives each line to `hear`, and then reports it here."""
@@ -56,7 +73,7 @@ class Reporter:
         made = Making()
         if not _live():
             self.say(f"{what}: {doing}")
-            with contextlib.nullcontext() if self is SILENT else _HEARTBEAT.beating(f"{what}: still {doing}"):
+            with contextlib.nullcontext() if self is SILENT or _quiet else _HEARTBEAT.beating(f"{what}: still {doing}"):
                 yield made
             return
         began = time.monotonic()
@@ -72,7 +89,7 @@ class Reporter:
     @contextlib.contextmanager
     def waiting(self, what: str, doing: str) -> Iterator[None]:
         """Show that something is done which may be quick: nothing before it has taken a while."""
-        if self is SILENT:
+        if self is SILENT or _quiet:
             yield
         elif _live():
             with _late_line(f"{what}: {doing}"):
@@ -175,7 +192,7 @@ def confirmed(question: str) -> bool:
 
 
 def _live() -> bool:
-    return sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+    return not _quiet and sys.stderr.isatty() and os.environ.get("TERM", "dumb") != "dumb"
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.project import allowed
 from ocicaliban.project.config import load_project
 from ocicaliban.recipes import catalog
-from ocicaliban.reporter import TERMINAL, confirmed
+from ocicaliban.reporter import confirmed
 
 _COMMAND = "`ocicaliban allow`"
 
@@ -39,8 +39,7 @@ def require(planned: PlannedImage, *, build: bool = False) -> None:
     message = f"the project {root} wants what lies outside of it:\n{listed}"
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise UsageError(message, f"read these files; {_COMMAND} in the project's folder allows it")
-    TERMINAL.say(message)
-    if not confirmed("Do you allow this?"):
+    if not confirmed(f"{message}\nDo you allow this?"):
         raise UsageError("the project is not allowed what it wants", f"{_COMMAND} allows it, once and for all")
     allowed.save(root, {*known, *(each.identity for each in left)})
 

@@ -22,7 +22,7 @@ from ocicaliban.jobs import log_file, provenance, records
 from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Submission
 from ocicaliban.project import binder_files, entry_point, git, ignore_rules
-from ocicaliban.reporter import TERMINAL
+from ocicaliban.reporter import TERMINAL, is_quiet
 from ocicaliban.system import filesystems, process
 from ocicaliban.targets import registry
 
@@ -196,11 +196,12 @@ class PreparedLaunch:
             key=command.key,
             image=image.id,
             images=image_store.index_file(),
-            said=self.summary,
+            said="" if is_quiet() else self.summary,
             job=job or {},
             gpus=gpus,
             folders=self.local.folders if self.local else (),
             port=port,
+            quiet=is_quiet(),
         )
         checkout = git.state_files(self.planned.project.root) if job else ()
         read = (*searched, process.tool("podman"), *command.options[1:], *checkout)

@@ -235,11 +235,21 @@ class NotebookRequest:
 
 @frozen(kw_only=True)
 class StatusRequest:
-    """Which jobs to show: those of a group ("": of all groups), the newest `max_jobs` (0 or less: all)."""
+    """Which jobs to show: those of a group, the newest `max_jobs` (0 or less: all).
+
+    Without a group they are those of the newest group of the project in the current folder, if it has one. With
+    `all_groups`, `all_users` or a `max_jobs` they are those of all groups.
+    """
 
     group: str = ""
-    max_jobs: int = 20
+    max_jobs: int | None = None
     all_users: bool = False
+    all_groups: bool = False
+
+    @property
+    def newest_group(self) -> bool:
+        """Whether those of the newest group are meant."""
+        return not self.group and self.max_jobs is None and not (self.all_users or self.all_groups)
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from ocicaliban.app import place, submissions
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
-from ocicaliban.jobs import provenance
+from ocicaliban.jobs import provenance, status_table
 from ocicaliban.model.job import Job, Status
 
 if TYPE_CHECKING:
@@ -47,6 +47,23 @@ def group_named(history: History, name: str, *, unfinished: bool = False) -> str
         raise UsageError(f"the project {root} has no jobs yet", "`ocicaliban status` shows the jobs of all projects")
     left = [each for each in own if any(each.counts[status] for status in _LEFT)]
     return (left or own)[0].name if unfinished else own[0].name
+
+
+def newest_group(history: History) -> str:
+    """Return the newest group of the project in the current folder, "" if it has none."""
+    reconcile.take_journal_if_room(history)
+    root = str(place.project_root())
+    return next((each.name for each in history.groups(user=provenance.user()) if each.project == root), "")
+
+
+def started_last(history: History) -> tuple[Job, ...]:
+    """Return what was started last of the project in the current folder: a single run, or a sweep's jobs.
+
+    Raises UsageError if there is none.
+    """
+    jobs = history.jobs(group=group_named(history, "", unfinished=True), user=provenance.user())
+    last = max(job.submission.id for job in unfinished) if (unfinished := status_table.unfinished(jobs)) else 0
+    return tuple(job for job in jobs if job.submission.id == last) or jobs[:1]
 
 
 _LEFT: tuple[Status, ...] = ("queued", "pending", "running")

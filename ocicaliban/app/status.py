@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ocicaliban.app import selection, submissions
 from ocicaliban.app.requests import StatusRequest
@@ -18,16 +18,21 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
     from ocicaliban.history.store import Group
 
+_SHOWN = 20
 _MOST = 1 << 62  # what a database can count to
 
 
 @frozen(kw_only=True)
 class JobsStatus:
-    """The jobs that are shown, newest first, their groups, and the groups with queued jobs that no process starts."""
+    """The jobs that are shown, newest first, their groups, and the groups with queued jobs that no process starts.
+
+    `others` is how many other groups the user has, if only the newest one of a project is shown.
+    """
 
     jobs: tuple[Job, ...]
     groups: tuple[Group, ...]
     unattended: tuple[str, ...]
+    others: int = 0
 
 
 def looks(request: StatusRequest) -> Iterator[JobsStatus]:
@@ -45,8 +50,12 @@ def looks(request: StatusRequest) -> Iterator[JobsStatus]:
 
 def _look(history: History, request: StatusRequest, user: str) -> JobsStatus:
     group = selection.group_named(history, request.group) if request.group else ""
+    if newest := selection.newest_group(history) if request.newest_group else "":
+        found = _look(history, evolve(request, group=newest), user)
+        return evolve(found, others=len(history.groups(user=user)) - 1)
     reconcile.catch_up_if_room(history, group=group)
-    jobs = history.jobs(group=group, user=user, newest=min(max(request.max_jobs, 0), _MOST))
+    most = _SHOWN if request.max_jobs is None else request.max_jobs
+    jobs = history.jobs(group=group, user=user, newest=min(max(most, 0), _MOST))
     if group and not jobs:
         raise submissions.no_group(history, group, user)
     return JobsStatus(jobs=jobs, groups=_groups(history, jobs, group, user), unattended=_unattended(jobs))

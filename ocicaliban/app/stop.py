@@ -23,18 +23,24 @@ class StoppedJob:
     ended: bool = False
 
 
-def stop(numbers: Sequence[int], group: str, refusals: Reporter, *, dry_run: bool = False) -> Iterator[StoppedJob]:
-    """Stop the jobs with these numbers, or those of a group, and yield each.
+def stop(words: Sequence[str], group: str, refusals: Reporter, *, dry_run: bool = False) -> Iterator[StoppedJob]:
+    """Stop the jobs with these numbers, what was started last ("last"), or the jobs of a group, and yield each.
 
     `refusals` gets a line for each job that cannot be stopped. In a dry run nothing is stopped. Raises UsageError if
     there are no such jobs.
     """
     from ocicaliban.history import access
 
-    if bool(numbers) == bool(group):
-        raise UsageError("say which jobs to stop", "give their numbers, or --group GROUP")
+    if bool(words) == bool(group):
+        raise UsageError("say which jobs to stop", "give their numbers, `last`, or --group GROUP")
+    for word in words:
+        if word != selection.LAST and not word.isdecimal():
+            raise UsageError(f"{word} is not the number of a job", f"for a group: ocicaliban stop --group {word}")
     with access.open(reporter=TERMINAL) as history:
-        ids = [each.id for each in selection.jobs_by_number(history, numbers)]
+        group = selection.group_named(history, group, unfinished=True) if group == selection.LAST else group
+        ids = [each.id for each in selection.jobs_by_number(history, [int(word) for word in words if word.isdecimal()])]
+        if selection.LAST in words:
+            ids += [each.id for each in selection.started_last(history)]
         reconcile.catch_up(history, TERMINAL, group=group, ids=ids)
         user = provenance.user()
         jobs = selection.jobs_by_number(history, ids) if ids else history.jobs(group=group, user=user)

@@ -16,7 +16,9 @@ def allow(
     revoke: Annotated[bool, typer.Option("--revoke", help="Allow the project nothing any more.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Allow this project what its files want outside of it: mounts, capabilities, build secrets, folders of packages.
+    """Allow the project what lies outside of it.
+
+    Its files may want mounts, capabilities, build secrets and folders of packages; each is allowed once.
 
     A project is asked for once, until its files want something else. `ocicaliban plan` shows what it wants.
     """

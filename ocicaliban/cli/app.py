@@ -55,8 +55,11 @@ def application(first: str = "") -> typer.Typer:
         no_args_is_help=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
-        # Caliban writes its options with underscores.
-        context_settings={"token_normalize_func": lambda token: token.replace("_", "-")},
+        context_settings={
+            "help_option_names": ["-h", "--help"],
+            # Caliban writes its options with underscores.
+            "token_normalize_func": lambda token: token.replace("_", "-"),
+        },
     )
     app.callback()(main)
     for name, module in _COMMANDS.items():

@@ -19,7 +19,9 @@ def clean(
     all_: Annotated[bool, typer.Option("--all", help="Remove everything that ocicaliban made.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", "--dry_run", help="Only print what would be removed.")] = False,
 ) -> None:
-    """Remove images and folders that ocicaliban made: all of them, the unused ones, or those not used for a while.
+    """Remove what ocicaliban has built.
+
+    These are images and folders: all of them, the unused ones, or those not used for a while.
 
     It keeps an image that you gave another name, that a container uses, that queued jobs need, or that another
     image is based on. It keeps the folders of files that a container mounts, or that queued jobs need.

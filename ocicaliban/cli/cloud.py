@@ -109,7 +109,10 @@ def cloud(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the jobs; build, push and submit nothing.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Build the image, push it and submit MODULE to Vertex AI; arguments after -- go to the script."""
+    """Submit jobs to Vertex AI.
+
+    It builds and pushes the image, and submits MODULE; arguments after -- go to the script.
+    """
     given = locals()
     from ocicaliban.app import cloud_dry_run, cloud_jobs
     from ocicaliban.app.requests import CloudRequest, MachinesRequest

@@ -15,6 +15,7 @@ import typer
 
 from ocicaliban.cli.options import request
 from ocicaliban.cli.output import print_exactly
+from ocicaliban.cli.usage import Command
 from ocicaliban.reporter import TERMINAL, Reporter
 
 app = typer.Typer(no_args_is_help=True, help="Tools for trying ocicaliban out.")
@@ -25,7 +26,7 @@ def dev() -> None:
     """Tools for trying ocicaliban out."""
 
 
-@app.command("vertex-emulator")
+@app.command("vertex-emulator", cls=Command)
 def vertex_emulator(
     port: Annotated[
         int, typer.Option("--port", "-p", min=0, max=65535, help="The port to listen on; 0 chooses a free one.")

@@ -12,8 +12,9 @@ from ocicaliban.cli.output import print_json, print_lines
 def doctor(
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check whether this machine has what ocicaliban needs, and say how to fix what is missing.
+    """Check this machine, and say how to fix it.
 
+    It checks whether the machine has what ocicaliban needs, and what it can reach.
     The exit code is 1 if there is an error; warnings do not count.
     """
     import attrs

@@ -20,7 +20,10 @@ def expand(
     ] = False,
     sweep_format: SweepFormat = "flags",
 ) -> None:
-    """Print the jobs of a sweep file as JSON: one object for each job, in the order in which they run."""
+    """Print the jobs of a sweep file as JSON.
+
+    There is one object for each job, in the order in which they run.
+    """
     from ocicaliban.app import expand as use_case
 
     pieces = use_case.argument_lines(file, sweep_format) if print_flags else use_case.json_pieces(file, indented=pprint)

@@ -73,7 +73,10 @@ def plan(
     allow_secrets: AllowSecrets = None,
     debug: Debug = False,
 ) -> None:
-    """Show the layers of the image, and say which ones exist."""
+    """Show the layers of the image.
+
+    It says of each layer whether it is there, mounted or to be built, and why.
+    """
     given = locals()
     from ocicaliban.app import plan as use_case
     from ocicaliban.app.requests import BuildRequest

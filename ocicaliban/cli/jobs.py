@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocicaliban.cli.options import Debug, request
-from ocicaliban.cli.output import print_bytes, print_json, print_lines
+from ocicaliban.cli.output import print_bytes, print_json, print_lines, print_styled
 from ocicaliban.errors import UsageError
+from ocicaliban.formats.colours import Line
 from ocicaliban.reporter import TERMINAL
 
 if TYPE_CHECKING:
@@ -23,7 +24,6 @@ GroupWord = Annotated[
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 
-_SHOWN = 20
 _PAUSE = 2.0  # seconds
 
 
@@ -31,14 +31,19 @@ def status(
     name: GroupWord = "",
     group: Group = "",
     max_jobs: Annotated[
-        int, typer.Option("--max-jobs", help="How many of the newest jobs to show; 0 or less: all.")
-    ] = _SHOWN,
+        int | None,
+        typer.Option("--max-jobs", help="How many of the newest jobs to show (default: 20); 0 or less: all."),
+    ] = None,
+    all_groups: Annotated[bool, typer.Option("--all", help="Show the newest jobs of all groups and projects.")] = False,
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Update the output until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     all_users: Annotated[bool, typer.Option("--all-users", help="Show the jobs of other users too.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show the newest jobs and their status."""
+    """Show the newest jobs and their status.
+
+    In a project, without a group, these are the jobs of its newest group. --all and --max-jobs show those of all.
+    """
     given = locals()
     from ocicaliban.app import status as use_case
     from ocicaliban.app.requests import StatusRequest
@@ -52,7 +57,7 @@ def status(
     elif as_json:
         print_json([status_table.as_json(job) for job in next(looks).jobs], indent=2)
     else:
-        print_lines(*_lines(next(looks)))
+        print_styled(_lines(next(looks)))
 
 
 def one_group(word: str, option: str) -> str:
@@ -62,19 +67,22 @@ def one_group(word: str, option: str) -> str:
     return word or option
 
 
-def _lines(seen: JobsStatus) -> list[str]:
+def _lines(seen: JobsStatus) -> list[Line]:
     from ocicaliban.jobs import status_table
 
     if not seen.jobs:
-        return ["no jobs yet"]
-    lines = status_table.aligned([status_table.HEADINGS, *status_table.rows(seen.jobs, time.time())])
+        return [Line("no jobs yet")]
+    rows = [status_table.HEADINGS, *status_table.rows(seen.jobs, time.time())]
+    lines = status_table.styled(rows, status_table.STATUS)
     below = status_table.reasons(seen.jobs)
     below += [f"{each.name}: {status_table.counted(each.counts)}" for each in seen.groups]
     below += [
         f"{name} has queued jobs that nothing will start; to start them: ocicaliban resume {name}"
         for name in seen.unattended
     ]
-    return [*lines, "", *below] if below else lines
+    if seen.others:
+        below.append(f"{seen.others} other groups: ocicaliban status --all")
+    return [*lines, *(Line(line) for line in ["", *below])] if below else lines
 
 
 def _watch(looks: Iterator[JobsStatus]) -> None:
@@ -86,7 +94,12 @@ def _watch(looks: Iterator[JobsStatus]) -> None:
     console = Console()
 
     def now() -> Text:
-        text = Text("\n".join(_lines(next(looks))))
+        text = Text()
+        for line in _lines(next(looks)):
+            made = Text(f"{line.text}\n")
+            made.stylize(line.style, line.start, line.end)
+            text.append_text(made)
+        text.rstrip()
         text.no_wrap, text.overflow = True, "ellipsis"
         return text
 
@@ -115,7 +128,10 @@ def logs(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Print the output of a job or of a group's jobs: at a terminal without what controls it, elsewhere as it is."""
+    """Print the output of a job or of a group.
+
+    At a terminal it comes without the characters that control a terminal, elsewhere as it is.
+    """
     from ocicaliban.app import logs as use_case
 
     print_bytes(use_case.log_blocks(name, attempt=attempt, follow=follow, failed=failed), raw=raw)
@@ -131,7 +147,10 @@ def get(
     ] = "",
     debug: Debug = False,
 ) -> None:
-    """Copy what a job or a group's jobs wrote to /out into a folder here, from Cloud Storage too."""
+    """Copy the results of a job or of a group.
+
+    That is what the jobs wrote to /out, in Cloud Storage too.
+    """
     from ocicaliban.app import get as use_case
 
     for path in use_case.get(name, folder):
@@ -140,13 +159,17 @@ def get(
 
 def stop(
     jobs: Annotated[
-        list[int] | None, typer.Argument(metavar="[JOB]...", help="Job numbers, as `ocicaliban status` shows them.")
+        list[str] | None,
+        typer.Argument(metavar="[JOB]...", help="Job numbers, or `last`: the run or sweep that was started last."),
     ] = None,
     group: Group = "",
     dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
-    """Stop jobs: running ones get SIGTERM, and SIGKILL ten seconds later; waiting ones do not start."""
+    """Stop running and waiting jobs.
+
+    Running ones get SIGTERM, and SIGKILL ten seconds later; waiting ones do not start.
+    """
     from ocicaliban.app import stop as use_case
 
     refused: list[str] = []
@@ -166,7 +189,10 @@ def resume(
     group: Group = "",
     debug: Debug = False,
 ) -> None:
-    """Continue a group after a crash or Ctrl-C: run the jobs that have not finished."""
+    """Run the unfinished jobs of a group.
+
+    So a sweep continues after a crash or Ctrl-C. No finished job runs again.
+    """
     group = one_group(name, group)
     from ocicaliban.app import resume as use_case
 
@@ -181,10 +207,13 @@ def resubmit(
     dry_run: DryRun = False,
     debug: Debug = False,
 ) -> None:
-    """Run the failed and stopped jobs of a group again, in the same image."""
+    """Run failed and stopped jobs of a group again.
+
+    They run in the same image, with the same arguments.
+    """
     group = one_group(name, group)
     if not group:
-        raise UsageError("say which group to run again", "--group GROUP; `ocicaliban status` shows the groups")
+        raise UsageError("say which group to run again", "--group GROUP; `ocicaliban status --all` shows the groups")
     from ocicaliban.app import resubmit as use_case
     from ocicaliban.jobs import status_table
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import typer
 
 from ocicaliban.cli.output import print_lines
+from ocicaliban.cli.usage import Command
 
-app = typer.Typer(no_args_is_help=True, help="List, show and copy the recipes for the layers of an image.")
+app = typer.Typer(no_args_is_help=True, help="List, show and copy layer recipes.")
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 def list_() -> None:
     """List the recipes and where they come from."""
     from ocicaliban.app import layers
@@ -17,17 +18,20 @@ def list_() -> None:
     print_lines(*layers.listed())
 
 
-@app.command()
+@app.command(cls=Command)
 def show(name: str) -> None:
-    """Show what a recipe is for, which parameters it takes and what it does."""
+    """Show the parameters and steps of a recipe."""
     from ocicaliban.app import layers
 
     print_lines(*layers.described(name))
 
 
-@app.command()
+@app.command(cls=Command)
 def eject(name: str) -> None:
-    """Copy a recipe into the project's layers/ folder, where you can edit it."""
+    """Copy a recipe into the project, to edit it.
+
+    The copy is in the project's folder layers/, and is used in place of the built-in one.
+    """
     from ocicaliban.app import layers
 
     print_lines(str(layers.eject(name)))

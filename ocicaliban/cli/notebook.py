@@ -78,7 +78,10 @@ def notebook(
     runtime: Runtime = "",
     debug: Debug = False,
 ) -> None:
-    """Start JupyterLab or Notebook in the project's environment, and print its URL; Ctrl-C stops it."""
+    """Start Jupyter in the project's environment.
+
+    It prints the URL of JupyterLab or Notebook; Ctrl-C stops it.
+    """
     given = locals()
     from ocicaliban.app import notebook as use_case
     from ocicaliban.app import run as runs

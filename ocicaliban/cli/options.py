@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
-from typer.core import TyperCommand
 
+from ocicaliban.cli.usage import Command
 from ocicaliban.errors import UsageError, nearest
 
 
@@ -146,7 +146,7 @@ class CommandLine(NamedTuple):
     script: tuple[str, ...]
 
 
-class ModuleCommand(TyperCommand):
+class ModuleCommand(Command):
     """A command that may have a MODULE, which can be given as to Python: `-m MODULE`."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:

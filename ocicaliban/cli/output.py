@@ -6,6 +6,8 @@ import json
 import sys
 from collections.abc import Iterable
 
+from ocicaliban.formats import colours
+from ocicaliban.formats.colours import Line
 from ocicaliban.formats.text import TerminalText, shown
 
 
@@ -13,6 +15,17 @@ def print_lines(*lines: str) -> None:
     """Print lines for people, without characters that control the terminal. Raises OSError if stdout is closed."""
     for line in lines:
         print(shown(line), flush=True)
+
+
+def print_styled(lines: Iterable[Line]) -> None:
+    """Print lines for people as `print_lines` does, with their colours where the terminal shows any."""
+    coloured = colours.wanted(sys.stdout)
+    for line in lines:
+        if coloured and shown(line.text) == line.text:
+            marked = colours.painted(line.text[line.start : line.end], line.style)
+            print(line.text[: line.start] + marked + line.text[line.end :], flush=True)
+        else:
+            print_lines(line.text)
 
 
 def print_json(value: object, *, indent: int | None = None) -> None:

@@ -47,7 +47,10 @@ def publish(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Publish a group: its image, and with it its jobs, their metrics, and all that they were made from."""
+    """Publish a group: image, jobs and metrics.
+
+    The image goes to a registry, and with it the jobs, their metrics, and all that they were made from.
+    """
     given = locals()
     from ocicaliban.app import publish as use_case
     from ocicaliban.app.requests import PublishRequest
@@ -92,7 +95,10 @@ def reproduce(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """Run the jobs of a published experiment in its image, and compare their metrics with the published ones."""
+    """Run a published experiment, and compare.
+
+    Its jobs run in its image. Their metrics are compared with the published ones.
+    """
     given = locals()
     from ocicaliban.app import reproduce as use_case
     from ocicaliban.app.requests import ReproduceRequest
@@ -115,7 +121,10 @@ def reproduce(
 def inspect(
     reference: Reference, tls_verify: TlsVerify = "true", as_json: AsJson = False, debug: Debug = False
 ) -> None:
-    """Show a published experiment: what it was made from, its jobs and their metrics."""
+    """Show a published experiment.
+
+    It shows what the experiment was made from, its jobs and their metrics.
+    """
     from ocicaliban.app import published
     from ocicaliban.jobs import status_table
     from ocicaliban.publish import experiment
@@ -142,7 +151,7 @@ def list_(
     as_json: AsJson = False,
     debug: Debug = False,
 ) -> None:
-    """List the experiments that are published in a repository."""
+    """List the experiments in a repository."""
     from ocicaliban.app import published
     from ocicaliban.jobs import status_table
     from ocicaliban.registry.reference import parse_repository

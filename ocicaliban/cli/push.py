@@ -54,7 +54,10 @@ def push(
     ] = "",
     debug: Debug = False,
 ) -> None:
-    """Build the missing layers of the project's image, push it to a registry, and print its name by digest."""
+    """Push the project's image to a registry.
+
+    It builds what is missing, and prints the image's name by digest.
+    """
     given = locals()
     from ocicaliban.app import push as use_case
     from ocicaliban.app.requests import BuildRequest, PushRequest

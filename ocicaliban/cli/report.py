@@ -46,7 +46,10 @@ def report(
     all_users: Annotated[bool, typer.Option("--all-users", help="Include the jobs of other users.")] = False,
     debug: Debug = False,
 ) -> None:
-    """Show a group's jobs: the parameters in which they differ, and what they wrote into /out/metrics.json(l)."""
+    """Show the parameters and results of a group.
+
+    These are the parameters in which its jobs differ, and what they wrote into /out/metrics.json(l).
+    """
     given = locals()
     from ocicaliban.app import report as use_case
     from ocicaliban.app.requests import ReportRequest

@@ -95,9 +95,10 @@ def run(
     workdir: Workdir = "",
     debug: Debug = False,
 ) -> None:
-    """Build the missing layers of the image and run MODULE in it; arguments after -- go to the script.
+    """Run a script or a sweep in a container.
 
-    With a sweep file, it runs a job for each combination. After a crash, `ocicaliban resume` runs the rest.
+    It builds the missing layers of the image, and runs MODULE in it; arguments after -- go to the script. With a sweep
+    file, it runs a job for each combination. After a crash, `ocicaliban resume` runs the rest.
     """
     given = locals()
     from ocicaliban.app import run as use_case

@@ -62,7 +62,10 @@ def shell(
     runtime: Runtime = "",
     debug: Debug = False,
 ) -> None:
-    """Work in the project's environment: start a shell, or run the command after --, with the project mounted."""
+    """Open a shell in the project's environment.
+
+    With -- it runs the command that follows instead. The project is mounted.
+    """
     given = locals()
     from ocicaliban.app import run as runs
     from ocicaliban.app import shell as use_case

@@ -1,4 +1,4 @@
-"""The errors of typer in the words and the form of ours."""
+"""What all commands have in common: the form of their help and of their errors, and --quiet."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
+from ocicaliban import reporter
+from ocicaliban.cli import panels
 from ocicaliban.errors import UsageError
 
 # typer has its own copy of click since 0.26; this finds the class of either.
@@ -20,6 +22,36 @@ _WORDS = (
     (r" is not a valid float( range)?$", " is not a number"),
     (r"^Got unexpected extra arguments?(\(s\))? \((.*)\)$", r"unexpected argument: \2"),
 )
+
+
+def _be_quiet(_: Any, __: Any, wanted: bool) -> None:
+    reporter.be_quiet(wanted)
+
+
+_QUIET = TyperOption(
+    param_decls=["-q", "--quiet"],
+    is_flag=True,
+    default=False,
+    is_eager=True,
+    expose_value=False,
+    callback=_be_quiet,
+    help="Print no notes and no progress, only the result, warnings and errors.",
+)
+
+
+class Command(TyperCommand):
+    """A command, with --quiet, and with its options in panels."""
+
+    def get_params(self, ctx: Any) -> Any:
+        """Return the parameters: the command's own, --quiet and --help."""
+        *own, last = super().get_params(ctx)
+        return [*own, _QUIET, last]
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the arguments and options, in their panels."""
+        for title, lines in panels.sections(self.get_params(ctx), ctx):
+            with formatter.section(title):
+                formatter.write_dl(lines)
 
 
 class CommandGroup(TyperGroup):

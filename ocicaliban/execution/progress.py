@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from ocicaliban import reporter
 from ocicaliban.formats.text import printable, shown
 from ocicaliban.jobs import arguments, log_file
 from ocicaliban.jobs.status_table import span
@@ -106,7 +107,8 @@ class Progress:
         self._count = 0
         self._failures = 0
         self.failed: list[int] = []
-        self.live = self._stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
+        self._quiet = reporter.is_quiet()
+        self.live = not self._quiet and self._stream.isatty() and os.environ.get("TERM", "dumb") != "dumb"
         self._display = _Display(self._stream) if self.live else None
 
     def __enter__(self) -> Progress:
@@ -141,7 +143,7 @@ class Progress:
         if attempt.status == "stopped":
             what = attempt.reason if again else f"stopped: {attempt.reason}".removesuffix(": ")
             after = "; it is queued again" if again else f" {of}"
-            self.say(f"[{job.id}] {printable(what)} after {span(seconds)}{after}")
+            self.say(f"[{job.id}] {printable(what)} after {span(seconds)}{after}", wrong=True)
             return
         if attempt.status == "lost" and again:
             self.say(f"[{job.id}] {printable(attempt.reason)}; it is queued again")
@@ -154,13 +156,13 @@ class Progress:
         self._failures += 1
         if self._display and self._failures > _TOLD:
             if self._failures == _TOLD + 1:
-                self.say("more jobs fail; the display counts them, and `ocicaliban status` lists them")
+                self.say("more jobs fail; the display counts them, and `ocicaliban status` lists them", wrong=True)
             return
         lines = [f"[{job.id}] failed after {span(seconds)}: {printable(attempt.reason)}{then}"]
         if os.path.exists(attempt.log):
             lines.append(f"[{job.id}]   log: {printable(attempt.log)}")
             lines += [f"[{job.id}]   | {line}" for line in tail(attempt.log)]
-        self.say("\n".join(lines))
+        self.say("\n".join(lines), wrong=True)
 
     def tick(self, state: State) -> None:
         """Draw the display again, if it is old enough."""
@@ -174,8 +176,10 @@ class Progress:
         with contextlib.suppress(OSError):
             self._display.draw([*self._running.values()], state, now, left)
 
-    def say(self, text: str) -> None:
-        """Print a line; where that fails, the work goes on."""
+    def say(self, text: str, *, wrong: bool = False) -> None:
+        """Print a line; where that fails, the work goes on. With --quiet, only what is `wrong`."""
+        if self._quiet and not wrong and not text.startswith(reporter.LOUD):
+            return
         with contextlib.suppress(OSError):
             if self._display:
                 self._display.say(shown(text))

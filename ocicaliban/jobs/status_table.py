@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 
+from ocicaliban.formats.colours import OF_WORDS, Line
 from ocicaliban.formats.text import printable
 from ocicaliban.jobs import arguments, lifecycle
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status
@@ -124,6 +125,9 @@ def reasons(jobs: Iterable[Job]) -> list[str]:
     return lines[:_MOST_REASONS] + ([f"{rest} more reasons: ocicaliban status --json"] if rest > 0 else [])
 
 
+STATUS = 2
+"""The column with the status."""
+
 HEADINGS = ("JOB", "GROUP", "STATUS", "TIME", "STARTED", "ARGUMENTS")
 
 
@@ -149,6 +153,18 @@ def aligned(lines: Sequence[Sequence[str]]) -> list[str]:
         "  ".join([*(word.ljust(width) for word, width in zip(line, widths, strict=False)), line[-1]]).rstrip()
         for line in lines
     ]
+
+
+def styled(lines: Sequence[Sequence[str]], column: int) -> list[Line]:
+    """Return rows of words as `aligned` does, the first one as a heading, with the colour of what is in a column."""
+    start = sum(max(map(len, words)) + 2 for words in [*zip(*lines, strict=True)][:column]) if lines else 0
+    made = []
+    for number, (line, words) in enumerate(zip(aligned(lines), lines, strict=True)):
+        style = OF_WORDS.get(words[column].split(" ")[0].strip(","), "")
+        made.append(
+            Line(line, style, start, start + len(words[column])) if number else Line(line, "bold", 0, len(line))
+        )
+    return made
 
 
 def unfinished(jobs: Iterable[Job]) -> tuple[Job, ...]:

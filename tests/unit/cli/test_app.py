@@ -84,6 +84,29 @@ def test_help_and_completion_import_nothing_that_is_slow() -> None:
     assert len(told) == 4 and all(line.endswith("[]") for line in told), told
 
 
+def _help(*words: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([*words, "-h"]) == 0
+    return capsys.readouterr().out
+
+
+def test_every_command_has_a_summary_of_one_line_and_short_options_for_help_and_quiet(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = _help(capsys=capsys).split("Commands:\n")[1].splitlines()
+    assert len(lines) > 20 and all(line.endswith(".") and "..." not in line for line in lines)
+    for command in [["run"], ["status"], ["layers", "show"], ["dev", "vertex-emulator"]]:
+        told = _help(*command, capsys=capsys)
+        assert "-h, --help" in told and "-q, --quiet" in told
+
+
+def test_the_options_of_run_are_in_panels(capsys: pytest.CaptureFixture[str]) -> None:
+    told = _help("run", capsys=capsys)
+    titles = [line for line in told.splitlines() if line.endswith(":") and not line.startswith(" ")]
+    assert titles == ["Arguments:", "Build:", "GPU:", "Sweep and jobs:", "Container:", "Slurm:", "Options:"]
+    rest = told.split("\nOptions:\n")[1]
+    assert [line.split()[0] for line in rest.splitlines()] == ["--dry-run", "-q,", "errors.", "-h,"], "give it a panel"
+
+
 REFERENCE = Path(__file__).parents[3] / "docs" / "reference"
 
 

@@ -15,7 +15,7 @@ from ocicaliban.formats.text import TerminalText, shown
 
 PACKAGE = Path(output.__file__).parents[1]
 WAYS_OUT = {
-    "cli/output.py": 4,
+    "cli/output.py": 5,
     "__main__.py": 4,  # the version; errors and their hints, and a note: filtered
     "cli/app.py": 1,  # the version
     "cli/report.py": 1,  # a filtered line in bold
