@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 from attrs import field, frozen
 
@@ -13,7 +11,7 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.publish import documents
 from ocicaliban.publish.experiment import Experiment, PublishedJob
 from ocicaliban.registry import auth
-from ocicaliban.registry.artifacts import ArtifactClient, is_own_tag
+from ocicaliban.registry.artifacts import ArtifactClient, is_own_tag, json_object
 from ocicaliban.registry.reference import Repository, check_tag, parse_repository
 from ocicaliban.reporter import TERMINAL
 
@@ -73,7 +71,7 @@ def client_for(repository: Repository, *, tls_verify: bool, actions: str = "pull
     made = ArtifactClient(
         repository, lambda: auth.find_login(repository), actions=actions, verify=tls_verify, reporter=TERMINAL
     )
-    made.resolve("latest")  # it finds out how the registry wants to be asked
+    made.reach()
     return made
 
 
@@ -123,19 +121,11 @@ def _of_image(client: ArtifactClient, image: str, reference: str) -> tuple[str, 
 
 
 def _type(data: bytes) -> str:
-    return str(_object(data).get("artifactType", ""))
-
-
-def _object(data: bytes) -> Mapping[str, Any]:
-    try:
-        value = json.loads(data)
-    except (ValueError, RecursionError):
-        return {}
-    return value if isinstance(value, dict) else {}
+    return str(json_object(data).get("artifactType", ""))
 
 
 def _read(client: ArtifactClient, digest: str, data: bytes, *, jobs: bool = True) -> Published:
-    manifest = _object(data)
+    manifest = json_object(data)
     place = f"{client.repository}@{digest}"
     try:
         files = tuple(

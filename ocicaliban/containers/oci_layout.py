@@ -184,6 +184,11 @@ def with_layer(config: Mapping[str, Any], diff_id: str | None, created_by: str) 
     return new
 
 
+def digest_of(data: bytes) -> str:
+    """Return the digest of some bytes."""
+    return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
 def canonical_json(value: object) -> bytes:
     """Encode a value as JSON; equal values give equal bytes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()

@@ -8,14 +8,14 @@ program that reads or writes the index looks at these tags as well.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
 
 from ocicaliban.containers import oci_layout
-from ocicaliban.containers.oci_layout import Blob
+from ocicaliban.containers.oci_layout import Blob, digest_of
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.formats.text import amount
 from ocicaliban.registry import failures
 from ocicaliban.registry.client import MANIFESTS, RegistryClient
@@ -27,13 +27,12 @@ _TRIES = 5
 _SHORT = 16  # characters of an artifact's digest in its own tag
 
 
-def digest_of(data: bytes) -> str:
-    """Return the digest of some bytes."""
-    return f"sha256:{hashlib.sha256(data).hexdigest()}"
-
-
 class ArtifactClient(RegistryClient):
     """A client for the artifacts of one repository. Every method raises OcicalibanError if the registry refuses."""
+
+    def reach(self) -> None:
+        """Find out whether the registry is there, and how it wants to be asked; other methods come after this one."""
+        self._ping()
 
     # --- blobs ---
 
@@ -42,14 +41,9 @@ class ArtifactClient(RegistryClient):
         blob = Blob(digest=digest_of(data), size=len(data))
         if self.has_blob(blob.digest):
             return blob
-        started = self._ask("POST", "blobs/uploads/")
-        location = started.headers.get("Location", "")
-        url = location if "://" in location else f"{self._transport.base_url}/{location.lstrip('/')}"
+        url = self._location(self._ask("POST", "blobs/uploads/"))
         url += f"{'&' if '?' in url else '?'}digest={blob.digest}"
-        headers = {"Content-Type": "application/octet-stream"} | self._authenticator.header(url)
-        answer = self._transport.send("PUT", url, headers, data=data)
-        if answer.status_code >= 400:
-            raise failures.refused(answer, self.repository, self._authenticator.login, pushing=True)
+        self._send("PUT", url, {"Content-Type": "application/octet-stream"}, data=data)
         return blob
 
     def get_blob(self, digest: str, size: int) -> bytes:
@@ -80,11 +74,7 @@ class ArtifactClient(RegistryClient):
 
     def put_manifest(self, name: str, data: bytes, media_type: str = oci_layout.MANIFEST) -> bool:
         """Upload a manifest under a tag or its digest; return whether the registry takes note of its subject."""
-        url = f"{self._transport.base_url}/v2/{self.repository.path}/manifests/{name}"
-        headers = {"Content-Type": media_type} | self._authenticator.header(url)
-        answer = self._transport.send("PUT", url, headers, data=data)
-        if answer.status_code >= 400:
-            raise failures.refused(answer, self.repository, self._authenticator.login, pushing=True)
+        answer = self._send("PUT", self._url(f"manifests/{name}"), {"Content-Type": media_type}, data=data)
         return bool(answer.headers.get("OCI-Subject"))
 
     def tags(self) -> tuple[str, ...]:
@@ -132,7 +122,7 @@ class ArtifactClient(RegistryClient):
         for tag in self.tags():
             prefix, _, own = tag.partition(".")
             if prefix == _index_tag(subject) and own and own not in short and (found := self.get_manifest(tag)):
-                about = json.loads(found[1]).get("subject")
+                about = json_object(found[1]).get("subject")
                 if isinstance(about, dict) and about.get("digest") == subject:
                     known[found[0]] = _descriptor(found[1])
         return known
@@ -153,6 +143,15 @@ class ArtifactClient(RegistryClient):
         )
 
 
+def json_object(data: bytes) -> Mapping[str, Any]:
+    """Return the JSON object that a manifest consists of; an empty one if it is none."""
+    try:
+        value = parse_json(data)
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {}
+
+
 def _index_tag(subject: str) -> str:
     """Return the tag of the index of artifacts about an image ("Referrers Tag Schema" in the spec)."""
     return subject.replace(":", "-")
@@ -170,7 +169,7 @@ def is_own_tag(tag: str) -> bool:
 
 def _descriptor(data: bytes) -> dict[str, Any]:
     """Return the descriptor of an artifact, as an index of referrers has it."""
-    manifest = json.loads(data)
+    manifest = json_object(data)
     found = {"mediaType": oci_layout.MANIFEST, "digest": digest_of(data), "size": len(data)}
     found |= {"artifactType": manifest["artifactType"]} if manifest.get("artifactType") else {}
     return found | ({"annotations": manifest["annotations"]} if manifest.get("annotations") else {})
@@ -181,7 +180,6 @@ def _listed(data: bytes) -> dict[str, dict[str, Any]] | None:
     if len(data) > _LARGEST_MANIFEST:
         return None
     try:
-        manifests = json.loads(data)["manifests"]
-        return {str(each["digest"]): dict(each) for each in manifests}
-    except (ValueError, TypeError, LookupError, RecursionError):
+        return {str(each["digest"]): dict(each) for each in json_object(data)["manifests"]}
+    except (ValueError, TypeError, LookupError):
         return None

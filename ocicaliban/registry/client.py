@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import requests
 
+from ocicaliban.containers import oci_layout
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.registry import auth, failures
 from ocicaliban.registry.auth import Login
@@ -115,10 +115,16 @@ class RegistryClient:
 
     def _cancel_upload(self, started: requests.Response) -> None:
         """Cancel an upload, if the registry supports that; if not, it drops the upload by itself some day."""
-        if location := started.headers.get("Location", ""):
-            url = location if "://" in location else f"{self._transport.base_url}/{location.lstrip('/')}"
+        if url := self._location(started):
             with contextlib.suppress(OcicalibanError):
                 self._transport.send_once("DELETE", url, self._authenticator.header(url))
+
+    def _location(self, started: requests.Response) -> str:
+        """Return the URL of an upload that was started; "" if the registry names none."""
+        location = started.headers.get("Location", "")
+        if not location or "://" in location:
+            return location
+        return f"{self._transport.base_url}/{location.lstrip('/')}"
 
     def _digest(self, name: str, kinds: tuple[str, ...]) -> str:
         answer = self._ask("HEAD", f"manifests/{name}", accept=kinds, missing=True)
@@ -128,7 +134,7 @@ class RegistryClient:
             return digest
         # The spec does not require the header.
         answer = self._ask("GET", f"manifests/{name}", accept=kinds, missing=True)
-        return f"sha256:{hashlib.sha256(answer.content).hexdigest()}" if answer.status_code == 200 else ""
+        return oci_layout.digest_of(answer.content) if answer.status_code == 200 else ""
 
     def _manifest(self, name: str) -> dict[str, Any]:
         answer = self._ask("GET", f"manifests/{name}", accept=(*MANIFESTS, *_INDEXES), missing=True)
@@ -157,13 +163,23 @@ class RegistryClient:
 
     def _ask(self, method: str, path: str, *, accept: tuple[str, ...] = (), missing: bool = False) -> requests.Response:
         """Send a request below the repository and return the answer; 404 is not an error if it may be `missing`."""
-        url = f"{self._transport.base_url}/v2/{self.repository.path}/{path}"
         headers = {"Accept": ", ".join(accept)} if accept else {}
-        answer = self._transport.send(method, url, headers | self._authenticator.header(url))
+        return self._send(method, self._url(path), headers, missing=missing)
+
+    def _url(self, path: str) -> str:
+        return f"{self._transport.base_url}/v2/{self.repository.path}/{path}"
+
+    def _send(
+        self, method: str, url: str, headers: Mapping[str, str], *, missing: bool = False, data: bytes | None = None
+    ) -> requests.Response:
+        """Send a request with our login and return the answer; 404 is not an error if it may be `missing`."""
+        body = {} if data is None else {"data": data}
+        answer = self._transport.send(method, url, {**headers, **self._authenticator.header(url)}, **body)
         if answer.status_code == 401:
             # The token has expired, or we have not asked for one yet.
             self._authenticator.authenticate(answer)
-            answer = self._transport.send(method, url, headers | self._authenticator.header(url))
+            answer = self._transport.send(method, url, {**headers, **self._authenticator.header(url)}, **body)
         if answer.status_code < 400 or (missing and answer.status_code == 404):
             return answer
-        raise failures.refused(answer, self.repository, self._authenticator.login, pushing=method == "POST")
+        pushing = method in ("POST", "PUT")
+        raise failures.refused(answer, self.repository, self._authenticator.login, pushing=pushing)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -55,7 +54,7 @@ def write(
         (blobs / _hex(diff_id)).unlink()
     whole = complete_manifest(manifest, config, {**present, **{each.diff_id: each for each in packed}})
     data = oci_layout.canonical_json(whole)
-    digest = f"sha256:{hashlib.sha256(data).hexdigest()}"
+    digest = oci_layout.digest_of(data)
     (blobs / _hex(digest)).write_bytes(data)
     descriptor = {"mediaType": oci_layout.MANIFEST, "digest": digest, "size": len(data)}
     (layout / "index.json").write_bytes(oci_layout.canonical_json({"schemaVersion": 2, "manifests": [descriptor]}))

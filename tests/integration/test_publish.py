@@ -150,7 +150,7 @@ def test_twenty_artifacts_at_once_are_all_found(registry: Registry) -> None:
 
     def client() -> ArtifactClient:
         made = ArtifactClient(repository, lambda: None, verify=False, reporter=SILENT)
-        made.resolve("latest")
+        made.reach()
         return made
 
     first = client()

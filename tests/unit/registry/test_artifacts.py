@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.containers import oci_layout
+from ocicaliban.containers.oci_layout import digest_of
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.registry.artifacts import ArtifactClient, digest_of, is_own_tag
-from tests.unit.registry.registry_stub import HERE, Answer, StubRegistry, answer
+from ocicaliban.registry.artifacts import ArtifactClient, is_own_tag
+from tests.unit.registry.registry_stub import HERE, LOGIN, Answer, StubRegistry, answer
 
 KIND = "application/vnd.example.v1"
 IMAGE = f"sha256:{'a' * 64}"
@@ -153,3 +154,18 @@ def test_a_program_that_loses_our_entry_hides_nothing() -> None:
     assert client.referrers(IMAGE, KIND) == (digest,)
     memory.manifests[INDEX_TAG] = b"no index"
     assert client.referrers(IMAGE, KIND) == (digest,)
+
+
+def test_an_upload_that_meets_an_expired_login_logs_in_again() -> None:
+    stub = StubRegistry()
+    upload = f"https://{HERE.host}/v2/{HERE.path}/blobs/uploads/1"
+    refused = answer(401, WWW_Authenticate='Basic realm="x"')
+    stub.answers = {
+        "HEAD": answer(404),
+        "POST": answer(202, Location=upload),
+        "PUT": [refused, answer(201)],
+        "": answer(200),
+    }
+    stub.client_of(ArtifactClient, LOGIN).put_blob(b"text")
+    assert [each.method for each in stub.requests].count("PUT") == 2
+    assert stub.requests[-1].headers["Authorization"].startswith("Basic ") and stub.requests[-1].body == b"text"
