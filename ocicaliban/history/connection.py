@@ -175,27 +175,18 @@ class FilesInUse:
     def note(self) -> None:
         """Remember the files that have appeared."""
         for file in self._files:
-            if file not in self._known and (now := _identity(file)):
+            if file not in self._known and (now := files.identity(file)):
                 self._known[file] = now
 
     def check(self) -> None:
         """Raise OcicalibanError if a file is gone, or is not the one that it was."""
         for file, before in self._known.items():
-            if (now := _identity(file)) == before:
+            if (now := files.identity(file)) == before:
                 continue
             what = "was removed" if now is None else "was replaced by another file"
             if file == self._place.file:
                 raise OcicalibanError(f"the history {file} {what} while it was in use", _LOST)
             raise OcicalibanError(f"{file}, a part of the history, {what} while it was in use", _PART_LOST)
-
-
-def _identity(file: Path) -> tuple[int, int] | None:
-    """Return what tells a file from another one at the same place; None where there is none."""
-    try:
-        found = file.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def ensure_connected(database: peewee.Database, place: DatabaseLocation, reporter: Reporter) -> None:

@@ -11,7 +11,8 @@ from typing import BinaryIO, Literal
 
 from ocicaliban.formats.text import without_controls
 from ocicaliban.jobs import log_conversion
-from ocicaliban.jobs.log_parts import END, GAP, LogParts, below, decode, inode, is_ours, split
+from ocicaliban.jobs.log_parts import END, GAP, LogParts, below, decode, is_ours, split
+from ocicaliban.system.files import identity
 
 _TAIL = 32 << 10  # bytes; a line of conmon has 8 KiB of the job's bytes at most
 _SEEN = 400
@@ -161,7 +162,7 @@ class _Reader:
 
     def _is_there(self, before: int) -> bool:
         """Return whether what was read from `before` on had not become plain text meanwhile."""
-        latest = inode(self._parts.raw)
+        latest = identity(self._parts.raw)
         if latest is None:
             return False
         moved = self._parts.moved()
@@ -170,7 +171,7 @@ class _Reader:
         mine = self._inode()
         if mine == latest:
             return moved.part != self._parts.raw.name or moved.offset <= before
-        return mine != inode(self._parts.first) or (moved.part == self._parts.first.name and moved.offset <= before)
+        return mine != identity(self._parts.first) or (moved.part == self._parts.first.name and moved.offset <= before)
 
     def _inode(self) -> tuple[int, int]:
         assert self._file is not None
@@ -178,11 +179,11 @@ class _Reader:
         return found.st_dev, found.st_ino
 
     def _is_latest(self) -> bool:
-        return self._inode() == inode(self._parts.raw)
+        return self._inode() == identity(self._parts.raw)
 
     def _next(self) -> Iterator[bytes]:
         """Go on in the file that conmon began when the one that was read was full."""
-        if self._inode() == inode(self._parts.first):
+        if self._inode() == identity(self._parts.first):
             yield from self._taken(below(self._read, GAP))
             self._tail = self._at
         self._at = self._tail  # what was read since then is in no file any more

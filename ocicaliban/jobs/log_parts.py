@@ -81,8 +81,8 @@ class LogParts:
     @property
     def is_cut(self) -> bool:
         """Whether the log has reached its limit."""
-        first = inode(self.first)
-        return first is not None and first != inode(self.raw)
+        first = files.identity(self.first)
+        return first is not None and first != files.identity(self.raw)
 
     def prepare(self) -> None:
         """Make the files before conmon opens them, so that the first one keeps a name. Raises OSError."""
@@ -113,15 +113,6 @@ class LogParts:
     def keep(self, moved: Moved) -> None:
         """Record how far the conversion has come. Raises OSError."""
         files.replace(self.record, json.dumps([moved.part, moved.offset, moved.length]), mode=0o600, lasting=True)
-
-
-def inode(path: Path) -> tuple[int, int] | None:
-    """Return what tells a file from others; None where there is none."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_dev, found.st_ino
 
 
 def decode(line: bytes) -> bytes:

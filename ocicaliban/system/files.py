@@ -104,6 +104,15 @@ def _close(status: os.stat_result, path: str) -> None:
         os.chmod(path, stat.S_IMODE(status.st_mode) & 0o700)
 
 
+def identity(path: Path) -> tuple[int, int] | None:
+    """Return what tells a file from another one at the same place; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
+
+
 def replace(path: Path, content: str | bytes, *, mode: int = 0o666, lasting: bool = False) -> None:
     """Replace the file `path` atomically: readers see the old contents or the new ones, never a part.
 
