@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,13 +50,12 @@ class Edition:
     image: Image
     experiment: Experiment
     jobs: tuple[PublishedJob, ...]
-    made_from: Origin | None
+    others: tuple[Document, ...]
     mounts: tuple[str, ...] = ()
-    bundle: bytes = b""
 
-    def documents(self, image: str) -> tuple[Document, ...]:
-        """Return the documents, given the digest of the image in the registry."""
-        return documents.documents(evolve(self.experiment, image=image), self.jobs, self.made_from, self.bundle)
+    def documents(self) -> tuple[Document, ...]:
+        """Return all documents."""
+        return documents.head(self.experiment), *self.others
 
     def listing(self) -> Iterator[str]:
         """Yield the lines that say what will be sent: the image, each document, each job's arguments."""
@@ -66,7 +64,7 @@ class Edition:
         yield f"to {self.destination.repository}:"
         more = ", and the folders that its jobs had mounted as layers" if any(map(_is_ours, self.mounts)) else ""
         yield f"  image {self.image.id[:12]}, {amount(size)} unpacked{more}"
-        for document in self.documents("sha256:" + "0" * 64):
+        for document in self.documents():
             yield f"  {document.title}, {amount(len(document.data))}"
         source = f"commit {made.commit}{' and changed files' if made.dirty else ''}" if made.commit else "no git commit"
         yield f"with {source}{f' of {made.remote}' if made.remote else ''}; {made.machine.processor}"
@@ -118,9 +116,8 @@ def prepare(request: PublishRequest) -> Edition:
         image=image,
         experiment=_experiment(made, numbered, made_from),
         jobs=numbered,
-        made_from=made_from,
+        others=documents.others(numbered, made_from, bundle),
         mounts=made.launch.mounts,
-        bundle=bundle,
     )
     _check_secrets(edition)
     return edition
@@ -138,8 +135,9 @@ def publish(edition: Edition) -> str:
         image = whole_image.stored(edition.image, edition.mounts, TERMINAL)
     except FileNotFoundError as exc:
         raise _gone(edition.experiment.group, edition.image.id) from exc
-    edition = evolve(edition, experiment=evolve(edition.experiment, image_id=f"sha256:{image.id}"))
     pushed = registry_push.push(image, image_tag, registry, reporter=TERMINAL)
+    made = evolve(edition.experiment, image=pushed.digest, image_id=f"sha256:{image.id}")
+    edition = evolve(edition, experiment=made)
     client = published.client_for(to.repository, tls_verify=to.tls_verify, actions="pull,push")
     digest = _attach(client, edition, pushed)
     return f"{to.repository}@{digest}"
@@ -152,7 +150,7 @@ def _attach(client: ArtifactClient, edition: Edition, pushed: Pushed) -> str:
         raise OcicalibanError(f"{pushed.reference} is not in the registry any more", "publish again")
     subject = {"mediaType": oci_layout.MANIFEST, "digest": pushed.digest, "size": len(found[1])}
     with TERMINAL.making("the experiment", "publishing", done="published"):
-        layers = [(each, client.put_blob(each.data)) for each in edition.documents(pushed.digest)]
+        layers = [(each, client.put_blob(each.data)) for each in edition.documents()]
         empty = client.put_blob(documents.EMPTY)
         notes = {documents.CREATED: edition.experiment.created, documents.GROUP: edition.experiment.group}
         data = documents.manifest(layers, empty, subject, notes)
@@ -284,14 +282,14 @@ def _inside(mount: str) -> str:
 
 def _check_secrets(edition: Edition) -> None:
     """Raise OcicalibanError if a document holds a credential."""
-    lines = "\n".join(json.dumps(experiment.job_to_record(job)) for job in edition.jobs)
     args = "\n".join(word for job in edition.jobs for word in job.args)
     env = "\n".join(f"{name}={value}" for name, value in edition.experiment.env)
     texts = [
-        (title, text.encode("utf-8", "replace")) for title, text in (("its jobs", lines), ("their arguments", args))
+        ("its jobs", documents.job_lines(edition.jobs)),
+        ("the arguments of its jobs", args.encode("utf-8", "replace")),
+        ("the variables of its jobs", env.encode("utf-8", "replace")),
+        *((each.title, each.data) for each in edition.documents() if each.media_type != documents.JOBS),
     ]
-    texts += [("the variables of its jobs", env.encode("utf-8", "replace"))]
-    texts += [(each.title, each.data) for each in edition.documents("") if each.media_type != documents.JOBS]
     for title, data in texts:
         if found := credential_files.credential_in(data, title):
             raise OcicalibanError(

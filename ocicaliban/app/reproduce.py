@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from fnmatch import fnmatchcase
 from pathlib import Path
 
 from attrs import frozen
@@ -59,7 +58,7 @@ def find(request: ReproduceRequest) -> tuple[Published, tuple[PublishedJob, ...]
     jobs = chosen(found.jobs, request.jobs, request.goal)
     known = {name for job in jobs for name in job.results}
     for pattern in request.metrics:
-        if not any(fnmatchcase(name, pattern) for name in known):
+        if not any(comparison.matches(name, [pattern]) for name in known):
             raise UsageError(f"--metric '{pattern}': its jobs have no such metric", nearest(pattern, sorted(known)))
     limits = found.experiment.resources
     container_spec.check_resources(parse_resources(limits.cpus or None, limits.memory), podman.cgroup_controllers)

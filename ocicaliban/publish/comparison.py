@@ -46,7 +46,7 @@ def compare(
     Numbers agree if they differ by no more than `tolerance` times the published one (times 1 if that is 0); two NaN
     agree. `only` has patterns of the names that count ("*" stands for any characters); without any, all do.
     """
-    names = [name for name in dict.fromkeys((*published, *found)) if not only or _matches(name, only)]
+    names = [name for name in dict.fromkeys((*published, *found)) if not only or matches(name, only)]
     return tuple(
         Difference(
             job=job,
@@ -64,7 +64,8 @@ def disagreeing(rows: Iterable[Difference]) -> tuple[Difference, ...]:
     return tuple(row for row in rows if not row.agrees)
 
 
-def _matches(name: str, patterns: Collection[str]) -> bool:
+def matches(name: str, patterns: Collection[str]) -> bool:
+    """Return whether a metric's name is one of these patterns'."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
 
 

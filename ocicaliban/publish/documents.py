@@ -46,18 +46,22 @@ class Document:
     data: bytes
 
 
-def documents(
-    made: Experiment, jobs: Iterable[PublishedJob], made_from: Origin | None, bundle: bytes = b""
-) -> tuple[Document, ...]:
-    """Return the documents of an experiment: what it was, its jobs, and the files that it was made from.
+def head(made: Experiment) -> Document:
+    """Return the first document: what all jobs of an experiment have in common."""
+    return Document(media_type=ARTIFACT, title="experiment.json", data=_line(experiment.to_record(made)))
+
+
+def job_lines(jobs: Iterable[PublishedJob]) -> bytes:
+    """Return the jobs as lines of JSON."""
+    return b"".join(_line(experiment.job_to_record(job)) for job in jobs)
+
+
+def others(jobs: Iterable[PublishedJob], made_from: Origin | None, bundle: bytes = b"") -> tuple[Document, ...]:
+    """Return the other documents of an experiment: its jobs, and the files that it was made from.
 
     `bundle` is the history of its commit, if that is published too.
     """
-    lines = b"".join(_line(experiment.job_to_record(job)) for job in jobs)
-    found = [
-        Document(media_type=ARTIFACT, title="experiment.json", data=_line(experiment.to_record(made))),
-        Document(media_type=JOBS, title="jobs.jsonl.gz", data=gzip.compress(lines, 9, mtime=0)),
-    ]
+    found = [Document(media_type=JOBS, title="jobs.jsonl.gz", data=gzip.compress(job_lines(jobs), 9, mtime=0))]
     if made_from:
         if made_from.sweep:
             found.append(_file(f"{_SWEEP}/{posixpath.basename(made_from.sweep_name)}", made_from.sweep))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 
@@ -11,6 +13,7 @@ from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.jobs.origin import Origin
 from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Job, Submission
+from ocicaliban.publish import documents
 from ocicaliban.registry.reference import Destination, Repository
 from tests.unit.publish.test_experiment import JOB, MADE
 
@@ -20,8 +23,14 @@ EDITION = Edition(
     image=Image(id="ab", digest="", key=""),
     experiment=MADE,
     jobs=(JOB,),
-    made_from=Origin(program="1", files={"ocicaliban.lock": "six==1\n"}),
+    others=documents.others([JOB], Origin(program="1", files={"ocicaliban.lock": "six==1\n"})),
 )
+
+
+def made_from(**given: Any) -> Edition:
+    return evolve(EDITION, others=documents.others([JOB], Origin(program="1", **given)))
+
+
 SUBMISSION = Submission(
     group="g", user="ada", host="h", target="local", project="/p", mode="run", image="ab", launch=Launch(command=("x",))
 )
@@ -33,8 +42,8 @@ SUBMISSION = Submission(
         (evolve(EDITION, jobs=(evolve(JOB, args=("--token", TOKEN)),)), "jobs"),
         (evolve(EDITION, jobs=(evolve(JOB, results={"note": TOKEN}),)), "its jobs"),
         (evolve(EDITION, experiment=evolve(MADE, env=(("WANDB_API_KEY", TOKEN),))), "variables of its jobs"),
-        (evolve(EDITION, made_from=Origin(program="1", files={"a.env": f"X={TOKEN}\n"})), r"a\.env, line 1"),
-        (evolve(EDITION, made_from=Origin(program="1", sweep_name="s.json", sweep=f'["{TOKEN}"]')), "sweep/s"),
+        (made_from(files={"a.env": f"X={TOKEN}\n"}), r"a\.env, line 1"),
+        (made_from(sweep_name="s.json", sweep=f'["{TOKEN}"]'), "sweep/s"),
     ],
 )
 def test_a_credential_stops_it(edition: Edition, told: str) -> None:

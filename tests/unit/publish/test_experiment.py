@@ -87,9 +87,9 @@ def test_the_form_of_version_1() -> None:
 
 def test_documents_and_manifest() -> None:
     made_from = Origin(program="0.1.0", sweep_name="sweep.json", sweep="{}", files={"ocicaliban.lock": "x = 1\n"})
-    found = documents.documents(MADE, [JOB], made_from)
+    found = (documents.head(MADE), *documents.others([JOB], made_from))
     assert [each.title for each in found] == ["experiment.json", "jobs.jsonl.gz", "sweep/sweep.json", "ocicaliban.lock"]
-    assert found == documents.documents(MADE, [JOB], made_from), "the same experiment gives the same bytes"
+    assert found[1:] == documents.others([JOB], made_from), "the same experiment gives the same bytes"
     assert documents.read_experiment(found[0].data, "x") == MADE
     assert documents.read_jobs(found[1].data, "x") == (JOB,)
     empty = Blob(digest="sha256:e", size=2)
@@ -144,7 +144,7 @@ def test_a_hostile_experiment_is_refused(name: str, value: object) -> None:
 def test_a_jobs_file_that_unpacks_to_very_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "_MAX_UNPACKED", 10)
     with pytest.raises(OcicalibanError, match="it has more than"):
-        documents.read_jobs(documents.documents(MADE, [JOB], None)[1].data, "x")
+        documents.read_jobs(documents.others([JOB], None)[0].data, "x")
 
 
 def test_a_job_is_published_without_its_machine() -> None:

@@ -168,4 +168,4 @@ def test_an_upload_that_meets_an_expired_login_logs_in_again() -> None:
     }
     stub.client_of(ArtifactClient, LOGIN).put_blob(b"text")
     assert [each.method for each in stub.requests].count("PUT") == 2
-    assert stub.requests[-1].headers["Authorization"].startswith("Basic ") and stub.requests[-1].body == b"text"
+    assert str(stub.requests[-1].headers["Authorization"]).startswith("Basic ") and stub.requests[-1].body == b"text"
