@@ -69,14 +69,14 @@ def _declarations(planned: PlannedImage) -> Iterator[tuple[str, str]]:
 
 def _recipes(planned: PlannedImage) -> Iterator[tuple[str, str]]:
     """Yield the files of the recipes that the mode has."""
-    for recipe in catalog.recipes_for(planned.project, planned.plan.mode):
-        folder = catalog.folder(planned.project, recipe.name)
+    for name in catalog.modes(planned.project)[planned.plan.mode]:
+        folder = catalog.folder(planned.project, name)
         for path in sorted(folder.rglob("*")):
             # A link of a project that somebody else wrote could name any file of this machine.
             if not path.resolve().is_relative_to(folder.resolve()) or not path.is_file():
                 continue
             if (text := _text(path)) is not None:
-                yield f"{RECIPES}/{recipe.name}/{path.relative_to(folder)}", text
+                yield f"{RECIPES}/{name}/{path.relative_to(folder)}", text
 
 
 def _text(path: Path) -> str | None:

@@ -42,7 +42,7 @@ class Published:
 
     @property
     def reference(self) -> str:
-        """The experiment by its digest, which nobody can change."""
+        """The experiment by its digest, which always names the same contents."""
         return f"{self.repository}@{self.digest}"
 
     @property

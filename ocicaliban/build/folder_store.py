@@ -253,10 +253,9 @@ def _remove(path: str) -> None:
 
 
 def _copy(source: str, target: str, entry: TreeEntry) -> None:
-    """Copy a file so that it appears whole, or not at all. Raises OcicalibanError if it is not the file of the tree."""
-    half = f"{os.path.dirname(target)}/.{os.urandom(8).hex()}"
+    """Copy a file to a place where nobody looks yet. Raises OcicalibanError if it is not the file of the tree."""
     try:
-        with open(half, "xb") as out:
+        with open(target, "xb") as out:
             try:
                 digest = hashlib.sha256()
                 for chunk in _chunks(source) if entry.size else ():
@@ -266,11 +265,12 @@ def _copy(source: str, target: str, entry: TreeEntry) -> None:
                 os.fchmod(out.fileno(), 0o755 if entry.executable else 0o644)
         if digest.hexdigest() != entry.digest:
             raise OcicalibanError(f"{source} changed while it was being copied", "run the command again")
-        os.utime(half, (oci_layout.EPOCH, oci_layout.EPOCH))
-        os.rename(half, target)
+        os.utime(target, (oci_layout.EPOCH, oci_layout.EPOCH))
+    except FileExistsError:  # of an earlier part
+        raise
     except BaseException:
-        if os.path.lexists(half):
-            os.unlink(half)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(target)
         raise
 
 

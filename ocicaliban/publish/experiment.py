@@ -237,7 +237,7 @@ def _text(value: object) -> str:
 
 
 def _line(value: object) -> str:
-    """Return a text that stands in a line of what a user reads before the jobs run."""
+    """Return a text that has one line: the user reads it before the jobs run."""
     text = _text(value)
     if len(text.splitlines()) > 1:
         raise TypeError(f"{text[:100]!r} has several lines")
