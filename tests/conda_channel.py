@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
+import functools
 import hashlib
+import http.server
 import io
 import json
 import os
 import tarfile
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from attrs import field, frozen
@@ -146,3 +151,25 @@ def system_python(name: str = "python3.11") -> CondaPackage:
     return CondaPackage(
         name="python", version=platform.python_version(), build="0_cpython", files=files, depends=("__glibc >=2.17",)
     )
+
+
+@contextlib.contextmanager
+def served(folder: Path, login: str = "") -> Iterator[str]:
+    """Serve a folder over HTTP, to those who have the login USER:PASSWORD if there is one."""
+    expected = f"Basic {base64.b64encode(login.encode()).decode()}"
+
+    class Handler(http.server.SimpleHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if login and self.headers.get("Authorization") != expected:
+                self.send_error(401)
+            else:
+                super().do_GET()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    server.server_close()

@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from tests.folders import write
+
 REPOSITORY = Path(__file__).parents[2]
 CONFIG = '[layers.base]\nbootstrap = "debian:bookworm"\n'
 Done = subprocess.CompletedProcess[str]
@@ -33,6 +35,13 @@ def ok(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
     done = call(folder, *args, env=env)
     assert done.returncode == 0, done.stderr
     return done
+
+
+def built_project(folder: Path, lock: str, job: str) -> Path:
+    """Make a project with the script job.py on the base that the lock names, and build its image; return its folder."""
+    write(folder, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": lock, "job.py": job})
+    ok(folder, "build", "job.py")
+    return folder
 
 
 def built(done: Done) -> list[str]:

@@ -1,16 +1,13 @@
 """Conda environments from a channel made on the spot: resolved, locked, installed and run for real."""
 
-import functools
-import http.server
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.conda_channel import PLACEHOLDER, CondaPackage, make_channel, python_module, system_python
+from tests.conda_channel import PLACEHOLDER, CondaPackage, make_channel, python_module, served, system_python
 from tests.folders import write
 from tests.integration.program import CONFIG, built, call, ok
 
@@ -51,16 +48,8 @@ def channel(packages: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def address(channel: Path) -> Iterator[str]:
     """The channel's address over HTTP."""
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(channel)))
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
+    with served(channel) as url:
+        yield url
 
 
 def _environment(channel: str, *specs: str) -> str:

@@ -17,8 +17,7 @@ import pytest
 from attrs import evolve, field, frozen
 
 from ocicaliban.containers import podman
-from tests.folders import write
-from tests.integration.program import CONFIG, Done, call, command, environment, ok, until
+from tests.integration.program import Done, built_project, call, command, environment, until
 
 SMALL = Path("/small")
 """A disk of the test container (./bootstrap) that tests may fill."""
@@ -53,10 +52,7 @@ if what == "shm":
 
 @pytest.fixture(scope="module")
 def source(base_lock: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("source") / "digits"
-    write(folder, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, "job.py": JOB})
-    ok(folder, "build", "job.py")
-    return folder
+    return built_project(tmp_path_factory.mktemp("source") / "digits", base_lock, JOB)
 
 
 @frozen(kw_only=True)

@@ -279,6 +279,22 @@ def _refused(done: Done) -> tuple[str, str]:
     return message, hint
 
 
+def _waiting(equipped: Machine, sweep: str, why: str) -> subprocess.Popen[str]:
+    """Begin a sweep on the GPU 1, and return it when it has said that it waits, and why."""
+    child = subprocess.Popen(
+        ["ocicaliban", "run", "--gpus", "1", "--experiment-config", sweep, "look.py"],
+        cwd=equipped.project, env=equipped.environment, stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert child.stderr
+    seen = ""
+    while f"waiting: {why}" not in seen:
+        line = child.stderr.readline()
+        assert line, seen
+        seen += line
+    return child
+
+
 def test_a_sweep_waits_for_a_gpu_and_a_run_says_who_uses_it(equipped: Machine) -> None:
     (equipped.project / "wait.py").write_text(
         "import os, sys, time\nprint('here', flush=True)\nwhile not os.path.exists('/go/now'): time.sleep(0.05)\n"
@@ -298,17 +314,7 @@ def test_a_sweep_waits_for_a_gpu_and_a_run_says_who_uses_it(equipped: Machine) -
         assert "/dev/zero is in use by `ocicaliban run --gpus 1" in message and "--nogpu" in hint
         assert equipped.seen("--gpus", "1", "--share-gpus")[0]["nodes"] == ["examplegpu1"]
         assert equipped.seen("--gpus", "0")[0]["nodes"] == ["examplegpu0"]
-        waiting = subprocess.Popen(
-            ["ocicaliban", "run", "--gpus", "1", "--experiment-config", "two.json", "look.py"],
-            cwd=equipped.project, env=equipped.environment, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
-        assert waiting.stderr
-        seen = ""
-        while "waiting: /dev/zero is in use" not in seen:
-            line = waiting.stderr.readline()
-            assert line, seen
-            seen += line
+        waiting = _waiting(equipped, "two.json", "/dev/zero is in use")
     finally:
         (equipped.home / "go" / "now").touch()
     assert holding.wait(60) == 0
@@ -335,17 +341,7 @@ def test_shells_share_a_gpu_and_jobs_wait_for_them(equipped: Machine) -> None:
     assert equipped.seen("--gpus", "0")[0]["nodes"] == ["examplegpu0"]
     message, _ = _refused(equipped.call("run", "--gpus", UUID, "look.py"))
     assert "/dev/zero is in use by the container" in message
-    waiting = subprocess.Popen(
-        ["ocicaliban", "run", "--gpus", "1", "--experiment-config", "one.json", "look.py"],
-        cwd=equipped.project, env=equipped.environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert waiting.stderr
-    seen = ""
-    while "waiting: /dev/zero is in use by the container" not in seen:
-        line = waiting.stderr.readline()
-        assert line, seen
-        seen += line
+    waiting = _waiting(equipped, "one.json", "/dev/zero is in use by the container")
     left = subprocess.run(
         ["podman", "ps", "--filter", "label=ocicaliban.session=shell", "--format", "{{.Names}}"],
         capture_output=True, text=True, check=True,

@@ -23,7 +23,7 @@ from ocicaliban.history import access
 from ocicaliban.model.job import JobSpec
 from tests.folders import write
 from tests.integration import postgres
-from tests.integration.program import CONFIG, Done, call, command, environment, ok
+from tests.integration.program import Done, built_project, call, command, environment
 
 # Each start is a line in the job's own folder, which all attempts share: by it a job that ran twice is found out.
 JOB = """\
@@ -52,10 +52,7 @@ if given.fail and not (given.fine_from and tries >= int(given.fine_from)):
 @pytest.fixture(scope="module")
 def source(base_lock: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project whose image is built; the tests' own ones are copies of it, and so have the same image."""
-    folder = tmp_path_factory.mktemp("source") / "digits"
-    write(folder, {"ocicaliban.toml": CONFIG, "ocicaliban.lock": base_lock, "job.py": JOB})
-    ok(folder, "build", "job.py")
-    return folder
+    return built_project(tmp_path_factory.mktemp("source") / "digits", base_lock, JOB)
 
 
 @frozen(kw_only=True)

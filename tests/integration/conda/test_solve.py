@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import functools
-import http.server
 import os
 import shutil
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,7 +17,7 @@ from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.dependencies.conda.solve import CondaTarget
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Base
-from tests.conda_channel import make_channel, python_module
+from tests.conda_channel import make_channel, python_module, served
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.9.2", platform="linux/amd64", libc="2.36")
 CPU = CondaTarget(base=BASE, variant="cpu")
@@ -39,28 +34,6 @@ def address(request: pytest.FixtureRequest, tmp_path: Path, channel: Path) -> It
 
     with served(folder) as url:
         yield url, folder
-
-
-@contextlib.contextmanager
-def served(folder: Path, login: str = "") -> Iterator[str]:
-    """Serve a folder over HTTP, to those who have the login USER:PASSWORD if there is one."""
-    expected = f"Basic {base64.b64encode(login.encode()).decode()}"
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def do_GET(self) -> None:
-            if login and self.headers.get("Authorization") != expected:
-                self.send_error(401)
-            else:
-                super().do_GET()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
 
 
 def declared(root: Path, channel: str, *specs: str) -> EnvironmentYml:
