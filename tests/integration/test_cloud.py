@@ -506,10 +506,6 @@ def test_what_is_stopped_while_another_process_submits_is_not_sent(world: World,
     assert len(asked(by)) == 5 and [job["status"] for job in world.jobs()] == ["stopped"] * 30
 
 
-ON_ITS_WAY = 5.0
-"""Seconds that a create takes: long enough for a command to begin meanwhile, on a busy machine too."""
-
-
 def _under_way(
     world: World, by: Emulator, image: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> subprocess.Popen[str]:
@@ -530,7 +526,7 @@ def _states(by: Emulator) -> collections.Counter[str]:
 def test_what_was_stopped_on_its_way_is_ended_and_can_be_submitted_again(
     world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by = emulator(Faults(latency=ON_ITS_WAY))
+    by = emulator(Faults(latency=1.5))
     child = _under_way(world, by, image, 8, monkeypatch)
     world.ok("stop", "--group", "calm-otter")
     child.communicate(timeout=60)
@@ -545,7 +541,7 @@ def test_what_was_stopped_on_its_way_is_ended_and_can_be_submitted_again(
 def test_what_was_stopped_on_its_way_is_ended_though_who_submits_it_is_killed(
     world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by = emulator(Faults(latency=ON_ITS_WAY))
+    by = emulator(Faults(latency=1.5))
     child = _under_way(world, by, image, 8, monkeypatch)
     stopping = world.begun("stop", "--group", "calm-otter")
     until(lambda: world.recorded()["stopped"] == 8, child)
@@ -558,7 +554,8 @@ def test_what_was_stopped_on_its_way_is_ended_though_who_submits_it_is_killed(
 def test_what_was_stopped_on_its_way_is_ended_by_the_next_stop_where_all_were_killed(
     world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by = emulator(Faults(latency=ON_ITS_WAY))
+    # Two commands begin while a create is on its way, on a busy machine too.
+    by = emulator(Faults(latency=5.0))
     child = _under_way(world, by, image, 8, monkeypatch)
     stopping = world.begun("stop", "--group", "calm-otter")
     until(lambda: world.recorded()["stopped"] == 8, child)
@@ -575,7 +572,7 @@ def test_what_was_stopped_on_its_way_is_ended_by_the_next_stop_where_all_were_ki
 def test_what_is_put_on_record_by_who_looks_while_it_is_taken_up_goes_on(
     world: World, emulator: Make, image: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    by = emulator(Faults(latency=ON_ITS_WAY))
+    by = emulator(Faults(latency=1.5))
     killed(_under_way(world, by, image, 8, monkeypatch))
     until(lambda: len(asked(by)) == 8)
     by.faults.replace(Faults(lists_late=1000))
