@@ -52,6 +52,21 @@ class BuildRequest(ImageRequest):
 
 
 @frozen(kw_only=True)
+class LockRequest(BuildRequest):
+    """A lock to write, renew or check.
+
+    With `upgrade`, what `names` stand for is resolved again, or all of it without a name. `scripts` are locked too:
+    those with dependencies of their own, and notebooks. A `check` writes nothing.
+    """
+
+    mode: str = "build"
+    upgrade: bool = False
+    names: tuple[str, ...] = ()
+    scripts: tuple[str, ...] = ()
+    check: bool = False
+
+
+@frozen(kw_only=True)
 class LaunchRequest(BuildRequest):
     """A container of an image that is built for it, or of the image `image_id`.
 

@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -43,7 +43,8 @@ class PlannedImage:
     `trees_read` are all folders that were read for the plan, and `made_trees` are the trees that a layer makes first.
     `environment` is what the project's files declare, and `packages` is how many packages that makes. `python` is the
     version of the environment's Python, "" while the base image is not resolved, and `python_reason` says why it is
-    this one. `demands` are what the project's files want outside of the project.
+    this one. `demands` are what the project's files want outside of the project. `lock` is the lock as the plan leaves
+    it, and `resolutions` are the names of those in it that the plan uses, by section.
     """
 
     project: Project
@@ -59,6 +60,8 @@ class PlannedImage:
     python: str = ""
     python_reason: str = ""
     demands: tuple[Demand, ...] = ()
+    lock: Lock = field(factory=Lock)
+    resolutions: Mapping[str, tuple[str, ...]] = field(factory=dict)
 
     @property
     def build_context(self) -> BuildContext:
@@ -129,7 +132,7 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     command = entry_point.entry_command(request.root, request.module, request.folder)
     with _placed(request, project):
         environment = _environment(request, project, recipes, command, reporter)
-        lock = lockfile.read_lock(request.root, _lock_sections(request, project, recipes))
+        lock = request.lock or lockfile.read_lock(request.root, _lock_sections(request, project, recipes))
         asked = BaseRequest(plan=request, project=project, recipes=recipes, environment=environment, lock=lock)
         base = chosen_base.choose_base(asked, reporter)
         context = PlanContext(
@@ -143,7 +146,8 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
             environment=environment,
         )
         with reporter.waiting("dependencies", "resolving"):
-            provided = _ask_providers(context, lock)
+            context = _ask_providers(context, lock)
+    provided = dict(context.provided)
     snapshot = _snapshot(context, provided)
     plan = planning.plan(project, recipes, request.mode, snapshot)
     trees = {tree.digest: tree for each in provided.values() for tree in each.trees}
@@ -160,9 +164,11 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         environment=environment,
         downloads={name: size for each in provided.values() for name, size in each.downloads.items()},
         packages=sum(each.packages for each in provided.values()),
-        python=evolve(context, provided=provided).environment_base.python,
+        python=context.environment_base.python,
         python_reason=chosen_base.reason(asked),
         demands=_demands(project, plan, planning.launches(project, recipes, snapshot), provided, used),
+        lock=context.lock,
+        resolutions={each.lock_section: (*provided[each.kind].resolutions,) for each in PROVIDERS if each.lock_section},
     )
     if request.contents and context.parameters("requirements"):
         reporter.say(environment_view.line(planned.environment, planned.packages, planned.python))
@@ -217,8 +223,8 @@ def _script(root: Path, command: tuple[str, ...]) -> str:
     return next((path for path in paths if (root / path).is_file()), "")
 
 
-def _ask_providers(context: PlanContext, written: Lock) -> dict[str, Provided]:
-    """Return what each provider gives, by kind of input.
+def _ask_providers(context: PlanContext, written: Lock) -> PlanContext:
+    """Return the context with what each provider gives, by kind of input, and with the lock that this makes.
 
     Writes the project's lock, which holds `written`, once the providers that have a section in it were asked.
     """
@@ -236,7 +242,7 @@ def _ask_providers(context: PlanContext, written: Lock) -> dict[str, Provided]:
             lock = lock.with_resolution(provider.lock_section, name, resolution)
         context = evolve(context, lock=lock, provided={**context.provided, provider.kind: given})
     _write_lock(context, written)
-    return dict(context.provided)
+    return context
 
 
 def _lock_sections(request: PlanRequest, project: Project, recipes: tuple[Recipe, ...]) -> tuple[str, ...]:
@@ -250,7 +256,7 @@ def _lock_sections(request: PlanRequest, project: Project, recipes: tuple[Recipe
 
 def _write_lock(context: PlanContext, written: Lock) -> Lock:
     """Write the lock if it differs from the one that is written. A project that is read-only is built without one."""
-    if not context.request.resolve or context.lock == written:
+    if not context.request.resolve or context.request.lock or context.lock == written:
         return written
     try:
         lockfile.write_lock(context.request.root, context.lock)

@@ -9,6 +9,7 @@ from attrs import field, frozen
 
 from ocicaliban.gpu import cdi
 from ocicaliban.model.recipe import Variant
+from ocicaliban.project.lockfile import Lock
 
 
 @frozen(kw_only=True)
@@ -26,7 +27,8 @@ class PlanRequest:
     Without `resolve`, planning pulls, creates and writes nothing: a base image that is not in the lock stays
     unresolved in the plan, and so do the dependencies. With `fresh`, such a base image is pulled or made again, even
     if the store has one. Without `contents`, planning reads nothing that an image would hold, neither files nor
-    dependencies; only the launch of the plan is of use then.
+    dependencies; only the launch of the plan is of use then. With a `lock`, this one counts instead of the project's
+    file, and nothing is written.
     """
 
     root: Path
@@ -45,6 +47,7 @@ class PlanRequest:
     resolve: bool = True
     fresh: bool = False
     contents: bool = True
+    lock: Lock | None = None
 
     @property
     def variant(self) -> Variant:

@@ -21,6 +21,7 @@ _COMMANDS = {
     "push": "push",
     "notebook": "notebook",
     "plan": "image",
+    "lock": "lock",
     "expand": "experiment",
     "status": "jobs",
     "logs": "jobs",

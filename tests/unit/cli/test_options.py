@@ -17,6 +17,7 @@ from ocicaliban.app.requests import (
     ImageRequest,
     JobsRequest,
     LaunchRequest,
+    LockRequest,
     MachinesRequest,
     NotebookRequest,
     PublishRequest,
@@ -27,7 +28,7 @@ from ocicaliban.app.requests import (
     SlurmRequest,
     StatusRequest,
 )
-from ocicaliban.cli import clean, cloud, dev, image, jobs, notebook, options, publish, push, report, run, shell
+from ocicaliban.cli import clean, cloud, dev, image, jobs, lock, notebook, options, publish, push, report, run, shell
 from ocicaliban.errors import UsageError
 
 FOUND = {"folder"}  # what a use case finds out by itself
@@ -45,6 +46,15 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
     image.plan: (
         {BuildRequest: {"shell", "settings", "mount", "no_cache"}},
         {"as_json", "containerfile", "diff"},
+    ),
+    lock.lock: (
+        {
+            LockRequest: {
+                *("shell", "settings", "mount", "no_cache"),
+                *("mode", "module", "dirs", "allow_secrets", "gpus"),
+            }
+        },
+        {"as_json"},
     ),
     run.run: (
         {
