@@ -6,12 +6,15 @@ import base64
 import random
 import threading
 import time
+from collections.abc import Iterable
 
 from attrs import define, field, frozen
 from google.cloud.aiplatform_v1.types import CustomJob, JobState
 from google.protobuf import field_mask_pb2
+from google.rpc import code_pb2
 
 from ocicaliban.emulator.filters import Fields, Predicate
+from ocicaliban.emulator.job_journal import JobJournal
 from ocicaliban.reporter import SILENT, Reporter
 
 MAX_PAGE = 100
@@ -50,12 +53,13 @@ class JobQuery:
 
 
 class JobStore:
-    """All jobs, for several threads: what it returns is a copy, serialized."""
+    """All jobs, for several threads: what it returns is a copy, serialized. A `journal` gets each change."""
 
-    def __init__(self, reporter: Reporter = SILENT) -> None:
+    def __init__(self, reporter: Reporter = SILENT, journal: JobJournal | None = None) -> None:
         self._records: dict[str, JobRecord] = {}
         self._lock = threading.Lock()
         self._reporter = reporter
+        self._journal = journal
 
     def add(self, parent: str, asked: CustomJob) -> JobRecord:
         """Add a new job, queued; fields that the service itself sets are not taken from `asked`."""
@@ -72,7 +76,25 @@ class JobStore:
             raw.update_time.CopyFrom(raw.create_time)
             record = JobRecord(number=len(self._records), job=job)
             self._records[job.name] = record
+            if self._journal:
+                self._journal.write(job)
             return record
+
+    def restore(self, jobs: Iterable[CustomJob]) -> list[JobRecord]:
+        """Add the jobs that a killed emulator had; return those that are to run: a job that ran has failed."""
+        with self._lock:
+            for job in jobs:
+                raw, state = CustomJob.pb(job), job.state
+                if state == JobState.JOB_STATE_PENDING:
+                    raw.state = JobState.JOB_STATE_QUEUED
+                elif state not in (*_ENDED, JobState.JOB_STATE_QUEUED):
+                    cancelled = state == JobState.JOB_STATE_CANCELLING
+                    raw.state = JobState.JOB_STATE_CANCELLED if cancelled else JobState.JOB_STATE_FAILED
+                    raw.error.code = code_pb2.CANCELLED if cancelled else code_pb2.INTERNAL
+                    raw.error.message = "The emulator was killed while the job ran."
+                    raw.end_time.GetCurrentTime()
+                self._records[job.name] = JobRecord(number=len(self._records), job=job)
+            return [each for each in self._records.values() if each.job.state == JobState.JOB_STATE_QUEUED]
 
     def records(self) -> list[JobRecord]:
         """Return all jobs in the order of their creation."""
@@ -122,6 +144,8 @@ class JobStore:
             if code:
                 raw.error.code = code
                 raw.error.message = message
+            if self._journal:
+                self._journal.write(record.job)
         self._reporter.say(
             f"{record.id}: {state.name.removeprefix('JOB_STATE_').lower()}{f': {message}' if message else ''}"
         )

@@ -15,6 +15,7 @@ import grpc
 from ocicaliban.emulator import folder, identity
 from ocicaliban.emulator.faults import FaultInjector
 from ocicaliban.emulator.identity import CloudProject, ServerCertificate, ServiceAccount
+from ocicaliban.emulator.job_journal import JobJournal
 from ocicaliban.emulator.job_run import SharedResources
 from ocicaliban.emulator.job_runner import JobRunner
 from ocicaliban.emulator.job_service import JobService, Region
@@ -30,6 +31,7 @@ from ocicaliban.errors import OcicalibanError
 from ocicaliban.reporter import SILENT, Reporter
 
 _MAX_REQUESTS = 256  # that wait for their latency at the same time
+_PATIENCE = 10.0  # seconds for what is being answered when the emulator ends; gRPC itself would wait for ever
 
 
 class Emulator:
@@ -49,13 +51,15 @@ class Emulator:
         reporter: Reporter = SILENT,
     ) -> None:
         self.faults = faults or FaultInjector()
-        self.jobs = JobStore(reporter)
+        self._journal = JobJournal(settings.folder / "jobs", reporter)
+        self.jobs = JobStore(reporter, self._journal)
         self.log_store = LogStore()
         self._over = threading.Event()
         self._project = CloudProject(id=settings.project)
         self._account = ServiceAccount(settings.project)
         with contextlib.ExitStack() as stack:
             emulator_id = stack.enter_context(folder.lock(settings.folder, runs_containers=settings.parallel > 0))
+            stack.callback(self._journal.close)
             folder.create(settings.gcs, "--gcs")
             logs = settings.folder / "logs"
             logs.mkdir(exist_ok=True)
@@ -75,10 +79,10 @@ class Emulator:
                 emulator_id=emulator_id,
                 insecure_registries=settings.insecure_registries,
             )
-            runner = JobRunner(self.jobs, shared, settings.parallel)
-            stack.callback(runner.stop)
+            self._runner = JobRunner(self.jobs, shared, settings.parallel)
+            stack.callback(self._runner.stop)
             region = Region(project=self._project, id=settings.region)
-            service = JobService(region, self.jobs, runner, self.faults, self._over)
+            service = JobService(region, self.jobs, self._runner, self.faults, self._over)
             self._server, self._port = self._bind(settings.port, service)
             self._resources = stack.pop_all()
 
@@ -117,13 +121,17 @@ class Emulator:
         }
 
     def start(self) -> None:
-        """Answer from now on."""
+        """Answer from now on; take up the jobs of an emulator that was killed."""
+        queued = self.jobs.restore(self._journal.read())
+        self._journal.begin(record.job for record in self.jobs.records())
+        for record in queued:
+            self._runner.submit(record)
         self.storage.start()
         self._resources.callback(self.storage.shutdown)
         self._tokens.start()
         self._resources.callback(self._tokens.stop)
         self._server.start()
-        self._resources.callback(lambda: self._server.stop(0).wait())
+        self._resources.callback(lambda: self._server.stop(0).wait(_PATIENCE))
         # This comes first at the end: requests that wait hold gRPC's threads, for which Python waits when it exits.
         self._resources.callback(self._over.set)
 

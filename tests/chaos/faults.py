@@ -101,9 +101,20 @@ def _postgres(world: World, group: str) -> bool:
 
 def _vertex(world: World, group: str) -> bool:
     """Cut all connections to the stand-in for Vertex AI, for a moment."""
-    if world.outage is None:
+    if world.vertex is None:
         return False
-    world.outage.cut(world.dice.uniform(0, 1.5))
+    world.vertex.outage.cut(world.dice.uniform(0, 1.5))
+    return True
+
+
+def _vertex_killed(world: World, group: str) -> bool:
+    """Kill the stand-in for Vertex AI, and start it again: its jobs are there, its account has another key."""
+    if world.vertex is None:
+        return False
+    world.vertex.kill()
+    time.sleep(world.dice.uniform(0, 1))
+    world.vertex.start()
+    world.env = {**world.env, **world.vertex.environment}
     return True
 
 
@@ -166,6 +177,7 @@ FAULTS: Mapping[str, Callable[[World, str], bool]] = {
     "registry": _registry,
     "postgres": _postgres,
     "vertex": _vertex,
+    "vertex killed": _vertex_killed,
     "clock": _clock,
     "state": _state,
     "full": _full,

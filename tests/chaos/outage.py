@@ -9,10 +9,10 @@ import time
 
 
 class Outage:
-    """Lead connections to `port` of this machine, until they are cut."""
+    """Lead connections to the port `behind` of this machine, until they are cut."""
 
-    def __init__(self, port: int) -> None:
-        self._behind = port
+    def __init__(self, behind: int = 0) -> None:
+        self.behind = behind
         self._open: set[socket.socket] = set()
         self._up = True
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -33,7 +33,7 @@ class Outage:
             near, _ = self._listener.accept()
             far = None
             with contextlib.suppress(OSError):
-                far = socket.create_connection(("127.0.0.1", self._behind)) if self._up else None
+                far = socket.create_connection(("127.0.0.1", self.behind)) if self._up else None
             if far is None:
                 near.close()
                 continue

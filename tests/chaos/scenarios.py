@@ -199,7 +199,7 @@ class Push(Scenario):
 class Submit(Scenario):
     """Jobs at the stand-in for Vertex AI: each is there once, and on record."""
 
-    faults = ("ours", "ours", "ours stopped", "vertex", "vertex", "clock")
+    faults = ("ours", "ours", "ours stopped", "vertex", "vertex", "vertex killed", "clock")
     most = 12
     span = 3.0
     count = 60
@@ -222,7 +222,7 @@ class Submit(Scenario):
     def problems(self, world: World, n: int, hits: Sequence[str]) -> Problems:
         """Compare the record with what the service has."""
         keys = {job.key: job.last.handle for job in world.jobs(world.group(n)) if job.last}
-        there = [entry.job for entry in world.emulator.jobs.records()]
+        there = world.emulator.jobs()
         names = [(job.labels[labels.JOB_LABEL], job.name) for job in there if job.labels[labels.JOB_LABEL] in keys]
         if len(keys) == self.count and sorted(names) == sorted(keys.items()):
             return []

@@ -16,19 +16,14 @@ from pathlib import Path
 
 from attrs import define, field
 
-from ocicaliban.emulator import identity
-from ocicaliban.emulator.faults import FaultInjector, Faults
-from ocicaliban.emulator.server import Emulator
-from ocicaliban.emulator.settings import EmulatorSettings
 from ocicaliban.history import access
 from ocicaliban.model.job import Job
-from tests.chaos.outage import Outage
+from tests.chaos.vertex import VertexProcess
 from tests.folders import write
 from tests.integration import postgres
 from tests.integration.program import CONFIG, REPOSITORY, Done, command, environment
 from tests.integration.registries import Registry
 
-_VERTEX = "CLOUDSDK_API_ENDPOINT_OVERRIDES_AIPLATFORM"
 MARK = "OCICALIBAN_CHAOS"
 """A variable that everything of ours has, so that nothing of others is killed."""
 PATIENCE = 240
@@ -67,8 +62,7 @@ class World:
     unseen: int = 0
     child: subprocess.Popen[bytes] | None = None
     _registry: Registry | None = None
-    _emulator: Emulator | None = None
-    _outage: Outage | None = None
+    vertex: VertexProcess | None = None
     _postgres: postgres.Server | None = None
     _small: Path | None = None
 
@@ -86,23 +80,12 @@ class World:
         return self._registry
 
     @property
-    def emulator(self) -> Emulator:
-        """The stand-in for Vertex AI, which loses an answer now and then."""
-        if self._emulator is None:
-            settings = EmulatorSettings(folder=self.top / "emulator", gcs=self.top / "gcs", parallel=0)
-            faults = FaultInjector(Faults(latency=0.05, lost_every=7))
-            certificate = identity.create_certificate(self.top)
-            self._emulator = Emulator(settings, faults=faults, certificate=certificate)
-            self._emulator.start()
-            there = self._emulator.environment()
-            self._outage = Outage(int(there[_VERTEX].rstrip("/").rpartition(":")[2]))
-            self.env = {**self.env, **there, _VERTEX: f"https://localhost:{self._outage.port}/"}
-        return self._emulator
-
-    @property
-    def outage(self) -> Outage | None:
-        """What lies between the commands and the stand-in for Vertex AI."""
-        return self._outage
+    def emulator(self) -> VertexProcess:
+        """The stand-in for Vertex AI, from the first time that it is wanted."""
+        if self.vertex is None:
+            self.vertex = VertexProcess(self.top / "emulator")
+            self.env = {**self.env, **self.vertex.environment}
+        return self.vertex
 
     @property
     def postgres(self) -> postgres.Server:
@@ -223,8 +206,8 @@ class World:
             self.child.kill()
         if self._registry is not None:
             self._registry.stop()
-        if self._emulator is not None:
-            self._emulator.stop()
+        if self.vertex is not None:
+            self.vertex.stop()
         if self._postgres is not None:
             self._postgres.stop()
         if self._small is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -15,6 +16,7 @@ import grpc
 import pytest
 from google.cloud.aiplatform_v1 import types
 
+from ocicaliban.emulator import server
 from ocicaliban.emulator.faults import FaultInjector, Faults
 from ocicaliban.emulator.server import Emulator
 from ocicaliban.emulator.settings import EmulatorSettings
@@ -149,3 +151,29 @@ def test_an_emulator_that_cannot_start_leaves_its_folder_to_another(emulator: Em
     own = EmulatorSettings(folder=emulator.key_file.parent, gcs=tmp_path, parallel=0)
     with pytest.raises(UsageError, match="already uses"):
         Emulator(own, faults=FaultInjector(), certificate=emulator.certificate)
+
+
+def test_a_request_that_hangs_does_not_keep_the_emulator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "_PATIENCE", 0.1)
+    made = Emulator(EmulatorSettings(folder=tmp_path / "own", gcs=tmp_path / "gcs", parallel=0))
+    made.start()
+    begun, over = threading.Event(), threading.Event()
+
+    def hang(_: object) -> tuple[list[bytes], str]:
+        begun.set()
+        over.wait()
+        return [], ""
+
+    monkeypatch.setattr(made.jobs, "page", hang)
+    request = types.ListCustomJobsRequest.serialize(types.ListCustomJobsRequest(parent=PARENT))
+    asked = threading.Thread(target=_refused, args=(made, request))
+    asked.start()
+    begun.wait()
+    made.stop()
+    over.set()
+    asked.join()
+
+
+def _refused(made: Emulator, request: bytes) -> None:
+    with pytest.raises(grpc.RpcError):
+        call(made, "/google.cloud.aiplatform.v1.JobService/ListCustomJobs", request)
