@@ -17,11 +17,10 @@ podman_wait() { # `podman wait` dies of a scancel's TERM: ask again
         case $code in '' | *[!0-9]*) code='' ;; *) return ;; esac
     done
 }
-other_wait() {
-    while kill -0 "$pid" 2>/dev/null; do
-        wait "$pid"
-        code=$?
-    done
+other_wait() { # a trap ends `wait` early: ask again; bash keeps the code of what has ended, however early
+    while wait "$pid"; kill -0 "$pid" 2>/dev/null; do :; done
+    wait "$pid"
+    code=$?
 }
 
 # --- the run ---

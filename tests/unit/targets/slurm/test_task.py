@@ -169,3 +169,20 @@ def test_a_command_that_does_not_exist_keeps_its_exit_code(tmp_path: Path) -> No
     assert done.returncode == 127
     seen = shared.ended_from(json.loads((tmp_path / "marks" / "k1.1.ended").read_text(encoding="utf-8")))
     assert seen.code == 127 and "executable file" in seen.fault
+
+
+@pytest.mark.parametrize("code", [0, 3])
+def test_a_job_that_has_ended_at_once_keeps_its_exit_code(tmp_path: Path, code: int) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "image.sqfs").touch()
+    (tmp_path / "bin" / "ch-run").write_text(f"#!/bin/sh\nexit {code}\n")
+    (tmp_path / "bin" / "ch-run").chmod(0o755)
+    # The job has ended before the task looks for it.
+    late = 'kill() { while [ "$(jobs -r)" ]; do sleep 0.01; done; builtin kill "$@"; }\n'
+    done = ran(
+        tmp_path,
+        settings={"RUNTIME": "charliecloud", "IMAGE": f"{tmp_path}/image.sqfs"},
+        lists=f"{late}ENVIRONMENT=() MOUNTS=() COMMAND=(true) ARGS=()",
+    )
+    assert done.returncode == code, done.stderr
+    assert json.loads((tmp_path / "marks" / "k1.1.ended").read_text())["code"] == code
