@@ -51,8 +51,8 @@ class Published:
         return f"{self.repository}@{self.experiment.image}"
 
 
-def parse(reference: str) -> tuple[Repository, str]:
-    """Return the repository and the tag or digest of a reference. Raises UsageError if it is not one."""
+def parse(reference: str) -> tuple[Repository, str, str]:
+    """Return the repository, the tag or digest, and the tag beside a digest. Raises UsageError for another form."""
     plain = reference.removeprefix("docker://")
     place, at, digest = plain.partition("@")
     if at and not _DIGEST.fullmatch(digest):
@@ -60,10 +60,10 @@ def parse(reference: str) -> tuple[Repository, str]:
     head, colon, tag = place.rpartition(":")
     tagged = bool(colon) and "/" not in tag
     if at:
-        return parse_repository(head if tagged else place), digest
+        return parse_repository(head if tagged else place), digest, check_tag(tag) if tagged else ""
     if not tagged:
         raise UsageError(f"'{reference}' has neither a tag nor a digest", _SHOWN)
-    return parse_repository(head), check_tag(tag)
+    return parse_repository(head), check_tag(tag), ""
 
 
 def client_for(repository: Repository, *, tls_verify: bool, actions: str = "pull") -> ArtifactClient:
@@ -81,8 +81,13 @@ def read(reference: str, *, tls_verify: bool = True) -> Published:
     Raises UsageError for something that is not a reference, or of which there are several experiments, OcicalibanError
     if there is none, or if a part of it is missing or has been changed.
     """
-    repository, name = parse(reference)
+    repository, name, tag = parse(reference)
     client = client_for(repository, tls_verify=tls_verify)
+    if tag and (named := client.resolve(tag)) and named != name:
+        raise OcicalibanError(
+            f"the tag {tag} of {repository} names {named} now: somebody has moved it",
+            f"what the reference meant is {repository}@{name}",
+        )
     found = client.get_manifest(name)
     if found is None:
         raise OcicalibanError(f"{repository} has no {name}", f"ocicaliban list {repository}")

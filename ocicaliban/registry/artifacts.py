@@ -8,9 +8,12 @@ program that reads or writes the index looks at these tags as well.
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from ocicaliban.containers import oci_layout
 from ocicaliban.containers.oci_layout import Blob, digest_of
@@ -19,10 +22,12 @@ from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.formats.text import amount
 from ocicaliban.registry import failures
 from ocicaliban.registry.client import MANIFESTS, RegistryClient
+from ocicaliban.registry.transport import LARGEST_ANSWER
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 _LARGEST_MANIFEST = 4 << 20  # bytes, by the spec
-_LARGEST_BLOB = 1 << 30  # bytes; documents are read into memory
+_LARGEST_TEXT = 64 << 20  # bytes of a blob that is read into memory
+_CHUNK = 1 << 20  # bytes
 _TRIES = 5
 _SHORT = 16  # characters of an artifact's digest in its own tag
 
@@ -39,23 +44,39 @@ class ArtifactClient(RegistryClient):
     def put_blob(self, data: bytes) -> Blob:
         """Upload a blob, unless the repository has it."""
         blob = Blob(digest=digest_of(data), size=len(data))
+        self._upload(blob, data)
+        return blob
+
+    def put_file(self, path: Path, blob: Blob) -> None:
+        """Upload a file, which is this blob, unless the repository has it."""
+        self._upload(blob, _Contents(path, blob.size))
+
+    def _upload(self, blob: Blob, data: object) -> None:
         if self.has_blob(blob.digest):
-            return blob
+            return
         url = self._location(self._ask("POST", "blobs/uploads/"))
         url += f"{'&' if '?' in url else '?'}digest={blob.digest}"
         self._send("PUT", url, {"Content-Type": "application/octet-stream"}, data=data)
-        return blob
 
     def get_blob(self, digest: str, size: int) -> bytes:
         """Return a blob. Raises OcicalibanError if the repository lacks it, or has other bytes under its digest."""
-        if size > _LARGEST_BLOB:
-            raise self._broken(digest, f"has {amount(size)}, more than {amount(_LARGEST_BLOB)}")
-        answer = self._ask("GET", f"blobs/{digest}", missing=True)
+        if size > _LARGEST_TEXT:
+            raise self._broken(digest, f"has {amount(size)}, more than {amount(_LARGEST_TEXT)}")
+        kept = io.BytesIO()
+        self.save_blob(digest, size, kept)
+        return kept.getvalue()
+
+    def save_blob(self, digest: str, size: int, file: BinaryIO) -> None:
+        """Write a blob of `size` bytes into a file. Raises OcicalibanError as `get_blob` does."""
+        answer = self._ask("GET", f"blobs/{digest}", missing=True, largest=max(size, LARGEST_ANSWER), keep=file)
         if answer.status_code == 404:
             raise self._broken(digest, "is not in the registry any more")
-        if len(answer.content) != size or digest_of(answer.content) != digest:
+        file.seek(0)
+        sha = hashlib.sha256()
+        while part := file.read(_CHUNK):
+            sha.update(part)
+        if f"sha256:{sha.hexdigest()}" != digest or file.tell() != size:
             raise self._broken(digest, "has other contents than its digest says")
-        return answer.content
 
     # --- manifests ---
 
@@ -141,6 +162,21 @@ class ArtifactClient(RegistryClient):
         return OcicalibanError(
             f"{self.repository}@{name} {what}", "do not use it: ask the registry's owner what became of it"
         )
+
+
+class _Contents:
+    """The contents of a file, from the beginning each time they are sent."""
+
+    def __init__(self, path: Path, size: int) -> None:
+        self._path, self._size = path, size
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[bytes]:
+        with self._path.open("rb") as file:
+            while part := file.read(_CHUNK):
+                yield part
 
 
 def json_object(data: bytes) -> Mapping[str, Any]:

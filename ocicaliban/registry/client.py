@@ -95,7 +95,7 @@ class RegistryClient:
         size = described.get("size") if isinstance(described, dict) else None
         if not isinstance(described, dict) or not isinstance(size, int) or size > _MAX_CONFIG:
             return {}, {}
-        config = self._ask("GET", f"blobs/{described.get('digest')}", missing=True)
+        config = self._ask("GET", f"blobs/{described.get('digest')}", missing=True, largest=_MAX_CONFIG)
         return (manifest, failures.json_object(config)) if config.status_code == 200 else ({}, {})
 
     def has_blob(self, digest: str) -> bool:
@@ -161,24 +161,28 @@ class RegistryClient:
                 "check that it is a registry you may use, and that no proxy refuses the request",
             )
 
-    def _ask(self, method: str, path: str, *, accept: tuple[str, ...] = (), missing: bool = False) -> requests.Response:
+    def _ask(
+        self, method: str, path: str, *, accept: tuple[str, ...] = (), missing: bool = False, **more: Any
+    ) -> requests.Response:
         """Send a request below the repository and return the answer; 404 is not an error if it may be `missing`."""
         headers = {"Accept": ", ".join(accept)} if accept else {}
-        return self._send(method, self._url(path), headers, missing=missing)
+        return self._send(method, self._url(path), headers, missing=missing, **more)
 
     def _url(self, path: str) -> str:
         return f"{self._transport.base_url}/v2/{self.repository.path}/{path}"
 
     def _send(
-        self, method: str, url: str, headers: Mapping[str, str], *, missing: bool = False, data: bytes | None = None
+        self, method: str, url: str, headers: Mapping[str, str], *, missing: bool = False, **more: Any
     ) -> requests.Response:
-        """Send a request with our login and return the answer; 404 is not an error if it may be `missing`."""
-        body = {} if data is None else {"data": data}
-        answer = self._transport.send(method, url, {**headers, **self._authenticator.header(url)}, **body)
+        """Send a request with our login and return the answer; 404 is not an error if it may be `missing`.
+
+        `more` goes to `Transport.send_once`.
+        """
+        answer = self._transport.send(method, url, {**headers, **self._authenticator.header(url)}, **more)
         if answer.status_code == 401:
             # The token has expired, or we have not asked for one yet.
             self._authenticator.authenticate(answer)
-            answer = self._transport.send(method, url, {**headers, **self._authenticator.header(url)}, **body)
+            answer = self._transport.send(method, url, {**headers, **self._authenticator.header(url)}, **more)
         if answer.status_code < 400 or (missing and answer.status_code == 404):
             return answer
         pushing = method in ("POST", "PUT")

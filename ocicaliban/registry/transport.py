@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import requests
 import tenacity
@@ -12,6 +13,8 @@ from requests.adapters import HTTPAdapter
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import InvalidHeader
 
+from ocicaliban.errors import OcicalibanError
+from ocicaliban.formats.text import amount
 from ocicaliban.registry import failures, tls
 from ocicaliban.registry.failures import RetryableError
 from ocicaliban.registry.reference import Repository
@@ -23,6 +26,8 @@ _ATTEMPTS = 5
 _PATIENT_ATTEMPTS = 8
 _MAX_BACKOFF = 30.0  # seconds between two attempts, unless the registry asks for a longer wait
 _MAX_RETRY_AFTER = 120.0  # seconds that a registry may ask us to wait
+LARGEST_ANSWER = 8 << 20  # bytes; manifests have at most 4 MiB, by the spec
+_CHUNK = 1 << 16  # bytes
 
 
 class Transport:
@@ -57,7 +62,7 @@ class Transport:
         self.base_url = f"http://{self.repository.api_host}"
 
     def send(self, method: str, url: str, headers: Mapping[str, str] | None = None, **more: Any) -> requests.Response:
-        """Send a request and return the answer, whatever its status; `more` goes to requests.
+        """Send a request and return the answer, whatever its status; `more` goes to `send_once`.
 
         Raises OcicalibanError if there is no answer, or if the registry still says "try later" after the last attempt.
         """
@@ -84,14 +89,27 @@ class Transport:
         return answer
 
     def send_once(
-        self, method: str, url: str, headers: Mapping[str, str] | None = None, **more: Any
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        largest: int = LARGEST_ANSWER,
+        keep: IO[bytes] | None = None,
+        **more: Any,
     ) -> requests.Response:
-        """Send a request once. Raises RetryableError if it may succeed later, OcicalibanError if there is no answer."""
+        """Send a request once and return the answer; `more` goes to requests.
+
+        The body of a success is written to the file `keep`, if there is one, from its beginning. Raises RetryableError
+        if the request may succeed later, OcicalibanError if there is no answer, or one of more than `largest` bytes:
+        a registry says how much it sends, and must not fill our memory.
+        """
         timeout = _PATIENT_TIMEOUT if self._patient else _TIMEOUT
         try:
             answer = self._session.request(
-                method, url, headers=headers, timeout=timeout, verify=self.verified, stream=False, **more
+                method, url, headers=headers, timeout=timeout, verify=self.verified, stream=True, **more
             )
+            self._read(answer, largest, keep)
         except requests.RequestException as exc:
             raise failures.unreachable(url, exc, self.repository.host, patient=self._patient) from exc
         if answer.status_code == 429 or answer.status_code >= 500:
@@ -99,6 +117,23 @@ class Transport:
             message = f"{failures.host_of(url)} answers {failures.status_line(answer)}"
             raise RetryableError(message, "try again later", retry_after=after)
         return answer
+
+    def _read(self, answer: requests.Response, largest: int, keep: IO[bytes] | None) -> None:
+        """Read the body of an answer. Raises OcicalibanError if it has more than `largest` bytes."""
+        to = keep if keep and answer.status_code == 200 else io.BytesIO()
+        to.seek(0)
+        to.truncate()
+        count = 0
+        for part in answer.iter_content(_CHUNK):
+            count += len(part)
+            if count > largest:
+                answer.close()
+                raise OcicalibanError(
+                    f"{failures.host_of(answer.url)} sends more than {amount(largest)} where less is expected",
+                    "do not use it: ask the registry's owner what became of it",
+                )
+            to.write(part)
+        answer._content = to.getvalue() if isinstance(to, io.BytesIO) else b""  # what `content` returns from now on
 
 
 class _TlsAdapter(HTTPAdapter):

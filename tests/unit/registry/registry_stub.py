@@ -1,5 +1,6 @@
 """A registry that answers from a script, below `requests`: no socket, no waiting."""
 
+import io
 import ssl
 from collections.abc import Callable
 from typing import TypeVar
@@ -47,7 +48,8 @@ class StubRegistry(BaseAdapter):
         if isinstance(found, requests.RequestException):
             raise found
         response = requests.Response()
-        response.status_code, headers, response._content = found
+        response.status_code, headers, body = found
+        response.raw = io.BytesIO(body)
         response.headers.update(headers)
         response.reason = {401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 503: "Unavailable"}.get(
             found[0], ""

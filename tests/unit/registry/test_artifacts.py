@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ocicaliban.containers import oci_layout
-from ocicaliban.containers.oci_layout import digest_of
+from ocicaliban.containers.oci_layout import Blob, digest_of
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.registry.artifacts import ArtifactClient, is_own_tag
 from tests.unit.registry.registry_stub import HERE, LOGIN, Answer, StubRegistry, answer
@@ -61,6 +62,7 @@ class Memory(StubRegistry):
             if method == "POST":
                 return answer(202, Location=f"/v2/{HERE.path}/blobs/uploads/1?state=x")
             digest = re.search(r"[?&]digest=([^&]+)", name)
+            body = body if isinstance(body, bytes) else b"".join(body)
             assert digest and digest_of(body) == digest[1]
             self.blobs[digest[1]] = body
             return answer(201)
@@ -101,6 +103,30 @@ def test_a_blob_that_is_lost_or_changed_is_refused(held: bytes | None, size: int
     with pytest.raises(OcicalibanError, match=told) as raised:
         memory.artifacts().get_blob(digest, size)
     assert digest in raised.value.message and raised.value.hint.startswith("do not use it")
+
+
+def test_a_registry_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says how large a document is, and sends more, or more than any document has."""
+    monkeypatch.setattr("ocicaliban.registry.artifacts.LARGEST_ANSWER", 10)
+    monkeypatch.setattr("ocicaliban.registry.artifacts._LARGEST_TEXT", 1000)
+    memory = Memory()
+    digest = digest_of(b"text")
+    memory.blobs[digest] = b"x" * 11
+    with pytest.raises(OcicalibanError, match="sends more than"):
+        memory.artifacts().get_blob(digest, 4)
+    with pytest.raises(OcicalibanError, match="more than"):
+        memory.artifacts().get_blob(digest, 1001)
+
+
+def test_a_file_is_uploaded_and_read_back_into_a_file(tmp_path: Path) -> None:
+    memory = Memory()
+    client = memory.artifacts()
+    (tmp_path / "a").write_bytes(b"text")
+    blob = Blob(digest=digest_of(b"text"), size=4)
+    client.put_file(tmp_path / "a", blob)
+    with (tmp_path / "b").open("w+b") as file:
+        client.save_blob(blob.digest, blob.size, file)
+    assert (tmp_path / "b").read_bytes() == b"text"
 
 
 def test_a_manifest_whose_digest_names_other_bytes_is_refused() -> None:
