@@ -6,39 +6,55 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from attrs import frozen
+from attrs import evolve, frozen
 
-from ocicaliban.app import selection, submissions
+from ocicaliban.app import report_details, selection, submissions
 from ocicaliban.app.requests import ReportRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
 from ocicaliban.jobs import provenance
 from ocicaliban.model.job import Job
 from ocicaliban.reporter import TERMINAL
-from ocicaliban.reports import html, metrics, query
+from ocicaliban.reports import comparison, export, html, means, metrics, query
 from ocicaliban.reports import report as group_report
+from ocicaliban.reports.comparison import Comparison
 from ocicaliban.reports.metrics import Metrics
 from ocicaliban.reports.report import Report
 from ocicaliban.targets import registry
 
+if TYPE_CHECKING:
+    from ocicaliban.history.access import History
+
 
 @frozen(kw_only=True)
 class GroupReport:
-    """The table of a group, and what each of its jobs reported, by number.
+    """The report of a group, and what each of its jobs reported, by number.
 
-    `complete` is False if the results of some jobs could not be fetched. `drawing` is the script that draws the plots,
-    "" if there are none.
+    `jobs` has a row for each job; so has `table`, or a row for the mean of several jobs. `complete` is False if the
+    results of some jobs could not be fetched. `compared` is the comparison with another group, whose jobs are among
+    the `jobs` then.
     """
 
     table: Report
+    jobs: Report
     metrics: Mapping[int, Metrics]
     complete: bool
-    drawing: str = ""
+    compared: Comparison | None = None
 
     def page(self) -> str:
         """Return the report as an HTML page with plots."""
-        return html.page(self.table, self.metrics, self.drawing)
+        return html.page(self.table, self.jobs, self.metrics, html.plotly())
+
+    def as_json(self) -> dict[str, object]:
+        """Return the report as plain values."""
+        if self.compared:
+            return comparison.as_json(self.compared)
+        value = export.as_json(self.jobs)
+        if not self.table.over:
+            return value
+        return {**value, "over": list(self.table.over), "points": export.points_as_json(self.table)}
 
 
 def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
@@ -46,16 +62,36 @@ def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
 
     Raises UsageError if the group does not exist, or the request names a column that does not.
     """
+    from ocicaliban.history import access
+
     if request.maximize and request.minimize:
         raise UsageError("--maximize and --minimize exclude each other", "name the one column that counts")
-    drawing = html.plotly() if plots else ""
-    jobs = _jobs(request)
-    points = html.curve_points(len(jobs)) if plots else 0
-    found, complete = metrics_of(jobs, points)
-    whole = _arranged(group_report.build(jobs[0].submission.group, jobs, found, time.time()), request)
-    for note in whole.notes:
+    if request.over and request.each_job:
+        raise UsageError("--over and --each-job exclude each other", "leave one of them out")
+    with access.open(reporter=TERMINAL) as history:
+        return _collected(history, request, plots=plots)
+
+
+def _collected(history: History, request: ReportRequest, *, plots: bool) -> GroupReport:
+    every = [_jobs(history, request, group) for group in (request.group, *filter(None, [request.compare]))]
+    whole = [job for jobs in every for job in jobs]
+    points = html.curve_points(len(whole)) if plots else 0
+    found, complete = metrics_of(whole, points)
+    now = time.time()
+    compared = None
+    if request.compare:
+        reports = [_chosen(group_report.build(jobs[0].submission.group, jobs, found, now), request) for jobs in every]
+        compared = comparison.compare(*reports)
+        compared = evolve(compared, table=query.best_first(compared.table))
+        group = compared.table.group
+        single = group_report.build(group, comparison.united(whole), found, now)
+    else:
+        single = group_report.build(every[0][0].submission.group, whole, found, now)
+    single = evolve(single, failures=report_details.failures(whole), sources=report_details.sources(history, whole))
+    for note in single.notes:
         TERMINAL.note(note)
-    return GroupReport(table=whole, metrics=found, complete=complete, drawing=drawing)
+    table, single = _arranged(single, request)
+    return GroupReport(table=table, jobs=single, metrics=found, complete=complete, compared=compared)
 
 
 def metrics_of(jobs: Sequence[Job], points: int) -> tuple[dict[int, Metrics], bool]:
@@ -70,17 +106,14 @@ def metrics_of(jobs: Sequence[Job], points: int) -> tuple[dict[int, Metrics], bo
     return {job.id: _metrics(job, points, fetched.get(job.id)) for job in jobs}, not missed
 
 
-def _jobs(request: ReportRequest) -> Sequence[Job]:
+def _jobs(history: History, request: ReportRequest, name: str) -> Sequence[Job]:
     """Return the jobs of the group, by number, after a look at what really runs."""
-    from ocicaliban.history import access
-
     user = "" if request.all_users else provenance.user()
-    with access.open(reporter=TERMINAL) as history:
-        reconcile.catch_up_if_room(history, group="" if request.group in ("", selection.LAST) else request.group)
-        group = selection.group_named(history, request.group)
-        if jobs := history.jobs(group=group, user=user):
-            return jobs
-        raise submissions.no_group(history, group, user)
+    reconcile.catch_up_if_room(history, group="" if name in ("", selection.LAST) else name)
+    group = selection.group_named(history, name)
+    if jobs := history.jobs(group=group, user=user):
+        return jobs
+    raise submissions.no_group(history, group, user)
 
 
 def _metrics(job: Job, points: int, fetched: Path | None) -> Metrics:
@@ -93,15 +126,40 @@ def _metrics(job: Job, points: int, fetched: Path | None) -> Metrics:
     return metrics.read_folder(job.out, points)
 
 
-def _arranged(whole: Report, request: ReportRequest) -> Report:
-    """Return the table with the best job, the rows and the columns that are asked for, in their order."""
+def _chosen(whole: Report, request: ReportRequest) -> Report:
+    """Return the report with the best job that is asked for."""
     if request.maximize or request.minimize:
         column = request.maximize or request.minimize
-        whole = query.set_objective(whole, column, "highest" if request.maximize else "lowest")
-    for condition in request.where:
-        whole = query.filter_rows(whole, condition)
-    if request.sort or request.descending:
-        whole = query.sort(whole, request.sort or "id", request.descending)
-    if request.columns:
-        whole = query.select_columns(whole, [name.strip() for name in request.columns.split(",") if name.strip()])
+        return query.set_objective(whole, column, "highest" if request.maximize else "lowest")
     return whole
+
+
+def _arranged(whole: Report, request: ReportRequest) -> tuple[Report, Report]:
+    """Return the table, and the report of the single jobs, with the rows, columns and order that are asked for.
+
+    Conditions on metrics are about means where there are means: they would change the mean otherwise.
+    """
+    single = _chosen(whole, request)
+    names = _words(request.over)
+    over = means.check(single, names) if names else () if request.each_job else means.seeds(single)
+    later = [condition for condition in request.where if over and query.is_of_results(single, condition)]
+    for condition in request.where:
+        if condition not in later:
+            single = query.filter_rows(single, condition)
+    table = means.over(single, over) if over else single
+    for condition in later:
+        table = query.filter_rows(table, condition)
+    if request.sort or request.descending:
+        table = query.sort(table, request.sort or table.columns[0].name, request.descending)
+    else:
+        table = query.best_first(table)
+    if request.columns:
+        table = query.select_columns(table, _words(request.columns))
+    if not over:
+        return table, table
+    kept = means.rows_of(table)
+    return table, query.best_first(evolve(single, rows=tuple(row for row in single.rows if row.job.id in kept)))
+
+
+def _words(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]

@@ -269,9 +269,16 @@ class StatusRequest:
 
 @frozen(kw_only=True)
 class ReportRequest:
-    """Which jobs a report has, and how it is ordered. `where` has conditions, `columns` names separated by commas."""
+    """Which jobs a report has, and how it is ordered. `where` has conditions, `columns` names separated by commas.
+
+    `over` has the parameters that rows are means over, separated by commas; with `each_job` there are none. `compare`
+    is the group to compare with.
+    """
 
     group: str
+    over: str = ""
+    each_job: bool = False
+    compare: str = ""
     sort: str = ""
     descending: bool = False
     where: tuple[str, ...] = ()

@@ -19,6 +19,7 @@ from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import files
 
 if TYPE_CHECKING:
+    from ocicaliban.app.report import GroupReport
     from ocicaliban.reports.report import Report
 
 
@@ -40,6 +41,13 @@ def report(
     minimize: Annotated[
         str, typer.Option("--minimize", help="The best job is the one with the smallest value of this column.")
     ] = "",
+    over: Annotated[
+        str, typer.Option("--over", metavar="NAME,...", help="Show means over these parameters (default: over seeds).")
+    ] = "",
+    each_job: Annotated[bool, typer.Option("--each-job", help="Show each job, and no means over seeds.")] = False,
+    compare: Annotated[
+        str, typer.Option("--compare", metavar="GROUP", help="Compare with this group: where, and by how much.")
+    ] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[str, typer.Option("--csv", metavar="FILE|-", help="Write CSV, with all parameters.")] = "",
     html: Annotated[str, typer.Option("--html", metavar="FILE|-", help="Write a page with plots.")] = "",
@@ -59,29 +67,31 @@ def report(
     if as_json + (csv == "-") + (html == "-") > 1:
         raise UsageError("stdout can take only one of --json, --csv - and --html -", "write the others to a file")
     made = use_case.collect(request(ReportRequest, given, group=group), plots=bool(html))
-    whole = made.table
+    whole = made.compared.table if made.compared else made.table
     if csv:
-        _write(csv, export.as_csv(whole, whole.columns if columns else whole.all_columns))
+        # A program can take means by itself; the columns that were chosen are those of the table.
+        table = whole if columns or made.compared else made.jobs
+        _write(csv, export.as_csv(table, table.columns if columns else table.all_columns))
     if html:
         _write(html, made.page())
     if as_json:
-        print_json(export.as_json(whole), indent=2)
+        print_json(made.as_json(), indent=2)
     elif not (csv or html):
-        _print(whole, complete=made.complete)
+        _print(whole, made)
 
 
-def _print(whole: Report, *, complete: bool) -> None:
+def _print(whole: Report, made: GroupReport) -> None:
     """Print the table: as wide as the terminal, elsewhere as wide as it is, without colours.
 
-    If the results are not `complete`, their absence means nothing.
+    If the results are not complete, their absence means nothing.
     """
-    from ocicaliban.reports import text
+    from ocicaliban.reports import comparison, text
 
     terminal = sys.stdout.isatty()
     width = shutil.get_terminal_size().columns if terminal else 0
     bold, plain = ("\x1b[1m", "\x1b[0m") if terminal and "NO_COLOR" not in os.environ else ("", "")
     lines, left_out = text.table(whole, width)
-    print_lines(*text.heading(whole), "")
+    print_lines(*(comparison.heading(made.compared) if made.compared else text.heading(whole)), "")
     for line in lines:
         if line is lines[0] or line.startswith("*"):
             print(f"{bold}{shown(line)}{plain}")
@@ -89,9 +99,12 @@ def _print(whole: Report, *, complete: bool) -> None:
             print_lines(line)
     if not whole.rows:
         print_lines("(no job matches)")
+    if failed := text.failures(whole):
+        print_lines("", *failed)
+    print_lines(*text.sources(whole))
     if best := text.summary(whole):
         print_lines("", f"* {best}")
-    if not whole.metrics and complete:
+    if not whole.metrics and made.complete:
         TERMINAL.note("no job has reported a result; a job reports by writing /out/metrics.json (run: --out DIR)")
     if left_out:
         names = ", ".join(column.name for column in left_out)

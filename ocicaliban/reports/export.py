@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from ocicaliban.formats.text import printable
 from ocicaliban.model.job import Scalar
-from ocicaliban.reports.report import Column, ColumnKind, Report, Row
+from ocicaliban.reports import details
+from ocicaliban.reports.report import Column, ColumnKind, Report, Row, Spread
 from ocicaliban.reports.values import exact
 
 
@@ -41,8 +42,33 @@ def as_json(report: Report) -> dict[str, object]:
             }
             for row in report.rows
         ],
+        "failed": [details.failure_as_json(each) for each in report.failures],
+        "sources": [details.source_as_json(each) for each in report.sources],
         "notes": list(report.notes),
     }
+
+
+def points_as_json(report: Report) -> list[dict[str, object]]:
+    """Return the rows of a report of means, as plain values."""
+    return [
+        {
+            "jobs": [job.id for job in row.members],
+            "status": row.cells.get("status"),
+            "parameters": {
+                each.key: row.cells[each.name]
+                for each in report.all_columns
+                if each.kind == "parameter" and each.name in row.cells
+            },
+            "metrics": {
+                each.key: _spread(row.spreads[each.name]) for each in report.metrics if each.name in row.spreads
+            },
+        }
+        for row in report.rows
+    ]
+
+
+def _spread(spread: Spread) -> dict[str, object]:
+    return {"mean": _finite(spread.mean), "deviation": _finite(spread.deviation), "count": spread.count}
 
 
 def _finite(value: Scalar | None) -> Scalar | None:

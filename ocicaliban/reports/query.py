@@ -40,6 +40,19 @@ def sort(report: Report, name: str, descending: bool = False) -> Report:
     return evolve(report, rows=tuple(rows))
 
 
+def best_first(report: Report) -> Report:
+    """Put the best rows first; without an objective, or among rows without a value, the order stays."""
+    if report.objective is None:
+        return report
+    return sort(report, report.objective.column, report.objective.better == "highest")
+
+
+def is_of_results(report: Report, condition: str) -> bool:
+    """Return whether a condition is about a metric."""
+    match = _CONDITION.fullmatch(condition)
+    return match is not None and report.column(match["name"]).kind == "metric"
+
+
 def _rank(value: Scalar | None) -> int:
     if as_number(value) is not None:
         return 0

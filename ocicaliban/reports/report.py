@@ -13,9 +13,13 @@ from ocicaliban.errors import UsageError, nearest
 from ocicaliban.jobs import arguments, lifecycle
 from ocicaliban.model.job import Job, Parameters, Scalar, Status
 from ocicaliban.reports import objective
+from ocicaliban.reports.details import Failure, Source
 from ocicaliban.reports.metrics import Metrics
 from ocicaliban.reports.objective import Objective
 from ocicaliban.reports.values import as_number
+
+JOBS = "jobs"
+"""The name of the column with the numbers of a row's jobs, where a row has several."""
 
 ColumnKind = Literal["job", "parameter", "metric"]
 
@@ -30,16 +34,31 @@ class Column:
 
 
 @frozen(kw_only=True)
+class Spread:
+    """Several values of a metric: their mean, their standard deviation (that of a sample; 0 for one), their number."""
+
+    mean: float
+    deviation: float
+    count: int
+
+
+@frozen(kw_only=True)
 class Row:
-    """A job, and its value in each column, by the column's name, for those in which it has one."""
+    """A job, and its value in each column, by the column's name, for those in which it has one.
+
+    A row of several jobs that differ in their seed alone has the first one as `job`, all of them as `members`, and a
+    `spread` in the columns whose value is a mean.
+    """
 
     job: Job
     cells: Mapping[str, Scalar]
+    members: tuple[Job, ...] = ()
+    spreads: Mapping[str, Spread] = field(factory=dict)
 
 
 @frozen(kw_only=True)
 class Report:
-    """The jobs of a group, or those that filters left.
+    """The jobs of a group, or those that filters left; with `over`, each row is the mean over these parameters.
 
     `columns` are shown; rows can be sorted and filtered by `all_columns`. `shared` are the parameters that all jobs of
     the group have in common, `counts` the number of the group's jobs by status.
@@ -53,6 +72,9 @@ class Report:
     counts: Mapping[Status, int] = field(factory=dict)
     objective: Objective | None = None
     notes: tuple[str, ...] = ()
+    over: tuple[str, ...] = ()
+    failures: tuple[Failure, ...] = ()
+    sources: tuple[Source, ...] = ()
 
     @property
     def best(self) -> Row | None:
@@ -141,7 +163,7 @@ def _columns(jobs: Sequence[Job], metrics: Mapping[int, Metrics]) -> tuple[Colum
     parameters = dict.fromkeys(name for job in jobs for name, _ in job.parameters)
     results = dict.fromkeys(name for job in jobs for name in _metrics_of(job, metrics).results)
     columns = [Column(name=name, kind="job", key=name) for name in ("id", "status", "duration", *_distinctions(jobs))]
-    taken = {column.name for column in columns}
+    taken = {JOBS, *(column.name for column in columns)}
     kinds: tuple[tuple[ColumnKind, Iterable[str]], ...] = (("parameter", parameters), ("metric", results))
     for kind, keys in kinds:
         for key in keys:

@@ -11,7 +11,7 @@ from ocicaliban.jobs.status_table import span
 
 if TYPE_CHECKING:
     from ocicaliban.model.job import Scalar
-    from ocicaliban.reports.report import Column
+    from ocicaliban.reports.report import Column, Row
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
@@ -46,3 +46,20 @@ def readable(value: Scalar | None, column: Column) -> str:
     if isinstance(value, float) and len(repr(value)) > 10:
         return f"{value:.6g}"
     return printable(exact(value))
+
+
+def cell(row: Row, column: Column) -> str:
+    """Return what a row has in a column, for people: a value, or a mean with its standard deviation."""
+    spread = row.spreads.get(column.name)
+    if spread is None or spread.count < 2 or math.isnan(spread.mean):
+        return readable(row.cells.get(column.name), column)
+    if column.name == "duration":
+        return readable(spread.mean, column)
+    return f"{readable(float(_rounded(spread.mean, spread.deviation)), column)} ± {spread.deviation:.2g}"
+
+
+def _rounded(mean: float, deviation: float) -> float:
+    """Return a mean with no more digits than its deviation tells apart, and one more."""
+    if not deviation or not math.isfinite(deviation):
+        return mean
+    return round(mean, min(300, 1 - math.floor(math.log10(deviation)) + 1))

@@ -1,6 +1,7 @@
 """`report`: a real history, the command as a user calls it, and its page in a real browser without a network."""
 
 import csv
+import functools
 import getpass
 import io
 import json
@@ -24,6 +25,10 @@ CHROMIUM = [
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
 ]  # fmt: skip
 EVIL = "</script><script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+
+
+def _path(path: Path, _: int) -> str:
+    return str(path)
 
 
 class Workplace:
@@ -60,8 +65,11 @@ class Workplace:
                 out.mkdir(parents=True)
                 for path, text in files.items():
                     (out / path).write_text(text)
-                attempt = known.begin(job.id, out=str(out), started=1000.0)
+                log = self.folder / "out" / f"{job.id}.log"
+                attempt = known.begin(job.id, out=str(out), log=functools.partial(_path, log), started=1000.0)
                 assert attempt
+                if status == "failed":
+                    log.write_text("epoch 1\nTraceback (most recent call last):\nValueError: loss is NaN\n")
                 if status != "running":
                     known.end(job.id, attempt.number, status, exit_code=int(status == "failed"), ended=1060.0 + place)
 
@@ -96,6 +104,12 @@ def work(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     made = Workplace(tmp_path_factory.mktemp("report"))
     made.group("digits-brave-otter", SWEEP)
     made.group("going", [_trained(0.1, 16, "sgd"), SWEEP[3], SWEEP[4]], {1: "running", 2: "queued"})
+    seeded = [
+        ({**_trained(lr, 16, "adam")[0], "seed": seed}, _trained(lr, 16 + seed, "adam")[1])
+        for lr in (0.001, 0.01, 0.1)
+        for seed in (1, 2, 3)
+    ]
+    made.group("seeded", seeded, {8: "failed"})
     broken = '{"step": 1, "loss": 0.5}\n{"step": 2, "loss": 0.4}\n{"step": 3, "lo'
     made.group("killed", [({"lr": 1}, {"metrics.jsonl": broken}), ({"lr": 2}, {"metrics.json": "[1"})], {0: "failed"})
     made.group("evil", [
@@ -114,8 +128,23 @@ def test_the_table_in_a_pipe_is_plain_and_whole(work: Workplace) -> None:
     heads = "id status duration lr batch optimizer accuracy epochs model train.loss"
     assert " ".join(out[3].split()) == heads
     assert out[4].startswith("*") and " ".join(out[4].split()[7:10]) == "0.01 16 adam"
-    assert "\x1b" not in "".join(out) and len(out) == 4 + 30 + 2
+    assert "\x1b" not in "".join(out) and not out[4 + 30] and out[4 + 31].startswith("command: ")
     assert re.fullmatch(r"\* highest accuracy: 0\.\d+, job \d+ \(lr=0.01 batch=16 optimizer=adam\)", out[-1])
+
+
+def test_seeds_are_averaged_groups_compared_and_failures_told(work: Workplace) -> None:
+    out = work.report("seeded")
+    assert [line.split()[-1] for line in out.splitlines() if " succeeded " in line and "jobs" not in line]
+    assert re.search(r"\* highest accuracy: 0\.\d+ ± 0\.\d+, mean of 3, jobs \d+-\d+ \(lr=0.01\)", out)
+    assert "failed: exit code 1" in out and "ValueError: loss is NaN" in out and "command: ocicaliban run" in out
+    made = json.loads(work.report("seeded", "--json"))
+    assert [len(point["jobs"]) for point in made["points"]] == [3, 3, 3] and len(made["jobs"]) == 9
+    assert made["failed"][0]["lines"][-1] == "ValueError: loss is NaN"
+    assert len(work.report("seeded", "--each-job").splitlines()) > len(out.splitlines())
+    compared = json.loads(work.report("digits-brave-otter", "--compare", "seeded", "--json"))
+    both = [point for point in compared["points"] if point["metrics"]["accuracy"]["change"] is not None]
+    assert compared["groups"] == ["digits-brave-otter", "seeded"] and both
+    assert "in digits-brave-otter alone" in work.report("digits-brave-otter", "--compare", "seeded")
 
 
 def test_filters_columns_csv_and_json_go_together(work: Workplace) -> None:
@@ -126,7 +155,7 @@ def test_filters_columns_csv_and_json_go_together(work: Workplace) -> None:
     assert [job["parameters"]["batch"] for job in found["jobs"]] == [16, 32, 64]
     assert found["jobs"][0]["metrics"]["accuracy"] == float(table[1][1])
     whole = list(csv.DictReader(io.StringIO(work.report("digits-brave-otter", "--csv", "-"))))
-    assert len(whole) == 30 and whole[0]["seed"] == "1" and whole[0]["duration"] == "60.0"
+    assert len(whole) == 30 and whole[0]["seed"] == "1" and "60.0" in {line["duration"] for line in whole}
 
 
 def test_a_group_that_still_runs_says_so(work: Workplace) -> None:
@@ -252,6 +281,27 @@ def test_the_page_shows_the_table_and_all_three_plots(work: Workplace, seen: See
     _shot(page, f"{name}-dark")
 
 
+def test_the_page_shows_means_and_the_single_jobs(work: Workplace, seen: Seen) -> None:
+    page = seen.open(work.page("seeded"))
+    expect(page.locator("#shown")).to_have_text("3 of 3 jobs")
+    assert "mean of 3" in page.locator("#best").inner_text() and page.locator("tbody tr").first.get_attribute("class")
+    assert page.locator("#curves-plot .js-fill").count() == 3  # the bands
+    page.locator("#failed summary").click()
+    assert "ValueError" in page.locator("#failed pre").inner_text()
+    assert "ocicaliban run" in page.locator("#sources").inner_text()
+    _shot(page, "seeded")
+    page.get_by_label("each job").check()
+    expect(page.locator("#shown")).to_have_text("9 of 9 jobs")
+    spots = {point.bounding_box()["x"] for point in page.locator("#scatter-plot .scatterlayer .point").all()}  # type: ignore[index]
+    assert len(spots) > 3
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_timeout(300)
+    _shot(page, "seeded-each-dark")
+    page = seen.open(work.page("digits-brave-otter", "--compare", "seeded"), 390)
+    assert set(_column(page, "group")) == {"digits-brave-otter", "seeded"}
+    _shot(page, "compared")
+
+
 def test_a_click_and_the_keyboard_sort(work: Workplace, seen: Seen) -> None:
     page = seen.open(work.page("digits-brave-otter"))
     page.get_by_role("button", name="accuracy", exact=True).click()
@@ -335,7 +385,7 @@ def test_500_jobs_and_a_group_without_results(work: Workplace, seen: Seen) -> No
     page = seen.open(work.page("many"))
     assert page.locator("tbody tr").count() == 500
     assert _traces(page, "parallel") == 500 and _traces(page, "curves") == 500
-    assert (work.folder / "report.html").stat().st_size < 12_000_000
+    assert (work.folder / "report.html").stat().st_size < 2_000_000
     _shot(page, "many")
     page = seen.open(work.page("going"))
     assert page.locator("#unfinished").inner_text().startswith("2 jobs not finished")

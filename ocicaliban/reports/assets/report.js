@@ -1,14 +1,17 @@
-// The table and the plots of a report. `data` has, beside texts that are ready to be shown:
+// The table and the plots of a report. The page holds one view, or two: means over seeds, and the single jobs. A view
+// (`data`) has, beside texts that are ready to be shown:
 //   columns  [{name, kind: "job" | "parameter" | "metric", numeric, better: "highest" | "lowest" | null}]
-//   rows     [{id, status, values, texts, full}]: a cell in each column; a value is null where there is none
+//   rows     [{id, status, values, texts, full, spreads}]: a cell in each column; a value is null where there is none.
+//            `full` has the texts with all digits that differ from `texts`, `spreads` the standard deviations of means
 //   best     the place of the best row, or null; objective {column, better} or null
-//   curves   {metric: [{row, steps, values}]}
+//   curves   {metric: [{row, steps, values, deviations}]}
+//   failed   [{job, status, reason, lines, log}]; sources [{count, facts: [[name, text]]}]
 // What comes from jobs is put into the page as text, never as markup; plotly, which reads some markup, gets it escaped.
 "use strict";
-(() => {
-  const data = JSON.parse(document.getElementById("data").textContent);
+const by = (id) => document.getElementById(id);
+const show = (data, ends) => {
   const { columns, rows } = data;
-  const by = (id) => document.getElementById(id);
+  const listen = (target, name, react) => target.addEventListener(name, react, { signal: ends });
   const MOST = 1000; // lines in a plot
   const COLOURS = ["#4c8dd6", "#3fa66b", "#c75a9c", "#8f7ad1", "#b59a2a", "#39a6a8", "#7f8c9b", "#a5744f"];
   const all = rows.map((_, place) => place);
@@ -17,7 +20,13 @@
   const main = metrics.find((c) => data.objective && columns[c].name === data.objective.column) ?? metrics[0];
   const state = { sort: null, down: false, filter: () => true, ranges: new Map(), picked: new Set() };
 
+  by("parallel-plot").removeAllListeners?.("plotly_selected");
+  delete by("parallel-plot").dataset.listens;
+
   const value = (place, c) => rows[place].values[c];
+  const full = (place, c) => rows[place].full[c] ?? rows[place].texts[c];
+  const isId = (column) => column.kind === "job" && (column.name === "id" || column.name === "jobs");
+  const called = (place) => (/^\d+$/.test(rows[place].id) ? `job ${rows[place].id}` : `jobs ${rows[place].id}`);
   const there = (place, c) => value(place, c) !== null && value(place, c) !== undefined;
   const escaped = (text) => text.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
   const cut = (text, most) => (text.length > most ? `${text.slice(0, most - 1)}…` : text);
@@ -38,7 +47,7 @@
     const found = /^(.+?)(<=|>=|!=|==|=|<|>)(.*)$/.exec(word);
     if (!found) {
       const wanted = word.toLowerCase();
-      return (place) => rows[place].full.concat(rows[place].texts).some((text) => text.toLowerCase().includes(wanted));
+      return (place) => columns.flatMap((_, c) => [full(place, c), rows[place].texts[c]]).some((text) => text.toLowerCase().includes(wanted));
     }
     const [, name, sign, wanted] = found;
     const c = columns.findIndex((column) => column.name === name);
@@ -47,7 +56,7 @@
     const same = (place) => {
       const own = value(place, c);
       if (typeof own === "number" && !Number.isNaN(number)) return own === number;
-      return rows[place].full[c].toLowerCase() === wanted.toLowerCase();
+      return full(place, c).toLowerCase() === wanted.toLowerCase();
     };
     if (sign === "=" || sign === "==") return same;
     if (sign === "!=") return (place) => !same(place);
@@ -82,8 +91,8 @@
   const body = document.querySelector("tbody");
   const line = element("tr");
   columns.forEach((column, c) => {
-    const numeric = column.numeric && column.name !== "id";
-    const cell = element("th", undefined, `${column.kind}${numeric ? " number" : ""}${column.name === "id" ? " id" : ""}`);
+    const numeric = column.numeric && !isId(column);
+    const cell = element("th", undefined, `${column.kind}${numeric ? " number" : ""}${isId(column) ? " id" : ""}`);
     cell.scope = "col";
     cell.setAttribute("aria-sort", "none");
     const button = element("button", cut(column.name, 40));
@@ -98,14 +107,14 @@
     cell.append(button);
     line.append(cell);
   });
-  head.append(line);
+  head.replaceChildren(line);
   const lines = rows.map((row, place) => {
     const made = element("tr", undefined, place === data.best ? "best" : "");
     made.dataset.row = place;
     columns.forEach((column, c) => {
-      const numeric = column.numeric && column.name !== "id";
+      const numeric = column.numeric && !isId(column);
       const cell = element("td", undefined, numeric ? "number" : "");
-      if (column.name === "id") {
+      if (isId(column)) {
         cell.className = "id";
         const button = element("button", row.texts[c]);
         button.type = "button";
@@ -116,7 +125,7 @@
       } else {
         cell.textContent = row.texts[c];
         if (column.name === "status") cell.classList.add(row.status);
-        if (row.full[c] !== row.texts[c] || row.texts[c].length > 30) cell.title = row.full[c];
+        if (row.full[c] !== undefined || row.texts[c].length > 30) cell.title = full(place, c);
       }
       made.append(cell);
     });
@@ -153,7 +162,7 @@
   };
   const numbersOf = (c, places = all) => places.map((place) => value(place, c)).filter((own) => typeof own === "number");
   const categories = (c) =>
-    [...new Set(all.filter((place) => there(place, c)).map((place) => rows[place].full[c]))].sort((a, b) =>
+    [...new Set(all.filter((place) => there(place, c)).map((place) => full(place, c)))].sort((a, b) =>
       a.localeCompare(b, undefined, { numeric: true }),
     );
   const known = new Map();
@@ -188,7 +197,7 @@
     const places = new Map(names.map((name, n) => [name, names.length > 1 ? n / (names.length - 1) : 0.5]));
     const every = Math.ceil(names.length / 15);
     return {
-      at: (place) => (there(place, c) ? places.get(rows[place].full[c]) : null),
+      at: (place) => (there(place, c) ? places.get(full(place, c)) : null),
       ticks: names.filter((_, n) => n % every === 0).map((name) => [places.get(name), cut(name, 16)]),
     };
   };
@@ -223,7 +232,7 @@
       .slice(-MOST);
   };
   const about = (place, ...more) => {
-    const told = [`job ${rows[place].id}, ${rows[place].status}`];
+  const told = [`${called(place)}, ${rows[place].status}`];
     parameters.slice(0, 12).forEach((c) => there(place, c) && told.push(`${columns[c].name} = ${rows[place].texts[c]}`));
     more.forEach((text) => told.push(text));
     return told.map((text) => escaped(cut(text, 60))).join("<br>");
@@ -343,20 +352,44 @@
     const range = [-0.5, names.length - 0.5];
     return { type: "linear", title, range, tickvals: names.map((_, n) => n), ticktext: names.map((name) => escaped(cut(name, 20))) };
   };
+  // Points that coincide are put side by side, so that each can be seen. Points within a hundredth of the plot coincide.
+  const apart = (points, logs) => {
+    const scaled = points.map((point) => point.map((own, way) => (logs[way] ? Math.log10(own) : own)));
+    const sizes = [0, 1].map((way) => {
+      let [low, high] = [Infinity, -Infinity];
+      for (const point of scaled) [low, high] = [Math.min(low, point[way]), Math.max(high, point[way])];
+      return high > low ? high - low : 1;
+    });
+    const spots = new Map();
+    scaled.forEach((point, n) => {
+      const key = point.map((own, way) => Math.round((own / sizes[way]) * 100)).join();
+      spots.set(key, [...(spots.get(key) ?? []), n]);
+    });
+    for (const together of spots.values()) {
+      const step = Math.min(0.012, 0.08 / together.length) * sizes[0];
+      if (together.length > 1) together.forEach((n, k) => (scaled[n][0] += (k - (together.length - 1) / 2) * step));
+    }
+    return scaled.map(([x, y]) => [logs[0] ? 10 ** x : x, logs[1] ? 10 ** y : y]);
+  };
   const drawScatter = () => {
     const [x, y] = [Number(by("scatter-x").value), Number(by("scatter-y").value)];
     const paint = painter(y);
     const places = layered(shown(), y).filter((place) => there(place, x) && there(place, y));
     const names = columns[x].numeric ? null : categories(x);
+    const at = (place) => [names ? names.indexOf(full(place, x)) : value(place, x), value(place, y)];
+    const logs = [by("scatter-log-x").checked, by("scatter-log-y").checked];
+    const spots = apart(places.map(at), logs);
+    const errors = places.map((place) => rows[place].spreads?.[y] ?? 0);
     const trace = {
-      x: places.map((place) => (names ? names.indexOf(rows[place].full[x]) : value(place, x))),
-      y: places.map((place) => value(place, y)),
+      x: spots.map((spot) => spot[0]),
+      y: spots.map((spot) => spot[1]),
       mode: "markers",
       type: "scatter",
       marker: {
         size: places.map((place) => (strong(place) ? 12 : 8)), color: places.map(paint), opacity: 0.9,
         symbol: places.map((place) => (place === data.best ? "star" : "circle")), line: { width: 0.5, color: theme()("soft") },
       },
+      ...(errors.some(Boolean) ? { error_y: { type: "data", array: errors, color: theme()("soft"), thickness: 1, width: 3 } } : {}),
       text: places.map((place) => about(place, cell(place, y), ...(parameters.includes(x) ? [] : [cell(place, x)]))),
       hoverinfo: "text",
     };
@@ -364,6 +397,7 @@
     Plotly.react("scatter-plot", [trace], layout({ ...axes, dragmode: touch ? false : "zoom" }), config);
   };
 
+  const faint = (colour) => (colour[0] === "#" ? `${colour}33` : colour.replace("rgb(", "rgba(").replace(")", ",0.2)"));
   const drawCurves = () => {
     const name = by("curves-metric").value;
     const c = columns.findIndex((column) => column.name === name);
@@ -372,18 +406,30 @@
     const paint = painter(c);
     const few = of.size <= COLOURS.length;
     const own = new Map([...of.keys()].map((place, n) => [place, COLOURS[n]]));
-    const traces = places.map((place) => ({
-      x: of.get(place).steps,
-      y: of.get(place).values,
-      name: `job ${rows[place].id}`,
-      mode: of.get(place).steps.length < 12 ? "lines+markers" : "lines",
-      type: "scatter",
-      line: { color: few && !strong(place) ? own.get(place) : paint(place), width: strong(place) ? 3 : 1.4 },
-      marker: { size: 4 },
-      text: of.get(place).steps.map((step, n) => about(place, `step ${step}: ${of.get(place).values[n]}`)),
-      hoverinfo: "text",
-    }));
-    const yaxis = { type: by("curves-log").checked ? "log" : "linear", title: { text: escaped(cut(name, 50)) } };
+    const log = by("curves-log").checked;
+    const coloured = (place) => (few && !strong(place) ? own.get(place) : paint(place));
+    const traces = places.flatMap((place) => {
+      const { steps, values, deviations } = of.get(place);
+      const trace = {
+        x: steps,
+        y: values,
+        name: called(place),
+        mode: steps.length < 12 ? "lines+markers" : "lines",
+        type: "scatter",
+        line: { color: coloured(place), width: strong(place) ? 3 : 1.4 },
+        marker: { size: 4 },
+        text: steps.map((step, n) =>
+          about(place, `step ${step}: ${values[n]}${deviations ? ` ± ${deviations[n]}` : ""}`),
+        ),
+        hoverinfo: "text",
+      };
+      if (!deviations || !few) return [trace];
+      const edge = { x: steps, mode: "lines", type: "scatter", line: { width: 0 }, hoverinfo: "skip", showlegend: false };
+      const low = values.map((own, n) => (own === null ? null : log && own <= deviations[n] ? own : own - deviations[n]));
+      const high = values.map((own, n) => (own === null ? null : own + deviations[n]));
+      return [{ ...edge, y: low }, { ...edge, y: high, fill: "tonexty", fillcolor: faint(coloured(place)) }, trace];
+    });
+    const yaxis = { type: log ? "log" : "linear", title: { text: escaped(cut(name, 50)) } };
     const legend = few && places.length > 1 ? { showlegend: true, legend: { orientation: "h", y: 1.02, yanchor: "bottom" } } : {};
     Plotly.react(
       "curves-plot", traces,
@@ -403,6 +449,7 @@
 
   // --- begin
 
+  by("counts").replaceChildren();
   for (const [status, number] of Object.entries(data.counts)) {
     const item = element("li");
     item.append(element("b", String(number)), " ", element("span", status, status));
@@ -411,14 +458,34 @@
   say("best", data.summary && `${data.summary[0].toUpperCase()}${data.summary.slice(1)}`);
   say("shared", data.shared && `All jobs with ${data.shared}`);
   say("unfinished", data.unfinished);
+  say("over", data.over && `Each row is the mean of the jobs that differ in ${data.over}, ± standard deviation.`);
+  by("notes").hidden = !data.notes.length;
   if (data.notes.length) {
-    by("notes").hidden = false;
     by("notes").querySelector("summary").textContent = data.notes.length === 1 ? "1 note" : `${data.notes.length} notes`;
-    by("notes").querySelector("ul").append(...data.notes.map((note) => element("li", note)));
+    by("notes").querySelector("ul").replaceChildren(...data.notes.map((note) => element("li", note)));
   }
+  const failed = data.failed.map((one) => {
+    const made = element("details");
+    const heading = element("summary", `job ${one.job} `);
+    heading.append(element("span", one.status, one.status), one.reason ? `: ${one.reason}` : "");
+    made.append(heading);
+    if (one.lines.length) made.append(element("pre", one.lines.join("\n")));
+    if (one.log) made.append(element("p", `Log: ${one.log}`, "hint"));
+    return made;
+  });
+  by("failed").hidden = !failed.length;
+  by("failed").querySelector("div").replaceChildren(...failed);
+  const sources = data.sources.map((one) => {
+    const made = element("dl");
+    if (data.sources.length > 1) made.append(element("dt", "jobs"), element("dd", String(one.count)));
+    for (const [name, text] of one.facts) made.append(element("dt", name), element("dd", text));
+    return made;
+  });
+  by("sources").hidden = !sources.length;
+  by("sources").querySelector("div").replaceChildren(...sources);
   const example = main === undefined ? "status" : columns[main].name;
   by("filter").placeholder = main === undefined ? "status=succeeded, or any text" : `${example}>0.9  status!=failed  text`;
-  by("filter").addEventListener("input", () => {
+  listen(by("filter"), "input", () => {
     try {
       const conditions = by("filter").value.split(/\s+/).filter(Boolean).map(condition);
       state.filter = (place) => conditions.every((holds) => holds(place));
@@ -429,12 +496,13 @@
       by("shown").textContent = fault.message;
     }
   });
-  by("clear").addEventListener("click", () => {
+  listen(by("clear"), "click", () => {
     state.ranges.clear();
     draw();
   });
 
   const curved = Object.keys(data.curves);
+  for (const id of ["parallel", "scatter", "curves"]) by(id).hidden = true;
   const plain = (id, c) => {
     by(id).checked = columns[c].numeric && asksForLog(numbersOf(c));
     by(id).disabled = !columns[c].numeric || numbersOf(c).some((own) => own <= 0);
@@ -442,7 +510,7 @@
   if (metrics.length) {
     by("parallel").hidden = !parameters.length || rows.length < 2;
     options("parallel-metric", named(metrics), main);
-    by("parallel-metric").addEventListener("change", drawParallel);
+    listen(by("parallel-metric"), "change", drawParallel);
     const against = [...parameters, ...columns.map((_, c) => c).filter((c) => columns[c].name === "duration" || metrics.includes(c))];
     by("scatter").hidden = against.length < 2 || rows.length < 2;
     const first = parameters.find((c) => columns[c].numeric) ?? against.find((c) => c !== main) ?? main;
@@ -451,11 +519,11 @@
     plain("scatter-log-x", first);
     plain("scatter-log-y", main);
     for (const way of ["x", "y"]) {
-      by(`scatter-${way}`).addEventListener("change", (event) => {
+      listen(by(`scatter-${way}`), "change", (event) => {
         plain(`scatter-log-${way}`, Number(event.target.value));
         drawScatter();
       });
-      by(`scatter-log-${way}`).addEventListener("change", drawScatter);
+      listen(by(`scatter-log-${way}`), "change", drawScatter);
     }
   }
   if (curved.length) {
@@ -469,12 +537,26 @@
     by("curves").hidden = false;
     options("curves-metric", curved.map((name) => [name, name]), curved.includes(data.objective?.column) ? data.objective.column : curved[0]);
     logs();
-    by("curves-metric").addEventListener("change", () => {
+    listen(by("curves-metric"), "change", () => {
       logs();
       drawCurves();
     });
-    by("curves-log").addEventListener("change", drawCurves);
+    listen(by("curves-log"), "change", drawCurves);
   }
   draw();
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawPlots);
-})();
+  listen(matchMedia("(prefers-color-scheme: dark)"), "change", drawPlots);
+};
+
+// --- which view
+
+const { views } = JSON.parse(by("data").textContent);
+let ends = new AbortController();
+const choose = (number) => {
+  ends.abort();
+  ends = new AbortController();
+  by("filter").value = "";
+  show(views[number], ends.signal);
+};
+by("each").closest("label").hidden = views.length < 2;
+by("each").addEventListener("change", (event) => choose(event.target.checked ? 1 : 0));
+choose(0);
