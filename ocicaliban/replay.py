@@ -218,6 +218,8 @@ def attempt(
             if f'"id":"{known["image"]}"' not in file.read():
                 return None
         os.utime(files.used(known["image"]))
+        if known.get("caches"):
+            os.makedirs(files.kept_caches(), mode=0o700, exist_ok=True)
         for folder in known.get("folders", ()):
             os.utime(files.used(os.path.basename(folder)))
         said, template, _, _ = known["said"], known["argv"], known["key"], known["job"]
@@ -288,6 +290,7 @@ class Replayable(NamedTuple):
     `key` of this run in it; `image` is an id that must still be in `images`, the store's list; `said` is the
     line for the user; `job` is what the history records of each run, and `gpus` what it must lease (see `gpu.lease`);
     `folders` are mounted in place of layers, and must still be there. `port` is in variables of the command.
+    One with `caches` mounts `files.kept_caches`. A `quiet` one says nothing but what is wrong.
     """
 
     argv: list[str]
@@ -302,6 +305,7 @@ class Replayable(NamedTuple):
     folders: Sequence[str] = ()
     port: int = 0
     quiet: bool = False
+    caches: bool = False
 
 
 def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entries: Iterable[str]) -> None:
@@ -337,6 +341,7 @@ def remember(run: Replayable, recording: Recording, *, read: Iterable[str], entr
             "\n".join([*(note for note in recording.notes if not run.quiet or note.startswith(_LOUD)), run.said])
         ),
         "quiet": run.quiet,
+        "caches": run.caches,
         "argv": run.command[: len(run.command) - len(rest)],
         "key": run.key,
         "job": {**run.job},

@@ -59,6 +59,7 @@ def plan(request: CloudRequest, first: Job, *, resolve: bool) -> PlannedImage:
         allow_secrets=place.in_project(request, request.allow_secrets),
         resolve=resolve,
         fresh=request.no_cache,
+        elsewhere=True,
     )
     planned = planner.plan_project(asked, TERMINAL)
     submission = evolve(first.submission, mode=request.mode, launch=planned.plan.launch)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping, Sequence
 
@@ -23,8 +24,9 @@ from ocicaliban.model.image import Image, Launch
 from ocicaliban.model.job import Submission
 from ocicaliban.project import binder_files, entry_point, git, ignore_rules
 from ocicaliban.reporter import TERMINAL, is_quiet
-from ocicaliban.system import filesystems, process
+from ocicaliban.system import files, filesystems, process
 from ocicaliban.targets import registry
+from ocicaliban.targets.local import container_spec
 
 
 @frozen(kw_only=True)
@@ -66,6 +68,7 @@ class Start:
 class PreparedLaunch:
     """A plan for a request, with the GPUs that it uses and the options that the user gives to podman.
 
+    `own_options` says that some of these options come from the command line, or depend on its environment.
     `recording` has what was read for it. `start` are the words before the command of a person who works in the project
     (see `binder_files`). `left_out` are the files of the project that no image has, if a person works
     in the project's folder. `local` is what a container on this machine runs in, once it is there.
@@ -73,6 +76,7 @@ class PreparedLaunch:
 
     request: LaunchRequest
     planned: PlannedImage
+    own_options: bool
     devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
     recording: replay.Recording
@@ -134,15 +138,30 @@ class PreparedLaunch:
             labels[command_line.SHARED] = "true"
         log = command_line.log_options(str(log_file.raw(start.log))) if start.log else ()
         shm = command_line.shared_memory_options(filesystems.shared_memory())
+        caches = self._caches(start)
         container = command_line.ContainerOptions(
             name=name,
             terminal=(False, False) if start.detached else podman.terminal(),
-            extra=(*command_line.label_options(labels), *shm, *log, *devices, *start.extra, *self.given),
+            extra=(*command_line.label_options(labels), *shm, *log, *caches, *devices, *start.extra, *self.given),
             entrypoint=(*self.start, *start.entrypoint) if start.entrypoint else (),
         )
         argv = command_line.run_argv(image, self.starts, start.args, container, detached=start.detached)
         whole = (argv[0], *options, *argv[1:])
         return Command(argv=whole, name=name, key=key, args=start.args, options=options, script=script)
+
+    def _caches(self, start: Start) -> tuple[str, ...]:
+        """Return podman's options by which a container keeps its ~/.cache; the folder is there then."""
+        folder = files.kept_caches()
+        given = (*start.extra, *self.given)
+        mount = container_spec.caches_mount(self.starts, given, folder) if self.request.caches else ""
+        if not mount:
+            return ()
+        if not self.request.dry_run:
+            try:
+                files.make_folder(folder)
+            except OSError:
+                return ()  # a cache makes things fast, no more
+        return command_line.mount_option(mount)
 
     def submission(self, image: Image, group: str, jobs: JobsRequest, *, alone: bool = False) -> Submission:
         """Return what the history keeps of a `run`: no secret, and git's part later (see `provenance.with_git`)."""
@@ -186,7 +205,7 @@ class PreparedLaunch:
         if request.image_id:
             return
         self.record_built()
-        if request.no_cache or request.podman_args or request.cloud_key:
+        if request.no_cache or self.own_options:
             return
         searched = map(str, (*self.planned.searched_paths, *image_store.settings_files()))
         run = replay.Replayable(
@@ -202,18 +221,20 @@ class PreparedLaunch:
             folders=self.local.folders if self.local else (),
             port=port,
             quiet=is_quiet(),
+            caches=any(str(files.kept_caches()) in word for word in command.argv),
         )
         checkout = git.state_files(self.planned.project.root) if job else ()
         read = (*searched, process.tool("podman"), *command.options[1:], *checkout)
         replay.remember(run, self.recording, read=read, entries=self.planned.tree_paths())
 
 
-def prepare(request: LaunchRequest) -> PreparedLaunch:
+def prepare(request: LaunchRequest, *, here: bool = True) -> PreparedLaunch:
     """Plan a request for the project in the current folder.
 
-    Raises OcicalibanError if the project, the image or a GPU that it names does not exist or cannot be used.
+    The options for podman that the settings have are part of its request, if the container runs `here`. Raises
+    OcicalibanError if the project, the image or a GPU that it names does not exist or cannot be used.
     """
-    given = podman_options(request)
+    own_options = bool(podman_options(request))
     if request.image_id:
         identity = build.image_called(request.image_id).id
         # A script gets the name. What is recorded must stay the same image whatever becomes of the name.
@@ -239,15 +260,37 @@ def prepare(request: LaunchRequest) -> PreparedLaunch:
         if request.gpu_wanted or request.gpus:
             raise UsageError(f"the mode '{request.mode}' has no recipe for the GPU", 'add "cuda" to the mode\'s list')
         devices = ()
+    if here:
+        request, passes = _with_settings(request, planned)
+        own_options = own_options or passes
     return PreparedLaunch(
         request=request,
         planned=planned,
+        own_options=own_options,
         devices=devices,
-        given=given,
+        given=podman_options(request),
         recording=recording,
         start=words,
         left_out=left_out,
     )
+
+
+def _with_settings(request: LaunchRequest, planned: PlannedImage) -> tuple[LaunchRequest, bool]:
+    """Return a request with what the settings say, and whether that depends on our environment.
+
+    Raises UsageError for options for podman that no container can have.
+    """
+    run = planned.run_options
+    try:
+        container_spec.check_given(run.options)
+        podman_args.require_values(run.options, os.environ)
+    except UsageError as fault:
+        raise UsageError(
+            f"[run]: {fault.message.removeprefix('--podman-args')}".replace(": :", ":"), fault.hint
+        ) from None
+    text = f"{shlex.join(run.options)} {request.podman_args}".strip() if run.options else request.podman_args
+    caches = request.caches and run.settings.caches is not False
+    return evolve(request, podman_args=text, caches=caches), bool(run.settings.pass_env)
 
 
 def _start(planned: PlannedImage, request: LaunchRequest) -> tuple[str, ...]:

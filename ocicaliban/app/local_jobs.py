@@ -40,6 +40,7 @@ class LocalSubmission:
     devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
     share_gpus: bool = False
+    caches: bool = False
     made_from: Origin | None = None
 
 
@@ -71,6 +72,7 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
             devices=prepared.devices,
             given=prepared.given,
             share_gpus=prepared.request.share_gpus,
+            caches=prepared.request.caches,
         )
         return carry_out(history, whole, runner.run)
 
@@ -87,6 +89,7 @@ def carry_out(history: History, whole: LocalSubmission, how: Callable[..., runne
         resources=job_checks.resources(jobs),
         given=whole.given,
         log_limit=_log_limit(submission),
+        caches=whole.caches,
     )
     options = runner.Options(
         places=whole.slots,
@@ -131,6 +134,7 @@ def resume(history: History, submission: Submission) -> int:
         devices=devices,
         given=launch.podman_options(request),
         share_gpus=request.share_gpus,
+        caches=request.caches,
     )
     return carry_out(history, whole, runner.resume, earlier=submissions.unwell(counts))
 
@@ -171,6 +175,7 @@ def renew(old: Submission, *, rebuild: bool) -> LocalSubmission:
         devices=devices,
         given=given,
         share_gpus=request.share_gpus,
+        caches=request.caches,
         made_from=made_from,
     )
 

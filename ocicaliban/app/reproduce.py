@@ -109,7 +109,8 @@ def _best(jobs: Sequence[PublishedJob], goal: str) -> PublishedJob:
 def reproduce(request: ReproduceRequest, found: Published, jobs: tuple[PublishedJob, ...]) -> Reproduction:
     """Fetch the image, run the jobs, and compare what they report with what was published.
 
-    Raises OcicalibanError if the image cannot be fetched, or is not the one of the experiment.
+    What others publish does not see the caches that our own jobs keep. Raises OcicalibanError if the image cannot be
+    fetched, or is not the one of the experiment.
     """
     from ocicaliban.history import access
 
@@ -130,7 +131,7 @@ def reproduce(request: ReproduceRequest, found: Published, jobs: tuple[Published
         workdir=made.workdir,
         devices=tuple(device.qualified for device in devices),
     )
-    options = records.to_record(LaunchRequest(mode=made.mode, module=made.module, image_id=identity), asked)
+    own = LaunchRequest(mode=made.mode, module=made.module, image_id=identity, caches=False)
     new = Submission(
         group=asked.group,
         user=provenance.user(),
@@ -143,7 +144,7 @@ def reproduce(request: ReproduceRequest, found: Published, jobs: tuple[Published
         launch=launch,
         commit=made.commit,
         dirty=made.dirty,
-        options={**options, provenance.REPRODUCES: found.reference},
+        options={**records.to_record(own, asked), provenance.REPRODUCES: found.reference},
     )
     slots = job_checks.slots(devices, asked)[: len(jobs)]
     with access.open(reporter=TERMINAL) as history:

@@ -73,7 +73,7 @@ class LaunchRequest(BuildRequest):
     `podman_args` are more options for `podman run`, in one text. `cloud_key` is a key file that the container sees.
     `lived_in` says that a person works in the project's folder, as in a shell. `gpu_elsewhere` says that another
     machine, which has a GPU, runs it. With `dry_run` nothing is built. With `share_gpus`, other programs may use the
-    same GPUs meanwhile.
+    same GPUs meanwhile. With `caches` the containers keep what they put into ~/.cache.
     """
 
     image_id: str = field(default="", metadata=key("image_id"))
@@ -81,6 +81,7 @@ class LaunchRequest(BuildRequest):
     cloud_key: str = field(default="", metadata=key("cloud_key"))
     share_gpus: bool = field(default=False, metadata=key("share_gpus", brief=True))
     lived_in: bool = field(default=False, metadata=key("lived_in"))
+    caches: bool = field(default=True, metadata=key("caches", brief=True))
     gpu_elsewhere: bool = field(default=False, metadata=key("gpu_elsewhere", brief=True))
     dry_run: bool = field(default=False, metadata=key("dry_run"))
 

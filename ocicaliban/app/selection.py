@@ -44,7 +44,9 @@ def group_named(history: History, name: str, *, unfinished: bool = False) -> str
     root = place.project_root()
     own = [each for each in groups if each.project == str(root)]
     if not own:
-        raise UsageError(f"the project {root} has no jobs yet", "`ocicaliban status` shows the jobs of all projects")
+        raise UsageError(
+            f"the project {root} has no jobs yet", "`ocicaliban status --all` shows the jobs of all projects"
+        )
     left = [each for each in own if any(each.counts[status] for status in _LEFT)]
     return (left or own)[0].name if unfinished else own[0].name
 

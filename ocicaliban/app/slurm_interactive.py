@@ -125,7 +125,7 @@ def _options(request: LaunchRequest, wanted: SlurmRequest) -> Options:
 
 def _prepare(request: LaunchRequest, options: Options) -> PreparedLaunch:
     asked = evolve(request, lived_in=True, gpu_wanted=False, gpus=None, gpu_elsewhere=slurm_options.wants_gpus(options))
-    return launch.prepare(asked)
+    return launch.prepare(asked, here=False)
 
 
 @contextmanager

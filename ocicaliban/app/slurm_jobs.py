@@ -71,7 +71,7 @@ def prepare(request: RunRequest, wanted: SlurmRequest) -> SlurmRun:
         group_names.check(request.jobs.group)
     # The GPUs are those of the nodes: this machine may have none, or others.
     asked = evolve(request.launch, gpu_wanted=False, gpus=None, gpu_elsewhere=slurm_options.wants_gpus(options))
-    prepared = launch.prepare(asked)
+    prepared = launch.prepare(asked, here=False)
     if not (asked.image_id or request.args):
         launch.check_starts(prepared.planned, asked.module)
     return SlurmRun(request=request, options=options, sweep=sweep, launch=prepared)
@@ -146,7 +146,7 @@ def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild:
     with lease.held(old):
         if rebuild:
             submissions.enter_project(old)
-            prepared = launch.prepare(evolve(request, image_id=""))
+            prepared = launch.prepare(evolve(request, image_id=""), here=False)
             image = prepared.image()
             prepared.record_built()
             made = prepared.submission(image, old.group, asked)

@@ -23,12 +23,13 @@ def options(root: Path, jobs: JobsRequest, wanted: SlurmRequest) -> Options:
     """Return the options for jobs of the project in `root`. Raises UsageError for one that is not valid."""
     user_path = files.config() / user_config.NAME
     made: dict[str, object] = {}
-    for path, tables in (
-        (user_path, user_config.load_user_config().targets),
-        (root / config.NAME, config.load_project(root).targets),
+    own_path, above = config.settings_file(root)
+    for path, tables, before in (
+        (user_path, user_config.load_user_config().targets, ()),
+        (own_path, config.load_project(root).targets, above),
     ):
         table = tables.get(slurm_options.KEY, {})
-        keys = ("targets", slurm_options.KEY)
+        keys = (*before, "targets", slurm_options.KEY)
         text = path.read_text(encoding="utf-8", errors="replace") if table else ""
         read = structure(table, Options, path=path, text=text, keys=keys)
         made |= {name: getattr(read, name) for name in table}

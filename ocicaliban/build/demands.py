@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shlex
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,7 @@ from attrs import frozen
 from ocicaliban.build.inputs.provider import secret_files
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch, Plan, Run
-from ocicaliban.model.project import Project
+from ocicaliban.model.project import Project, RunSettings
 from ocicaliban.model.recipe import Recipe
 from ocicaliban.model.resources import parse_mount
 from ocicaliban.project.config import NAME
@@ -38,7 +39,7 @@ class Demand:
     is the one that was allowed. `place` names the file that wants it. A `build` needs it, or a container.
     """
 
-    kind: Literal["mount", "capability", "secret", "folder"]
+    kind: Literal["mount", "capability", "secret", "folder", "option", "variable"]
     what: str
     place: str
     digest: str = ""
@@ -68,6 +69,16 @@ def of_plan(
         *_of_folders(project, folders),
     ]
     return tuple(dict.fromkeys(found))
+
+
+def of_settings(root: Path, settings: RunSettings) -> tuple[Demand, ...]:
+    """Return what the tables `run` of the project in `root` want for its containers."""
+    outside = [what for volume in settings.volumes if (what := _outside(root, volume))]
+    found = [Demand(kind="mount", what=what, place=NAME) for what in outside]
+    found += [Demand(kind="variable", what=name, place=NAME) for name in settings.pass_env]
+    if settings.podman_args:
+        found.append(Demand(kind="option", what=_short(shlex.join(settings.podman_args)), place=NAME))
+    return tuple(found)
 
 
 def _of_launches(project: Project, launches: Iterable[tuple[Recipe, Launch]], *, chosen: bool) -> Iterator[Demand]:
@@ -159,5 +170,12 @@ def _checkout(root: str, home: str) -> str:
 
 def lines(demands: Iterable[Demand]) -> tuple[str, ...]:
     """Return a line for each demand."""
-    words = {"mount": "mounts", "capability": "capability", "secret": "build secret", "folder": "reads"}
+    words = {
+        "mount": "mounts",
+        "capability": "capability",
+        "secret": "build secret",
+        "folder": "reads",
+        "option": "podman run",
+        "variable": "your variable",
+    }
     return tuple(f"{words[each.kind]} {each.what} ({each.place})" for each in demands)

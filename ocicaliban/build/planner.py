@@ -12,7 +12,7 @@ from pathlib import Path
 from attrs import evolve, field, frozen
 
 from ocicaliban import hints
-from ocicaliban.build import chosen_base, demands, environment_view
+from ocicaliban.build import chosen_base, demands, environment_view, run_options
 from ocicaliban.build import plan as planning
 from ocicaliban.build.builder import BuildContext
 from ocicaliban.build.chosen_base import BaseRequest
@@ -20,6 +20,7 @@ from ocicaliban.build.demands import Demand
 from ocicaliban.build.inputs.provider import PlanContext, Provided, input_parameters, secret_files
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
+from ocicaliban.build.run_options import RunOptions
 from ocicaliban.containers import user_ids
 from ocicaliban.dependencies import host_settings, survey, workspace
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
@@ -45,6 +46,7 @@ class PlannedImage:
     version of the environment's Python, "" while the base image is not resolved, and `python_reason` says why it is
     this one. `demands` are what the project's files want outside of the project. `lock` is the lock as the plan leaves
     it, and `resolutions` are the names of those in it that the plan uses, by section.
+    `run_options` is what containers here get of the settings.
     """
 
     project: Project
@@ -62,6 +64,7 @@ class PlannedImage:
     demands: tuple[Demand, ...] = ()
     lock: Lock = field(factory=Lock)
     resolutions: Mapping[str, tuple[str, ...]] = field(factory=dict)
+    run_options: RunOptions = field(factory=RunOptions)
 
     @property
     def build_context(self) -> BuildContext:
@@ -150,6 +153,8 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
     provided = dict(context.provided)
     snapshot = _snapshot(context, provided)
     plan = planning.plan(project, recipes, request.mode, snapshot)
+    run = run_options.of_request(project, request)
+    plan = evolve(plan, launch=run.applied(plan.launch))
     trees = {tree.digest: tree for each in provided.values() for tree in each.trees}
     copied = (tree for layer in plan.layers for step in layer.steps for tree in planning.copied_trees(step))
     used = {digest: trees[digest] for digest in copied if digest in trees}
@@ -166,9 +171,11 @@ def plan_project(request: PlanRequest, reporter: Reporter = SILENT) -> PlannedIm
         packages=sum(each.packages for each in provided.values()),
         python=context.environment_base.python,
         python_reason=chosen_base.reason(asked),
-        demands=_demands(project, plan, planning.launches(project, recipes, snapshot), provided, used),
         lock=context.lock,
         resolutions={each.lock_section: (*provided[each.kind].resolutions,) for each in PROVIDERS if each.lock_section},
+        demands=_demands(project, plan, planning.launches(project, recipes, snapshot), provided, used)
+        + demands.of_settings(project.root, run.of_project),
+        run_options=run,
     )
     if request.contents and context.parameters("requirements"):
         reporter.say(environment_view.line(planned.environment, planned.packages, planned.python))

@@ -28,7 +28,7 @@ class PlanRequest:
     unresolved in the plan, and so do the dependencies. With `fresh`, such a base image is pulled or made again, even
     if the store has one. Without `contents`, planning reads nothing that an image would hold, neither files nor
     dependencies; only the launch of the plan is of use then. With a `lock`, this one counts instead of the project's
-    file, and nothing is written.
+    file, and nothing is written. An image that runs only `elsewhere` gets nothing of the tables `run`.
     """
 
     root: Path
@@ -48,6 +48,7 @@ class PlanRequest:
     fresh: bool = False
     contents: bool = True
     lock: Lock | None = None
+    elsewhere: bool = False
 
     @property
     def variant(self) -> Variant:

@@ -19,6 +19,35 @@ class Push:
 
 
 @frozen(kw_only=True)
+class RunSettings:
+    """The keys of a table `run`: what containers that run here get, spelled as podman's options are.
+
+    `pass_env` are variables that they get with the values that they have here. With `caches` (None: the default) they
+    keep what they put into ~/.cache.
+    """
+
+    env: dict[str, str] = field(factory=dict)
+    pass_env: tuple[str, ...] = ()
+    volumes: tuple[str, ...] = ()
+    shm_size: str = ""
+    workdir: str = ""
+    podman_args: tuple[str, ...] = ()
+    caches: bool | None = None
+
+
+@frozen(kw_only=True)
+class RunTable:
+    """A table `run`: what holds in all modes, and what in one of them, which takes precedence."""
+
+    all_modes: RunSettings = field(factory=RunSettings)
+    modes: dict[str, RunSettings] = field(factory=dict)
+
+    def of_mode(self, mode: str) -> tuple[RunSettings, ...]:
+        """Return the settings that hold in a mode, the weakest first."""
+        return self.all_modes, self.modes.get(mode, RunSettings())
+
+
+@frozen(kw_only=True)
 class Project:
     """A folder of research code, and its configuration.
 
@@ -36,6 +65,7 @@ class Project:
     log_size_max: str = ""
     push: Push = field(factory=Push)
     targets: dict[str, dict[str, object]] = field(factory=dict)
+    run: RunTable = field(factory=RunTable)
 
 
 @frozen(kw_only=True)

@@ -11,12 +11,16 @@ from attrs import evolve, field, fields, frozen
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.file_faults import check_link
 from ocicaliban.formats.key_lines import Keys
-from ocicaliban.formats.toml import place, read_toml, structure, table_in
+from ocicaliban.formats.toml import parse_toml, place, read_toml, structure, table_in
 from ocicaliban.model.project import Project, Push
-from ocicaliban.project import log_size
+from ocicaliban.project import log_size, run_settings
+from ocicaliban.project.run_settings import Where
 from ocicaliban.reporter import SILENT, Reporter
 
 NAME = "ocicaliban.toml"
+PYPROJECT = "pyproject.toml"
+_TABLE: Keys = ("tool", "ocicaliban")
+"""Our table in a pyproject.toml, which has the same keys as a file of our own."""
 _SECRET = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}")
 CALIBAN = ".calibanconfig.json"
 
@@ -40,10 +44,9 @@ def load_project(root: Path, reporter: Reporter = SILENT) -> Project:
     `reporter` gets a note for each of Caliban's keys that has no effect. Raises UsageError with file, line and key for
     a mistake.
     """
-    path = root / NAME
     for name in (NAME, CALIBAN):
         check_link(root / name)
-    own = _load(root, path) if path.is_file() else Project(root=root)
+    own = _load(root)
     if not (root / CALIBAN).is_file():
         return own
     from ocicaliban.project import caliban_config  # few projects have it
@@ -72,22 +75,73 @@ def _merged(own: Project, theirs: Project) -> Project:
     return evolve(own, layers=layers)
 
 
-def _load(root: Path, path: Path) -> Project:
+@frozen(kw_only=True)
+class _Source:
+    """The file with a project's configuration, its text, our part of it, and the keys that lead to that."""
+
+    path: Path
+    text: str = ""
+    raw: dict[str, Any] = field(factory=dict)
+    keys: Keys = ()
+
+    def at(self, *keys: str | int) -> str:
+        """Return file and line of one of our keys."""
+        return place(self.path, self.text, (*self.keys, *keys))
+
+
+def _source(root: Path) -> _Source | None:
+    """Return where the project's configuration is; None if it has none. Raises UsageError if it is in two files."""
+    path = root / NAME
+    table = in_pyproject(root)
+    if not path.is_file():
+        return table
+    if table is not None:
+        hint = f"keep one of them: move the table's keys to {NAME}"
+        raise UsageError(f"{path} and [tool.ocicaliban] in {table.path} both configure the project", hint)
     text, raw = read_toml(path)
-    known = ("layers", "targets", *(each.name for each in fields(_ProjectFile)))
+    return _Source(path=path, text=text, raw=raw)
+
+
+def in_pyproject(root: Path) -> _Source | None:
+    """Return our table in the pyproject.toml of a folder; None if there is none, or the file cannot be read.
+
+    What is wrong with the file is told when its dependencies are read.
+    """
+    path = root / PYPROJECT
+    try:
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        raw = table_in(parse_toml(text), "tool") if "ocicaliban" in text else {}
+    except (OSError, ValueError):
+        return None
+    if "ocicaliban" not in raw:
+        return None
+    if not isinstance(raw["ocicaliban"], dict):
+        hint = "write it as a table: [tool.ocicaliban]"
+        raise UsageError(f"{place(path, text, _TABLE)}: 'tool.ocicaliban' is not a table", hint)
+    return _Source(path=path, text=text, raw=raw["ocicaliban"], keys=_TABLE)
+
+
+def _load(root: Path) -> Project:
+    source = _source(root)
+    if source is None:
+        return Project(root=root)
+    raw = dict(source.raw)
+    known = ("layers", "targets", "run", *(each.name for each in fields(_ProjectFile)))
     for key in raw:
         if key not in known:
-            raise UsageError(f"{place(path, text, (key,))}: unknown key '{key}'", nearest(key, known))
-    layers = _layers(raw.pop("layers", {}), path, text)
-    targets = target_tables(raw.pop("targets", {}), path, text)
-    file = structure(raw, _ProjectFile, path=path, text=text)
+            raise UsageError(f"{source.at(key)}: unknown key '{key}'", nearest(key, known))
+    layers = _layers(raw.pop("layers", {}), source)
+    targets = target_tables(raw.pop("targets", {}), source.path, source.text, source.keys)
+    where = Where(path=source.path, text=source.text, keys=(*source.keys, "run"), folder=root)
+    run = run_settings.read(raw.pop("run", {}), where)
+    file = structure(raw, _ProjectFile, path=source.path, text=source.text, keys=source.keys)
     assert isinstance(file, _ProjectFile)
-    log_size.check(file.log_size_max, place(path, text, ("log_size_max",)))
+    log_size.check(file.log_size_max, source.at("log_size_max"))
     for name in file.secrets:
         # A build finds the secret in a file of this name.
         if not _SECRET.fullmatch(name):
-            where = place(path, text, ("secrets", name))
-            raise UsageError(f"{where}: '{name}' is not the name of a secret", "use letters, digits, _, - and .")
+            hint = "use letters, digits, _, - and ."
+            raise UsageError(f"{source.at('secrets', name)}: '{name}' is not the name of a secret", hint)
     return Project(
         root=root,
         layers=layers,
@@ -99,10 +153,11 @@ def _load(root: Path, path: Path) -> Project:
         log_size_max=file.log_size_max,
         push=file.push,
         targets=targets,
+        run=run,
     )
 
 
-def _layers(layers: Any, path: Path, text: str) -> dict[str, dict[str, object]]:
+def _layers(layers: Any, source: _Source) -> dict[str, dict[str, object]]:
     """Check that `layers` holds one table for each recipe. `recipes.catalog` checks what is in them."""
     wrong: Keys = ("layers",)
     if isinstance(layers, dict):
@@ -111,12 +166,15 @@ def _layers(layers: Any, path: Path, text: str) -> dict[str, dict[str, object]]:
             return layers
         wrong = ("layers", name)
     raise UsageError(
-        f"{place(path, text, wrong)}: 'layers' must hold one table for each recipe", '[layers.apt]\npackages = ["git"]'
+        f"{source.at(*wrong)}: 'layers' must hold one table for each recipe", '[layers.apt]\npackages = ["git"]'
     )
 
 
-def target_tables(targets: Any, path: Path, text: str) -> dict[str, dict[str, object]]:
-    """Return the tables of `targets`, one for each place where jobs run, which checks what is in its own."""
+def target_tables(targets: Any, path: Path, text: str, above: Keys = ()) -> dict[str, dict[str, object]]:
+    """Return the tables of `targets`, one for each place where jobs run, which checks what is in its own.
+
+    `above` are the keys that lead to the table which holds `targets`.
+    """
     wrong: Keys = ("targets",)
     if isinstance(targets, dict):
         name = next((name for name, table in targets.items() if not isinstance(table, dict)), None)
@@ -124,9 +182,15 @@ def target_tables(targets: Any, path: Path, text: str) -> dict[str, dict[str, ob
             return targets
         wrong = ("targets", name)
     raise UsageError(
-        f"{place(path, text, wrong)}: 'targets' must hold one table for each target",
+        f"{place(path, text, (*above, *wrong))}: 'targets' must hold one table for each target",
         '[targets.slurm]\npartition = "gpu"',
     )
+
+
+def settings_file(root: Path) -> tuple[Path, Keys]:
+    """Return the file with the settings of the project in `root`, and the keys that lead to them in it."""
+    source = _source(root) or _Source(path=root / NAME)
+    return source.path, source.keys
 
 
 def setting_place(root: Path, keys: Keys) -> str:
@@ -134,12 +198,11 @@ def setting_place(root: Path, keys: Keys) -> str:
 
     Returns the file alone if the line is unknown.
     """
-    path = root / NAME
-    text, raw = read_toml(path) if path.is_file() else ("", {})
+    source = _source(root)
     if (root / CALIBAN).is_file():
         from ocicaliban.project import caliban_config
 
-        ours = bool(keys) and keys[-1] in table_in(raw, *map(str, keys[:-1]))
-        if not path.is_file() or (not ours and caliban_config.sets(keys)):
+        ours = source is not None and bool(keys) and keys[-1] in table_in(source.raw, *map(str, keys[:-1]))
+        if source is None or (not ours and caliban_config.sets(keys)):
             return caliban_config.place(root / CALIBAN, keys)
-    return place(path, text, keys)
+    return (source or _Source(path=root / NAME)).at(*keys)

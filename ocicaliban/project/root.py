@@ -11,7 +11,7 @@ from typing import Any
 from attrs import frozen
 
 from ocicaliban.formats.toml import parse_toml, table_in
-from ocicaliban.project.config import CALIBAN, NAME
+from ocicaliban.project.config import CALIBAN, NAME, in_pyproject
 
 DECLARING = (
     *("pyproject.toml", "uv.lock", "pylock.toml", "poetry.lock", "pdm.lock", "Pipfile", "Pipfile.lock"),
@@ -43,7 +43,7 @@ def locate(start: Path) -> Location:
     """
     folders, in_git = searched(start)
     root = (
-        _nearest(folders, (NAME, CALIBAN))
+        _configured(folders)
         or _workspace(folders)
         or _nearest(folders[:1], DECLARING)
         or _nearest(folders, DECLARING if in_git else _WITHOUT_GIT)
@@ -84,6 +84,12 @@ def searched(start: Path) -> tuple[list[Path], bool]:
 
 def _nearest(folders: list[Path], names: tuple[str, ...]) -> Path | None:
     return next((folder for folder in folders if any(os.path.lexists(folder / name) for name in names)), None)
+
+
+def _configured(folders: list[Path]) -> Path | None:
+    """Return the nearest folder with our configuration."""
+    ours = (NAME, CALIBAN)
+    return next((folder for folder in folders if _nearest([folder], ours) or in_pyproject(folder)), None)
 
 
 def _workspace(folders: list[Path]) -> Path | None:

@@ -6,9 +6,10 @@ from attrs import field, fields, frozen
 
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import place, read_toml, structure
-from ocicaliban.model.project import Push
-from ocicaliban.project import log_size
+from ocicaliban.model.project import Push, RunTable
+from ocicaliban.project import log_size, run_settings
 from ocicaliban.project.config import target_tables
+from ocicaliban.project.run_settings import Where
 from ocicaliban.system import files
 
 NAME = "config.toml"
@@ -16,7 +17,7 @@ NAME = "config.toml"
 
 @frozen(kw_only=True)
 class _UserFile:
-    """The keys of `config.toml`, apart from `targets`, whose form depends on the targets."""
+    """The keys of `config.toml`, apart from `run`, and from `targets`, whose form depends on the targets."""
 
     cdi_spec_dirs: tuple[str, ...] = ()
     db_url: str = field(default="", repr=False)  # it may hold a password
@@ -31,9 +32,11 @@ class UserConfig(_UserFile):
     """The user's settings: folders with CDI specs, the URL of the history's database, where images are pushed.
 
     `image_store` is where images are stored, and `layer_files` where layers are kept for stores that may vanish.
-    `log_size_max` is how large the log of a job becomes. `targets` has what jobs ask for on other targets.
+    `log_size_max` is how large the log of a job becomes. `targets` has what jobs ask for on other targets, and `run`
+    what containers get here.
     """
 
+    run: RunTable = field(factory=RunTable)
     targets: dict[str, dict[str, object]] = field(factory=dict)
 
 
@@ -52,9 +55,10 @@ def load_user_config() -> UserConfig:
         pass  # read_toml reports it
     text, raw = read_toml(path)
     targets = target_tables(raw.pop("targets", {}), path, text)
+    run = run_settings.read(raw.pop("run", {}), Where(path=path, text=text))
     read = structure(raw, _UserFile, path=path, text=text)
     assert isinstance(read, _UserFile)
-    config = UserConfig(**{each.name: getattr(read, each.name) for each in fields(_UserFile)}, targets=targets)
+    config = UserConfig(**{each.name: getattr(read, each.name) for each in fields(_UserFile)}, targets=targets, run=run)
     log_size.check(config.log_size_max, place(path, text, ("log_size_max",)))
     for folder in config.cdi_spec_dirs:
         if not folder.startswith(("/", "~/")):

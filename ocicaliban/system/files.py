@@ -35,6 +35,11 @@ def cache() -> Path:
     return _xdg("XDG_CACHE_HOME", ".cache", os.environ) / "ocicaliban"
 
 
+def kept_caches() -> Path:
+    """Return the folder of what programs in containers put into ~/.cache, such as models, to be used again."""
+    return cache() / "home"
+
+
 def work() -> Path:
     """Return the folder of builds in progress."""
     return cache() / "work"

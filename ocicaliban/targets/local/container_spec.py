@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve, field, frozen
@@ -79,6 +80,24 @@ _MOUNTS_OUT = re.compile(rf"(?::|(?:target|dst|destination)=){OUT}/*(?:[:,]|$)")
 def has_own_out(launch: Launch, given: tuple[str, ...]) -> bool:
     """Return whether a recipe, or the user's options for podman, mount something of their own at /out."""
     return any(_MOUNTS_OUT.search(text) for text in (*launch.mounts, *given))
+
+
+_HOME = "/root"
+_CACHES = f"{_HOME}/.cache"
+_MOUNTS_CACHES = re.compile(rf"(?::|(?:target|dst|destination)=){_HOME}(?:/\.cache)?/*(?:[:,]|$)")
+
+
+def caches_mount(launch: Launch, given: tuple[str, ...], folder: Path) -> str:
+    """Return the mount by which a container keeps its ~/.cache in a folder; "" if its home is another one's matter.
+
+    `given` are options for podman.
+    """
+    if any(_MOUNTS_CACHES.search(text) for text in (*launch.mounts, *given)):
+        return ""
+    homes = [word for word in given if word.startswith(("HOME=", "--env=HOME="))]
+    if homes or any(name == "HOME" for name, _ in launch.env):
+        return ""
+    return f"{folder}:{_CACHES}"
 
 
 def parameters_text(job: Job) -> str:

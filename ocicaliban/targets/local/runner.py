@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from ocicaliban.containers import command_line, conmon, podman, podman_args, settings_files
 from ocicaliban.containers.podman_api import NoAnswer, PodmanApi, PodmanApiError
@@ -41,7 +41,7 @@ class Setup:
     """What the jobs of one submission have in common.
 
     `image` is its id, `launch` how it starts, `given` the user's options for podman. `log_limit` is how large a job's
-    log becomes, in bytes (0: any).
+    log becomes, in bytes (0: any). With `caches` they keep what they put into ~/.cache.
     """
 
     image: str
@@ -49,6 +49,7 @@ class Setup:
     resources: Resources = field(factory=Resources)
     given: tuple[str, ...] = ()
     log_limit: int = log_parts.LIMIT
+    caches: bool = False
 
 
 class LocalRunner(ContainerRunner):
@@ -87,12 +88,11 @@ class LocalRunner(ContainerRunner):
             parts = log_parts.LogParts(os.path.abspath(attempt.log))
             parts.prepare()
             parameters = _parameters_file(job, attempt)
+            launch = self._with_caches()
         hooks, options = podman_options.container_options(devices, podman.version()) if devices else ((), ())
         container = JobContainer(
             image=self._setup.image,
-            launch=container_spec.for_job(
-                self._setup.launch, job, port=self._port(attempt.handle), parameters_file=parameters
-            ),
+            launch=container_spec.for_job(launch, job, port=self._port(attempt.handle), parameters_file=parameters),
             args=job.args,
             attempt=attempt,
             labels=container_spec.labels_of(job, attempt, devices),
@@ -109,6 +109,15 @@ class LocalRunner(ContainerRunner):
                 parts.drop_empty()
             raise
         self.watch(attempt.handle)
+
+    def _with_caches(self) -> Launch:
+        """Return how the jobs start, with the folder of their caches, which is there then."""
+        launch, folder = self._setup.launch, files.kept_caches()
+        mount = container_spec.caches_mount(launch, self._setup.given, folder) if self._setup.caches else ""
+        if not mount:
+            return launch
+        files.make_folder(folder)
+        return evolve(launch, mounts=(*launch.mounts, mount))
 
     def _port(self, handle: str) -> int:
         """Return a free port that no other container of ours has got."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from ocicaliban.build import demands, planner
 from ocicaliban.build.request import PlanRequest
@@ -179,3 +180,28 @@ def test_repositories_of_this_machine_are_known(tmp_path: Path) -> None:
         "/home/ada/c",
         "/home/ada/f",
     ]
+
+
+def test_what_a_table_run_wants_is_wanted_once_and_by_the_modes_that_have_it(root: Path, tmp_path: Path) -> None:
+    table = '[run]\nvolumes = ["./data:/data", "~/.ssh:/keys:ro", "models:/m"]\nenv = { A = "1" }\nshm_size = "8g"\n'
+    shell = '[run.shell]\npass_env = ["TOKEN"]\npodman_args = ["--device", "/dev/fuse"]\n'
+    recipe(root / "layers" / "own")
+    outside = [f"mount {Path.home().resolve()}/.ssh:/keys:ro", "mount models:/m"]
+    assert wanted(root, table + shell + MODE) == outside
+    assert wanted(root, table + shell + MODE, "shell") == [*outside, "variable TOKEN", "option --device /dev/fuse"]
+    with pytest.raises(UsageError, match=r"ocicaliban.toml:1: there is no mode 'shel'"):
+        wanted(root, '[run.shel]\nshm_size = "1g"\n' + MODE)
+
+
+def test_the_user_may_set_what_a_project_has_to_ask_for(root: Path, tmp_path: Path) -> None:
+    recipe(root / "layers" / "own")
+    own = tmp_path / "XDG_CONFIG_HOME" / "ocicaliban" / "config.toml"
+    own.parent.mkdir(parents=True)
+    own.write_text('[run]\npass_env = ["TOKEN"]\nvolumes = ["/data:/data"]\n[run.run]\nworkdir = "/data"\n')
+    (root / "ocicaliban.toml").write_text(MODE + CONFIG)
+    request = PlanRequest(root=root, mode="run", module="run.py", resolve=False)
+    planned = planner.plan_project(request)
+    assert planned.demands == () and planned.run_options.options == ("--env", "TOKEN")
+    assert planned.plan.launch.workdir == "/data" and "/data:/data" in planned.plan.launch.mounts
+    cloud = planner.plan_project(evolve(request, elsewhere=True))
+    assert cloud.plan.launch.workdir == "" and cloud.run_options.options == ()

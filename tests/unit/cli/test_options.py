@@ -58,7 +58,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
     ),
     run.run: (
         {
-            LaunchRequest: {"shell", "settings", "lived_in", "gpu_elsewhere"},
+            LaunchRequest: {"shell", "settings", "lived_in", "gpu_elsewhere", "caches"},
             JobsRequest: set(),
             SlurmRequest: set(),
         },
@@ -68,7 +68,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
     publish.reproduce: ({ReproduceRequest: set()}, {"yes", "as_json"}),
     shell.shell: (
         {
-            LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "gpu_elsewhere", "dry_run"},
+            LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "gpu_elsewhere", "dry_run", "caches"},
             SlurmRequest: JOBS_ALONE,
         },
         {"context", "bare", "target", *OF_PODMAN},
@@ -87,6 +87,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
                     "lived_in",
                     "gpu_elsewhere",
                     "dry_run",
+                    "caches",
                 ),
             },
             NotebookRequest: set(),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -188,3 +189,22 @@ def test_a_folder_in_place_of_a_layer_gets_an_overlay() -> None:
 )
 def test_who_mounts_something_at_out_has_it(mounts: tuple[str, ...], given: tuple[str, ...], own: bool) -> None:
     assert container_spec.has_own_out(Launch(mounts=mounts), given) == own
+
+
+@pytest.mark.parametrize(
+    ("mounts", "env", "given", "kept"),
+    [
+        ((), (), (), True),
+        (("/p:/usr/app",), (("A", "1"),), ("-v", "/m:/root/.cache/huggingface"), True),
+        ((), (), ("-v", "/mine:/root/.cache"), False),
+        ((), (), ("--mount", "type=bind,source=/x,target=/root"), False),
+        (("/x:/root/:ro",), (), (), False),
+        ((), (("HOME", "/h"),), (), False),
+        ((), (), ("--env", "HOME=/home/me"), False),
+    ],
+)
+def test_caches_are_kept_unless_the_home_is_somebody_elses(
+    mounts: tuple[str, ...], env: tuple[tuple[str, str], ...], given: tuple[str, ...], kept: bool
+) -> None:
+    mount = container_spec.caches_mount(Launch(mounts=mounts, env=env), given, Path("/c/home"))
+    assert mount == ("/c/home:/root/.cache" if kept else "")
