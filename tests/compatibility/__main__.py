@@ -10,6 +10,7 @@ neither run nor stop with the expected words.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shlex
 import shutil
@@ -18,11 +19,12 @@ import sys
 import tempfile
 import tomllib
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import tomli_w
-from attrs import Factory, frozen
+from attrs import Factory, asdict, frozen
 
 from tests import tracebacks
 from tests.compatibility.compared import PROBE, contents, differences
@@ -38,7 +40,7 @@ copy, lists the packages in its environment and compares them with what the proj
 stops must print a remedy; where the table says so, the remedy was followed. Nothing of these projects is in this
 repository, only their names and commits.
 
-Tried on {machine}.
+Tried on {date}, on {machine}.
 
 """
 
@@ -70,6 +72,11 @@ class Project:
     @property
     def checkout(self) -> str:
         return self.repository.replace("/", "+")
+
+    @property
+    def file(self) -> str:
+        """The name of the file that keeps its result."""
+        return re.sub(r"[^\w.-]+", "+", f"{self.title} {self.run}")[:200] + ".json"
 
     @property
     def title(self) -> str:
@@ -189,7 +196,22 @@ def try_project(project: Project, checkouts: Path, base: str) -> Result:
         return Result(project=project, ended=ended, said=said, wrong=tuple(wrong))
 
 
-def page(results: Iterable[Result], machine: str) -> str:
+def kept(results: Path, project: Project) -> Result | None:
+    """Return what an earlier call found of a project, or None; of another row of the table it found nothing."""
+    try:
+        raw = json.loads((results / project.file).read_text())
+    except FileNotFoundError:
+        return None
+    same = raw.pop("project") == json.loads(json.dumps(asdict(project)))
+    return Result(project=project, **{**raw, "wrong": tuple(raw["wrong"])}) if same else None
+
+
+def keep(results: Path, result: Result) -> None:
+    """Write what came of a project to a folder, for the page."""
+    (results / result.project.file).write_text(json.dumps(asdict(result), indent=1))
+
+
+def page(results: Iterable[Result], machine: str, date: str) -> str:
     """Return docs/compatibility.md."""
     rows = sorted(results, key=lambda each: each.project.title.lower())
     lines = ["| project | way | command | result |", "| --- | --- | --- | --- |"]
@@ -202,7 +224,17 @@ def page(results: Iterable[Result], machine: str) -> str:
         faults = "".join(f"- not as it should be: {_squeezed(fault)}\n" for fault in each.wrong)
         said = f"```text\n{each.said}\n```\n" if each.said else "It says nothing.\n"
         told.append(f"### {each.project.title}\n\n{note}{said}{faults}")
-    return HEAD.format(machine=machine) + "\n".join(lines) + "\n\n## What was said\n\n" + "\n".join(told)
+    return HEAD.format(machine=machine, date=date) + "\n".join(lines) + "\n\n## What was said\n\n" + "\n".join(told)
+
+
+def _tried(project: Project, options: argparse.Namespace) -> Result | None:
+    """Try a project, or return None if there is no checkout of it."""
+    if options.fetch:
+        _fetch(project, options.checkouts)
+    if not (options.checkouts / project.checkout).is_dir():
+        print(f"{project.title}: no checkout; --fetch clones it", file=sys.stderr)
+        return None
+    return try_project(project, options.checkouts, options.base)
 
 
 def main() -> int:
@@ -216,21 +248,23 @@ def main() -> int:
         "--machine", default="a machine that reaches Docker Hub, PyPI, conda-forge and GitHub", help="for the page"
     )
     parser.add_argument("--page", type=Path, default=PAGE, help="where to write the page")
+    parser.add_argument("--results", type=Path, help="keep each result in this folder; projects with one are not tried")
     options = parser.parse_intermixed_args()
     results = []
     for project in _projects(options.names):
-        if options.fetch:
-            _fetch(project, options.checkouts)
-        if not (options.checkouts / project.checkout).is_dir():
-            print(f"{project.title}: no checkout; --fetch clones it", file=sys.stderr)
+        result = kept(options.results, project) if options.results else None
+        result = result or _tried(project, options)
+        if result is None:
             continue
-        result = try_project(project, options.checkouts, options.base)
+        if options.results:
+            options.results.mkdir(parents=True, exist_ok=True)
+            keep(options.results, result)
         results.append(result)
         print(f"=== {project.title} ({project.way}): {result.ended}\n{result.said}", flush=True)
         for fault in result.wrong:
             print(f"  WRONG: {fault}", flush=True)
     if not options.names:
-        options.page.write_text(page(results, options.machine))
+        options.page.write_text(page(results, options.machine, datetime.now(UTC).date().isoformat()))
     return sum(bool(each.wrong) for each in results)
 
 
