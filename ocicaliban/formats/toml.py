@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import tomllib
 from collections.abc import Mapping
@@ -50,7 +51,16 @@ def read_toml(path: Path, hint: str = "correct the file at this line") -> tuple[
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Return the values in a TOML text. Raises ValueError if it is not TOML, or if no person can have written it."""
+    """Return the values in a TOML text. Raises ValueError if it is not TOML, or if no person can have written it.
+
+    Its tables are shared by all who read the same text, and must not be changed; the outermost one is the caller's.
+    """
+    return dict(_parsed(text))
+
+
+@functools.lru_cache(maxsize=16)
+def _parsed(text: str) -> dict[str, Any]:
+    """Parse a text once: each way of declaring an environment looks into pyproject.toml, some several times."""
     try:
         _check_keys(text)
         return tomllib.loads(text)

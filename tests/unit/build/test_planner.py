@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,30 @@ def test_a_build_secret_enters_no_image_by_whatever_name(tmp_path: Path, named: 
     paths = [entry.path for entry in entries(planned)]
     assert "token" not in paths and "sub/token" not in paths
     assert planned.build_context.secrets["x"].read_text() == "s"
+
+
+BUILD = "[build-system]\nrequires = []\nbuild-backend = 'setuptools.build_meta'\n"  # uv has nothing to resolve
+
+
+@pytest.mark.parametrize(
+    ("files", "config"),
+    [
+        ({}, ""),
+        ({"src/study/__init__.py": ""}, "[tool.setuptools]\npackages = ['study']\n"),
+        ({"requirements.txt": ""}, ""),
+        ({"setup.cfg": "[metadata]\nname = study\n"}, "[tool.uv]\nindex-url = 'https://example.org/simple'\n"),
+    ],
+)
+def test_a_file_in_toml_is_parsed_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], config: str
+) -> None:
+    manifest = f"[project]\nname = 'study-{tmp_path.name}'\nversion = '1'\n{BUILD}{config}"
+    root = project(tmp_path / "p", {"pyproject.toml": manifest, **files})
+    parsed: list[str] = []
+    real = tomllib.loads
+    monkeypatch.setattr(tomllib, "loads", lambda text, **options: parsed.append(text) or real(text, **options))
+    plan(root, module="run.py")
+    assert parsed.count(manifest) == 1
 
 
 def test_the_source_of_the_dependencies_is_told_and_what_is_not_read(tmp_path: Path) -> None:
