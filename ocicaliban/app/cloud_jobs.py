@@ -15,7 +15,7 @@ from ocicaliban.app.requests import CloudRequest, MachinesRequest
 from ocicaliban.execution import reconcile
 from ocicaliban.jobs import group_names, lease, provenance, records
 from ocicaliban.model.job import Job, JobSpec, Submission
-from ocicaliban.project import git
+from ocicaliban.project import entry_point, git
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import threads
 from ocicaliban.targets.backend import BatchBackend, Connection, Refused, stopped_unsent
@@ -76,6 +76,8 @@ def prepare(
     options, warnings = cloud_options.vertex_options(wanted, region)
     for warning in warnings:
         TERMINAL.warning(warning)
+    if entry_point.is_notebook(request.module) and not options.output:
+        TERMINAL.note("the executed notebook is lost with its container: --output-dir gs://BUCKET/results keeps it")
     request = evolve(request, region=region, cloud_key=key_file(request.cloud_key), gpu=bool(wanted.gpu_spec))
     first = cloud_options.first_job(request, options, sweep, args)
     return CloudJobs(request=request, options=options, sweep=sweep, args=args, first=first)

@@ -12,8 +12,10 @@ from attrs import evolve
 from ocicaliban.app import cloud_dry_run, cloud_image, cloud_jobs, resubmit, resume
 from ocicaliban.app.cloud_jobs import CloudJobs
 from ocicaliban.app.requests import CloudRequest, MachinesRequest
+from ocicaliban.dependencies import resolver
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access
+from ocicaliban.project.lockfile import Resolution
 from ocicaliban.registry import lookup, push
 from ocicaliban.registry.lookup import RemoteImage
 from ocicaliban.registry.push import Pushed
@@ -138,6 +140,23 @@ def prepared(sweep: str = "", args: tuple[str, ...] = ("--lr", "1"), **how: obje
 def test_what_no_job_can_be_is_told_before_anything_slow(world: World, how: dict[str, object], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         prepared(**how)  # type: ignore[arg-type]
+
+
+def test_a_notebook_in_a_subfolder_starts_there_and_where_its_output_goes_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.write({"work/study.ipynb": "{}"})
+    locked = Resolution(inputs="", requirements="papermill==2.6.0\n")
+    monkeypatch.setattr(resolver, "resolve_additions", lambda *_: locked)
+    monkeypatch.chdir(world.project / "work")
+    jobs = prepared(module="study.ipynb")
+    assert "the executed notebook is lost with its container: --output-dir" in capsys.readouterr().err
+    body = json.loads(list(cloud_dry_run.dry_run_lines(jobs))[-1])
+    container = body["job_spec"]["worker_pool_specs"][0]["container_spec"]
+    there = ["env", "--chdir=/usr/app/work", "python3", "/opt/ocicaliban/notebook.py", "study.ipynb"]
+    assert (container["command"], container["args"]) == (there, ["--lr", "1"])
+    prepared(module="study.ipynb", output_dir="gs://bucket/results")
+    assert "lost" not in capsys.readouterr().err
 
 
 def test_a_job_is_built_pushed_and_submitted(
