@@ -13,6 +13,8 @@ import shutil
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from ocicaliban.dependencies.locked_requirements import normalized
+
 _OWN = "ocicaliban"
 _ARCHIVE = "archive-v0"
 """Where uv unpacks wheels. It may not be there yet, as uv unpacks none to resolve."""
@@ -48,3 +50,9 @@ def forget(there: Collection[str]) -> None:
     for own in folder.iterdir() if folder.is_dir() else ():
         if own.name not in there:
             shutil.rmtree(own, ignore_errors=True)
+
+
+def names(parent: str) -> frozenset[str]:
+    """Return the packages of which uv has built wheels in the image with the id `parent`."""
+    built = (uv_cache() / _OWN / parent).glob("sdists-v*/**/*.whl")
+    return frozenset(normalized(path.name.partition("-")[0]) for path in built)

@@ -16,7 +16,7 @@ from ocicaliban.model.image import Configure, Image, Run
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
 
-_UPPER = "upper"
+UPPER = "upper"
 
 
 def make(
@@ -29,7 +29,7 @@ def make(
     """
     done = folder_store.changes_of(part.key)
     if done.is_dir():
-        return done / _UPPER
+        return done / UPPER
     base, lower = parent(), below()
     with workspace.open_workspace() as folder, workspace.exclusive(part.key):
         if not done.is_dir():
@@ -38,28 +38,32 @@ def make(
             half.mkdir(mode=0o700, parents=True)
             try:
                 with how.making(part.layer.name) as made:
-                    _run(part, base, lower or _empty(half), half, folder, context, how)
-                    made.measure = functools.partial(int, _finished(half / _UPPER))
+                    run_script(part, base, lower or empty(half), half, folder, context, how)
+                    made.measure = functools.partial(int, finished(half / UPPER))
                 filesystems.flush(half)
                 half.rename(done)
             except BaseException:  # a Ctrl-C too
                 overlay_folder.remove(half)
                 raise
     image_store.mark_used(part.key)
-    return done / _UPPER
+    return done / UPPER
 
 
-def _empty(half: Path) -> Path:
+def empty(half: Path) -> Path:
+    """Make an empty folder in `half`, to see where nothing is yet."""
     folder = half / "empty"
     folder.mkdir()
     folder.chmod(0o755)
     return folder
 
 
-def _run(
+def run_script(
     part: RunPart, parent: Image, lower: Path, half: Path, folder: Path, context: BuildContext, how: Reporter
 ) -> None:
-    """Run the script of a layer with the overlay in `half` in place of the folder that it changes."""
+    """Run the script of a layer with an overlay of `lower` in place of the folder that it changes.
+
+    The changes are in `half`, in the folder `UPPER`. `folder` is the work folder. Raises OcicalibanError if it fails.
+    """
     layer = part.layer
     [step] = (step for step in layer.steps if isinstance(step, Run))
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
@@ -88,7 +92,7 @@ def _environment(settings: Iterable[Configure], parent: Image) -> dict[str, str]
     return found
 
 
-def _finished(upper: Path) -> int:
+def finished(upper: Path) -> int:
     """Give all that a script has made the time that it has in an image, and return its bytes."""
     total = 0
     for path, status in _walk(str(upper)):

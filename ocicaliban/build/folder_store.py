@@ -41,6 +41,11 @@ def changes_of(key: str) -> Path:
     return root() / "changes" / key
 
 
+def package_of(key: str) -> Path:
+    """Return where the files of an installed package are kept, by a key of all that decides them, or would be."""
+    return root() / "packages" / key
+
+
 def path_of(key: str) -> Path:
     """Return where the folder with this key is, or would be."""
     return root() / "folders" / key
@@ -62,10 +67,14 @@ def missing(mounts: Iterable[str]) -> frozenset[str]:
     return frozenset(key for key in held_by(mounts) if not path_of(key).is_dir())
 
 
-def make(folder: Folder, part: Callable[[Folder, int], Tree | Path]) -> Path:
+Part = Tree | tuple[Path, ...]
+"""What a folder has at a place: the entries of a tree, or what is in some folders, the later above the earlier."""
+
+
+def make(folder: Folder, part: Callable[[Folder, int], Part]) -> Path:
     """Return a folder with the files of its parts, and make it if it is not there.
 
-    `part` gives a part of a folder by its number: a tree, or the folder of what a script has changed. Raises
+    `part` gives a part of a folder by its number: a tree, or the folders with what scripts have changed. Raises
     OcicalibanError if a file changed since a tree was read, and OSError if the folder cannot be written.
     """
     path = path_of(folder.key)
@@ -92,7 +101,7 @@ def _set_aside(path: Path) -> None:
         path.rename(path.with_name(f".{path.name}.{os.urandom(4).hex()}"))
 
 
-def _make(path: Path, parts: list[tuple[str, Tree | Path]]) -> None:
+def _make(path: Path, parts: list[tuple[str, Part]]) -> None:
     half = path.with_name(f".{path.name}")
     shutil.rmtree(half, ignore_errors=True)  # of a process that was killed
     writer = _Writer(root() / "files")
@@ -100,10 +109,14 @@ def _make(path: Path, parts: list[tuple[str, Tree | Path]]) -> None:
         half.mkdir(mode=0o700, parents=True)
         for place, part in parts:
             to = os.path.join(half, place) if place else str(half)
-            writer.add(part, to) if isinstance(part, Tree) else writer.add_changes(str(part), to)
+            if isinstance(part, Tree):
+                writer.add(part, to)
+            else:
+                for changed in part:
+                    writer.add_changes(str(changed), to)
         writer.finish(str(half))
         half.rename(path)
-        _sync(path.parent)
+        sync(path.parent)
     except BaseException as fault:  # a Ctrl-C too
         writer.drop()
         shutil.rmtree(half, ignore_errors=True)
@@ -180,7 +193,7 @@ class _Writer:
                 filesystems.flush(Path(place))
         else:
             for path in written:
-                _sync(path)
+                sync(path)
         for kept, (path, size) in self.new.items():
             if _is_whole(kept, size):  # another process has made it meanwhile
                 os.unlink(path)
@@ -284,7 +297,8 @@ def _chunks(source: str) -> Iterator[bytes]:
         raise OcicalibanError(message, "run the command again") from exc
 
 
-def _sync(path: str | Path) -> None:
+def sync(path: str | Path) -> None:
+    """Write a file, or the names in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -9,11 +9,12 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from ocicaliban.build import builder, changes, downloads, folder_store, mounting, other_python
+from ocicaliban.build import builder, changes, downloads, folder_store, installed_packages, mounting, other_python
 from ocicaliban.build.builder import BuildContext
+from ocicaliban.build.folder_store import Part
 from ocicaliban.build.mounting import Folder, MountedPlan
 from ocicaliban.containers import image_store
-from ocicaliban.model.image import Image, Plan, Tree
+from ocicaliban.model.image import Image, Plan
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems, kernel
 
@@ -95,12 +96,12 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
                     folder_store.forget_changes(key)
                 for folder in divided.folders if divided.runs else ():
                     folder_store.forget(folder)
-            mounts = tuple(_mounts(divided, context, reporter))
+            mounts = tuple(_mounts(divided, context, reporter, again=not cache))
             return LocalImage(image=image, plan=divided.below, mounts=mounts, changes=tuple(divided.runs))
     return LocalImage(image=builder.build(plan, context, reporter=reporter, cache=cache), plan=plan)
 
 
-def _below(folder: Folder, number: int, part: Callable[[Folder, int], Tree | Path]) -> Path | None:
+def _below(folder: Folder, number: int, part: Callable[[Folder, int], Part]) -> Path | None:
     """Return the place of a part in the folder as the parts below it make it; None if they put nothing there."""
     if not number:
         return None
@@ -108,7 +109,7 @@ def _below(folder: Folder, number: int, part: Callable[[Folder, int], Tree | Pat
     return place if place.is_dir() else None
 
 
-def _mounts(divided: MountedPlan, context: BuildContext, reporter: Reporter) -> Iterator[str]:
+def _mounts(divided: MountedPlan, context: BuildContext, reporter: Reporter, *, again: bool) -> Iterator[str]:
     runs = [part.layer for key, part in divided.runs.items() if not folder_store.changes_of(key).is_dir()]
     if much := downloads.announcement(runs, context.downloads):
         reporter.note(much)
@@ -125,12 +126,13 @@ def _mounts(divided: MountedPlan, context: BuildContext, reporter: Reporter) -> 
         other_python.telling(python, context.indexes, context.python, locked),
     ):
 
-        def part(folder: Folder, number: int) -> Tree | Path:
+        def part(folder: Folder, number: int) -> Part:
             digest = folder.parts[number][1]
             run = divided.runs.get(digest)
             if run is None:
                 return tree_of(digest)
-            return changes.make(run, parent, lambda: _below(folder, number, part), context, reporter)
+            kept = installed_packages.make(run, parent, context, reporter, again=again)
+            return kept or (changes.make(run, parent, lambda: _below(folder, number, part), context, reporter),)
 
         for key in divided.runs:
             image_store.mark_used(key)

@@ -31,19 +31,19 @@ def keys() -> tuple[str, ...]:
 def remove(stays: Callable[[str], bool], *, dry_run: bool, out: Callable[[str], None]) -> int:
     """Remove the folders that no container mounts and that do not stay, given their keys, or only list them.
 
-    What scripts changed goes too if it does not stay, given the keys of the layers: a folder has links to it. Return
-    the bytes freed; `out` gets a line for each folder.
+    What scripts changed goes too if it does not stay, given the keys of the layers: a folder has links to it. The files
+    of a package go when no folder has them. Return the bytes freed; `out` gets a line for each folder.
     """
     used = mounted_now()
     now = time.time()
-    going = [path for path in _all() if path.name not in used and not stays(path.name)]
-    total = 0
     links = Counter(_stored())
-    for path in going:
-        if image_store.last_used(path.name) > now - _STARTING:
+    going: list[tuple[Path, int]] = []
+    for path in _all():
+        if path.name in used or stays(path.name) or image_store.last_used(path.name) > now - _STARTING:
             continue
-        freed = _freed(path, links)
-        total += freed
+        if not _is_linked(path, links):
+            going.append((path, _freed(path, links)))
+    for path, freed in going:
         out(f"{path}  {amount(freed)}")
         if not dry_run:
             # A folder that is not whole has another name.
@@ -54,7 +54,7 @@ def remove(stays: Callable[[str], bool], *, dry_run: bool, out: Callable[[str], 
             image_store.forget_use(path.name)
     if not dry_run:
         _remove_leftovers(now, used)
-    return total
+    return sum(freed for _, freed in going)
 
 
 def _folders() -> Path:
@@ -66,10 +66,13 @@ def _changes() -> Path:
 
 
 def _all() -> list[Path]:
-    """Return the folders, and then those with what scripts changed."""
-    return [
-        place / name for place in (_folders(), _changes()) for name in sorted(_names(place)) if _KEY.fullmatch(name)
-    ]
+    """Return the folders, and then what they have links to: what scripts changed, and packages."""
+    places = (_folders(), _changes(), _packages())
+    return [place / name for place in places for name in sorted(_names(place)) if _KEY.fullmatch(name)]
+
+
+def _packages() -> Path:
+    return folder_store.package_of("x").parent
 
 
 def _stored() -> Iterator[tuple[int, int]]:
@@ -102,6 +105,18 @@ def keys_in(text: str) -> frozenset[str]:
     return frozenset(_MOUNTED.findall(text))
 
 
+def _is_linked(path: Path, links: Counter[tuple[int, int]]) -> bool:
+    """Return whether a folder that stays has the files of a package, given the links of each file that go."""
+    if path.parent != _packages():
+        return False
+    for place, _, names in os.walk(path / "files"):
+        for name in names:
+            status = os.lstat(os.path.join(place, name))
+            if stat.S_ISREG(status.st_mode) and status.st_size:
+                return status.st_nlink > links[status.st_dev, status.st_ino] + 1
+    return False
+
+
 def _freed(folder: Path, links: Counter[tuple[int, int]]) -> int:
     """Return the bytes of the files that go with a folder.
 
@@ -120,7 +135,7 @@ def _freed(folder: Path, links: Counter[tuple[int, int]]) -> int:
 
 def _remove_leftovers(now: float, used: Collection[str]) -> None:
     """Remove what killed processes left half-made, or was set aside, and the files that are in no folder."""
-    for place in (_folders(), _changes()):
+    for place in (_folders(), _changes(), _packages()):
         for name in _names(place):
             with contextlib.suppress(OSError):
                 old = (place / name).stat().st_ctime < now - _KILLED

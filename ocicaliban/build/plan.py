@@ -178,6 +178,7 @@ def _step(recipe: Recipe, step: StepTemplate, values: Mapping[str, Value], *, on
             ),
             loses_owners=one_uid and not step.root_only,
             within=params.substituted(step.within, values, place),
+            singly=step.singly,
         )
     if step.do == "copy":
         return Copy(tree=params.substituted(step.tree, values, place), to=params.substituted(step.to, values, place))

@@ -26,6 +26,11 @@ _NO_HASHES = "write the lock again with an index that can be reached, or name th
 _IMPATIENT = {"UV_HTTP_RETRIES": "0", "UV_HTTP_TIMEOUT": "15", "UV_HTTP_CONNECT_TIMEOUT": "5"}
 
 
+def version() -> str:
+    """Return what uv says of its version."""
+    return process.run((process.tool("uv"), "--version"))
+
+
 def compiled(
     arguments: list[str],
     base: Base,

@@ -16,7 +16,8 @@ class Run:
     `trees` are folders that it sees too, each with the digest of the tree that is copied there for it. What it writes
     to such a folder is thrown away. `index` is the only package index that uv asks, "" if it asks all. A step that
     `loses_owners` may give files to other users than root, in a container that has no other user. What a step changes
-    is in the folder `within`, if it says so. `uv_settings` are lines of a uv.toml for the step.
+    is in the folder `within`, if it says so. Of the entries of the file `singly`, each makes files of its own there,
+    whatever the others are. `uv_settings` are lines of a uv.toml for the step.
     """
 
     script: str
@@ -30,6 +31,7 @@ class Run:
     trees: tuple[tuple[str, str], ...] = ()
     loses_owners: bool = False
     within: str = ""
+    singly: str = ""
 
 
 @frozen(kw_only=True)

@@ -36,7 +36,9 @@ class StepTemplate:
     uv in it asks `index` alone, if that is not empty, and no index if it is `none`. `variables` are more of `env`, as
     NAME=VALUE. `hint` says what the user can do if it fails. With `root_only` a script gives no file to another user
     than root. All that it changes is in the folder `within`: containers on this machine then mount that folder, and no
-    layer is stored. `uv_settings` are lines for uv's settings in the step.
+    layer is stored. With `singly`, the name of one of its files, it installs the packages that the file lists into the
+    Python environment `within`: the files of each package are then kept for all environments. `uv_settings` are lines
+    for uv's settings in the step.
     """
 
     do: Literal["run", "copy", "configure"]
@@ -50,6 +52,7 @@ class StepTemplate:
     hint: str = ""
     root_only: bool = False
     within: str = ""
+    singly: str = ""
     cache: tuple[str, ...] = ()
     tools: tuple[Literal["uv"], ...] = ()
     secrets: tuple[str, ...] | str = ()

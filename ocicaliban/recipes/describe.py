@@ -94,6 +94,8 @@ def _step(step: StepTemplate, scripts: dict[str, str]) -> list[str]:
     out += [f"keeps {path} between builds, on the host" for path in step.cache]
     if step.root_only:
         out.append("makes files of root alone: the same layer for users without sub-ids")
+    if step.singly:
+        out.append(f"keeps the files of each package in {step.singly}, for containers on this machine")
     if step.secrets:
         out.append(f"sees the build secrets {_words(step.secrets)} below /dev/oc/secrets")
     if step.path:

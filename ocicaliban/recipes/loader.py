@@ -31,6 +31,7 @@ _STEP_KEYS = {
             "uv_settings",
             "root_only",
             "within",
+            "singly",
         ),
     ),
     "copy": (("tree", "to"), ()),

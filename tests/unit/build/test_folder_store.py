@@ -279,7 +279,8 @@ def test_what_a_script_changed_is_put_over_what_was_there(tmp_path: Path, monkey
     (changed / "lib/link").symlink_to("new.py")
     before = seen(below)
     folder = folder_store.make(
-        Folder(target="/opt/venv", parts=(("", "1" * 64), ("", "2" * 64))), lambda _, number: (below, changed)[number]
+        Folder(target="/opt/venv", parts=(("", "1" * 64), ("", "2" * 64))),
+        lambda _, number: ((below,), (changed,))[number],
     )
     found = {name: (mode, content) for name, (kind, mode, content, _) in seen(folder).items() if kind != "dir"}
     assert found == {
