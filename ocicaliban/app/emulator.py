@@ -12,7 +12,7 @@ from ocicaliban.emulator.faults import FaultInjector
 from ocicaliban.emulator.settings import EmulatorSettings
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.reporter import TERMINAL
-from ocicaliban.system import files
+from ocicaliban.system import files, installation
 
 if TYPE_CHECKING:
     from ocicaliban.emulator.server import Emulator
@@ -36,7 +36,7 @@ def prepare(request: EmulatorRequest) -> Emulator:
     try:
         from ocicaliban.emulator.server import Emulator
     except ImportError as exc:
-        hint = "pip install 'ocicaliban[vertex]' (300 MB)"
+        hint = f"{installation.with_extra('vertex')} (300 MB)"
         raise OcicalibanError(f"the emulator needs Vertex AI's client library: {exc}", hint) from exc
     if request.faults and not Path(request.faults).exists():
         raise UsageError(

@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban.cli.output import print_json, print_lines
+from ocicaliban.cli.output import print_json, print_lines, print_styled
+from ocicaliban.formats.colours import OF_WORDS, Line
 
 
 def doctor(
@@ -15,7 +16,7 @@ def doctor(
     """Check this machine, and say how to fix it.
 
     It checks whether the machine has what ocicaliban needs, and what it can reach.
-    The exit code is 1 if there is an error; warnings do not count.
+    The exit code is 1 if there is an error; warnings and missing parts do not count.
     """
     import attrs
 
@@ -26,9 +27,11 @@ def doctor(
         print_json([attrs.asdict(finding) for finding in findings], indent=2)
     else:
         for finding in findings:
-            print_lines(f"{finding.level:<9}{finding.name}: {_indented(finding.message)}")
+            line = f"{finding.level:<9}{finding.name}: {_indented(finding.message)}"
+            print_styled([Line(line, OF_WORDS[finding.level], 0, len(finding.level))])
             if finding.remedy:
                 print_lines(f"{'':<9}{_indented(finding.remedy)}")
+        print_lines("", checks.summary(findings))
     if any(finding.level == "error" for finding in findings):
         raise typer.Exit(1)
 

@@ -7,11 +7,12 @@ functions take what they examine as arguments; a `Machine` reads it from this ma
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from ocicaliban.containers.own_store import OwnStore
-from ocicaliban.doctor import cloud, gpus, settings, storage, tools, users
+from ocicaliban.doctor import cloud, gpus, reach, settings, storage, tools, users
 from ocicaliban.doctor.finding import Finding
 from ocicaliban.doctor.machine import Machine, free_bytes
 from ocicaliban.gpu import cdi
@@ -37,6 +38,7 @@ CHECKS: tuple[Callable[[Machine], Finding | tuple[Finding, ...]], ...] = (
     lambda machine: tools.bootstrap(machine.program("mmdebstrap")),
     lambda machine: tools.push(machine.program("skopeo")),
     lambda machine: tools.commits(machine.program("git")),
+    lambda machine: reach.check(reach.places(machine.environ), machine.ask),
     lambda machine: cloud.google(cloud.is_installed(cloud.LIBRARY), machine.environ),
 )
 
@@ -49,6 +51,17 @@ def examine() -> tuple[Finding, ...]:
         result = check(machine)
         findings += result if isinstance(result, tuple) else (result,)
     return tuple(findings)
+
+
+def summary(findings: Iterable[Finding]) -> str:
+    """Return in a line how many findings there are of which level, and whether the machine is ready."""
+    counts = Counter(finding.level for finding in findings)
+    words = [f"{counts['ok']} ok"]
+    words += [f"{number} warning{'s' * (number > 1)}"] if (number := counts["warning"]) else []
+    words += [f"{number} optional part{'s' * (number > 1)} missing"] if (number := counts["missing"]) else []
+    if counts["error"]:
+        words.insert(0, f"{counts['error']} error{'s' * (counts['error'] > 1)}")
+    return f"{'not ready' if counts['error'] else 'ready'}: {', '.join(words)}"
 
 
 def _graph_root(machine: Machine) -> Path:

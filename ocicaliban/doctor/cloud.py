@@ -7,6 +7,7 @@ import os
 from collections.abc import Mapping
 
 from ocicaliban.doctor.finding import Finding
+from ocicaliban.system import installation
 
 LIBRARY = "google.cloud.aiplatform_v1"
 
@@ -17,8 +18,8 @@ def google(library: bool, environ: Mapping[str, str]) -> tuple[Finding, ...]:
     They are searched for where the library does it, except on the metadata server of Google's machines.
     """
     if not library:
-        message = "the library for Vertex AI is not installed; only `cloud` needs it: pip install 'ocicaliban[vertex]'"
-        return (Finding(name="Google", level="ok", message=message),)
+        message = "the library for Vertex AI is not installed; only `cloud` needs it"
+        return (Finding(name="Google", level="missing", message=message, remedy=installation.with_extra("vertex")),)
     installed = Finding(name="Google", level="ok", message="the library for Vertex AI is installed")
     name = "GOOGLE_APPLICATION_CREDENTIALS"
     home = environ.get("CLOUDSDK_CONFIG") or os.path.join(environ.get("HOME") or "/", ".config", "gcloud")

@@ -6,7 +6,8 @@ from typing import Literal
 
 from attrs import frozen
 
-Level = Literal["ok", "warning", "error"]
+Level = Literal["ok", "missing", "warning", "error"]
+"""A `missing` part is optional: some commands need it."""
 
 
 @frozen(kw_only=True)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from ocicaliban.containers import own_store, user_ids
+from ocicaliban.doctor import reach
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.project import user_config
 from ocicaliban.system import process
@@ -75,6 +76,10 @@ class Machine:
             return process.run((process.tool(name), *args), doing=f"`{' '.join((name, *args))}` fails", limit=TIMEOUT)
         except OcicalibanError as error:
             return error
+
+    def ask(self, url: str) -> float | str:
+        """Ask an address for an answer, and return the seconds that it took, or what went wrong."""
+        return reach.ask(url)
 
     def program(self, name: str) -> str | None:
         """Return the path of a program, or None."""

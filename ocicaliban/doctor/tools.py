@@ -84,7 +84,7 @@ def bootstrap(mmdebstrap: str | None) -> Finding:
     if mmdebstrap:
         return Finding(name="mmdebstrap", level="ok", message=mmdebstrap)
     message = "not found: base images can be pulled, but not made from Debian's packages"
-    return Finding(name="mmdebstrap", level="warning", message=message, remedy="sudo apt install mmdebstrap")
+    return Finding(name="mmdebstrap", level="missing", message=message, remedy="sudo apt install mmdebstrap")
 
 
 def push(skopeo: str | None) -> Finding:
@@ -92,10 +92,12 @@ def push(skopeo: str | None) -> Finding:
     if skopeo:
         return Finding(name="skopeo", level="ok", message=skopeo)
     message = "not found: `push` and `cloud` cannot send images to a registry"
-    return Finding(name="skopeo", level="warning", message=message, remedy="sudo apt install skopeo")
+    return Finding(name="skopeo", level="missing", message=message, remedy="sudo apt install skopeo")
 
 
 def commits(git: str | None) -> Finding:
     """Check that the history can record commits; takes the path of git, None if not found."""
-    message = git or "not found; the history will not record the commits of jobs"
-    return Finding(name="git", level="ok", message=message)
+    if git:
+        return Finding(name="git", level="ok", message=git)
+    message = "not found: the history does not record the commits of jobs"
+    return Finding(name="git", level="missing", message=message, remedy="sudo apt install git")

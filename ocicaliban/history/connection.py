@@ -20,7 +20,7 @@ from ocicaliban.errors import DiskFull, OcicalibanError
 from ocicaliban.history import schema
 from ocicaliban.history.url import DatabaseLocation
 from ocicaliban.reporter import Reporter
-from ocicaliban.system import files, filesystems
+from ocicaliban.system import files, filesystems, installation
 
 PATIENCE = 60
 """Seconds that a write waits for the writes of other processes."""
@@ -35,8 +35,12 @@ _SETTINGS = {
 }
 """Settings of a connection to PostgreSQL, unless its URL has them."""
 
+
+def _driver() -> str:
+    return f"install its driver, for example: {installation.with_extra('postgresql')}"
+
+
 _ELSEWHERE = "set OCICALIBAN_DB_URL, or db_url in the user's config.toml, to use another place"
-_EXTRA = "install its driver, for example: pip install 'ocicaliban[postgresql]'"
 
 
 @frozen(kw_only=True)
@@ -239,7 +243,10 @@ def _server(place: DatabaseLocation) -> peewee.Database:
     try:
         import psycopg
     except ImportError as fault:  # the driver, or the C library that it needs
-        raise OcicalibanError(f"the history {place} needs the Python package psycopg", _EXTRA) from fault
+        raise OcicalibanError(
+            f"the history {place} needs the Python package psycopg",
+            _driver(),
+        ) from fault
     try:
         psycopg.conninfo.conninfo_to_dict(place.url)
     except psycopg.ProgrammingError:

@@ -9,6 +9,7 @@ from attrs import frozen
 from peewee import Database, OperationalError, PostgresqlDatabase, Table
 
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.system import installation
 
 
 @frozen(kw_only=True)
@@ -216,7 +217,7 @@ def check(database: Database, shown: str) -> int:
     if number > len(MIGRATIONS):
         raise OcicalibanError(
             f"the history {shown} was written by a newer ocicaliban (schema {number}, known is {len(MIGRATIONS)})",
-            "upgrade ocicaliban, for example: pip install -U ocicaliban",
+            f"upgrade ocicaliban, for example: {installation.renewal()}",
         )
     return number
 

@@ -13,7 +13,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import read_toml, structure
 from ocicaliban.model.image import Base
 from ocicaliban.model.recipe import Variant
-from ocicaliban.system import files
+from ocicaliban.system import files, installation
 
 NAME = "ocicaliban.lock"
 NOTEBOOK = "ocicaliban.notebook.lock"
@@ -127,7 +127,7 @@ def _read_file(path: Path) -> Lock:
     if version > VERSION:
         raise UsageError(
             f"{path}: a newer ocicaliban wrote this file (version {version}; this one reads {VERSION})",
-            "upgrade ocicaliban, for example: pip install -U ocicaliban",
+            f"upgrade ocicaliban, for example: {installation.renewal()}",
         )
     bases = convert(raw.pop("base", {}), dict[str, _BaseRecord], "base")
     sections = {name: convert(value, dict[str, _ResolutionRecord], name) for name, value in raw.items()}

@@ -22,7 +22,7 @@ from ocicaliban.errors import OcicalibanError, ToolError, first_line
 from ocicaliban.formats.jsonc import parse_json
 from ocicaliban.registry import tls
 from ocicaliban.registry.reference import Repository
-from ocicaliban.system import process
+from ocicaliban.system import installation, process
 
 _HELPER_TIMEOUT = 30.0  # seconds; some helpers ask a service
 
@@ -176,7 +176,7 @@ def _google_login(key_file: str) -> Login:
         from google.auth import exceptions
         from google.auth.transport.requests import Request
     except ImportError as exc:
-        hint = "pip install 'ocicaliban[vertex]', or log in: gcloud auth configure-docker REGION-docker.pkg.dev"
+        hint = f"{installation.with_extra('vertex')}, or log in: gcloud auth configure-docker REGION-docker.pkg.dev"
         raise OcicalibanError(
             "no login for Google's registry was found, and google-auth is not installed", hint
         ) from exc

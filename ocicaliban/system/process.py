@@ -61,7 +61,9 @@ def tool(name: str) -> str:
         return str(own)
     path = on_path(name)
     if path is None:
-        how = "pip install uv" if name == "uv" else f"sudo apt install {name}"
+        from ocicaliban.system import installation  # nothing may slow down a replay
+
+        how = installation.with_package("uv") if name == "uv" else f"sudo apt install {name}"
         raise OcicalibanError(f"{name} is not installed", f"install it, for example: {how}")
     return path
 

@@ -491,7 +491,7 @@ def test_local_jobs_are_looked_at_without_a_question_to_the_cloud(world: World, 
     env = without_library(world)
     for argv in (("status", "--group", "shy-heron"), ("logs", "2"), ("report", "shy-heron"), ("resume", "shy-heron")):
         assert "Vertex" not in world.ok(*argv, env=env).stderr
-    assert "pip install 'ocicaliban[vertex]'" in world.ok("status", "calm-otter", env=env).stderr
+    assert "google-cloud-aiplatform" in world.ok("status", "calm-otter", env=env).stderr
 
 
 def test_what_is_stopped_while_another_process_submits_is_not_sent(world: World, emulator: Make, image: str) -> None:
@@ -768,7 +768,7 @@ def test_what_works_here_alone_needs_no_library(world: World, tmp_path: Path) ->
     assert json.loads(tpu)["job_spec"]["worker_pool_specs"][0]["machine_spec"]["accelerator_type"] == "TPU_V3"
     # But without it nothing is submitted, so nothing is built or pushed either.
     said = world.call("cloud", *world.to, "train.py", env=env).stderr
-    assert "pip install 'ocicaliban[vertex]'" in said and not world.proxy.sent
+    assert "google-cloud-aiplatform" in said and not world.proxy.sent
 
 
 # --- what cannot be ---
@@ -870,7 +870,7 @@ def without_library(world: World) -> dict[str, str]:
         (Faults(), no_project, True, ("no Google Cloud project", "--project-id")),
         (Faults(), malformed, True, ("malformed.json holds no usable credentials", "--cloud-key")),
         (Faults(expired=True), None, True, ("invalid authentication credentials", "--cloud-key")),
-        (Faults(), without_library, True, ("client library", "ocicaliban[vertex]")),
+        (Faults(), without_library, True, ("client library", "google-cloud-aiplatform")),
     ],
 )
 def test_what_the_service_would_refuse_is_told_before_anything_is_built_or_sent(

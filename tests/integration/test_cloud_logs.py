@@ -193,7 +193,7 @@ def test_without_the_library_it_is_told_where_to_look(emulator: Make, known: acc
     )
     done = subprocess.run([sys.executable, "-c", code], env=environment(), capture_output=True, text=True)
     assert done.returncode and done.stdout == "" and "Traceback" not in done.stderr
-    assert "ocicaliban[logging]" in done.stderr and "gcloud ai custom-jobs stream-logs 123" in done.stderr
+    assert "google-cloud-logging" in done.stderr and "gcloud ai custom-jobs stream-logs 123" in done.stderr
     assert "https://console.cloud.google.com/" in done.stderr
 
 

@@ -621,7 +621,7 @@ def test_a_missing_library_is_told_with_its_extra() -> None:
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(REPOSITORY)}, capture_output=True, text=True
     )
-    assert done.stdout.startswith("OcicalibanError pip install 'ocicaliban[vertex]'"), done.stderr
+    assert done.stdout.startswith("OcicalibanError ") and "google-cloud-aiplatform" in done.stdout, done.stderr
 
 
 def test_a_library_that_does_not_fit_is_told(tmp_path: Path) -> None:
@@ -643,7 +643,7 @@ def test_a_library_that_does_not_fit_is_told(tmp_path: Path) -> None:
         timeout=60,
     )
     words = "Vertex AI's client library cannot be imported: TypeError: Descriptors cannot be created directly."
-    assert (done.stdout, done.stderr) == (f"{words} pip install --upgrade 'ocicaliban[vertex]'\n", "")
+    assert done.stdout.startswith(words) and "--upgrade 'google-cloud-aiplatform" in done.stdout and not done.stderr
 
 
 def test_tools_run_while_the_library_is_imported() -> None:

@@ -16,7 +16,7 @@ from attrs import evolve, frozen
 
 from ocicaliban.errors import ToolError
 from ocicaliban.model.image import Base, Tree, TreeEntry
-from ocicaliban.system import files, process
+from ocicaliban.system import files, installation, process
 
 _RELEASES = "https://github.com/astral-sh/python-build-standalone/releases/download"
 _FORMAT = "uv-python-1"
@@ -126,7 +126,9 @@ def _downloaded(specifier: str, folder: Path, root: Path, env: dict[str, str]) -
     version = next((m[1] for name in names if (m := re.match(r"cpython-(\d+\.\d+\.\d+)-", name))), "")
     archive = next(iter(archives.iterdir()), None) if archives.is_dir() else None
     if archive is None or not version:
-        raise ToolError(f"uv has installed no Python for {specifier}", "update uv: pip install -U uv")
+        raise ToolError(
+            f"uv has installed no Python for {specifier}", f"update uv: {installation.with_package('uv')} --upgrade"
+        )
     return archive, version
 
 

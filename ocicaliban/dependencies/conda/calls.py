@@ -13,7 +13,7 @@ from typing import Any
 from attrs import frozen
 
 from ocicaliban.errors import OcicalibanError, ToolError, UsageError
-from ocicaliban.system import files, process
+from ocicaliban.system import files, installation, process
 
 _MIRRORS = (
     "name a mirror: CONDA_CHANNEL_ALIAS=URL, CONDA_DEFAULT_CHANNELS=URL for `defaults`,"
@@ -62,7 +62,7 @@ def call(action: str, file: str, platform: str, **values: Any) -> dict[str, Any]
     """
     if not available():
         raise UsageError(
-            f"{file} declares a conda environment, which needs py-rattler", "pip install 'ocicaliban[conda]'"
+            f"{file} declares a conda environment, which needs py-rattler", installation.with_extra("conda")
         )
     with TemporaryDirectory(prefix="ocicaliban-") as folder:
         job, result = Path(folder) / "job.json", Path(folder) / "result.json"

@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, UsageError, nearest
-from ocicaliban.system import process, threads
+from ocicaliban.system import installation, process, threads
 from ocicaliban.targets.backend import Refused
 from ocicaliban.targets.clock import SYSTEM, Clock
 from ocicaliban.targets.submit_once import CreateFault, Limits, ObservedJob, Verdict, unknown
@@ -112,7 +112,7 @@ class VertexClient:
         try:
             return self.library.CustomJob(body)
         except KeyError as exc:
-            newer = "pip install --upgrade google-cloud-aiplatform, if it is a new one"
+            newer = f"{installation.with_package('google-cloud-aiplatform')} --upgrade, if it is a new one"
             close = nearest(str(exc.args[0]), machines.table().accelerators)
             hint = f"{close} else {newer}" if close.startswith("did you mean") else newer
             raise UsageError(f"the client library that is installed does not know {exc}", hint) from exc

@@ -14,7 +14,7 @@ from attrs import frozen
 
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, first_line
-from ocicaliban.system import threads
+from ocicaliban.system import installation, threads
 
 
 @frozen(kw_only=True)
@@ -80,8 +80,8 @@ def library() -> Library:
         return _loading.result()
     words = "Vertex AI's client library cannot be imported"
     if isinstance(fault, ImportError):
-        hint = "pip install 'ocicaliban[vertex]' (300 MB); the emulator needs it as well"
+        hint = f"{installation.with_extra('vertex')} (300 MB); the emulator needs it as well"
         raise OcicalibanError(f"{words}: {fault}", hint) from fault
     # Versions that do not go together: protobuf and gRPC raise whatever comes first.
-    hint = "pip install --upgrade 'ocicaliban[vertex]'"
+    hint = installation.with_extra("vertex").replace(" install ", " install --upgrade ", 1)
     raise OcicalibanError(f"{words}: {type(fault).__name__}: {first_line(fault)}", hint) from fault

@@ -12,6 +12,7 @@ from attrs import field, frozen
 from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.reporter import Reporter
+from ocicaliban.system import installation
 from ocicaliban.targets.clock import SYSTEM, Clock
 from ocicaliban.targets.vertex import job_spec, options
 
@@ -103,7 +104,7 @@ def _connected(job: Job, attempt: Attempt, reporter: Reporter) -> _Log:
     try:
         from google.cloud.logging_v2.services.logging_service_v2 import LoggingServiceV2Client
     except ImportError as exc:
-        hint = f"pip install 'ocicaliban[logging]' to read it here; else {elsewhere}"
+        hint = f"{installation.with_extra('logging')} to read it here; else {elsewhere}"
         raise UsageError(f"the log of job {job.id} is in Cloud Logging", hint) from exc
     held = job.submission.options
     host = google_auth.endpoint("logging", "logging.googleapis.com")

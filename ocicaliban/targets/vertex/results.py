@@ -16,7 +16,7 @@ from ocicaliban import google_auth
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.reporter import Reporter
 from ocicaliban.reports import metrics
-from ocicaliban.system import files
+from ocicaliban.system import files, installation
 from ocicaliban.targets import result_copies
 
 if TYPE_CHECKING:
@@ -153,7 +153,7 @@ def _connected(project: str, key_file: str) -> Client:
         from google.cloud import storage
         from google.oauth2 import service_account
     except ImportError as exc:
-        hint = "pip install 'ocicaliban[vertex]'"
+        hint = installation.with_extra("vertex")
         raise OcicalibanError(f"Cloud Storage's client library cannot be imported: {exc}", hint) from exc
     try:
         google_auth.check_form(key_file)

@@ -276,7 +276,8 @@ def test_notebooks_are_started_listed_and_ended(call: Call, monkeypatch: pytest.
 def test_doctor_fails_if_there_is_an_error(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     findings = [Finding(name="podman", level="error", message="is missing\nhere", remedy="install it")]
     monkeypatch.setattr(checks, "examine", lambda: findings)
-    assert call("doctor")[:2] == (1, f"error    podman: is missing\n{'':<9}here\n{'':<9}install it\n")
+    told = f"error    podman: is missing\n{'':<9}here\n{'':<9}install it\n\nnot ready: 1 error, 0 ok\n"
+    assert call("doctor")[:2] == (1, told)
     assert json.loads(call("doctor", "--json")[1])[0]["level"] == "error"
     findings.clear()
     assert call("doctor")[0] == 0

@@ -49,7 +49,7 @@ def test_examine_without_any_tool(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     findings = {finding.name: finding for finding in checks.examine()}
     for name in ("buildah", "podman", "uv", "storage driver"):
         assert findings[name].level == "error" and "is not installed" in findings[name].message
-    assert findings["mmdebstrap"].level == "warning"
+    assert findings["mmdebstrap"].level == "missing"
     assert all(finding.remedy for finding in findings.values() if finding.level != "ok")
 
 
@@ -59,7 +59,9 @@ def test_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[
     bad = Finding(name="podman", level="error", message="gone", remedy="install it")
     monkeypatch.setattr(checks, "examine", lambda: (good, poor))
     command.doctor()
-    assert capsys.readouterr().out == ("ok       uv: 0.9.1\nwarning  user: root\n         do\n         this\n")
+    assert capsys.readouterr().out == (
+        "ok       uv: 0.9.1\nwarning  user: root\n         do\n         this\n\nready: 1 ok, 1 warning\n"
+    )
     monkeypatch.setattr(checks, "examine", lambda: (good, bad))
     with pytest.raises(typer.Exit) as exit_:
         command.doctor(as_json=True)

@@ -10,7 +10,7 @@ from ocicaliban.doctor.finding import Finding
 
 def test_who_works_here_alone_is_told_nothing_of_google(tmp_path: Path) -> None:
     [lacking] = cloud.google(False, {"HOME": str(tmp_path)})
-    assert lacking.level == "ok" and "pip install 'ocicaliban[vertex]'" in lacking.message
+    assert lacking.level == "missing" and "google-cloud-aiplatform" in lacking.remedy
 
 
 def test_credentials_are_looked_for_where_googles_library_does(tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ def test_without_rattler_the_error_says_what_to_install(tmp_path: Path, monkeypa
         UsageError, match=r"environment\.yml declares a conda environment, which needs py-rattler"
     ) as told:
         solve.resolve(EnvironmentYml(root=tmp_path, path=path), CPU, None)
-    assert told.value.hint == "pip install 'ocicaliban[conda]'"
+    assert "py-rattler" in told.value.hint
 
 
 @pytest.mark.parametrize(

@@ -148,7 +148,7 @@ def test_a_check_asks_for_one_job_and_looks_at_the_body() -> None:
     made, service = connected([], message=message)
     with pytest.raises(UsageError, match="does not know 'NVIDIA_TESLA_V10'") as caught:
         made.check({})
-    assert "pip install --upgrade" in caught.value.hint and not service.asked
+    assert "google-cloud-aiplatform --upgrade" in caught.value.hint and not service.asked
 
 
 @pytest.mark.parametrize(

@@ -34,8 +34,16 @@ def test_the_library_is_had_once_it_is_imported(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("fault", "message", "hint"),
     [
-        (ImportError("No module named 'google'"), "cannot be imported: No module named", "'ocicaliban[vertex]' (300"),
-        (TypeError("Descriptors\nmore"), "cannot be imported: TypeError: Descriptors", "pip install --upgrade"),
+        (
+            ImportError("No module named 'google'"),
+            "cannot be imported: No module named",
+            "google-cloud-storage>=3' (300",
+        ),
+        (
+            TypeError("Descriptors\nmore"),
+            "cannot be imported: TypeError: Descriptors",
+            "--upgrade 'google",
+        ),
     ],
 )
 def test_a_library_that_cannot_be_imported_is_told(
