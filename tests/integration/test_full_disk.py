@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -179,6 +180,58 @@ def test_a_job_that_fills_the_disk_of_the_history_stops_the_sweep_and_status_wor
     assert [job["status"] for job in world.jobs()] == ["succeeded"] * 4
     assert len(list(small.glob("ocicaliban/jobs/g/*/attempt-1.log"))) == 4
     assert not list(small.glob("ocicaliban/jobs/g/*/attempt-2.log"))
+
+
+@pytest.fixture
+def small_store(small: Path) -> Iterator[Mapping[str, str]]:
+    """Variables of an image store on the small disk: it has links to the images of the usual one."""
+    usual, own = Path.home() / ".local" / "share" / "containers" / "storage", small / "store"
+    for name in ("overlay", "overlay/l", "overlay-images", "overlay-layers"):
+        (own / name).mkdir(parents=True)
+        for path in (usual / name).iterdir():
+            if path.name in ("images.json", "layers.json"):
+                shutil.copy(path, own / name)
+            elif path.is_symlink():
+                (own / name / path.name).symlink_to(os.readlink(path))
+            elif path.name != "l" and path.suffix not in (".lock", ".json"):
+                (own / name / path.name).symlink_to(path)
+    runtime = Path(tempfile.mkdtemp(prefix="oc-"))
+    roots = f'runroot = "{runtime}/c"\ngraphroot = "{own}"\nrootless_storage_path = "{own}"\n'
+    conf = f'[storage]\ndriver = "overlay"\n{roots}'
+    try:
+        os.setxattr(own, "user.test", b"")
+    except OSError:  # the kernel's overlay needs these
+        conf += '[storage.options.overlay]\nmount_program = "/usr/bin/fuse-overlayfs"\n'
+    (runtime / "storage.conf").write_text(conf)
+    (runtime / "containers.conf").write_text('[engine]\nlock_type = "file"\n')  # else it shares the user's locks
+    env = {
+        "XDG_RUNTIME_DIR": str(runtime),
+        "CONTAINERS_STORAGE_CONF": str(runtime / "storage.conf"),
+        "CONTAINERS_CONF": str(runtime / "containers.conf"),
+    }
+    yield env
+    subprocess.run(["podman", "rm", "-af", "-t", "0"], env={**os.environ, **env}, capture_output=True)
+    subprocess.run(["podman", "unshare", "rm", "-rf", str(own), str(runtime)], capture_output=True)
+
+
+def test_an_image_store_that_fills_up_in_a_sweep_leaves_jobs_queued(
+    world: World, small: Path, small_store: Mapping[str, str]
+) -> None:
+    world = evolve(world, env={**world.env, **small_store})
+    child = world.begun("late a", "b", "c")
+    fill(small / "full")
+    world.let_go()
+    _, said = child.communicate(timeout=200)
+    (small / "full").unlink()
+    assert child.returncode == 1, said
+    assert said.count("error: ") == 1 and "no space left on device" in said.lower(), said
+    assert f"{small}/store" in said and " hint: free disk space" in said, said
+    assert "g: 1 succeeded, 2 not finished" in said and "ocicaliban resume g" in said, said
+    done = world.call("resume", "g")
+    assert done.returncode == 0, done.stderr
+    assert [job["status"] for job in world.jobs()] == ["succeeded"] * 3
+    for job in world.jobs():
+        assert world.call("logs", str(job["id"])).stdout.count("begins") == 1
 
 
 def test_the_machines_faults_are_told_as_such(world: World) -> None:
