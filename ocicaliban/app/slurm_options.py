@@ -9,7 +9,7 @@ from attrs import asdict
 
 from ocicaliban.app.requests import JobsRequest, RunRequest, SlurmRequest
 from ocicaliban.errors import UsageError
-from ocicaliban.formats.toml import structure
+from ocicaliban.formats.toml import place, structure
 from ocicaliban.model.resources import parse_resources
 from ocicaliban.project import config, user_config
 from ocicaliban.system import files
@@ -23,6 +23,7 @@ def options(root: Path, jobs: JobsRequest, wanted: SlurmRequest) -> Options:
     """Return the options for jobs of the project in `root`. Raises UsageError for one that is not valid."""
     user_path = files.config() / user_config.NAME
     made: dict[str, object] = {}
+    places: dict[str, str] = {}
     own_path, above = config.settings_file(root)
     for path, tables, before in (
         (user_path, user_config.load_user_config().targets, ()),
@@ -33,10 +34,12 @@ def options(root: Path, jobs: JobsRequest, wanted: SlurmRequest) -> Options:
         text = path.read_text(encoding="utf-8", errors="replace") if table else ""
         read = structure(table, Options, path=path, text=text, keys=keys)
         made |= {name: getattr(read, name) for name in table}
+        places |= {name: f"{place(path, text, (*keys, name))}: {name}" for name in table}
     given = _given(jobs, wanted)
     if "gpus" in given or "gres" in given:  # one replaces the other
         made = {name: value for name, value in made.items() if name not in ("gpus", "gres")}
-    return slurm_options.checked(Options(**{**made, **given}))  # type: ignore[arg-type]
+    whole = Options(**{**made, **given})  # type: ignore[arg-type]
+    return slurm_options.checked(whole, lambda name: name if name in given else places.get(name, name))
 
 
 def _given(jobs: JobsRequest, wanted: SlurmRequest) -> Mapping[str, object]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import contextlib
+import re
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve
 
@@ -12,11 +14,15 @@ from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provi
 from ocicaliban.dependencies import locked_packages, resolver, size_tiers, uv_builds
 from ocicaliban.dependencies.declaration import ResolutionTarget
 from ocicaliban.dependencies.indexes import NO_INDEX, project_indexes
+from ocicaliban.dependencies.locked_requirements import normalized
 from ocicaliban.dependencies.size_tiers import Group
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model.project import Instance
+from ocicaliban.project.config import setting_place
 
 _SECTION = "python"
+_UNDECLARED = re.compile(r"\bno (?:dependency )?(extra|group) '(.*?)'(?:$|:)", re.S)
+"""How each way of declaring dependencies says that an extra or a group is not declared."""
 
 
 def of_groups(
@@ -71,7 +77,7 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
     name = f"{context.variant} {declaration.shown}" if declaration and declaration.ALONE else context.variant
     locked = context.lock.resolution(_SECTION, name)
     own = evolve(base, python="") if conda_python else base
-    with other_python.telling(own, indexes, context.environment.python):
+    with _placed(context, parameters), other_python.telling(own, indexes, context.environment.python):
         resolution = resolver.resolve(declaration, target, locked, indexes, cuda.request(context))
     if resolution is None:
         return of_groups([], conda_python)
@@ -94,6 +100,25 @@ def _provide(context: PlanContext, parameters: InputParameters | None) -> Provid
         downloads=resolution.weights,
         packages=locked_packages.count(resolution.requirements, base) + len(beside),
     )
+
+
+@contextlib.contextmanager
+def _placed(context: PlanContext, parameters: InputParameters) -> Iterator[None]:
+    """Add file and line to an error about an extra or a group that is not declared, if the configuration names it."""
+    try:
+        yield
+    except OcicalibanError as fault:
+        named: list[tuple[tuple[str, ...], tuple[str, ...], str]] = [(("extras",), context.project.extras, "extra")]
+        for key, kind in (("extras", "extra"), ("groups", "group")):
+            keys = tuple(parameters.setting(key).split("."))
+            if key not in context.request.settings.get(keys[1], {}):
+                named.append((keys, parameters.texts(key), kind))
+        if undeclared := _UNDECLARED.search(fault.message):
+            for keys, names, kind in named:
+                if kind == undeclared[1] and undeclared[2] in {*names, *map(normalized, names)}:
+                    place = setting_place(context.project.root, keys)
+                    raise UsageError(f"{place}: {'.'.join(keys)}: {fault.message}", fault.hint) from fault
+        raise
 
 
 PROVIDER = Provider(

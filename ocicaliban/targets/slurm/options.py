@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from attrs import evolve, fields, frozen
 
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs import records
 from ocicaliban.model.job import Submission
-from ocicaliban.model.resources import parse_resources
+from ocicaliban.model.resources import parse_resources, parse_size
 
 KEY = "slurm"
 """The key of the record among a submission's options, and of the table among `[targets]`."""
@@ -64,44 +64,57 @@ class Options:
     retries: int = 0
 
 
-def checked(options: Options) -> Options:
-    """Return the options with the time in Slurm's form. Raises UsageError for a value that is not valid."""
-    for name, value in (("nodes", options.nodes), ("cpus", options.cpus), ("jobs", options.jobs)):
-        if value is not None and value < 1:
-            raise UsageError(f"{name} = {value}: not a positive number", f"for example {name} = 1")
-    for name, value in ((each, getattr(options, each)) for each in ("gpus", "grace", "deadline", "retries")):
-        if value is not None and value < 0:
-            raise UsageError(f"{name} = {value}: a negative number", f"for example {name} = 60")
-    numbers = ("nodes", "cpus", "jobs", "gpus", "grace", "deadline", "retries")
-    for name, most in ((each, _LONGEST_GRACE if each == "grace" else _LARGEST) for each in numbers):
-        if (getattr(options, name) or 0) > most:
-            raise UsageError(f"{name}: a number larger than {most}", f"for example {name} = 60")
+def checked(options: Options, where: Callable[[str], str] = str) -> Options:
+    """Return the options with the time in Slurm's form.
+
+    `where` returns how errors name an option: with the file and line of its key, if it is in one. Raises UsageError for
+    a value that is not valid.
+    """
+    _check_numbers(options, where)
     if options.gpus and options.gres:
-        raise UsageError(
-            "gpus and gres exclude each other", 'leave one of them out, or name the GPUs: gres = "gpu:a100:2"'
-        )
+        hint = 'leave one of them out, or name the GPUs: gres = "gpu:a100:2"'
+        raise UsageError(f"{where('gpus')} and {where('gres')} exclude each other", hint)
     for name, word, known in (("runtime", options.runtime, ("", *RUNTIMES)), ("image", options.image, IMAGE_FORMS)):
         if word not in known:
-            raise UsageError(f"{name} = '{word}': there is no such {name}", f"one of {', '.join(filter(None, known))}")
+            hint = f"one of {', '.join(filter(None, known))}"
+            raise UsageError(f"{where(name)} = '{word}': there is no such {name}", hint)
     for name in ("partition", "account", "qos", "constraint", "gres", "shared", "local"):
         if "\n" in getattr(options, name):
-            raise UsageError(f"{name}: it has several lines", "write it in one")
+            raise UsageError(f"{where(name)}: it has several lines", "write it in one")
+        if any(character < " " for character in getattr(options, name)):
+            raise UsageError(f"{where(name)}: it has control characters", "remove them")
     for name in ("shared", "local"):
         value = getattr(options, name)
         if value and not value.startswith("/"):
-            raise UsageError(f"{name} = '{value}': not an absolute path", "begin it with /")
-    parse_resources(None, options.memory)
-    _check_args(options.slurm_args)
-    return with_time(options)
+            raise UsageError(f"{where(name)} = '{value}': not an absolute path", "begin it with /")
+    if where("memory") == "memory":  # of the command line
+        parse_resources(None, options.memory)
+    elif options.memory and not parse_size(options.memory):
+        raise UsageError(
+            f"{where('memory')} = '{options.memory}': not an amount of memory", 'for example memory = "8g"'
+        )
+    _check_args(options.slurm_args, where)
+    return evolve(options, time=slurm_time(options.time, where("time")))
 
 
-def with_time(options: Options) -> Options:
-    """Return the options with a time such as "1h30m" in Slurm's form. Raises UsageError if it is no length of time."""
-    return evolve(options, time=slurm_time(options.time))
+def _check_numbers(options: Options, where: Callable[[str], str]) -> None:
+    for name, value in ((each, getattr(options, each)) for each in ("nodes", "cpus", "jobs")):
+        if value is not None and value < 1:
+            raise UsageError(f"{where(name)} = {value}: not a positive number", f"for example {name} = 1")
+    for name, value in ((each, getattr(options, each)) for each in ("gpus", "grace", "deadline", "retries")):
+        if value is not None and value < 0:
+            raise UsageError(f"{where(name)} = {value}: a negative number", f"for example {name} = 60")
+    numbers = ("nodes", "cpus", "jobs", "gpus", "grace", "deadline", "retries")
+    for name, most in ((each, _LONGEST_GRACE if each == "grace" else _LARGEST) for each in numbers):
+        if (getattr(options, name) or 0) > most:
+            raise UsageError(f"{where(name)}: a number larger than {most}", f"for example {name} = 60")
 
 
-def slurm_time(text: str) -> str:
-    """Return a length of time as Slurm reads it: "90" is in minutes, "1:30:00", "1-12", or ours: "1h30m"."""
+def slurm_time(text: str, name: str = "time") -> str:
+    """Return a length of time as Slurm reads it: "90" is in minutes, "1:30:00", "1-12", or ours: "1h30m".
+
+    `name` is how errors name it; "time" is the option's.
+    """
     if not text:
         return text
     seconds = 0
@@ -116,19 +129,23 @@ def slurm_time(text: str) -> str:
     if not seconds or seconds > _LARGEST:
         why = "longer than Slurm can count" if seconds else "not a length of time"
         word = text if len(text) <= 40 else f"{text[:40]}..."
-        raise UsageError(f"--time {word}: {why}", "for example --time 1h30m, 90 (minutes) or 1-12:00:00")
+        if name == "time":
+            raise UsageError(f"--time {word}: {why}", "for example --time 1h30m, 90 (minutes) or 1-12:00:00")
+        raise UsageError(f"{name} = '{word}': {why}", 'for example time = "1h30m", "90" (minutes) or "1-12:00:00"')
     return f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02}"
 
 
-def _check_args(words: Iterable[str]) -> None:
+def _check_args(words: Iterable[str], where: Callable[[str], str] = str) -> None:
+    shown = where("slurm_args")
+    shown = "--slurm-args" if shown == "slurm_args" else shown
     for word in words:
         name = word.split("=")[0]
         short = name if name.startswith("--") else name[:2]
         if name in _OURS or short in _OURS:
             hint = "ocicaliban sets it itself; see docs/hpc.md for the options that change it"
-            raise UsageError(f"--slurm-args: {name} cannot be given", hint)
+            raise UsageError(f"{shown}: {name} cannot be given", hint)
         if "\n" in word or "\0" in word:
-            raise UsageError("--slurm-args: an option has several lines", "write it in one")
+            raise UsageError(f"{shown}: an option has several lines", "write it in one")
 
 
 def words(options: Options) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ import pytest
 from attrs import evolve
 
 from ocicaliban.build.inputs import requirements
-from ocicaliban.build.inputs.provider import InputParameters, PlanContext
+from ocicaliban.build.inputs.provider import InputParameters, PlanContext, input_parameters
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.dependencies import resolver
 from ocicaliban.dependencies.environment import EnvironmentRequest
@@ -19,7 +19,9 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base
 from ocicaliban.model.project import Project
 from ocicaliban.model.recipe import Param, Recipe, Value
+from ocicaliban.project.config import load_project
 from ocicaliban.project.lockfile import Lock, Resolution
+from ocicaliban.recipes import catalog
 from ocicaliban.reporter import SILENT
 
 BASE = Base(kind="registry", reference="r", digest="sha256:aa", python="3.11.2", platform="linux/amd64")
@@ -85,3 +87,31 @@ def test_a_mode_that_cannot_install_packages_from_folders_is_refused(tmp_path: P
         requirements.PROVIDER.provide(
             context(tmp_path, lock=Lock().with_resolution("python", "cpu", locked)), parameters()
         )
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ('extras = ["plot", "Plots"]\n', 1, "extras: pyproject.toml declares no extra 'Plots'"),
+        ('\n[layers.python]\nextras = ["plots"]\n', 3, "layers.python.extras: pyproject.toml declares no extra"),
+        ('[layers.python]\ngroups = ["dev", "tset"]\n', 2, "layers.python.groups: .*no dependency group 'tset'"),
+        ('[layers.python]\ngroups = {all = ["tset"]}\n', 2, "layers.python.groups: .*no dependency group 'tset'"),
+    ],
+)
+def test_an_extra_or_group_that_is_not_declared_is_told_with_its_line(
+    tmp_path: Path, text: str, line: int, words: str
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        "[project]\nname = 'p'\nversion = '1'\n[project.optional-dependencies]\nplot = []\n"
+        "[dependency-groups]\ndev = []\n"
+    )
+    (tmp_path / "ocicaliban.toml").write_text(text)
+    project = load_project(tmp_path)
+    recipes = catalog.recipes_for(project, "run")
+    asking = input_parameters("requirements", project, recipes, "cpu")
+    with pytest.raises(UsageError, match=rf"ocicaliban\.toml:{line}: {words}"):
+        requirements.PROVIDER.provide(evolve(context(tmp_path), project=project), asking)
+    # what the command line asks for is in no file
+    request = evolve(context(tmp_path).request, extras=("none",))
+    with pytest.raises(UsageError, match=r"^pyproject\.toml declares no extra 'none'"):
+        requirements.PROVIDER.provide(evolve(context(tmp_path), request=request), parameters())
