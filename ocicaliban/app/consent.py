@@ -103,6 +103,11 @@ def revoke() -> str:
     return f"{root}: {'revoked' if allowed.revoke(root) else 'nothing was allowed'}"
 
 
+def listed_values() -> list[dict[str, object]]:
+    """Return what is allowed for each project as values for JSON."""
+    return [{"project": str(root), "allowed": [*identities]} for root, identities in allowed.everything()]
+
+
 def listed() -> Iterator[str]:
     """Yield lines with what is allowed for each project."""
     for root, identities in allowed.everything():

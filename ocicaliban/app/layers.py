@@ -8,17 +8,15 @@ from pathlib import Path
 from ocicaliban.app import place
 from ocicaliban.build.inputs.registry import layer_words
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.jobs import status_table
 from ocicaliban.model.project import Project
 from ocicaliban.project.config import load_project
 from ocicaliban.recipes import catalog, describe
 
 
-def listed() -> list[str]:
-    """Return a line for each recipe of the project in the current folder: its name, origin and summary."""
+def listed() -> list[tuple[str, str, str]]:
+    """Return the name, origin and summary of each recipe of the project in the current folder."""
     project = load_project(place.project_root())
-    rows = [(name, origin, catalog.find(project, name).summary) for name, origin, _ in catalog.names(project)]
-    return status_table.aligned(rows)
+    return [(name, origin, catalog.find(project, name).summary) for name, origin, _ in catalog.names(project)]
 
 
 def described(name: str) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from ocicaliban.cli import completion
 from ocicaliban.cli.options import (
     AllowSecrets,
     Debug,
@@ -32,7 +33,7 @@ _MANY = 1000
 def cloud(
     context: typer.Context,
     module: Module = "",
-    mode: Annotated[str, typer.Option("--mode", help="The mode to build.")] = "cloud",
+    mode: Annotated[str, typer.Option("--mode", autocompletion=completion.modes, help="The mode to build.")] = "cloud",
     project_id: Annotated[
         str, typer.Option("--project-id", envvar="GOOGLE_CLOUD_PROJECT", help="The Google Cloud project.")
     ] = "",

@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ocicaliban.cli import completion
 from ocicaliban.cli.options import (
     AllowSecrets,
     CloudKey,
@@ -27,7 +28,7 @@ from ocicaliban.reporter import TERMINAL
 
 def build(
     module: Module = "",
-    mode: Annotated[str, typer.Option("--mode", help="The mode to build.")] = "build",
+    mode: Annotated[str, typer.Option("--mode", autocompletion=completion.modes, help="The mode to build.")] = "build",
     tag: Annotated[str, typer.Option("--tag", "-t", help="A name for the image.")] = "",
     no_cache: NoCache = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print ID, digest, key and environment as JSON.")] = False,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocicaliban.cli import completion
 from ocicaliban.cli.options import Debug, request
 from ocicaliban.cli.output import print_bytes, print_json, print_lines, print_styled
 from ocicaliban.errors import UsageError
@@ -18,9 +19,17 @@ if TYPE_CHECKING:
     from ocicaliban.app.status import JobsStatus
     from ocicaliban.app.submissions import Outcome
 
-Group = Annotated[str, typer.Option("-g", "--group", "--xgroup", help="The jobs of this group.")]
+Group = Annotated[
+    str,
+    typer.Option("-g", "--group", "--xgroup", autocompletion=completion.groups, help="The jobs of this group."),
+]
 GroupWord = Annotated[
-    str, typer.Argument(metavar="[GROUP]", help="The same as --group GROUP; `last` is this project's newest.")
+    str,
+    typer.Argument(
+        metavar="[GROUP]",
+        autocompletion=completion.groups,
+        help="The same as --group GROUP; `last` is this project's newest.",
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only print what would be done.")]
 
@@ -116,7 +125,11 @@ def _watch(looks: Iterator[JobsStatus]) -> None:
 def logs(
     name: Annotated[
         str,
-        typer.Argument(metavar="[JOB|GROUP]", help="A job's number, a group, or `last` (the default): the newest job."),
+        typer.Argument(
+            metavar="[JOB|GROUP]",
+            autocompletion=completion.jobs_and_groups,
+            help="A job's number, a group, or `last` (the default): the newest job.",
+        ),
     ] = "",
     failed: Annotated[bool, typer.Option("--failed", help="Only failed jobs, by default of the newest group.")] = False,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Keep printing until the job ends.")] = False,
@@ -140,7 +153,11 @@ def logs(
 def get(
     name: Annotated[
         str,
-        typer.Argument(metavar="[JOB|GROUP]", help="A job's number, a group, or `last` (the default): the newest job."),
+        typer.Argument(
+            metavar="[JOB|GROUP]",
+            autocompletion=completion.jobs_and_groups,
+            help="A job's number, a group, or `last` (the default): the newest job.",
+        ),
     ] = "",
     folder: Annotated[
         str, typer.Argument(metavar="[DIR]", help="The new folder for the results (default: GROUP/JOB).")
@@ -160,7 +177,11 @@ def get(
 def stop(
     jobs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[JOB]...", help="Job numbers, or `last`: the run or sweep that was started last."),
+        typer.Argument(
+            metavar="[JOB]...",
+            autocompletion=completion.jobs,
+            help="Job numbers, or `last`: the run or sweep that was started last.",
+        ),
     ] = None,
     group: Group = "",
     dry_run: DryRun = False,

@@ -28,7 +28,7 @@ from ocicaliban.cli.options import (
     WithGroups,
     request,
 )
-from ocicaliban.cli.output import print_lines
+from ocicaliban.cli.output import print_json, print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.reporter import TERMINAL
 
@@ -52,6 +52,7 @@ def notebook(
     open_browser: Annotated[bool, typer.Option("--open", help="Open it in the browser.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Leave it running, and return.")] = False,
     listed: Annotated[bool, typer.Option("--list", help="List the running notebooks with their URLs.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --list, print JSON.")] = False,
     stopped: Annotated[str, typer.Option("--stop", metavar="NAME|all", help="Stop a running notebook, or all.")] = "",
     bare: Annotated[bool, typer.Option("--bare", help="Do not mount the home folder.")] = False,
     podman_args: PodmanArgs = "",
@@ -99,7 +100,23 @@ def notebook(
         raise typer.Exit(there.run_notebook(asked, wanted, request(NotebookRequest, given), print_lines))
     if listed and stopped:
         raise UsageError("--list and --stop exclude each other", "leave one of them out")
-    if listed:
+    if as_json and not listed:
+        raise UsageError("--json is for --list", "ocicaliban notebook --list --json")
+    if as_json:
+        found = use_case.listed()
+        print_json(
+            [
+                {
+                    "name": each.server.name,
+                    "url": each.server.url,
+                    "project": each.server.settings.project,
+                    "remark": each.remark,
+                }
+                for each in found
+            ],
+            indent=2,
+        )
+    elif listed:
         each = None
         for each in use_case.listed():
             remark = f"  ({each.remark})" if each.remark else ""

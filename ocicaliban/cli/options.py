@@ -9,6 +9,7 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
 
+from ocicaliban.cli import completion
 from ocicaliban.cli.usage import Command
 from ocicaliban.errors import UsageError, nearest
 
@@ -46,6 +47,7 @@ Module = Annotated[
     str,
     typer.Argument(
         metavar="MODULE",
+        autocompletion=completion.scripts,
         help="trainer.train (or -m trainer.train), trainer/train.py, study.ipynb or another executable file",
     ),
 ]
@@ -104,7 +106,14 @@ SweepFormat = Annotated[
         help="How a sweep's parameters reach the script: --lr 0.1 (flags) or lr=0.1 (hydra).",
     ),
 ]
-NewGroup = Annotated[str, typer.Option("-g", "--group", "--xgroup", help="The group of the jobs (default: a new one).")]
+NewGroup = Annotated[
+    str,
+    typer.Option(
+        *("-g", "--group", "--xgroup"),
+        autocompletion=completion.groups,
+        help="The group of the jobs (default: a new one).",
+    ),
+]
 Debug = Annotated[bool, typer.Option("--debug", hidden=True)]
 
 T = TypeVar("T")

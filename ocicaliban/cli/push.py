@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from ocicaliban.cli import completion
 from ocicaliban.cli.options import (
     AllowSecrets,
     Debug,
@@ -25,7 +26,7 @@ from ocicaliban.cli.output import print_json, print_lines
 
 def push(
     module: Module = "",
-    mode: Annotated[str, typer.Option("--mode", help="The mode to build.")] = "build",
+    mode: Annotated[str, typer.Option("--mode", autocompletion=completion.modes, help="The mode to build.")] = "build",
     image_id: Annotated[str, typer.Option("--image-id", help="Push this image; build nothing.")] = "",
     repository: Annotated[
         str,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ocicaliban.cli import completion
 from ocicaliban.cli.jobs import Group, GroupWord, one_group
 from ocicaliban.cli.options import Debug, request
 from ocicaliban.cli.output import print_exactly, print_json, print_lines
@@ -23,23 +24,48 @@ if TYPE_CHECKING:
     from ocicaliban.reports.report import Report
 
 
+# Longer than 60 lines: most of them are its options.
 def report(
     name: GroupWord = "",
     group: Group = "",
     sort: Annotated[
-        str, typer.Option("--sort", help="Sort by this column; -NAME sorts from the largest to the smallest.")
+        str,
+        typer.Option(
+            "--sort",
+            autocompletion=completion.columns,
+            help="Sort by this column; -NAME sorts from the largest to the smallest.",
+        ),
     ] = "",
     descending: Annotated[bool, typer.Option("--descending", help="Sort from the largest to the smallest.")] = False,
     where: Annotated[
         list[str] | None,
-        typer.Option("--where", help="Only jobs that match: lr=0.1, accuracy>0.9, status!=failed; may be repeated."),
+        typer.Option(
+            "--where",
+            autocompletion=completion.columns,
+            help="Only jobs that match: lr=0.1, accuracy>0.9, status!=failed; may be repeated.",
+        ),
     ] = None,
-    columns: Annotated[str, typer.Option("--columns", help="Only these columns, in this order: id,lr,eval.*")] = "",
+    columns: Annotated[
+        str,
+        typer.Option(
+            "--columns", autocompletion=completion.columns, help="Only these columns, in this order: id,lr,eval.*"
+        ),
+    ] = "",
     maximize: Annotated[
-        str, typer.Option("--maximize", help="The best job is the one with the largest value of this column.")
+        str,
+        typer.Option(
+            "--maximize",
+            autocompletion=completion.columns,
+            help="The best job is the one with the largest value of this column.",
+        ),
     ] = "",
     minimize: Annotated[
-        str, typer.Option("--minimize", help="The best job is the one with the smallest value of this column.")
+        str,
+        typer.Option(
+            "--minimize",
+            autocompletion=completion.columns,
+            help="The best job is the one with the smallest value of this column.",
+        ),
     ] = "",
     over: Annotated[
         str, typer.Option("--over", metavar="NAME,...", help="Show means over these parameters (default: over seeds).")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ocicaliban.cli import container_options
+from ocicaliban.cli import completion, container_options
 from ocicaliban.cli.container_options import Env, EnvFile, Publish, ShmSize, Volume, Workdir
 from ocicaliban.cli.options import (
     AllowSecrets,
@@ -36,7 +36,9 @@ from ocicaliban.cli.output import print_exactly, print_lines
 def run(
     context: typer.Context,
     module: Module = "",
-    mode: Annotated[str, typer.Option("--mode", help="The mode to build and run.")] = "run",
+    mode: Annotated[
+        str, typer.Option("--mode", autocompletion=completion.modes, help="The mode to build and run.")
+    ] = "run",
     image_id: ImageId = "",
     podman_args: PodmanArgs = "",
     mount: Mount = False,

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 from ocicaliban.formats.colours import OF_WORDS, Line
 from ocicaliban.formats.text import printable
 from ocicaliban.jobs import arguments, lifecycle
 from ocicaliban.model.job import ENDED, UNDER_WAY, Attempt, Job, Status
+
+
+def timestamp(seconds: float | None) -> str | None:
+    """Return a time in seconds since 1970 in the form of ISO 8601, in UTC."""
+    return None if seconds is None else datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
 
 
 def typed(job: Job) -> str:
@@ -71,8 +77,8 @@ def as_json(job: Job) -> dict[str, object]:
         "parameters": dict(arguments.of_job(job)),
         "args": list(job.args),
         "exit_code": job.last.exit_code if job.last else None,
-        "started": job.last.started if job.last else None,
-        "ended": job.last.ended if job.last else None,
+        "started": timestamp(job.last.started) if job.last else None,
+        "ended": timestamp(job.last.ended) if job.last else None,
         "out": job.out,
         "log": job.last.log if job.last else "",
         "attempts": [_attempt_as_json(attempt) for attempt in job.attempts],
@@ -88,7 +94,7 @@ def as_json(job: Job) -> dict[str, object]:
             "plan_key": whole.plan_key,
             "commit": whole.commit,
             "dirty": whole.dirty,
-            "created": whole.created,
+            "created": timestamp(whole.created),
         },
     }
 
@@ -98,8 +104,8 @@ def _attempt_as_json(attempt: Attempt) -> dict[str, object]:
         "number": attempt.number,
         "handle": attempt.handle,
         "status": attempt.status,
-        "started": attempt.started,
-        "ended": attempt.ended,
+        "started": timestamp(attempt.started),
+        "ended": timestamp(attempt.ended),
         "exit_code": attempt.exit_code,
         "reason": attempt.reason,
         "log": attempt.log,

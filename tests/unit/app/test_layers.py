@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def test_recipes_are_listed_described_and_copied(world: World) -> None:
-    assert any(line.split()[:2] == ["apt", "built-in"] for line in layers.listed()), layers.listed()
+    assert ("apt", "built-in") in [row[:2] for row in layers.listed()], layers.listed()
     assert "apt" in layers.described("apt")[0]
     copy = layers.eject("apt")
     assert copy == world.project / "layers/apt" and (copy / "layer.toml").is_file()

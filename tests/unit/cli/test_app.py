@@ -11,6 +11,8 @@ import pytest
 
 from ocicaliban.__main__ import main
 from ocicaliban.build.inputs.registry import layer_words
+from ocicaliban.cli import man_page
+from ocicaliban.cli.app import application
 from ocicaliban.model.project import Project
 from ocicaliban.recipes import catalog, describe
 
@@ -119,6 +121,15 @@ def _is_current(name: str, text: str) -> None:
 def test_the_reference_of_the_commands_is_what_they_say_themselves() -> None:
     argv = [sys.executable, "-m", "typer", "ocicaliban.cli.reference", "utils", "docs", "--name", "ocicaliban"]
     _is_current("commands.md", subprocess.run(argv, capture_output=True, text=True, check=True).stdout.rstrip() + "\n")
+
+
+def test_the_man_page_is_a_reference_of_the_commands() -> None:
+    page = REFERENCE.parent / "man" / "ocicaliban.1"
+    text = "".join(f"{line}\n" for line in man_page.lines(application()))
+    if os.environ.get("OCICALIBAN_GOLDEN") == "1":
+        page.write_text(text)
+    assert page.read_text() == text, "run the tests with OCICALIBAN_GOLDEN=1"
+    assert ".SS ocicaliban layers show [OPTIONS] {NAME}" in text and ".B \\-\\-podman\\-args" in text
 
 
 def test_the_reference_of_the_recipes_is_what_layers_show_says() -> None:

@@ -93,7 +93,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
             NotebookRequest: set(),
             SlurmRequest: JOBS_ALONE,
         },
-        {"open_browser", "detach", "listed", "stopped", "target", *OF_PODMAN},
+        {"open_browser", "detach", "listed", "as_json", "stopped", "target", *OF_PODMAN},
     ),
     cloud.cloud: (
         {CloudRequest: {"gpu"}, MachinesRequest: set()},
