@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from attrs import evolve, field, frozen
 
@@ -20,7 +21,7 @@ from ocicaliban.model.job import Job, Submission
 from ocicaliban.project import entry_point
 from ocicaliban.registry import lookup, push
 from ocicaliban.registry.reference import Destination, check_tag, parse_repository
-from ocicaliban.reporter import TERMINAL
+from ocicaliban.reporter import TERMINAL, Making, Reporter
 from ocicaliban.targets.backend import Request, require
 from ocicaliban.targets.vertex import backend
 
@@ -42,7 +43,22 @@ class CloudImage:
     plan_key: str = ""
 
 
-def plan(request: CloudRequest, first: Job, *, resolve: bool) -> PlannedImage:
+class _Waiting(Reporter):
+    """Reports at the terminal. Whatever takes a while, and so is shown, begins after `wait`."""
+
+    def __init__(self, wait: Callable[[], None]) -> None:
+        super().__init__(TERMINAL.say)
+        self._wait = wait
+
+    def making(
+        self, what: str, doing: str = "building", *, done: str = "built", taken: int = 0
+    ) -> AbstractContextManager[Making]:
+        """Show that `what` is being made, once the service takes such jobs."""
+        self._wait()
+        return super().making(what, doing, done=done, taken=taken)
+
+
+def plan(request: CloudRequest, first: Job, *, resolve: bool, reporter: Reporter = TERMINAL) -> PlannedImage:
     """Plan the image for jobs like `first`; without `resolve` nothing is pulled or written.
 
     Raises UsageError if the service's machines cannot run it.
@@ -61,7 +77,7 @@ def plan(request: CloudRequest, first: Job, *, resolve: bool) -> PlannedImage:
         fresh=request.no_cache,
         elsewhere=True,
     )
-    planned = planner.plan_project(asked, TERMINAL)
+    planned = planner.plan_project(asked, reporter)
     submission = evolve(first.submission, mode=request.mode, launch=planned.plan.launch)
     job = evolve(first, submission=submission)
     require(backend.BACKEND, Request(job=job, platform=planned.plan.base.platform))
@@ -82,7 +98,7 @@ def build_and_push(request: CloudRequest, first: Job, wait: Callable[[], None], 
         key_file=request.cloud_key,
     )
     registry = push.connect(target, TERMINAL)
-    planned = plan(request, first, resolve=True)
+    planned = plan(request, first, resolve=True, reporter=_Waiting(wait))
     if at_once or request.no_cache or _is_slow(planned):
         wait()
     image = build.built(planned, no_cache=request.no_cache)

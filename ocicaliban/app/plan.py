@@ -9,12 +9,13 @@ from attrs import evolve
 from ocicaliban.app import build, consent, place
 from ocicaliban.app.requests import BuildRequest
 from ocicaliban.build import base_image, environment_view, last_build, local_image, plan_view, planner
-from ocicaliban.build.containerfile import CopiedTree, as_containerfile
+from ocicaliban.build.containerfile import CopiedTree, as_containerfile, made_by
 from ocicaliban.build.inputs import folders
 from ocicaliban.build.plan_view import Stock
 from ocicaliban.build.planner import PlannedImage
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.containers import image_store
+from ocicaliban.dependencies.apt.tree import PackageTree
 from ocicaliban.project import ignore_rules, source_tree
 from ocicaliban.reporter import TERMINAL
 
@@ -90,6 +91,9 @@ def containerfile_of(planned: PlannedImage) -> str:
         )
         for digest, tree in planned.trees.items()
     }
+    for digest, made in planned.made_trees.items():
+        if isinstance(made, PackageTree):
+            sources[digest] = made_by(made.script, digest)
     local = base_image.present(planned.plan.base) if planned.plan.base.kind != "registry" else None
     name = local.names[0] if local and local.names else ""
     return as_containerfile(planned.plan, sources, name)

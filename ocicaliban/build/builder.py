@@ -71,6 +71,7 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
     python = evolve(plan.base, python="") if any("conda" in layer.kinds for layer in plan.layers) else plan.base
     with workspace.open_workspace() as folder:
         parent, start = _highest(plan) if cache else (None, 0)
+        downloads.fetch_first(plan.layers[start:], context.made_trees, reporter)
         if parent is None:
             parent = base_image.ensure(plan.base, reporter=reporter)
         if much := downloads.announcement(plan.layers[start:], context.downloads, context.made_trees):

@@ -6,6 +6,7 @@ import json
 import posixpath
 import re
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from attrs import frozen
 
@@ -30,12 +31,19 @@ class CopiedTree:
     """A tree that is copied.
 
     `folder` is its folder, relative to the build context. `whole` are the folders in it from which nothing is left out
-    (`source_tree.whole_folders`), so that COPY can name them.
+    (`source_tree.whole_folders`), so that COPY can name them. Where a `script` makes the files of a tree that a step
+    sees, in the current folder, there are no others.
     """
 
     folder: str
     tree: Tree
     whole: frozenset[str]
+    script: str = ""
+
+
+def made_by(script: str, digest: str) -> CopiedTree:
+    """Return a tree that is not in the project, and whose files a script makes."""
+    return CopiedTree(folder="", tree=Tree(root=Path(), digest=digest, entries=()), whole=frozenset(), script=script)
 
 
 def as_containerfile(plan: Plan, trees: Mapping[str, CopiedTree], base: str = "") -> str:
@@ -173,6 +181,9 @@ def _run(step: Run, trees: Mapping[str, CopiedTree]) -> str:
     words: list[str] = []
     laid_out: list[tuple[str, str]] = []
     for number, (folder, digest) in enumerate(step.trees):
+        if script := trees[digest].script:
+            laid_out.append((f"tree-{number}", f"mkdir -p {_quoted(folder)}; cd {_quoted(folder)}\n{script}"))
+            continue
         place = f"/dev/oc-context-{number}"
         mounts.append(f"--mount=type=bind,source={trees[digest].folder},target={place}")
         laid_out.append((f"tree-{number}", _lay_out(trees[digest].tree, place, folder)))

@@ -42,7 +42,7 @@ class Change:
         """The change in words."""
         where = f"({self.section}, {self.name})"
         if not self.package:
-            return f"the same packages, from other inputs {where}"
+            return f"resolved from other inputs {where}"
         if not self.before:
             return f"added {self.package} {self.after} {where}"
         if not self.after:

@@ -178,7 +178,7 @@ def test_an_odd_name_of_a_package_is_a_name_and_nothing_else(name: str, make: Ma
     folder = make({"ocicaliban.toml": BASE + f"[layers.apt]\npackages = [{json.dumps(name)}]\n"})
     done = _call(folder, "build")
     assert done.returncode == 1
-    assert "the layer 'apt' cannot be built" in done.stderr
+    assert "the Debian packages cannot be resolved" in done.stderr
     assert "nable to locate package" in done.stderr
 
 

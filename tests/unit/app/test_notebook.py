@@ -8,7 +8,7 @@ import pytest
 
 from ocicaliban.app import notebook
 from ocicaliban.app.requests import LaunchRequest, NotebookRequest
-from ocicaliban.build import base_image
+from ocicaliban.build import base_image, debian_resolution
 from ocicaliban.dependencies import resolver
 from ocicaliban.errors import UsageError
 from ocicaliban.interactive import notebook_server as servers
@@ -84,6 +84,7 @@ def test_containers_of_servers_that_have_ended_are_removed(running: list[Noteboo
 
 
 def _resolve_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Resolve no packages of Jupyter: that asks an index."""
+    """Resolve no packages of Jupyter or Debian: that asks an index."""
     resolved = Resolution(inputs="", requirements="jupyterlab==4\n", weights={})
     monkeypatch.setattr(resolver, "resolve_additions", lambda *_, **__: resolved)
+    monkeypatch.setattr(debian_resolution, "resolve", lambda *_: Resolution(inputs="", requirements=""))

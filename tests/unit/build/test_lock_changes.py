@@ -73,7 +73,7 @@ def test_a_name_that_stands_for_nothing_is_refused(name: str, message: str, hint
         (BASE, "six==1.16.0\n", []),
         (BASE, "six==1.17.0\n", ["updated six 1.16.0 -> 1.17.0 (python, cpu)"]),
         (BASE, "numpy==2\n", ["added numpy 2 (python, cpu)", "removed six 1.16.0 (python, cpu)"]),
-        (BASE, "six==1.16.0 --hash=x\n", ["the same packages, from other inputs (python, cpu)"]),
+        (BASE, "six==1.16.0 --hash=x\n", ["resolved from other inputs (python, cpu)"]),
         (
             Base(kind="registry", reference="python:3.12", digest=f"sha256:{'b' * 64}"),
             "six==1.16.0\n",
@@ -82,7 +82,7 @@ def test_a_name_that_stands_for_nothing_is_refused(name: str, message: str, hint
         (
             Base(kind="bootstrap", reference="debian:bookworm", digest=BASE.digest, python="3.11"),
             "six==1.16.0\n",
-            ["the same packages, from other inputs (base, cpu)"],
+            ["resolved from other inputs (base, cpu)"],
         ),
     ],
 )

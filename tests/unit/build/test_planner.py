@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from ocicaliban.build import planner
+from ocicaliban.build import debian_resolution, planner
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Base, Run, TreeEntry
 from ocicaliban.project import lockfile
-from ocicaliban.project.lockfile import Lock
+from ocicaliban.project.lockfile import Lock, Resolution
 from ocicaliban.reporter import SILENT, Reporter
 
 BASE = Base(
@@ -106,8 +106,10 @@ def test_the_source_of_the_dependencies_is_told_and_what_is_not_read(tmp_path: P
     ],
 )
 def test_the_project_s_files_add_to_the_packages_of_the_recipe_apt(
-    tmp_path: Path, config: str, files: dict[str, str], packages: list[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, config: str, files: dict[str, str], packages: list[str]
 ) -> None:
+    nothing = Resolution(inputs="", requirements="")
+    monkeypatch.setattr(debian_resolution, "resolve", lambda *_: nothing)
     layers = plan(project(tmp_path / "p", files, config), module="run.py").plan.layers
     steps = [step for layer in layers if layer.name == "apt" for step in layer.steps]
     assert [dict(step.env)["PACKAGES"] for step in steps if isinstance(step, Run)] == packages
