@@ -67,7 +67,7 @@ class PipfileLock(Declaration):
         try:
             if self._pipfile.is_file() and not self._is_current():
                 self._check_direct(lock, target.groups)
-            return locked_packages.requirements(_packages(lock, target))
+            return locked_packages.requirements(_packages(lock, target, self._elsewhere(target)))
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise locked_packages.damaged(self.shown, exc, _LOCK) from exc
 
@@ -100,6 +100,22 @@ class PipfileLock(Declaration):
                     raise UsageError(
                         f"{self.shown} is not up to date with the Pipfile: it does not hold {asked}".strip(), _LOCK
                     )
+
+    def _elsewhere(self, target: ResolutionTarget) -> frozenset[str]:
+        """Return the packages that the Pipfile wants in other environments alone, such as on Windows."""
+        from packaging.requirements import Requirement
+
+        if not self._pipfile.is_file():
+            return frozenset()
+        pipfile, environment = pipenv_project.read_pipfile(self._pipfile), _environment(target)
+        applies: dict[str, bool] = {}
+        for section in ("packages", *map(pipenv_project.section, target.groups)):
+            for name, wanted in table_in(pipfile, section).items():
+                line = requirement_line(name, wanted, self.root, f"Pipfile: [{section}]")
+                marker = Requirement(line).marker
+                key = normalized(name)
+                applies[key] = applies.get(key, False) or marker is None or marker.evaluate(environment)
+        return frozenset(name for name, is_here in applies.items() if not is_here)
 
     @property
     def _pipfile(self) -> Path:
@@ -145,16 +161,26 @@ def _is_held(line: str, wanted: Mapping[str, Any], info: Mapping[str, Any]) -> b
     return not agreement.unmet([line.partition(" ;")[0]], [_locked(asked.name, info, {})], {})
 
 
-def _packages(lock: Mapping[str, Any], target: ResolutionTarget) -> Iterator[LockedPackage]:
-    """Yield what `pipenv sync` would install in the target."""
+def _environment(target: ResolutionTarget) -> dict[str, str]:
+    return dict(locked_packages.marker_environment(target.base))
+
+
+def _packages(lock: Mapping[str, Any], target: ResolutionTarget, elsewhere: frozenset[str]) -> Iterator[LockedPackage]:
+    """Yield what `pipenv sync` would install in the target.
+
+    Pipenv loses the marker of some packages that the machine on which it locks does not need, and gives them no
+    version. They are left out if the Pipfile wants them `elsewhere` alone.
+    """
     from packaging.markers import Marker
 
-    environment = locked_packages.marker_environment(target.base)
+    environment = _environment(target)
     indexes = pipenv_project.named(table_in(lock, "_meta").get("sources"))
     chosen: dict[str, LockedPackage] = {}
     for section in (_DEFAULT, *target.groups):
         for name, info in table_in(lock, section).items():
-            if "markers" not in info or Marker(info["markers"]).evaluate(dict(environment)):
+            if normalized(name) in elsewhere and info.get("version") == "*":
+                continue
+            if "markers" not in info or Marker(info["markers"]).evaluate(environment):
                 chosen.setdefault(normalized(name), _locked(name, info, indexes))
     yield from chosen.values()
 

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import tomli_w
 
+from ocicaliban.dependencies import pipenv_project
 from ocicaliban.dependencies.pipfile import Pipfile
 from ocicaliban.dependencies.pipfile_lock import PipfileLock
 from ocicaliban.dependencies.python_requirement import PythonRequirement
@@ -48,6 +50,33 @@ def test_a_package_without_a_version_for_this_python() -> None:
     with pytest.raises(UsageError, match=r"Pipfile\.lock has no version of tomli") as caught:
         resolved(lock_of(LOCKS / "pipenv"), "3.10.4")
     assert caught.value.hint == "run `pipenv lock`"
+
+
+@pytest.mark.parametrize(
+    ("wanted", "left_out"),
+    [
+        ({"version": "*", "sys_platform": "== 'win32'"}, True),
+        ({"version": "*", "markers": "sys_platform == 'win32'"}, True),
+        ({"version": "*", "sys_platform": "== 'linux'"}, False),
+        ("*", False),
+    ],
+)
+def test_a_package_of_another_platform_that_pipenv_has_not_locked(
+    tmp_path: Path, wanted: object, left_out: bool
+) -> None:
+    manifest = {"packages": {"Colorama": wanted, "six": "*"}}
+    (tmp_path / "Pipfile").write_text(tomli_w.dumps(manifest))
+    current = sorted(pipenv_project.content_hashes(manifest))[0]
+    lock = {
+        "_meta": {"hash": {"sha256": current}},
+        "default": {"colorama": {"version": "*"}, "six": {"version": "==1.16.0"}},
+    }
+    (tmp_path / "Pipfile.lock").write_text(json.dumps(lock))
+    if left_out:
+        assert versions(resolved(lock_of(tmp_path))) == {"six": "1.16.0"}
+    else:
+        with pytest.raises(UsageError, match=r"Pipfile\.lock has no version of colorama"):
+            resolved(lock_of(tmp_path))
 
 
 def test_extras_and_groups_that_are_not_declared() -> None:
