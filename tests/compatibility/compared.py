@@ -50,7 +50,7 @@ def contents(printed: str) -> Contents:
     )
 
 
-def _environment(python: str) -> dict[str, str]:
+def environment(python: str) -> dict[str, str]:
     return {
         "implementation_name": "cpython",
         "implementation_version": python,
@@ -67,7 +67,7 @@ def _environment(python: str) -> dict[str, str]:
 
 
 def _applies(marker: Marker | None, python: str) -> bool:
-    return marker is None or marker.evaluate({**_environment(python), "extra": ""})
+    return marker is None or marker.evaluate({**environment(python), "extra": ""})
 
 
 def _unmet(requirement: Requirement, there: Contents, place: str) -> Iterator[str]:
@@ -95,7 +95,10 @@ def differences(declared: Declared, there: Contents, own: frozenset[str]) -> lis
     for name, texts in there.requires.items():
         for text in texts:
             try:
-                found += _unmet(Requirement(text), there, name)
+                requirement = Requirement(text)
             except InvalidRequirement:
                 continue
+            # Older tools lock none of these, and their environments had them: the lock's own export lacks them too.
+            if declared.locked is None or canonicalize_name(requirement.name) not in SEEDS - {*declared.locked}:
+                found += _unmet(requirement, there, name)
     return found + [f"{name} is not installed (apt.txt)" for name in declared.debian if name not in there.debian]

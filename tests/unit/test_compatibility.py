@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.compatibility import exports
 from tests.compatibility.compared import Contents, contents, differences
 from tests.compatibility.declared import declared
 from tests.folders import write
@@ -76,3 +77,34 @@ def test_the_probe_is_read() -> None:
     assert differences(declared(Path("/nowhere"), "apt.txt"), there, frozenset()) == [
         "a-b wants six, which is not installed"
     ]
+
+
+def test_what_a_lock_leaves_to_the_environment_is_not_missing(tmp_path: Path) -> None:
+    there = Contents(
+        python="3.11.2", packages={"six": "1.15.0"}, requires={"six": ("setuptools>=20", "idna")}, debian=frozenset()
+    )
+    wanted = declared(write(tmp_path, CASES["poetry.lock"]), "poetry.lock")
+    assert differences(wanted, there, frozenset()) == ["six wants idna, which is not installed"]
+    unlocked = declared(write(tmp_path / "other", {"requirements.txt": "six\n"}), "requirements.txt")
+    assert "six wants setuptools>=20, which is not installed" in differences(unlocked, there, frozenset())
+
+
+THEIRS = """\
+-i https://pypi.org/simple
+Six==1.16.0 ; python_version >= "3.9" \\
+    --hash=sha256:aa \\
+    --hash=sha256:bb
+tomli==2.0.1 ; python_version < "3.11" --hash=sha256:cc
+nets @ https://example.org/nets-1.whl#sha256=dd
+"""
+
+
+def test_a_list_of_requirements_is_compared_with_what_is_installed() -> None:
+    theirs = exports.listed(THEIRS, "3.11.2")
+    assert theirs == {
+        "six": ("1.16.0", frozenset({"sha256:aa", "sha256:bb"})),
+        "nets": ("https://example.org/nets-1.whl", frozenset()),
+    }
+    ours = {**theirs, "six": ("1.16.0", frozenset({"sha256:aa"})), "idna": ("3", frozenset[str]())}
+    assert list(exports.different(ours, theirs, ())) == ["idna: 3 here, None there", "six: 1 hashes here, 2 there"]
+    assert not list(exports.different(ours, theirs, ("idna", "six")))
