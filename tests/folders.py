@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -10,6 +11,17 @@ import pytest
 
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Tree
+
+
+def notebook(source: str) -> str:
+    """Return a notebook with a cell of parameters, `lr`, and a cell with this source."""
+    cells = [({"tags": ["parameters"]}, "lr = 1"), ({}, source)]
+    kernel = {"kernelspec": {"display_name": "Python", "language": "python", "name": "elsewhere"}}
+    made = [
+        {"cell_type": "code", "execution_count": None, "metadata": about, "outputs": [], "source": [text]}
+        for about, text in cells
+    ]
+    return json.dumps({"cells": made, "metadata": kernel, "nbformat": 4, "nbformat_minor": 4})
 
 
 def write(root: Path, files: Mapping[str, str]) -> Path:

@@ -22,7 +22,7 @@ from typing import Any
 
 import pexpect
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 
 from ocicaliban.emulator.faults import Faults
 from ocicaliban.emulator.server import Emulator
@@ -31,7 +31,7 @@ from ocicaliban.jobs import lease
 from ocicaliban.model.job import JobSpec, Submission
 from ocicaliban.reporter import SILENT
 from ocicaliban.targets.vertex import backend, labels
-from tests.folders import write
+from tests.folders import notebook, write
 from tests.integration.program import CONFIG, Done, call, command, environment, ok, until
 from tests.integration.registries import Proxy
 from tests.integration.test_vertex import Make, emulator, image, made, registry
@@ -215,6 +215,24 @@ def test_a_sweep_leaves_the_results_of_each_job_in_its_folder(world: World, emul
     assert spec.scheduling.strategy.name == "SPOT"
     assert (pool.machine_spec.machine_type, pool.disk_spec.boot_disk_size_gb) == ("n1-standard-4", 200)
     assert re.search(r"/me/digits@sha256:\w{64}$", pool.container_spec.image_uri)
+
+
+def test_a_notebook_in_a_subfolder_runs_in_a_built_image_in_a_sweep_and_in_the_cloud(
+    world: World, emulator: Make, tmp_path: Path
+) -> None:
+    study = notebook("import os; print('saw', lr, open('data.txt').read(), os.getcwd())")
+    write(world.folder, {"work/data.txt": "42", "work/study.ipynb": study})
+    inside = evolve(world, folder=world.folder / "work")
+    image = inside.ok("build", "study.ipynb").stdout.strip()
+    assert inside.ok("run", "--image-id", image, "--", "--lr", "3").stdout == "saw 3 42 /usr/app/work\n"
+    inside.ok("run", *world.sweep({"lr": [0.5]}), "--out", str(tmp_path / "out"), "study.ipynb")
+    [executed] = (tmp_path / "out").rglob("study.ipynb")
+    assert "saw 0.5 42" in executed.read_text()
+    emulator()
+    inside.ok("cloud", *world.to, "--output-dir", "gs://bucket/r", "study.ipynb", "--", "--lr", "5")
+    (job,) = (job for job in world.ended() if str(job["out"]).startswith("gs://"))
+    assert job["status"] == "succeeded"
+    assert "saw 5 42" in (tmp_path / "gcs" / job["out"].removeprefix("gs://") / "study.ipynb").read_text()
 
 
 def test_what_runs_an_image_that_is_there_builds_and_pushes_nothing(world: World, emulator: Make, image: str) -> None:

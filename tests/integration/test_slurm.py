@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.chaos import slurm as chaos
+from tests.folders import notebook, write
+from tests.integration import program
 from tests.integration.slurm_cluster import Slurm, attempts_of, task_of, until
 
 
@@ -66,6 +68,17 @@ def test_every_runtime_shows_a_job_the_same(slurm: Slurm) -> None:
     seen = [slurm.seen(slurm.jobs(f"{runtime}-{form}")[0]) for runtime, form in ways]
     assert seen[0] == seen[2] and seen[1] == seen[2]
     assert seen[0]["args"] == ["two words", "one"] and seen[0]["mounts"] == ["/out"]
+
+
+def test_a_notebook_in_a_subfolder_runs_there(slurm: Slurm) -> None:
+    study = notebook("import os; print('saw', lr, open('data.txt').read(), os.getcwd())")
+    write(slurm.project, {"work/data.txt": "42", "work/study.ipynb": study})
+    options = ("--target", "slurm", "--group", "notebook")
+    program.ok(slurm.project / "work", "run", *options, "study.ipynb", "--", "--lr", "7", env=slurm.env)
+    assert slurm.ended("notebook") == ["succeeded"]
+    job = slurm.jobs("notebook")[0]
+    assert "saw 7 42 /usr/app/work" in slurm.ok("logs", str(job["id"]))
+    assert "saw 7 42" in (Path(str(job["out"])) / "study.ipynb").read_text()
 
 
 def test_a_job_that_no_container_was_started_for_failed_and_says_why(slurm: Slurm) -> None:
