@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from ocicaliban.errors import UsageError
 from ocicaliban.execution import scheduler
 from ocicaliban.gpu import cdi
 from ocicaliban.jobs import group_names
+from ocicaliban.model.job import Submission
 from ocicaliban.model.resources import Resources, parse_resources
-from ocicaliban.project import ignore_rules
+from ocicaliban.project import config, ignore_rules, log_size, user_config
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets.local import container_spec
 
@@ -60,6 +62,14 @@ def resources(jobs: JobsRequest) -> Resources:
 def resource_options(jobs: JobsRequest) -> tuple[str, ...]:
     """Return podman's options for what a job may use. Raises UsageError if an amount is not valid."""
     return command_line.resource_options(resources(jobs))
+
+
+def log_limit(submission: Submission) -> int:
+    """Return how large the log of a job becomes, in bytes, by the settings as they are now; 0 for any size."""
+    project = ""
+    with contextlib.suppress(UsageError):  # `resume` needs no project, and it may have changed
+        project = config.load_project(Path(submission.project)).log_size_max
+    return log_size.in_bytes(project, user_config.load_user_config().log_size_max)
 
 
 def slots(devices: tuple[cdi.Device, ...], jobs: JobsRequest) -> tuple[scheduler.Slot, ...]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
@@ -21,7 +19,6 @@ from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, provenance, records
 from ocicaliban.jobs.origin import Origin
 from ocicaliban.model.job import Job, Submission
-from ocicaliban.project import config, log_size, user_config
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets.local import runner as local
 
@@ -88,7 +85,7 @@ def carry_out(history: History, whole: LocalSubmission, how: Callable[..., runne
         launch=submission.launch,
         resources=job_checks.resources(jobs),
         given=whole.given,
-        log_limit=_log_limit(submission),
+        log_limit=job_checks.log_limit(submission),
         caches=whole.caches,
     )
     options = runner.Options(
@@ -199,14 +196,6 @@ def _gpus(submission: Submission, request: LaunchRequest) -> tuple[cdi.Device, .
     if not submission.launch.devices:
         return ()
     return selection.choose_gpus(request.gpu_wanted, request.gpus, TERMINAL)
-
-
-def _log_limit(submission: Submission) -> int:
-    """Return how large a log becomes, in bytes, by the settings as they are now."""
-    project = ""
-    with contextlib.suppress(UsageError):  # `resume` needs no project, and it may have changed
-        project = config.load_project(Path(submission.project)).log_size_max
-    return log_size.in_bytes(project, user_config.load_user_config().log_size_max)
 
 
 def _check_image(submission: Submission, *, waiting: bool = False) -> None:

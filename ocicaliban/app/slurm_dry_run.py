@@ -11,10 +11,10 @@ from attrs import evolve
 from ocicaliban.app import cloud_options, plan
 from ocicaliban.build import plan_view
 from ocicaliban.containers import image_file, image_store
-from ocicaliban.jobs import group_names
+from ocicaliban.jobs import group_names, provenance
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Job
-from ocicaliban.targets.slurm import arrays, client, jobs, shared
+from ocicaliban.targets.slurm import arrays, backend, client, jobs, shared
 
 if TYPE_CHECKING:
     from ocicaliban.app.slurm_jobs import SlurmRun
@@ -28,14 +28,15 @@ def lines(ready: SlurmRun) -> Iterator[str]:
     """
     group = ready.request.jobs.group or group_names.new(ready.launch.planned.project.root)
     image = ready.image_there()
-    made = evolve(ready.submission(image or Image(id="IMAGE", digest="", key=""), group), created=1.0)
+    made = ready.submission(image or Image(id="IMAGE", digest="", key=""), group)
+    made = evolve(provenance.with_git(made), created=1.0)
     specs = cloud_options.specs(ready.sweep, ready.request.args)
     tasks = [
         jobs.task(made, Job(id=number, key=f"{number:012x}", submission=made, args=spec.args))
         for number, spec in enumerate(specs, start=1)
     ]
     for number, some in enumerate(arrays.split(tasks, client.largest_array())):
-        array = jobs.array(made, _file(ready, image), "")
+        array = evolve(jobs.array(made, _file(ready, image), ""), given=tuple(ready.given.env.items()))
         text = arrays.script(evolve(array, log="slurm-%A_%a.log"), some).splitlines()
         comments = plan_view.stack_lines(ready.launch.planned.plan, plan.stock(ready.launch.planned, here=False))
         heads = itertools.takewhile(lambda line: line.startswith("#"), text)
@@ -44,13 +45,13 @@ def lines(ready: SlurmRun) -> Iterator[str]:
         if number and ready.options.jobs:
             yield "# Submit it with --dependency=afterany:NUMBER of the array before: --jobs limits each of them."
         yield from (f"# {line}" for line in comments)
-        if not image or not image_file.stored(shared.images(made), image.id, ready.options.image):
+        if not image or not image_file.stored(shared.images(made), image.id, backend.file_form(made)):
             yield "# The image file is not there yet: the command without --dry-run makes it."
         yield from text[count:]
 
 
 def _file(ready: SlurmRun, image: Image | None) -> ImageFile:
     made = ready.submission(image or Image(id="IMAGE", digest="", key=""), "group")
-    path = image_file.path_of(shared.images(made), made.image, ready.options.image)
+    path = image_file.path_of(shared.images(made), made.image, backend.file_form(made))
     config = image_store.image_config(image) if image else {}
     return image_file.described(path, made.image, config)

@@ -18,6 +18,7 @@ from ocicaliban.app import launch, place, slurm_options
 from ocicaliban.app.launch import PreparedLaunch
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, NotebookRequest, RunRequest, SlurmRequest
 from ocicaliban.containers import image_file
+from ocicaliban.containers.image_file import FileForm
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.interactive import jupyter_command, notebook, shell, ssh_tunnel
 from ocicaliban.model.image import Launch
@@ -25,7 +26,7 @@ from ocicaliban.project import entry_point
 from ocicaliban.recipes import catalog
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import process
-from ocicaliban.targets.slurm import client, shared, terminal
+from ocicaliban.targets.slurm import client, given, shared, terminal
 from ocicaliban.targets.slurm.options import Options
 from ocicaliban.targets.slurm.terminal import Session
 
@@ -117,6 +118,7 @@ def tunnel(port: int, node: str, environ: Mapping[str, str] = os.environ) -> str
 
 def _options(request: LaunchRequest, wanted: SlurmRequest) -> Options:
     slurm_options.check(RunRequest(launch=request, jobs=JobsRequest()))
+    given.read(request.podman_args, os.environ)
     options = slurm_options.options(place.project_root(), JobsRequest(), wanted)
     if options.image != "squashfs" and options.runtime not in ("", "podman"):
         raise UsageError(f"{options.runtime} cannot run an OCI archive", 'image = "squashfs"')
@@ -135,7 +137,7 @@ def _session(prepared: PreparedLaunch, options: Options) -> Iterator[Session]:
     image = prepared.image()
     prepared.record_built()
     top = shared.root(options.shared)
-    file = image_file.make(top / "images", image, options.image)
+    file = image_file.make(top / "images", image, FileForm(form=options.image))
     key = secrets.token_hex(6)
     folder = top / "sessions" / key
     try:
@@ -166,15 +168,20 @@ def terminal_test(options: Options) -> str:
 def _launch(prepared: PreparedLaunch, command: tuple[str, ...], words: Sequence[str], workdir: str) -> Launch:
     """Return how the container starts. `words` are podman's options, of which mounts and variables count here."""
     made = prepared.planned.plan.launch
+    asked = given.read(prepared.request.podman_args, os.environ)
     pairs = [*itertools.pairwise(words)]
     env = [value for name, value in pairs if name == "--env" and "=" in value]
     mounts = [value for name, value in pairs if name == "-v"]
     return evolve(
         made,
         command=command,
-        env=(*made.env, *((name, value) for name, _, value in (each.partition("=") for each in env))),
-        mounts=(*made.mounts, *mounts),
-        workdir=workdir or made.workdir,
+        env=(
+            *made.env,
+            *((name, value) for name, _, value in (each.partition("=") for each in env)),
+            *asked.env.items(),
+        ),
+        mounts=(*made.mounts, *mounts, *asked.mounts),
+        workdir=asked.workdir or workdir or made.workdir,
     )
 
 

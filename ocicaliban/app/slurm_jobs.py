@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from ocicaliban.app import build, job_checks, launch, place, slurm_options, submissions
+from ocicaliban.app import build, job_checks, launch, origin, place, slurm_options, submissions
 from ocicaliban.app.cloud_options import count, specs
 from ocicaliban.app.launch import PreparedLaunch
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest, SlurmRequest
@@ -16,13 +17,15 @@ from ocicaliban.containers import image_file, image_store
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
 from ocicaliban.jobs import group_names, lease, provenance, records
+from ocicaliban.jobs.origin import Machine, Origin
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets.backend import BatchBackend, Refused, Request, require
+from ocicaliban.targets.slurm import arrays, backend, given, shared
 from ocicaliban.targets.slurm import options as option_records
-from ocicaliban.targets.slurm import shared
-from ocicaliban.targets.slurm.backend import BACKEND, TARGET
+from ocicaliban.targets.slurm.backend import BACKEND
+from ocicaliban.targets.slurm.given import Given
 from ocicaliban.targets.slurm.options import Options
 
 if TYPE_CHECKING:
@@ -41,6 +44,7 @@ class SlurmRun:
     options: Options
     sweep: Sweep | None
     launch: PreparedLaunch
+    given: Given
 
     def image_there(self) -> Image | None:
         """Return the image if it was built; nothing is built here."""
@@ -51,9 +55,9 @@ class SlurmRun:
 
     def submission(self, image: Image, group: str) -> Submission:
         """Return what the history keeps of the submission."""
-        made = self.launch.submission(image, group, self.request.jobs)
-        recorded = {**made.options, option_records.KEY: option_records.to_record(self.options)}
-        return evolve(made, target=TARGET, options=recorded)
+        return slurm_options.submission(
+            self.launch.submission(image, group, self.request.jobs), self.options, self.given
+        )
 
 
 def prepare(request: RunRequest, wanted: SlurmRequest) -> SlurmRun:
@@ -62,6 +66,7 @@ def prepare(request: RunRequest, wanted: SlurmRequest) -> SlurmRun:
         raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run --target slurm train.py -- --lr 0.1")
     slurm_options.check(request)
     options = slurm_options.options(place.project_root(), request.jobs, wanted)
+    asked_for = given.read(request.launch.podman_args, os.environ)
     sweep = None
     if request.experiment_config:
         from ocicaliban.app import sweep_input
@@ -74,7 +79,7 @@ def prepare(request: RunRequest, wanted: SlurmRequest) -> SlurmRun:
     prepared = launch.prepare(asked, here=False)
     if not (asked.image_id or request.args):
         launch.check_starts(prepared.planned, asked.module)
-    return SlurmRun(request=request, options=options, sweep=sweep, launch=prepared)
+    return SlurmRun(request=request, options=options, sweep=sweep, launch=prepared, given=asked_for)
 
 
 # --- new jobs ---
@@ -104,16 +109,50 @@ def run(request: RunRequest, wanted: SlurmRequest) -> str:
         if begun:
             TERMINAL.say(f"{begun.group}: this command was interrupted before, and goes on")
             reconcile.catch_up(history, TERMINAL, group=begun.group)
+            _give(begun, _line(ready.given.env))
             return _send(history, begun, BACKEND, begun=True, wait=wanted.wait)
         group = request.jobs.group or group_names.new(place.project_root())
-        submission = history.submit(evolve(made, group=group), specs(ready.sweep, request.args))
+        made_from = _origin(ready.launch, ready.sweep)
+        submission = history.submit(evolve(made, group=group), specs(ready.sweep, request.args), made_from)
+        _give(submission, _line(ready.given.env))
         TERMINAL.say(f"{group}: {submissions.numbered(total)} to Slurm")
         job_checks.warn_of_out(ready.launch, request.jobs)
         return _send(history, submission, BACKEND, wait=wanted.wait)
 
 
 def _make_file(submission: Submission, image: Image) -> None:
-    image_file.make(shared.images(submission), image, option_records.recorded(submission).image)
+    image_file.make(shared.images(submission), image, backend.file_form(submission))
+
+
+def _origin(prepared: PreparedLaunch, sweep: Sweep | None = None) -> Origin:
+    return evolve(origin.of_launch(prepared, sweep), machine=Machine())  # the jobs run on others than this one
+
+
+# The history has no values of variables, which may be secret. So they are in a file that the nodes see.
+
+
+def _line(env: Mapping[str, str]) -> str:
+    return arrays.given_line(env.items()) if env else ""
+
+
+def _give(submission: Submission, line: str) -> None:
+    if line:
+        shared.give(submission, line)
+
+
+def _given_again(old: Submission) -> str:
+    """Return the line with the variables of a submission, of which those that no file has are our environment's.
+
+    Raises UsageError if one of them is not set.
+    """
+    path = shared.given_file(old)
+    if path.exists():
+        return path.read_text(encoding="utf-8").rstrip("\n")
+    return _line(given.read(_podman_args(old), os.environ).env)
+
+
+def _podman_args(submission: Submission) -> str:
+    return str(submission.options.get("podman_args") or "")
 
 
 def dry_run_script(request: RunRequest, wanted: SlurmRequest) -> Iterator[str]:
@@ -129,6 +168,7 @@ def dry_run_script(request: RunRequest, wanted: SlurmRequest) -> Iterator[str]:
 def resume(history: History, submission: Submission, batch: BatchBackend) -> str:
     """Submit the jobs of a submission that are left, and return its group. Raises UsageError if its image is gone."""
     option_records.recorded(submission)
+    _give(submission, _given_again(submission))
     batch.connect(submission).check()
     return _send(history, submission, batch, begun=True)
 
@@ -142,6 +182,7 @@ def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild:
     old = jobs[0].submission
     request, asked = records.requested(old, LaunchRequest, JobsRequest)
     options = option_records.recorded(old)
+    variables = _given_again(old)
     batch.connect(old).check()
     with lease.held(old):
         if rebuild:
@@ -150,15 +191,16 @@ def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild:
             image = prepared.image()
             prepared.record_built()
             made = prepared.submission(image, old.group, asked)
-            recorded = {**made.options, option_records.KEY: option_records.to_record(options)}
-            new = provenance.with_git(evolve(made, target=TARGET, options=recorded))
+            places = given.read(_podman_args(old), None)
+            new = provenance.with_git(slurm_options.submission(made, options, places))
             _make_file(new, image)
+            made_from = _origin(prepared)
         else:
-            from ocicaliban.targets.slurm import backend
-
             backend.image_of(old)
             new = submissions.ours(old)
-        submission = submissions.resubmitted(history, new, jobs)
+            made_from = None
+        submission = submissions.resubmitted(history, new, jobs, made_from)
+        _give(submission, variables)
     return _send(history, submission, batch)
 
 

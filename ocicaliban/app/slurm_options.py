@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from attrs import asdict
+from attrs import asdict, evolve
 
+from ocicaliban.app import job_checks
 from ocicaliban.app.requests import JobsRequest, RunRequest, SlurmRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.toml import place, structure
+from ocicaliban.model.job import Submission
 from ocicaliban.model.resources import parse_resources
 from ocicaliban.project import config, user_config
 from ocicaliban.system import files
+from ocicaliban.targets.slurm import jobs as jobs_at_slurm
 from ocicaliban.targets.slurm import options as slurm_options
+from ocicaliban.targets.slurm.backend import TARGET
+from ocicaliban.targets.slurm.given import Given
 from ocicaliban.targets.slurm.options import Options
 
 _HINT = "see docs/hpc.md"
@@ -60,6 +65,19 @@ def _given(jobs: JobsRequest, wanted: SlurmRequest) -> Mapping[str, object]:
     return {name: value for name, value in values.items() if value not in ("", None, ())}
 
 
+def submission(made: Submission, asked: Options, wanted: Given) -> Submission:
+    """Return a submission of a `run` as one to Slurm, with the mounts and the folder that the user gives."""
+    launch = evolve(
+        made.launch, mounts=(*made.launch.mounts, *wanted.mounts), workdir=wanted.workdir or made.launch.workdir
+    )
+    recorded = {
+        **made.options,
+        slurm_options.KEY: slurm_options.to_record(asked),
+        jobs_at_slurm.LOG_LIMIT: job_checks.log_limit(made),
+    }
+    return evolve(made, target=TARGET, launch=launch, options=recorded)
+
+
 def wants_gpus(options: Options) -> bool:
     """Return whether the jobs ask for GPUs, as far as we can tell."""
     words = " ".join(options.slurm_args)
@@ -70,11 +88,6 @@ def check(request: RunRequest) -> None:
     """Raise UsageError for options of `run` that jobs at Slurm do not have."""
     launch, jobs = request.launch, request.jobs
     for option, given, hint in (
-        (
-            "--podman-args",
-            launch.podman_args,
-            "a node may have another runtime; set env and mounts in a recipe's [launch]",
-        ),
         ("--cloud-key", launch.cloud_key, "put the key's folder where the nodes see it"),
         ("--gpus", launch.gpus, "Slurm chooses them: --gpus-per-job 1, or [targets.slurm] gres"),
         ("--fail-fast", jobs.fail_fast, f"ocicaliban stop --group GROUP ends the rest; {_HINT}"),

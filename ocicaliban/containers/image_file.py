@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -22,10 +23,10 @@ from ocicaliban.system import files, locks, process
 SUFFIXES: Mapping[str, str] = {"squashfs": ".sqfs", "oci-archive": ".tar"}
 """The forms of a file, and how its name ends."""
 
-_HALF = re.compile(r"\.([0-9a-z]+)\.[0-9a-f]{8}\.(?:sqfs|tar)", re.A)
-"""The name of a file that is being made: the image's id, and a word for this try."""
+_HALF = re.compile(r"\.([0-9a-z-]+)\.[0-9a-f]{8}\.(?:sqfs|tar)", re.A)
+"""The name of a file that is being made: that of the whole one, and a word for this try."""
 
-_POINTS = ("out", "usr/app")
+_POINTS = ("/out", "/run/ocicaliban", "/usr/app")
 """Folders that a job mounts: a runtime that cannot write to the file needs them to be there."""
 
 
@@ -44,12 +45,31 @@ class ImageFile:
     command: tuple[str, ...] = ()
 
 
-def path_of(folder: Path, image: str, form: str) -> Path:
+@frozen(kw_only=True)
+class FileForm:
+    """What a file is like: a key of SUFFIXES, and more places that jobs mount something at (absolute paths).
+
+    A place of which `files` has the name is one of a file, the others are of folders. A squashfs has all of them.
+    """
+
+    form: str = "squashfs"
+    points: tuple[str, ...] = ()
+    files: frozenset[str] = frozenset()
+
+    def name(self, image: str) -> str:
+        """Return the name of the file of an image. Images have few such places of their own, mostly none."""
+        if not self.points or self.form != "squashfs":
+            return image
+        digest = hashlib.sha256("\0".join(sorted({*self.points})).encode()).hexdigest()
+        return f"{image}-{digest[:12]}"
+
+
+def path_of(folder: Path, image: str, form: FileForm) -> Path:
     """Return where the file of the image with this id is, in a folder of image files."""
-    return folder / f"{image}{SUFFIXES[form]}"
+    return folder / f"{form.name(image)}{SUFFIXES[form.form]}"
 
 
-def stored(folder: Path, image: str, form: str) -> ImageFile | None:
+def stored(folder: Path, image: str, form: FileForm) -> ImageFile | None:
     """Return the file of the image with this id, or None if it was not made, or is gone."""
     path = path_of(folder, image, form)
     try:
@@ -72,7 +92,7 @@ def described(path: Path, image: str, config: Mapping[str, Any]) -> ImageFile:
     )
 
 
-def make(folder: Path, image: Image, form: str) -> ImageFile:
+def make(folder: Path, image: Image, form: FileForm) -> ImageFile:
     """Make the file of an image that is in podman's store, unless it is there, and return it.
 
     Another process that makes the same one is waited for. Raises OcicalibanError if that fails.
@@ -84,13 +104,14 @@ def make(folder: Path, image: Image, form: str) -> ImageFile:
     except OSError as exc:
         hint = "[targets.slurm] shared names a folder that all nodes see"
         raise UsageError(f"{folder} cannot be made: {exc.strerror}", hint) from exc
-    with _alone(folder / f"{image.id}.lock") as alone:
+    name = form.name(image.id)
+    with _alone(folder / f"{name}.lock") as alone:
         if found := stored(folder, image.id, form):
             return found
         if alone:
-            _remove_halves(folder, image.id)
+            _remove_halves(folder, name)
         path = path_of(folder, image.id, form)
-        half = folder / f".{image.id}.{os.urandom(4).hex()}{SUFFIXES[form]}"
+        half = folder / f".{name}.{os.urandom(4).hex()}{SUFFIXES[form.form]}"
         try:
             process.run(_argv(image.id, half, form), doing=f"the image file {path} cannot be made")
             files.replace(folder / f"{image.id}.json", json.dumps(image_store.image_config(image)))
@@ -102,32 +123,55 @@ def make(folder: Path, image: Image, form: str) -> ImageFile:
     raise OcicalibanError(f"the image file {path} was removed meanwhile", "run the command again")
 
 
-def _argv(image: str, path: Path, form: str) -> tuple[str, ...]:
-    if form == "oci-archive":
+# mksquashfs takes a folder that is there already for an error. A link may lead to a place of this machine.
+_SQUASH = r"""
+root=$(podman image mount "$1") || exit
+image=$1 out=$2 count=$(($# - 2)) lines='
+'
+shift 2
+for each; do
+    kind=${each%% *} rest=${each#* /} whole=
+    while [ -n "$rest" ]; do
+        whole=$whole/${rest%%/*}
+        case $rest in */*) rest=${rest#*/} ;; *) rest= ;; esac
+        [ ! -L "$root$whole" ] || break
+        [ ! -e "$root$whole" ] || continue
+        line="$(printf %s "${whole#/}" | LC_ALL=C sed 's/[^A-Za-z0-9_./-]/\\&/g') d 755 0 0"
+        [ -n "$rest" ] || [ "$kind" = d ] || line="${line% d 755 0 0} f 644 0 0 true"
+        case $lines in *"
+$line
+"*) ;; *) lines="$lines$line
+" && set -- "$@" -p "$line" ;; esac
+    done
+done
+shift "$count"
+mksquashfs "$root" "$out" -comp lz4 -noappend -no-progress -quiet "$@"
+code=$?
+podman image unmount "$image" >/dev/null
+exit $code
+"""
+
+
+def _argv(image: str, path: Path, form: FileForm) -> tuple[str, ...]:
+    if form.form == "oci-archive":
         return "podman", "save", "--quiet", "--format", "oci-archive", "--output", str(path), image
     process.tool("mksquashfs")
-    script = (
-        'root=$(podman image mount "$1") || exit; out=$2; shift 2; '
-        # mksquashfs takes a folder that is there already for an error.
-        'for each; do [ -d "$root/$each" ] || points="${points:-} -p \'$each d 755 0 0\'"; done; '
-        'eval mksquashfs \'"$root" "$out"\' -comp lz4 -noappend -no-progress -quiet ${points:-}; code=$?; '
-        'podman image unmount "$0" >/dev/null; exit $code'
-    )
     unshare = ("podman", "unshare") if os.geteuid() else ()
-    return *unshare, "sh", "-c", script, image, image, str(path), *_POINTS
+    points = (f"{'f' if each in form.files else 'd'} {each}" for each in dict.fromkeys((*_POINTS, *form.points)))
+    return *unshare, "sh", "-c", _SQUASH, "sh", image, str(path), *points
 
 
-def _remove_halves(folder: Path, image: str) -> None:
-    """Remove what processes left that were killed while they made files: of this image, and of those nobody makes.
+def _remove_halves(folder: Path, mine: str) -> None:
+    """Remove what processes left that were killed while they made files: of this name, and of those nobody makes.
 
-    The caller has the lock of this image.
+    The caller has the lock of this name.
     """
     halves: dict[str, list[Path]] = {}
     for name in os.listdir(folder):
         if match := _HALF.fullmatch(name):
             halves.setdefault(match[1], []).append(folder / name)
     for each, paths in halves.items():
-        with nullcontext(True) if each == image else _alone(folder / f"{each}.lock", wait=False) as alone:
+        with nullcontext(True) if each == mine else _alone(folder / f"{each}.lock", wait=False) as alone:
             for path in paths if alone else ():
                 path.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ocicaliban.containers import cgroups, image_file
-from ocicaliban.containers.image_file import ImageFile
+from ocicaliban.containers.image_file import FileForm, ImageFile
 from ocicaliban.model.image import Image, Launch
 from ocicaliban.targets.slurm import arrays
 from ocicaliban.targets.slurm.arrays import Array, Task
@@ -73,7 +73,7 @@ def _image(shop: Workshop, name: str) -> tuple[Project, str, ImageFile]:
     project = shop.project(name, {SCRIPT: TIMED})
     image = project.ocicaliban("build", "--mode", "run", SCRIPT).out
     shop.made(project.images())
-    made = image_file.make(shop.folder / "images", Image(id=image, digest="", key=""), "squashfs")
+    made = image_file.make(shop.folder / "images", Image(id=image, digest="", key=""), FileForm())
     return project, image, made
 
 
@@ -154,7 +154,7 @@ def _squashed(shop: Workshop) -> Iterator[Sequence[Sample]]:
         subprocess.run(argv, check=True, stdout=subprocess.DEVNULL)
 
     made = Image(id=image, digest="", key="")
-    yield in_folder(lambda folder: image_file.make(folder, made, "squashfs")), in_folder(by_mksquashfs)
+    yield in_folder(lambda folder: image_file.make(folder, made, FileForm())), in_folder(by_mksquashfs)
 
 
 MEASURES: tuple[Measure[Workshop], ...] = (

@@ -18,6 +18,7 @@ from unittest import mock
 import requests
 
 from ocicaliban.containers import conmon, image_file, image_store, layer_cache, own_store, user_ids, user_namespace
+from ocicaliban.containers.image_file import FileForm
 from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.gpu import lease as gpu_lease
 from ocicaliban.interactive import notebook_server
@@ -226,7 +227,7 @@ def _memos(root: Path) -> None:
         lambda: layer_cache.find("l", "k"),
         lambda: conmon.written_exit("d" * 64),
         lambda: user_namespace._pause_process_lives(root / "run" / "libpod" / "tmp"),
-        lambda: [image_file.stored(root / "files", "i", form) for form in image_file.SUFFIXES],
+        lambda: [image_file.stored(root / "files", "i", FileForm(form=form)) for form in image_file.SUFFIXES],
         lambda: tree_memo.load(root / "tree"),
         lambda: [*allowed.everything()],
     ):

@@ -24,9 +24,11 @@ what = sys.argv[-1]
 runs = pathlib.Path("/out/runs")
 runs.write_text(str(int(runs.read_text()) + 1 if runs.exists() else 1))
 env = {name: value for name, value in os.environ.items() if not name.startswith("SLURM")}
-mounts = sorted(line.split()[1] for line in open("/proc/mounts") if line.split()[1] in ("/out", "/data"))
+mounts = {line.split()[1]: line.split()[3][:2] for line in open("/proc/mounts")}
+mounts = {name: mounts[name] for name in sorted(mounts) if name in ("/out", "/some/data", "/etc/made.d/file")}
 seen = {"args": sys.argv[1:], "cwd": os.getcwd(), "env": env, "uid": os.getuid(), "out": sorted(os.listdir("/out")),
-        "mounts": mounts, "argv": open("/proc/self/cmdline").read().split("\\0")}
+        "mounts": mounts, "data": sorted(os.listdir("/some/data")) if "/some/data" in mounts else [],
+        "argv": open("/proc/self/cmdline").read().split("\\0")}
 pathlib.Path("/out/seen").write_text(json.dumps(seen, sort_keys=True))
 pathlib.Path("/out/metrics.json").write_text(json.dumps({"length": len(what)}))
 print("says", what, os.environ["SLURM_ARRAY_TASK_ID"], flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -59,15 +60,43 @@ def test_a_sweep_is_one_array_and_each_end_has_its_status(slurm: Slurm) -> None:
 def test_every_runtime_shows_a_job_the_same(slurm: Slurm) -> None:
     config = slurm.project / "ocicaliban.toml"
     before = config.read_text()
+    given = slurm.top / "given, it's:ours"
+    given.mkdir()
+    (given / "file").write_text("read")
+    (slurm.project / "variables").write_text("B=from a file\n")
+    (slurm.project / "work").mkdir()
+    shutil.copy(slurm.project / "seen.py", slurm.project / "work")
+    asked = ("--env", "A=two words\nand a line", "--env-file", "variables", "--workdir", "/usr/app/work",
+             "-v", f"{given}:/some/data:ro", "-v", f"{given}/file:/etc/made.d/file")  # fmt: skip
     ways = [("charliecloud", "squashfs"), ("podman", "oci-archive"), ("podman", "squashfs")]
     for runtime, form in ways:
         config.write_text(f'{before}image = "{form}"\n')
-        slurm.run(f"{runtime}-{form}", "--runtime", runtime)
+        slurm.run(f"{runtime}-{form}", "--runtime", runtime, *asked)
     config.write_text(before)
     assert [slurm.ended(f"{runtime}-{form}") for runtime, form in ways] == [["succeeded"]] * 3
-    seen = [slurm.seen(slurm.jobs(f"{runtime}-{form}")[0]) for runtime, form in ways]
+    jobs = [slurm.jobs(f"{runtime}-{form}")[0] for runtime, form in ways]
+    seen = [slurm.seen(job) for job in jobs]
+    for one, job in zip(seen, jobs, strict=True):
+        env = one["env"]
+        assert isinstance(env, dict)
+        assert env.pop("OCICALIBAN_JOB") == str(job["id"]) and env.pop("OCICALIBAN_GROUP") == job["group"]
+        assert env.pop("OCICALIBAN_PORT") == env.pop("MASTER_PORT") and int(env.pop("OCICALIBAN_IMAGE"), 16)
+        assert env.pop("OCICALIBAN_COMMIT") == "" and env.pop("OCICALIBAN_DIRTY") == "false"
+        assert env.pop("OCICALIBAN_PARAMETERS") == "{}"
+        assert (env["A"], env["B"]) == ("two words\nand a line", "from a file")
     assert seen[0] == seen[2] and seen[1] == seen[2]
-    assert seen[0]["args"] == ["two words", "one"] and seen[0]["mounts"] == ["/out"]
+    assert seen[0]["args"] == ["two words", "one"] and seen[0]["cwd"] == "/usr/app/work"
+    mounts = seen[0]["mounts"]
+    assert isinstance(mounts, dict)
+    assert mounts == {"/out": "rw", "/some/data": "ro", "/etc/made.d/file": "rw"} and seen[0]["data"] == ["file"]
+    assert (given / "file").read_text() == "read"
+    # What a later run needs is in no record of values, and in no file that others can read.
+    stored = next((slurm.top / "state").glob("ocicaliban/slurm/podman-squashfs.*/given"))
+    assert stored.stat().st_mode & 0o777 == 0o600
+    slurm.ok("resubmit", "podman-squashfs", "--all-jobs")
+    assert slurm.ended("podman-squashfs") == ["succeeded"]
+    again = slurm.seen(slurm.jobs("podman-squashfs")[0])["env"]
+    assert isinstance(again, dict) and again["A"] == "two words\nand a line"
 
 
 def test_a_notebook_in_a_subfolder_runs_there(slurm: Slurm) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
@@ -15,18 +14,13 @@ from ocicaliban.containers import command_line, versions
 from ocicaliban.containers.versions import Version
 from ocicaliban.errors import UsageError
 from ocicaliban.gpu.cdi import Device
-from ocicaliban.jobs import log_file, log_parts, single_run
+from ocicaliban.jobs import job_variables, log_file, log_parts, single_run
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
 from ocicaliban.model.resources import Mount, Resources, parse_mount
 
 OUT = "/out"
 """Where a job finds its results folder."""
-
-_PARAMETERS = "/run/ocicaliban/parameters.json"
-
-LONGEST_VARIABLE = 100_000
-"""Bytes of parameters in a variable; Linux takes 128 KiB, with the name."""
 
 
 @frozen(kw_only=True)
@@ -54,22 +48,12 @@ def for_job(launch: Launch, job: Job, *, port: int = 0, parameters_file: str = "
     `port` is one that is free for it. `parameters_file` has its parameters, if they are too long for a variable.
     """
     mounts = [f"{os.path.abspath(job.out)}:{OUT}"] if job.out else []
-    parameters = ("OCICALIBAN_PARAMETERS", parameters_text(job))
     if parameters_file:
-        parameters = ("OCICALIBAN_PARAMETERS_FILE", _PARAMETERS)
-        mounts.append(f"{os.path.abspath(parameters_file)}:{_PARAMETERS}:ro")
+        mounts.append(f"{os.path.abspath(parameters_file)}:{job_variables.PARAMETERS}:ro")
+    own = job_variables.of_job(job, in_file=bool(parameters_file))
     return evolve(
         launch,
-        env=(
-            *launch.env,
-            ("OCICALIBAN_JOB", str(job.id) if job.id else job.key),
-            ("OCICALIBAN_GROUP", job.submission.group),
-            parameters,
-            ("OCICALIBAN_COMMIT", job.submission.commit),
-            ("OCICALIBAN_DIRTY", "true" if job.submission.dirty else "false"),
-            ("OCICALIBAN_IMAGE", job.submission.image),
-            *single_run.port_environment(port),
-        ),
+        env=(*launch.env, *own, *single_run.port_environment(port)),
         mounts=(*launch.mounts, *mounts),
     )
 
@@ -98,11 +82,6 @@ def caches_mount(launch: Launch, given: tuple[str, ...], folder: Path) -> str:
     if homes or any(name == "HOME" for name, _ in launch.env):
         return ""
     return f"{folder}:{_CACHES}"
-
-
-def parameters_text(job: Job) -> str:
-    """Return the parameters of a job's sweep as JSON."""
-    return json.dumps(dict(job.parameters))
 
 
 def job_options(job: Job, *, port: int = 0, parameters_file: str = "") -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from ocicaliban.containers import command_line, conmon, podman, podman_args, set
 from ocicaliban.containers.podman_api import NoAnswer, PodmanApi, PodmanApiError
 from ocicaliban.errors import OcicalibanError, ToolError, of_system
 from ocicaliban.gpu import cdi, podman_options
-from ocicaliban.jobs import log_parts, single_run
+from ocicaliban.jobs import job_variables, log_parts, single_run
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job
 from ocicaliban.model.resources import Resources
@@ -323,11 +323,10 @@ def _parameters_file(job: Job, attempt: Attempt) -> str:
 
     Raises OSError.
     """
-    text = container_spec.parameters_text(job)
-    if len(text) <= container_spec.LONGEST_VARIABLE:
+    if not job_variables.has_parameters_file(job):
         return ""
     path = Path(attempt.log).with_name("parameters.json")
-    files.replace(path, text)
+    files.replace(path, job_variables.parameters_text(job))
     return str(path)
 
 

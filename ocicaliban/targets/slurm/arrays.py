@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.resources
+import posixpath
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 
@@ -12,6 +13,7 @@ from ocicaliban.containers import command_line
 from ocicaliban.containers.image_file import ImageFile
 from ocicaliban.jobs import log_parts
 from ocicaliban.model.image import Launch
+from ocicaliban.model.resources import parse_mount
 from ocicaliban.targets.slurm import options as slurm_options
 from ocicaliban.targets.slurm.options import Options
 
@@ -25,7 +27,8 @@ LARGEST_SCRIPT = 3_000_000  # bytes; Slurm's own limit is 4 MB unless an adminis
 class Task:
     """One job of an array: its key, the number of its first attempt there, its arguments, its folders.
 
-    `out` is its folder of results, `folder` that of its logs.
+    `out` is its folder of results, `folder` that of its logs. `env` describes the job. `files` is a folder that its
+    container sees as /run/ocicaliban, if there is one.
     """
 
     key: str
@@ -33,6 +36,8 @@ class Task:
     args: tuple[str, ...]
     out: str
     folder: str
+    env: tuple[tuple[str, str], ...] = ()
+    files: str = ""
 
 
 @frozen(kw_only=True)
@@ -41,7 +46,9 @@ class Array:
 
     `marks` is the folder of the files that they write when they begin and end; `log` is where Slurm puts what the
     script itself says, as a pattern of Slurm's. A script without a `key` can be submitted by hand again and again.
-    `after` are the numbers of arrays that must have ended before it begins.
+    `after` are the numbers of arrays that must have ended before it begins. `given` are variables whose values are in
+    the script, `given_file` is a file of the shared disk with such ones, if there is one. `log_limit` is the largest
+    log of an attempt in bytes, 0 for any.
     """
 
     key: str
@@ -52,6 +59,9 @@ class Array:
     marks: str
     log: str
     after: tuple[str, ...] = ()
+    given: tuple[tuple[str, str], ...] = ()
+    given_file: str = ""
+    log_limit: int = log_parts.LIMIT
 
 
 def split(tasks: Sequence[Task], most: int, size: int = LARGEST_SCRIPT) -> Iterator[tuple[Task, ...]]:
@@ -119,22 +129,49 @@ def settings(array: Array) -> Iterator[str]:
         ("LOCAL", options.local),
         ("GRACE", options.grace),
         ("RETRIES", options.retries),
-        ("LOG_SIZE", log_parts.conmon_limit(log_parts.LIMIT)),
+        ("LOG_SIZE", log_parts.conmon_limit(array.log_limit)),
         ("WORKDIR", launch.workdir or image.workdir or "/"),
+        ("GIVEN_FILE", array.given_file),
     ):
         yield f"{name}={shlex.quote(str(value))}"
-    env = {**dict(image.env), **dict(launch.env)}
-    yield f"ENVIRONMENT=({_words(f'{name}={value}' for name, value in env.items())})"
-    yield f"MOUNTS=({_words(launch.mounts)})"
+    yield f"ENVIRONMENT=({_variables({**dict(image.env), **dict(launch.env)}.items())})"
+    yield given_line(array.given)
+    yield f"MOUNTS=({_words(word for text in launch.mounts for word in _mount(text))})"
+    # A recipe may mount a folder of its own there.
+    yield f"OUT_POINT={'' if '/out' in dict(mount_points(launch)) else '/out'}"
     yield f"CONFINED=({_words(command_line.confining_options(launch.capabilities))})"
     yield f"COMMAND=({_words(launch.command or image.entrypoint)})"
     # The image's own arguments are those of a job that has none, unless another command starts.
     yield f"DEFAULTS=({_words(() if launch.command else image.command)})"
 
 
+def given_line(env: Iterable[tuple[str, str]]) -> str:
+    """Return the line of bash with variables that the user gives to the jobs."""
+    return f"GIVEN=({_variables(env)})"
+
+
+def mount_points(launch: Launch) -> tuple[tuple[str, str], ...]:
+    """Return where a container sees what it mounts, and each one's source."""
+    mounts = filter(None, map(parse_mount, launch.mounts))
+    return tuple((posixpath.normpath(mount.target), mount.source) for mount in mounts)
+
+
+def _mount(text: str) -> tuple[str, str, str]:
+    """Return the source, the target and the options of a mount."""
+    mount = parse_mount(text)
+    if mount is None:  # a recipe's mistake, which the runtime names
+        return text, "", ""
+    return mount.source, mount.target, ",".join(mount.options)
+
+
 def _case(number: int, task: Task) -> str:
     fields = f"KEY={task.key} FIRST={task.attempt} OUT={shlex.quote(task.out)} FOLDER={shlex.quote(task.folder)}"
-    return f"{number}) {fields}; ARGS=({_words(task.args)});;"
+    more = f"OWN=({_variables(task.env)}) FILES={shlex.quote(task.files)}"
+    return f"{number}) {fields} {more}; ARGS=({_words(task.args)});;"
+
+
+def _variables(env: Iterable[tuple[str, str]]) -> str:
+    return _words(f"{name}={value}" for name, value in env)
 
 
 def _words(words: Iterable[str]) -> str:

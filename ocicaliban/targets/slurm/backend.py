@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ocicaliban.containers import image_file
-from ocicaliban.containers.image_file import ImageFile
+from ocicaliban.containers.image_file import FileForm, ImageFile
 from ocicaliban.errors import UsageError
 from ocicaliban.jobs import log_file, provenance
 from ocicaliban.model.job import ENDED, Attempt, Job, Submission
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets.backend import BatchBackend, Capabilities, Connection, Request, stopped_unsent
 from ocicaliban.targets.clock import SYSTEM, Clock
-from ocicaliban.targets.slurm import options, shared
+from ocicaliban.targets.slurm import arrays, options, shared
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
@@ -148,9 +148,20 @@ def test_script(asked: options.Options) -> str:
     return "\n".join(["#!/bin/sh", *(f"#SBATCH {words}" for words in options.sbatch_lines(asked)), ""])
 
 
+def file_form(submission: Submission) -> FileForm:
+    """Return what the image file of a submission is like.
+
+    charliecloud alone cannot mount a folder where its image has none, and which runtime a node has is not known.
+    """
+    asked = options.recorded(submission)
+    points = dict(arrays.mount_points(submission.launch)) if asked.runtime in ("", "charliecloud") else {}
+    of_files = frozenset(target for target, source in points.items() if os.path.isfile(source))
+    return FileForm(form=asked.image, points=tuple(points), files=of_files)
+
+
 def image_of(submission: Submission) -> ImageFile:
     """Return the image file of a submission. Raises UsageError if it is gone."""
-    form = options.recorded(submission).image
+    form = file_form(submission)
     if found := image_file.stored(shared.images(submission), submission.image, form):
         return found
     path = image_file.path_of(shared.images(submission), submission.image, form)

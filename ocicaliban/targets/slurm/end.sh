@@ -23,15 +23,46 @@ other_wait() { # a trap ends `wait` early: ask again; bash keeps the code of wha
     code=$?
 }
 
+limited() { # write the log of a runtime that does not limit it: its beginning, and its end when the job has ended
+    local cut='' whole=()
+    trap '' TERM INT USR1 HUP
+    command -v stdbuf >/dev/null && whole=(stdbuf -o0)
+    whole+=(head -c "$LOG_SIZE")
+    "${whole[@]}" >>"$LOG"
+    while head -c 1 >"$LOG.next" && [ -s "$LOG.next" ]; do
+        if [ ! -e "$LOG.rest" ]; then
+            own_line 'has half of its limit (log_size_max): the end of what follows comes when the job has ended'
+        else
+            cut=yes
+        fi
+        "${whole[@]}" >>"$LOG.next"
+        mv -f "$LOG.next" "$LOG.rest"
+    done
+    rm -f "$LOG.next"
+    if [ -e "$LOG.rest" ]; then
+        [ -z "$cut" ] || own_line 'has reached its limit (log_size_max): what came here is left out'
+        cat "$LOG.rest" >>"$LOG" && rm "$LOG.rest"
+        [ -z "$cut" ] || own_line 'reached its limit (log_size_max): its middle is left out, and its end is above'
+    fi
+    rm -f "$MINE/log"
+}
+own_line() { # WORDS about the log, in a line of their own
+    [ -z "$(tail -c 1 "$LOG" | tr -d '\n')" ] || echo >>"$LOG"
+    echo "[ocicaliban: this log $1]" >>"$LOG"
+}
+
 # --- the run ---
 
 [ ${#ARGS[@]} -gt 0 ] || ARGS=(${DEFAULTS[@]+"${DEFAULTS[@]}"})
 words=(${COMMAND[@]+"${COMMAND[@]}"} ${ARGS[@]+"${ARGS[@]}"})
-# When the log is full, conmon begins a new file in its place: the first one stays under a second name.
-: >>"$LOG.conmon"
-ln "$LOG.conmon" "$LOG.first" 2>/dev/null
 HOW=(-d --log-driver k8s-file --log-opt "path=$LOG.conmon" --log-opt "max-size=$LOG_SIZE")
-[ "$runtime" != podman ] || podman_setup
+if [ "$runtime" = podman ]; then
+    # When the log is full, conmon begins a new file in its place: the first one stays under a second name.
+    : >>"$LOG.conmon"
+    ln "$LOG.conmon" "$LOG.first" 2>/dev/null
+    podman_setup
+fi
+find_port
 trap 'stop TERM' TERM
 trap 'stop INT' INT
 trap 'stop USR1' USR1
@@ -54,9 +85,14 @@ if [ "$runtime" = podman ]; then
     podman_wait
 else
     other_argv "${words[@]}"
-    "${ARGV[@]}" >>"$LOG" 2>&1 &
+    : >"$MINE/log"
+    "${ARGV[@]}" > >(limited) 2>&1 &
     pid=$!
     other_wait
+    for try in {1..100}; do # processes that the job has left behind may hold its log open
+        [ -e "$MINE/log" ] || break
+        sleep 0.05
+    done
 fi
 
 failures=$(grep -l '"again":true' "$MARKS/$KEY".*.ended 2>/dev/null | wc -l)

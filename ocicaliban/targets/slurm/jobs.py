@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 
 from ocicaliban.containers.image_file import ImageFile
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.jobs import lease, log_file
+from ocicaliban.jobs import job_variables, lease, log_file, log_parts
 from ocicaliban.model.job import ENDED, UNDER_WAY, Job, Submission, UnderWay
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets import submit_once
@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
 
 Accepted = Callable[[Job, str], None]
+
+LOG_LIMIT = "log_limit"
+"""The option of a submission with the largest log of an attempt in bytes, 0 for any."""
 
 
 @frozen(kw_only=True)
@@ -96,6 +99,9 @@ class SlurmJobs:
         key = os.urandom(6).hex()
         made = evolve(array(submission, image, key), after=self._before(submission))
         jobs = tuple((task.key, task.attempt) for task in tasks)
+        for each in tasks:
+            if each.files:
+                shared.store_parameters(submission, each.key, job_variables.parameters_text(waiting[each.key]))
         path = shared.store(submission, key, arrays.script(made, tasks), jobs)
         request = CreateRequest(key=key, body={"script": str(path)})
 
@@ -346,17 +352,22 @@ def _out(submission: Submission, job: Job) -> str:
 
 def task(submission: Submission, job: Job) -> Task:
     """Return a job as a task of an array."""
+    in_file = job_variables.has_parameters_file(job)
     return Task(
         key=job.key,
         attempt=len(job.attempts) + 1,
         args=job.args,
         out=_out(submission, job),
         folder=str(shared.job_folder(submission, job.key)),
+        env=job_variables.of_job(evolve(job, submission=submission), in_file=in_file),
+        files=str(shared.files_folder(submission, job.key)) if in_file else "",
     )
 
 
 def array(submission: Submission, image: ImageFile, key: str) -> Array:
     """Return what the tasks of an array with this key have in common."""
+    given = shared.given_file(submission)
+    limit = submission.options.get(LOG_LIMIT)
     return Array(
         key=key,
         name=submission.group,
@@ -365,4 +376,6 @@ def array(submission: Submission, image: ImageFile, key: str) -> Array:
         launch=submission.launch,
         marks=str(shared.marks_folder(submission)),
         log=str(shared.array_folder(submission, key) / "slurm.log").replace("%", "%%"),
+        given_file=str(given) if given.exists() else "",
+        log_limit=limit if isinstance(limit, int) else log_parts.LIMIT,
     )

@@ -35,9 +35,39 @@ mkdir -p -m 700 "$ROOT" 2>/dev/null && mkdir -p "$MINE/run" || fail "the folder 
 [ -O "$ROOT" ] || fail "the folder $ROOT of the node belongs to another user"
 cd "$MINE" || fail "the folder $MINE of the node is gone"
 
-# What a container sees of its surroundings. The image's own variables, and those of recipes, go before them.
+# What a container sees of its surroundings. The image's own variables, and those of recipes, go before them; then what
+# describes the job, and what the user gave.
 SEEN=(HOME=/root "TERM=${SHOWN:-xterm}" container=oci "HOSTNAME=$(uname -n)")
 for name in ${!SLURM_*}; do SEEN+=("$name=${!name}"); done
+[ -z "$GIVEN_FILE" ] || . "$GIVEN_FILE" || fail "the node does not see the variables of the job, $GIVEN_FILE"
+environment() { # into WORDS
+    WORDS=("${SEEN[@]}" ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"} ${OWN[@]+"${OWN[@]}"} ${PORTS[@]+"${PORTS[@]}"})
+    WORDS+=("$@" ${GIVEN[@]+"${GIVEN[@]}"})
+}
+
+# What is mounted: a source, a target and options, one after the other.
+[ -z "$OUT" ] || [ -z "$OUT_POINT" ] || MOUNTS=("$OUT" "$OUT_POINT" '' ${MOUNTS[@]+"${MOUNTS[@]}"})
+[ -z "$FILES" ] || MOUNTS+=("$FILES" /run/ocicaliban ro)
+csv() { # a field of CSV, which is how podman and apptainer read some of their options
+    printf '"%s"' "${1//\"/\"\"}"
+}
+
+# A port that nobody listens on, and that no other job of ours on this node has got: it is locked as long as we live.
+PORTS=()
+find_port() {
+    local try port used
+    mkdir -p "$ROOT/ports" || return
+    used=" $(cat /proc/net/tcp /proc/net/tcp6 2>/dev/null | awk '{ sub(/.*:/, "", $2); printf "%s ", $2 }')"
+    for try in {1..200}; do
+        port=$((20000 + RANDOM % 12768))
+        case $used in *" $(printf %04X "$port") "*) continue ;; esac
+        exec 8>"$ROOT/ports/$port" || return
+        if flock -n 8; then
+            PORTS=("OCICALIBAN_PORT=$port" "MASTER_PORT=$port")
+            return
+        fi
+    done
+}
 
 # --- podman ---
 
@@ -80,21 +110,31 @@ load() { # once on a node
         podman image exists "$IMAGE_NAME" || podman pull -q "oci-archive:$IMAGE"
     ) 9>"$ROOT/load.lock" >/dev/null
 }
+podman_mount() { # SOURCE TARGET OPTIONS; -v takes no source with a colon
+    case $1 in
+        *:*) options+=(--mount "type=bind,$(csv "source=$1"),$(csv "target=$2")${3:+,$3}") ;;
+        *) options+=(-v "$1:$2${3:+:$3}") ;;
+    esac
+}
 podman_run() {
-    local options=("${HOW[@]}" --name "$container" --init --network host --workdir "$WORKDIR" ${OUT:+-v "$OUT:/out"})
+    local options=("${HOW[@]}" --name "$container" --init --network host --workdir "$WORKDIR" --tz local)
     options+=(${CONFINED[@]+"${CONFINED[@]}"})
-    local each
-    for each in "${SEEN[@]}" ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"}; do options+=(--env "$each"); done
-    for each in ${MOUNTS[@]+"${MOUNTS[@]}"}; do options+=(-v "$each"); done
+    local each number visible='' shm
+    # podman's own 64 MB are too little for PyTorch. With other runtimes a job sees that of the node.
+    shm=$(df -B1 --output=size /dev/shm 2>/dev/null | tail -n 1 | tr -d ' ')
+    [ "${shm:-0}" -lt 67108864 ] 2>/dev/null || options+=(--shm-size "${shm}b")
+    for ((number = 0; number < ${#MOUNTS[@]}; number += 3)); do podman_mount "${MOUNTS[@]:number:3}"; done
+    environment
     if [ -n "$gpus" ]; then
-        local number=0 visible=''
+        number=0
         for each in ${gpus//,/ }; do
             options+=(--device "nvidia.com/gpu=$each")
             visible=$visible${visible:+,}$number
             number=$((number + 1))
         done
-        options+=(--env "CUDA_VISIBLE_DEVICES=$visible") # in the container they are counted from 0
+        environment "CUDA_VISIBLE_DEVICES=$visible" # in the container they are counted from 0
     fi
+    for each in "${WORDS[@]}"; do options+=(--env "$each"); done
     local command=("${@}")
     case $IMAGE in
         *.sqfs)
@@ -136,30 +176,62 @@ podman_tidy() {
 
 # --- charliecloud and apptainer ---
 
+# Where charliecloud cannot mount a source as it is: read-only, or with a colon in its path. Then these are mounted at a
+# place of our own first, in a namespace: for each, a source, a place, options.
+PLACED=()
+place_mounts() { # into ARGV
+    local number=$((${#PLACED[@]} / 3))
+    [ "$number" = 0 ] || ARGV=(unshare --user --map-root-user --mount sh -c '
+        count=$1; shift
+        while [ "$count" -gt 0 ]; do
+            if [ -d "$1" ]; then mkdir -p "$2"; else : >"$2"; fi
+            mount --rbind "$1" "$2" || exit 125
+            [ "$3" != ro ] || mount -o remount,bind,ro "$2" || exit 125
+            shift 3; count=$((count - 1))
+        done
+        exec "$@"' _ "$number" "${PLACED[@]}" "${ARGV[@]}")
+}
+charliecloud_mount() { # SOURCE TARGET OPTIONS
+    local from=$1
+    case ,$3,$1 in
+        *,ro,* | *:*)
+            from=$MINE/mounts-${#PLACED[@]}
+            PLACED+=("$1" "$from" "$(case ,$3, in *,ro,*) echo ro ;; esac)")
+            ;;
+    esac
+    options+=(-b "$from:$2")
+}
+apptainer_mount() { # SOURCE TARGET OPTIONS; --bind takes neither a colon nor a comma in a path
+    local mode=
+    case ,$3, in *,ro,*) mode=ro ;; esac
+    case $1$2 in
+        *[,:]*) options+=(--mount "type=bind,$(csv "source=$1"),$(csv "destination=$2")${mode:+,$mode}") ;;
+        *) options+=(--bind "$1:$2${mode:+:$mode}") ;;
+    esac
+}
+zone() { # the node's time zone by its name; podman gives a container the file
+    local name
+    name=$(readlink -f /etc/localtime 2>/dev/null)
+    case $name in */zoneinfo/*) name=${name##*/zoneinfo/} ;; *) return ;; esac
+    case $name in *UTC | *UCT | *Zulu | *Universal) ;; *) SEEN+=("TZ=$name") ;; esac
+}
 other_argv() { # WORDS; into ARGV
-    local options=() each from to mode
-    local env=("${SEEN[@]}" ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"})
-    [ -z "$gpus" ] || env+=("CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-$gpus}")
-    local mounts=(${OUT:+"$OUT:/out"} ${MOUNTS[@]+"${MOUNTS[@]}"})
+    local options=() number
     case $IMAGE in *.sqfs) ;; *) fail "$runtime cannot run the archive $IMAGE; image = squashfs makes another file" ;; esac
+    zone
+    environment
+    [ -z "$gpus" ] || environment "CUDA_VISIBLE_DEVICES=${CUDA_VISIBLE_DEVICES:-$gpus}"
+    for ((number = 0; number < ${#MOUNTS[@]}; number += 3)); do "${runtime}_mount" "${MOUNTS[@]:number:3}"; done
     if [ "$runtime" = charliecloud ]; then
-        for each in "${mounts[@]}"; do
-            from=${each%%:*} to=${each#*:}
-            options+=(-b "$from:${to%%:*}")
-        done
         # The variables are set by env in the container: ch-run changes some that it inherits.
-        ARGV=(ch-run --uid=0 --gid=0 --no-passwd "--cd=$WORKDIR" "${options[@]}" "$IMAGE" --)
+        ARGV=(ch-run --uid=0 --gid=0 --no-passwd "--cd=$WORKDIR" ${options[@]+"${options[@]}"} "$IMAGE" --)
     else
-        for each in "${mounts[@]}"; do
-            from=${each%%:*} to=${each#*:} mode=
-            case $to in *:*ro*) mode=:ro ;; esac
-            options+=(--bind "$from:${to%%:*}$mode")
-        done
         [ -z "$gpus" ] || options+=(--nv)
         ARGV=("$(command -v apptainer || command -v singularity)" exec --cleanenv --contain --no-home --writable-tmpfs)
-        ARGV+=(--pwd "$WORKDIR" "${options[@]}" "$IMAGE")
+        ARGV+=(--pwd "$WORKDIR" ${options[@]+"${options[@]}"} "$IMAGE")
     fi
-    ARGV+=(/usr/bin/env -i "${env[@]}" "$@")
+    ARGV+=(/usr/bin/env -i "${WORDS[@]}" "$@")
+    place_mounts
 }
 tidy() {
     [ "$runtime" != podman ] || podman_tidy

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from attrs import field, frozen
 
 from ocicaliban.formats.jsonc import parse_json
+from ocicaliban.jobs import job_variables
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.system import files
 from ocicaliban.targets.slurm import options as slurm_options
@@ -83,6 +85,33 @@ def out(submission: Submission, job: Job) -> Path:
 def log(submission: Submission, key: str, attempt: int) -> str:
     """Return the path of an attempt's log, which the task writes."""
     return str(job_folder(submission, key) / f"attempt-{attempt}.log")
+
+
+# --- what containers get beside the image ---
+
+
+def files_folder(submission: Submission, key: str) -> Path:
+    """Return the folder with files for a job's container."""
+    return job_folder(submission, key) / "files"
+
+
+def store_parameters(submission: Submission, key: str, text: str) -> None:
+    """Write parameters of a job that are too long for a variable."""
+    place = files_folder(submission, key)
+    place.mkdir(parents=True, exist_ok=True)
+    files.replace(place / posixpath.basename(job_variables.PARAMETERS), text)
+
+
+def given_file(submission: Submission) -> Path:
+    """Return the file with the variables that the user gives to the jobs, in bash; their values may be secret."""
+    return folder(submission) / "given"
+
+
+def give(submission: Submission, line: str) -> None:
+    """Write that file, for its owner alone."""
+    path = given_file(submission)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    files.replace(path, f"{line}\n", mode=0o600)
 
 
 # --- arrays ---

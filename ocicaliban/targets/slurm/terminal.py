@@ -16,7 +16,7 @@ from ocicaliban.targets.slurm.options import Options
 
 _BEGIN = """\
 fail() { echo "ocicaliban: $*" >&2; exit 125; }
-N=${SLURM_STEP_ID:-0} SHOWN=${TERM:-xterm} OUT='' code=''
+N=${SLURM_STEP_ID:-0} SHOWN=${TERM:-xterm} OUT='' FILES='' OWN=() code=''
 """
 
 

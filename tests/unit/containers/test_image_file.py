@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import fcntl
+import os
+import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from ocicaliban.containers import image_file, image_store
+from ocicaliban.containers.image_file import FileForm
 from ocicaliban.model.image import Image
 from ocicaliban.system import process
 
@@ -30,7 +33,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def make(folder: Path) -> None:
-    image_file.make(folder, cast(Image, SimpleNamespace(id=ONE)), "oci-archive")
+    image_file.make(folder, cast(Image, SimpleNamespace(id=ONE)), FileForm(form="oci-archive"))
 
 
 def names(folder: Path) -> set[str]:
@@ -81,3 +84,38 @@ def test_a_lock_that_its_holder_removed_is_no_lock(folder: Path, monkeypatch: py
     monkeypatch.setattr(fcntl, "flock", late)
     make(folder)
     assert not waits and names(folder) == MADE
+
+
+def test_a_file_has_the_places_that_its_jobs_mount_something_at(folder: Path) -> None:
+    plain, more = FileForm(), FileForm(points=("/data", "/etc/x"), files=frozenset({"/etc/x"}))
+    assert plain.name(ONE) == ONE
+    assert more.name(ONE) == FileForm(points=("/etc/x", "/data", "/data")).name(ONE) != ONE
+    assert FileForm(form="oci-archive", points=("/data",)).name(ONE) == ONE
+    assert image_file.stored(folder, ONE, more) is None
+    (folder / f"{more.name(ONE)}.sqfs").touch()
+    (folder / f"{ONE}.json").write_text("{}")
+    found = image_file.stored(folder, ONE, more)
+    assert found and found.name == ONE and image_file.stored(folder, ONE, plain) is None
+
+
+def test_places_that_an_image_lacks_are_made_in_its_file(tmp_path: Path) -> None:
+    """With a podman that shows a folder as an image, and a mksquashfs that prints its words."""
+    root, tools = tmp_path / "root", tmp_path / "bin"
+    (root / "usr" / "app").mkdir(parents=True)
+    (root / "run").mkdir()
+    (root / "link").symlink_to("/etc")
+    tools.mkdir()
+    for name, text in (("podman", f"echo {root}"), ("mksquashfs", "printf '%s\\n' \"$@\"")):
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    points = ["d /out", "d /run/ocicaliban", "d /usr/app", "d /out/more", "f /a b/it's", "d /link/x"]
+    argv = ["sh", "-c", image_file._SQUASH, "sh", ONE, "file", *points]
+    done = subprocess.run(
+        argv, env={"PATH": f"{tools}:{os.environ['PATH']}"}, capture_output=True, text=True, check=True
+    )
+    words = done.stdout.splitlines()
+    assert words[:2] == [str(root), "file"]
+    assert [word for word in words if word.endswith(("0 0", "true"))] == [
+        "out d 755 0 0", "run/ocicaliban d 755 0 0", "out/more d 755 0 0", r"a\ b d 755 0 0",
+        r"a\ b/it\'s f 644 0 0 true",
+    ]  # fmt: skip

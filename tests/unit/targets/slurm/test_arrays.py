@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 
+from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -72,7 +73,22 @@ def test_bash_reads_the_arguments_as_they_are() -> None:
 def test_a_launch_goes_before_the_images_own_settings() -> None:
     show = 'printf "%s\\0" "${ENVIRONMENT[@]}" "$WORKDIR" "${MOUNTS[@]}" "${#DEFAULTS[@]}"'
     read = _run(arrays.script(ARRAY, [task()]), show).split("\0")[:-1]
-    assert read == ["PATH=/bin", "A=it's\nnew", "/app", "/data:/data:ro", "0"]
+    assert read == ["PATH=/bin", "A=it's\nnew", "/app", "/data", "/data", "ro", "0"]
+
+
+def test_each_task_has_variables_of_its_own_and_a_file_if_they_are_long() -> None:
+    one = evolve(task(), env=(("OCICALIBAN_JOB", "5"), ("OCICALIBAN_PARAMETERS", '{"a": "it\'s"}')), files="/s/ab 12")
+    show = 'task 1; printf "%s\\0" "${OWN[@]}" "$FILES" "$OUT_POINT" "${GIVEN[@]}" "$GIVEN_FILE"'
+    made = evolve(ARRAY, given=(("K", "new\nline"),), given_file="/s/it's")
+    read = _run(arrays.script(made, [task(), one]), show).split("\0")[:-1]
+    assert read == [
+        "OCICALIBAN_JOB=5", """OCICALIBAN_PARAMETERS={"a": "it's"}""", "/s/ab 12", "/out", "K=new\nline", "/s/it's",
+    ]  # fmt: skip
+
+
+def test_a_recipe_may_have_a_folder_of_its_own_at_out() -> None:
+    own = evolve(ARRAY, launch=evolve(ARRAY.launch, mounts=("/results:/out/:rw",)))
+    assert _run(arrays.script(own, [task()]), 'printf %s "$OUT_POINT"') == ""
 
 
 def test_the_body_is_valid_for_bash() -> None:

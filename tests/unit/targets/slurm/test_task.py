@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from ocicaliban.jobs import log_parts
 from ocicaliban.targets.slurm import arrays, shared
 
 
@@ -34,11 +36,11 @@ def ran(
     values = {
         "ARRAY": "a1", "MARKS": f"{tmp_path}/marks", "IMAGE": f"{tmp_path}/image.tar", "IMAGE_NAME": "1",
         "RUNTIME": "podman", "LOCAL": f"{tmp_path}/local", "GRACE": "60", "RETRIES": "0", "WORKDIR": "/",
-        "LOG_SIZE": "9",
+        "LOG_SIZE": "1000000", "GIVEN_FILE": "", "OUT_POINT": "/out", "FILES": "",
         "KEY": key, "FIRST": "1", "OUT": f"{tmp_path}/out", "FOLDER": f"{tmp_path}/folder", **settings,
     }  # fmt: skip
     head = "".join(f"{name}='{value}'\n" for name, value in values.items())
-    text = f"{head}{lists} DEFAULTS=()\ntask() {{ :; }}\n{arrays.body()}"
+    text = f"{head}GIVEN=() OWN=()\n{lists} DEFAULTS=()\ntask() {{ :; }}\n{arrays.body()}"
     (tmp_path / "local").mkdir(exist_ok=True)
     environ = {
         "PATH": f"{tools}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7",
@@ -110,7 +112,10 @@ def test_a_long_fault_is_in_the_log_whole_and_in_the_mark_by_its_ends(tmp_path: 
 
 SEEN = ["HOME=/root", "TERM=xterm", "container=oci", "HOSTNAME=node"]
 SLURM = ["SLURM_ARRAY_JOB_ID=7", "SLURM_ARRAY_TASK_ID=0", "SLURM_JOB_GPUS=2", "SLURM_JOB_ID=7"]
-AFTER = ["PATH=/bin", "A=two words", "CUDA_VISIBLE_DEVICES=2", "python", "train.py", "--lr", "0.1"]
+AFTER = [
+    "PATH=/bin", "A=two words", "OCICALIBAN_JOB=5", "CUDA_VISIBLE_DEVICES=2", "B=it's", "python", "train.py", "--lr",
+    "0.1",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize(
@@ -119,34 +124,76 @@ AFTER = ["PATH=/bin", "A=two words", "CUDA_VISIBLE_DEVICES=2", "python", "train.
         (
             "apptainer", "apptainer",
             ["exec", "--cleanenv", "--contain", "--no-home", "--writable-tmpfs", "--pwd", "/usr/app", "--bind",
-             "{0}/out:/out", "--bind", "/data set:/data:ro", "--nv", "{0}/image.sqfs", "/usr/bin/env", "-i"],
+             "{0}/out:/out", "--bind", "/data set:/data:ro", "--mount",
+             'type=bind,"source=/a,""b"":c","destination=/c"', "--nv", "{0}/image.sqfs", "/usr/bin/env", "-i"],
         ),
         (
             "charliecloud", "ch-run",
-            ["--uid=0", "--gid=0", "--no-passwd", "--cd=/usr/app", "-b", "{0}/out:/out", "-b", "/data set:/data",
-             "{0}/image.sqfs", "--", "/usr/bin/env", "-i"],
+            ["placed", "/data set", "{0}/local/mounts-0", "ro", '/a,"b":c', "{0}/local/mounts-3", "",
+             "--uid=0", "--gid=0", "--no-passwd", "--cd=/usr/app", "-b", "{0}/out:/out", "-b",
+             "{0}/local/mounts-0:/data", "-b", "{0}/local/mounts-3:/c", "{0}/image.sqfs", "--", "/usr/bin/env", "-i"],
         ),
     ],
 )  # fmt: skip
 def test_the_command_line_of_a_runtime(tmp_path: Path, runtime: str, tool: str, words: list[str]) -> None:
     (tmp_path / "bin").mkdir()
     (tmp_path / "image.sqfs").touch()
-    for name, text in ((tool, "printf '%s\\n' \"$@\""), ("uname", "echo node")):
-        (tmp_path / "bin" / name).write_text(f"#!/bin/sh\n{text}\n")
+    placed = 'shift 7; echo placed; n=$(($1 * 3)); shift; printf "%s\\n" "${@:1:n}"; shift $n; exec "$@"'
+    for name, text in ((tool, "printf '%s\\n' \"$@\""), ("uname", "echo node"), ("unshare", placed)):
+        (tmp_path / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
         (tmp_path / "bin" / name).chmod(0o755)
     done = ran(
         tmp_path,
         settings={"RUNTIME": runtime, "IMAGE": f"{tmp_path}/image.sqfs", "WORKDIR": "/usr/app"},
-        lists="ENVIRONMENT=(PATH=/bin 'A=two words') MOUNTS=('/data set:/data:ro') COMMAND=(python train.py)"
-        " ARGS=(--lr 0.1)",
+        lists="ENVIRONMENT=(PATH=/bin 'A=two words') COMMAND=(python train.py) ARGS=(--lr 0.1)"
+        " MOUNTS=('/data set' /data ro '/a,\"b\":c' /c '') OWN=(OCICALIBAN_JOB=5) GIVEN=(\"B=it's\")",
         env={"SLURM_JOB_GPUS": "2", "CUDA_VISIBLE_DEVICES": "2"},
     )
     assert done.returncode == 0, done.stderr
     read = (tmp_path / "folder" / "attempt-1.log").read_text().splitlines()
+    ports = [line for line in read if "PORT=" in line]
+    assert [line.partition("=")[0] for line in ports] == ["OCICALIBAN_PORT", "MASTER_PORT"]
+    read = [line for line in read if "PORT=" not in line and not line.startswith("TZ=")]
+    place = next((tmp_path / "local").glob("ocicaliban-*")) / "7-1"
+    read = [line.replace(str(place), f"{tmp_path}/local") for line in read]
     between = len(SEEN) + len(SLURM)
     assert sorted(read[-between - len(AFTER) : -len(AFTER)]) == sorted(SEEN + SLURM)  # these in any order
     assert read[-len(AFTER) :] == AFTER
     assert read[: -between - len(AFTER)] == [word.format(tmp_path) for word in words]
+
+
+def _logged(tmp_path: Path, size: int, limit: int) -> bytes:
+    """Return the log of a job that writes so many bytes, with a charliecloud that has so much space for it."""
+    (tmp_path / "bin").mkdir(exist_ok=True)
+    (tmp_path / "image.sqfs").touch()
+    (tmp_path / "bin" / "ch-run").write_text(f"#!/bin/sh\nseq -w 0 9999999 | head -c {size}\n")
+    (tmp_path / "bin" / "ch-run").chmod(0o755)
+    settings = {"RUNTIME": "charliecloud", "IMAGE": f"{tmp_path}/image.sqfs", "LOG_SIZE": str(limit // 2)}
+    done = ran(tmp_path, settings=settings)
+    assert done.returncode == 0, done.stderr
+    assert [each.name for each in (tmp_path / "folder").iterdir()] == ["attempt-1.log"]
+    return (tmp_path / "folder" / "attempt-1.log").read_bytes()
+
+
+def _written(size: int) -> bytes:
+    return "".join(f"{number:07}\n" for number in range(size // 8 + 1)).encode()[:size]
+
+
+def test_a_log_within_its_limit_is_whole_and_a_longer_one_keeps_its_ends(tmp_path: Path) -> None:
+    limit, all_of_it = 16_000, _written(50_000)
+    assert _logged(tmp_path, 8_000, limit) == all_of_it[:8_000]
+    shutil.rmtree(tmp_path / "marks")
+    shutil.rmtree(tmp_path / "folder")
+    long = _logged(tmp_path, 50_000, limit)
+    lines = [line for line in long.splitlines(keepends=True) if log_parts.is_ours(line.decode())]
+    assert lines[1:] == [log_parts.GAP, log_parts.END]
+    beginning, _, end = long.partition(lines[0])
+    assert beginning == all_of_it[:8_000] and len(long) < limit + 1000
+    assert all_of_it.endswith(end.partition(log_parts.GAP)[2].removesuffix(log_parts.END))
+    shutil.rmtree(tmp_path / "marks")
+    shutil.rmtree(tmp_path / "folder")
+    whole = _logged(tmp_path, 15_000, limit).splitlines(keepends=True)
+    assert b"".join(line for line in whole if not log_parts.is_ours(line.decode())) == all_of_it[:15_000]
 
 
 def test_a_job_of_podman_gets_the_gpus_that_slurm_gave_it(tmp_path: Path) -> None:
