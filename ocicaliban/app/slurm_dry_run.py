@@ -35,7 +35,7 @@ def lines(ready: SlurmRun) -> Iterator[str]:
         jobs.task(made, Job(id=number, key=f"{number:012x}", submission=made, args=spec.args))
         for number, spec in enumerate(specs, start=1)
     ]
-    for number, some in enumerate(arrays.split(tasks, client.largest_array())):
+    for number, some in enumerate(arrays.split(tasks, client.cluster().largest_array)):
         array = evolve(jobs.array(made, _file(ready, image), ""), given=tuple(ready.given.env.items()))
         text = arrays.script(evolve(array, log="slurm-%A_%a.log"), some).splitlines()
         comments = plan_view.stack_lines(ready.launch.planned.plan, plan.stock(ready.launch.planned, here=False))

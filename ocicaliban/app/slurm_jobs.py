@@ -14,7 +14,7 @@ from ocicaliban.app.cloud_options import count, specs
 from ocicaliban.app.launch import PreparedLaunch
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest, SlurmRequest
 from ocicaliban.containers import image_file, image_store
-from ocicaliban.errors import UsageError
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import reconcile
 from ocicaliban.jobs import group_names, lease, provenance, records
 from ocicaliban.jobs.origin import Machine, Origin
@@ -22,7 +22,7 @@ from ocicaliban.model.image import Image
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets.backend import BatchBackend, Refused, Request, require
-from ocicaliban.targets.slurm import arrays, backend, given, shared
+from ocicaliban.targets.slurm import arrays, backend, client, given, shared
 from ocicaliban.targets.slurm import options as option_records
 from ocicaliban.targets.slurm.backend import BACKEND
 from ocicaliban.targets.slurm.given import Given
@@ -45,6 +45,7 @@ class SlurmRun:
     sweep: Sweep | None
     launch: PreparedLaunch
     given: Given
+    cluster: str
 
     def image_there(self) -> Image | None:
         """Return the image if it was built; nothing is built here."""
@@ -55,9 +56,8 @@ class SlurmRun:
 
     def submission(self, image: Image, group: str) -> Submission:
         """Return what the history keeps of the submission."""
-        return slurm_options.submission(
-            self.launch.submission(image, group, self.request.jobs), self.options, self.given
-        )
+        made = self.launch.submission(image, group, self.request.jobs)
+        return slurm_options.submission(made, self.options, self.given, self.cluster)
 
 
 def prepare(request: RunRequest, wanted: SlurmRequest) -> SlurmRun:
@@ -79,7 +79,9 @@ def prepare(request: RunRequest, wanted: SlurmRequest) -> SlurmRun:
     prepared = launch.prepare(asked, here=False)
     if not (asked.image_id or request.args):
         launch.check_starts(prepared.planned, asked.module)
-    return SlurmRun(request=request, options=options, sweep=sweep, launch=prepared, given=asked_for)
+    return SlurmRun(
+        request=request, options=options, sweep=sweep, launch=prepared, given=asked_for, cluster=client.cluster().name
+    )
 
 
 # --- new jobs ---
@@ -192,7 +194,7 @@ def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild:
             prepared.record_built()
             made = prepared.submission(image, old.group, asked)
             places = given.read(_podman_args(old), None)
-            new = provenance.with_git(slurm_options.submission(made, options, places))
+            new = provenance.with_git(slurm_options.submission(made, options, places, client.cluster().name))
             _make_file(new, image)
             made_from = _origin(prepared)
         else:
@@ -228,7 +230,12 @@ def _send(
             batch.submit(history, submission, accepted, TERMINAL, settle=begun)
             while wait and history.counts(submission=submission.id)["queued"]:
                 time.sleep(_PAUSE)
-                batch.submit(history, submission, accepted, TERMINAL)
+                try:
+                    batch.submit(history, submission, accepted, TERMINAL)
+                except (Refused, UsageError):
+                    raise
+                except OcicalibanError as fault:  # in the hours that this may take, Slurm may be down for some time
+                    TERMINAL.note(f"{fault.message}; trying again in {_PAUSE:g} seconds")
         except Refused as fault:
             jobs = history.jobs(submission=submission.id)
             if begun or any(job.status != "queued" for job in jobs):

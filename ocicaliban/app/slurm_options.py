@@ -15,6 +15,7 @@ from ocicaliban.model.job import Submission
 from ocicaliban.model.resources import parse_resources
 from ocicaliban.project import config, user_config
 from ocicaliban.system import files
+from ocicaliban.targets.slurm import clusters
 from ocicaliban.targets.slurm import jobs as jobs_at_slurm
 from ocicaliban.targets.slurm import options as slurm_options
 from ocicaliban.targets.slurm.backend import TARGET
@@ -65,14 +66,15 @@ def _given(jobs: JobsRequest, wanted: SlurmRequest) -> Mapping[str, object]:
     return {name: value for name, value in values.items() if value not in ("", None, ())}
 
 
-def submission(made: Submission, asked: Options, wanted: Given) -> Submission:
-    """Return a submission of a `run` as one to Slurm, with the mounts and the folder that the user gives."""
+def submission(made: Submission, asked: Options, wanted: Given, cluster: str) -> Submission:
+    """Return a submission of a `run` as one to a cluster, with the mounts and the folder that the user gives."""
     launch = evolve(
         made.launch, mounts=(*made.launch.mounts, *wanted.mounts), workdir=wanted.workdir or made.launch.workdir
     )
     recorded = {
         **made.options,
         slurm_options.KEY: slurm_options.to_record(asked),
+        clusters.CLUSTER: cluster,
         jobs_at_slurm.LOG_LIMIT: job_checks.log_limit(made),
     }
     return evolve(made, target=TARGET, launch=launch, options=recorded)

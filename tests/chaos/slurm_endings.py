@@ -35,13 +35,6 @@ def _reason(job: dict[str, object]) -> str:
     return str(attempts[-1]["reason"])
 
 
-def _now(slurm: Slurm, group: str) -> None:
-    """Let requeued jobs of a group begin at once: Slurm lets them wait for two minutes."""
-    for job in slurm.jobs(group):
-        with contextlib.suppress(subprocess.CalledProcessError):
-            slurm.tool("scontrol", "update", f"JobId={task_of(job)}", "StartTime=now")
-
-
 def _begun(slurm: Slurm, group: str) -> None:
     until(lambda: all(_out(job, "seen").exists() for job in slurm.jobs(group)), pause=0.3)
 
@@ -68,7 +61,7 @@ def preemption(slurm: Slurm) -> None:
     slurm.run("high", "--cpus", "4", "--partition", "high", sweep=[{"what": "passes"}])
     assert slurm.ended("high") == ["succeeded"]
     slurm.wait("low", lambda found: sorted(found) == ["pending", "running"])
-    _now(slurm, "low")
+    slurm.now("low")
     slurm.wait("low", lambda found: found == ["running"] * 2)
     until(lambda: sorted(_out(job, "runs").read_text() for job in slurm.jobs("low")) == ["1", "2"])
     slurm.ok("stop", "--group", "low")
@@ -84,7 +77,7 @@ def node_failure(slurm: Slurm) -> None:
     _kill_node(slurm, "n1", str(job["key"]))
     slurm.wait("node", lambda found: found != ["running"])
     subprocess.run([CLUSTER, "node", slurm.top / "cluster", "n1"], check=True, timeout=60)
-    _now(slurm, "node")
+    slurm.now("node")
     slurm.wait("node", lambda found: found == ["running"])
     until(lambda: _out(job, "runs").read_text() == "2")
     slurm.ok("stop", "--group", "node")
@@ -172,7 +165,7 @@ def retries(slurm: Slurm) -> None:
     slurm.run("again", "--retries", "2", sweep=[{"what": "always fails"}])
     deadline = time.monotonic() + 200
     while slurm.statuses("again") != ["failed"] and time.monotonic() < deadline:
-        _now(slurm, "again")
+        slurm.now("again")
     assert attempts_of(slurm.jobs("again")[0]) == ["failed"] * 3
     assert _out(slurm.jobs("again")[0], "runs").read_text() == "3"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import subprocess
 import time
@@ -40,6 +41,8 @@ if what == "always fails":
     sys.exit(3)
 if what == "deaf":
     time.sleep(600)
+if what.startswith("for "):
+    time.sleep(float(what[4:]))
 if what == "waits":
     time.sleep(600)
 if what == "fails" and runs.read_text() == "1":
@@ -125,6 +128,12 @@ class Slurm:
         """Wait until all jobs of a group have ended, and return their statuses."""
         self.wait(group, lambda found: not {"queued", "pending", "running"} & {*found})
         return self.statuses(group)
+
+    def now(self, group: str) -> None:
+        """Let requeued jobs of a group begin at once: Slurm lets them wait for two minutes."""
+        for job in self.jobs(group):
+            with contextlib.suppress(subprocess.CalledProcessError):
+                self.tool("scontrol", "update", f"JobId={task_of(job)}", "StartTime=now")
 
     def tool(self, *argv: str) -> str:
         """Return what one of Slurm's commands prints."""

@@ -14,6 +14,7 @@ from ocicaliban.containers import own_store
 from ocicaliban.errors import OcicalibanError, ToolError
 from ocicaliban.system import process
 from ocicaliban.targets.backend import Refused
+from ocicaliban.targets.slurm import options as slurm_options
 from ocicaliban.targets.slurm.arrays import COMMENT
 from ocicaliban.targets.slurm.states import Shown
 from ocicaliban.targets.submit_once import Client, CreateFault, Limits, ObservedJob
@@ -61,6 +62,14 @@ class Task:
         return self.comment.removeprefix(COMMENT) if self.comment.startswith(COMMENT) else ""
 
 
+@frozen(kw_only=True)
+class Cluster:
+    """A cluster's own name ("" if it does not answer), and how many tasks an array may have there."""
+
+    name: str = ""
+    largest_array: int = 1001
+
+
 # --- what the commands print (pure) ---
 
 
@@ -100,6 +109,14 @@ def parse_sacct(text: str) -> tuple[Task, ...]:
 
 def _number(text: str) -> int:
     return int(text) if text.isdigit() else 0
+
+
+def parse_config(text: str) -> Cluster:
+    """Return what `scontrol show config` says of a cluster."""
+    name = re.search(r"^ClusterName\s*=\s*(\S+)", text, re.M)
+    sizes = re.findall(r"^MaxArraySize\s*=\s*(\d+)|\bmax_array_tasks=(\d+)", text, re.M)
+    largest = min((int(one or other) for one, other in sizes), default=Cluster().largest_array)
+    return Cluster(name=name[1] if name else "", largest_array=largest)
 
 
 def squeue_argv() -> tuple[str, ...]:
@@ -158,8 +175,10 @@ def accounted_since(time: float) -> tuple[Task, ...]:
 
 def test(script: str) -> str:
     """Ask Slurm whether it would take a script, and return what it says. Raises Refused if it would not."""
+    process.tool("sbatch")
+    hidden = [word for name in slurm_options.hidden_variables(script) for word in ("-u", name)]
     try:
-        return process.ask(("sbatch", "--test-only"), script, limit=_ANSWER)
+        return process.ask(("env", *hidden, "sbatch", "--test-only"), script, limit=_ANSWER)
     except ToolError as fault:
         verdict = fault_of((fault.stderr or fault.message).strip())
         if isinstance(verdict, Full):
@@ -169,11 +188,12 @@ def test(script: str) -> str:
         raise Refused(f"Slurm would not take the jobs: {verdict.words}", "`sinfo` shows the partitions") from fault
 
 
-def largest_array() -> int:
-    """Return how many tasks an array may have."""
-    text = process.output(("scontrol", "show", "config"))
-    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", text, re.M)
-    return int(match[1]) if match else 1001
+def cluster() -> Cluster:
+    """Return the cluster whose commands we have."""
+    try:
+        return parse_config(process.ask(("scontrol", "show", "config"), limit=_ANSWER))
+    except ToolError:
+        return Cluster()
 
 
 def cancel(names: Sequence[str]) -> str:
@@ -207,7 +227,8 @@ class SlurmClient(Client[Path]):
         """Submit an array and return its number."""
         try:
             # The job inherits our environment, and the node has no store where this machine has one.
-            without = dict.fromkeys(own_store.variables())
+            hidden = slurm_options.hidden_variables(message.read_text(encoding="utf-8"))
+            without = dict.fromkeys((*own_store.variables(), *hidden))
             answer = process.run(("sbatch", "--parsable", str(message)), env=without, limit=_ANSWER)
         except ToolError as fault:
             raise fault_of((fault.stderr or fault.message).strip()) from fault

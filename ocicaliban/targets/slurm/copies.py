@@ -41,8 +41,13 @@ class Queue:
 
 
 def queue(tasks: Iterable[Task], keys: Mapping[str, str]) -> Queue:
-    """Return a queue of these tasks. `keys` has the keys of arrays on record: squeue may have forgotten those."""
-    shown = {(task.array, task.index): task for task in tasks}
+    """Return a queue of these tasks. `keys` has the keys of arrays on record: squeue may have forgotten those.
+
+    An array with such a number and another key of ours is another one: Slurm's numbers begin again at times.
+    """
+    shown = {
+        (task.array, task.index): task for task in tasks if not task.key or keys.get(task.array, task.key) == task.key
+    }
     of_array = {**keys, **{task.array: task.key for task in shown.values() if task.key}}
     by_key: dict[str, list[str]] = defaultdict(list)
     for array, key in of_array.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from ocicaliban.reporter import Reporter
 from ocicaliban.targets import submit_once
 from ocicaliban.targets.backend import Refused
 from ocicaliban.targets.clock import SYSTEM, Clock
-from ocicaliban.targets.slurm import arrays, client, copies, handles, shared, states
+from ocicaliban.targets.slurm import arrays, client, clusters, copies, handles, shared, states
 from ocicaliban.targets.slurm import options as slurm_options
 from ocicaliban.targets.slurm.arrays import Array, Task
 from ocicaliban.targets.slurm.client import LimitReached, SlurmClient
@@ -70,7 +71,7 @@ class SlurmJobs:
                 return
             waiting = {job.key: job for job in jobs}
             left = [task(submission, job) for job in jobs]
-            most = client.largest_array()
+            most = clusters.checked(submission).largest_array
             while left:
                 some = next(arrays.split(left, most))
                 try:
@@ -214,6 +215,8 @@ class SlurmJobs:
         A queued one was submitted by a process that was killed, perhaps. If Slurm does not answer, say so, and leave
         the record as it is.
         """
+        if not (jobs := clusters.here(jobs, reporter)):
+            return
         try:
             for submission in {job.submission.id: job.submission for job in jobs if job.status == "queued"}.values():
                 with contextlib.suppress(OSError):
@@ -229,11 +232,20 @@ class SlurmJobs:
             if job.last and (handle := handles.parse(job.last.handle)):
                 groups.setdefault(job.submission.id, []).append((job, handle))
         for some in groups.values():
-            self._observe(history, some, shown)
+            self._observe(history, some, shown, reporter)
 
-    def _observe(self, history: History, recorded: Sequence[tuple[Job, Handle]], shown: Sequence[client.Task]) -> None:
+    def _observe(
+        self,
+        history: History,
+        recorded: Sequence[tuple[Job, Handle]],
+        shown: Sequence[client.Task],
+        reporter: Reporter,
+    ) -> None:
         submission = recorded[0][0].submission
         deadline = float(slurm_options.recorded(submission).deadline)
+        if not (place := shared.marks_folder(submission)).is_dir():
+            reporter.note(f"{submission.group}: this machine does not see {place}, where its jobs say how they end")
+            deadline = math.inf
         first = {job.key: job.last.number - handle.restarts for job, handle in recorded if job.last}
         marks = shared.marks(submission, first)
         all_shown = copies.queue_of(submission, shown)
@@ -294,6 +306,7 @@ class SlurmJobs:
 
     def cancel(self, history: History, jobs: Sequence[Job], reason: str, reporter: Reporter) -> tuple[Job, ...]:
         """Cancel these pending and running jobs, and return them; none if Slurm does not answer."""
+        jobs = clusters.here(jobs, reporter)
         found = [(job, job.last) for job in jobs if job.status in UNDER_WAY and job.last]
         if not found:
             return ()
@@ -311,6 +324,8 @@ class SlurmJobs:
 
     def cancel_ended(self, history: History, jobs: Sequence[Job], reporter: Reporter) -> tuple[Job, ...]:
         """Cancel what Slurm still has of jobs that have ended by the record, and return those jobs."""
+        if not (jobs := clusters.here(jobs, reporter)):
+            return ()
         try:
             for submission in {job.submission.id: job.submission for job in jobs}.values():
                 if any(not each.accepted for each in shared.arrays(submission)) and not lease.is_held(submission):

@@ -1,12 +1,24 @@
 # What a node has, and how its podman, charliecloud or apptainer runs a container; for tasks and for shells.
 runtime=$RUNTIME
-if [ -z "$runtime" ]; then
-    for each in podman:podman charliecloud:ch-run apptainer:apptainer apptainer:singularity; do
-        if command -v "${each#*:}" >/dev/null; then runtime=${each%%:*} && break; fi
-    done
-fi
+mounts_image() { # whether a runtime can mount a squashfs here; charliecloud and apptainer bring what they need
+    [ "$1" != podman ] || command -v squashfuse >/dev/null || [ "${IMAGE%.sqfs}" = "$IMAGE" ]
+}
+for each in podman:podman charliecloud:ch-run apptainer:apptainer apptainer:singularity; do
+    [ -z "$runtime" ] || break
+    if command -v "${each#*:}" >/dev/null && mounts_image "${each%%:*}"; then runtime=${each%%:*}; fi
+done
+if [ -z "$runtime" ] && command -v podman >/dev/null; then runtime=podman; fi # which says what is missing
 [ -n "$runtime" ] || fail "the node has none of podman, charliecloud and apptainer"
-[ -r "$IMAGE" ] || fail "the node does not see the image file $IMAGE"
+visible() { # FILE: a network disk may show a file some seconds after it was written
+    local try
+    for try in {1..60}; do
+        [ ! -r "$1" ] || return 0
+        ls "${1%/*}" >/dev/null 2>&1
+        sleep "${SHOWN_LATE:-1}"
+    done
+    return 1
+}
+visible "$IMAGE" || fail "the node does not see the image file $IMAGE"
 
 # A folder of the node's own: podman's layers can lie neither on a network disk nor on FUSE. On an overlay they need
 # fuse-overlayfs.
@@ -39,7 +51,7 @@ cd "$MINE" || fail "the folder $MINE of the node is gone"
 # describes the job, and what the user gave.
 SEEN=(HOME=/root "TERM=${SHOWN:-xterm}" container=oci "HOSTNAME=$(uname -n)")
 for name in ${!SLURM_*}; do SEEN+=("$name=${!name}"); done
-[ -z "$GIVEN_FILE" ] || . "$GIVEN_FILE" || fail "the node does not see the variables of the job, $GIVEN_FILE"
+[ -z "$GIVEN_FILE" ] || { visible "$GIVEN_FILE" && . "$GIVEN_FILE"; } || fail "the node does not see the variables of the job, $GIVEN_FILE"
 environment() { # into WORDS
     WORDS=("${SEEN[@]}" ${ENVIRONMENT[@]+"${ENVIRONMENT[@]}"} ${OWN[@]+"${OWN[@]}"} ${PORTS[@]+"${PORTS[@]}"})
     WORDS+=("$@" ${GIVEN[@]+"${GIVEN[@]}"})

@@ -148,6 +148,29 @@ def _check_args(words: Iterable[str], where: Callable[[str], str] = str) -> None
             raise UsageError(f"{shown}: an option has several lines", "write it in one")
 
 
+_VARIABLES = {
+    **{
+        name: f"SBATCH_{name.upper().replace('-', '_')}"
+        for name in ("account", "partition", "qos", "constraint", "gres")
+    },
+    "time": "SBATCH_TIMELIMIT",
+    "mem": "SBATCH_MEM_PER_NODE",
+    "cpus-per-task": "SBATCH_CPUS_PER_TASK",
+}
+"""The variables of our environment that sbatch prefers to what a script says."""
+_ALWAYS = (
+    *("SBATCH_ARRAY_INX", "SBATCH_JOB_NAME", "SBATCH_COMMENT", "SBATCH_OUTPUT", "SBATCH_ERROR", "SBATCH_OPEN_MODE"),
+    *("SBATCH_REQUEUE", "SBATCH_NO_REQUEUE", "SBATCH_SIGNAL", "SBATCH_WAIT", "SBATCH_TEST_ONLY"),
+)
+"""Such variables of the options that each script has, or that no script may have."""
+
+
+def hidden_variables(script: str) -> tuple[str, ...]:
+    """Return the variables that sbatch must not see, so that what the script says counts."""
+    said = re.findall(r"^#SBATCH --([a-z-]+)=", script, re.M)
+    return (*_ALWAYS, *(_VARIABLES[name] for name in said if name in _VARIABLES))
+
+
 def words(options: Options) -> tuple[str, ...]:
     """Return the options for what jobs need, as words for sbatch or srun, without `slurm_args`."""
     return tuple(

@@ -83,6 +83,7 @@ def test_a_job_does_not_inherit_the_store_of_the_login_node(
         ("TMPDIR", temporary), ("CONTAINERS_STORAGE_CONF", conf), ("OCICALIBAN_STORAGE_CONF", conf),
     ):  # fmt: skip
         monkeypatch.setenv(name, value)
+    (tmp_path / "script").write_text("#!/bin/bash\n")
     assert client.SlurmClient().create(tmp_path / "script") == "17"
     assert (tmp_path / "seen").read_text() == f"own,{kept},,\n"
 
@@ -91,3 +92,11 @@ def test_the_users_own_store_settings_reach_a_job(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delenv("OCICALIBAN_STORAGE_CONF", raising=False)
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", "/home/me/storage.conf")
     assert own_store.variables() == ()
+
+
+def test_the_settings_of_a_cluster() -> None:
+    text = "Configuration data as of now\nClusterName             = one\nMaxArraySize            = 1001\n"
+    assert client.parse_config(text) == client.Cluster(name="one", largest_array=1001)
+    more = f"{text}SchedulerParameters     = bf_continue,max_array_tasks=50\n"
+    assert client.parse_config(more).largest_array == 50
+    assert client.parse_config("slurm_load_ctl_conf error") == client.Cluster()

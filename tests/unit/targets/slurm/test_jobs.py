@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.containers.image_file import ImageFile
+from ocicaliban.errors import UsageError
 from ocicaliban.history.store import History
 from ocicaliban.jobs import provenance
 from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.reporter import SILENT
 from ocicaliban.targets.clock import SystemClock
-from ocicaliban.targets.slurm import client, options, shared
+from ocicaliban.targets.slurm import client, options, shared, states
 from ocicaliban.targets.slurm.jobs import SlurmJobs
 from ocicaliban.targets.slurm.options import Options
 from ocicaliban.targets.slurm.states import Shown
@@ -33,6 +34,7 @@ class FakeSlurm:
 
     def __init__(self, limit: int, largest: int) -> None:
         self.limit, self.largest = limit, largest
+        self.name = "here"
         self.arrays: dict[str, tuple[str, int]] = {}
         self.states: dict[tuple[str, int], str] = {}
         self.cancelled: list[str] = []
@@ -72,7 +74,7 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
     fake = FakeSlurm(limit=1000, largest=1000)
     monkeypatch.setattr(client.SlurmClient, "create", lambda self, script: fake.create(self, script))
     monkeypatch.setattr(client, "tasks", fake.tasks)
-    monkeypatch.setattr(client, "largest_array", lambda: fake.largest)
+    monkeypatch.setattr(client, "cluster", lambda: client.Cluster(name=fake.name, largest_array=fake.largest))
     monkeypatch.setattr(client, "accounted", lambda arrays: ())
     monkeypatch.setattr(client, "cancel", fake.cancel)
     monkeypatch.setattr(client, "accounted_since", lambda time: ())
@@ -82,7 +84,8 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> FakeSlurm:
 def submitted(history: History, tmp_path: Path, count: int, jobs: int | None = None) -> Submission:
     new = Submission(
         group="digits", user=provenance.user(), host=provenance.host(), target="slurm", project="/p", mode="run",
-        options={"version": 1, "slurm": options.to_record(Options(shared=str(tmp_path / "shared"), jobs=jobs))},
+        options={"version": 1, "slurm": options.to_record(Options(shared=str(tmp_path / "shared"), jobs=jobs)),
+                 "cluster": "here"},
     )  # fmt: skip
     return history.submit(new, (JobSpec(args=(str(number),)) for number in range(count)))
 
@@ -247,3 +250,40 @@ def test_without_a_begin_nothing_has_succeeded(history: History, slurm: FakeSlur
     assert _observe(history, clock).status == "pending"
     clock.now += 1000
     assert _observe(history, clock).status == "lost"
+
+
+def test_jobs_at_another_cluster_are_left_alone(history: History, slurm: FakeSlurm, tmp_path: Path) -> None:
+    """Two clusters may have the same home folder, and the same number for arrays."""
+    made, clock = submitted(history, tmp_path, 2), FakeClock()
+    send(history, made)
+    slurm.name, slurm.states = "there", {("1", 0): "COMPLETED", ("1", 1): "CANCELLED"}
+    for _ in range(2):
+        assert _observe(history, clock).status == "pending"
+        clock.now += 1000
+    assert SlurmJobs().cancel(history, history.jobs(), "enough", SILENT) == () and not slurm.cancelled
+    with pytest.raises(UsageError, match="cluster here, and this is there"):
+        send(history, history.submit(submitted(history, tmp_path, 0), [JobSpec()]))
+
+
+def test_a_disk_that_is_not_there_ends_no_job(history: History, slurm: FakeSlurm, tmp_path: Path) -> None:
+    made, clock = submitted(history, tmp_path, 1), FakeClock()
+    send(history, made)
+    slurm.states = {("1", 0): ""}
+    (tmp_path / "shared").rename(tmp_path / "unmounted")
+    for _ in range(2):
+        assert _observe(history, clock).status == "pending"
+        clock.now += 1000
+    (tmp_path / "unmounted").rename(tmp_path / "shared")
+    _observe(history, clock)
+    clock.now += 1000
+    assert _observe(history, clock).status == "lost"
+
+
+def test_a_number_that_slurm_gives_again_is_another_array(history: History, slurm: FakeSlurm, tmp_path: Path) -> None:
+    made = submitted(history, tmp_path, 1)
+    send(history, made)
+    slurm.arrays["1"] = ("0123456789ab", 1)
+    slurm.states = {("1", 0): "RUNNING"}
+    assert _observe(history, FakeClock()).last.backend_state == states.NOT_LISTED  # type: ignore[union-attr]
+    SlurmJobs().cancel_ended(history, history.jobs(), SILENT)
+    assert not slurm.cancelled

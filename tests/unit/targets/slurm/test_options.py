@@ -96,3 +96,10 @@ def test_an_array_waits_for_others_and_for_what_the_user_says(given: tuple[str, 
     asked = Options(slurm_args=given)
     assert options.after(asked, ("1", "2")).slurm_args == words
     assert options.after(asked, ()) == asked
+
+
+def test_what_a_script_says_counts_before_our_environment() -> None:
+    script = "#!/bin/sh\n#SBATCH --account=a\n#SBATCH --time=1:00:00\necho '#SBATCH --qos=x'\n"
+    hidden = options.hidden_variables(script)
+    assert {"SBATCH_ACCOUNT", "SBATCH_TIMELIMIT", "SBATCH_WAIT", "SBATCH_ARRAY_INX"} <= {*hidden}
+    assert not {"SBATCH_QOS", "SBATCH_PARTITION", "SBATCH_EXPORT"} & {*hidden}

@@ -44,7 +44,7 @@ def ran(
     (tmp_path / "local").mkdir(exist_ok=True)
     environ = {
         "PATH": f"{tools}:{os.environ['PATH']}", "SLURM_JOB_ID": "7", "SLURM_ARRAY_JOB_ID": "7",
-        "SLURM_ARRAY_TASK_ID": "0", "SLURMD_NODENAME": "n1", **env,
+        "SLURM_ARRAY_TASK_ID": "0", "SLURMD_NODENAME": "n1", "SHOWN_LATE": "0", **env,
     }  # fmt: skip
     return subprocess.run(
         ["bash", "-c", text], env=environ, capture_output=True, text=True, errors="replace", check=False
@@ -160,6 +160,24 @@ def test_the_command_line_of_a_runtime(tmp_path: Path, runtime: str, tool: str, 
     assert sorted(read[-between - len(AFTER) : -len(AFTER)]) == sorted(SEEN + SLURM)  # these in any order
     assert read[-len(AFTER) :] == AFTER
     assert read[: -between - len(AFTER)] == [word.format(tmp_path) for word in words]
+
+
+def test_a_podman_that_cannot_mount_the_image_leaves_it_to_another_runtime(tmp_path: Path) -> None:
+    """Nodes of one cluster may differ."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "image.sqfs").touch()
+    for name in ("bash", "mkdir", "mv", "cat", "ls", "date", "uname", "id", "tr", "tail", "head", "grep", "wc",
+                 "rm", "sleep", "flock", "awk", "readlink", "df", "tee"):  # fmt: skip
+        (tmp_path / "bin" / name).symlink_to(str(shutil.which(name)))
+    (tmp_path / "bin" / "ch-run").write_text("#!/bin/bash\necho by charliecloud\n")
+    (tmp_path / "bin" / "ch-run").chmod(0o755)
+    settings = {"RUNTIME": "", "IMAGE": f"{tmp_path}/image.sqfs"}
+    done = ran(tmp_path, settings=settings, env={"PATH": str(tmp_path / "bin")})
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "folder" / "attempt-1.log").read_text() == "by charliecloud\n"
+    (tmp_path / "bin" / "ch-run").unlink()
+    done = ran(tmp_path, key="k2", settings=settings, env={"PATH": str(tmp_path / "bin")})
+    assert done.returncode == 125 and "no squashfuse" in done.stderr
 
 
 def _logged(tmp_path: Path, size: int, limit: int) -> bytes:
