@@ -146,7 +146,7 @@ def _explain(place: Place, code: int, submission: Mapping[str, Any]) -> None:
 
 
 # Commands that run no tool, or check just that.
-_WITHOUT_TOOLS = ("doctor", "layers", "--help", "-h")
+_WITHOUT_TOOLS = ("doctor", "init", "layers", "--help", "-h")
 
 
 def _drop_default_config_folder() -> None:

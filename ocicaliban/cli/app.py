@@ -14,6 +14,7 @@ from ocicaliban.errors import UsageError
 
 # In the order of --help: the module below ocicaliban.cli that has a function with the command's name.
 _COMMANDS = {
+    "init": "init",
     "build": "image",
     "run": "run",
     "shell": "shell",

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ocicaliban import __version__
-from ocicaliban.cli import panels
+from ocicaliban.cli import usage
 
 _FILES = (
     ("ocicaliban.toml", "The settings of the project, which may be in pyproject.toml, below [tool.ocicaliban], too."),
@@ -58,13 +58,13 @@ def _command(command: Any, path: str, parent: Any) -> Iterator[str]:
         for name in command.list_commands(context):
             yield from _command(command.get_command(context, name), f"{path} {name}", context)
         return
-    usage = " ".join(command.collect_usage_pieces(context))
-    yield from (f".SS {_escaped(path)} {_escaped(usage)}", *_paragraphs(command.help or ""))
+    words = " ".join(command.collect_usage_pieces(context))
+    yield from (f".SS {_escaped(path)} {_escaped(words)}", *_paragraphs(command.help or ""))
     yield from _options(command, context)
 
 
 def _options(command: Any, context: Any) -> Iterator[str]:
-    for title, rows in panels.sections(command.get_params(context), context):
+    for title, rows in usage.sections(command.get_params(context), context):
         if title != "Options":
             yield from (".PP", f".I {_escaped(title)}")
         for word, text in rows:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from ocicaliban import reporter
-from ocicaliban.cli import panels
 from ocicaliban.errors import UsageError
 
 # typer has its own copy of click since 0.26; this finds the class of either.
@@ -22,6 +21,54 @@ _WORDS = (
     (r" is not a valid float( range)?$", " is not a number"),
     (r"^Got unexpected extra arguments?(\(s\))? \((.*)\)$", r"unexpected argument: \2"),
 )
+
+
+_PANELS = {
+    "Build": (
+        *("mode", "image_id", "image_tag", "mount", "no_cache", "extras", "with_groups", "dirs", "allow_secrets"),
+        *("repository", "tls_verify", "tag", "compression"),
+    ),
+    "GPU": ("gpu_wanted", "gpus", "share_gpus", "gpus_per_job", "gpu_spec", "nogpu", "tpu_spec"),
+    "Sweep and jobs": (
+        *("experiment_config", "sweep_format", "group", "jobs", "fail_fast", "retries", "out", "watch"),
+        *("output_dir", "label", "name", "force", "yes", "max_restarts", "timeout", "replicas"),
+    ),
+    "Container": (
+        *("env", "env_file", "volume", "publish", "shm_size", "workdir", "cpus", "memory", "podman_args", "cloud_key"),
+        *("bare", "shell"),
+    ),
+    "Machines": ("project_id", "region", "machine_type", "service_account", "network", "boot_disk", "spot"),
+    "Slurm": (
+        *("target", "partition", "account", "qos", "time", "nodes", "gres", "constraint", "slurm_args", "runtime"),
+        *("grace", "wait"),
+    ),
+}
+"""The names of the parameters in each panel; the rest is in a panel that is just called Options."""
+
+_REST = "Options"
+_FEWEST = 15
+"""Options of a command that need no panels."""
+
+
+def sections(params: Iterable[Any], ctx: Any) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the sections of a command's help: their titles, and lines of two words each."""
+    arguments: list[tuple[str, str]] = []
+    options: list[tuple[str, tuple[str, str]]] = []
+    for param in params:
+        record = param.get_help_record(ctx)
+        if record is None:
+            continue
+        if param.param_type_name == "argument":
+            arguments.append(record)
+        else:
+            options.append((param.name or "", record))
+    found = {title: [line for name, line in options if name in names] for title, names in _PANELS.items()}
+    placed = {name for names in _PANELS.values() for name in names}
+    rest = [line for name, line in options if name not in placed]
+    if len(options) <= _FEWEST:
+        found, rest = {}, [line for _, line in options]
+    titled = [(title, lines) for title, lines in found.items() if lines]
+    return [each for each in (("Arguments", arguments), *titled, (_REST, rest)) if each[1]]
 
 
 def _be_quiet(_: Any, __: Any, wanted: bool) -> None:
@@ -49,7 +96,7 @@ class Command(TyperCommand):
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the arguments and options, in their panels."""
-        for title, lines in panels.sections(self.get_params(ctx), ctx):
+        for title, lines in sections(self.get_params(ctx), ctx):
             with formatter.section(title):
                 formatter.write_dl(lines)
 

@@ -26,7 +26,7 @@ CALIBAN = ".calibanconfig.json"
 
 
 @frozen(kw_only=True)
-class _ProjectFile:
+class ProjectFile:
     """The tables of `ocicaliban.toml`, apart from `layers`, whose form depends on the recipes."""
 
     modes: dict[str, tuple[str, ...]] = field(factory=dict)
@@ -126,7 +126,7 @@ def _load(root: Path) -> Project:
     if source is None:
         return Project(root=root)
     raw = dict(source.raw)
-    known = ("layers", "targets", "run", *(each.name for each in fields(_ProjectFile)))
+    known = ("layers", "targets", "run", *(each.name for each in fields(ProjectFile)))
     for key in raw:
         if key not in known:
             raise UsageError(f"{source.at(key)}: unknown key '{key}'", nearest(key, known))
@@ -134,8 +134,8 @@ def _load(root: Path) -> Project:
     targets = target_tables(raw.pop("targets", {}), source.path, source.text, source.keys)
     where = Where(path=source.path, text=source.text, keys=(*source.keys, "run"), folder=root)
     run = run_settings.read(raw.pop("run", {}), where)
-    file = structure(raw, _ProjectFile, path=source.path, text=source.text, keys=source.keys)
-    assert isinstance(file, _ProjectFile)
+    file = structure(raw, ProjectFile, path=source.path, text=source.text, keys=source.keys)
+    assert isinstance(file, ProjectFile)
     log_size.check(file.log_size_max, source.at("log_size_max"))
     for name in file.secrets:
         # A build finds the secret in a file of this name.

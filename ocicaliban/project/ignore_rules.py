@@ -24,6 +24,7 @@ from ocicaliban.project import credential_files
 DEFAULT_IGNORES = (
     *(".git", ".hg", ".svn", "__pycache__", "*.py[cod]", "*.egg-info", ".venv", "venv", ".tox", ".nox", ".mypy_cache"),
     *(".ruff_cache", ".pytest_cache", ".ipynb_checkpoints", ".DS_Store", *credential_files.NAMES),
+    ".ocicaliban.schema.json",  # of `init`, for editors
     *(".ocicaliban.lock.*", ".ocicaliban.notebook.lock.*"),  # lock files that another command is writing
 )
 """The built-in rules, at any depth; an ignore file includes such a file again with a line that starts with `!`."""

@@ -16,7 +16,7 @@ NAME = "config.toml"
 
 
 @frozen(kw_only=True)
-class _UserFile:
+class UserFile:
     """The keys of `config.toml`, apart from `run`, and from `targets`, whose form depends on the targets."""
 
     cdi_spec_dirs: tuple[str, ...] = ()
@@ -28,7 +28,7 @@ class _UserFile:
 
 
 @frozen(kw_only=True)
-class UserConfig(_UserFile):
+class UserConfig(UserFile):
     """The user's settings: folders with CDI specs, the URL of the history's database, where images are pushed.
 
     `image_store` is where images are stored, and `layer_files` where layers are kept for stores that may vanish.
@@ -56,9 +56,9 @@ def load_user_config() -> UserConfig:
     text, raw = read_toml(path)
     targets = target_tables(raw.pop("targets", {}), path, text)
     run = run_settings.read(raw.pop("run", {}), Where(path=path, text=text))
-    read = structure(raw, _UserFile, path=path, text=text)
-    assert isinstance(read, _UserFile)
-    config = UserConfig(**{each.name: getattr(read, each.name) for each in fields(_UserFile)}, targets=targets, run=run)
+    read = structure(raw, UserFile, path=path, text=text)
+    assert isinstance(read, UserFile)
+    config = UserConfig(**{each.name: getattr(read, each.name) for each in fields(UserFile)}, targets=targets, run=run)
     log_size.check(config.log_size_max, place(path, text, ("log_size_max",)))
     for folder in config.cdi_spec_dirs:
         if not folder.startswith(("/", "~/")):
