@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator
 
 from attrs import evolve, field, frozen
 
@@ -50,12 +50,12 @@ class _Waiting(Reporter):
         super().__init__(TERMINAL.say)
         self._wait = wait
 
-    def making(
-        self, what: str, doing: str = "building", *, done: str = "built", taken: int = 0
-    ) -> AbstractContextManager[Making]:
+    @contextlib.contextmanager
+    def making(self, what: str, doing: str = "building", *, done: str = "built", taken: int = 0) -> Iterator[Making]:
         """Show that `what` is being made, once the service takes such jobs."""
         self._wait()
-        return super().making(what, doing, done=done, taken=taken)
+        with super().making(what, doing, done=done, taken=taken) as made:
+            yield made
 
 
 def plan(request: CloudRequest, first: Job, *, resolve: bool, reporter: Reporter = TERMINAL) -> PlannedImage:

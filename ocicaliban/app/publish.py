@@ -25,6 +25,7 @@ from ocicaliban.project import credential_files, git
 from ocicaliban.publish import documents, experiment
 from ocicaliban.publish.documents import Document
 from ocicaliban.publish.experiment import Experiment, PublishedJob, Resources
+from ocicaliban.registry import kept_base
 from ocicaliban.registry import push as registry_push
 from ocicaliban.registry.artifacts import ArtifactClient
 from ocicaliban.registry.push import Pushed
@@ -136,6 +137,7 @@ def publish(edition: Edition) -> str:
     except FileNotFoundError as exc:
         raise _gone(edition.experiment.group, edition.image.id) from exc
     pushed = registry_push.push(image, image_tag, registry, reporter=TERMINAL)
+    kept_base.keep(image, image_tag, registry, TERMINAL)
     made = evolve(edition.experiment, image=pushed.digest, image_id=f"sha256:{image.id}")
     edition = evolve(edition, experiment=made)
     client = published.client_for(to.repository, tls_verify=to.tls_verify, actions="pull,push")

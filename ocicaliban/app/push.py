@@ -12,6 +12,7 @@ from ocicaliban.app.requests import BuildRequest, PushRequest
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.formats.text import amount
 from ocicaliban.project import config, user_config
+from ocicaliban.registry import kept_base
 from ocicaliban.registry import push as registry_push
 from ocicaliban.registry.packed_layers import Compression
 from ocicaliban.registry.push import Pushed
@@ -49,6 +50,7 @@ def push(request: BuildRequest, target: PushRequest, image_id: str = "") -> Push
     image = given or build.plan_and_build(request).image
     pushed = registry_push.push(image, to, registry, compression=compression, reporter=TERMINAL)
     say_pushed(pushed)
+    kept_base.keep(image, to, registry, TERMINAL)
     return pushed
 
 

@@ -15,6 +15,7 @@ from ocicaliban.build.base.stored import platform
 from ocicaliban.containers import image_store, layer_cache
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Base, Image
+from ocicaliban.registry.reference import Repository
 from ocicaliban.reporter import SILENT, Reporter
 
 
@@ -55,17 +56,26 @@ def present(base: Base) -> Image | None:
     return image_store.by_digest(base.digest) if base.digest else None
 
 
-def ensure(base: Base, *, reporter: Reporter = SILENT) -> Image:
+def ensure(base: Base, *, reporter: Reporter = SILENT, published: Repository | None = None) -> Image:
     """Return the image of a base with a digest, and fetch or make it if the store lacks it.
 
-    Raises OcicalibanError if that fails, with an alternative as the hint if a registry cannot be reached.
+    One that no registry has under a name of its own may be in the repository that the project's images are `published`
+    in. Raises OcicalibanError if that fails, with an alternative as the hint if a registry cannot be reached.
     """
     key = base.digest.removeprefix("sha256:")
     if image := present(base) or layer_cache.find("base", key):
         return image
-    image = _fetched(base, fresh=True, reporter=reporter)[0]
+    image = _from_published(base, published, reporter) or _fetched(base, fresh=True, reporter=reporter)[0]
     layer_cache.keep(image, "base", key, reporter.warning)
     return image
+
+
+def _from_published(base: Base, repository: Repository | None, reporter: Reporter) -> Image | None:
+    if repository is None or base.kind not in ("bootstrap", "local"):
+        return None
+    from ocicaliban.build.base import published
+
+    return published.fetch(base, repository, reporter)
 
 
 def resolved(
@@ -137,5 +147,6 @@ def _other_bootstrap(reference: str, *, emulated: bool) -> OcicalibanError:
         )
     return OcicalibanError(
         f"{reference} gives another image than the one in ocicaliban.lock: Debian's packages have changed",
-        "remove [base] from ocicaliban.lock to take the new ones",
+        "`ocicaliban lock --upgrade base` takes the new ones; a repository that images were pushed to has the old ones:"
+        " [push] repository = '...'",
     )

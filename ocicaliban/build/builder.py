@@ -20,6 +20,7 @@ from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.dependencies.python_requirement import PythonRequirement
 from ocicaliban.errors import ToolError, UsageError
 from ocicaliban.model.image import Configure, Copy, Image, MadeTree, Plan, PlannedLayer, Run, Tree
+from ocicaliban.registry.reference import Repository
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import files, process
 
@@ -30,7 +31,7 @@ class BuildContext:
 
     `made_trees` are the trees, by digest, whose files are made when a layer needs them. `downloads` are the bytes of
     the large packages that layers install, by name. `has_packages` says that the project's configuration names Debian
-    packages. `python` is what the project asks of its Python.
+    packages. `python` is what the project asks of its Python. Base images are kept in the repository `published`.
     """
 
     trees: Mapping[str, Tree]
@@ -40,6 +41,7 @@ class BuildContext:
     downloads: Mapping[str, int] = field(factory=dict)
     python: tuple[PythonRequirement, ...] = ()
     has_packages: bool = False
+    published: Repository | None = None
 
 
 @frozen(kw_only=True)
@@ -66,14 +68,14 @@ def build(plan: Plan, context: BuildContext, *, reporter: Reporter, cache: bool 
             layer_cache.keep(image, top.name, top.key, reporter.warning)
             return image
     if not plan.layers:
-        return base_image.ensure(plan.base, reporter=reporter)
+        return base_image.ensure(plan.base, reporter=reporter, published=context.published)
     # The Python of a conda environment is not the base's, and its packages decide it.
     python = evolve(plan.base, python="") if any("conda" in layer.kinds for layer in plan.layers) else plan.base
     with workspace.open_workspace() as folder:
         parent, start = _highest(plan) if cache else (None, 0)
         downloads.fetch_first(plan.layers[start:], context.made_trees, reporter)
         if parent is None:
-            parent = base_image.ensure(plan.base, reporter=reporter)
+            parent = base_image.ensure(plan.base, reporter=reporter, published=context.published)
         if much := downloads.announcement(plan.layers[start:], context.downloads, context.made_trees):
             reporter.note(much)
         below = image_store.layer_name(plan.layers[start - 1].name, plan.layers[start - 1].key) if start else ""

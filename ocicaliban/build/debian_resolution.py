@@ -15,6 +15,7 @@ from ocicaliban.dependencies.apt import packages as apt_packages
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Base
 from ocicaliban.project.lockfile import Resolution
+from ocicaliban.registry.reference import Repository
 from ocicaliban.reporter import Reporter
 
 _SCRIPT = Path(__file__).with_name("debian_resolution.sh")
@@ -27,12 +28,13 @@ def inputs_digest(base: Base, names: tuple[str, ...]) -> str:
     return f"sha256:{hashlib.sha256(json.dumps(parts).encode()).hexdigest()}"
 
 
-def resolve(base: Base, names: tuple[str, ...], reporter: Reporter) -> Resolution:
+def resolve(base: Base, names: tuple[str, ...], reporter: Reporter, published: Repository | None) -> Resolution:
     """Return the packages that apt would install into the base image, with the hashes in the archives' signed lists.
 
-    Raises ToolError with what apt says if they cannot be installed, or if an archive does not answer.
+    The base may be in the repository `published`. Raises ToolError with what apt says if they cannot be installed, or
+    if an archive does not answer.
     """
-    image = base_image.ensure(base, reporter=reporter)
+    image = base_image.ensure(base, reporter=reporter, published=published)
     name = f"ocicaliban-apt-{os.getpid()}"
     with (
         workspace.open_workspace() as folder,

@@ -14,6 +14,7 @@ from attrs import evolve, field, frozen
 from ocicaliban import hints
 from ocicaliban.build import chosen_base, demands, environment_view, run_options
 from ocicaliban.build import plan as planning
+from ocicaliban.build.base import published
 from ocicaliban.build.builder import BuildContext
 from ocicaliban.build.chosen_base import BaseRequest
 from ocicaliban.build.demands import Demand
@@ -78,6 +79,7 @@ class PlannedImage:
             downloads=self.downloads,
             has_packages=hints.has_packages(self.project),
             python=self.environment.python,
+            published=published.repository_of(self.project),
         )
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from ocicaliban.build import debian_resolution
+from ocicaliban.build.base import published
 from ocicaliban.build.inputs.provider import InputParameters, PlanContext, Provided, Provider
 from ocicaliban.dependencies.apt import packages as apt_packages
 from ocicaliban.dependencies.apt.fetch import Sources
@@ -74,7 +75,7 @@ def _resolution(context: PlanContext, names: tuple[str, ...], inputs: str) -> Re
             return held[name]
     if not context.base.digest or not context.request.resolve:
         return None
-    return debian_resolution.resolve(context.base, names, context.reporter)
+    return debian_resolution.resolve(context.base, names, context.reporter, published.repository_of(context.project))
 
 
 PROVIDER = Provider(kind="debian-packages", provide=_provide, empty=of_packages((), ()), lock_section=_SECTION)

@@ -27,7 +27,7 @@ def resolved(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """Resolve names to version 1 of each, and return what was asked for."""
     asked: list[tuple[str, ...]] = []
 
-    def resolve(base: Base, names: tuple[str, ...], _reporter: Reporter) -> Resolution:
+    def resolve(base: Base, names: tuple[str, ...], _reporter: Reporter, _published: object) -> Resolution:
         asked.append(names)
         inputs = debian_resolution.inputs_digest(base, names)
         return Resolution(inputs=inputs, requirements=HEAD + "".join(line(name) for name in names))
