@@ -8,15 +8,15 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-from ocicaliban.build import builder, folder_store
-from ocicaliban.build.builder import BuildContext, WorkingContainer
+from ocicaliban.build import folder_store, steps
 from ocicaliban.build.mounting import RunPart
+from ocicaliban.build.steps import BuildContext, WorkingContainer
 from ocicaliban.containers import buildah, image_store, oci_layout, overlay_folder, workspace
 from ocicaliban.model.image import Configure, Image, Run
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
 
-UPPER = "upper"
+_UPPER = "upper"
 
 
 def make(
@@ -29,7 +29,7 @@ def make(
     """
     done = folder_store.changes_of(part.key)
     if done.is_dir():
-        return done / UPPER
+        return done / _UPPER
     base, lower = parent(), below()
     with workspace.open_workspace() as folder, workspace.exclusive(part.key):
         if not done.is_dir():
@@ -38,46 +38,44 @@ def make(
             half.mkdir(mode=0o700, parents=True)
             try:
                 with how.making(part.layer.name) as made:
-                    run_script(part, base, lower or empty(half), half, folder, context, how)
-                    made.measure = functools.partial(int, finished(half / UPPER))
+                    _, options = overlay_folder.make(half)
+                    mount = f"{lower or _empty(half)}:{part.within}:{options}"
+                    run_script(part, base, mount, folder, context, how)
+                    made.measure = functools.partial(int, _finished(half / _UPPER))
                 filesystems.flush(half)
                 half.rename(done)
             except BaseException:  # a Ctrl-C too
                 overlay_folder.remove(half)
                 raise
     image_store.mark_used(part.key)
-    return done / UPPER
+    return done / _UPPER
 
 
-def empty(half: Path) -> Path:
-    """Make an empty folder in `half`, to see where nothing is yet."""
+def _empty(half: Path) -> Path:
     folder = half / "empty"
     folder.mkdir()
     folder.chmod(0o755)
     return folder
 
 
-def run_script(
-    part: RunPart, parent: Image, lower: Path, half: Path, folder: Path, context: BuildContext, how: Reporter
-) -> None:
-    """Run the script of a layer with an overlay of `lower` in place of the folder that it changes.
+def run_script(part: RunPart, parent: Image, mount: str, folder: Path, context: BuildContext, how: Reporter) -> None:
+    """Run the script of a layer with this mount in place of the folder that it changes, in the work folder `folder`.
 
-    The changes are in `half`, in the folder `UPPER`. `folder` is the work folder. Raises OcicalibanError if it fails.
+    Raises OcicalibanError if it fails.
     """
     layer = part.layer
     [step] = (step for step in layer.steps if isinstance(step, Run))
     name = f"ocicaliban-{layer.key[:12]}-{os.getpid()}"
-    _, options = overlay_folder.make(half)
-    context = builder.with_files(layer, folder, context, how)
+    context = steps.with_files(layer, folder, context, how)
     with workspace.working_container(folder, name):
         buildah.make_container(parent.id, name, one_user=layer.loses_owners)
         container = WorkingContainer(
             name=name,
             parent=parent,
-            mounts=(f"{lower}:{part.within}:{options}",),
+            mounts=(mount,),
             env=_environment(part.settings, parent),
         )
-        builder.run_script(step, layer, container, folder / layer.key[:12], context)
+        steps.run_script(step, layer, container, folder / layer.key[:12], context)
 
 
 def _environment(settings: Iterable[Configure], parent: Image) -> dict[str, str]:
@@ -92,7 +90,7 @@ def _environment(settings: Iterable[Configure], parent: Image) -> dict[str, str]
     return found
 
 
-def finished(upper: Path) -> int:
+def _finished(upper: Path) -> int:
     """Give all that a script has made the time that it has in an image, and return its bytes."""
     total = 0
     for path, status in _walk(str(upper)):

@@ -21,15 +21,15 @@ from pathlib import Path
 from attrs import evolve, frozen
 
 from ocicaliban.build import built_wheels, changes, folder_store
-from ocicaliban.build.builder import BuildContext
 from ocicaliban.build.mounting import RunPart
-from ocicaliban.containers import image_store, overlay_folder, workspace
+from ocicaliban.build.steps import BuildContext
+from ocicaliban.containers import image_store, oci_layout, workspace
 from ocicaliban.dependencies import installed_files, locked_requirements, uv
 from ocicaliban.model.image import Image, Run
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
 
-_FORMAT = "ocicaliban-package-1"
+_FORMAT = "ocicaliban-package-2"
 """Part of every key: raise it when the same package would get other files."""
 
 _FILES = "files"
@@ -93,16 +93,22 @@ class _Making:
     context: BuildContext
     again: bool
 
-    def run(self, entries: str, script: str, lower: Path | None, half: Path, how: Reporter) -> Path:
-        """Run a script that sees these entries and the environment `lower`; return the folder of what it changed."""
+    def run(self, entries: str, script: str, below: Path | None, half: Path, how: Reporter) -> Path:
+        """Run a script that sees these entries, and a copy of the environment `below`; return the environment then."""
         files = {**dict(self.step.files), self.step.singly: entries}
         step = evolve(self.step, script=script, files=tuple(sorted(files.items())))
         part = evolve(self.part, layer=evolve(self.part.layer, steps=(step,)))
         half.mkdir(mode=0o700, parents=True)
+        place = half / "environment"
+        if below:
+            shutil.copytree(below, place, symlinks=True)
+        else:
+            place.mkdir()
+            place.chmod(0o755)
         with workspace.open_workspace() as folder:
-            changes.run_script(part, self.image, lower or changes.empty(half), half, folder, self.context, how)
-        changes.finished(half / changes.UPPER)
-        return half / changes.UPPER
+            changes.run_script(part, self.image, f"{place}:{part.within}", folder, self.context, how)
+        _finish(str(place))
+        return place
 
 
 def make(
@@ -118,6 +124,7 @@ def make(
     # A build that sees the other packages may depend on them.
     if not step.singly or not part.within or "no-build-isolation" in step.uv_settings:
         return None
+    part = evolve(part, settings=())  # whatever layer installs a package, its files are the same
     making = _Making(part=part, step=step, image=parent(), context=context, again=again)
     place = folder_store.package_of(f".{part.key}")
     with workspace.exclusive(part.key):
@@ -135,7 +142,7 @@ def make(
                     return None
         finally:
             for path in (*place.parent.glob(f"{place.name}*"),):
-                overlay_folder.remove(path)
+                shutil.rmtree(path, ignore_errors=True)
     found = [each.there() for each in packages]
     return (environment.files, *(path / _FILES for path in found if path))
 
@@ -219,10 +226,10 @@ def _kept(
     ready: list[tuple[Path, Path]] = []
     for package in packages:
         top = done / package.name / _FILES
-        _folder(changed, top, "")
+        _folder(top, "")
         for path in files.get(package.name, ()):
-            _folder(changed, top, os.path.dirname(path))
-            os.link(changed / path, top / path, follow_symlinks=False)
+            _folder(top, os.path.dirname(path))
+            _share(changed / path, top / path)
             status = os.lstat(top / path)
             total += status.st_size
             regular += [top / path] if stat.S_ISREG(status.st_mode) else []
@@ -237,15 +244,35 @@ def _kept(
     return total
 
 
-def _folder(changed: Path, top: Path, place: str) -> None:
-    """Make a folder with the modes of the one that was installed, and those above it."""
+def _finish(folder: str) -> None:
+    """Give all files the modes and times that they have in a layer."""
+    for item in os.scandir(folder):
+        if item.is_dir(follow_symlinks=False):
+            os.chmod(item.path, 0o755)
+            _finish(item.path)
+            continue
+        if not item.is_symlink():
+            os.chmod(item.path, 0o755 if item.stat().st_mode & stat.S_IXUSR else 0o644)
+        os.utime(item.path, (oci_layout.EPOCH, oci_layout.EPOCH), follow_symlinks=False)
+
+
+def _share(path: Path, to: Path) -> None:
+    """Put a file at another place too: two packages may have the same one."""
+    try:
+        os.link(path, to, follow_symlinks=False)
+    except OSError:  # a file system without links
+        shutil.copy2(path, to, follow_symlinks=False)
+
+
+def _folder(top: Path, place: str) -> None:
+    """Make a folder, and those above it."""
     path = top / place
     if path.is_dir():
         return
     if place:
-        _folder(changed, top, os.path.dirname(place))
+        _folder(top, os.path.dirname(place))
     path.mkdir(parents=not place)
-    path.chmod(stat.S_IMODE((changed / place).stat().st_mode))
+    path.chmod(0o755)
 
 
 def _keep(path: Path, kept: Path) -> None:
@@ -260,5 +287,7 @@ def _keep(path: Path, kept: Path) -> None:
 
 
 def _is_same(path: Path, other: Path) -> bool:
-    """Return whether two files are there, with the same contents: an installer opens files that it does not change."""
-    return all(each.is_file() and not each.is_symlink() for each in (path, other)) and filecmp.cmp(path, other, False)
+    """Return whether two files have the same contents, or two links the same target."""
+    if path.is_symlink() or other.is_symlink():
+        return path.is_symlink() and other.is_symlink() and path.readlink() == other.readlink()
+    return path.is_file() and other.is_file() and filecmp.cmp(path, other, False)

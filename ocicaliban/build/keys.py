@@ -39,6 +39,8 @@ def _to_record(step: Step) -> tuple[str, dict[str, object]]:
             **({"trees": step.trees} if step.trees else {}),
             **({"index": step.index} if step.index else {}),
             **({"uv": step.uv_settings} if step.uv_settings else {}),
+            # The files of each package are put into the layer, without running anything there.
+            **({"singly": step.singly} if step.singly else {}),
             # Its files differ from those of a user with sub-ids.
             **({"owners": "lost"} if step.loses_owners else {}),
         }

@@ -9,10 +9,19 @@ from pathlib import Path
 
 from attrs import evolve, frozen
 
-from ocicaliban.build import builder, changes, downloads, folder_store, installed_packages, mounting, other_python
-from ocicaliban.build.builder import BuildContext
+from ocicaliban.build import (
+    builder,
+    changes,
+    downloads,
+    folder_store,
+    installed_packages,
+    mounting,
+    other_python,
+    steps,
+)
 from ocicaliban.build.folder_store import Part
 from ocicaliban.build.mounting import Folder, MountedPlan
+from ocicaliban.build.steps import BuildContext
 from ocicaliban.containers import image_store
 from ocicaliban.model.image import Image, Plan
 from ocicaliban.reporter import Reporter
@@ -122,7 +131,7 @@ def _mounts(divided: MountedPlan, context: BuildContext, reporter: Reporter, *, 
         return builder.build(divided.bottom, context, reporter=reporter)
 
     with (
-        builder.made_trees(context, reporter) as tree_of,
+        steps.made_trees(context, reporter) as tree_of,
         other_python.telling(python, context.indexes, context.python, locked),
     ):
 

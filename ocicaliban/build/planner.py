@@ -15,13 +15,13 @@ from ocicaliban import hints
 from ocicaliban.build import chosen_base, demands, environment_view, run_options
 from ocicaliban.build import plan as planning
 from ocicaliban.build.base import published
-from ocicaliban.build.builder import BuildContext
 from ocicaliban.build.chosen_base import BaseRequest
 from ocicaliban.build.demands import Demand
 from ocicaliban.build.inputs.provider import PlanContext, Provided, input_parameters, secret_files
 from ocicaliban.build.inputs.registry import PROVIDERS
 from ocicaliban.build.request import PlanRequest
 from ocicaliban.build.run_options import RunOptions
+from ocicaliban.build.steps import BuildContext
 from ocicaliban.containers import user_ids
 from ocicaliban.dependencies import host_settings, survey, workspace
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest

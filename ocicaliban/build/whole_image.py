@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ocicaliban.build import builder, folder_store
-from ocicaliban.build.builder import BuildContext
+from ocicaliban.build.steps import BuildContext
 from ocicaliban.containers import image_store, workspace
 from ocicaliban.model.image import Copy, Image, PlannedLayer, Tree, TreeEntry
 from ocicaliban.project.source_tree import tree_digest

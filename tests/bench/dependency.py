@@ -128,7 +128,7 @@ def _dependency(shop: Workshop) -> Iterator[Sequence[Sample]]:
 MEASURE: Measure[Workshop] = Measure(
     name="dependency",
     what="a small dependency added to scikit-learn, pandas and matplotlib: `run`, against `pip install -r`",
-    limit=0.5,
+    limit=0.05,
     unit="times",
     runs=3,
     prepare=_dependency,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ocicaliban.containers import cgroups
 from ocicaliban.dependencies import host_settings
-from tests.bench import cloud, dependency, slurm
+from tests.bench import cloud, dependency, local, slurm
 from tests.bench.measure import Measure, Sample
 from tests.bench.workshop import IMAGE_TOOLS, SCRIPT, UV, BenchError, Containerfile, Project, Workshop
 
@@ -180,13 +180,7 @@ def _starting(arguments: tuple[str, ...], env: dict[str, str], expected: str, ve
 @contextmanager
 def _planning(shop: Workshop) -> Iterator[Sequence[Sample]]:
     project = shop.project("planning", {SCRIPT: "print('trained')\n"})
-    block = os.urandom(1 << 20)
-    for number in range(19_980):
-        project.write(f"data/{number // 200:03}/{number:05}", b"%05d" % number + block[:8_000])
-    for number in range(20):
-        with (project.folder / f"data/big{number:02}").open("wb") as big:
-            for part in range(42):
-                big.write(b"%08d" % (number * 100 + part) + block[8:])
+    local.large_source(project)
 
     def sample() -> float:
         return project.ocicaliban("plan", "run", SCRIPT).wall
@@ -243,7 +237,7 @@ MEASURES: tuple[Measure[Workshop], ...] = (
     Measure(
         name="unchanged",
         what="nothing changed: `run`, against a bare `podman run`",
-        limit=2.5,
+        limit=1.35,
         unit="times",
         runs=21,
         prepare=_unchanged,
@@ -261,7 +255,7 @@ MEASURES: tuple[Measure[Workshop], ...] = (
     Measure(
         name="edited",
         what="one file edited: `run`, against `buildah build --layers` and `podman run`",
-        limit=0.6,
+        limit=0.45,
         unit="times",
         runs=11,
         prepare=_edited,
@@ -277,6 +271,7 @@ MEASURES: tuple[Measure[Workshop], ...] = (
         needs=IMAGE_TOOLS,
     ),
     dependency.MEASURE,
+    *local.MEASURES,
     Measure(
         name="notebook",
         what="`notebook` until it serves, against `jupyter lab` in the same image by `podman run`",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ocicaliban.build import builder
+from ocicaliban.build import builder, steps
 from ocicaliban.containers import buildah, image_store, oci_layout
 from ocicaliban.dependencies.indexes import Indexes
 from ocicaliban.model.image import Configure, Copy, Image, PlannedLayer
@@ -170,7 +170,7 @@ def test_the_image_that_the_builder_makes_of_a_layer_of_files_stays(
     )
     folder = tmp_path / "work"
     folder.mkdir()
-    context = builder.BuildContext(trees={tree.digest: tree}, secrets={}, indexes=Indexes())
+    context = steps.BuildContext(trees={tree.digest: tree}, secrets={}, indexes=Indexes())
     builder.tree_layer(layer, Image(id="0d" * 32, digest="", key=""), folder, context)
     layout = folder / "ocicaliban" / "source-copy" / ("c" * 32)
     (described,) = json.loads((layout / "index.json").read_text())["manifests"]

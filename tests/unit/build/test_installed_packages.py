@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.build import built_wheels, changes, folder_store, installed_packages, mounted_folders
-from ocicaliban.build.builder import BuildContext
 from ocicaliban.build.mounting import Folder, RunPart
+from ocicaliban.build.steps import BuildContext
 from ocicaliban.containers import image_store, workspace
 from ocicaliban.dependencies import locked_requirements, uv
 from ocicaliban.model.image import Image, PlannedLayer, Run
@@ -35,13 +35,13 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
     monkeypatch.setattr(uv, "version", lambda: "uv 1")
     calls: list[list[str]] = []
 
-    def run_script(part: RunPart, parent: Image, lower: Path, half: Path, folder: Path, *_: object) -> None:
+    def run_script(part: RunPart, parent: Image, mount: str, folder: Path, *_: object) -> None:
         [step] = part.layer.steps
         assert isinstance(step, Run)
         names = [locked_requirements.name(entry) for entry in locked_requirements.entries(dict(step.files)["list"])]
         calls.append(names)
-        upper = half / changes.UPPER
-        files = {"pyvenv.cfg": "home", ".lock": ""} if not (lower / "pyvenv.cfg").exists() else {".lock": ""}
+        environment = Path(mount.partition(":")[0])
+        files = {"pyvenv.cfg": "home", ".lock": ""}
         if "sysconfig" in step.script:
             files["python.json"] = json.dumps({"sites": [SITE], "python": PYTHON})
         for name in names:
@@ -52,8 +52,9 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[
             record = row(f"{name}.py", name) + row("shared.py", name) + f"{name}-1.dist-info/RECORD,,\n"
             files |= {f"{SITE}/{name}.py": name, f"{SITE}/shared.py": name, f"{SITE}/{name}-1.dist-info/RECORD": record}
             files[f"{SITE}/__pycache__/{name}.cpython-311.pyc"] = "code"
-        write(upper, files)
-        (half / "work").mkdir()
+        write(environment, files)
+        if not (environment / "python").is_symlink():
+            (environment / "python").symlink_to("/usr/bin/python3")
 
     monkeypatch.setattr(changes, "run_script", run_script)
     yield calls
@@ -157,8 +158,8 @@ def test_clean_removes_packages_that_no_folder_has(installed: list[list[str]]) -
 
 
 def test_a_failed_installation_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(part: RunPart, parent: Image, lower: Path, half: Path, *_: object) -> None:
-        write(half / changes.UPPER, {"x": ""})
+    def fails(part: RunPart, parent: Image, mount: str, *_: object) -> None:
+        write(Path(mount.partition(":")[0]), {"x": ""})
         raise KeyboardInterrupt
 
     monkeypatch.setattr(changes, "run_script", fails)

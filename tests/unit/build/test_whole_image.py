@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ocicaliban.build import builder, folder_store, whole_image
-from ocicaliban.build.builder import BuildContext
+from ocicaliban.build.steps import BuildContext
 from ocicaliban.containers import image_store, workspace
 from ocicaliban.model.image import Copy, Image, PlannedLayer
 from ocicaliban.reporter import SILENT
