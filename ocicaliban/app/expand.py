@@ -25,7 +25,7 @@ def argument_lines(source: str, form: str = "flags") -> Iterator[str]:
     def quoted(parameters: Parameters) -> tuple[str, ...]:
         return tuple(shlex.quote(word) for word in arguments(parameters))
 
-    for words in products(sweep_input.read_sweep(source), quoted):
+    for words in products(_read(source), quoted):
         yield f"{' '.join(words)}\n"
 
 
@@ -35,7 +35,13 @@ def json_pieces(source: str, *, indented: bool) -> Iterator[str]:
     Together they are what json.dumps would make of a list of all jobs, which is never in memory. Raises UsageError if
     the file cannot be read, or is not valid.
     """
-    return _pieces(sweep_input.read_sweep(source), indented=indented)
+    return _pieces(_read(source), indented=indented)
+
+
+def _read(source: str) -> Sweep:
+    sweep = sweep_input.read_sweep(source)
+    sweep_input.require_points(sweep, source)
+    return sweep
 
 
 def _pieces(sweep: Sweep, *, indented: bool) -> Iterator[str]:

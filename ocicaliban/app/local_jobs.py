@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from ocicaliban.app import job_checks, launch, origin, submissions
+from ocicaliban.app import job_checks, launch, origin, search, submissions
 from ocicaliban.app.launch import PreparedLaunch
-from ocicaliban.app.requests import JobsRequest, LaunchRequest
+from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest, SearchRequest
 from ocicaliban.build import folder_store
 from ocicaliban.containers import image_store
 from ocicaliban.errors import UsageError
@@ -18,7 +18,7 @@ from ocicaliban.execution import reconcile, runner, scheduler
 from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, provenance, records
 from ocicaliban.jobs.origin import Origin
-from ocicaliban.model.job import Job, Submission
+from ocicaliban.model.job import Job, JobSpec, Submission
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets.local import runner as local
 
@@ -44,24 +44,24 @@ class LocalSubmission:
 # --- a new sweep ---
 
 
-def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: tuple[str, ...]) -> int:
-    """Run a job for each point of a sweep and return the exit code. `args` go to each script."""
+def run_sweep(prepared: PreparedLaunch, sweep: Sweep, request: RunRequest) -> int:
+    """Run a job for each point of a sweep, or for each trial of a search in it, and return the exit code."""
     from ocicaliban.history import access
-    from ocicaliban.jobs import expansion
 
-    slots = job_checks.slots(prepared.devices, jobs)[: expansion.count(sweep)]
+    jobs = request.jobs
+    group = jobs.group or group_names.new(prepared.planned.project.root)
     with access.open(reporter=TERMINAL) as history:
         reconcile.take_journal(history)  # runs that began before get lower numbers
+        specs, count, kept = _jobs_of(history, sweep, request, group)
+        slots = job_checks.slots(prepared.devices, jobs)[:count]
         prepared, image = prepared.made_here()
         prepared.record_built()
-        group = jobs.group or group_names.new(prepared.planned.project.root)
         new = provenance.with_git(prepared.submission(image, group, jobs))
         TERMINAL.say(prepared.summary)
-        count = expansion.count(sweep)
         TERMINAL.say(f"{group}: {submissions.numbered(count)}, {min(len(slots), count)} at a time")
         job_checks.warn_of_out(prepared, jobs)
         made_from = origin.of_launch(prepared, sweep)
-        submission = history.submit(new, expansion.specs(sweep, args), made_from)
+        submission = history.submit(evolve(new, options={**new.options, **kept}), specs, made_from)
         whole = LocalSubmission(
             submission=submission,
             jobs=jobs,
@@ -72,6 +72,17 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, jobs: JobsRequest, args: t
             caches=prepared.request.caches,
         )
         return carry_out(history, whole, runner.run)
+
+
+def _jobs_of(
+    history: History, sweep: Sweep, request: RunRequest, group: str
+) -> tuple[Iterable[JobSpec], int, dict[str, object]]:
+    """Return the jobs of a sweep, their number, and what the history keeps beside the options of `run`."""
+    if request.search != SearchRequest():
+        return search.jobs_of(history, sweep, request, group)
+    from ocicaliban.jobs import expansion
+
+    return expansion.specs(sweep, request.args), expansion.count(sweep), {}
 
 
 def carry_out(history: History, whole: LocalSubmission, how: Callable[..., runner.Outcome], *, earlier: int = 0) -> int:
@@ -95,6 +106,7 @@ def carry_out(history: History, whole: LocalSubmission, how: Callable[..., runne
         retries=jobs.retries,
         fail_fast=jobs.fail_fast,
         out=jobs.out,
+        points=search.points(history, submission),
     )
     with (
         podman_api.connected(submission.image) as service,

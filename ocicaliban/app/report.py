@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from ocicaliban.app import report_details, selection, submissions
+from ocicaliban.app import report_details, search, selection, submissions
 from ocicaliban.app.requests import ReportRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
@@ -127,10 +127,15 @@ def _metrics(job: Job, points: int, fetched: Path | None) -> Metrics:
 
 
 def _chosen(whole: Report, request: ReportRequest) -> Report:
-    """Return the report with the best job that is asked for."""
+    """Return the report with the best job that is asked for, or that the jobs were a search for."""
     if request.maximize or request.minimize:
         column = request.maximize or request.minimize
         return query.set_objective(whole, column, "highest" if request.maximize else "lowest")
+    for row in reversed(whole.rows):
+        goal = search.goal_of(row.job.submission)
+        column = next((each.name for each in whole.metrics if goal and each.key == goal.metric), "")
+        if goal and column:
+            return query.set_objective(whole, column, goal.better)
     return whole
 
 

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from ocicaliban.app import search
 from ocicaliban.containers import image_store
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.formats.text import amount
@@ -106,6 +107,7 @@ def _command(made: Submission, jobs: Sequence[Job], sweep: str) -> str:
         words += ["--mode", str(mode)]
     if sweep or any(job.parameters for job in jobs):
         words += ["--experiment-config", sweep or "SWEEP"]
+    words += _search_options(options.get(search.KEY), len(jobs))
     for key, option in _FLAGS.items():
         value = options.get(key)
         if value is True:
@@ -120,6 +122,15 @@ def _command(made: Submission, jobs: Sequence[Job], sweep: str) -> str:
     job = jobs[0]
     own = job.args[: len(job.args) - arguments.count_of_own(job)]
     return shlex.join([*words, *(("--", *own) if own else ())])
+
+
+def _search_options(record: object, count: int) -> list[str]:
+    """Return the options of a search, from what the history has of it."""
+    if not isinstance(record, dict):
+        return []
+    goal = ["--goal", str(record["goal"])] if record.get("goal") else []
+    prune = ["--prune"] if record.get("prune") else []
+    return ["--search", str(record.get("way")), "--trials", str(count), *goal, *prune]
 
 
 def _verb(target: str) -> tuple[str, ...]:

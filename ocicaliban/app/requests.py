@@ -111,6 +111,20 @@ class JobsRequest:
 
 
 @frozen(kw_only=True)
+class SearchRequest:
+    """A search in the ranges of a sweep file, in the words of the command line.
+
+    `search` is "random" or "optuna", `trials` the number of its jobs, `goal` the metric that counts. With `prune`, jobs
+    that cannot become good any more are stopped.
+    """
+
+    search: str = ""
+    trials: int | None = None
+    goal: str = ""
+    prune: bool = False
+
+
+@frozen(kw_only=True)
 class RunRequest:
     """A `run`: one job, or one for each point of the sweep file `experiment_config` ("stdin" or "-" for stdin).
 
@@ -121,6 +135,7 @@ class RunRequest:
     jobs: JobsRequest
     experiment_config: str = ""
     sweep_format: str = "flags"
+    search: SearchRequest = field(factory=SearchRequest)
     args: tuple[str, ...] = ()
 
 

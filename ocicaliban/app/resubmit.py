@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ocicaliban.app import build, submissions
 from ocicaliban.execution import reconcile
-from ocicaliban.jobs import provenance
+from ocicaliban.jobs import lifecycle, provenance
 from ocicaliban.model.job import ENDED, Job, Status
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets import registry
@@ -44,6 +44,8 @@ def _candidates(history: History, group: str, *, all_jobs: bool) -> tuple[Job, .
     reconcile.catch_up(history, group=group)
     submissions.of_group(history, group)
     jobs = history.jobs(group=group, user=provenance.user(), statuses=sorted(wanted))
+    if not all_jobs:  # what a search has given up may rest
+        jobs = tuple(job for job in jobs if not lifecycle.is_hopeless(job.last))
     if not jobs:
         TERMINAL.say(f"{group}: no job has {'ended' if all_jobs else 'failed or been stopped'}")
     return jobs

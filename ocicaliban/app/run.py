@@ -10,7 +10,7 @@ from attrs import fields, frozen
 
 from ocicaliban.app import launch
 from ocicaliban.app.launch import PreparedLaunch, Start
-from ocicaliban.app.requests import JobsRequest, RunRequest, SlurmRequest
+from ocicaliban.app.requests import JobsRequest, RunRequest, SearchRequest, SlurmRequest
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Image
 from ocicaliban.project import entry_point
@@ -39,7 +39,7 @@ def run(request: RunRequest, argv: list[str]) -> int:
     if prepared.sweep:
         from ocicaliban.app import local_jobs
 
-        return local_jobs.run_sweep(prepared.launch, prepared.sweep, request.jobs, request.args)
+        return local_jobs.run_sweep(prepared.launch, prepared.sweep, request)
     from ocicaliban.app import run_one
 
     made, image = prepared.launch.made_here()
@@ -54,7 +54,8 @@ def _prepare(request: RunRequest) -> _PreparedRun:
     if request.experiment_config:
         from ocicaliban.app import sweep_input
 
-        sweep = sweep_input.read_to_run(request.experiment_config, request.sweep_format)
+        searched = request.search != SearchRequest()
+        sweep = sweep_input.read_to_run(request.experiment_config, request.sweep_format, searched=searched)
     asked = request.launch
     if not asked.module and not asked.image_id and asked.mode == "run":
         raise UsageError("run needs a MODULE, or --image-id", "ocicaliban run train.py -- --lr 0.1")
@@ -77,7 +78,11 @@ def _prepare(request: RunRequest) -> _PreparedRun:
 
 
 def _check_options(request: RunRequest) -> None:
-    """Raise UsageError for an option that only a sweep has, if there is no sweep."""
+    """Raise UsageError for an option that only a sweep has, if there is no sweep, or for those of a wrong search."""
+    if request.search != SearchRequest():
+        from ocicaliban.app import search
+
+        search.check(request.search, request.experiment_config)
     if request.experiment_config:
         return
     jobs = request.jobs
@@ -107,6 +112,7 @@ def run_elsewhere(target: str, request: RunRequest, wanted: SlurmRequest) -> str
     """Submit the jobs to a backend that schedules them itself, and return their group. Raises OcicalibanError."""
     from ocicaliban.app import submissions
 
+    _require_points(request)
     return submissions.jobs_of_run(target).run(request, wanted)
 
 
@@ -114,7 +120,14 @@ def script_elsewhere(target: str, request: RunRequest, wanted: SlurmRequest) -> 
     """Yield the lines of what `run_elsewhere` would submit. Raises OcicalibanError if it could not."""
     from ocicaliban.app import submissions
 
+    _require_points(request)
     yield from submissions.jobs_of_run(target).dry_run_script(request, wanted)
+
+
+def _require_points(request: RunRequest) -> None:
+    """Raise UsageError for a search, whose jobs only this machine runs."""
+    if request.search != SearchRequest():
+        raise UsageError("a search runs on this machine only", "leave --target out")
 
 
 def dry_run_script(request: RunRequest) -> Iterator[str]:
@@ -139,7 +152,12 @@ def dry_run_script(request: RunRequest) -> Iterator[str]:
         yield f"image=$({shlex.join(_build_command(ready))}) || exit"
         image = Image(id='"$image"', digest="", key="")
     every: Iterable[tuple[str, ...]] = (request.args,)
-    if prepared.sweep:
+    if prepared.sweep and request.search != SearchRequest():
+        from ocicaliban.app import search
+
+        lines, every = search.dry_run(prepared.sweep, request, ready.planned.project.root)
+        yield from lines
+    elif prepared.sweep:
         from ocicaliban.jobs import expansion
 
         every = (spec.args for spec in expansion.specs(prepared.sweep, request.args))

@@ -20,8 +20,21 @@ _MOST_BYTES = 100_000_000
 _HINT = "give the path of a sweep file, or stdin; see docs/experiments.md"
 
 
-def read_to_run(source: str, form: str = "flags") -> Sweep:
+def require_points(sweep: Sweep, source: str) -> None:
+    """Raise UsageError if a sweep has a range, which stands for no jobs of its own."""
+    from ocicaliban.jobs import expansion
+
+    if name := expansion.range_of(sweep):
+        raise UsageError(
+            f"{source}: '{name}' is a range, and no list of values",
+            "ocicaliban run --search random --trials 20, or --search optuna --trials 20 --goal METRIC",
+        )
+
+
+def read_to_run(source: str, form: str = "flags", *, searched: bool = False) -> Sweep:
     """Return the sweep in a file whose jobs are to run; `form` names how the parameters reach the script.
+
+    One that is `searched` may have ranges.
 
     Raises UsageError as `read_sweep` does, and for more jobs than any machine can run: a factor too many in a file
     makes billions of them.
@@ -29,6 +42,9 @@ def read_to_run(source: str, form: str = "flags") -> Sweep:
     from ocicaliban.jobs import expansion
 
     sweep = evolve(read_sweep(source), form=expansion.format_named(form))
+    if searched:
+        return sweep
+    require_points(sweep, source)
     if (count := expansion.count(sweep)) > _MOST_JOBS:
         raise UsageError(
             f"{source}: it makes {count:,} jobs, more than {_MOST_JOBS:,}",

@@ -59,6 +59,16 @@ def run(
         ),
     ] = "",
     sweep_format: SweepFormat = "flags",
+    search: Annotated[
+        str, typer.Option("--search", metavar="random|optuna", help="Choose points in the ranges of the sweep file.")
+    ] = "",
+    trials: Annotated[int | None, typer.Option("--trials", help="How many jobs a search has.")] = None,
+    goal: Annotated[
+        str, typer.Option("--goal", metavar="METRIC[:max|:min]", help="The metric that a search makes best.")
+    ] = "",
+    prune: Annotated[
+        bool, typer.Option("--prune", help="Stop jobs of a search whose curves are worse than the median.")
+    ] = False,
     group: NewGroup = "",
     jobs: Annotated[
         int | None,
@@ -104,7 +114,7 @@ def run(
     """
     given = locals()
     from ocicaliban.app import run as use_case
-    from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest, SlurmRequest
+    from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest, SearchRequest, SlurmRequest
 
     # A shell does not expand --out=~/results.
     folder = os.path.abspath(os.path.expanduser(out)) if out else ""
@@ -113,6 +123,7 @@ def run(
         jobs=request(JobsRequest, given, out=folder),
         experiment_config=experiment_config,
         sweep_format=sweep_format,
+        search=request(SearchRequest, given),
         args=context.obj.script,
     )
     wanted = request(SlurmRequest, given)

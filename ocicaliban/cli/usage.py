@@ -33,6 +33,7 @@ _PANELS = {
         *("experiment_config", "sweep_format", "group", "jobs", "fail_fast", "retries", "out", "watch"),
         *("output_dir", "label", "name", "force", "yes", "max_restarts", "timeout", "replicas"),
     ),
+    "Search": ("search", "trials", "goal", "prune"),
     "Container": (
         *("env", "env_file", "volume", "publish", "shm_size", "workdir", "cpus", "memory", "podman_args", "cloud_key"),
         *("bare", "shell"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from attrs import field, frozen
 
 from ocicaliban.errors import OcicalibanError
-from ocicaliban.jobs import log_file
+from ocicaliban.jobs import lifecycle, log_file
 from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Submission
 from ocicaliban.targets.container_runner import ContainerRunner, ObservedContainer
 
@@ -71,6 +71,16 @@ def left_over(history: History, submission: Submission, containers: ContainerRun
         for attempt in job.attempts
         if attempt.handle in found and attempt.status not in UNDER_WAY
     ]
+
+
+def end_hopeless(history: History, submission: Submission, containers: ContainerRunner) -> None:
+    """Kill the jobs that a search has stopped, and that still run since it was killed before it could say so."""
+    found = containers.find(submission=str(submission.id))
+    running = {there.labels.get("job", ""): there for there in found.values() if there.state == "running"}
+    for job in history.jobs(keys=running, submission=submission.id, statuses=["stopped"]) if running else ():
+        if job.last and lifecycle.is_hopeless(job.last) and job.last.handle in found:
+            with contextlib.suppress(OcicalibanError):
+                containers.signal(job.last.handle, "KILL")
 
 
 def _why_lost(container: ObservedContainer | None) -> str:

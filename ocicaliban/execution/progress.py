@@ -75,6 +75,7 @@ def summary(group: str, outcome: Outcome, failed: Sequence[int], earlier: int = 
         "succeeded": outcome.succeeded,
         "failed": outcome.failed,
         "stopped": outcome.stopped,
+        "stopped by the search": outcome.spared,
         "not finished": outcome.left,
     }
     told = ", ".join(f"{count} {word}" for word, count in counts.items() if count) or "nothing to do"

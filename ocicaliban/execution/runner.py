@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from attrs import define, evolve, field, frozen
+from attrs import evolve, frozen
 
 from ocicaliban.containers import disk_use
 from ocicaliban.errors import OcicalibanError, of_system
@@ -25,12 +25,14 @@ from ocicaliban.execution import adoption, on_record, scheduler
 from ocicaliban.execution.adoption import MACHINE_DOWN, Remains
 from ocicaliban.execution.ended_logs import EndedLogs
 from ocicaliban.execution.gpu_slots import SlotLeases
+from ocicaliban.execution.points import Points, PointSource
 from ocicaliban.execution.progress_view import ProgressView
 from ocicaliban.execution.scheduler import Adopted, Slot
 from ocicaliban.execution.signals import Interruptions
+from ocicaliban.execution.under_way import UnderWay
 from ocicaliban.gpu.cdi import Device
 from ocicaliban.jobs import lease, lifecycle
-from ocicaliban.model.job import UNDER_WAY, Attempt, Job, Status, Submission
+from ocicaliban.model.job import UNDER_WAY, Job, Status, Submission
 from ocicaliban.system import files, kernel
 from ocicaliban.targets.container_runner import ContainerExit, ContainerRunner, MachineFault
 
@@ -54,7 +56,8 @@ class Options:
 
     `places` come from `scheduler.slots`, of the GPUs `gpus`; with `share_gpus`, other programs may use them too. A job
     that fails is tried again `retries` times. With `fail_fast`, the first job that fails for good ends all. `grace` is
-    in seconds. `out` is the folder for the folders of results ("": beside the logs).
+    in seconds. `out` is the folder for the folders of results ("": beside the logs). `points` names the parameters of
+    jobs that have none yet.
     """
 
     places: tuple[Slot, ...]
@@ -64,15 +67,17 @@ class Options:
     fail_fast: bool = False
     grace: float = GRACE
     out: str = ""
+    points: PointSource | None = None
 
 
 @frozen(kw_only=True)
 class Outcome:
-    """How many jobs ended in which way, in this process. `left` are still queued. `signal` interrupted it, or is 0."""
+    """How many jobs ended in which way here. `left` are queued, `spared` stopped by their search; `signal` ended it."""
 
     succeeded: int = 0
     failed: int = 0
     stopped: int = 0
+    spared: int = 0
     left: int = 0
     signal: int = 0
 
@@ -116,27 +121,6 @@ def resume(history: History, submission: Submission, connect: Connect, options: 
         return running.run(adopting=True)
 
 
-@define(kw_only=True, eq=False)
-class _UnderWay:
-    """An attempt that is under way: whether its container was `started`, and by another process (`adopted`).
-
-    `asked` is the signal that it should get, `result` its end once that is known. `oom_kills` counts what the kernel
-    had killed for want of memory before it began.
-    """
-
-    job: Job
-    attempt: Attempt
-    started: bool = False
-    adopted: bool = False
-    asked: Literal["TERM", "KILL"] | None = None
-    result: ContainerExit | None = None
-    oom_kills: int = field(factory=kernel.oom_kills)
-
-    @property
-    def handle(self) -> str:
-        return self.attempt.handle
-
-
 class _SubmissionRun:
     """The running of a submission, a context. Everything but starting, signalling and removing is in one thread."""
 
@@ -151,7 +135,7 @@ class _SubmissionRun:
         # What other threads, and signals, want done: each is called in the order in which it came.
         self._inbox: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
         self._interruptions = Interruptions(lambda number: self._later(self._interrupt, number))
-        self._under_way: dict[int, _UnderWay] = {}
+        self._under_way: dict[int, UnderWay] = {}
         self._jobs: dict[str, int] = {}  # by the handles of their attempts under way
         self._deadline: float | None = None
         self._interrupted = 0
@@ -160,6 +144,7 @@ class _SubmissionRun:
         self._containers = connect(lambda ended: self._later(self._on_end, ended))
         gpus = () if options.share_gpus else options.gpus
         self._leases = SlotLeases(gpus, lambda: self._containers.find(devices=""), submission.id)
+        self._points = Points(options.points, history, self._later)
         self._starters = ThreadPoolExecutor(max(1, min(len(options.places), _STARTERS)), "start")
         self._settlers = ThreadPoolExecutor(_SETTLERS, "settle")
 
@@ -168,6 +153,7 @@ class _SubmissionRun:
 
     def __exit__(self, *_: object) -> None:
         # After a failure, what has begun to start goes on: it is on record already.
+        self._points.close()
         self._starters.shutdown(wait=True, cancel_futures=True)
         self._settlers.shutdown(wait=True, cancel_futures=True)
         self._containers.close()
@@ -176,6 +162,8 @@ class _SubmissionRun:
     def run(self, *, adopting: bool) -> Outcome:
         """Run the jobs until nothing runs and nothing will start; with `adopting`, also what another process left."""
         with self._interruptions.taken():
+            if adopting and self._options.points:
+                adoption.end_hopeless(self._history, self._submission, self._containers)
             self._begin(adoption.adopt(self._history, self._submission, self._containers) if adopting else Remains())
             try:
                 while not self._state.done:
@@ -191,7 +179,8 @@ class _SubmissionRun:
         return Outcome(
             succeeded=self._state.succeeded,
             failed=self._state.failed,
-            stopped=self._state.stopped,
+            stopped=self._state.stopped - self._points.spared,
+            spared=self._points.spared,
             left=self._state.queued,
             signal=self._interrupted,
         )
@@ -211,7 +200,7 @@ class _SubmissionRun:
         )
         for job in remains.running:
             assert job.last is not None
-            self._note(_UnderWay(job=job, attempt=job.last, started=True, adopted=True))
+            self._note(UnderWay(job=job, attempt=job.last, started=True, adopted=True))
             self._containers.watch(job.last.handle)
         self._act(actions)
 
@@ -241,6 +230,8 @@ class _SubmissionRun:
             self._view.say("the jobs have had their time to end: killing those that still run")
             self._step(scheduler.GraceOver())
         self._look_for_slots()
+        if self._state.phase == "going":
+            self._points.look(self._under_way, self._signal, self._options.grace)
         self._view.tick(self._state)
 
     def _step(self, event: scheduler.Event) -> None:
@@ -266,7 +257,7 @@ class _SubmissionRun:
                 case scheduler.Finish():
                     self._finish(action)
 
-    def _note(self, one: _UnderWay) -> None:
+    def _note(self, one: UnderWay) -> None:
         self._under_way[one.job.id] = one
         self._jobs[one.handle] = one.job.id
         self._view.started(one.job, one.attempt, adopted=one.adopted)
@@ -285,6 +276,18 @@ class _SubmissionRun:
 
     def _start(self, number: int, slot: Slot) -> None:
         job = on_record.job(self._history, number)
+        if not self._points.choose(job, lambda fault: self._on_point(number, slot, fault)):
+            self._begin_attempt(job, slot)
+
+    def _on_point(self, number: int, slot: Slot, fault: OcicalibanError | None) -> None:
+        if fault and self._state.phase == "going":
+            self._view.say(f"error: {fault.message}\n hint: {fault.hint}")
+        if fault or self._state.phase != "going":
+            self._step(scheduler.PutBack(job=number))
+        else:
+            self._begin_attempt(on_record.job(self._history, number), slot)
+
+    def _begin_attempt(self, job: Job, slot: Slot) -> None:
         logs = folder(job)
         # Another attempt goes on in the folder of the first one.
         out = job.out or str(results(job, self._options.out))
@@ -295,13 +298,13 @@ class _SubmissionRun:
             started=time.time(),
         )
         if attempt is None:
-            self._later(self._step, scheduler.Withdrawn(job=number))
+            self._later(self._step, scheduler.Withdrawn(job=job.id))
             return
-        one = _UnderWay(job=evolve(job, status="running", out=out), attempt=attempt)
+        one = UnderWay(job=evolve(job, status="running", out=out), attempt=attempt)
         self._note(one)
         self._starters.submit(self._start_one, one, tuple(self._devices[name] for name in slot.devices))
 
-    def _start_one(self, one: _UnderWay, devices: tuple[Device, ...]) -> None:
+    def _start_one(self, one: UnderWay, devices: tuple[Device, ...]) -> None:
         try:
             self._containers.start(one.job, one.attempt, devices)
         except (OcicalibanError, OSError) as fault:
@@ -309,7 +312,7 @@ class _SubmissionRun:
             return
         self._later(self._on_start, one)
 
-    def _on_start(self, one: _UnderWay) -> None:
+    def _on_start(self, one: UnderWay) -> None:
         if self._under_way.get(one.job.id) is not one:
             return  # it has ended already
         one.started = True
@@ -320,7 +323,7 @@ class _SubmissionRun:
             # It was stopped when there was no container yet to send a signal to.
             self._signal(one.job.id, "KILL")
 
-    def _on_refusal(self, one: _UnderWay, fault: OcicalibanError) -> None:
+    def _on_refusal(self, one: UnderWay, fault: OcicalibanError) -> None:
         one.result = ContainerExit(handle=one.handle, ended=time.time())
         if (machine := isinstance(fault, MachineFault)) and self._state.phase == "going":
             told = disk_use.explained(fault, (one.job.out, os.path.dirname(one.attempt.log)))
@@ -349,11 +352,11 @@ class _SubmissionRun:
         if number is not None:
             self._settlers.submit(self._settle, self._under_way[number], ended)
 
-    def _settle(self, one: _UnderWay, ended: ContainerExit) -> None:
+    def _settle(self, one: UnderWay, ended: ContainerExit) -> None:
         self._logs.convert(one.attempt.log)
         self._later(self._on_settled, one, ended)
 
-    def _on_settled(self, one: _UnderWay, ended: ContainerExit) -> None:
+    def _on_settled(self, one: UnderWay, ended: ContainerExit) -> None:
         one.result = ended
         starved = kernel.oom_kills() > one.oom_kills
         reason = lifecycle.why_failed(ended.exit_code, oom_killed=ended.oom_killed, starved=starved)

@@ -148,6 +148,13 @@ class Withdrawn:
 
 
 @frozen(kw_only=True)
+class PutBack:
+    """The job was not begun, and is still queued. Nothing else can begin either, until `resume`."""
+
+    job: int
+
+
+@frozen(kw_only=True)
 class ContainerEnded:
     """The job's container ended. `stopped`: someone stopped this job, and not the sweep.
 
@@ -176,7 +183,7 @@ class SlotLeased:
     slot: Slot
 
 
-Event = Started | CouldNotStart | Withdrawn | ContainerEnded | Interrupted | GraceOver | SlotLeased
+Event = Started | CouldNotStart | Withdrawn | PutBack | ContainerEnded | Interrupted | GraceOver | SlotLeased
 
 
 @frozen(kw_only=True)
@@ -269,6 +276,9 @@ def step(state: State, event: Event) -> tuple[State, tuple[Action, ...]]:
             return evolve(state, refusals=0), ()
         case Withdrawn():
             state = evolve(_without(state, one), stopped=state.stopped + 1)
+        case PutBack():
+            state = evolve(_without(state, one), interrupted=state.interrupted + 1)
+            state = evolve(state, phase="draining") if state.phase == "going" else state
         case CouldNotStart(machine=True):
             state = evolve(_without(state, one), interrupted=state.interrupted + 1)
             state = evolve(state, phase="draining") if state.phase == "going" else state

@@ -183,6 +183,16 @@ class History:
             moved += found
         return tuple(moved)
 
+    def assign(self, job: int, spec: JobSpec) -> bool:
+        """Give a queued job that has no parameters those of a spec, and its arguments.
+
+        Return False, and change nothing, for a job that is not queued any more, or that has parameters.
+        """
+        [_, _, parameters, args, *_] = rows.of_spec(0, spec)
+        with self._writing():
+            here = (_j.id == job) & (_j.status == "queued") & (_j.parameters == "{}")
+            return bool(_job.update({_j.parameters: parameters, _j.args: args}).where(here).execute(self._database))
+
     # --- attempts ---
 
     def begin(  # noqa: PLR0913 - one for each column that a new attempt gets

@@ -11,6 +11,7 @@ from typing import Literal, TypeVar
 from attrs import field, frozen
 
 from ocicaliban.errors import UsageError, nearest
+from ocicaliban.jobs.ranges import Range
 from ocicaliban.model.job import JobSpec, Parameters, Scalar, WrittenList
 
 T = TypeVar("T")
@@ -21,9 +22,14 @@ _NEGATIVE = re.compile(r"-\d+|-\d*\.\d+")
 
 @frozen(kw_only=True)
 class Axis:
-    """One key of a block: its choices, in the order written. A compound key gives several parameters at once."""
+    """One key of a block: its choices, in the order written. A compound key gives several parameters at once.
+
+    A `range` has no choices, but a `name`; only a search can take values from it.
+    """
 
     choices: tuple[Parameters, ...]
+    range: Range | None = None
+    name: str = ""
 
 
 @frozen(kw_only=True)
@@ -48,6 +54,11 @@ class Sweep:
     form: SweepFormat = "flags"
     name: str = field(default="", eq=False)
     text: str = field(default="", eq=False, repr=False)
+
+
+def range_of(sweep: Sweep) -> str:
+    """Return the name of a parameter with a range; "" if there is none."""
+    return next((axis.name for block in sweep.blocks for axis in block.axes if axis.range), "")
 
 
 def count(sweep: Sweep) -> int:

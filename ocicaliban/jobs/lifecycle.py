@@ -161,3 +161,12 @@ def _signal(exit_code: int) -> signal.Signals | None:
     with contextlib.suppress(ValueError):
         return signal.Signals(exit_code - 128) if exit_code > 128 else None
     return None
+
+
+HOPELESS = "hopeless: "
+"""How the reason begins for which a search stops a job."""
+
+
+def is_hopeless(attempt: Attempt | None) -> bool:
+    """Return whether a search has stopped an attempt, since it could not become good any more."""
+    return attempt is not None and attempt.status == "stopped" and attempt.reason.startswith(HOPELESS)

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator
 
 from ocicaliban.errors import UsageError
+from ocicaliban.jobs import ranges
 from ocicaliban.jobs.expansion import Axis, Block, Sweep
 from ocicaliban.jobs.sweep_forms import READERS, SHAPE, Form, Object, Written, positioned, quoted
 from ocicaliban.model.job import Scalar, WrittenList
@@ -87,10 +88,24 @@ class _SweepBuilder:
                     hint = "give all its values in one list"
                     raise self._fault(f"{quoted(name)} is given twice{within}", hint)
                 seen.add(name)
+            if isinstance(value, Object):
+                axes.append(self._range(key, names, value))
+                continue
             choices = self._tuples(key, names, value) if key[0] == "[" else self._values(key, value)
             axes.append(Axis(choices=tuple(tuple(zip(names, choice, strict=True)) for choice in choices)))
             self.keys += 1
         return Block(axes=tuple(axes))
+
+    def _range(self, key: str, names: tuple[str, ...], value: Object) -> Axis:
+        """Return the axis of a range. Its own keys are counted too."""
+        try:
+            found = ranges.read(dict(value.pairs))
+        except ValueError as exc:
+            raise self._fault(f"{quoted(key)} {exc}", self._instead(value)) from exc
+        if key[0] == "[":
+            raise self._fault(f"{quoted(key)} is a range for several parameters", "give each parameter its own range")
+        self.keys += 1 + len(value.pairs)
+        return Axis(choices=(), range=found, name=names[0])
 
     def _fault(self, message: str, hint: str) -> UsageError:
         line, column = self.written.at(self.keys)
@@ -166,7 +181,7 @@ class _SweepBuilder:
 
     def _instead(self, value: object) -> str:
         if isinstance(value, Object):
-            return "parameters cannot be nested; a list of objects makes the jobs of one after those of the other"
+            return f"a range is {ranges.EXAMPLE}; a list of objects makes the jobs of one after those of the other"
         if value is None:
             return "leave the key out, and the script uses its default"
         return 'write it in quotes: "2024-01-01"'

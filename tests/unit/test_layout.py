@@ -23,6 +23,7 @@ ONLY: Mapping[str, frozenset[str]] = {
     "subprocess": frozenset({"system.process", "system.background"}),
     "podman": frozenset({"containers.podman_api"}),
     "peewee": frozenset({"history"}),
+    "optuna": frozenset({"search.optuna_study"}),
     **dict.fromkeys(
         ("google", "grpc"),
         frozenset(

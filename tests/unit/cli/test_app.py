@@ -104,7 +104,7 @@ def test_every_command_has_a_summary_of_one_line_and_short_options_for_help_and_
 def test_the_options_of_run_are_in_panels(capsys: pytest.CaptureFixture[str]) -> None:
     told = _help("run", capsys=capsys)
     titles = [line for line in told.splitlines() if line.endswith(":") and not line.startswith(" ")]
-    assert titles == ["Arguments:", "Build:", "GPU:", "Sweep and jobs:", "Container:", "Slurm:", "Options:"]
+    assert titles == ["Arguments:", "Build:", "GPU:", "Sweep and jobs:", "Search:", "Container:", "Slurm:", "Options:"]
     rest = told.split("\nOptions:\n")[1]
     assert [line.split()[0] for line in rest.splitlines()] == ["--dry-run", "-q,", "errors.", "-h,"], "give it a panel"
 

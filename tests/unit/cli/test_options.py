@@ -25,6 +25,7 @@ from ocicaliban.app.requests import (
     ReportRequest,
     ReproduceRequest,
     RunRequest,
+    SearchRequest,
     SlurmRequest,
     StatusRequest,
 )
@@ -60,6 +61,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
         {
             LaunchRequest: {"shell", "settings", "lived_in", "gpu_elsewhere", "caches"},
             JobsRequest: set(),
+            SearchRequest: set(),
             SlurmRequest: set(),
         },
         {"context", "experiment_config", "sweep_format", "target", *OF_PODMAN},

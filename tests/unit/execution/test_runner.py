@@ -7,7 +7,7 @@ import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +15,7 @@ import pytest
 from attrs import evolve
 
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.execution import gpu_slots, runner
+from ocicaliban.execution import gpu_slots, points, runner
 from ocicaliban.execution.runner import Options, Outcome
 from ocicaliban.execution.scheduler import State, slots
 from ocicaliban.gpu import lease as gpu_lease
@@ -491,3 +491,107 @@ def test_a_history_that_is_harmed_meanwhile_is_an_error_and_no_success(
     assert "no end on record; what runs goes on; the logs and results are in " in told.said[-1]
     assert "note: 0 jobs" not in told.said[-1]
     assert not lease.is_held(submission)
+
+
+class Chosen:
+    """A search for the test: the words that its jobs get, one after the other."""
+
+    def __init__(self, *words: str) -> None:
+        self.words = list(words)
+        self.asked: list[int] = []
+        self.bad: dict[int, str] = {}
+        self.fault: OcicalibanError | None = None
+
+    def waits(self, job: Job) -> bool:
+        return not job.parameters
+
+    def point(self, job: Job) -> JobSpec | None:
+        self.asked.append(job.id)
+        if self.fault:
+            raise self.fault
+        if not self.words:
+            return None
+        word = self.words.pop(0)
+        return JobSpec(parameters=(("word", word), ("n", len(self.asked))), args=(word,))
+
+    def hopeless(self, running: Sequence[Job]) -> Mapping[int, str]:
+        return {job.id: why for job in running if (why := self.bad.get(job.id))}
+
+
+def test_a_job_gets_its_parameters_when_its_turn_comes(history: History, machine: Machine) -> None:
+    submission = _submitted(history, *["later"] * 4)
+    search = Chosen("ok", "fails", "ok")
+    on_record: list[tuple[tuple[str, object], ...]] = []
+    machine.on_start = lambda job: on_record.append(history.jobs(ids=[job.id])[0].parameters)
+    outcome = _run(history, submission, machine, points=search)
+    assert outcome == Outcome(succeeded=2, failed=1, spared=1), "there was no point for the last one"
+    assert on_record == [(("word", word), ("n", n)) for n, word in enumerate(("ok", "fails", "ok"), 1)]
+    assert search.asked == [job.id for job in history.jobs(submission=submission.id)]
+
+
+def test_a_point_on_record_is_not_chosen_again(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "later", "later")
+    first = history.jobs(submission=submission.id)[0]
+    assert history.assign(first.id, JobSpec(parameters=(("word", "ok"),), args=("ok",)))
+    assert not history.assign(first.id, JobSpec(parameters=(("word", "x"),), args=("x",))), "it has one"
+    search = Chosen("ok")  # as after a kill between the record and the start
+    assert _resume(history, submission, machine, points=search) == Outcome(succeeded=2)
+    assert search.asked == [first.id + 1]
+    assert not history.assign(first.id, JobSpec(parameters=(("word", "x"),), args=("x",))), "it has ended"
+
+
+def test_a_search_that_fails_leaves_its_jobs_queued(history: History, machine: Machine) -> None:
+    submission = _submitted(history, *["later"] * 3)
+    search, told = Chosen(), Told()
+    search.fault = OcicalibanError("Optuna cannot name the next point", "a hint")
+    outcome = _run(history, submission, machine, points=search, told=told)
+    assert outcome == Outcome(left=3) and outcome.exit_code == 1
+    assert "error: Optuna cannot name the next point\n hint: a hint" in told.said
+    assert _resume(history, submission, machine, points=Chosen("ok", "ok", "ok")) == Outcome(succeeded=3)
+
+
+def test_an_interrupt_while_a_point_is_chosen_begins_nothing(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "later", "later")
+    search, told = Chosen("ok", "ok"), Told()
+    choose = search.point
+
+    def interrupted(job: Job) -> JobSpec | None:
+        os.kill(os.getpid(), signal.SIGINT)
+        while not told.said:  # the loop has heard of it
+            time.sleep(0.001)
+        return choose(job)
+
+    search.point = interrupted  # type: ignore[method-assign]
+    outcome = _run(history, submission, machine, points=search, told=told)
+    assert outcome.left == 2 and not machine.ran
+    assert history.jobs(submission=submission.id)[0].parameters, "it is on record, and the next run takes it"
+
+
+def test_a_hopeless_job_is_stopped_and_not_tried_again(
+    history: History, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points, "_PAUSE", 0)
+    submission = _submitted(history, "waits", "ok", "deaf")
+    jobs = history.jobs(submission=submission.id)
+    search = Chosen()
+    search.waits = lambda job: False  # type: ignore[method-assign]
+    search.bad = {jobs[0].id: "acc was 0.1", jobs[2].id: "acc was 0.2"}
+    outcome = _run(history, submission, machine, points=search, retries=3, grace=0.05)
+    assert outcome == Outcome(succeeded=1, spared=2) and outcome.exit_code == 0
+    ended = history.jobs(submission=submission.id)
+    assert [job.status for job in ended] == ["stopped", "succeeded", "stopped"]
+    assert ended[0].last and ended[0].last.reason == "hopeless: acc was 0.1"
+    assert ("deaf", "KILL") in machine.signals and machine.containers == {}
+
+
+def test_a_hopeless_job_that_outlived_its_search_is_killed(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "waits", "ok")
+    [job, _] = history.jobs(submission=submission.id)
+    attempt = history.begin(job.id, started=1.0)
+    assert attempt
+    machine.put(job, attempt, "running")
+    history.end(job.id, attempt.number, "stopped", reason="hopeless: acc was 0.1", ended=2.0)
+    search = Chosen()
+    search.waits = lambda job: False  # type: ignore[method-assign]
+    assert _resume(history, submission, machine, points=search) == Outcome(succeeded=1)
+    assert machine.signals == [("waits", "KILL")] and machine.containers == {}

@@ -17,6 +17,7 @@ from ocicaliban.execution.scheduler import (
     GraceOver,
     Interrupted,
     Kill,
+    PutBack,
     Slot,
     SlotLeased,
     Start,
@@ -180,6 +181,14 @@ def test_a_machine_that_starts_nothing_costs_no_job_a_try() -> None:
     assert (state.succeeded, state.failed, state.queued, state.done) == (1, 0, 9, True)
 
 
+def test_a_job_that_could_not_begin_is_still_queued_and_nothing_else_begins() -> None:
+    state, _ = scheduler.begin([1, 2, 3], slots((), 2))
+    state, actions = step(state, PutBack(job=1))
+    assert actions == () and not state.done
+    state, _ = _ends(state, 2)
+    assert (state.succeeded, state.queued, state.done) == (1, 2, True)
+
+
 def test_a_start_that_works_makes_up_for_those_that_did_not() -> None:
     state, _ = scheduler.begin(range(100), slots((), 2))
     for _ in range(30):
@@ -311,6 +320,15 @@ class Sweep(RuleBasedStateMachine):
             self.happens(CouldNotStart(job=job, reason="why", machine=machine))
             return
         self.happens(event(job=job))
+
+    @precondition(lambda self: self.devices)
+    @rule(data=st.data())
+    def cannot_begin(self, data: st.DataObject) -> None:
+        job = data.draw(st.sampled_from(sorted(self.devices)))
+        del self.devices[job]
+        self.tries[job] -= 1
+        self.asked = True  # nothing else begins either
+        self.happens(PutBack(job=job))
 
     @rule()
     def is_told_of_a_job_that_does_not_run(self) -> None:
