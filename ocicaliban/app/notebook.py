@@ -20,8 +20,9 @@ from ocicaliban.build.request import PlanRequest
 from ocicaliban.errors import OcicalibanError, UsageError, nearest
 from ocicaliban.gpu import selection
 from ocicaliban.gpu.lease import Leases
-from ocicaliban.interactive import jupyter_command, notebook, notebook_server, ports, shell, ssh_tunnel
+from ocicaliban.interactive import jupyter_command, notebook, notebook_server, pip_answer, ports, shell, ssh_tunnel
 from ocicaliban.interactive.notebook import NotebookServer, NotebookSettings
+from ocicaliban.recipes import catalog
 from ocicaliban.reporter import TERMINAL
 
 
@@ -78,6 +79,8 @@ def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
     prepared, image = prepared.made_here()
     prepared.record_built()
     home = None if wanted.bare else shell.home(os.environ)
+    answer = pip_answer.variable(prepared.planned.environment.declaration)
+    answer += pip_answer.mount(catalog.builtin_layers() / "shell" / "rc")
 
     def begin(port: int) -> NotebookServer:
         own = evolve(about, port=port)
@@ -85,7 +88,7 @@ def start(request: LaunchRequest, wanted: NotebookRequest) -> StartedServer:
             image,
             Start(
                 args=jupyter_command.arguments(starts, own),
-                extra=jupyter_command.container_options(own, home, os.environ),
+                extra=(*jupyter_command.container_options(own, home, os.environ), *answer),
                 entrypoint=jupyter_command.ENTRYPOINT,
                 detached=True,
                 session="notebook",

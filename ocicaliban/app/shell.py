@@ -11,7 +11,7 @@ from ocicaliban.app import gpu_leases, launch
 from ocicaliban.app.launch import Start
 from ocicaliban.app.requests import LaunchRequest
 from ocicaliban.containers import podman
-from ocicaliban.interactive import shell
+from ocicaliban.interactive import pip_answer, shell
 from ocicaliban.project import entry_point
 from ocicaliban.recipes import catalog
 from ocicaliban.reporter import TERMINAL
@@ -35,6 +35,7 @@ def run(request: LaunchRequest, argv: list[str], args: tuple[str, ...], *, bare:
         places = (catalog.folder(project, "shell") / "rc", catalog.builtin_layers() / "shell" / "rc")
         files = next(place for place in places if place.is_dir())
     options = shell.options(project.root.name, files, home, os.environ)
+    options = (*options, *pip_answer.variable(prepared.planned.environment.declaration))
     # As outside, it starts in the current folder; an image of another mode may start in another one.
     folder = prepared.request.folder
     workdir = ("--workdir", os.path.join(entry_point.APP, folder).rstrip("/")) if request.image_id or folder else ()

@@ -20,7 +20,7 @@ from ocicaliban.app.requests import JobsRequest, LaunchRequest, NotebookRequest,
 from ocicaliban.containers import image_file
 from ocicaliban.containers.image_file import FileForm
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.interactive import jupyter_command, notebook, shell, ssh_tunnel
+from ocicaliban.interactive import jupyter_command, notebook, pip_answer, shell, ssh_tunnel
 from ocicaliban.model.image import Launch
 from ocicaliban.project import entry_point
 from ocicaliban.recipes import catalog
@@ -47,6 +47,7 @@ def run_shell(request: LaunchRequest, wanted: SlurmRequest, args: tuple[str, ...
         files = made.folder / "files"
         shutil.copytree(catalog.builtin_layers() / "shell" / "rc", files)
         words = shell.options(prepared.planned.project.root.name, files, home, os.environ)
+        words = (*words, *pip_answer.variable(prepared.planned.environment.declaration))
         command = (*prepared.start, *shell.entrypoint(chosen), *args)
         folder = prepared.request.folder
         workdir = os.path.join(entry_point.APP, folder).rstrip("/") if folder or request.image_id else ""

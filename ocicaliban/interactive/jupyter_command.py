@@ -23,6 +23,9 @@ ENTRYPOINT = (
     "-c",
     # To collect garbage during so many imports takes a tenth of the start.
     "import gc, os, runpy, shutil, sys; gc.set_threshold(50_000); "
+    # `!pip install` and `%pip install` answer what to do instead, unless the environment has a pip.
+    "os.environ['PATH'] = '/run/ocicaliban/bin:' + os.environ['PATH']; "
+    "os.environ['PYTHONPATH'] = os.environ.get('PYTHONPATH', '/usr/app') + ':/run/ocicaliban/python'; "
     f"sys.argv = [*sys.argv[1:], '--IdentityProvider.token=' + os.environ.pop('{TOKEN_VARIABLE}')]; "
     "runpy.run_path(shutil.which(sys.argv[0]) or sys.argv[0], run_name='__main__')",
 )
