@@ -57,6 +57,21 @@ def remove(stays: Callable[[str], bool], *, dry_run: bool, out: Callable[[str], 
     return sum(freed for _, freed in going)
 
 
+def root() -> Path:
+    """Return the folder of all that containers mount."""
+    return folder_store.root()
+
+
+def places() -> tuple[tuple[str, Path], ...]:
+    """Return what is kept for containers to mount, in words, and where; the later have links to the earlier."""
+    return (
+        ("Python packages", _packages()),
+        ("files of sources and data", root() / "files"),
+        ("changes of scripts", _changes()),
+        ("folders with links to these", _folders()),
+    )
+
+
 def _folders() -> Path:
     return folder_store.path_of("x").parent
 

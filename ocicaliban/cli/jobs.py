@@ -47,6 +47,9 @@ def status(
     watch: Annotated[bool, typer.Option("--watch", "-w", help="Update the output until Ctrl-C.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     all_users: Annotated[bool, typer.Option("--all-users", help="Show the jobs of other users too.")] = False,
+    disk: Annotated[
+        bool, typer.Option("--disk", help="Show what images, packages and results take on the disk.")
+    ] = False,
     debug: Debug = False,
 ) -> None:
     """Show the newest jobs and their status.
@@ -60,6 +63,12 @@ def status(
 
     if watch and as_json:
         raise UsageError("--watch and --json exclude each other", "leave one of them out")
+    if disk:
+        from ocicaliban.app import disk as disk_use
+
+        found = disk_use.uses()
+        print_json(disk_use.as_json(found), indent=2) if as_json else print_lines(*disk_use.lines(found))
+        return
     looks = use_case.looks(request(StatusRequest, given, group=one_group(name, group)))
     if watch:
         _watch(looks)

@@ -105,7 +105,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
         {BuildRequest: {"shell", "settings", "mount"}, PushRequest: set()},
         {"image_id", "as_json"},
     ),
-    jobs.status: ({StatusRequest: set()}, {"name", "watch", "as_json"}),
+    jobs.status: ({StatusRequest: set()}, {"name", "watch", "as_json", "disk"}),
     report.report: ({ReportRequest: set()}, {"name", "as_json", "csv", "html"}),
     clean.clean: ({CleanRequest: set()}, set()),
     dev.vertex_emulator: ({EmulatorRequest: set()}, set()),
