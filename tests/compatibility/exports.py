@@ -62,7 +62,7 @@ class Tool:
 POETRY = "uvx --from poetry --with poetry-plugin-export poetry --no-interaction"
 PDM = "uvx --with hishel<2 --with httpx<0.28 pdm"  # it does not work with later ones
 PIPENV = "uvx pipenv"
-UV_EXPORT = "uv export -q --no-emit-workspace {groups} {extras}"
+UV_EXPORT = "uv export -q --frozen --no-emit-workspace {groups} {extras}"
 TOOLS: Mapping[str, Tool] = {
     "uv": Tool(
         file="uv.lock",
