@@ -2,7 +2,8 @@
 
 A parameter is written as for papermill (`-p NAME VALUE`, or `-r NAME VALUE` for text as it is), as `NAME=VALUE`, or as
 an option (`--name VALUE`, `--name=VALUE`, `--name` for true). The parameters of a sweep are in OCICALIBAN_PARAMETERS,
-with their types. They take the place of those in the notebook's cell with the tag `parameters`.
+or in the file OCICALIBAN_PARAMETERS_FILE, with their types. They take the place of those in the notebook's cell with
+the tag `parameters`.
 """
 
 import ast
@@ -60,6 +61,13 @@ def is_number(text):
     return True
 
 
+def of_sweep():
+    """Return the parameters of a sweep as a JSON text; those that are too long for a variable are in a file."""
+    if path := os.environ.get("OCICALIBAN_PARAMETERS_FILE"):
+        return Path(path).read_text(encoding="utf-8")
+    return os.environ.get("OCICALIBAN_PARAMETERS", "")
+
+
 def table(found):
     """Return what a notebook has in a place for a table; an empty one for anything else."""
     return found if isinstance(found, dict) else {}
@@ -96,7 +104,7 @@ def main(words):
     except (OSError, ValueError) as exc:
         print(f"{path}: {exc}", file=sys.stderr)
         return 2
-    given.update(json.loads(os.environ.get("OCICALIBAN_PARAMETERS") or "{}"))
+    given.update(json.loads(of_sweep() or "{}"))
     OUT.mkdir(parents=True, exist_ok=True)
     import papermill
     from jupyter_client.kernelspec import NoSuchKernel

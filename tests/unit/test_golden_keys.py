@@ -147,8 +147,8 @@ def test_no_key_above_a_conda_environment_changes(mode: str) -> None:
 
 
 NOTEBOOK = {
-    "papermill": "b326f18c3e09b6a9f000aae2c4f614e234ad1764d6fca1e9717dbe58c3a5bc0a",
-    "source-copy": "a5c0aa97afd6c80047c7ccc0042263b90580bff34ba7326e1bc386a5f7aabb52",
+    "papermill": "2943f070393d68c631c6d736066feaaed1b85e454bf94d37b61d03ea2ac587f6",
+    "source-copy": "24792eab6903321230f4ab399b2359369dbe2d88ba38c195dd183cc5dde2a04e",
 }
 
 

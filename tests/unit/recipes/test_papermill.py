@@ -69,3 +69,16 @@ def test_a_file_that_is_no_notebook_is_told(tmp_path: Path, capsys: pytest.Captu
     (tmp_path / "x.ipynb").write_text(json.dumps({}))
     assert SCRIPT["main"]([str(tmp_path / "x.ipynb"), "nonsense"]) == 2
     assert "'nonsense' is no parameter of a notebook" in capsys.readouterr().err
+
+
+def test_the_parameters_of_a_sweep_are_in_a_variable_or_in_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OCICALIBAN_PARAMETERS", raising=False)
+    monkeypatch.delenv("OCICALIBAN_PARAMETERS_FILE", raising=False)
+    assert SCRIPT["of_sweep"]() == ""
+    monkeypatch.setenv("OCICALIBAN_PARAMETERS", '{"lr": 1}')
+    assert SCRIPT["of_sweep"]() == '{"lr": 1}'
+    (tmp_path / "parameters.json").write_text('{"lr": 2}')
+    monkeypatch.setenv("OCICALIBAN_PARAMETERS_FILE", str(tmp_path / "parameters.json"))
+    assert SCRIPT["of_sweep"]() == '{"lr": 2}'

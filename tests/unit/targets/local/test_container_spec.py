@@ -15,7 +15,7 @@ from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import Attempt, Job, Submission
 from ocicaliban.model.resources import Resources
-from ocicaliban.targets.local import container_spec
+from ocicaliban.targets.local import container_spec, runner
 from ocicaliban.targets.local.container_spec import (
     JobContainer,
     api_spec,
@@ -53,6 +53,18 @@ def test_a_job_knows_itself_and_its_folder() -> None:
     assert (env["A"], env["OCICALIBAN_JOB"], env["OCICALIBAN_GROUP"]) == ("1", "12", "p-calm-otter")
     assert json.loads(env["OCICALIBAN_PARAMETERS"]) == {"lr": 0.1, "name": "a b"}
     assert launch.mounts == ("/p:/usr/app:ro", "/r/a:b:/out")
+
+
+def test_parameters_that_are_too_long_for_a_variable_are_in_a_file(tmp_path: Path) -> None:
+    long = evolve(JOB, parameters=(("a", "x" * 70_000), ("b", "y" * 70_000)))
+    attempt = evolve(ATTEMPT, log=str(tmp_path / "12.log"))
+    assert not runner._parameters_file(JOB, attempt)
+    path = runner._parameters_file(long, attempt)
+    assert json.loads(Path(path).read_text()) == dict(long.parameters)
+    launch = for_job(LAUNCH, long, parameters_file=path)
+    env = dict(launch.env)
+    assert "OCICALIBAN_PARAMETERS" not in env and max(map(len, env.values())) < 1000
+    assert f"{path}:{env['OCICALIBAN_PARAMETERS_FILE']}:ro" in launch.mounts
 
 
 def test_gpus_that_others_may_use_are_told_apart() -> None:
