@@ -28,7 +28,9 @@ from ocicaliban.reports import objective, values
 from ocicaliban.targets import registry
 from ocicaliban.targets.local import container_spec
 
-_RANGE = re.compile(r"(\d+)(?:-(\d+))?")
+_WHICH = "all, best, 4 (the first four), or numbers: 1,3-5,"
+_NUMBER = re.compile(r"\d{1,9}", re.A)
+_RANGE = re.compile(r"(\d{1,9})(?:-(\d{1,9}))?", re.A)
 
 
 @frozen(kw_only=True)
@@ -75,16 +77,20 @@ def chosen(jobs: Sequence[PublishedJob], which: str, goal: str = "") -> tuple[Pu
         return tuple(jobs)
     if which == "best":
         return (_best(jobs, goal),)
-    if which.isdigit() and int(which):
+    if _NUMBER.fullmatch(which) and int(which):
         return tuple(jobs[: int(which)])
-    numbers: set[int] = set()
+    known, numbers = {job.number for job in jobs}, set[int]()
     for part in filter(None, which.split(",")):
         match = _RANGE.fullmatch(part.strip())
         if not match:
-            raise UsageError(f"--jobs '{which}' names no jobs", "all, best, 4 (the first four), or numbers: 1,3-5,")
-        numbers.update(range(int(match[1]), int(match[2] or match[1]) + 1))
-    if unknown := numbers - {job.number for job in jobs}:
-        raise UsageError(f"the experiment has no job {min(unknown)}", f"its jobs are 1 to {len(jobs)}")
+            raise UsageError(f"--jobs '{which}' names no jobs", _WHICH)
+        asked = range(int(match[1]), int(match[2] or match[1]) + 1)
+        unknown = next((number for number in asked if number not in known), None)
+        if unknown is not None:
+            raise UsageError(f"the experiment has no job {unknown}", f"its jobs are 1 to {len(jobs)}")
+        numbers.update(asked)
+    if not numbers:
+        raise UsageError(f"--jobs '{which}' names no jobs", _WHICH)
     return tuple(job for job in jobs if job.number in numbers)
 
 

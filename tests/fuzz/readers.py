@@ -472,10 +472,11 @@ def kinds(folder: Path) -> dict[str, Kind]:
     logs = [name for name in kept if name.endswith(".conmon")]
     kept |= {f"{name.removesuffix('.conmon')}.moved": b"[1, 10, 5]" for name in logs}
     project = _projects()
-    from tests.fuzz import answers  # it imports this module
+    from tests.fuzz import answers, experiments  # they import this module
 
     return {
         **answers.kinds(),
+        **experiments.kinds(),
         "project": Kind(project, _plan),
         "recipe": Kind((_MORE,), _recipe),
         "ignore": Kind(tuple({name: _MORE[name]} for name in (".dockerignore", ".gitignore")), _ignored),

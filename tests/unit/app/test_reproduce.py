@@ -62,6 +62,12 @@ def test_the_jobs_that_run(which: str, goal: str, numbers: list[int]) -> None:
     ("which", "goal", "told"),
     [
         ("some", "", "names no jobs"),
+        ("", "", "names no jobs"),
+        (",", "", "names no jobs"),
+        ("3-1", "", "names no jobs"),
+        ("²", "", "names no jobs"),
+        ("9" * 5000, "", "names no jobs"),
+        ("1-999999999", "", "has no job"),
         ("0", "", "no job 0"),
         ("1,7", "", "no job 7"),
         ("3-", "", "names no jobs"),
