@@ -12,6 +12,7 @@ from ocicaliban.app import launch
 from ocicaliban.app.launch import PreparedLaunch, Start
 from ocicaliban.app.requests import JobsRequest, RunRequest, SearchRequest, SlurmRequest
 from ocicaliban.errors import UsageError
+from ocicaliban.jobs import provenance
 from ocicaliban.model.image import Image
 from ocicaliban.project import entry_point
 
@@ -42,10 +43,11 @@ def run(request: RunRequest, argv: list[str]) -> int:
         return local_jobs.run_sweep(prepared.launch, prepared.sweep, request)
     from ocicaliban.app import run_one
 
+    with_git = provenance.asking_git(prepared.launch.planned.project.root)  # git looks while the folders are made
     made, image = prepared.launch.made_here()
     if request.jobs.needs_number or entry_point.is_notebook(request.launch.module):  # the executed one is in its /out
-        return run_one.numbered(made, image, request.jobs, prepared.start)
-    return run_one.at_once(made, image, prepared.start, argv)
+        return run_one.numbered(made, image, request.jobs, prepared.start, with_git)
+    return run_one.at_once(made, image, prepared.start, argv, with_git)
 
 
 def _prepare(request: RunRequest) -> _PreparedRun:

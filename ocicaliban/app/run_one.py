@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,9 +15,9 @@ from ocicaliban.app.launch import PreparedLaunch, Start
 from ocicaliban.app.requests import JobsRequest
 from ocicaliban.containers import podman
 from ocicaliban.errors import of_system
-from ocicaliban.jobs import group_names, provenance, records, run_journal, single_run
+from ocicaliban.jobs import group_names, records, run_journal, single_run
 from ocicaliban.model.image import Image
-from ocicaliban.model.job import Job
+from ocicaliban.model.job import Job, Submission
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.system import files
 from ocicaliban.targets.local import container_spec
@@ -26,14 +26,18 @@ if TYPE_CHECKING:
     from ocicaliban.model.job import Status
 
 
-def at_once(launch: PreparedLaunch, image: Image, start: Start, argv: list[str]) -> int:
+def at_once(
+    launch: PreparedLaunch, image: Image, start: Start, argv: list[str], with_git: Callable[[Submission], Submission]
+) -> int:
     """Run one job and return its exit code. `argv` is the whole command line, which `replay` may run again.
+
+    `with_git` adds the commit to a submission (see `provenance.asking_git`).
 
     What the history must know is left in a file (see `run_journal`), and written while the container starts: nothing
     may delay a run whose project has not changed.
     """
     root = launch.planned.project.root
-    made = provenance.with_git(launch.submission(image, group_names.of_single_runs(root), JobsRequest(), alone=True))
+    made = with_git(launch.submission(image, group_names.of_single_runs(root), JobsRequest(), alone=True))
     job = Job(id=0, key=podman.new_key(), submission=made, args=start.args)
     place = _place(job)
     # Who mounts something at /out has the results there.
@@ -80,7 +84,13 @@ def explain(place: single_run.Place, code: int, submission: Mapping[str, object]
     failure.explain(failure.of_record(submission), place.log, code)
 
 
-def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Start) -> int:
+def numbered(
+    launch: PreparedLaunch,
+    image: Image,
+    jobs: JobsRequest,
+    start: Start,
+    with_git: Callable[[Submission], Submission],
+) -> int:
     """Run one job that has its number before it starts, as a folder of results or a group needs it.
 
     Return its exit code.
@@ -94,7 +104,7 @@ def numbered(launch: PreparedLaunch, image: Image, jobs: JobsRequest, start: Sta
     with gpu_leases.alone(launch), access.open(reporter=TERMINAL) as history:
         reconcile.take_journal(history)  # runs that began before get lower numbers
         group = jobs.group or group_names.of_single_runs(launch.planned.project.root)
-        new = provenance.with_git(launch.submission(image, group, jobs, alone=True))
+        new = with_git(launch.submission(image, group, jobs, alone=True))
         submission = history.submit(new, [JobSpec(args=start.args)])
         with lease.held(submission):
             [job] = history.jobs(submission=submission.id)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import evolve
@@ -35,6 +37,23 @@ def host() -> str:
 def alone(submission: Submission) -> bool:
     """Return whether its only job is at a user's terminal."""
     return bool(submission.options.get(ALONE))
+
+
+def asking_git(project: Path) -> Callable[[Submission], Submission]:
+    """Begin to ask git for the commit of a project, and return a function that adds the answer to a submission.
+
+    Call it when the files have been read: what is edited later is in no job.
+    """
+    found: list[tuple[str, bool]] = []
+    thread = threading.Thread(target=lambda: found.append(git.head(project)), daemon=True)
+    thread.start()
+
+    def with_answer(made: Submission) -> Submission:
+        thread.join()
+        commit, dirty = found[0] if found else ("", False)
+        return evolve(made, commit=commit, dirty=dirty)
+
+    return with_answer
 
 
 def with_git(made: Submission) -> Submission:
