@@ -7,7 +7,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -51,15 +51,32 @@ def _living_in(home: Path, **more: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def at_terminal(project: Path, home: Path) -> At:
+def at_terminal(project: Path, home: Path) -> Iterator[At]:
+    children: list[pexpect.spawn[str]] = []
+
     def start(*args: str, **env: str) -> "pexpect.spawn[str]":
         argv = command("shell", *args)
-        return pexpect.spawn(
+        child = pexpect.spawn(
             argv[0], argv[1:], cwd=str(project), env=environment(_living_in(home, **env)), dimensions=(33, 101),
             timeout=40, encoding="utf-8",
         )  # fmt: skip
+        children.append(child)
+        return child
 
-    return start
+    yield start
+    for child in children:
+        _hang_up(child)
+
+
+def _hang_up(child: "pexpect.spawn[str]") -> None:
+    """Close the terminal as its window would.
+
+    pexpect kills who has not ended 0.3 s later. podman has then not always told the container, which stays.
+    """
+    if not child.closed:
+        child.ptyproc.fileobj.close()
+        until(lambda: not child.isalive())
+        child.close()
 
 
 def _exit(child: "pexpect.spawn[str]") -> int:
@@ -148,7 +165,7 @@ def test_the_container_is_gone_when_the_terminal_is_closed(at_terminal: At) -> N
     child.expect_exact("begun")
     listing = ["podman", "ps", "--all", "--quiet", "--filter", "label=closed=yes"]
     container = subprocess.run(listing, capture_output=True, text=True, check=True).stdout.strip()
-    child.close()
+    _hang_up(child)
     assert container
     # Not `podman wait`: it was seen to wait for ever for a container that is being removed.
     until(lambda: not subprocess.run(listing, capture_output=True, text=True, check=True).stdout.strip())
@@ -280,6 +297,7 @@ def test_another_image_is_lived_in_with_the_project_mounted(project: Path) -> No
     )  # fmt: skip
     child.expect_exact("note: this image has no fish; starting bash instead")
     child.expect_exact(PROMPT)
+    _hang_up(child)
 
 
 def test_what_the_shells_read_can_be_edited_in_a_recipe_that_was_ejected(project: Path, tmp_path: Path) -> None:
