@@ -46,8 +46,13 @@ NEWER = 0 if sys.version_info < (3, 12) else 10
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
+    # The real podman would leave a process that keeps its namespace, in each folder of a test.
+    podman = tmp_path / "bin/podman"
+    podman.parent.mkdir()
+    podman.write_text("#!/bin/sh\n")
+    podman.chmod(0o755)
     home = str(tmp_path)
-    return {"PATH": os.environ["PATH"], "HOME": home, "XDG_RUNTIME_DIR": home, "PYTHONPATH": str(REPOSITORY)}
+    return {"PATH": f"{podman.parent}:{os.environ['PATH']}", "HOME": home, "XDG_RUNTIME_DIR": home, "PYTHONPATH": str(REPOSITORY)}
 
 
 def _python(code: str, *args: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
