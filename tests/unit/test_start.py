@@ -52,7 +52,8 @@ def environment(tmp_path: Path) -> dict[str, str]:
     podman.write_text("#!/bin/sh\n")
     podman.chmod(0o755)
     home = str(tmp_path)
-    return {"PATH": f"{podman.parent}:{os.environ['PATH']}", "HOME": home, "XDG_RUNTIME_DIR": home, "PYTHONPATH": str(REPOSITORY)}
+    path = f"{podman.parent}:{os.environ['PATH']}"
+    return {"PATH": path, "HOME": home, "XDG_RUNTIME_DIR": home, "PYTHONPATH": str(REPOSITORY)}
 
 
 def _python(code: str, *args: str, env: Mapping[str, str], cwd: Path) -> subprocess.CompletedProcess[str]:
