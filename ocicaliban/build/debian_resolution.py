@@ -17,6 +17,7 @@ from ocicaliban.model.image import Base
 from ocicaliban.project.lockfile import Resolution
 from ocicaliban.registry.reference import Repository
 from ocicaliban.reporter import Reporter
+from ocicaliban.system import files
 
 _SCRIPT = Path(__file__).with_name("debian_resolution.sh")
 _OUT = "/dev/oc-out"
@@ -64,4 +65,18 @@ def resolve(base: Base, names: tuple[str, ...], reporter: Reporter, published: R
         raise OcicalibanError(
             f"the archive of the Debian package {exc} has no SHA-256 for it", "[layers.apt] lock = false"
         ) from exc
-    return Resolution(inputs=inputs_digest(base, names), requirements=apt_packages.to_text(found))
+    inputs, text = inputs_digest(base, names), apt_packages.to_text(found)
+    files.keep(_memo(inputs), text)
+    return Resolution(inputs=inputs, requirements=text)
+
+
+def remembered(inputs: str) -> Resolution | None:
+    """Return what was last resolved here from these inputs, for a project that cannot keep a lock; None for nothing."""
+    try:
+        return Resolution(inputs=inputs, requirements=_memo(inputs).read_text())
+    except OSError:
+        return None
+
+
+def _memo(inputs: str) -> Path:
+    return files.cache() / "debian" / "resolved" / inputs.removeprefix("sha256:")

@@ -22,7 +22,7 @@ def base_lock(tmp_path_factory: pytest.TempPathFactory) -> str:
     done = subprocess.run(
         [sys.executable, "-m", "ocicaliban", "build", "--nogpu"], cwd=folder, stdin=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONDONTWRITEBYTECODE": "1"},
-        capture_output=True, text=True, timeout=240,
+        capture_output=True, text=True, timeout=800,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lock = (folder / "ocicaliban.lock").read_text()

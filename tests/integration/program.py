@@ -24,15 +24,15 @@ def command(*args: str) -> list[str]:
     return [sys.executable, "-m", "ocicaliban", args[0], *(() if plain else ("--nogpu",)), *args[1:]]
 
 
-def call(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
+def call(folder: Path, *args: str, env: Mapping[str, str] | None = None, limit: float = 240) -> Done:
     return subprocess.run(
         command(*args), cwd=folder, env=environment(env), stdin=subprocess.DEVNULL, capture_output=True, text=True,
-        timeout=240,
+        timeout=limit,
     )  # fmt: skip
 
 
-def ok(folder: Path, *args: str, env: Mapping[str, str] | None = None) -> Done:
-    done = call(folder, *args, env=env)
+def ok(folder: Path, *args: str, env: Mapping[str, str] | None = None, limit: float = 240) -> Done:
+    done = call(folder, *args, env=env, limit=limit)
     assert done.returncode == 0, done.stderr
     return done
 

@@ -352,7 +352,7 @@ def test_two_that_want_a_base_at_once_make_it_once_and_a_lock_it_does_not_fit_is
     assert "".join(said).count("base: bootstrapping") == 1
     assert children[1].returncode == 1
     assert "packages have changed" in said[1]
-    assert "remove [base] from ocicaliban.lock" in said[1]
+    assert "`ocicaliban lock --upgrade base`" in said[1]
     # The remedy works, and at once.
     (folders[1] / "ocicaliban.lock").unlink()
     done = _ok(folders[1], "build", "hello.py")

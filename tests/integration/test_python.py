@@ -171,7 +171,7 @@ def test_a_python_of_uv_is_installed_from_a_mirror_and_locked(tmp_path: Path, de
     failed = call(folder, "build", "--no-cache", "show.py", env=changed)
     assert failed.returncode == 1
     assert f"the Python {version} in ocicaliban.lock (cpython.tar.gz) cannot be fetched" in failed.stderr
-    assert "remove [base] from ocicaliban.lock" in failed.stderr
+    assert "`ocicaliban lock --upgrade base`" in failed.stderr
     assert "base python: building" in ok(folder, "build", "--no-cache", "show.py", env=env).stderr
 
 

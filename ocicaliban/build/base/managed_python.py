@@ -108,7 +108,7 @@ def _fetch_again(base: Base) -> None:
                 _keep(archive, _held(base.archive, base.archive_sha256))
                 return
         message = f"the Python {base.python} in ocicaliban.lock ({base.archive}) cannot be fetched"
-        hint = "remove [base] from ocicaliban.lock to take the one that uv offers now"
+        hint = "`ocicaliban lock --upgrade base` takes the one that uv offers now"
         raise ToolError(f"{message}{_why(fault)}", hint) from fault
 
 

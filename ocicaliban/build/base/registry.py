@@ -87,7 +87,7 @@ def pull_fault(base: Base, stderr: str, suite: str = USUAL_SUITE) -> OcicalibanE
         message = f"{host} does not have the base image {base.reference}"
         if base.digest:
             message += f"\nwith the digest {base.digest}"
-            hint = "remove [base] from ocicaliban.lock (or the digest from ocicaliban.toml) to take what is there now"
+            hint = "`ocicaliban lock --upgrade base` takes what is there now, unless ocicaliban.toml names the digest"
         else:
             hint = "check the name and the tag"
     elif "toomanyrequests" in said or "rate limit" in said:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from attrs import evolve
 
 from ocicaliban.build import debian_resolution
@@ -75,6 +77,9 @@ def _resolution(context: PlanContext, names: tuple[str, ...], inputs: str) -> Re
             return held[name]
     if not context.base.digest or not context.request.resolve:
         return None
+    # A lock that cannot be written does not hold the next time; this machine at least stays with its choice.
+    if not os.access(context.project.root, os.W_OK) and (found := debian_resolution.remembered(inputs)):
+        return found
     return debian_resolution.resolve(context.base, names, context.reporter, published.repository_of(context.project))
 
 

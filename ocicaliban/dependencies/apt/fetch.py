@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import http.client
 import os
 import re
 import ssl
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -27,6 +29,7 @@ _AT_ONCE = 8
 _TIMEOUT = 20  # seconds without an answer
 _GONE = (404, 410)
 _BLOCK = 1 << 20
+_STALE = 86400  # seconds after which nobody writes to a part of a file any more
 
 
 @frozen(kw_only=True)
@@ -84,10 +87,19 @@ def fetch(packages: tuple[DebianPackage, ...], sources: Sources, what: str, repo
     doing = f"fetching {count}, {amount(sum(each.size for each in lacking))}"
     network = _Network(opener=_opener())
     with reporter.making(what, doing, done="fetched"):
-        held(lacking[0]).parent.mkdir(parents=True, exist_ok=True)
+        _prepare(held(lacking[0]).parent)
         results = threads.each(lambda package: _fetched(package, sources, network), lacking, at_once=_AT_ONCE)
     if missing := [found for _, found in results if found]:
         raise _fault(missing, len(packages))
+
+
+def _prepare(folder: Path) -> None:
+    """Make the folder, without the parts of files that interrupted commands have left."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for half in folder.glob(".*"):
+        with contextlib.suppress(OSError):
+            if time.time() - half.stat().st_mtime > _STALE:
+                half.unlink()
 
 
 def _is_whole(package: DebianPackage) -> bool:

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from attrs import evolve
 
 from ocicaliban.app import build, plan, run
 from ocicaliban.app.requests import BuildRequest, JobsRequest, LaunchRequest, RunRequest
+from ocicaliban.build import debian_resolution, downloads
+from ocicaliban.model.image import Base
+from ocicaliban.project.lockfile import Resolution
+from tests.debian import HEAD, line
 
 if TYPE_CHECKING:
     from tests.unit.app.conftest import World
@@ -44,3 +49,18 @@ def test_a_plan_tells_what_containers_here_mount(world: World) -> None:
     world.write({"train.py": "edited"})
     states = {line.split()[0]: line for line in plan.layer_lines(evolve(BUILD, mode="run"))}
     assert states["source-copy"].endswith("to be built: changed: train.py")
+
+
+def test_a_containerfile_fetches_the_locked_packages_of_debian_itself(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def resolve(base: Base, names: tuple[str, ...], *_: object) -> Resolution:
+        return Resolution(inputs=debian_resolution.inputs_digest(base, names), requirements=HEAD + line("tree"))
+
+    monkeypatch.setattr(debian_resolution, "resolve", resolve)
+    monkeypatch.setattr(downloads, "fetch_first", lambda *_: None)
+    world.write({"apt.txt": "tree\n"})
+    build.build(BUILD)
+    text = plan.containerfile(BUILD)
+    assert "http://deb.example.org/debian/pool/main/x/tree/tree_1.0-1_all.deb" in text
+    assert "export PACKAGES='tree'" in text

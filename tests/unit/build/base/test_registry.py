@@ -64,4 +64,4 @@ def test_without_a_registry_the_suite_with_the_right_python_is_proposed(suite: s
 def test_a_pinned_digest_that_is_gone_is_told_with_the_way_on() -> None:
     fault = registry.pull_fault(evolve(DECLARED, digest=DIGEST), "Error: manifest unknown")
     assert DIGEST in fault.message
-    assert "ocicaliban.lock" in fault.hint
+    assert "`ocicaliban lock --upgrade base`" in fault.hint

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -125,3 +126,14 @@ def test_packages_that_the_base_image_has_itself_are_named_to_the_script(
     (root / lockfile.NAME).write_text(text.replace("http://deb.example.org/debian", "file:/opt/repo"))
     env = dict(step(layer(root)).env)
     assert env["IN_IMAGE"] == "/opt/repo/pool/main/x/one/one_1.0-1_all.deb /opt/repo/pool/main/x/two/two_1.0-1_all.deb"
+
+
+def test_a_project_that_is_read_only_stays_with_what_was_resolved_here(
+    root: Path, resolved: list[tuple[str, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    inputs = debian_resolution.inputs_digest(BASE, ("one", "two"))
+    memo = debian_resolution._memo(inputs)
+    memo.parent.mkdir(parents=True)
+    memo.write_text(HEAD + line("one", "0.9"))
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert "one=0.9 all" in dict(step(layer(root)).files)["packages.lock"] and resolved == []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import subprocess
 import urllib.error
 from email.message import Message
 from pathlib import Path
@@ -112,3 +113,29 @@ def test_the_tree_has_the_files_by_their_names(web: Web, tmp_path: Path) -> None
     ]
     assert (made.root / "two_2.0_all.deb").read_bytes() == b"second"
     assert (tree.size, tree.parts, tree.digest) == (11, {"one": 5, "two": 6}, made.digest)
+
+
+HELPER = """#!/bin/sh
+# apt-helper OPTION... download-file URL FILE SHA256:HEX
+for word; do shift; case $word in download-file) break ;; esac; done
+echo "$1 $3" >>asked
+case $1 in http://deb.*) exit 1 ;; esac
+echo "$1" >"$2"
+"""
+
+
+def test_a_script_fetches_them_without_ocicaliban(tmp_path: Path) -> None:
+    (tmp_path / "helper").write_text(HELPER)
+    (tmp_path / "helper").chmod(0o755)
+    sources = Sources(root=tmp_path, snapshot=SNAPSHOT, mirrors=("debs",))
+    script = PackageTree(packages=(ONE,), sources=sources).script
+    assert "debs" not in script
+    script = script.replace("/usr/lib/apt/apt-helper", str(tmp_path / "helper"))
+    subprocess.run(["sh", "-eu", "-c", script], cwd=tmp_path, check=True)
+    first = packages.snapshots(ONE, SNAPSHOT)[0]
+    assert (tmp_path / "one_1.0-1_all.deb").read_text() == f"{first}\n"
+    assert (tmp_path / "asked").read_text().splitlines() == [f"{url} SHA256:{ONE.sha256}" for url in (URL, first)]
+    gone = subprocess.run(
+        ["sh", "-eu", "-c", script.replace("https://", "http://deb.")], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (gone.returncode, gone.stderr) == (1, "one_1.0-1_all.deb cannot be fetched\n")
