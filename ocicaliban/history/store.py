@@ -12,7 +12,8 @@ from typing import Any, TypedDict, Unpack
 from attrs import evolve
 from peewee import Database, Select, SqliteDatabase, fn
 
-from ocicaliban.history import connection, queries, rows, schema
+from ocicaliban.history import bulk, connection, queries, rows, schema
+from ocicaliban.history.bulk import NewAttempt as NewAttempt
 from ocicaliban.history.queries import STATUSES as STATUSES
 from ocicaliban.history.queries import Group as Group
 from ocicaliban.history.queries import JobQuery
@@ -236,6 +237,11 @@ class History:
             _job.update(change).where(_j.id == job).execute(database)
             self._add_attempt(job, begun)
             return begun
+
+    def begin_all(self, attempts: Iterable[NewAttempt], *, started: float, status: UnderWay) -> frozenset[int]:
+        """Begin a new attempt at each of these queued jobs, as `begin` does, and return the jobs that have one now."""
+        with self._writing() as database:
+            return bulk.begin(database, self._locked, attempts, started, status)
 
     def _add_attempt(self, job: int, attempt: Attempt) -> None:
         values = _columns(_a, rows.ATTEMPT, rows.of_attempt(attempt))

@@ -28,7 +28,7 @@ from peewee import SqliteDatabase
 
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.history import access, schema
-from ocicaliban.history.store import STATUSES, History, handle
+from ocicaliban.history.store import STATUSES, History, NewAttempt, handle
 from ocicaliban.model.image import Launch
 from ocicaliban.model.job import ENDED, UNDER_WAY, JobSpec, Status, Submission, UnderWay
 from ocicaliban.reporter import Reporter
@@ -909,3 +909,18 @@ def test_the_images_that_unfinished_jobs_are_of(store: History) -> None:
     assert "i2" in store.unfinished_images(user="ada", host="zuse", targets=["local"])
     store.end(running, attempt.number, "failed", ended=2.0)
     assert store.unfinished_images(user="ada", host="zuse", targets=["local"]) == {"i1": {"a", "b"}}
+
+
+def test_many_attempts_begin_at_once(url: str) -> None:
+    with access.open(url) as history:
+        made = history.submit(
+            Submission(group="g", user="u", host="h", target="slurm", project="/p", mode="run"), [JobSpec()] * 3
+        )
+        first, *others = (job.id for job in history.jobs(submission=made.id))
+        history.stop_queued([first])
+        new = [NewAttempt(job=id, named=f"17_{id}", log=str, out="/o") for id in (first, *others)]
+        assert history.begin_all(new, started=1.0, status="pending") == frozenset(others)
+        found = history.jobs(ids=others)
+        assert [(job.status, job.out, job.attempts[0].handle) for job in found] == [
+            ("pending", "/o", f"17_{id}") for id in others
+        ]

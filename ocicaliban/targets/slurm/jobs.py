@@ -12,6 +12,7 @@ from attrs import evolve, field, frozen
 
 from ocicaliban.containers.image_file import ImageFile
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.history.store import NewAttempt
 from ocicaliban.jobs import job_variables, lease, log_file, log_parts
 from ocicaliban.model.job import ENDED, UNDER_WAY, Job, Submission, UnderWay
 from ocicaliban.reporter import Reporter
@@ -143,12 +144,15 @@ class SlurmJobs:
         late: list[Handle] = []
         told: list[tuple[Job, str]] = []
         with history.together():
+            made: dict[int, tuple[Job, Handle]] = {}
             for index, (key, first) in enumerate(array.jobs):
                 job = jobs.get(key)
-                if job is None or len(job.attempts) >= first:
-                    continue
-                handle = Handle(array=array.accepted, index=index)
-                if self._begin(history, job, handle.name):
+                if job is not None and len(job.attempts) < first:
+                    made[job.id] = (job, Handle(array=array.accepted, index=index))
+            new = [_new_attempt(job, handle.name) for job, handle in made.values()]
+            begun = history.begin_all(new, started=self.clock.time(), status="pending")
+            for id, (job, handle) in made.items():
+                if id in begun:
                     told.append((job, handle.name))
                 elif self._begin(history, job, handle.name, late=True):
                     late.append(handle)
@@ -158,15 +162,9 @@ class SlurmJobs:
             accepted(job, name)
 
     def _begin(self, history: History, job: Job, name: str, *, late: bool = False) -> bool:
-        made = job.submission
+        new = _new_attempt(job, name)
         begun = history.begin(
-            job.id,
-            log=lambda number: shared.log(made, job.key, number),
-            out=_out(made, job),
-            started=self.clock.time(),
-            named=name,
-            late=late,
-            status="pending",
+            job.id, log=new.log, out=new.out, started=self.clock.time(), named=name, late=late, status="pending"
         )
         return begun is not None
 
@@ -343,6 +341,11 @@ class SlurmJobs:
             reporter.say(f"Slurm has not stopped {len(left)} jobs: {why}")
             return ()
         return tuple(job for job in fresh if job.id in left)
+
+
+def _new_attempt(job: Job, name: str) -> NewAttempt:
+    made = job.submission
+    return NewAttempt(job=job.id, named=name, log=lambda number: shared.log(made, job.key, number), out=_out(made, job))
 
 
 def _untold(job: Job, name: str) -> None:

@@ -46,7 +46,8 @@ class Marks:
 
 def top(submission: Submission) -> Path:
     """Return the folder that the submission's machine and all nodes see."""
-    return root(slurm_options.recorded(submission).shared)
+    held = submission.options.get(slurm_options.KEY)  # not all of them, since this is asked for each job
+    return root(str(held.get("shared") or "") if isinstance(held, Mapping) else "")
 
 
 def root(shared: str) -> Path:

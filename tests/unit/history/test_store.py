@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from attrs import evolve
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.history import access
 from ocicaliban.history.queries import STATUSES
-from ocicaliban.history.store import History, handle
+from ocicaliban.history.store import History, NewAttempt, handle
 from ocicaliban.jobs import lifecycle
 from ocicaliban.jobs.lifecycle import Event
 from ocicaliban.jobs.origin import Machine, Origin
@@ -159,3 +160,26 @@ def test_what_a_submission_was_made_from_is_kept(store: History) -> None:
     assert store.origin(made.id) == made_from and store.origin(other.id) is None
     store._database.execute_sql("UPDATE origin SET record = '{\"version\": 9}'")
     assert store.origin(made.id) is None, "a newer version wrote it"
+
+
+def test_many_attempts_begin_as_one_does(store: History) -> None:
+    made = store.submit(submission("many"), [JobSpec() for _ in range(700)])
+    ids = [job.id for job in store.jobs(submission=made.id)]
+    store.stop_queued(ids[:1])
+    first = store.begin(
+        ids[1], started=1.0, named="17_1", out="/o/1", log=lambda number: f"/l/{number}", status="pending"
+    )
+    assert first and store.end(ids[1], 1, "failed", ended=2.0, again=True)
+    new = [
+        NewAttempt(job=id, named=f"18_{place}", out=f"/o/{place}", log=lambda number: f"/l/{number}")
+        for place, id in enumerate(ids)
+    ]
+    assert store.begin_all(new, started=3.0, status="pending") == frozenset(ids[1:])
+    assert store.begin_all(new, started=4.0, status="pending") == frozenset()
+    stopped, again, *others = store.jobs(submission=made.id)
+    assert (stopped.status, stopped.attempts) == ("stopped", ())
+    assert again.last and again.last.number == 2 and again.last.log == "/l/2"
+    assert {(job.status, job.out, job.last.handle if job.last else "") for job in others} == {
+        ("pending", f"/o/{place}", f"18_{place}") for place in range(2, 700)
+    }
+    assert others[0].last == evolve(first, handle="18_2", started=3.0)
