@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--runs", type=int, default=0, help="how often, instead of as often as each measure says")
     parser.add_argument("--against", metavar="CHECKOUT", type=Path, help="compare with ocicaliban in another checkout")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--markdown", action="store_true", help="as the README has them")
+    form.add_argument("--markdown", action="store_true", help="as docs/benchmarks.md has them")
     form.add_argument("--json", action="store_true", help="with every run")
     given = parser.parse_args(argv)
     if unknown := [name for name in given.names if name not in known]:

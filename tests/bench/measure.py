@@ -129,7 +129,7 @@ def table(results: Sequence[Result]) -> Table:
 
 
 def markdown(results: Sequence[Result]) -> str:
-    """Return the results as the README has them."""
+    """Return the results as docs/benchmarks.md has them."""
     rows = [_HEADS, ("---", *["---:"] * (len(_HEADS) - 1)), *(_cells(result) for result in results)]
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
