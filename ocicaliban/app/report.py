@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,8 +17,8 @@ from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
 from ocicaliban.jobs import provenance
 from ocicaliban.model.job import Job
-from ocicaliban.reporter import TERMINAL
-from ocicaliban.reports import comparison, export, html, means, metrics, query
+from ocicaliban.reporter import SILENT, TERMINAL, Reporter
+from ocicaliban.reports import comparison, export, html, means, metrics, query, tensorboard
 from ocicaliban.reports import report as group_report
 from ocicaliban.reports.comparison import Comparison
 from ocicaliban.reports.metrics import Metrics
@@ -26,6 +27,7 @@ from ocicaliban.targets import registry
 
 if TYPE_CHECKING:
     from ocicaliban.history.access import History
+    from ocicaliban.reports.server import ReportServer
 
 
 @frozen(kw_only=True)
@@ -43,9 +45,19 @@ class GroupReport:
     complete: bool
     compared: Comparison | None = None
 
-    def page(self) -> str:
-        """Return the report as an HTML page with plots."""
-        return html.page(self.table, self.jobs, self.metrics, html.plotly())
+    def page(self, *, live: bool = False) -> str:
+        """Return the report as an HTML page with plots; a `live` one asks its server for newer data."""
+        return html.page(self.table, self.jobs, self.metrics, html.plotly(), live=live)
+
+    def data(self) -> str:
+        """Return the data of the page."""
+        return html.embed(html.views(self.table, self.jobs, self.metrics))
+
+    def write_to_mlflow(self, uri: str) -> tuple[int, int]:
+        """Write the jobs to MLflow; return how many are new there, and how many were there. Raises OcicalibanError."""
+        from ocicaliban.reports import mlflow_runs
+
+        return mlflow_runs.write(uri, self.jobs, self.metrics)
 
     def as_json(self) -> dict[str, object]:
         """Return the report as plain values."""
@@ -57,8 +69,8 @@ class GroupReport:
         return {**value, "over": list(self.table.over), "points": export.points_as_json(self.table)}
 
 
-def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
-    """Collect the report of a group; with `plots` it has what a page needs.
+def collect(request: ReportRequest, *, plots: bool = False, reporter: Reporter = TERMINAL) -> GroupReport:
+    """Collect the report of a group; with `plots` it has what a page needs. `reporter` gets the notes.
 
     Raises UsageError if the group does not exist, or the request names a column that does not.
     """
@@ -69,10 +81,10 @@ def collect(request: ReportRequest, *, plots: bool = False) -> GroupReport:
     if request.over and request.each_job:
         raise UsageError("--over and --each-job exclude each other", "leave one of them out")
     with access.open(reporter=TERMINAL) as history:
-        return _collected(history, request, plots=plots)
+        return _collected(history, request, plots=plots, reporter=reporter)
 
 
-def _collected(history: History, request: ReportRequest, *, plots: bool) -> GroupReport:
+def _collected(history: History, request: ReportRequest, *, plots: bool, reporter: Reporter) -> GroupReport:
     every = [_jobs(history, request, group) for group in (request.group, *filter(None, [request.compare]))]
     whole = [job for jobs in every for job in jobs]
     points = html.curve_points(len(whole)) if plots else 0
@@ -89,9 +101,30 @@ def _collected(history: History, request: ReportRequest, *, plots: bool) -> Grou
         single = group_report.build(every[0][0].submission.group, whole, found, now)
     single = evolve(single, failures=report_details.failures(whole), sources=report_details.sources(history, whole))
     for note in single.notes:
-        TERMINAL.note(note)
+        reporter.note(note)
     table, single = _arranged(single, request)
     return GroupReport(table=table, jobs=single, metrics=found, complete=complete, compared=compared)
+
+
+def server(request: ReportRequest, port: int) -> ReportServer:
+    """Return a server of the report's page, which is made again whenever a browser asks.
+
+    Raises UsageError if the group does not exist, or if the port is taken.
+    """
+    from ocicaliban.reports.server import ReportServer
+
+    whole = collect(request, plots=True)
+    quiet = evolve(request, group=request.group or whole.jobs.group)
+
+    def now() -> GroupReport:
+        return collect(quiet, plots=True, reporter=SILENT)
+
+    try:
+        return ReportServer(port, secrets.token_urlsafe(24), lambda: now().page(live=True), lambda: now().data())
+    except OSError as exc:
+        raise UsageError(
+            f"cannot serve at port {port}: {exc.strerror}", "another --port, or none for a free one"
+        ) from exc
 
 
 def metrics_of(jobs: Sequence[Job], points: int) -> tuple[dict[int, Metrics], bool]:
@@ -119,11 +152,15 @@ def _jobs(history: History, request: ReportRequest, name: str) -> Sequence[Job]:
 def _metrics(job: Job, points: int, fetched: Path | None) -> Metrics:
     """Return what a job has reported: in the copy that was `fetched`, or in its folder if that is on this machine."""
     if fetched:
-        return metrics.read_folder(str(fetched), points)
+        return _read(str(fetched), points)
     if job.out and not os.path.isdir(job.out):
         note = f"the results are on {job.submission.host}, not on this machine"
         return metrics.Metrics(notes=(note,), missing=True)
-    return metrics.read_folder(job.out, points)
+    return _read(job.out, points)
+
+
+def _read(folder: str, points: int) -> Metrics:
+    return tensorboard.add(metrics.read_folder(folder, points), folder, points)
 
 
 def _chosen(whole: Report, request: ReportRequest) -> Report:

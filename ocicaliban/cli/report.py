@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
@@ -22,6 +23,7 @@ from ocicaliban.system import files
 if TYPE_CHECKING:
     from ocicaliban.app.report import GroupReport
     from ocicaliban.reports.report import Report
+    from ocicaliban.reports.server import ReportServer
 
 
 # Longer than 60 lines: most of them are its options.
@@ -77,6 +79,14 @@ def report(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     csv: Annotated[str, typer.Option("--csv", metavar="FILE|-", help="Write CSV, with all parameters.")] = "",
     html: Annotated[str, typer.Option("--html", metavar="FILE|-", help="Write a page with plots.")] = "",
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page on this machine, up to date while the jobs run.")
+    ] = False,
+    port: Annotated[int, typer.Option("--port", help="The port for --serve (default: a free one).")] = 0,
+    to: Annotated[
+        tuple[str, str] | None,
+        typer.Option("--to", metavar="mlflow URI", help="Write the jobs to MLflow as runs: a server's address."),
+    ] = None,
     all_users: Annotated[bool, typer.Option("--all-users", help="Include the jobs of other users.")] = False,
     debug: Debug = False,
 ) -> None:
@@ -92,7 +102,17 @@ def report(
     group = one_group(name, group)
     if as_json + (csv == "-") + (html == "-") > 1:
         raise UsageError("stdout can take only one of --json, --csv - and --html -", "write the others to a file")
-    made = use_case.collect(request(ReportRequest, given, group=group), plots=bool(html))
+    asked = request(ReportRequest, given, group=group)
+    if serve:
+        _serve(use_case.server(asked, port))
+        return
+    if to and to[0] != "mlflow":
+        raise UsageError(f"--to {to[0]}: reports can be written to mlflow", "--to mlflow http://127.0.0.1:5000")
+    made = use_case.collect(asked, plots=bool(html or to))
+    if to:
+        new, known = made.write_to_mlflow(to[1])
+        TERMINAL.say(f"{new} runs written to {to[1]}, {known} were there")
+        return
     whole = made.compared.table if made.compared else made.table
     if csv:
         # A program can take means by itself; the columns that were chosen are those of the table.
@@ -104,6 +124,15 @@ def report(
         print_json(made.as_json(), indent=2)
     elif not (csv or html):
         _print(whole, made)
+
+
+def _serve(server: ReportServer) -> None:
+    """Serve a page until Ctrl-C."""
+    with server:
+        print_lines(server.url)
+        TERMINAL.say("Ctrl-C ends it; the address has a token, so do not share it")
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
 
 
 def _print(whole: Report, made: GroupReport) -> None:

@@ -48,14 +48,16 @@ def plotly() -> str:
     return _asset("plotly-basic.min.js")
 
 
-def page(table: Report, jobs: Report, metrics: Mapping[int, Metrics], plotly: str) -> str:
+def page(table: Report, jobs: Report, metrics: Mapping[int, Metrics], plotly: str, *, live: bool = False) -> str:
     """Return the page of a report: its table, and a table of the single jobs where that has means.
 
-    `metrics` by the jobs' ids, `plotly` as `plotly()` returns it.
+    `metrics` by the jobs' ids, `plotly` as `plotly()` returns it. A `live` page asks the server that it comes from for
+    newer data.
     """
     parts = {
         "@TITLE@": html.escape(table.group),
-        "@POLICY@": html.escape(_POLICY),
+        "@POLICY@": html.escape(f"{_POLICY}; connect-src 'self'" if live else _POLICY),
+        "@LIVE@": "yes" if live else "",
         "@STYLE@": _asset("report.css"),
         "@DATA@": embed(views(table, jobs, metrics)),
         # A script element ends at the first "</script", even inside a string.

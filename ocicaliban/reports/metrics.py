@@ -121,7 +121,7 @@ class _Lines:
     inside: bool = False
     notes: list[str] = field(factory=list)
     results: dict[str, Scalar] = field(factory=dict)
-    curves: dict[str, _Thinning] = field(factory=dict)
+    curves: dict[str, Thinning] = field(factory=dict)
 
     def to_record(self) -> metrics_memo.Record:
         """Return what is kept of it."""
@@ -132,7 +132,7 @@ class _Lines:
     def of_record(cls, record: metrics_memo.Record, points: int) -> _Lines:
         """Return what was kept; nothing for a record of another form."""
         try:
-            curves = {name: _Thinning.of_record(kept, points) for name, kept in record["curves"].items()}
+            curves = {name: Thinning.of_record(kept, points) for name, kept in record["curves"].items()}
             return cls(**{name: record[name] for name in _COUNTS}, results=dict(record["results"]), curves=curves)
         except (KeyError, TypeError, ValueError, AttributeError):
             return cls()
@@ -154,7 +154,7 @@ class _Reader:
         self._lines = _Lines()
 
     @property
-    def curves(self) -> Mapping[str, _Thinning]:
+    def curves(self) -> Mapping[str, Thinning]:
         """The curves of metrics.jsonl."""
         return self._lines.curves
 
@@ -249,7 +249,7 @@ class _Reader:
         step = _step(values.pop("step", None))
         for name, value in self._flatten(values, LINES):
             if self._keep(name, value) and self.points and _is_number(value):
-                curve = lines.curves.setdefault(name, _Thinning(points=self.points))
+                curve = lines.curves.setdefault(name, Thinning(points=self.points))
                 curve.add(float(lines.number) if step is None else step, float(value))
         return True
 
@@ -316,7 +316,7 @@ def _step(value: object) -> float | None:
 
 
 @define(kw_only=True)
-class _Thinning:
+class Thinning:
     """Collects the points of a curve in bounded memory.
 
     The first points are kept one by one. When there are twice as many as wanted, the axis of steps is divided into
@@ -334,7 +334,7 @@ class _Thinning:
         return [self._width, self._count, [[key, *point] for key, point in self._kept.items()]]
 
     @classmethod
-    def of_record(cls, record: Sequence[Any], points: int) -> _Thinning:
+    def of_record(cls, record: Sequence[Any], points: int) -> Thinning:
         """Return what was kept. Raises TypeError or ValueError for a record of another form."""
         width, count, kept = record
         return cls(

@@ -400,3 +400,46 @@ def test_the_network_is_really_shut(seen: Seen) -> None:
     assert answer == "shut"
     seen.complaints.clear()
     seen.asked.clear()
+
+
+# --- tools that people use already ---
+
+
+def test_event_files_of_tensorboard_are_curves(work: Workplace) -> None:
+    from tensorboard.compat.proto.event_pb2 import Event
+    from tensorboard.compat.proto.summary_pb2 import Summary
+    from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+    work.group("events", [({"lr": lr}, {}) for lr in (0.1, 0.2)])
+    with access.open(work.env["OCICALIBAN_DB_URL"]) as known:
+        first, second = known.jobs(group="events")
+    writer = EventFileWriter(f"{first.out}/runs/one")
+    for step in range(20):
+        value = Summary.Value(tag="train/loss", simple_value=1 / (step + 1))
+        writer.add_event(Event(step=step, summary=Summary(value=[value])))
+    writer.close()
+    (Path(second.out) / "events.out.tfevents.broken").write_bytes(b"\x10" * 50)
+    done = ok(work.folder, "report", "events", "--json", env=work.env)
+    made = {job["id"]: job["metrics"] for job in json.loads(done.stdout)["jobs"]}
+    assert made[first.id]["train/loss"] == pytest.approx(0.05) and made[second.id] == {}
+    page = (work.folder / "report.html") if work.page("events") else None
+    assert page and '"steps":[0,1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19]' in page.read_text()
+
+
+def test_jobs_are_written_to_mlflow_once(work: Workplace, tmp_path: Path) -> None:
+    from mlflow import MlflowClient
+
+    uri = f"{tmp_path.as_uri()}/runs"
+    env = {**work.env, "MLFLOW_ALLOW_FILE_STORE": "true"}
+    for told in ("3 runs written", "1 runs written"):  # the job that runs is written again
+        done = ok(work.folder, "report", "going", "--to", "mlflow", uri, env=env)
+        assert told in done.stderr or "2 runs written" in done.stderr
+    os.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"
+    client = MlflowClient(tracking_uri=uri)
+    experiment = client.get_experiment_by_name("going")
+    assert experiment
+    runs = {run.data.tags["ocicaliban.job"]: run for run in client.search_runs([experiment.experiment_id])}
+    assert len(runs) == 3 and {run.info.status for run in runs.values()} >= {"FINISHED", "RUNNING"}
+    [done_run] = [run for run in runs.values() if run.info.status == "FINISHED"]
+    assert done_run.data.params["optimizer"] == "sgd" and done_run.data.metrics["epochs"] == 3
+    assert len(client.get_metric_history(done_run.info.run_id, "train.loss")) == 60

@@ -24,6 +24,9 @@ ONLY: Mapping[str, frozenset[str]] = {
     "podman": frozenset({"containers.podman_api"}),
     "peewee": frozenset({"history"}),
     "optuna": frozenset({"search.optuna_study"}),
+    "mlflow": frozenset({"reports.mlflow_runs"}),
+    "tensorboard": frozenset({"reports.tensorboard"}),
+    "pandas": frozenset({"api"}),
     **dict.fromkeys(
         ("google", "grpc"),
         frozenset(
@@ -31,6 +34,7 @@ ONLY: Mapping[str, frozenset[str]] = {
                 "emulator",
                 "google_auth",
                 "registry.auth",
+                "reports.tensorboard",
                 "targets.vertex.library",
                 "targets.vertex.logs",
                 "targets.vertex.results",

@@ -9,6 +9,10 @@
 // What comes from jobs is put into the page as text, never as markup; plotly, which reads some markup, gets it escaped.
 "use strict";
 const by = (id) => document.getElementById(id);
+const say = (id, text) => {
+  by(id).textContent = text;
+  by(id).hidden = !text;
+};
 const show = (data, ends) => {
   const { columns, rows } = data;
   const listen = (target, name, react) => target.addEventListener(name, react, { signal: ends });
@@ -35,10 +39,6 @@ const show = (data, ends) => {
     if (text !== undefined) made.textContent = text;
     if (className) made.className = className;
     return made;
-  };
-  const say = (id, text) => {
-    by(id).textContent = text;
-    by(id).hidden = !text;
   };
 
   // --- filter and order
@@ -549,14 +549,63 @@ const show = (data, ends) => {
 
 // --- which view
 
-const { views } = JSON.parse(by("data").textContent);
+let { views } = JSON.parse(by("data").textContent);
 let ends = new AbortController();
-const choose = (number) => {
+const chosen = ["parallel-metric", "scatter-y", "scatter-x", "curves-metric"];
+// What the user has chosen: it stays as it is when newer data comes.
+const taken = () => ({
+  filter: by("filter").value,
+  selects: chosen.map((id) => by(id).selectedOptions[0]?.textContent),
+  logs: ["scatter-log-x", "scatter-log-y", "curves-log"].map((id) => by(id).checked),
+  sorted: [...document.querySelectorAll("thead th")]
+    .filter((cell) => cell.getAttribute("aria-sort") !== "none")
+    .map((cell) => [cell.querySelector("button").title, cell.getAttribute("aria-sort")])[0],
+});
+const choose = (number, kept) => {
   ends.abort();
   ends = new AbortController();
   by("filter").value = "";
   show(views[number], ends.signal);
+  if (!kept) return;
+  chosen.forEach((id, n) => {
+    const option = [...by(id).options].find((each) => each.textContent === kept.selects[n]);
+    if (!option || option.selected) return;
+    option.selected = true;
+    by(id).dispatchEvent(new Event("change"));
+  });
+  ["scatter-log-x", "scatter-log-y", "curves-log"].forEach((id, n) => {
+    if (by(id).disabled || by(id).checked === kept.logs[n]) return;
+    by(id).checked = kept.logs[n];
+    by(id).dispatchEvent(new Event("change"));
+  });
+  const head = kept.sorted && [...document.querySelectorAll("thead th")].find((cell) => cell.querySelector("button").title === kept.sorted[0]);
+  for (let n = 0; head && n < 2 && head.getAttribute("aria-sort") !== kept.sorted[1]; n += 1) head.querySelector("button").click();
+  if (kept.filter) {
+    by("filter").value = kept.filter;
+    by("filter").dispatchEvent(new Event("input"));
+  }
 };
+const shownView = () => (by("each").checked && views.length > 1 ? 1 : 0);
 by("each").closest("label").hidden = views.length < 2;
-by("each").addEventListener("change", (event) => choose(event.target.checked ? 1 : 0));
+by("each").addEventListener("change", () => choose(shownView()));
 choose(0);
+
+// --- a page that is served asks for newer data while the sweep runs
+
+const refresh = async (before) => {
+  let text = before;
+  try {
+    const answer = await fetch(`data${location.search}`, { cache: "no-store" });
+    text = answer.ok ? await answer.text() : before;
+    say("gone", answer.ok ? "" : "The report cannot be read any more.");
+  } catch {
+    say("gone", "`ocicaliban report --serve` has ended: this page is not updated any more.");
+  }
+  if (before !== null && text !== before) {
+    views = JSON.parse(text).views;
+    by("each").closest("label").hidden = views.length < 2;
+    choose(shownView(), taken());
+  }
+  setTimeout(() => refresh(text), 3000);
+};
+if (document.body.dataset.live) refresh(by("data").textContent);

@@ -106,7 +106,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
         {"image_id", "as_json"},
     ),
     jobs.status: ({StatusRequest: set()}, {"name", "watch", "as_json", "disk"}),
-    report.report: ({ReportRequest: set()}, {"name", "as_json", "csv", "html"}),
+    report.report: ({ReportRequest: set()}, {"name", "as_json", "csv", "html", "serve", "port", "to"}),
     clean.clean: ({CleanRequest: set()}, set()),
     dev.vertex_emulator: ({EmulatorRequest: set()}, set()),
 }

@@ -92,3 +92,10 @@ def test_the_page_of_means_has_the_single_jobs_too() -> None:
     assert [row["id"] for row in data[0]["rows"]] == ["0, 2", "1, 3"]
     [first, second] = data[0]["curves"]["acc"]
     assert first["values"] == [1, 2] and second["deviations"] == [1.41, 1.41]
+
+
+def test_a_page_that_is_served_may_ask_its_server_and_no_other() -> None:
+    made = reports.build("g", [], {}, 0)
+    text = html.page(made, made, {}, "", live=True)
+    assert "connect-src &#x27;self&#x27;" in text and 'data-live="yes"' in text
+    assert "connect-src" not in html.page(made, made, {}, "")

@@ -181,7 +181,7 @@ def test_no_json_makes_it_raise(
     most=st.integers(1, 8),
 )
 def test_a_curve_of_any_steps_stays_bounded_in_order_and_true(points: list[tuple[float, float]], most: int) -> None:
-    thinning = metrics._Thinning(points=most)
+    thinning = metrics.Thinning(points=most)
     for step, value in points:
         thinning.add(step, value)
     made = thinning.curve()
