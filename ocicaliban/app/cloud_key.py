@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ocicaliban.containers import command_line
@@ -15,7 +16,7 @@ def key_file(path: str) -> str:
     """Return the absolute path of --cloud-key's file, "" for none. Raises UsageError if there is no such file."""
     if not path:
         return ""
-    file = Path(path).expanduser().absolute()
+    file = Path(os.path.expanduser(path)).absolute()
     if not file.is_file():
         raise UsageError(f"--cloud-key: there is no file {file}", "give the path of a service account's JSON key")
     return str(file)

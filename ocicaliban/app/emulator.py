@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,10 +43,12 @@ def prepare(request: EmulatorRequest) -> Emulator:
         raise UsageError(
             f"--faults: there is no file {request.faults}", "create it first; it may be empty until something must fail"
         )
-    folder = Path(request.folder).expanduser().absolute() if request.folder else files.state() / "vertex-emulator"
+    folder = (
+        Path(os.path.expanduser(request.folder)).absolute() if request.folder else files.state() / "vertex-emulator"
+    )
     settings = EmulatorSettings(
         folder=folder,
-        gcs=Path(request.gcs).expanduser().absolute() if request.gcs else folder / "gcs",
+        gcs=Path(os.path.expanduser(request.gcs)).absolute() if request.gcs else folder / "gcs",
         port=request.port,
         region=request.region,
         project=request.project,

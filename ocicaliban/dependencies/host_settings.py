@@ -288,7 +288,7 @@ def read_host_settings(environ: Mapping[str, str] = os.environ) -> HostSettings:
     bundles = [environ.get(name, "") for name in _CERTIFICATES] + [pip.get("cert", "")]
     if folder := environ.get("SSL_CERT_DIR"):
         bundles += [os.path.join(folder, name) for name in _BUNDLES]
-    existing = (Path(bundle).expanduser() for bundle in bundles if bundle)
+    existing = (Path(os.path.expanduser(bundle)) for bundle in bundles if bundle)
     return HostSettings(
         ca_bundle=next((path for path in existing if path.is_file()), None),
         index_url=_split(_plain(index_url, environ))[1] if index_url else "",

@@ -148,7 +148,7 @@ def _named(request: EnvironmentRequest, found: Sequence[Declaration]) -> Declara
     path = request.root / request.named
     if request.named == NONE:
         return None
-    if not path.is_file():
+    if not os.path.isfile(path):  # a name may be too long for any file
         check_link(path)
         raise UsageError(
             f"{request.setting}: there is no file '{request.named}'", f"the path is relative to the project: {path}"

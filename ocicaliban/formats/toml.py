@@ -36,14 +36,21 @@ _TYPE_NAMES: dict[type, str] = {
 }
 
 
-def read_toml(path: Path, hint: str = "correct the file at this line") -> tuple[str, dict[str, Any]]:
+def read_toml(
+    path: Path, hint: str = "correct the file at this line", *, nul: bool = False
+) -> tuple[str, dict[str, Any]]:
     """Return the text of a TOML file and the values in it.
 
-    Raises UsageError, with file and line, if the file cannot be read or is not TOML; in the second case with `hint`.
+    Raises UsageError, with file and line, if the file cannot be read or is not TOML, or if a text in it has a NUL
+    character, which no path, variable or argument can have, unless `nul` allows that; in these cases with `hint`.
     """
     text = read_text(path)
     try:
-        return text, parse_toml(text)
+        values = parse_toml(text)
+        if not nul and (found := _NUL.search(text)) and _has_nul(values):
+            line = text.count("\n", 0, found.start()) + 1
+            raise ValueError(f"a text with a NUL character (at line {line}, column 1)")
+        return text, values
     except ValueError as exc:
         line = re.search(r"at line (\d+)", str(exc))
         place = f"{path}:{line[1]}" if line else str(path)
@@ -72,6 +79,16 @@ def _parsed(text: str) -> dict[str, Any]:
         raise
     except ValueError as exc:  # Python's limit on the digits of a number
         raise ValueError("it contains a number with thousands of digits") from exc
+
+
+_NUL = re.compile(r"\\u0000|\\U00000000")
+
+
+def _has_nul(value: Any) -> bool:
+    """Return whether there is a NUL character in a text or key."""
+    if isinstance(value, dict):
+        return any("\0" in key or _has_nul(inner) for key, inner in value.items())
+    return any(map(_has_nul, value)) if isinstance(value, list) else isinstance(value, str) and "\0" in value
 
 
 class _LongKey(ValueError):

@@ -118,7 +118,9 @@ def _read_file(path: Path) -> Lock:
     if not path.is_file():
         return Lock()
     name = path.name
-    text, raw = read_toml(path, f"git checkout {name}; or remove it, and ocicaliban resolves everything again")
+    text, raw = read_toml(
+        path, f"git checkout {name}; or remove it, and ocicaliban resolves everything again", nul=True
+    )
 
     def convert(value: object, kind: Any, key: str) -> Any:
         return structure(value, kind, path=path, text=text, keys=(key,))

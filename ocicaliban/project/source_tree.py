@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
+import errno
 import hashlib
 import os
 import posixpath
@@ -145,8 +145,12 @@ def _identities(files: tuple[Path, ...]) -> frozenset[tuple[int, int]]:
     """Return device and inode of each file that exists: they identify it under any name."""
     found = set()
     for file in files:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        try:
             status = os.stat(file)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG, errno.ELOOP):
+                raise
+        else:
             found.add((status.st_dev, status.st_ino))
     return frozenset(found)
 

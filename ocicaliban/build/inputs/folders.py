@@ -27,7 +27,7 @@ def data_folders(project: Project, dirs: tuple[str, ...]) -> tuple[str, ...]:
     root = project.root.resolve()
     for number, name in enumerate((*project.dirs, *dirs)):
         folder = (project.root / name).resolve()
-        if folder.is_dir() and folder.is_relative_to(root) and folder != root:
+        if os.path.isdir(folder) and folder.is_relative_to(root) and folder != root:
             folders.append(str(folder.relative_to(root)))
             continue
         configured = number < len(project.dirs)

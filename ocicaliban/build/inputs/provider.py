@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -164,4 +165,4 @@ class Provider:
 
 def secret_files(project: Project) -> tuple[Path, ...]:
     """Return the files of the build secrets of a project, in the order of its configuration."""
-    return tuple(project.root / Path(file).expanduser() for file in project.secrets.values())
+    return tuple(project.root / os.path.expanduser(file) for file in project.secrets.values())

@@ -48,7 +48,7 @@ class Sources:
         """Return the addresses and paths at which a package may be, in the order in which they are tried."""
         found = [package.url]
         for mirror in self.mirrors:
-            place = mirror.rstrip("/") if "://" in mirror else str(self.root / Path(mirror).expanduser())
+            place = mirror.rstrip("/") if "://" in mirror else str(self.root / os.path.expanduser(mirror))
             found += [f"{place}/{package.file}", f"{place}/{package.path}"]
         return (*found, *apt_packages.snapshots(package, self.snapshot))
 

@@ -49,7 +49,7 @@ class ChannelSettings:
         if "://" in name:
             return name.rstrip("/")
         if name.startswith((".", "/", "~")):
-            return (root / Path(name).expanduser()).resolve().as_uri()
+            return (root / Path(os.path.expanduser(name))).resolve().as_uri()
         first, slash, rest = name.partition("/")
         if name in self.custom:
             return f"{self.custom[name].rstrip('/')}/{name}"

@@ -21,7 +21,7 @@ def test_a_number_of_cores_that_is_none_is_told(tmp_path: Path, cpus: float) -> 
     "setting",
     [
         'time = "soon"', "nodes = 0", "cpus = -1", "jobs = 0", "gpus = -1", "grace = 99999999", "deadline = -1",
-        'memory = "much"', 'runtime = "lxc"', 'image = "iso"', 'partition = "a\\nb"', 'account = "a\\u0000"',
+        'memory = "much"', 'runtime = "lxc"', 'image = "iso"', 'partition = "a\\nb"', 'account = "a\\u0007"',
         'shared = "here"', 'slurm_args = ["-o", "x"]', 'slurm_args = ["a\\nb"]', 'qos = 3',
     ],
 )  # fmt: skip

@@ -184,6 +184,7 @@ def test_a_wrong_base_is_told_with_its_line(tmp_path: Path, lines: str, line: in
         ("none", "there is no folder 'none' in the project"),
         ("../..", "the folder '../..' is outside the project"),
         (".", "the folder of data '.' is the project itself"),
+        ("x" * 300, f"there is no folder '{'x' * 300}' in the project"),
     ],
 )
 def test_a_wrong_folder_of_data_is_told_with_its_place(tmp_path: Path, name: str, told: str) -> None:

@@ -34,12 +34,19 @@ def test_a_type_is_checked_the_second_time_as_the_first() -> None:
         ("[" + "a . " * 5000 + "a]\n", "a key of more than 1000 parts"),
         ("x = {'b' = 1, " + "a." * 5000 + "a = 1}\n", "a key of more than 1000 parts"),
         ("a = 1\nb = }", r"f\.toml:2: not valid TOML"),
+        ('a = 1\nb = [{c = "x\\u0000"}]', r"f\.toml:2: .*a NUL character"),
+        ('"\\U00000000" = 1', r"f\.toml:1: .*a NUL character"),
     ],
 )
 def test_a_text_that_no_person_wrote_is_an_error_and_no_traceback(tmp_path: Path, text: str, why: str) -> None:
     (tmp_path / "f.toml").write_text(text)
     with pytest.raises(UsageError, match=why):
         read_toml(tmp_path / "f.toml")
+
+
+def test_what_only_looks_like_a_nul_is_none(tmp_path: Path) -> None:
+    (tmp_path / "f.toml").write_text("a = '\\u0000' # \\u0000\n")
+    assert read_toml(tmp_path / "f.toml")[1] == {"a": "\\u0000"}
 
 
 def test_a_long_text_with_dots_is_no_key() -> None:
