@@ -175,7 +175,8 @@ def accounted_since(time: float) -> tuple[Task, ...]:
 
 def test(script: str) -> str:
     """Ask Slurm whether it would take a script, and return what it says. Raises Refused if it would not."""
-    process.tool("sbatch")
+    if process.on_path("sbatch") is None:
+        raise OcicalibanError("this machine has no sbatch", "submit from a login node of the cluster")
     hidden = [word for name in slurm_options.hidden_variables(script) for word in ("-u", name)]
     try:
         return process.ask(("env", *hidden, "sbatch", "--test-only"), script, limit=_ANSWER)
@@ -189,7 +190,9 @@ def test(script: str) -> str:
 
 
 def cluster() -> Cluster:
-    """Return the cluster whose commands we have."""
+    """Return the cluster whose commands we have, if there is one that answers."""
+    if process.on_path("scontrol") is None:
+        return Cluster()
     try:
         return parse_config(process.ask(("scontrol", "show", "config"), limit=_ANSWER))
     except ToolError:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from ocicaliban.containers import own_store
+from ocicaliban.errors import OcicalibanError
 from ocicaliban.targets.slurm import client
 from ocicaliban.targets.slurm.states import Shown
 from ocicaliban.targets.submit_once import CreateFault
@@ -100,3 +101,10 @@ def test_the_settings_of_a_cluster() -> None:
     more = f"{text}SchedulerParameters     = bf_continue,max_array_tasks=50\n"
     assert client.parse_config(more).largest_array == 50
     assert client.parse_config("slurm_load_ctl_conf error") == client.Cluster()
+
+
+def test_a_machine_without_slurm_is_no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
+    assert client.cluster() == client.Cluster()
+    with pytest.raises(OcicalibanError, match="no sbatch"):
+        client.test("#!/bin/sh\n")
