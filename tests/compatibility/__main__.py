@@ -121,7 +121,7 @@ def _said(ran: bool, stderr: str, *places: Path) -> str:
     text = stderr
     for place in places:
         text = text.replace(str(place), ".")
-    lines = [line for line in text.splitlines() if line.strip()]
+    lines = [line for line in text.splitlines() if line.strip() and not re.match(r"[\w ]+: still ", line)]
     first = next((at for at, line in enumerate(lines) if line.startswith("error: ")), len(lines))
     hint = next((at for at, line in enumerate(lines) if line.startswith(" hint: ")), len(lines))
     kept = [line for line in lines[:first] if line.startswith(("dependencies:", "base:", "note:"))]
