@@ -8,6 +8,7 @@ divided by the records that installers write. Environments have hard links to th
 from __future__ import annotations
 
 import contextlib
+import errno
 import filecmp
 import hashlib
 import json
@@ -141,10 +142,12 @@ def make(
                 if size is None:
                     return None
         finally:
-            for path in (*place.parent.glob(f"{place.name}*"),):
-                shutil.rmtree(path, ignore_errors=True)
-    found = [each.there() for each in packages]
-    return (environment.files, *(path / _FILES for path in found if path))
+            for half in (*place.parent.glob(f"{place.name}*"),):
+                shutil.rmtree(half, ignore_errors=True)
+    found = [kept for each in packages if (kept := each.there())]
+    for kept in (environment.files.parent, *found):
+        image_store.mark_used(kept.name)  # so that `clean` leaves them until they are linked
+    return (environment.files, *(kept / _FILES for kept in found))
 
 
 def _key(*parts: object) -> str:
@@ -163,7 +166,7 @@ def _environment(making: _Making, place: Path, how: Reporter) -> _Environment:
         (changed / _PYTHON).rename(done / _PYTHON)
         changed.rename(done / _FILES)
         filesystems.flush(done)
-        _keep(done, kept)
+        _keep(done, kept, again=making.again)
     found = json.loads((kept / _PYTHON).read_text())
     return _Environment(files=kept / _FILES, sites=tuple(found["sites"]), python=found["python"])
 
@@ -208,7 +211,9 @@ def _install(
     if any(each.name not in found.packages and " ; " not in each.entry for each in whole):
         return None
     built = built_wheels.names(making.image.id)
-    total = _kept(changed, found.packages, half / "done", whole, built)
+    total, ready = _taken(changed, found.packages, half / "done", whole, built)
+    for made, kept in ready:
+        _keep(made, kept, again=making.again)
     for package in packages:
         if package not in whole:
             alone = _install(making, environment, [package], place, how)
@@ -218,10 +223,13 @@ def _install(
     return total
 
 
-def _kept(
+def _taken(
     changed: Path, files: Mapping[str, tuple[str, ...]], done: Path, packages: Iterable[_Package], built: frozenset[str]
-) -> int:
-    """Keep the `files` of packages, by their names, which are in the folder `changed`. Return the bytes."""
+) -> tuple[int, list[tuple[Path, Path]]]:
+    """Put the `files` of packages, by their names, from the folder `changed` into a folder for each, below `done`.
+
+    Return the bytes, and each folder with where to keep it.
+    """
     total, regular = 0, []
     ready: list[tuple[Path, Path]] = []
     for package in packages:
@@ -239,9 +247,7 @@ def _kept(
     else:
         for file in regular:
             folder_store.sync(file)
-    for made, kept in ready:
-        _keep(made, kept)
-    return total
+    return total, ready
 
 
 def _finish(folder: str) -> None:
@@ -275,14 +281,18 @@ def _folder(top: Path, place: str) -> None:
     path.chmod(0o755)
 
 
-def _keep(path: Path, kept: Path) -> None:
-    """Move a folder to where it is kept, in place of one that is there."""
-    if kept.is_dir():
+def _keep(path: Path, kept: Path, *, again: bool) -> None:
+    """Move a folder to where it is kept. One that another process has made meanwhile stays, unless it is made again."""
+    if again and kept.is_dir():
         old = kept.with_name(f".{kept.name}.{os.urandom(4).hex()}")
         with contextlib.suppress(FileNotFoundError):
             kept.rename(old)
         shutil.rmtree(old, ignore_errors=True)
-    path.rename(kept)
+    try:
+        path.rename(kept)
+    except OSError as fault:
+        if fault.errno not in (errno.ENOTEMPTY, errno.EEXIST):
+            raise
     image_store.mark_used(kept.name)
 
 

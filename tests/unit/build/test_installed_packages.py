@@ -157,6 +157,18 @@ def test_clean_removes_packages_that_no_folder_has(installed: list[list[str]]) -
     mounted_folders.remove(lambda _: False, dry_run=False, out=lambda _: None)
 
 
+def test_what_another_process_has_made_meanwhile_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: list[list[str]]
+) -> None:
+    found = made(part("a"))
+    assert found
+    before = [(path / "x").touch() or path for path in found]
+    kept, is_dir = {path.parent for path in found}, Path.is_dir
+    monkeypatch.setattr(Path, "is_dir", lambda path: is_dir(path) and path not in kept)
+    made(part("a"))
+    assert len(installed) == 4 and all((path / "x").exists() for path in before)
+
+
 def test_a_failed_installation_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(part: RunPart, parent: Image, mount: str, *_: object) -> None:
         write(Path(mount.partition(":")[0]), {"x": ""})
