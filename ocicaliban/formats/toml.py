@@ -48,8 +48,8 @@ def read_toml(
     try:
         values = parse_toml(text)
         if not nul and (found := _NUL.search(text)) and _has_nul(values):
-            line = text.count("\n", 0, found.start()) + 1
-            raise ValueError(f"a text with a NUL character (at line {line}, column 1)")
+            number = text.count("\n", 0, found.start()) + 1
+            raise ValueError(f"a text with a NUL character (at line {number}, column 1)")
         return text, values
     except ValueError as exc:
         line = re.search(r"at line (\d+)", str(exc))
