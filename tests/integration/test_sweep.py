@@ -187,7 +187,8 @@ def test_a_job_that_another_process_stops_is_stopped(place: Place) -> None:
     job = place.history.jobs(submission=submission.id)[0]
     assert job.last
     assert place.history.end(job.id, job.last.number, "stopped", reason="stopped by ada", ended=time.time())
-    subprocess.run(["podman", "kill", "-s", "TERM", job.last.handle], check=True, capture_output=True)
+    # The sweep may have seen the end on record before, and have ended the container itself.
+    subprocess.run(["podman", "kill", "-s", "TERM", job.last.handle], check=False, capture_output=True)
     _, told = engine.communicate(timeout=60)
     assert engine.returncode == 1, told
     assert f"[{job.id}] stopped: stopped by ada" in told
