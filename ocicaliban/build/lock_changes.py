@@ -28,7 +28,8 @@ _PYTHON = ("python", "project", "jupyter", "papermill")
 class Change:
     """A package of a section of the lock with its version before and after, "" if it is not there.
 
-    `name` is that of the resolution ("cpu"). Without a package, only what the resolution depends on has changed.
+    `name` is that of the resolution ("cpu"). Without a package, only what the resolution depends on has changed, or it
+    has no packages: then one of the two is "nothing".
     """
 
     section: str
@@ -41,8 +42,10 @@ class Change:
     def line(self) -> str:
         """The change in words."""
         where = f"({self.section}, {self.name})"
-        if not self.package:
+        if not self.package and self.before == self.after:
             return f"resolved from other inputs {where}"
+        if not self.package:
+            return f"{'removed' if self.before else 'resolved'}: nothing to install {where}"
         if not self.before:
             return f"added {self.package} {self.after} {where}"
         if not self.after:
@@ -167,4 +170,8 @@ def _section_changes(before: Lock, after: Lock) -> Iterator[Change]:
                     section=section, name=name, package=each, before=old.get(each, ""), after=new.get(each, "")
                 )
             if not differing:
-                yield Change(section=section, name=name)
+                there = ["nothing" if name in each else "" for each in (olds, news)]
+                both = all(there)
+                yield Change(
+                    section=section, name=name, before="" if both else there[0], after="" if both else there[1]
+                )

@@ -90,3 +90,9 @@ def test_each_difference_is_told(base: Base, text: str, lines: list[str]) -> Non
     before = Lock(base={"cpu": BASE}, sections={"python": {"cpu": resolution("six==1.16.0\n")}})
     after = Lock(base={"cpu": base}, sections={"python": {"cpu": resolution(text)}})
     assert [change.line for change in lock_changes.changes(before, after)] == lines
+
+
+def test_a_resolution_without_packages_comes_and_goes() -> None:
+    none, empty = Lock(), Lock(sections={"project": {"cpu": resolution("")}})
+    assert [each.line for each in lock_changes.changes(none, empty)] == ["resolved: nothing to install (project, cpu)"]
+    assert [each.line for each in lock_changes.changes(empty, none)] == ["removed: nothing to install (project, cpu)"]
