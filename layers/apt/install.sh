@@ -29,7 +29,10 @@ if [ -e /dev/oc/packages.lock ]; then
     names=$(printf '%s\n' $PACKAGES | sed 's,/.*,,') # git/bookworm-backports: the lock knows what that was
 fi
 set +f
-there=$(echo /etc/ssh/ssh_host_*_key /etc/ssl/private/ssl-cert-snakeoil.key /etc/machine-id /var/lib/dbus/machine-id)
+there=
+for path in /etc/ssh/ssh_host_*_key /etc/ssl/private/ssl-cert-snakeoil.key /etc/machine-id /var/lib/dbus/machine-id; do
+    [ ! -s "$path" ] || there="$there $path"
+done
 logs=$(find /var/log -type f 2>/dev/null | sort)
 set -f
 # Without it apt goes on without the lists, and then knows no package.

@@ -36,7 +36,7 @@ LIMIT = 800
 MODE = ("base", "apt", "conda", "python", "project", "cuda", "jupyter", "papermill", "data", "source-copy", "shell")
 EACH = f"""{CONFIG}
 [layers.apt]
-packages = ["fontconfig", "fonts-dejavu-core", "openssh-server"]
+packages = ["dbus", "fontconfig", "fonts-dejavu-core", "openssh-server"]
 [layers.jupyter]
 interface = "notebook"
 [modes]
