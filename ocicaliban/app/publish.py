@@ -9,11 +9,14 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from ocicaliban.app import build, place, published, report, selection, submissions
+from ocicaliban import __version__
+from ocicaliban.app import build, place, published_results, report, selection, sending, signed, submissions
+from ocicaliban.app.published_results import JobFiles
 from ocicaliban.app.push import repository_of
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, PublishRequest
-from ocicaliban.build import folder_store, whole_image
-from ocicaliban.containers import image_store, oci_layout, podman_args
+from ocicaliban.app.sending import Sent
+from ocicaliban.build import folder_store
+from ocicaliban.containers import image_store, image_texts, podman_args
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.execution import reconcile
 from ocicaliban.formats.text import amount
@@ -22,13 +25,11 @@ from ocicaliban.jobs.origin import Origin
 from ocicaliban.model.image import Image
 from ocicaliban.model.job import ENDED, Job, Submission
 from ocicaliban.project import credential_files, git
-from ocicaliban.publish import documents, experiment
+from ocicaliban.publish import documents, experiment, sbom
 from ocicaliban.publish.documents import Document
 from ocicaliban.publish.experiment import Experiment, PublishedJob, Resources
-from ocicaliban.registry import kept_base
-from ocicaliban.registry import push as registry_push
-from ocicaliban.registry.artifacts import ArtifactClient
-from ocicaliban.registry.push import Pushed
+from ocicaliban.publish.signatures import PrivateKey
+from ocicaliban.registry import layouts
 from ocicaliban.registry.reference import Destination, check_tag
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.reports.metrics import Metrics
@@ -37,22 +38,29 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
 
 _CURVE_POINTS = 100_000  # of each curve; longer ones are thinned, as in a report
-_TAG_OF_IMAGE = "-image"
+
+_UNKNOWN = f"sha256:{'0' * 64}"  # until the image is where it is published
 
 
 @frozen(kw_only=True)
 class Edition:
     """What is about to be published: the image, the jobs, and the text files.
 
-    The image is whole with the folders of ours among the `mounts`, and `experiment` has no digests of it yet.
+    `place` is a registry's, or that of a layout on this machine. The image is whole with the folders of ours among the
+    `mounts`, and `experiment` has no digests of it yet. `key` signs, if there is one; `crate` is where an
+    RO-Crate goes.
     """
 
-    destination: Destination
+    place: Destination | str
+    tag: str
     image: Image
     experiment: Experiment
     jobs: tuple[PublishedJob, ...]
     others: tuple[Document, ...]
     mounts: tuple[str, ...] = ()
+    results: tuple[JobFiles, ...] = ()
+    key: PrivateKey | None = None
+    crate: str = ""
 
     def documents(self) -> tuple[Document, ...]:
         """Return all documents."""
@@ -62,11 +70,19 @@ class Edition:
         """Yield the lines that say what will be sent: the image, each document, each job's arguments."""
         size = image_store.image_sizes().get(self.image.id, 0)
         made = self.experiment
-        yield f"to {self.destination.repository}:"
+        place = self.place if isinstance(self.place, str) else self.place.repository
+        yield f"to {place}, with the tag {self.tag}:"
         more = ", and the folders that its jobs had mounted as layers" if any(map(_is_ours, self.mounts)) else ""
         yield f"  image {self.image.id[:12]}, {amount(size)} unpacked{more}"
         for document in self.documents():
-            yield f"  {document.title}, {amount(len(document.data))}"
+            yield f"  {document.title}, {amount(document.blob.size)}"
+        yield f"  {documents.CRATE_NAME}, and provenance.json: what these files are, and what they were made from"
+        for each in self.results:
+            yield f"  {each.title}, {amount(each.size)} unpacked: {', '.join(name for name, _ in each.files)}"
+        if self.key:
+            yield f"signed by the key {self.key.name}"
+        if self.crate:
+            yield f"and an RO-Crate on this machine: {self.crate}"
         source = f"commit {made.commit}{' and changed files' if made.dirty else ''}" if made.commit else "no git commit"
         yield f"with {source}{f' of {made.remote}' if made.remote else ''}; {made.machine.processor}"
         yield f"and {submissions.numbered(len(self.jobs))}, their parameters, metrics and durations:"
@@ -83,13 +99,15 @@ def prepare(request: PublishRequest) -> Edition:
     from ocicaliban.history import access
 
     build.note_root()
-    repository = repository_of(place.project_root(), request.repository)
+    to = _place(request)
+    key = signed.private_key(request.sign_key) if request.sign_key else None
+    if request.crate:
+        sending.check_crate(request.crate)
     with access.open(reporter=TERMINAL) as history:
         request = evolve(request, group=selection.group_named(history, request.group))
         jobs = _jobs(history, request.group)
         made = _one_submission(request.group, jobs)
         made_from = _origin(history, made)
-    to = Destination(repository=repository, tag=check_tag(request.tag or request.group), tls_verify=request.tls_verify)
     image = _image(request.group, made)
     if any(job.submission.dirty for job in jobs) and not request.dirty:
         raise UsageError(
@@ -113,55 +131,51 @@ def prepare(request: PublishRequest) -> Edition:
             raise UsageError(f"{request.group} has no git commit", "leave out --with-git")
         bundle = git.bundle(Path(made.project), made.commit)
     edition = Edition(
-        destination=to,
+        place=to,
+        tag=check_tag(request.tag or request.group),
         image=image,
         experiment=_experiment(made, numbered, made_from),
         jobs=numbered,
-        others=documents.others(numbered, made_from, bundle),
+        others=(*documents.others(numbered, made_from, bundle), _bill(image, made)),
         mounts=made.launch.mounts,
+        results=published_results.found(jobs) if request.with_results else (),
+        key=key,
+        crate=request.crate,
     )
     _check_secrets(edition)
     return edition
 
 
-def publish(edition: Edition) -> str:
+def publish(edition: Edition) -> Sent:
     """Push the image, attach the experiment, and return the reference of the experiment by its digest.
 
     Raises OcicalibanError if the registry refuses. What was sent before an interruption is not sent again.
     """
-    to = edition.destination
-    image_tag = Destination(repository=to.repository, tag=f"{to.tag}{_TAG_OF_IMAGE}", tls_verify=to.tls_verify)
-    registry = registry_push.connect(image_tag, TERMINAL)
-    try:
-        image = whole_image.stored(edition.image, edition.mounts, TERMINAL)
-    except FileNotFoundError as exc:
-        raise _gone(edition.experiment.group, edition.image.id) from exc
-    pushed = registry_push.push(image, image_tag, registry, reporter=TERMINAL)
-    kept_base.keep(image, image_tag, registry, TERMINAL)
-    made = evolve(edition.experiment, image=pushed.digest, image_id=f"sha256:{image.id}")
-    edition = evolve(edition, experiment=made)
-    client = published.client_for(to.repository, tls_verify=to.tls_verify, actions="pull,push")
-    digest = _attach(client, edition, pushed)
-    return f"{to.repository}@{digest}"
-
-
-def _attach(client: ArtifactClient, edition: Edition, pushed: Pushed) -> str:
-    """Attach the experiment to its image, give it the tag for people, and return its digest."""
-    found = client.get_manifest(pushed.digest)
-    if found is None:
-        raise OcicalibanError(f"{pushed.reference} is not in the registry any more", "publish again")
-    subject = {"mediaType": oci_layout.MANIFEST, "digest": pushed.digest, "size": len(found[1])}
-    with TERMINAL.making("the experiment", "publishing", done="published"):
-        layers = [(each, client.put_blob(each.data)) for each in edition.documents()]
-        empty = client.put_blob(documents.EMPTY)
-        notes = {documents.CREATED: edition.experiment.created, documents.GROUP: edition.experiment.group}
-        data = documents.manifest(layers, empty, subject, notes)
-        digest = client.attach(data)
-        client.put_manifest(edition.destination.tag, data)
-    return digest
+    return sending.send(edition, edition.image)
 
 
 # --- what is published ---
+
+
+def _place(request: PublishRequest) -> Destination | str:
+    """Return where to publish. Raises UsageError if that is not possible, or nothing is configured."""
+    if layouts.is_place(request.repository):
+        sending.check_layout(request.repository)
+        return request.repository
+    repository = repository_of(place.project_root(), request.repository)
+    tag = check_tag(request.tag or "latest")
+    return Destination(repository=repository, tag=tag, tls_verify=request.tls_verify)
+
+
+def _bill(image: Image, made: Submission) -> Document:
+    """Return the software in the image, and in the folders of ours that its containers mount."""
+    found = image_texts.matching(image, sbom.PATTERNS)
+    for mount in made.launch.mounts:
+        source, _, rest = mount.partition(":")
+        if _is_ours(mount):
+            found |= image_texts.below(Path(source), rest.partition(":")[0], (".dist-info/METADATA",))
+    data = sbom.materials(found, name=made.group, image=image.id, program=__version__)
+    return Document(media_type=sbom.MEDIA_TYPE, title=documents.SBOM_NAME, data=data)
 
 
 def _jobs(history: History, group: str) -> tuple[Job, ...]:
@@ -256,8 +270,8 @@ def _experiment(made: Submission, jobs: tuple[PublishedJob, ...], made_from: Ori
     return Experiment(
         group=made.group,
         created=experiment.iso(time.time()),
-        image="",
-        image_id="",
+        image=_UNKNOWN,
+        image_id=_UNKNOWN,
         mode=made.mode,
         module=made.module,
         command=made.launch.command,

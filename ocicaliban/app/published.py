@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from ocicaliban.app import signed
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.publish import documents
 from ocicaliban.publish.experiment import Experiment, PublishedJob
-from ocicaliban.registry import auth
+from ocicaliban.registry import auth, layouts
+from ocicaliban.registry.artifact_store import ArtifactStore
 from ocicaliban.registry.artifacts import ArtifactClient, is_own_tag, json_object
+from ocicaliban.registry.layouts import Layout
 from ocicaliban.registry.reference import Repository, check_tag, parse_repository
 from ocicaliban.reporter import TERMINAL
 
@@ -31,24 +35,31 @@ class PublishedFile:
 
 @frozen(kw_only=True)
 class Published:
-    """An experiment in a registry: where it is, the digest of its artifact, and what it says."""
+    """An experiment at a place (a repository, or a layout): the digest of its artifact, and what it says.
 
-    repository: Repository
+    `signed_by` is the key that was verified, "" if none was.
+    """
+
+    place: str
     digest: str
     experiment: Experiment
     jobs: tuple[PublishedJob, ...] = ()
     files: tuple[PublishedFile, ...] = ()
     annotations: Mapping[str, str] = field(factory=dict)
+    signed_by: str = ""
 
     @property
     def reference(self) -> str:
         """The experiment by its digest, which always names the same contents."""
-        return f"{self.repository}@{self.digest}"
+        return f"{self.place}@{self.digest}"
 
     @property
     def image(self) -> str:
         """The image by its digest."""
-        return f"{self.repository}@{self.experiment.image}"
+        return f"{self.place}@{self.experiment.image}"
+
+
+# --- where it is ---
 
 
 def parse(reference: str) -> tuple[Repository, str, str]:
@@ -66,6 +77,19 @@ def parse(reference: str) -> tuple[Repository, str, str]:
     return parse_repository(head), check_tag(tag), ""
 
 
+def parse_layout(reference: str) -> tuple[Layout, str, str]:
+    """Return the layout, the tag or digest ("" if there is none), and the tag beside a digest. Raises UsageError."""
+    place, at, digest = reference.rpartition("@")
+    if not (at and _DIGEST.fullmatch(digest)):
+        place, digest = reference, ""
+    head, _, tag = place.rpartition(":")
+    if layouts.path_in(place).exists() or not layouts.is_place(f"{head}:") or not layouts.path_in(head).exists():
+        head, tag = place, ""
+    if not layouts.path_in(head).exists():
+        raise UsageError(f"{head} does not exist", "check the path")
+    return Layout(head), digest or tag, tag if digest else ""
+
+
 def client_for(repository: Repository, *, tls_verify: bool, actions: str = "pull") -> ArtifactClient:
     """Return a client for the artifacts of a repository that has reached the registry. Raises OcicalibanError."""
     made = ArtifactClient(
@@ -75,51 +99,108 @@ def client_for(repository: Repository, *, tls_verify: bool, actions: str = "pull
     return made
 
 
-def read(reference: str, *, tls_verify: bool = True) -> Published:
+def located(reference: str, *, tls_verify: bool = True) -> tuple[ArtifactStore, str]:
+    """Return the place that a reference names, and the tag or digest there. Raises UsageError or OcicalibanError."""
+    store: ArtifactStore
+    if layouts.is_place(reference):
+        store, name, tag = parse_layout(reference)
+    else:
+        repository, name, tag = parse(reference)
+        store = client_for(repository, tls_verify=tls_verify)
+    if tag and (named := store.resolve(tag)) and named != name:
+        raise OcicalibanError(
+            f"the tag {tag} of {store.place} names {named} now: somebody has moved it",
+            f"what the reference meant is {store.place}@{name}",
+        )
+    return store, name
+
+
+# --- read ---
+
+
+def read(reference: str, *, tls_verify: bool = True, key: str = "") -> Published:
     """Return the experiment that a reference names: its own, or that of its image if the image has one.
 
-    Raises UsageError for something that is not a reference, or of which there are several experiments, OcicalibanError
-    if there is none, or if a part of it is missing or has been changed.
+    `key` is the file of a public key that must have signed it. Raises UsageError for something that is not a reference,
+    or of which there are several experiments, OcicalibanError if there is none, if a part of it is missing or has been
+    changed, or if it is not signed.
     """
-    repository, name, tag = parse(reference)
-    client = client_for(repository, tls_verify=tls_verify)
-    if tag and (named := client.resolve(tag)) and named != name:
-        raise OcicalibanError(
-            f"the tag {tag} of {repository} names {named} now: somebody has moved it",
-            f"what the reference meant is {repository}@{name}",
-        )
-    found = client.get_manifest(name)
+    public = signed.public_key(key) if key else None
+    store, name = located(reference, tls_verify=tls_verify)
+    found = store.get_manifest(name) if name else _only_one(store)
     if found is None:
-        raise OcicalibanError(f"{repository} has no {name}", f"ocicaliban list {repository}")
+        raise OcicalibanError(f"{store.place} has no {name}", f"ocicaliban list {store.place}")
     if _type(found[1]) != documents.ARTIFACT:
-        found = _of_image(client, found[0], reference)
-    return _read(client, *found)
+        found = _of_image(store, found[0], reference)
+    made = _read(store, *found)
+    if public:
+        signed.verify(store, public, made.digest, made.experiment.image)
+        return evolve(made, signed_by=public.name)
+    return made
 
 
-def all_in(repository: Repository, *, tls_verify: bool = True) -> Iterator[tuple[str, Published]]:
-    """Yield the experiments of a repository, each with its tag, without their jobs."""
-    client = client_for(repository, tls_verify=tls_verify)
-    for tag in client.tags():
-        found = None if is_own_tag(tag) else client.get_manifest(tag)
+def save(found: Published, folder: Path, *, tls_verify: bool = True) -> None:
+    """Write the documents of an experiment into a new folder, each under its name.
+
+    Raises UsageError if something is there, OcicalibanError if a document is missing or changed, or has a name that
+    would lead out of the folder.
+    """
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--save: {folder} exists", "name a folder that does not")
+    store, _ = located(found.reference, tls_verify=tls_verify)
+    for each in found.files:
+        parts = each.title.split("/")
+        if "" in parts or ".." in parts or "." in parts or "\0" in each.title:
+            raise OcicalibanError(f"{found.reference} has a document called {each.title!r}", "do not use it")
+        path = folder / each.title
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("x+b") as file:
+                store.save_blob(each.digest, each.size, file)
+        except OSError as exc:
+            raise OcicalibanError(f"{path} cannot be written: {exc.strerror}", "check the path and the disk") from exc
+
+
+def all_in(place: str, *, tls_verify: bool = True) -> Iterator[tuple[str, Published]]:
+    """Yield the experiments of a repository or a layout, each with its tag, without their jobs."""
+    store: ArtifactStore
+    if layouts.is_place(place):
+        store = parse_layout(place)[0]
+    else:
+        store = client_for(parse_repository(place), tls_verify=tls_verify)
+    for tag in store.tags():
+        found = None if is_own_tag(tag) else store.get_manifest(tag)
         if found and _type(found[1]) == documents.ARTIFACT:
             try:
-                yield tag, _read(client, *found, jobs=False)
+                yield tag, _read(store, *found, jobs=False)
             except OcicalibanError as fault:  # another one is fine
                 TERMINAL.note(fault.message)
 
 
-def _of_image(client: ArtifactClient, image: str, reference: str) -> tuple[str, bytes]:
+def _only_one(store: ArtifactStore) -> tuple[str, bytes]:
+    """Return the experiment of a layout that has one. Raises UsageError."""
+    tagged = ((tag, store.get_manifest(tag)) for tag in store.tags() if not is_own_tag(tag))
+    known = {found[0]: (tag, found[1]) for tag, found in tagged if found and _type(found[1]) == documents.ARTIFACT}
+    if len(known) == 1:
+        [(digest, (_, data))] = known.items()
+        return digest, data
+    several = "\n".join(f"{store.place}:{tag}" for tag, _ in known.values())
+    hint = f"name one of them:\n{several}" if known else "`ocicaliban publish GROUP --to oci:FOLDER` publishes one"
+    raise UsageError(f"{store.place} has {len(known) or 'no'} published experiments", hint)
+
+
+def _of_image(store: ArtifactStore, image: str, reference: str) -> tuple[str, bytes]:
     """Return the one experiment about an image. Raises UsageError if there are several, or none."""
-    about = client.referrers(image, documents.ARTIFACT)
+    about = store.referrers(image, documents.ARTIFACT)
     if not about:
         raise UsageError(f"{reference} is not a published experiment", "`ocicaliban publish GROUP` publishes one")
     if len(about) > 1:
-        several = "\n".join(f"{client.repository}@{digest}" for digest in about)
+        several = "\n".join(f"{store.place}@{digest}" for digest in about)
         raise UsageError(f"{reference} is the image of {len(about)} experiments", f"name one of them:\n{several}")
-    found = client.get_manifest(about[0])
+    found = store.get_manifest(about[0])
     if found is None:
         raise OcicalibanError(
-            f"{client.repository}@{about[0]} is not in the registry any more",
+            f"{store.place}@{about[0]} is not in the registry any more",
             "do not use it: ask the registry's owner what became of it",
         )
     return found
@@ -129,9 +210,9 @@ def _type(data: bytes) -> str:
     return str(json_object(data).get("artifactType", ""))
 
 
-def _read(client: ArtifactClient, digest: str, data: bytes, *, jobs: bool = True) -> Published:
+def _read(store: ArtifactStore, digest: str, data: bytes, *, jobs: bool = True) -> Published:
     manifest = json_object(data)
-    place = f"{client.repository}@{digest}"
+    place = f"{store.place}@{digest}"
     try:
         files = tuple(
             PublishedFile(
@@ -149,13 +230,11 @@ def _read(client: ArtifactClient, digest: str, data: bytes, *, jobs: bool = True
         raise OcicalibanError(
             f"{place} is not an experiment as ocicaliban publishes it", "check the reference"
         ) from exc
-    said = documents.read_experiment(client.get_blob(first.digest, first.size), place)
+    said = documents.read_experiment(store.get_blob(first.digest, first.size), place)
     if said.image != subject:
         raise OcicalibanError(
             f"{place} is about the image {subject}, and its experiment ran in {said.image}", "do not use it"
         )
-    found = documents.read_jobs(client.get_blob(second.digest, second.size), place) if jobs else ()
+    found = documents.read_jobs(store.get_blob(second.digest, second.size), place) if jobs else ()
     notes = {str(name): str(value) for name, value in (manifest.get("annotations") or {}).items()}
-    return Published(
-        repository=client.repository, digest=digest, experiment=said, jobs=found, files=files, annotations=notes
-    )
+    return Published(place=store.place, digest=digest, experiment=said, jobs=found, files=files, annotations=notes)

@@ -12,7 +12,7 @@ from ocicaliban.app import build, job_checks, local_jobs, published, report, sub
 from ocicaliban.app.local_jobs import LocalSubmission
 from ocicaliban.app.published import Published
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, ReproduceRequest
-from ocicaliban.containers import buildah, image_store, podman
+from ocicaliban.containers import buildah, image_store, podman, workspace
 from ocicaliban.errors import OcicalibanError, UsageError, nearest
 from ocicaliban.execution import runner
 from ocicaliban.gpu import cdi, selection
@@ -23,9 +23,10 @@ from ocicaliban.model.resources import parse_resources
 from ocicaliban.publish import comparison
 from ocicaliban.publish.comparison import Difference
 from ocicaliban.publish.experiment import PublishedJob
+from ocicaliban.registry import layouts
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.reports import objective, values
-from ocicaliban.targets import registry
+from ocicaliban.targets import registry as backends
 from ocicaliban.targets.local import container_spec
 
 _WHICH = "all, best, 4 (the first four), or numbers: 1,3-5,"
@@ -56,7 +57,7 @@ def find(request: ReproduceRequest) -> tuple[Published, tuple[PublishedJob, ...]
         raise UsageError("--tolerance is below 0", "0.01 accepts a difference of one percent")
     if request.group:
         group_names.check(request.group)
-    found = published.read(request.reference, tls_verify=request.tls_verify)
+    found = published.read(request.reference, tls_verify=request.tls_verify, key=request.verify_key)
     jobs = chosen(found.jobs, request.jobs, request.goal)
     known = {name for job in jobs for name in job.results}
     for pattern in request.metrics:
@@ -142,7 +143,7 @@ def reproduce(request: ReproduceRequest, found: Published, jobs: tuple[Published
         group=asked.group,
         user=provenance.user(),
         host=provenance.host(),
-        target=registry.THIS_MACHINE,
+        target=backends.THIS_MACHINE,
         project=str(Path.cwd()),
         mode=made.mode,
         module=made.module,
@@ -183,12 +184,23 @@ def _fetched(found: Published, *, tls_verify: bool) -> str:
     if wanted in {image.id for image in image_store.images()}:
         return wanted
     with TERMINAL.making(found.image, "fetching", done="fetched"):
-        identity = buildah.pull(found.image, tls_verify=tls_verify)
+        if layouts.is_place(found.place):
+            identity = _from_layout(found)
+        else:
+            identity = buildah.pull(found.image, tls_verify=tls_verify)
     if identity != wanted:
         raise OcicalibanError(
             f"{found.image} is the image {identity[:12]}, and the experiment ran in {wanted[:12]}", "do not use it"
         )
     return identity
+
+
+def _from_layout(found: Published) -> str:
+    """Import the image of an experiment in a layout, and return its id."""
+    with workspace.open_workspace() as folder:
+        name = f"ocicaliban/published/{found.experiment.image.removeprefix('sha256:')}"
+        layouts.Layout(found.place).copy_image(found.experiment.image, folder / name)
+        return buildah.pull_layout(folder, name, doing=f"the image {found.image} cannot be read")
 
 
 def _gpus(found: Published) -> tuple[cdi.Device, ...]:

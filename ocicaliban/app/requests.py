@@ -219,7 +219,9 @@ class PublishRequest:
     """Which group to publish, and where. `repository` is "" for the configured one, `tag` for the group's name.
 
     `dirty` publishes jobs of files that no commit has, `without_metrics` jobs whose results are gone. `with_git` adds
-    the history of the project's commit. `without_options` publishes jobs that had options for podman.
+    the history of the project's commit, `with_results` the files that the jobs have written. `without_options`
+    publishes jobs that had options for podman. `sign_key` is the file of a private key; `crate` is a folder, or a file
+    that ends in .zip, that becomes an RO-Crate.
     """
 
     group: str
@@ -229,7 +231,10 @@ class PublishRequest:
     dirty: bool = False
     without_metrics: bool = False
     with_git: bool = False
+    with_results: bool = False
     without_options: bool = False
+    sign_key: str = ""
+    crate: str = ""
 
 
 @frozen(kw_only=True)
@@ -238,7 +243,7 @@ class ReproduceRequest:
 
     `jobs` are "all", "best", a number of jobs ("4"), or numbers with commas ("1,3"). `tolerance` is relative to the
     published value; `metrics` are patterns of the names that count, none for all. `goal` is the metric that says which
-    job is the best: NAME, or -NAME for the lowest.
+    job is the best: NAME, or -NAME for the lowest. `verify_key` is the file of a public key that must have signed it.
     """
 
     reference: str
@@ -249,6 +254,7 @@ class ReproduceRequest:
     group: str = ""
     at_a_time: int | None = None
     tls_verify: bool = True
+    verify_key: str = ""
 
 
 @frozen(kw_only=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -21,14 +22,27 @@ if TYPE_CHECKING:
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Reference = Annotated[str, typer.Argument(metavar="REF", help="HOST/REPOSITORY@sha256:DIGEST, or HOST/REPOSITORY:TAG.")]
+Reference = Annotated[
+    str,
+    typer.Argument(
+        metavar="REF", help="HOST/REPOSITORY@sha256:DIGEST, HOST/REPOSITORY:TAG, oci:FOLDER or oci-archive:FILE."
+    ),
+]
+VerifyKey = Annotated[
+    str, typer.Option("--verify-key", metavar="FILE", help="Refuse what this public key (PEM) has not signed.")
+]
 
 
 def publish(
     name: GroupWord = "",
     group: Group = "",
     repository: Annotated[
-        str, typer.Option("--to", metavar="REPOSITORY", help="Where to publish (default: the configured repository).")
+        str,
+        typer.Option(
+            "--to",
+            metavar="REPOSITORY",
+            help="Where to publish (default: the configured repository); oci:FOLDER and oci-archive:FILE need none.",
+        ),
     ] = "",
     tag: Annotated[str, typer.Option("--tag", "-t", help="The experiment's tag (default: the group's name).")] = "",
     dirty: Annotated[bool, typer.Option("--dirty", help="Publish jobs of files that no commit has.")] = False,
@@ -41,6 +55,15 @@ def publish(
     with_git: Annotated[
         bool, typer.Option("--with-git", help="Publish the project's commit with its whole history, as a git bundle.")
     ] = False,
+    with_results: Annotated[
+        bool, typer.Option("--with-results", help="Publish the files that the jobs have written to /out.")
+    ] = False,
+    sign_key: Annotated[
+        str, typer.Option("--sign-key", metavar="FILE", help="Sign with this private key (PEM, or cosign's).")
+    ] = "",
+    crate: Annotated[
+        str, typer.Option("--crate", metavar="FOLDER|FILE.zip", help="Write the experiment as an RO-Crate, too.")
+    ] = "",
     tls_verify: TlsVerify = "true",
     dry_run: DryRun = False,
     yes: Yes = False,
@@ -66,14 +89,9 @@ def publish(
     for line in edition.listing():
         TERMINAL.say(line)
     _confirm("publish this?", yes)
-    reference = use_case.publish(edition)
-    if as_json:
-        digest = reference.rpartition("@")[2]
-        print_json(
-            {"reference": reference, "digest": digest, "tag": edition.destination.tag, "jobs": len(edition.jobs)}
-        )
-    else:
-        print_lines(reference)
+    done = use_case.publish(edition)
+    told = {"reference": done.reference, "digest": done.digest, "tag": edition.tag, "jobs": len(edition.jobs)}
+    print_json(told) if as_json else print_lines(done.reference)
 
 
 def reproduce(
@@ -90,6 +108,7 @@ def reproduce(
     goal: Annotated[str, typer.Option("--goal", help="The metric of the best job; -NAME: the lowest.")] = "",
     at_a_time: Annotated[int | None, typer.Option("--at-a-time", help="How many jobs run at a time.")] = None,
     group: NewGroup = "",
+    verify_key: VerifyKey = "",
     tls_verify: TlsVerify = "true",
     yes: Yes = False,
     as_json: AsJson = False,
@@ -119,7 +138,14 @@ def reproduce(
 
 
 def inspect(
-    reference: Reference, tls_verify: TlsVerify = "true", as_json: AsJson = False, debug: Debug = False
+    reference: Reference,
+    verify_key: VerifyKey = "",
+    save: Annotated[
+        str, typer.Option("--save", metavar="FOLDER", help="Write all its documents into a new folder.")
+    ] = "",
+    tls_verify: TlsVerify = "true",
+    as_json: AsJson = False,
+    debug: Debug = False,
 ) -> None:
     """Show a published experiment.
 
@@ -130,12 +156,16 @@ def inspect(
     from ocicaliban.publish import experiment
     from ocicaliban.reports.text import join_parameters
 
-    found = published.read(reference, tls_verify=truth("--tls-verify", tls_verify))
+    verify = truth("--tls-verify", tls_verify)
+    found = published.read(reference, tls_verify=verify, key=verify_key)
+    if save:
+        published.save(found, Path(save), tls_verify=verify)
     if as_json:
         jobs = [experiment.job_to_record(job) for job in found.jobs]
         files = [{"name": file.title, "digest": file.digest, "size": file.size} for file in found.files]
         made = experiment.to_record(found.experiment)
-        print_json({"reference": found.reference, "experiment": made, "jobs": jobs, "files": files})
+        signed = {"signed_by": found.signed_by} if found.signed_by else {}
+        print_json({"reference": found.reference, **signed, "experiment": made, "jobs": jobs, "files": files})
         return
     rows = [("job", "status", "parameters", "metrics")]
     rows += [
@@ -146,7 +176,9 @@ def inspect(
 
 
 def list_(
-    repository: Annotated[str, typer.Argument(metavar="REPOSITORY", help="HOST/REPOSITORY.")],
+    repository: Annotated[
+        str, typer.Argument(metavar="REPOSITORY", help="HOST/REPOSITORY, oci:FOLDER or oci-archive:FILE.")
+    ],
     tls_verify: TlsVerify = "true",
     as_json: AsJson = False,
     debug: Debug = False,
@@ -154,9 +186,8 @@ def list_(
     """List the experiments in a repository."""
     from ocicaliban.app import published
     from ocicaliban.jobs import status_table
-    from ocicaliban.registry.reference import parse_repository
 
-    found = [*published.all_in(parse_repository(repository), tls_verify=truth("--tls-verify", tls_verify))]
+    found = [*published.all_in(repository, tls_verify=truth("--tls-verify", tls_verify))]
     if as_json:
         print_json(
             [
@@ -198,6 +229,8 @@ def _described(found: Published) -> list[str]:
         *(f"its jobs had podman's option {option}, which is not published" for option in made.options),
         *(f"its jobs had the Linux capability {name}, which they do not get here" for name in made.capabilities),
     ]
+    if found.signed_by:
+        lines.append(f"signed by the key {found.signed_by}")
     if files := found.files:
         lines.append(f"{len(files)} documents, {amount(sum(file.size for file in files))}")
     return lines

@@ -6,7 +6,8 @@ import gzip
 import json
 import posixpath
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
@@ -37,13 +38,34 @@ _MAX_UNPACKED = 1 << 28  # bytes of all jobs
 _SWEEP = "sweep"
 
 
+RESULTS = "application/vnd.ocicaliban.experiment.results.v1.tar+gzip"
+CRATE = "application/ld+json"
+CRATE_NAME = "ro-crate-metadata.json"
+SBOM_NAME = "sbom.cdx.json"
+
+
 @frozen(kw_only=True)
 class Document:
-    """A blob of an artifact: its media type, the file name that it has for people, and its contents."""
+    """A blob of an artifact: its media type, the file name that it has for people, and its contents.
+
+    A large one is in a `file` of this `blob`, and has no `data`.
+    """
 
     media_type: str
     title: str
-    data: bytes
+    data: bytes = b""
+    file: Path | None = None
+    in_file: Blob | None = None
+
+    @property
+    def blob(self) -> Blob:
+        """The descriptor's digest and size."""
+        return self.in_file or Blob(digest=oci_layout.digest_of(self.data), size=len(self.data))
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is one of the files that the jobs were made from."""
+        return self.media_type in (FILE, BUNDLE)
 
 
 def head(made: Experiment) -> Document:
@@ -81,28 +103,46 @@ def _line(record: Mapping[str, Any]) -> bytes:
 
 
 def manifest(
-    layers: Sequence[tuple[Document, Blob]], empty: Blob, subject: Mapping[str, Any], annotations: Mapping[str, str]
+    documents: Iterable[Document],
+    subject: Mapping[str, Any],
+    annotations: Mapping[str, str],
+    *,
+    artifact_type: str = ARTIFACT,
 ) -> bytes:
-    """Return the manifest of an artifact about the image that `subject` describes."""
+    """Return the manifest of an artifact with these documents, about the image that `subject` describes."""
+    layers = [
+        {
+            "mediaType": document.media_type,
+            "digest": document.blob.digest,
+            "size": document.blob.size,
+            "annotations": {TITLE: document.title},
+        }
+        for document in documents
+    ]
+    return artifact(artifact_type, layers, subject, annotations)
+
+
+def artifact(
+    artifact_type: str, layers: Iterable[Mapping[str, Any]], subject: Mapping[str, Any], annotations: Mapping[str, str]
+) -> bytes:
+    """Return the manifest of an artifact with these layers and an empty config."""
+    config = {"mediaType": _EMPTY, "digest": oci_layout.digest_of(EMPTY), "size": len(EMPTY)}
     return oci_layout.canonical_json(
         {
             "schemaVersion": 2,
             "mediaType": oci_layout.MANIFEST,
-            "artifactType": ARTIFACT,
-            "config": {"mediaType": _EMPTY, "digest": empty.digest, "size": empty.size},
-            "layers": [
-                {
-                    "mediaType": document.media_type,
-                    "digest": blob.digest,
-                    "size": blob.size,
-                    "annotations": {TITLE: document.title},
-                }
-                for document, blob in layers
-            ],
+            "artifactType": artifact_type,
+            "config": config,
+            "layers": [dict(each) for each in layers],
             "subject": dict(subject),
             "annotations": dict(annotations),
         }
     )
+
+
+def subject(digest: str, size: int) -> dict[str, Any]:
+    """Return the descriptor of a manifest that an artifact is about."""
+    return {"mediaType": oci_layout.MANIFEST, "digest": digest, "size": size}
 
 
 def read_experiment(data: bytes, place: str) -> Experiment:

@@ -24,11 +24,12 @@ VERSION = 1
 
 @frozen(kw_only=True)
 class PublishedAttempt:
-    """One attempt at a job: what became of it, its exit code, and how many seconds it took."""
+    """One attempt at a job: what became of it, its exit code, how many seconds it took, and when it ended."""
 
     status: str
     exit_code: int | None = None
     seconds: float | None = None
+    ended: str = ""
 
 
 @frozen(kw_only=True)
@@ -98,6 +99,7 @@ def published_job(number: int, job: Job, reported: Metrics) -> PublishedJob:
             status=each.status,
             exit_code=each.exit_code,
             seconds=None if each.ended is None else round(each.ended - each.started, 3),
+            ended=iso(each.ended) if each.ended else "",
         )
         for each in job.attempts
     )
@@ -186,7 +188,9 @@ def job_to_record(job: PublishedJob) -> dict[str, Any]:
         "args": list(job.args),
         "status": job.status,
         "attempts": [
-            {"status": each.status, "exit_code": each.exit_code, "seconds": each.seconds} for each in job.attempts
+            {"status": each.status, "exit_code": each.exit_code, "seconds": each.seconds}
+            | ({"ended": each.ended} if each.ended else {})
+            for each in job.attempts
         ],
         "metrics": {name: value for name, value in job.results.items() if name not in special},
         "special": special,
@@ -210,7 +214,12 @@ def job_from_record(record: Mapping[str, Any]) -> PublishedJob:
             args=_texts(record["args"]),
             status=_text(record["status"]),
             attempts=tuple(
-                PublishedAttempt(status=_text(each["status"]), exit_code=each["exit_code"], seconds=each["seconds"])
+                PublishedAttempt(
+                    status=_text(each["status"]),
+                    exit_code=each["exit_code"],
+                    seconds=each["seconds"],
+                    ended=_text(each.get("ended", "")),
+                )
                 for each in record["attempts"]
             ),
             results={

@@ -26,7 +26,7 @@ from ocicaliban.registry.transport import LARGEST_ANSWER
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 _LARGEST_MANIFEST = 4 << 20  # bytes, by the spec
-_LARGEST_TEXT = 64 << 20  # bytes of a blob that is read into memory
+LARGEST_TEXT = 64 << 20  # bytes of a blob that is read into memory
 _CHUNK = 1 << 20  # bytes
 _TRIES = 5
 _SHORT = 16  # characters of an artifact's digest in its own tag
@@ -38,6 +38,11 @@ class ArtifactClient(RegistryClient):
     def reach(self) -> None:
         """Find out whether the registry is there, and how it wants to be asked; other methods come after this one."""
         self._ping()
+
+    @property
+    def place(self) -> str:
+        """The repository, as references name it."""
+        return str(self.repository)
 
     # --- blobs ---
 
@@ -60,8 +65,8 @@ class ArtifactClient(RegistryClient):
 
     def get_blob(self, digest: str, size: int) -> bytes:
         """Return a blob. Raises OcicalibanError if the repository lacks it, or has other bytes under its digest."""
-        if size > _LARGEST_TEXT:
-            raise self._broken(digest, f"has {amount(size)}, more than {amount(_LARGEST_TEXT)}")
+        if size > LARGEST_TEXT:
+            raise self._broken(digest, f"has {amount(size)}, more than {amount(LARGEST_TEXT)}")
         kept = io.BytesIO()
         self.save_blob(digest, size, kept)
         return kept.getvalue()
@@ -121,9 +126,9 @@ class ArtifactClient(RegistryClient):
         """
         manifest = json.loads(data)
         subject, digest = str(manifest["subject"]["digest"]), digest_of(data)
-        noted = self.put_manifest(_own_tag(subject, digest), data)
+        noted = self.put_manifest(own_tag(subject, digest), data)
         if not noted:
-            self._list_in_index(subject, _descriptor(data))
+            self._list_in_index(subject, descriptor(data))
         return digest
 
     def referrers(self, subject: str, artifact_type: str) -> tuple[str, ...]:
@@ -145,7 +150,7 @@ class ArtifactClient(RegistryClient):
             if prefix == _index_tag(subject) and own and own not in short and (found := self.get_manifest(tag)):
                 about = json_object(found[1]).get("subject")
                 if isinstance(about, dict) and about.get("digest") == subject:
-                    known[found[0]] = _descriptor(found[1])
+                    known[found[0]] = descriptor(found[1])
         return known
 
     def _list_in_index(self, subject: str, new: Mapping[str, Any]) -> None:
@@ -193,7 +198,8 @@ def _index_tag(subject: str) -> str:
     return subject.replace(":", "-")
 
 
-def _own_tag(subject: str, digest: str) -> str:
+def own_tag(subject: str, digest: str) -> str:
+    """Return the tag that an artifact with this digest has for itself, beside those for people."""
     return f"{_index_tag(subject)}.{digest.removeprefix('sha256:')[:_SHORT]}"
 
 
@@ -203,7 +209,7 @@ def is_own_tag(tag: str) -> bool:
     return head.startswith("sha256-") and len(head) == len("sha256-") + 64
 
 
-def _descriptor(data: bytes) -> dict[str, Any]:
+def descriptor(data: bytes) -> dict[str, Any]:
     """Return the descriptor of an artifact, as an index of referrers has it."""
     manifest = json_object(data)
     found = {"mediaType": oci_layout.MANIFEST, "digest": digest_of(data), "size": len(data)}

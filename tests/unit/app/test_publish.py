@@ -19,7 +19,8 @@ from tests.unit.publish.test_experiment import JOB, MADE
 
 TOKEN = "ghp_" + "a1B2c3D4e5F6g7H8i9J0k1L2m3N4o5P6q7R8"
 EDITION = Edition(
-    destination=Destination(repository=Repository(host="reg.example", path="x"), tag="paper"),
+    place=Destination(repository=Repository(host="reg.example", path="x"), tag="paper"),
+    tag="paper",
     image=Image(id="ab", digest="", key=""),
     experiment=MADE,
     jobs=(JOB,),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 
@@ -92,14 +93,15 @@ def test_documents_and_manifest() -> None:
     assert found[1:] == documents.others([JOB], made_from), "the same experiment gives the same bytes"
     assert documents.read_experiment(found[0].data, "x") == MADE
     assert documents.read_jobs(found[1].data, "x") == (JOB,)
-    empty = Blob(digest="sha256:e", size=2)
     subject = {"mediaType": "m", "digest": IMAGE, "size": 7}
-    manifest = json.loads(documents.manifest([(found[0], Blob(digest="sha256:1", size=3))], empty, subject, {"a": "b"}))
+    one = evolve(found[0], in_file=Blob(digest="sha256:1", size=3))
+    manifest = json.loads(documents.manifest([one], subject, {"a": "b"}))
+    empty = f"sha256:{hashlib.sha256(b'{}').hexdigest()}"
     assert manifest == {
         "schemaVersion": 2,
         "mediaType": "application/vnd.oci.image.manifest.v1+json",
         "artifactType": "application/vnd.ocicaliban.experiment.v1+json",
-        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": "sha256:e", "size": 2},
+        "config": {"mediaType": "application/vnd.oci.empty.v1+json", "digest": empty, "size": 2},
         "layers": [
             {
                 "mediaType": "application/vnd.ocicaliban.experiment.v1+json", "digest": "sha256:1", "size": 3,

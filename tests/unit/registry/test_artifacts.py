@@ -108,7 +108,7 @@ def test_a_blob_that_is_lost_or_changed_is_refused(held: bytes | None, size: int
 def test_a_registry_cannot_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says how large a document is, and sends more, or more than any document has."""
     monkeypatch.setattr("ocicaliban.registry.artifacts.LARGEST_ANSWER", 10)
-    monkeypatch.setattr("ocicaliban.registry.artifacts._LARGEST_TEXT", 1000)
+    monkeypatch.setattr("ocicaliban.registry.artifacts.LARGEST_TEXT", 1000)
     memory = Memory()
     digest = digest_of(b"text")
     memory.blobs[digest] = b"x" * 11
