@@ -109,8 +109,8 @@ def _signs(store: ArtifactStore, key: PublicKey, layer: Mapping[str, Any], diges
 def _not_signed(what: str, key: PublicKey, count: int) -> OcicalibanError:
     if count:
         return OcicalibanError(
-            f"{what} has {count} signatures, and none of them is by the key {key.name}",
-            "do not use it, unless another key may have signed it",
+            f"{what} is not signed by the key {key.name}, but by {'another' if count == 1 else f'{count} others'}",
+            "do not use it, unless you know the other key",
         )
     return OcicalibanError(f"{what} is not signed", "`ocicaliban publish --sign-key KEY` signs what it publishes")
 

@@ -144,8 +144,8 @@ def _action(made: Experiment, job: PublishedJob, files: Iterable[Entity]) -> Ent
         "description": " ".join(job.args) or "no arguments",
         "instrument": {"@id": "#program"},
         "containerImage": {"@id": "#image"},
-        "actionStatus": {"@id": f"http://schema.org/{ended}"},
-        **({"endTime": last} if last else {}),
+        "actionStatus": f"http://schema.org/{ended}",
+        **({"endTime": last.replace("Z", "+00:00")} if last else {}),
         "object": _named(each["@id"] for each in _parameters(job)),
         "result": _named((*own, *(each["@id"] for each in _metrics(job)))),
     }

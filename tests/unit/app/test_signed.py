@@ -63,11 +63,11 @@ def test_a_signature_of_something_else_is_none(store: ArtifactClient | Layout) -
     digest, size = published(store)
     other, _ = published(store, "other")
     signed.sign(store, OTHER, digest, size)
-    with pytest.raises(OcicalibanError, match="has 2 signatures, and none of them is by the key mine"):
+    with pytest.raises(OcicalibanError, match="is not signed by the key mine, but by another"):
         signed.verify(store, KEY.public, digest, IMAGE)
     # A signature is moved to an experiment that it does not sign.
     signed.sign(store, KEY, digest, size)
     for each in signed._under_tag(store, digest):
         store.attach(documents.artifact(signatures.ARTIFACT, [each], documents.subject(other, size), {}))
-    with pytest.raises(OcicalibanError, match="none of them is by the key"):
+    with pytest.raises(OcicalibanError, match="is not signed by the key"):
         signed.verify(store, KEY.public, other, IMAGE)
