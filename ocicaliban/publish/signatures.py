@@ -20,6 +20,7 @@ from attrs import frozen
 from ocicaliban.containers import oci_layout
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.jsonc import parse_json
+from ocicaliban.system import installation
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
@@ -168,8 +169,9 @@ def _decrypted(text: bytes, password: Password, path: Path) -> bytes:
         from nacl.exceptions import CryptoError
         from nacl.secret import SecretBox
     except ImportError as exc:
-        hint = "pip install 'ocicaliban[cosign]', or take a plain key: openssl ecparam -genkey -name prime256v1 -noout"
-        raise UsageError(f"{path} is encrypted by cosign, which needs the package PyNaCl", hint) from exc
+        raise UsageError(
+            f"{path} is encrypted by cosign, which needs the package PyNaCl", installation.with_extra("cosign")
+        ) from exc
     told = json.loads(base64.b64decode(text))
     if told["kdf"]["name"] != "scrypt" or told["cipher"]["name"] != "nacl/secretbox":
         raise ValueError("another cipher")
