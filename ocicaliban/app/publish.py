@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
 
 _CURVE_POINTS = 100_000  # of each curve; longer ones are thinned, as in a report
+
+_BUILT_BY = ("extras", "with_groups", "dirs", "allow_secrets", "folder", "mount", "shell", "settings")
+"""The options of `run` that decide what an image holds."""
 
 _UNKNOWN = f"sha256:{'0' * 64}"  # until the image is where it is published
 
@@ -284,11 +287,23 @@ def _experiment(made: Submission, jobs: tuple[PublishedJob, ...], made_from: Ori
         commit=made.commit,
         dirty=made.dirty,
         remote=made_from.remote if made_from else "",
+        folder=git.folder_in_repository(Path(made.project)) if made.commit else "",
+        mounted=any(map(_is_ours, made.launch.mounts)),
+        build=_build(options[0]) if options and made_from and made_from.files else {},
         program=made_from.program if made_from else "",
         **({"machine": made_from.machine} if made_from else {}),
         jobs=len(jobs),
         sweep=made_from.sweep_name if made_from else "",
     )
+
+
+def _build(asked: LaunchRequest) -> Mapping[str, object]:
+    """Return what an image was made by, beside its mode and module, as far as it is not the default."""
+    recorded = records.to_record(asked)
+    usual = records.to_record(LaunchRequest(mode=asked.mode))
+    return {name: recorded[name] for name in _BUILT_BY if name in recorded and recorded[name] != usual.get(name)} | {
+        "mode": asked.mode
+    }
 
 
 def _inside(mount: str) -> str:

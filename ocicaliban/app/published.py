@@ -83,7 +83,7 @@ def parse_layout(reference: str) -> tuple[Layout, str, str]:
     if not (at and _DIGEST.fullmatch(digest)):
         place, digest = reference, ""
     head, _, tag = place.rpartition(":")
-    if layouts.path_in(place).exists() or not layouts.is_place(f"{head}:") or not layouts.path_in(head).exists():
+    if layouts.path_in(place).exists() or not layouts.is_place(head) or not layouts.path_in(head).exists():
         head, tag = place, ""
     if not layouts.path_in(head).exists():
         raise UsageError(f"{head} does not exist", "check the path")

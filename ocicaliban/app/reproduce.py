@@ -8,12 +8,12 @@ from pathlib import Path
 
 from attrs import frozen
 
-from ocicaliban.app import build, job_checks, local_jobs, published, report, submissions
+from ocicaliban.app import build, fetching, job_checks, local_jobs, published, report, submissions
 from ocicaliban.app.local_jobs import LocalSubmission
 from ocicaliban.app.published import Published
 from ocicaliban.app.requests import JobsRequest, LaunchRequest, ReproduceRequest
-from ocicaliban.containers import buildah, image_store, podman, workspace
-from ocicaliban.errors import OcicalibanError, UsageError, nearest
+from ocicaliban.containers import podman
+from ocicaliban.errors import UsageError, nearest
 from ocicaliban.execution import runner
 from ocicaliban.gpu import cdi, selection
 from ocicaliban.jobs import group_names, provenance, records
@@ -23,7 +23,6 @@ from ocicaliban.model.resources import parse_resources
 from ocicaliban.publish import comparison
 from ocicaliban.publish.comparison import Difference
 from ocicaliban.publish.experiment import PublishedJob
-from ocicaliban.registry import layouts
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.reports import objective, values
 from ocicaliban.targets import registry as backends
@@ -124,7 +123,7 @@ def reproduce(request: ReproduceRequest, found: Published, jobs: tuple[Published
     build.note_root()
     made = found.experiment
     devices = _gpus(found)
-    identity = _fetched(found, tls_verify=request.tls_verify)
+    identity = fetching.image(found, tls_verify=request.tls_verify)
     asked = JobsRequest(
         group=request.group or f"again-{made.group}"[:63].rstrip("-_."),
         jobs=request.at_a_time,
@@ -173,34 +172,6 @@ def reproduce(request: ReproduceRequest, found: Published, jobs: tuple[Published
         )
     ]
     return Reproduction(group=asked.group, exit_code=code, rows=tuple(rows))
-
-
-def _fetched(found: Published, *, tls_verify: bool) -> str:
-    """Fetch the image of an experiment by its digest, unless the store has it, and return its id.
-
-    Raises OcicalibanError if it is another one than the experiment says.
-    """
-    wanted = found.experiment.image_id.removeprefix("sha256:")
-    if wanted in {image.id for image in image_store.images()}:
-        return wanted
-    with TERMINAL.making(found.image, "fetching", done="fetched"):
-        if layouts.is_place(found.place):
-            identity = _from_layout(found)
-        else:
-            identity = buildah.pull(found.image, tls_verify=tls_verify)
-    if identity != wanted:
-        raise OcicalibanError(
-            f"{found.image} is the image {identity[:12]}, and the experiment ran in {wanted[:12]}", "do not use it"
-        )
-    return identity
-
-
-def _from_layout(found: Published) -> str:
-    """Import the image of an experiment in a layout, and return its id."""
-    with workspace.open_workspace() as folder:
-        name = f"ocicaliban/published/{found.experiment.image.removeprefix('sha256:')}"
-        layouts.Layout(found.place).copy_image(found.experiment.image, folder / name)
-        return buildah.pull_layout(folder, name, doing=f"the image {found.image} cannot be read")
 
 
 def _gpus(found: Published) -> tuple[cdi.Device, ...]:

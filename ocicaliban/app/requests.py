@@ -244,6 +244,7 @@ class ReproduceRequest:
     `jobs` are "all", "best", a number of jobs ("4"), or numbers with commas ("1,3"). `tolerance` is relative to the
     published value; `metrics` are patterns of the names that count, none for all. `goal` is the metric that says which
     job is the best: NAME, or -NAME for the lowest. `verify_key` is the file of a public key that must have signed it.
+    `source` is a git checkout from which the image is built again.
     """
 
     reference: str
@@ -255,6 +256,7 @@ class ReproduceRequest:
     at_a_time: int | None = None
     tls_verify: bool = True
     verify_key: str = ""
+    source: str = ""
 
 
 @frozen(kw_only=True)

@@ -18,6 +18,7 @@ from ocicaliban.reporter import TERMINAL
 if TYPE_CHECKING:
     from ocicaliban.app.published import Published
     from ocicaliban.app.reproduce import Reproduction
+    from ocicaliban.app.requests import ReproduceRequest
     from ocicaliban.publish.comparison import Difference
 
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
@@ -109,6 +110,12 @@ def reproduce(
     at_a_time: Annotated[int | None, typer.Option("--at-a-time", help="How many jobs run at a time.")] = None,
     group: NewGroup = "",
     verify_key: VerifyKey = "",
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Build the image again instead, and say what differs.")
+    ] = False,
+    source: Annotated[
+        str, typer.Option("--source", metavar="FOLDER", help="With --rebuild: a git checkout of the sources.")
+    ] = "",
     tls_verify: TlsVerify = "true",
     yes: Yes = False,
     as_json: AsJson = False,
@@ -123,6 +130,11 @@ def reproduce(
     from ocicaliban.app.requests import ReproduceRequest
 
     asked = request(ReproduceRequest, given, tls_verify=truth("--tls-verify", tls_verify))
+    if rebuild:
+        _rebuild(asked, yes=yes, as_json=as_json)
+        return
+    if source:
+        raise UsageError("--source is for --rebuild", "add --rebuild")
     found, chosen = use_case.find(asked)
     for line in _described(found):
         TERMINAL.say(line)
@@ -135,6 +147,27 @@ def reproduce(
         print_lines(*_table(done))
     if not done.agrees:
         raise typer.Exit(done.exit_code or 1)
+
+
+def _rebuild(asked: ReproduceRequest, *, yes: bool, as_json: bool) -> None:
+    """Build the image of an experiment again, and print whether it is the same. Raises Exit if it is not."""
+    from ocicaliban.app import published
+    from ocicaliban.app import rebuild as use_case
+
+    found = published.read(asked.reference, tls_verify=asked.tls_verify, key=asked.verify_key)
+    for line in _described(found):
+        TERMINAL.say(line)
+    TERMINAL.say("its recipes and packages run in containers while the image is built")
+    _confirm("build its image here?", yes)
+    done = use_case.rebuild(asked, found)
+    if as_json:
+        print_json({"same": done.same, "published": done.published, "rebuilt": done.found, "differences": done.lines})
+    elif done.same:
+        print_lines(f"the image is the same: {done.found}")
+    else:
+        print_lines(f"the image is another one: {done.found}, published was {done.published}", *done.lines)
+    if not done.same:
+        raise typer.Exit(1)
 
 
 def inspect(

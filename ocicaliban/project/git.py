@@ -6,7 +6,7 @@ import contextlib
 import re
 from pathlib import Path
 
-from ocicaliban.errors import OcicalibanError
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.system import process
 
 _PUBLISHED = "published"
@@ -72,6 +72,27 @@ def bundle(folder: Path, commit: str) -> bytes:
         process.run((*inside, "branch", "--force", _PUBLISHED, commit))
         process.run((*inside, "bundle", "create", "--quiet", f"{made}/bundle", _PUBLISHED))
         return Path(made, "bundle").read_bytes()
+
+
+def folder_in_repository(folder: Path) -> str:
+    """Return where a folder is in its repository, "" for the top or if git cannot tell."""
+    try:
+        return process.ask(("git", "-C", str(folder), "rev-parse", "--show-prefix"), limit=_TIMEOUT).strip().rstrip("/")
+    except OcicalibanError:
+        return ""
+
+
+def checkout(source: str, commit: str, to: Path) -> None:
+    """Make a checkout of a commit of a repository (an address, a folder or a bundle) in a new folder.
+
+    Raises UsageError for what is no commit, ToolError if git cannot get it.
+    """
+    if not re.fullmatch("[0-9a-f]{7,64}", commit):
+        raise UsageError(f"'{commit}' is no git commit", "the jobs ran outside of a git repository")
+    doing = f"the commit {commit[:12]} cannot be fetched from {without_login(source)}"
+    # Nothing of a stranger's repository runs: no hooks are cloned, and no submodules are fetched.
+    process.run(("git", "clone", "--quiet", "--no-checkout", "--", source, str(to)), doing=doing)
+    process.run(("git", "-C", str(to), "-c", "advice.detachedHead=false", "checkout", "--quiet", commit), doing=doing)
 
 
 def is_in_repository(folder: Path) -> bool:

@@ -62,7 +62,9 @@ class Experiment:
     `image` is the digest of the image's manifest in the registry, `image_id` that of its config. `command`, `env` and
     `workdir` are what a container starts with, in addition to the image's own. `folders` are the places at which jobs
     saw folders that are not published, `options` the names of podman's options whose values are not, and
-    `capabilities` those of the kernel that the jobs had. `created` is in ISO 8601.
+    `capabilities` those of the kernel that the jobs had. `created` is in ISO 8601. `folder` is the project's in its
+    repository. `build` has what the image was made by, beside mode and module, and `mounted` says that the jobs mounted
+    its upper layers as folders.
     """
 
     group: str
@@ -81,6 +83,9 @@ class Experiment:
     commit: str = ""
     dirty: bool = False
     remote: str = ""
+    folder: str = ""
+    mounted: bool = False
+    build: Mapping[str, object] = field(factory=dict)
     program: str = ""
     machine: Machine = field(factory=Machine)
     jobs: int = 0
@@ -136,7 +141,9 @@ def to_record(made: Experiment) -> dict[str, Any]:
             "options": list(made.options),
         },
         "resources": {"cpus": made.resources.cpus, "memory": made.resources.memory, "gpus": made.resources.gpus},
-        "source": {"commit": made.commit, "dirty": made.dirty, "remote": made.remote},
+        "source": {"commit": made.commit, "dirty": made.dirty, "remote": made.remote}
+        | ({"folder": made.folder} if made.folder else {}),
+        **({"build": {"mounted": made.mounted, "options": dict(made.build)}} if made.build else {}),
         "program": made.program,
         "machine": origin.machine_to_record(made.machine),
         "jobs": made.jobs,
@@ -169,6 +176,9 @@ def from_record(record: Mapping[str, Any]) -> Experiment:
             commit=_line(source["commit"]),
             dirty=bool(source["dirty"]),
             remote=_line(source["remote"]),
+            folder=_line(source.get("folder", "")),
+            mounted=bool((record.get("build") or {}).get("mounted")),
+            build=dict((record.get("build") or {}).get("options") or {}),
             program=_line(record["program"]),
             machine=origin.machine_from_record(record["machine"]),
             jobs=int(record["jobs"]),
