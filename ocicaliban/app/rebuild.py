@@ -17,6 +17,7 @@ from ocicaliban.app.requests import LaunchRequest, ReproduceRequest
 from ocicaliban.build import whole_image
 from ocicaliban.containers import buildah, image_store, workspace
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.formats.text import printable
 from ocicaliban.jobs import records
 from ocicaliban.model.image import Image
 from ocicaliban.project import git
@@ -72,7 +73,8 @@ def rebuild(request: ReproduceRequest, found: Published) -> Rebuilt:
         if image.id == wanted:
             return Rebuilt(published=wanted, found=image.id)
         identity = fetching.image(found, tls_verify=request.tls_verify)
-        lines = tuple(_compared(Image(id=identity, digest="", key=""), image, folder))
+        # Names in a stranger's image may have characters that control a terminal.
+        lines = tuple(map(printable, _compared(Image(id=identity, digest="", key=""), image, folder)))
         return Rebuilt(published=wanted, found=image.id, lines=lines)
 
 

@@ -50,6 +50,7 @@ class _Client:
     """Answers from files."""
 
     repository = parse_repository("example.org/r")
+    place = "example.org/r"
 
     def __init__(self, root: Path, jobs: bytes) -> None:
         self._manifest = (root / "manifest").read_bytes()
