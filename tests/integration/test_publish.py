@@ -72,8 +72,20 @@ def test_an_experiment_is_published_and_reproduced(registry: Registry, tmp_path:
     assert not any(registry.data.rglob("data")), "a dry run sends nothing"
     refused = call(project, "publish", "paper", "--to", repository, OPEN)
     assert refused.returncode == 2 and "add --yes" in refused.stderr
-    done = ok(project, "publish", "paper", "--to", repository, OPEN, "--yes", "--json", "--with-git")
+    for name in ("key", "other"):
+        key = ["-out", str(tmp_path / f"{name}.pem")]
+        subprocess.run(["openssl", "ecparam", "-genkey", "-name", "prime256v1", "-noout", *key], check=True)
+        public = ["-in", str(tmp_path / f"{name}.pem"), "-pubout", "-out", str(tmp_path / f"{name}.pub")]
+        subprocess.run(["openssl", "ec", *public], check=True, capture_output=True)
+    more = ("--with-git", "--with-results", "--sign-key", str(tmp_path / "key.pem"), "--crate", str(tmp_path / "crate"))
+    done = ok(project, "publish", "paper", "--to", repository, OPEN, "--yes", "--json", *more)
     reference = json.loads(done.stdout)["reference"]
+    assert {"ro-crate-metadata.json", "sbom.cdx.json", "results"} <= {
+        path.name for path in (tmp_path / "crate").iterdir()
+    }
+    ok(empty, "inspect", reference, OPEN, "--verify-key", str(tmp_path / "key.pub"))
+    refused = call(empty, "inspect", reference, OPEN, "--verify-key", str(tmp_path / "other.pub"))
+    assert refused.returncode == 1 and "is not signed by the key" in refused.stderr
 
     shown = json.loads(ok(empty, "inspect", reference, OPEN, "--json").stdout)
     made, jobs = shown["experiment"], shown["jobs"]
