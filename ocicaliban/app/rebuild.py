@@ -28,6 +28,8 @@ from ocicaliban.reporter import TERMINAL
 
 _DOCUMENTS = "documents"
 _BUNDLE = "source.bundle"
+_RECIPES = f"{origin.RECIPES}/"
+_NOT_SOURCES = ("sweep/", origin.CONTAINERFILE, _RECIPES)
 
 
 @frozen(kw_only=True)
@@ -55,6 +57,7 @@ def rebuild(request: ReproduceRequest, found: Published) -> Rebuilt:
     with workspace.open_workspace() as folder:
         published.save(found, folder / _DOCUMENTS, tls_verify=request.tls_verify)
         root = _sources(request, found, folder)
+        recipes = [*_other_recipes(found, folder / _DOCUMENTS, root)]
         with _inside(root):
             prepared = launch.prepare(asked)
             if not layouts.is_place(found.place):
@@ -74,7 +77,8 @@ def rebuild(request: ReproduceRequest, found: Published) -> Rebuilt:
             return Rebuilt(published=wanted, found=image.id)
         identity = fetching.image(found, tls_verify=request.tls_verify)
         # Names in a stranger's image may have characters that control a terminal.
-        lines = tuple(map(printable, _compared(Image(id=identity, digest="", key=""), image, folder)))
+        compared = (*recipes, *_compared(Image(id=identity, digest="", key=""), image, folder))
+        lines = tuple(map(printable, compared))
         return Rebuilt(published=wanted, found=image.id, lines=lines)
 
 
@@ -126,24 +130,34 @@ def _sources(request: ReproduceRequest, found: Published, folder: Path) -> Path:
     if ".." in made.folder.split("/") or not root.is_dir():
         raise OcicalibanError(f"the commit {made.commit[:12]} has no folder {made.folder}", "do not use it")
     for each in found.files:
-        if each.media_type == documents.FILE and not each.title.startswith(("sweep/", origin.CONTAINERFILE)):
+        if each.media_type == documents.FILE and not each.title.startswith(_NOT_SOURCES):
             _put(folder / _DOCUMENTS / each.title, root, each.title)
     return root
 
 
+def _other_recipes(found: Published, folder: Path, root: Path) -> Iterator[str]:
+    """Yield a line for each recipe whose published files are not those that the build takes now.
+
+    Putting them into the project would change its layer of sources.
+    """
+    for name in sorted({each.title.split("/")[1] for each in found.files if each.title.startswith(_RECIPES)}):
+        place = next(
+            (path for path in (root / "layers" / name, catalog.builtin_layers() / name) if path.is_dir()), root
+        )
+        files = [each.title for each in found.files if each.title.startswith(f"{_RECIPES}{name}/")]
+        for title in files:
+            now = place / title.removeprefix(f"{_RECIPES}{name}/")
+            if not now.is_file() or now.read_bytes() != (folder / title).read_bytes():
+                yield f"the recipe {name} was another one in ocicaliban {found.experiment.program} ({title})"
+                break
+
+
 def _put(file: Path, root: Path, title: str) -> None:
-    """Put a published file where planning reads it: into the project, a recipe only if ours is another one."""
+    """Put a published file into the project, where planning reads it: a lock may be in no commit."""
     data = file.read_bytes()
-    name = title
-    if title.startswith(f"{origin.RECIPES}/"):
-        name = title.removeprefix(f"{origin.RECIPES}/")
-        ours = catalog.builtin_layers() / name
-        if ours.is_file() and ours.read_bytes() == data:
-            return
-        name = f"layers/{name}"
-    to = root / name
+    to = root / title
     if not to.resolve().is_relative_to(root.resolve()):
-        raise OcicalibanError(f"the sources have a link at {name}, out of their folder", "do not use them")
+        raise OcicalibanError(f"the sources have a link at {title}, out of their folder", "do not use them")
     if not to.is_file() or to.read_bytes() != data:
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(data)

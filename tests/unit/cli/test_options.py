@@ -67,7 +67,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
         {"context", "experiment_config", "sweep_format", "target", *OF_PODMAN},
     ),
     publish.publish: ({PublishRequest: set()}, {"name", "dry_run", "yes", "as_json"}),
-    publish.reproduce: ({ReproduceRequest: set()}, {"yes", "as_json"}),
+    publish.reproduce: ({ReproduceRequest: set()}, {"yes", "as_json", "rebuild"}),
     shell.shell: (
         {
             LaunchRequest: {"mode", "module", "settings", "mount", "lived_in", "gpu_elsewhere", "dry_run", "caches"},
