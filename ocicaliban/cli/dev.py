@@ -9,6 +9,7 @@ import signal
 import stat
 import sys
 import threading
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from ocicaliban.cli.options import request
 from ocicaliban.cli.output import print_exactly
 from ocicaliban.cli.usage import Command
 from ocicaliban.reporter import TERMINAL, Reporter
+from ocicaliban.system import files
 
 app = typer.Typer(no_args_is_help=True, help="Tools for trying ocicaliban out.")
 
@@ -46,13 +48,20 @@ def vertex_emulator(
     faults: Annotated[
         str, typer.Option("--faults", metavar="FILE", help="A TOML file of faults; it is read again when it changes.")
     ] = "",
+    env_file: Annotated[
+        str,
+        typer.Option(
+            "--env-file", metavar="FILE", help="Write the variables into this file when it is ready, for `. FILE`."
+        ),
+    ] = "",
     folder: Annotated[
         str, typer.Option("--folder", metavar="DIR", help="Where the key, the certificate and the logs go.")
     ] = "",
 ) -> None:
     """Emulate Vertex AI on this machine until Ctrl-C, to rehearse `ocicaliban cloud` without an account.
 
-    It prints the environment variables to set in the shell that will use it. Jobs run with podman. docs/vertex.md lists
+    It prints the environment variables to set in the shell that will use it, or writes them into --env-file, which is
+    there as long as it is ready. Jobs run with podman. docs/vertex.md lists
     what the real service does differently.
     """
     given = locals()
@@ -63,13 +72,19 @@ def vertex_emulator(
     over = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: over.set())
+    file = Path(os.path.abspath(os.path.expanduser(env_file))) if env_file else None
     with emulator:
-        _keep_secret(sys.stdout.fileno(), TERMINAL)
-        for name, value in emulator.environment().items():
-            print_exactly([f"export {name}={shlex.quote(value)}\n"])
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in emulator.environment().items()]
+        if file:
+            files.replace(file, "".join(lines), mode=0o600)  # one of the addresses contains a secret
+        else:
+            _keep_secret(sys.stdout.fileno(), TERMINAL)
+            print_exactly(lines)
         TERMINAL.say(f"# {region} is ready; Ctrl-C ends it and its jobs")
         over.wait()
         TERMINAL.say("# ending")
+    if file:
+        file.unlink(missing_ok=True)
 
 
 def _keep_secret(descriptor: int, reporter: Reporter) -> None:

@@ -5,12 +5,14 @@ import re
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from ocicaliban.system import process
 from tests.folders import write
 from tests.integration.program import CONFIG, REPOSITORY
 from tests.integration.registries import free_port
@@ -20,7 +22,10 @@ BLOCK = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
 TRAIN = "import sys\nprint(*sys.argv[1:])\n"
 
 
-HOME = "~/.local/share/ocicaliban"
+def _without_others(block: str) -> str:
+    """Return a tutorial's last block without the command that removes all images: other tests need theirs."""
+    assert "ocicaliban clean --all\n" in block
+    return block.replace("ocicaliban clean --all\n", "ocicaliban clean --all --dry-run > /dev/null\n")
 
 
 def _blocks(document: Path) -> list[str]:
@@ -49,13 +54,19 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def installed(checkout: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder of the program, installed by the README's own words (into another folder than the home)."""
     place = tmp_path_factory.mktemp("installed")
-    install = next(block for block in _blocks(REPOSITORY / "README.md") if "pip install" in block)
-    assert HOME in install
-    _bash(install.replace(HOME, str(place)), checkout)
-    return place / "venv" / "bin"
+    install = next(block for block in _blocks(REPOSITORY / "README.md") if "uv tool install" in block)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("UV_TOOL_DIR", str(place / "tools"))
+        patch.setenv("UV_TOOL_BIN_DIR", str(place / "bin"))
+        # Where uv is, beside our own Python, there is an `ocicaliban` of the checkout as well.
+        (place / "bin").mkdir()
+        (place / "bin" / "uv").symlink_to(process.tool("uv"))
+        done = _bash(install, checkout, place / "bin")
+        assert "ready: " in done.stdout
+        yield place / "bin"
 
 
 def test_the_demo_trains_and_says_how_well(checkout: Path) -> None:
@@ -93,7 +104,10 @@ def test_the_tutorial(installed: Path, tmp_path: Path) -> None:
     document = REPOSITORY / "docs" / "tutorial" / "digits" / "README.md"
     digits = tmp_path / "digits"
     shutil.copytree(document.parent, digits, ignore=shutil.ignore_patterns("ocicaliban.lock"))
-    printed = [_bash(block, digits, installed) for block in _blocks(document)]
+    *blocks, clean = _blocks(document)
+    printed = [_bash(block, digits, installed) for block in blocks]
+    assert (tmp_path / "Containerfile").read_text().count("FROM ") == 1
+    _bash(_without_others(clean), digits, installed)
     assert printed[0].stdout == printed[1].stdout == "accuracy 0.990\n"
     assert "building" not in printed[1].stderr
     assert "python 5MB+" in printed[2].stdout
@@ -101,7 +115,8 @@ def test_the_tutorial(installed: Path, tmp_path: Path) -> None:
     assert "to be built: changed: train.py" in printed[4].stdout
     assert re.findall("^(.+): building", printed[5].stderr, re.M)[0] == "python"
     assert printed[6].stdout.startswith("accuracy 0.")
-    assert (tmp_path / "Containerfile").read_text().count("FROM ") == 1
+    assert not (tmp_path / "Containerfile").exists() and not (digits / "ocicaliban.lock").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["digits"], "the tutorial leaves something behind"
 
 
 def test_the_tutorial_on_sweeps(installed: Path, tmp_path: Path, own_history: None) -> None:
@@ -109,8 +124,7 @@ def test_the_tutorial_on_sweeps(installed: Path, tmp_path: Path, own_history: No
     folder = tmp_path / "sweep"
     shutil.copytree(document.parent, folder, ignore=shutil.ignore_patterns("ocicaliban.lock"))
     assert (folder / "sweep.json").read_text() in document.read_text()
-    place = str(installed.parent.parent)
-    blocks = [block.replace(HOME, place) for block in _blocks(document)]
+    *blocks, clean = _blocks(document)
     expanded, ran, resumed, looked, report, less, page, more = (_bash(block, folder, installed) for block in blocks)
     assert expanded.stdout.startswith("--rate 0.0003 --hidden 8 --seed 0\n") and len(expanded.stdout.splitlines()) == 30
     assert "digits: 30 jobs, 2 at a time" in ran.stderr and "digits: 30 succeeded" in ran.stderr
@@ -123,6 +137,9 @@ def test_the_tutorial_on_sweeps(installed: Path, tmp_path: Path, own_history: No
     assert len((tmp_path / "digits.csv").read_text().splitlines()) == 31
     assert "<html" in (tmp_path / "digits.html").read_text()[:200] and page.returncode == 0
     assert len(re.findall(r"^[ *]+\d+ +succeeded", more.stdout, re.M)) == 5
+    _bash(_without_others(clean), folder, installed)
+    left = {path.name for path in tmp_path.iterdir()} - {"state"}
+    assert left == {"sweep"} and not (folder / "ocicaliban.lock").exists()
 
 
 def test_the_tutorial_on_slurm(
@@ -194,17 +211,19 @@ def test_the_tutorial_on_the_cloud(checkout: Path, installed: Path, tmp_path: Pa
     settings.write_text(settings.read_text().replace("5055", str(port)))
 
     def here(text: str) -> str:
-        text = text.replace(HOME, str(installed.parent.parent)).replace("../../..[", f"{checkout}[")
+        text = text.replace("../../..[", f"{checkout}[")
         return text.replace("localhost:5055", f"localhost:{port}")
 
-    library, registry, emulator, variables, dry, sweep, status, report, resume, edited = map(here, _blocks(document))
+    library, registry, emulator, variables, dry, sweep, status, report, resume, edited, clean = map(
+        here, _blocks(document)
+    )
     assert variables == ". ../vertex.env\n"
     _bash(library, folder, installed)
     started = []
     try:
         started.append(_serve(registry, folder, installed, lambda: _listens(port)))
         told = tmp_path / "vertex.env"
-        started.append(_serve(emulator, folder, installed, lambda: told.exists() and "no_grpc" in told.read_text()))
+        started.append(_serve(emulator, folder, installed, told.exists))
         _bash(dry, folder, installed)
         assert (tmp_path / "jobs.txt").read_text().count('"--rate"') == 30
         ran = _bash(variables + sweep, folder, installed)
@@ -227,3 +246,14 @@ def test_the_tutorial_on_the_cloud(checkout: Path, installed: Path, tmp_path: Pa
         for child in reversed(started):
             child.terminate()
             child.wait(30)
+    assert not told.exists()
+    _bash(_without_others(clean), folder, installed)
+    assert {path.name for path in tmp_path.iterdir()} - {"state"} == {"cloud", "sweep"}
+
+
+def test_the_site_has_no_link_that_leads_nowhere(tmp_path: Path) -> None:
+    argv = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(argv, cwd=REPOSITORY, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ocicaliban" in (tmp_path / "site" / "index.html").read_text()
+    assert (tmp_path / "site" / "tutorial" / "sweep" / "index.html").is_file()

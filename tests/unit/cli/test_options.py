@@ -108,7 +108,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
     jobs.status: ({StatusRequest: set()}, {"name", "watch", "as_json", "disk"}),
     report.report: ({ReportRequest: set()}, {"name", "as_json", "csv", "html", "serve", "port", "to"}),
     clean.clean: ({CleanRequest: set()}, set()),
-    dev.vertex_emulator: ({EmulatorRequest: set()}, set()),
+    dev.vertex_emulator: ({EmulatorRequest: set()}, {"env_file"}),
 }
 
 
