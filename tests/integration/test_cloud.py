@@ -291,7 +291,8 @@ def test_no_credential_is_kept_anywhere(world: World, emulator: Make, tmp_path: 
     assert not any("key.json" in str(path) for path in world.folder.rglob("*"))
     [one] = asked(by)
     names = {each.name for each in one.job_spec.worker_pool_specs[0].container_spec.env}
-    assert names == {"OCICALIBAN_JOB", "OCICALIBAN_GROUP", "OCICALIBAN_PARAMETERS"}
+    told = ("JOB", "GROUP", "PARAMETERS", "COMMIT", "DIRTY", "IMAGE", "PORT")
+    assert names == {f"OCICALIBAN_{name}" for name in told}
 
 
 def test_without_the_key_that_a_job_was_submitted_with_the_users_own_credentials_count(

@@ -86,7 +86,7 @@ def _container(job: Job, image: str, options: Options, out: str) -> dict[str, ob
     container: dict[str, object] = {
         "image_uri": image,
         "args": list(args),
-        "env": [{"name": name, "value": value} for name, value in _environment(job, out)],
+        "env": [{"name": name, "value": value} for name, value in _environment(job, image, out)],
     }
     if out and (words := [*options.entrypoint, *args]):
         container |= {"command": ["sh", "-c", _LINK_OUT, "sh"], "args": words}
@@ -95,11 +95,20 @@ def _container(job: Job, image: str, options: Options, out: str) -> dict[str, ob
     return container
 
 
-def _environment(job: Job, out: str) -> tuple[tuple[str, str], ...]:
+_PORT = "29500"
+"""A job has its machine to itself, so any port is free; this is the usual one of PyTorch's. The service itself sets
+MASTER_PORT where several machines work on a job."""
+
+
+def _environment(job: Job, image: str, out: str) -> tuple[tuple[str, str], ...]:
     own = {
         "OCICALIBAN_JOB": str(job.id),
         "OCICALIBAN_GROUP": job.submission.group,
         "OCICALIBAN_PARAMETERS": json.dumps(dict(job.parameters)),
+        "OCICALIBAN_COMMIT": job.submission.commit,
+        "OCICALIBAN_DIRTY": "true" if job.submission.dirty else "false",
+        "OCICALIBAN_IMAGE": image,
+        "OCICALIBAN_PORT": _PORT,
     }
     if out:
         own["OCICALIBAN_OUT"] = f"/gcs/{out.removeprefix('gs://')}"

@@ -51,6 +51,10 @@ def test_a_plain_job() -> None:
                             {"name": "OCICALIBAN_JOB", "value": "1"},
                             {"name": "OCICALIBAN_GROUP", "value": "brave-otter"},
                             {"name": "OCICALIBAN_PARAMETERS", "value": '{"lr": 0.1}'},
+                            {"name": "OCICALIBAN_COMMIT", "value": ""},
+                            {"name": "OCICALIBAN_DIRTY", "value": "false"},
+                            {"name": "OCICALIBAN_IMAGE", "value": IMAGE},
+                            {"name": "OCICALIBAN_PORT", "value": "29500"},
                         ],
                     },
                 }

@@ -11,6 +11,7 @@ from google.auth.exceptions import RefreshError
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.reporter import Reporter
 from ocicaliban.targets.vertex import results
@@ -195,3 +196,29 @@ def test_what_cannot_be_fetched_is_told_and_what_came_earlier_stays(
 
 def test_a_url_without_a_bucket_is_told(bucket: Bucket) -> None:
     assert fetched("gs://") == ({1: {}}, ["note: no results from gs:///: the URL names no bucket"])
+
+
+def test_all_results_of_a_job_are_copied_into_a_new_folder(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.write("runs/g/k1/metrics.json", b"{}")
+    bucket.write("runs/g/k1/model/weights.bin", b"large")
+    bucket.write("runs/g/k1/model/", b"")  # what stands for a folder
+    bucket.write("runs/g/k1/../../escape", b"evil")
+    bucket.write("runs/g/k10/metrics.json", b"another job's")
+    bucket.rewritten["runs/g/k1/metrics.json"] = 1
+    [job] = jobs("gs://data/runs/g/k1")
+    to = tmp_path / "copies" / "1"
+    results.fetch_all(job, to)
+    found = {str(path.relative_to(to)): path.read_bytes() for path in to.rglob("*") if path.is_file()}
+    assert found == {"metrics.json": b"{}!", "model/weights.bin": b"large"}
+    with pytest.raises(UsageError, match="exists already"):
+        results.fetch_all(job, to)
+
+
+def test_a_copy_that_fails_leaves_nothing(bucket: Bucket, tmp_path: Path) -> None:
+    bucket.fault = Forbidden("no access")
+    [job, none] = jobs("gs://data/runs/g/k1", "")
+    with pytest.raises(OcicalibanError, match="403 no access"):
+        results.fetch_all(job, tmp_path / "copies" / "1")
+    assert not (tmp_path / "copies" / "1").exists()
+    with pytest.raises(UsageError, match="has no results in Cloud Storage"):
+        results.fetch_all(none, tmp_path / "copies" / "2")
