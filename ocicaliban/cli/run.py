@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -30,6 +30,7 @@ from ocicaliban.cli.options import (
     request,
 )
 from ocicaliban.cli.output import print_exactly, print_lines
+from ocicaliban.errors import UsageError
 
 
 # Longer than 60 lines: most of them are its options.
@@ -99,6 +100,7 @@ def run(
         int | None, typer.Option("--grace", help="Slurm: seconds from SIGTERM to the end at the time limit.")
     ] = None,
     wait: Annotated[bool, typer.Option("--wait", help="Slurm: wait until its limits have let all jobs in.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Run it again at each save, until Ctrl-C.")] = False,
     env: Env = None,
     env_file: EnvFile = None,
     volume: Volume = None,
@@ -113,6 +115,8 @@ def run(
     file, it runs a job for each combination. After a crash, `ocicaliban resume` runs the rest.
     """
     given = locals()
+    if watch:
+        _watch(context.obj.argv, alone=not (experiment_config or target or dry_run))
     from ocicaliban.app import run as use_case
     from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest, SearchRequest, SlurmRequest
 
@@ -138,3 +142,13 @@ def run(
             print_exactly([f"{line}\n"])
         return
     raise typer.Exit(use_case.run(asked, context.obj.argv))
+
+
+def _watch(argv: list[str], *, alone: bool) -> NoReturn:
+    """Run again at each save. Raises UsageError for more than a run on this machine."""
+    if not alone:
+        raise UsageError("--watch is for a single run on this machine", "leave out --watch, or the sweep")
+    from ocicaliban.app import place
+    from ocicaliban.app.watch import watch
+
+    raise typer.Exit(watch(argv, place.project_root()))

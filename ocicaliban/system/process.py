@@ -271,6 +271,28 @@ def run_in_foreground(
     return 128 - code if code < 0 else code
 
 
+def run_until(argv: Sequence[str], over: Callable[[], bool], pause: float) -> int | None:
+    """Run a program as a part of this one, and return its exit code; None if it was ended because `over` says so.
+
+    `over` is asked every `pause` seconds. The program is ended as by Ctrl-C. A Ctrl-C reaches it by itself, and ends
+    this function when the program has ended.
+    """
+    child = subprocess.Popen(argv)
+    try:
+        while True:
+            try:
+                return child.wait(pause)
+            except subprocess.TimeoutExpired:
+                if over():
+                    child.send_signal(signal.SIGINT)
+                    child.wait()
+                    return None
+    finally:
+        if child.poll() is None:
+            with contextlib.suppress(KeyboardInterrupt):
+                child.wait()
+
+
 def has_terminal() -> bool:
     """Return whether stdin is a terminal that we may read; a process in the background would be stopped."""
     try:

@@ -64,7 +64,7 @@ COMMANDS: dict[Callable[..., None], tuple[dict[type, set[str]], set[str]]] = {
             SearchRequest: set(),
             SlurmRequest: set(),
         },
-        {"context", "experiment_config", "sweep_format", "target", *OF_PODMAN},
+        {"context", "experiment_config", "sweep_format", "target", "watch", *OF_PODMAN},
     ),
     publish.publish: ({PublishRequest: set()}, {"name", "dry_run", "yes", "as_json"}),
     publish.reproduce: ({ReproduceRequest: set()}, {"yes", "as_json", "rebuild"}),
