@@ -76,15 +76,17 @@ class CloudProject:
 
 
 class ServiceAccount:
-    """A service account of the emulator's own, with a new key and access token each time.
+    """A service account of the emulator's own, with a new key and access token unless they are given.
 
-    Only a client that can read its key file can prove to be it.
+    Only a client that can read its key file can prove to be it. `key` is a private RSA key (PEM).
     """
 
-    def __init__(self, project: str) -> None:
+    def __init__(self, project: str, key: bytes = b"", token: str = "") -> None:
         self._project = project
-        self._key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-        self._token = secrets.token_urlsafe(32)
+        given = serialization.load_pem_private_key(key, None) if key else None
+        new = given if isinstance(given, rsa.RSAPrivateKey) else None
+        self._key = new or rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        self._token = token or secrets.token_urlsafe(32)
 
     def write_key_file(self, folder: Path, token_uri: str) -> Path:
         """Write the account's key in Google's format to a new file in `folder`, which only the user can read.

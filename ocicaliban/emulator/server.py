@@ -38,8 +38,8 @@ class Emulator:
     """A region of Vertex AI on this machine, from `start` to `stop`; also a context manager.
 
     `faults` says what goes wrong. A process that creates several emulators gives all of them the same `certificate`:
-    gRPC reads what it trusts only once. Raises UsageError if another emulator uses the folder, OcicalibanError if the
-    port is taken or podman is missing.
+    gRPC reads what it trusts only once. `account` is that of the clients, by default a new one. Raises UsageError if
+    another emulator uses the folder, OcicalibanError if the port is taken or podman is missing.
     """
 
     def __init__(
@@ -48,6 +48,7 @@ class Emulator:
         *,
         faults: FaultInjector | None = None,
         certificate: ServerCertificate | None = None,
+        account: ServiceAccount | None = None,
         reporter: Reporter = SILENT,
     ) -> None:
         self.faults = faults or FaultInjector()
@@ -56,7 +57,7 @@ class Emulator:
         self.log_store = LogStore()
         self._over = threading.Event()
         self._project = CloudProject(id=settings.project)
-        self._account = ServiceAccount(settings.project)
+        self._account = account or ServiceAccount(settings.project)
         with contextlib.ExitStack() as stack:
             emulator_id = stack.enter_context(folder.lock(settings.folder, runs_containers=settings.parallel > 0))
             stack.callback(self._journal.close)

@@ -108,7 +108,7 @@ def _vertex(world: World, group: str) -> bool:
 
 
 def _vertex_killed(world: World, group: str) -> bool:
-    """Kill the stand-in for Vertex AI, and start it again: its jobs are there, its account has another key."""
+    """Kill the stand-in for Vertex AI, and start it again: its jobs are there."""
     if world.vertex is None:
         return False
     world.vertex.kill()

@@ -11,6 +11,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from google.cloud.aiplatform_v1.types import CustomJob
 
 from ocicaliban.emulator import identity
@@ -31,9 +33,13 @@ class VertexProcess:
     def __init__(self, folder: Path) -> None:
         folder.mkdir()
         self._folder = folder
-        certificate = identity.create_certificate(folder)  # as that of a service, it outlives each of its processes
+        # As those of a service, certificate and account outlive each of its processes.
+        certificate = identity.create_certificate(folder)
         (folder / "certificate").write_bytes(certificate.certificate)
         (folder / "key").write_bytes(certificate.key)
+        account = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        form = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+        (folder / "account").write_bytes(account.private_bytes(*form))
         self.outage = Outage()
         self.start()
 
@@ -83,7 +89,9 @@ def main(folder: Path) -> None:
         trusted=folder / "ca.pem",
     )
     settings = EmulatorSettings(folder=folder / "own", gcs=folder / "gcs", parallel=0)
-    with Emulator(settings, faults=FaultInjector(Faults(latency=0.05, lost_every=7)), certificate=certificate) as made:
+    faults = FaultInjector(Faults(latency=0.05, lost_every=7))
+    account = identity.ServiceAccount(settings.project, (folder / "account").read_bytes(), "the-token-of-the-account")
+    with Emulator(settings, faults=faults, certificate=certificate, account=account) as made:
         (folder / "new.json").write_text(json.dumps(made.environment()))
         (folder / "new.json").rename(folder / _READY)
         over.wait()
