@@ -49,17 +49,17 @@ def readable(value: Scalar | None, column: Column) -> str:
 
 
 def cell(row: Row, column: Column) -> str:
-    """Return what a row has in a column, for people: a value, or a mean with its standard deviation."""
+    """Return what a row has in a column, for people: a value, or a mean with its standard deviation, if it has one."""
     spread = row.spreads.get(column.name)
     if spread is None or spread.count < 2 or math.isnan(spread.mean):
         return readable(row.cells.get(column.name), column)
-    if column.name == "duration":
+    if column.name == "duration" or not spread.deviation:
         return readable(spread.mean, column)
     return f"{readable(float(_rounded(spread.mean, spread.deviation)), column)} ± {spread.deviation:.2g}"
 
 
 def _rounded(mean: float, deviation: float) -> float:
     """Return a mean with no more digits than its deviation tells apart, and one more."""
-    if not deviation or not math.isfinite(deviation):
+    if not math.isfinite(deviation):
         return mean
     return round(mean, min(300, 1 - math.floor(math.log10(deviation)) + 1))
