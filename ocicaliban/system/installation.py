@@ -6,13 +6,13 @@ index.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import os
 import re
 import shlex
 import sys
 from collections.abc import Iterable
+from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Literal
 
@@ -63,7 +63,8 @@ def found() -> Installation:
         kind = "uv tool"
     elif (prefix / "pipx_metadata.json").is_file():
         kind = "pipx"
-    elif importlib.util.find_spec("pip") is None:
+    # Not importlib.util.find_spec: setuptools takes this for pip at work, and cannot be imported from then on.
+    elif PathFinder.find_spec("pip") is None:
         kind = "uv"
     return Installation(kind=kind, prefix=sys.prefix, python=sys.executable, source=_source())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -40,12 +41,17 @@ def test_the_kind_is_told_by_what_the_installer_left(
     file: str, kind: Kind, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "prefix", str(tmp_path))
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: object())
+    monkeypatch.setattr("importlib.machinery.PathFinder.find_spec", lambda name: object())
     if file:
         (tmp_path / file).touch()
     assert installation.found().kind == kind
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("importlib.machinery.PathFinder.find_spec", lambda name: None)
     assert installation.found().kind == (kind if file else "uv")
+
+
+def test_a_hint_leaves_setuptools_as_it_was() -> None:
+    code = "from ocicaliban.system import installation; installation.found(); import setuptools.dist"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(installation.__file__).parents[2])
 
 
 def test_every_extra_that_a_hint_names_has_packages() -> None:
