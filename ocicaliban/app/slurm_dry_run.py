@@ -36,8 +36,10 @@ def lines(ready: SlurmRun) -> Iterator[str]:
         for number, spec in enumerate(specs, start=1)
     ]
     for number, some in enumerate(arrays.split(tasks, client.cluster().largest_array)):
-        array = evolve(jobs.array(made, _file(ready, image), ""), given=tuple(ready.given.env.items()))
-        text = arrays.script(evolve(array, log="slurm-%A_%a.log"), some).splitlines()
+        array = evolve(jobs.array(made, _file(ready, image), ""), log="slurm-%A_%a.log")
+        # The script may be shown to anybody, and a value that the command line does not have may be secret.
+        array = evolve(array, given=tuple(ready.given.env.items()), passed=ready.given.passed)
+        text = arrays.script(array, some).splitlines()
         comments = plan_view.stack_lines(ready.launch.planned.plan, plan.stock(ready.launch.planned, here=False))
         heads = itertools.takewhile(lambda line: line.startswith("#"), text)
         count = len([*heads])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib.resources
 import posixpath
+import re
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from attrs import frozen
 
@@ -19,6 +20,8 @@ from ocicaliban.targets.slurm.options import Options
 
 COMMENT = "ocicaliban:"
 """What the comment of our arrays begins with; the array's key follows."""
+
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 LARGEST_SCRIPT = 3_000_000  # bytes; Slurm's own limit is 4 MB unless an administrator lowers it
 
@@ -47,8 +50,9 @@ class Array:
     `marks` is the folder of the files that they write when they begin and end; `log` is where Slurm puts what the
     script itself says, as a pattern of Slurm's. A script without a `key` can be submitted by hand again and again.
     `after` are the numbers of arrays that must have ended before it begins. `given` are variables whose values are in
-    the script, `given_file` is a file of the shared disk with such ones, if there is one. `log_limit` is the largest
-    log of an attempt in bytes, 0 for any.
+    the script, but for those that are `passed`: these have the values that they have where it is submitted.
+    `given_file` is a file of the shared disk with such ones, if there is one. `log_limit` is the largest log of an
+    attempt in bytes, 0 for any.
     """
 
     key: str
@@ -60,6 +64,7 @@ class Array:
     log: str
     after: tuple[str, ...] = ()
     given: tuple[tuple[str, str], ...] = ()
+    passed: frozenset[str] = frozenset()
     given_file: str = ""
     log_limit: int = log_parts.LIMIT
 
@@ -135,7 +140,7 @@ def settings(array: Array) -> Iterator[str]:
     ):
         yield f"{name}={shlex.quote(str(value))}"
     yield f"ENVIRONMENT=({_variables({**dict(image.env), **dict(launch.env)}.items())})"
-    yield given_line(array.given)
+    yield given_line(array.given, array.passed)
     yield f"MOUNTS=({_words(word for text in launch.mounts for word in _mount(text))})"
     # A recipe may mount a folder of its own there.
     yield f"OUT_POINT={'' if '/out' in dict(mount_points(launch)) else '/out'}"
@@ -145,9 +150,18 @@ def settings(array: Array) -> Iterator[str]:
     yield f"DEFAULTS=({_words(() if launch.command else image.command)})"
 
 
-def given_line(env: Iterable[tuple[str, str]]) -> str:
-    """Return the line of bash with variables that the user gives to the jobs."""
-    return f"GIVEN=({_variables(env)})"
+def given_line(env: Iterable[tuple[str, str]], passed: Collection[str] = ()) -> str:
+    """Return the line of bash with variables that the user gives to the jobs; it has no value of those `passed`."""
+    words = (_passed(name) if name in passed else shlex.quote(f"{name}={value}") for name, value in env)
+    return f"GIVEN=({' '.join(words)})"
+
+
+def _passed(name: str) -> str:
+    """Return a word of bash that gives a variable the value that it has there."""
+    if _NAME.fullmatch(name):
+        return f'"{name}=${{{name}?export it before sbatch}}"'
+    # bash itself has no variable with such a name.
+    return f'{shlex.quote(f"{name}=")}"$(printenv {shlex.quote(name)})"'
 
 
 def mount_points(launch: Launch) -> tuple[tuple[str, str], ...]:

@@ -38,10 +38,11 @@ _TARGET = ("target", "dst", "destination")
 class Given:
     """Variables with their values, which may be secret, mounts `SOURCE:TARGET[:ro]`, and the folder ("": as planned).
 
-    The sources are absolute.
+    The sources are absolute. `passed` are the variables whose values the command line does not have itself.
     """
 
     env: Mapping[str, str] = field(factory=dict)
+    passed: frozenset[str] = frozenset()
     mounts: tuple[str, ...] = ()
     workdir: str = ""
 
@@ -53,15 +54,16 @@ def read(text: str, environ: Mapping[str, str] | None) -> Given:
     node has, and for a value that is not valid.
     """
     env: dict[str, str] = {}
+    written: dict[str, bool] = {}  # whether the command line has the value
     mounts: list[str] = []
     workdir = ""
     for option, value in _options(podman_args.split(text)):
         if option in ("--env", "--env-file") and environ is None:
             continue
-        if option == "--env":
-            env |= _variables(value, environ or {})
-        elif option == "--env-file":
-            env |= _of_file(value, environ or {})
+        if option in ("--env", "--env-file"):
+            found = (_variables if option == "--env" else _of_file)(value, environ or {})
+            env |= found
+            written |= dict.fromkeys(found, option == "--env" and "=" in value)
         elif option == "--volume":
             mounts.append(_volume(value))
         elif option == "--mount":
@@ -70,7 +72,8 @@ def read(text: str, environ: Mapping[str, str] | None) -> Given:
             workdir = value
         else:
             raise UsageError(f"--workdir {value}: not an absolute path", f"--workdir /usr/app/{value}")
-    return Given(env=env, mounts=tuple(mounts), workdir=workdir)
+    passed = frozenset(name for name, is_here in written.items() if not is_here)
+    return Given(env=env, passed=passed, mounts=tuple(mounts), workdir=workdir)
 
 
 def _options(words: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -91,5 +91,20 @@ def test_a_recipe_may_have_a_folder_of_its_own_at_out() -> None:
     assert _run(arrays.script(own, [task()]), 'printf %s "$OUT_POINT"') == ""
 
 
+def test_a_script_takes_passed_variables_from_where_it_is_submitted() -> None:
+    made = evolve(ARRAY, given=(("A", "1"), ("K", "secret"), ("k.x", "hidden")), passed=frozenset({"K", "k.x"}))
+    text = arrays.script(made, [task()])
+    assert "secret" not in text and "hidden" not in text
+    show = text.replace(arrays.body(), "") + 'printf "%s\\0" "${GIVEN[@]}"'
+
+    def bash(**environ: str) -> subprocess.CompletedProcess[str]:
+        whole = {"PATH": "/usr/bin:/bin", **environ}
+        return subprocess.run(["bash", "-uc", show], env=whole, capture_output=True, text=True, check=False)
+
+    assert bash(**{"K": "it's $X", "k.x": "y"}).stdout.split("\0")[:-1] == ["A=1", "K=it's $X", "k.x=y"]
+    failed = bash()
+    assert failed.returncode and "K: export it before sbatch" in failed.stderr
+
+
 def test_the_body_is_valid_for_bash() -> None:
     subprocess.run(["bash", "-n"], input=arrays.script(ARRAY, [task()]), text=True, check=True)

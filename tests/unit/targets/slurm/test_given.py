@@ -18,8 +18,16 @@ ENV = {"HERE": "now", "WANDB_KEY": "k", "WANDB_MODE": "m", "EMPTY": ""}
     [
         ("", Given()),
         ("-e A=b --env=C=d -eE=f --env 'G=two words'", Given(env={"A": "b", "C": "d", "E": "f", "G": "two words"})),
-        ("--env A= --env EMPTY --env HERE", Given(env={"A": "", "EMPTY": "", "HERE": "now"})),
-        ("--env 'WANDB_*'", Given(env={"WANDB_KEY": "k", "WANDB_MODE": "m"})),
+        (
+            "--env A= --env EMPTY --env HERE",
+            Given(env={"A": "", "EMPTY": "", "HERE": "now"}, passed=frozenset({"EMPTY", "HERE"})),
+        ),
+        (
+            "--env 'WANDB_*'",
+            Given(env={"WANDB_KEY": "k", "WANDB_MODE": "m"}, passed=frozenset({"WANDB_KEY", "WANDB_MODE"})),
+        ),
+        ("--env HERE --env HERE=1", Given(env={"HERE": "1"})),
+        ("--env HERE=1 --env HERE", Given(env={"HERE": "now"}, passed=frozenset({"HERE"}))),
         ("--env A=1 -e A=2", Given(env={"A": "2"})),
         ("-v /d:/data --volume=/e:/e:ro -v/f:/f:rw", Given(mounts=("/d:/data", "/e:/e:ro", "/f:/f"))),
         ("-v '/a b:c:/x:ro'", Given(mounts=("/a b:c:/x:ro",))),
@@ -65,7 +73,9 @@ def test_what_not_all_can_do_is_told(text: str, words: str, hint: str) -> None:
 def test_a_file_of_variables(tmp_path: Path) -> None:
     path = tmp_path / "variables"
     path.write_text("# a comment\n\nA=b c\n  D=e=f\nHERE\nUNSET\nWANDB_M*\n")
-    assert given.read(f"--env-file {path}", ENV).env == {"A": "b c", "D": "e=f", "HERE": "now", "WANDB_MODE": "m"}
+    read = given.read(f"--env-file {path}", ENV)
+    assert read.env == {"A": "b c", "D": "e=f", "HERE": "now", "WANDB_MODE": "m"}
+    assert read.passed == read.env.keys()
     path.write_bytes(b"A=\xff")
     with pytest.raises(UsageError, match="UTF-8"):
         given.read(f"--env-file {path}", ENV)
