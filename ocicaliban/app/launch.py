@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from ocicaliban import replay
 from ocicaliban.app import build, cloud_key, consent, place
 from ocicaliban.app.requests import JobsRequest, LaunchRequest
-from ocicaliban.build import base_image, planner
+from ocicaliban.build import base_image, planner, run_options
 from ocicaliban.build.inputs import folders
 from ocicaliban.build.local_image import LocalImage
 from ocicaliban.build.planner import PlannedImage
@@ -68,6 +68,7 @@ class Start:
 class PreparedLaunch:
     """A plan for a request, with the GPUs that it uses and the options that the user gives to podman.
 
+    `given` are those of the settings and then those of the request, and `from_settings` the former alone.
     `own_options` says that some of these options come from the command line, or depend on its environment.
     `recording` has what was read for it. `start` are the words before the command of a person who works in the project
     (see `binder_files`). `left_out` are the files of the project that no image has, if a person works
@@ -79,6 +80,7 @@ class PreparedLaunch:
     own_options: bool
     devices: tuple[cdi.Device, ...]
     given: tuple[str, ...]
+    from_settings: tuple[str, ...]
     recording: replay.Recording
     start: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
@@ -172,7 +174,9 @@ class PreparedLaunch:
         ):
             launch = evolve(launch, command=entry)
         given = shlex.join(podman_args.without_values(podman_args.split(request.podman_args)))
-        options = records.to_record(evolve(request, podman_args=given, dry_run=False), jobs)
+        options: dict[str, object] = records.to_record(evolve(request, podman_args=given, dry_run=False), jobs)
+        if self.from_settings:
+            options[provenance.RUN_OPTIONS] = shlex.join(podman_args.without_values(self.from_settings))
         return Submission(
             group=group,
             user=provenance.user(),
@@ -231,8 +235,8 @@ class PreparedLaunch:
 def prepare(request: LaunchRequest, *, here: bool = True) -> PreparedLaunch:
     """Plan a request for the project in the current folder.
 
-    The options for podman that the settings have are part of its request, if the container runs `here`. Raises
-    OcicalibanError if the project, the image or a GPU that it names does not exist or cannot be used.
+    The tables `run` of the settings count if the container runs `here`. Raises OcicalibanError if the project, the
+    image or a GPU that it names does not exist or cannot be used.
     """
     own_options = bool(podman_options(request))
     if request.image_id:
@@ -250,6 +254,7 @@ def prepare(request: LaunchRequest, *, here: bool = True) -> PreparedLaunch:
             gpu_elsewhere=request.gpu_elsewhere,
             resolve=not request.dry_run and not request.image_id,
             contents=not request.image_id,
+            elsewhere=not here,
         )
         planned = planner.plan_project(asked, reporter)
         if not request.dry_run:
@@ -260,37 +265,35 @@ def prepare(request: LaunchRequest, *, here: bool = True) -> PreparedLaunch:
         if request.gpu_wanted or request.gpus:
             raise UsageError(f"the mode '{request.mode}' has no recipe for the GPU", 'add "cuda" to the mode\'s list')
         devices = ()
-    if here:
-        request, passes = _with_settings(request, planned)
-        own_options = own_options or passes
+    settings = _checked_settings(planned)
+    if not here and run_options.has_any(planned.project, request.mode):
+        TERMINAL.note(
+            "[run] holds on this machine only: nodes get --env, --volume and --workdir, and a recipe's [launch]"
+        )
     return PreparedLaunch(
-        request=request,
+        request=evolve(request, caches=request.caches and planned.run_options.settings.caches is not False),
         planned=planned,
-        own_options=own_options,
+        own_options=own_options or bool(planned.run_options.settings.pass_env),
         devices=devices,
-        given=podman_options(request),
+        given=podman_options(request, settings),
+        from_settings=settings,
         recording=recording,
         start=words,
         left_out=left_out,
     )
 
 
-def _with_settings(request: LaunchRequest, planned: PlannedImage) -> tuple[LaunchRequest, bool]:
-    """Return a request with what the settings say, and whether that depends on our environment.
-
-    Raises UsageError for options for podman that no container can have.
-    """
-    run = planned.run_options
+def _checked_settings(planned: PlannedImage) -> tuple[str, ...]:
+    """Return the settings' options for podman. Raises UsageError for those that no container can have."""
+    given = planned.run_options.options
     try:
-        container_spec.check_given(run.options)
-        podman_args.require_values(run.options, os.environ)
+        container_spec.check_given(given)
+        podman_args.require_values(given, os.environ)
     except UsageError as fault:
         raise UsageError(
             f"[run]: {fault.message.removeprefix('--podman-args')}".replace(": :", ":"), fault.hint
         ) from None
-    text = f"{shlex.join(run.options)} {request.podman_args}".strip() if run.options else request.podman_args
-    caches = request.caches and run.settings.caches is not False
-    return evolve(request, podman_args=text, caches=caches), bool(run.settings.pass_env)
+    return given
 
 
 def _start(planned: PlannedImage, request: LaunchRequest) -> tuple[str, ...]:
@@ -301,9 +304,14 @@ def _start(planned: PlannedImage, request: LaunchRequest) -> tuple[str, ...]:
     return binder_files.start_command(planned.project.root, entry_point.APP)[0]
 
 
-def podman_options(request: LaunchRequest) -> tuple[str, ...]:
-    """Return the options for podman that come from the user: the cloud key's, and --podman-args."""
-    return *cloud_key.podman_options(request.cloud_key), *podman_args.split(request.podman_args)
+def podman_options(request: LaunchRequest, settings: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the options for podman that come from the user: the cloud key's, the settings', and --podman-args."""
+    return *cloud_key.podman_options(request.cloud_key), *settings, *podman_args.split(request.podman_args)
+
+
+def recorded_settings(made: Submission) -> tuple[str, ...]:
+    """Return the options for podman that the settings had when a submission was made."""
+    return podman_args.split(str(made.options.get(provenance.RUN_OPTIONS) or ""))
 
 
 def check_starts(planned: PlannedImage, module: str) -> None:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
     from ocicaliban.jobs.expansion import Sweep
 
+_OF_SETTINGS = (provenance.RUN_OPTIONS, "caches")
+"""The options of a submission that the tables `run` of the settings decide."""
+
 
 @frozen(kw_only=True)
 class LocalSubmission:
@@ -141,7 +144,7 @@ def resume(history: History, submission: Submission) -> int:
         jobs=jobs,
         slots=job_checks.slots(devices, jobs),
         devices=devices,
-        given=launch.podman_options(request),
+        given=launch.podman_options(request, launch.recorded_settings(submission)),
         share_gpus=request.share_gpus,
         caches=request.caches,
     )
@@ -158,7 +161,7 @@ def renew(old: Submission, *, rebuild: bool) -> LocalSubmission:
     """
     request, jobs = _recorded(old)
     options = {name: value for name, value in old.options.items() if name != provenance.ALONE}
-    given = launch.podman_options(request)
+    given = launch.podman_options(request, () if rebuild else launch.recorded_settings(old))
     job_checks.check_podman_options(given)
     made_from = None
     if rebuild:
@@ -167,12 +170,16 @@ def renew(old: Submission, *, rebuild: bool) -> LocalSubmission:
                 f"{old.group} reproduces {reference}, and has no project to build", f"ocicaliban reproduce {reference}"
             )
         submissions.enter_project(old)
-        prepared = launch.prepare(evolve(request, image_id=""))
+        # What the settings said then does not count any more.
+        options = {name: value for name, value in options.items() if name not in _OF_SETTINGS}
+        prepared = launch.prepare(evolve(request, image_id="", caches=True))
         prepared, image = prepared.made_here()
         prepared.record_built()
-        devices, given = prepared.devices, prepared.given
+        devices, given, request = prepared.devices, prepared.given, prepared.request
         made_from = origin.of_launch(prepared)
-        submission = provenance.with_git(evolve(prepared.submission(image, old.group, jobs), options=options))
+        made = prepared.submission(image, old.group, jobs)
+        options |= {name: made.options[name] for name in _OF_SETTINGS if name in made.options}
+        submission = provenance.with_git(evolve(made, options=options))
     else:
         _check_image(old)
         devices = _gpus(old, request)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -88,6 +89,10 @@ class Edition:
             yield f"and an RO-Crate on this machine: {self.crate}"
         source = f"commit {made.commit}{' and changed files' if made.dirty else ''}" if made.commit else "no git commit"
         yield f"with {source}{f' of {made.remote}' if made.remote else ''}; {made.machine.processor}"
+        if made.env:
+            yield f"with the variables {' '.join(shlex.quote(f'{name}={value}') for name, value in made.env)}"
+        if made.options:
+            yield f"without the values of podman's options that its jobs had: {', '.join(made.options)}"
         yield f"and {submissions.numbered(len(self.jobs))}, their parameters, metrics and durations:"
         for job in self.jobs:
             yield f"  {job.number} {job.status}: {' '.join(job.args) or 'no arguments'}"
@@ -117,7 +122,7 @@ def prepare(request: PublishRequest) -> Edition:
             f"{request.group} ran with files that are not in the commit {made.commit[:12]}",
             "commit them (`git status` shows them) and run again, or publish it so: --dirty",
         )
-    if (given := _options(made)) and not request.without_options:
+    if (given := _options(made, "podman_args")) and not request.without_options:
         raise UsageError(
             f"{request.group} ran with options for podman, which are not published: {', '.join(given)}",
             "put what its jobs need into the project, or publish it so: --without-options",
@@ -224,14 +229,15 @@ def _files(made: Submission) -> tuple[str, tuple[str, ...]]:
 def _start(made: Submission) -> tuple[object, ...]:
     """Return what decides how jobs start, besides their files."""
     launch, options = made.launch, made.options
-    asked = tuple(str(options.get(name, "")) for name in ("podman_args", "cpus", "memory", "gpus_per_job"))
+    names = (provenance.RUN_OPTIONS, "podman_args", "cpus", "memory", "gpus_per_job")
+    asked = tuple(str(options.get(name, "")) for name in names)
     mounts = tuple(mount for mount in launch.mounts if not _is_ours(mount))
     return (launch.command, launch.env, launch.workdir, launch.capabilities, bool(launch.devices), mounts, *asked)
 
 
-def _options(made: Submission) -> tuple[str, ...]:
-    """Return the names of the options that podman got from the user."""
-    words = podman_args.split(str(made.options.get("podman_args", "")))
+def _options(made: Submission, *keys: str) -> tuple[str, ...]:
+    """Return the names of podman's options that the history has under some keys: the command line's, the settings'."""
+    words = [word for key in keys for word in podman_args.split(str(made.options.get(key, "")))]
     return tuple(dict.fromkeys(word.partition("=")[0] for word in words if word.startswith("-")))
 
 
@@ -281,7 +287,7 @@ def _experiment(made: Submission, jobs: tuple[PublishedJob, ...], made_from: Ori
         env=made.launch.env,
         workdir=made.launch.workdir,
         capabilities=made.launch.capabilities,
-        options=_options(made),
+        options=_options(made, provenance.RUN_OPTIONS, "podman_args"),
         folders=tuple(_inside(mount) for mount in made.launch.mounts if not _is_ours(mount)),
         resources=Resources(cpus=asked.cpus or 0, memory=asked.memory, gpus=gpus),
         commit=made.commit,

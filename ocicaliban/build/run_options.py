@@ -51,3 +51,10 @@ def of_request(project: Project, request: PlanRequest) -> RunOptions:
             raise UsageError(f"{where}: there is no mode '{name}'", nearest(name, known))
     own = run_settings.merged(project.run.of_mode(mode))
     return RunOptions(settings=run_settings.merged([*user.of_mode(mode), own]), of_project=own)
+
+
+def has_any(project: Project, mode: str) -> bool:
+    """Return whether the settings have something for containers in a mode, apart from their caches."""
+    user = user_config.load_user_config().run
+    whole = run_settings.merged([*user.of_mode(mode), *project.run.of_mode(mode)])
+    return evolve(whole, caches=None) != RunSettings()

@@ -15,6 +15,9 @@ from ocicaliban.project import git
 ALONE = "alone"
 """The option of a submission with one job at the user's terminal, which no other process can take up."""
 
+RUN_OPTIONS = "run_options"
+"""The option of a submission with the options for podman that the settings had then, without the command line's."""
+
 REPRODUCES = "reproduces"
 """The option of a submission whose jobs were published before: the reference of their experiment."""
 

@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 _KEY = "ocicaliban.record"
 _BRIEF = "ocicaliban.brief"
-_EXTRA = frozenset({"version", "alone", "reproduces", "cluster", "log_limit", "search"})
+_EXTRA = frozenset({"version", "alone", "reproduces", "cluster", "log_limit", "search", "run_options"})
 """Keys of a submission's options that are in every request's; see `jobs.provenance`."""
 
 

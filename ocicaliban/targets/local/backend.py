@@ -84,7 +84,9 @@ class LocalBackend(Backend):
 
     def validate(self, request: Request) -> tuple[UsageError, ...]:
         """Return an error for options for podman that a job cannot have."""
-        given = podman_args.split(str(request.job.submission.options.get("podman_args") or ""))
+        options = request.job.submission.options
+        texts = (options.get(name) for name in (provenance.RUN_OPTIONS, "podman_args"))
+        given = tuple(word for text in texts for word in podman_args.split(str(text or "")))
         try:
             container_spec.check_given(given)
             podman_args.require_values(given, os.environ)

@@ -9,6 +9,7 @@ from attrs import evolve
 
 from ocicaliban.app import publish
 from ocicaliban.app.publish import Edition
+from ocicaliban.containers import image_store
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.jobs.origin import Origin
 from ocicaliban.model.image import Image, Launch
@@ -67,3 +68,15 @@ def test_jobs_that_are_not_one_experiment_are_refused(other: Submission, told: s
     with pytest.raises(UsageError, match=told):
         publish._one_submission("g", jobs)
     assert publish._one_submission("g", (jobs[0], evolve(jobs[0], id=7))) == SUBMISSION
+
+
+def test_options_of_the_settings_are_named_and_those_of_the_command_line_refused() -> None:
+    made = evolve(SUBMISSION, options={"mode": "run", "run_options": "--shm-size 1g", "podman_args": "--env A"})
+    assert publish._options(made, "podman_args") == ("--env",)
+    assert publish._experiment(made, (JOB,), None).options == ("--shm-size", "--env")
+
+
+def test_the_listing_names_the_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(image_store, "image_sizes", lambda: {})
+    said = [*evolve(EDITION, experiment=evolve(MADE, env=(("A", "my own"), ("B", "1")))).listing()]
+    assert "with the variables 'A=my own' B=1" in said

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from attrs import evolve
 
-from ocicaliban.app import cloud_jobs, resubmit
+from ocicaliban.app import cloud_jobs, launch, local_jobs, resubmit, run
+from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest
 from ocicaliban.app.submissions import Outcome
 from ocicaliban.errors import UsageError
 from ocicaliban.execution import reconcile
@@ -113,3 +114,36 @@ def test_jobs_of_a_service_are_submitted_again(
     monkeypatch.setattr(reconcile, "catch_up", lambda *_, **__: None)
     monkeypatch.setattr(cloud_jobs, "resubmit", lambda history, jobs, batch, rebuild: jobs[0].submission.group)
     assert resubmit.resubmit("digits", all_jobs=False, rebuild=False) == Outcome(groups=("digits",))
+
+
+def test_a_rebuild_takes_the_settings_as_they_are_now(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = (world.project / "ocicaliban.toml").read_text()
+    world.write({"ocicaliban.toml": f'{config}[run]\nshm_size = "1g"\ncaches = false\n', "s.json": '{"x": [1]}'})
+    asked = LaunchRequest(mode="run", module="train.py", gpu_wanted=False, podman_args="--env A=1 --init")
+    run.run(RunRequest(launch=asked, jobs=JobsRequest(group="g"), experiment_config="s.json"), [])
+    [job] = world.jobs(group="g")
+    made = job.submission
+    assert made.options["podman_args"] == "--env A --init"
+    assert made.options[provenance.RUN_OPTIONS] == "--shm-size 1g" and made.options["caches"] is False
+    monkeypatch.setenv("A", "2")
+    again = local_jobs.renew(made, rebuild=False)
+    assert again.given == ("--shm-size", "1g", "--env", "A", "--init") and not again.caches
+    assert local_jobs.renew(again.submission, rebuild=False).given == again.given
+    world.write({"ocicaliban.toml": f'{config}[run]\nshm_size = "2g"\n'})
+    newer = local_jobs.renew(made, rebuild=True)
+    assert newer.given == ("--shm-size", "2g", "--env", "A", "--init") and newer.caches
+    assert newer.submission.options[provenance.RUN_OPTIONS] == "--shm-size 2g"
+    assert "caches" not in newer.submission.options
+    world.write({"ocicaliban.toml": config})
+    newest = local_jobs.renew(newer.submission, rebuild=True)
+    assert newest.given == ("--env", "A", "--init") and provenance.RUN_OPTIONS not in newest.submission.options
+
+
+def test_the_settings_of_run_hold_here_only(world: World, capsys: pytest.CaptureFixture[str]) -> None:
+    config = (world.project / "ocicaliban.toml").read_text()
+    world.write({"ocicaliban.toml": f'{config}[run]\nenv = {{ A = "1" }}\nshm_size = "1g"\n'})
+    asked = LaunchRequest(mode="run", module="train.py", gpu_wanted=False, dry_run=True)
+    here, there = launch.prepare(asked), launch.prepare(asked, here=False)
+    assert here.given == ("--shm-size", "1g") and ("A", "1") in here.starts.env
+    assert there.given == () and ("A", "1") not in there.starts.env
+    assert capsys.readouterr().err.count("[run] holds on this machine only") == 1
