@@ -11,7 +11,7 @@ import json
 import os
 import shlex
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
@@ -28,8 +28,7 @@ from ocicaliban.app.requests import (
     StatusRequest,
 )
 from ocicaliban.errors import UsageError
-from ocicaliban.jobs import group_names, provenance, status_table
-from ocicaliban.model.job import Job
+from ocicaliban.jobs import group_names, status_table
 
 if TYPE_CHECKING:
     import pandas
@@ -66,7 +65,7 @@ def run(  # noqa: PLR0913 - one for each option, as the command has them
             jobs=JobsRequest(group=name, out=_folder(out)),
             args=tuple(map(str, args)),
         )
-        [made] = _new_jobs(name, lambda: run_use_case.run(asked, []))
+        [made] = _records_of(asked)
         return made
 
 
@@ -115,7 +114,7 @@ def sweep(  # noqa: PLR0913 - one for each option, as the command has them
             search=SearchRequest(search=search, trials=trials, goal=goal, prune=prune),
             args=tuple(map(str, args)),
         )
-        return _new_jobs(name, lambda: run_use_case.run(asked, []))
+        return _records_of(asked)
 
 
 def status(group: str = "", *, max_jobs: int = 20, all_users: bool = False) -> list[Record]:
@@ -225,16 +224,12 @@ def _folder(out: str | os.PathLike[str]) -> str:
     return os.path.abspath(os.path.expanduser(out)) if out else ""
 
 
-def _new_jobs(group: str, do: Callable[[], object]) -> list[Record]:
-    """Return the records of the jobs of a group that did not exist before something was done."""
-    before = {job.id for job in _jobs(group)}
-    do()
-    return [status_table.as_json(job) for job in _jobs(group) if job.id not in before]
-
-
-def _jobs(group: str) -> Sequence[Job]:
+def _records_of(asked: RunRequest) -> list[Record]:
+    """Run jobs, and return their records; another process may run jobs of the same group meanwhile."""
     from ocicaliban.history import access
     from ocicaliban.reporter import TERMINAL
 
+    made: list[int] = []
+    run_use_case.run(asked, [], made.append)
     with access.open(reporter=TERMINAL) as history:
-        return history.jobs(group=group, user=provenance.user())
+        return [status_table.as_json(job) for number in made for job in history.jobs(submission=number)]

@@ -47,8 +47,13 @@ class LocalSubmission:
 # --- a new sweep ---
 
 
-def run_sweep(prepared: PreparedLaunch, sweep: Sweep, request: RunRequest) -> int:
-    """Run a job for each point of a sweep, or for each trial of a search in it, and return the exit code."""
+def run_sweep(
+    prepared: PreparedLaunch, sweep: Sweep, request: RunRequest, submitted: Callable[[int], object] = lambda _: None
+) -> int:
+    """Run a job for each point of a sweep, or for each trial of a search in it, and return the exit code.
+
+    `submitted` gets the number of their submission.
+    """
     from ocicaliban.history import access
 
     jobs = request.jobs
@@ -65,6 +70,7 @@ def run_sweep(prepared: PreparedLaunch, sweep: Sweep, request: RunRequest) -> in
         job_checks.warn_of_out(prepared, jobs)
         made_from = origin.of_launch(prepared, sweep)
         submission = history.submit(evolve(new, options={**new.options, **kept}), specs, made_from)
+        submitted(submission.id)
         whole = LocalSubmission(
             submission=submission,
             jobs=jobs,

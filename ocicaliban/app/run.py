@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from attrs import fields, frozen
@@ -31,22 +31,23 @@ class _PreparedRun:
     start: Start
 
 
-def run(request: RunRequest, argv: list[str]) -> int:
+def run(request: RunRequest, argv: list[str], submitted: Callable[[int], object] = lambda _: None) -> int:
     """Build what is missing of the image, run the job or the jobs, and return the exit code.
 
-    `argv` is the whole command line, which `replay` may run again. Raises OcicalibanError if the run cannot start.
+    `argv` is the whole command line, which `replay` may run again. `submitted` gets the number of the submission, if
+    its jobs have theirs before they start. Raises OcicalibanError if the run cannot start.
     """
     prepared = _prepare(request)
     if prepared.sweep:
         from ocicaliban.app import local_jobs
 
-        return local_jobs.run_sweep(prepared.launch, prepared.sweep, request)
+        return local_jobs.run_sweep(prepared.launch, prepared.sweep, request, submitted)
     from ocicaliban.app import run_one
 
     with_git = provenance.asking_git(prepared.launch.planned.project.root)  # git looks while the folders are made
     made, image = prepared.launch.made_here()
     if request.jobs.needs_number or entry_point.is_notebook(request.launch.module):  # the executed one is in its /out
-        return run_one.numbered(made, image, request.jobs, prepared.start, with_git)
+        return run_one.numbered(made, image, request.jobs, prepared.start, with_git, submitted)
     return run_one.at_once(made, image, prepared.start, argv, with_git)
 
 

@@ -90,10 +90,11 @@ def numbered(
     jobs: JobsRequest,
     start: Start,
     with_git: Callable[[Submission], Submission],
+    submitted: Callable[[int], object],
 ) -> int:
     """Run one job that has its number before it starts, as a folder of results or a group needs it.
 
-    Return its exit code.
+    `submitted` gets the number of its submission. Return its exit code.
     """
     from ocicaliban.app import job_checks
     from ocicaliban.execution import reconcile, runner
@@ -106,6 +107,7 @@ def numbered(
         group = jobs.group or group_names.of_single_runs(launch.planned.project.root)
         new = with_git(launch.submission(image, group, jobs, alone=True))
         submission = history.submit(new, [JobSpec(args=start.args)])
+        submitted(submission.id)
         with lease.held(submission):
             [job] = history.jobs(submission=submission.id)
             out, logs = runner.results(job, jobs.out), runner.folder(job)

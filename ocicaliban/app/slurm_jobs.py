@@ -22,7 +22,7 @@ from ocicaliban.model.image import Image
 from ocicaliban.model.job import Job, Submission
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets.backend import BatchBackend, Refused, Request, require
-from ocicaliban.targets.slurm import arrays, backend, client, given, shared
+from ocicaliban.targets.slurm import arrays, backend, client, clusters, given, shared
 from ocicaliban.targets.slurm import options as option_records
 from ocicaliban.targets.slurm.backend import BACKEND
 from ocicaliban.targets.slurm.given import Given
@@ -170,6 +170,7 @@ def dry_run_script(request: RunRequest, wanted: SlurmRequest) -> Iterator[str]:
 def resume(history: History, submission: Submission, batch: BatchBackend) -> str:
     """Submit the jobs of a submission that are left, and return its group. Raises UsageError if its image is gone."""
     option_records.recorded(submission)
+    clusters.checked(submission)
     _give(submission, _given_again(submission))
     batch.connect(submission).check()
     return _send(history, submission, batch, begun=True)
@@ -184,6 +185,8 @@ def resubmit(history: History, jobs: list[Job], batch: BatchBackend, *, rebuild:
     old = jobs[0].submission
     request, asked = records.requested(old, LaunchRequest, JobsRequest)
     options = option_records.recorded(old)
+    if not rebuild:  # which is for this cluster
+        clusters.checked(old)
     variables = _given_again(old)
     batch.connect(old).check()
     with lease.held(old):

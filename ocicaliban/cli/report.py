@@ -97,6 +97,7 @@ def report(
     given = locals()
     from ocicaliban.app import report as use_case
     from ocicaliban.app.requests import ReportRequest
+    from ocicaliban.history.url import without_password
     from ocicaliban.reports import export
 
     group = one_group(name, group)
@@ -111,7 +112,7 @@ def report(
     made = use_case.collect(asked, plots=bool(html or to))
     if to:
         new, known = made.write_to_mlflow(to[1])
-        TERMINAL.say(f"{new} runs written to {to[1]}, {known} were there")
+        TERMINAL.say(f"{new} runs written to {without_password(to[1])}, {known} were there")
         return
     whole = made.compared.table if made.compared else made.table
     if csv:

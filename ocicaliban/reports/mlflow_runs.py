@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from ocicaliban.errors import OcicalibanError, first_line
+from ocicaliban.history.url import without_password
 from ocicaliban.model.job import Job, Status
 from ocicaliban.reports.metrics import Metrics
 from ocicaliban.reports.report import Report
@@ -59,7 +60,8 @@ def write(uri: str, report: Report, metrics: Mapping[int, Metrics]) -> tuple[int
             new += 1
     except (MlflowException, OSError) as exc:
         raise OcicalibanError(
-            f"MLflow at {uri} refuses: {first_line(exc)}", "check the address: http://HOST:PORT of an `mlflow server`"
+            without_password(f"MLflow at {uri} refuses") + without_password(f": {first_line(exc)}"),
+            "check the address: http://HOST:PORT of an `mlflow server`",
         ) from exc
     return new, len(report.rows) - new
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +37,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def asked(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
     requests: list[RunRequest] = []
 
-    def run(request: RunRequest, argv: list[str]) -> int:
+    def run(request: RunRequest, argv: list[str], submitted: Callable[[int], object]) -> int:
         requests.append(request)
         points: list[Mapping[str, Any]] = [{}]
         if request.experiment_config:
@@ -48,7 +48,10 @@ def asked(project: Path, monkeypatch: pytest.MonkeyPatch) -> list[RunRequest]:
             mode="run", module=request.launch.module,
         )  # fmt: skip
         with access.open() as history:
+            if request.jobs.group == "shared":
+                history.submit(submission, specs)  # of another process, at the same time
             made = history.submit(submission, specs)
+            submitted(made.id)
             for number, job in enumerate(history.jobs(submission=made.id)):
                 out = project.parent / f"out-{job.id}"
                 out.mkdir()
@@ -97,6 +100,11 @@ def test_a_sweep_gives_the_records_of_its_jobs_and_no_others(asked: list[RunRequ
         ocicaliban.sweep({"lr": [object()]}, "train.py")
     with pytest.raises(UsageError, match="no/such: No such file"):
         ocicaliban.sweep({"lr": [1]}, "train.py", project="no/such")
+
+
+def test_jobs_that_another_process_submits_meanwhile_are_not_ours(asked: list[RunRequest]) -> None:
+    assert ocicaliban.run("train.py", group="shared")["id"] == 2
+    assert [job["id"] for job in ocicaliban.sweep({"lr": [1, 2]}, "train.py", group="shared")] == [5, 6]
 
 
 def test_a_report_is_a_data_frame_or_records(asked: list[RunRequest], monkeypatch: pytest.MonkeyPatch) -> None:
