@@ -123,6 +123,8 @@ def carry_out(history: History, whole: LocalSubmission, how: Callable[..., runne
     ):
         connect = functools.partial(local.LocalRunner, service, setup)
         outcome = how(history, submission, connect, options, show)
+    if options.points and (note := options.points.note()):
+        TERMINAL.say(note)
     TERMINAL.say("\n".join(progress.summary(submission.group, outcome, show.failed, earlier)))
     if show.failed:
         from ocicaliban.app import failure
@@ -154,7 +156,7 @@ def resume(history: History, submission: Submission) -> int:
         share_gpus=request.share_gpus,
         caches=request.caches,
     )
-    return carry_out(history, whole, runner.resume, earlier=submissions.unwell(counts))
+    return carry_out(history, whole, runner.resume, earlier=submissions.unwell(history, submission=submission.id))
 
 
 # --- jobs that run again ---

@@ -152,15 +152,11 @@ def _jobs(history: History, request: ReportRequest, name: str) -> Sequence[Job]:
 def _metrics(job: Job, points: int, fetched: Path | None) -> Metrics:
     """Return what a job has reported: in the copy that was `fetched`, or in its folder if that is on this machine."""
     if fetched:
-        return _read(str(fetched), points)
+        return tensorboard.read(str(fetched), points)
     if job.out and not os.path.isdir(job.out):
         note = f"the results are on {job.submission.host}, not on this machine"
         return metrics.Metrics(notes=(note,), missing=True)
-    return _read(job.out, points)
-
-
-def _read(folder: str, points: int) -> Metrics:
-    return tensorboard.add(metrics.read_folder(folder, points), folder, points)
+    return tensorboard.read(job.out, points)
 
 
 def _chosen(whole: Report, request: ReportRequest) -> Report:

@@ -40,7 +40,7 @@ def resume(group: str) -> submissions.Outcome:
                 left.append(submission)
         if not left and not elsewhere:
             TERMINAL.say(f"{group}: all jobs have ended")
-        _tell_unwell(group, history.counts(group))
+        _tell_unwell(history, group)
         return submissions.Outcome.of([_taken_up(history, submission) for submission in left])
 
 
@@ -67,8 +67,8 @@ def _taken_up(history: History, submission: Submission) -> submissions.Outcome:
     return submissions.Outcome(exit_code=local_jobs.resume(history, submission))
 
 
-def _tell_unwell(group: str, counts: Mapping[Status, int]) -> None:
+def _tell_unwell(history: History, group: str) -> None:
     """Say which jobs `resume` does not run, though they are not done, and what runs them."""
-    if unwell := submissions.unwell(counts):
+    if unwell := submissions.unwell(history, group=group):
         which = "failed or was stopped" if unwell == 1 else "failed or were stopped"
         TERMINAL.say(f"  {unwell} {which}; to run again: ocicaliban resubmit --group {group}")

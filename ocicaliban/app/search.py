@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -11,7 +12,8 @@ from ocicaliban.app.requests import SearchRequest
 from ocicaliban.errors import UsageError, nearest
 from ocicaliban.jobs import expansion, group_names, provenance, records
 from ocicaliban.model.job import Job, JobSpec, Submission
-from ocicaliban.reports import metrics
+from ocicaliban.reporter import TERMINAL
+from ocicaliban.reports import tensorboard
 from ocicaliban.search import optuna_study, trials
 from ocicaliban.search import space as spaces
 from ocicaliban.search.space import Space
@@ -75,9 +77,13 @@ def planned(sweep: Sweep, request: SearchRequest) -> Search:
     return Search(way=request.search, space=space, form=sweep.form, goal=goal, prune=request.prune)
 
 
-def random_sweep(sweep: Sweep, search: Search, group: str, trials_: int, *, before: int = 0) -> Sweep:
-    """Return the sweep of a random search: a job for each trial, after the `before` ones that the group has already."""
-    points = spaces.random_points(search.space, group, before, trials_)
+def random_sweep(sweep: Sweep, search: Search, group: str, trials_: int, before: Sequence[Job]) -> Sweep:
+    """Return the sweep of a random search: a job for each trial, after those `before` that the group has already.
+
+    Raises UsageError if they have tried all points.
+    """
+    tried = [job.parameters for job in before]
+    points = spaces.random_points(search.space, group, len(before), trials_, tried)
     if not points:
         raise UsageError(f"{group}: all points of {sweep.name} were tried", "give it wider ranges, or another --group")
     return spaces.as_sweep(sweep, points)
@@ -93,20 +99,30 @@ def jobs_of(
     if search.way == "optuna":
         # Their points are chosen when their turn comes.
         return [JobSpec(args=request.args)] * count, count, kept
-    before = sum(history.counts(group).values()) if request.jobs.group else 0
-    chosen = random_sweep(sweep, search, group, count, before=before)
+    before = _jobs(history, group) if request.jobs.group else ()
+    chosen = random_sweep(sweep, search, group, count, before)
     return expansion.specs(chosen, request.args), expansion.count(chosen), kept
+
+
+def _jobs(history: History, group: str) -> Sequence[Job]:
+    return history.jobs(group=group, user=provenance.user())
 
 
 def dry_run(sweep: Sweep, request: RunRequest, root: Path) -> tuple[list[str], list[tuple[str, ...]]]:
     """Return comments on a search, and the arguments of its jobs as far as they are known before it runs."""
+    from ocicaliban.history import access
+
     search = planned(sweep, request.search)
     if search.way == "optuna":
         return [f"# {request.search.trials} jobs like this one, each with parameters that Optuna chooses"], [
             request.args
         ]
     group = request.jobs.group or group_names.new(root)
-    chosen = random_sweep(sweep, search, group, request.search.trials or 0)
+    before: Sequence[Job] = ()
+    if request.jobs.group and access.exists():
+        with access.open(reporter=TERMINAL) as history:
+            before = _jobs(history, group)
+    chosen = random_sweep(sweep, search, group, request.search.trials or 0, before)
     return [f"# the points of --group {group}"], [spec.args for spec in expansion.specs(chosen, request.args)]
 
 
@@ -155,9 +171,9 @@ def goal_of(submission: Submission) -> Goal | None:
 
 
 def points(history: History, submission: Submission) -> SearchPoints | None:
-    """Return what chooses the points of a submission; None if it is no search, or one that needs no choice."""
+    """Return what chooses the points of a submission; None if it is no search, or needs no look at its jobs."""
     search = of_submission(submission)
-    if search is None or (search.way == "random" and not search.prune):
+    if search is None or (search.way == "random" and search.goal is None):
         return None
     return SearchPoints(history, submission, search)
 
@@ -170,6 +186,9 @@ class SearchPoints:
         self._submission = submission
         self._search = search
         self._ended: dict[tuple[int, int], Trial] = {}  # by job and number of attempts
+        self._reported: set[str] = set()  # the names of metrics
+        self._notes: set[str] = set()  # on what could not be read
+        self._looked = False
 
     def waits(self, job: Job) -> bool:
         """Return whether a job has no parameters yet."""
@@ -195,10 +214,34 @@ class SearchPoints:
         ended = [trial for trial in self._trials() if trial.state in ("complete", "pruned")]
         return trials.hopeless(going, ended, self._search.goal)
 
+    def note(self) -> str:
+        """Return once that jobs have ended and none has reported the goal; "" at all other times."""
+        if self._looked or self._search.goal is None:
+            return ""
+        ended = self._history.jobs(submission=self._submission.id, statuses=["succeeded"])
+        if not ended:
+            return ""
+        self._looked = True
+        if any(self._known(job).value is not None for job in ended):
+            return ""
+        metric = self._search.goal.metric
+        hint = f"let the jobs write {json.dumps({metric: 0.5})} to /out/metrics.json"
+        if metric in self._reported:
+            hint = "its values must be numbers, and finite ones"
+        elif tensorboard.MISSING in self._notes:
+            hint = tensorboard.MISSING
+        elif self._reported:
+            hint = nearest(metric, sorted(self._reported))
+        which = "a job has ended that has not" if len(ended) == 1 else f"{len(ended)} jobs have ended, and none has"
+        return f"note: {which} reported {metric}, the goal of this search\n hint: {hint}"
+
     def _trials(self) -> list[Trial]:
         """Return the jobs of the group that have parameters, by number: the study goes on with all of them."""
-        jobs = self._history.jobs(group=self._submission.group, user=provenance.user())
-        return [self._ended.get((job.id, len(job.attempts))) or self._trial(job) for job in jobs if job.parameters]
+        jobs = _jobs(self._history, self._submission.group)
+        return [self._known(job) for job in jobs if job.parameters]
+
+    def _known(self, job: Job) -> Trial:
+        return self._ended.get((job.id, len(job.attempts))) or self._trial(job)
 
     def _trial(self, job: Job) -> Trial:
         states: dict[str, Literal["running", "complete", "pruned", "failed"]] = {
@@ -207,7 +250,11 @@ class SearchPoints:
         state = states.get(job.status, "running")
         value, curve = None, None
         if self._search.goal is not None:
-            value, curve = trials.reached(metrics.read_folder(job.out, _POINTS), self._search.goal)
+            wanted = self._search.goal
+            told = tensorboard.read(job.out, _POINTS, wanted.metric)
+            value, curve = trials.reached(told, wanted)
+            self._reported.update(told.results)
+            self._notes.update(told.notes)
         trial = Trial(job=job.id, parameters=job.parameters, state=state, value=value, curve=curve)
         if state != "running":
             self._ended[job.id, len(job.attempts)] = trial

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, cast
 from attrs import evolve, frozen
 
 from ocicaliban.errors import UsageError, nearest
-from ocicaliban.jobs import provenance
+from ocicaliban.jobs import lifecycle, provenance
 from ocicaliban.model.job import ENDED, Job, Status, Submission
 from ocicaliban.reporter import TERMINAL
 from ocicaliban.targets import registry
@@ -102,9 +102,15 @@ def unfinished(counts: Mapping[Status, int]) -> int:
     return sum(number for status, number in counts.items() if status not in ENDED)
 
 
-def unwell(counts: Mapping[Status, int]) -> int:
-    """Return how many jobs have failed, were stopped or are lost: those that `resubmit` runs again."""
-    return sum(number for status, number in counts.items() if status in ENDED and status != "succeeded")
+def unwell(history: History, *, group: str = "", submission: int = 0) -> int:
+    """Return how many jobs have failed, were stopped or are lost: those that `resubmit` runs again.
+
+    So those that a search has stopped do not count.
+    """
+    counts = history.counts(group, submission=submission)
+    stopped = history.jobs(group=group, submission=submission, statuses=["stopped"]) if counts["stopped"] else ()
+    ended = sum(number for status, number in counts.items() if status in ENDED and status != "succeeded")
+    return ended - sum(lifecycle.is_hopeless(job.last) for job in stopped)
 
 
 def numbered(count: int) -> str:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Literal, Protocol
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from ocicaliban.errors import OcicalibanError, of_system
+from ocicaliban.errors import OcicalibanError, first_line, of_system
 from ocicaliban.execution.under_way import UnderWay
 from ocicaliban.jobs import lifecycle
 from ocicaliban.model.job import Job, JobSpec
@@ -40,6 +40,9 @@ class PointSource(Protocol):
     def hopeless(self, running: Sequence[Job]) -> Mapping[int, str]:
         """Return the jobs that cannot become good any more, with why. Raises OcicalibanError."""
 
+    def note(self) -> str:
+        """Return what the user must know now, once; "" for nothing. Raises OcicalibanError."""
+
 
 class Points:
     """The points of a sweep that is a search; without a source, of any other one.
@@ -47,13 +50,15 @@ class Points:
     `spared` is the number of jobs that it has stopped: hopeless ones, and those for which no point was left.
     """
 
-    def __init__(self, source: PointSource | None, history: History, later: Later) -> None:
+    def __init__(self, source: PointSource | None, history: History, later: Later, say: Callable[[str], None]) -> None:
         self._source = source
         self._history = history
         self._later = later
+        self._say = say
         self._thread = ThreadPoolExecutor(1, "points")
         self._looked = time.monotonic()
         self._looks = False
+        self._told = False
         self.spared = 0
         self._hopeless: dict[int, float] = {}  # jobs that were asked to end, and until when
 
@@ -68,24 +73,33 @@ class Points:
         """
         if self._source is None or not self._source.waits(job):
             return False
-        self._thread.submit(self._choose, job, chosen)
+
+        def ended(future: Future[bool]) -> None:
+            if not future.cancelled():
+                fault = _fault(future, "no point can be chosen")
+                self._later(self._chosen, not fault and future.result(), fault, chosen)
+
+        self._thread.submit(self._choose, self._source, job).add_done_callback(ended)
         return True
 
-    def _choose(self, job: Job, chosen: Callable[[OcicalibanError | None], None]) -> None:
-        assert self._source is not None
-        fault: OcicalibanError | None = None
-        try:
-            spec = self._source.point(job)
-            if spec is None:
-                self.spared += len(self._history.stop_queued([job.id]))
-            else:
-                # On record before it starts: whatever happens, nobody asks for this point again.
-                self._history.assign(job.id, spec)
-        except OcicalibanError as exc:
-            fault = exc
-        except OSError as exc:
-            fault = of_system(exc)
-        self._later(chosen, fault)
+    def _choose(self, source: PointSource, job: Job) -> bool:
+        """Choose the parameters of a job; return whether it was stopped, since there are none."""
+        spec = source.point(job)
+        if spec is not None:
+            # On record before it starts: whatever happens, nobody asks for this point again.
+            self._history.assign(job.id, spec)
+            return False
+        # Only an attempt can have a reason.
+        attempt = self._history.begin(job.id, started=time.time())
+        return attempt is not None and self._history.end(
+            job.id, attempt.number, "stopped", reason=lifecycle.NO_POINT, ended=time.time()
+        )
+
+    def _chosen(
+        self, spared: bool, fault: OcicalibanError | None, chosen: Callable[[OcicalibanError | None], None]
+    ) -> None:
+        self.spared += spared
+        chosen(fault)
 
     def look(self, under_way: Mapping[int, UnderWay], signal: Signal, grace: float) -> None:
         """Look from time to time which of the jobs under way are hopeless, and stop them.
@@ -97,24 +111,32 @@ class Points:
         for number, until in [*self._hopeless.items()]:
             if number not in under_way:
                 del self._hopeless[number]
-            elif time.monotonic() >= until:
+            elif not under_way[number].result and time.monotonic() >= until:
                 self._hopeless[number] = time.monotonic() + grace
                 signal(number, "KILL")
         if self._looks or time.monotonic() - self._looked < _PAUSE:
             return
         self._looks = True
-        running = [one.job for one in under_way.values() if one.started]
-        self._thread.submit(self._look, running, lambda number, why: self._stop(number, why, under_way, signal, grace))
+        running = [one.job for one in under_way.values() if one.started and not one.result]
 
-    def _look(self, running: Sequence[Job], stop: Callable[[int, str], None]) -> None:
-        assert self._source is not None
-        try:
-            for number, why in self._source.hopeless(running).items():
-                self._later(stop, number, why)
-        except (OcicalibanError, OSError):
-            pass  # results that cannot be read now; the next look may
-        finally:
+        def ended(future: Future[Mapping[int, str]]) -> None:
+            if future.cancelled():
+                return
+            fault = _fault(future, "the curves cannot be compared")
+            for number, why in () if fault else future.result().items():
+                self._later(self._stop, number, why, under_way, signal, grace)
+            if fault and not self._told:  # the next look may be better
+                self._told = True
+                self._later(self._say, f"note: {fault.message}")
             self._looked, self._looks = time.monotonic(), False
+
+        self._thread.submit(self._look, self._source, running).add_done_callback(ended)
+
+    def _look(self, source: PointSource, running: Sequence[Job]) -> Mapping[int, str]:
+        found = source.hopeless(running)
+        if note := source.note():
+            self._later(self._say, note)
+        return found
 
     def _stop(self, number: int, why: str, under_way: Mapping[int, UnderWay], signal: Signal, grace: float) -> None:
         """Stop a job as `ocicaliban stop` does: first on record, so that its end is never taken for a failure."""
@@ -126,3 +148,13 @@ class Points:
             self.spared += 1
             self._hopeless[number] = time.monotonic() + grace
             signal(number, "TERM")
+
+
+def _fault(future: Future[Any], what: str) -> OcicalibanError | None:
+    """Return what went wrong in a future that is done, as an error of ours, whatever a library has raised there."""
+    fault = future.exception()
+    if fault is None or isinstance(fault, OcicalibanError):
+        return fault
+    if isinstance(fault, OSError):
+        return of_system(fault)
+    return OcicalibanError(f"{what}: {type(fault).__name__}: {first_line(fault)}", "--search random goes on without it")

@@ -144,7 +144,7 @@ class _SubmissionRun:
         self._containers = connect(lambda ended: self._later(self._on_end, ended))
         gpus = () if options.share_gpus else options.gpus
         self._leases = SlotLeases(gpus, lambda: self._containers.find(devices=""), submission.id)
-        self._points = Points(options.points, history, self._later)
+        self._points = Points(options.points, history, self._later, view.say)
         self._starters = ThreadPoolExecutor(max(1, min(len(options.places), _STARTERS)), "start")
         self._settlers = ThreadPoolExecutor(_SETTLERS, "settle")
 
@@ -282,10 +282,11 @@ class _SubmissionRun:
     def _on_point(self, number: int, slot: Slot, fault: OcicalibanError | None) -> None:
         if fault and self._state.phase == "going":
             self._view.say(f"error: {fault.message}\n hint: {fault.hint}")
-        if fault or self._state.phase != "going":
+        job = None if fault else on_record.job(self._history, number)
+        if job is None or (self._state.phase != "going" and job.status == "queued"):  # no point left: it is stopped
             self._step(scheduler.PutBack(job=number))
         else:
-            self._begin_attempt(on_record.job(self._history, number), slot)
+            self._begin_attempt(job, slot)
 
     def _begin_attempt(self, job: Job, slot: Slot) -> None:
         logs = folder(job)
@@ -348,8 +349,8 @@ class _SubmissionRun:
             self._later(self._view.say, f"note: {fault}")
 
     def _on_end(self, ended: ContainerExit) -> None:
-        number = self._jobs.get(ended.handle)
-        if number is not None:
+        if (number := self._jobs.get(ended.handle)) is not None:
+            self._under_way[number].result = ended  # from now on, no search can stop it
             self._settlers.submit(self._settle, self._under_way[number], ended)
 
     def _settle(self, one: UnderWay, ended: ContainerExit) -> None:
@@ -357,7 +358,6 @@ class _SubmissionRun:
         self._later(self._on_settled, one, ended)
 
     def _on_settled(self, one: UnderWay, ended: ContainerExit) -> None:
-        one.result = ended
         starved = kernel.oom_kills() > one.oom_kills
         reason = lifecycle.why_failed(ended.exit_code, oom_killed=ended.oom_killed, starved=starved)
         outcome: Literal["succeeded", "failed", "stopped", "lost"] = "failed" if reason else "succeeded"

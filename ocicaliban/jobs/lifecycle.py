@@ -167,6 +167,10 @@ HOPELESS = "hopeless: "
 """How the reason begins for which a search stops a job."""
 
 
+NO_POINT = "the search has tried all points"
+"""The reason for which a search stops a job that has none."""
+
+
 def is_hopeless(attempt: Attempt | None) -> bool:
-    """Return whether a search has stopped an attempt, since it could not become good any more."""
-    return attempt is not None and attempt.status == "stopped" and attempt.reason.startswith(HOPELESS)
+    """Return whether a search has stopped an attempt: it could not become good any more, or there was no point left."""
+    return attempt is not None and attempt.status == "stopped" and attempt.reason.startswith((HOPELESS, NO_POINT))

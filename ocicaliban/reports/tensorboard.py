@@ -12,7 +12,7 @@ from typing import Any
 from attrs import evolve
 
 from ocicaliban.model.job import Scalar
-from ocicaliban.reports.metrics import Metrics, Thinning
+from ocicaliban.reports.metrics import Metrics, Thinning, read_folder
 
 _MARK = "tfevents"
 _DEPTH = 4
@@ -20,6 +20,18 @@ _MOST_FILES = 100
 _MOST_BYTES = 500_000_000
 _MOST_NAMES = 500
 MISSING = "it has event files of TensorBoard; install ocicaliban with the extra `tensorboard` to see their curves"
+
+
+def read(folder: str, points: int = 0, wanted: str = "") -> Metrics:
+    """Return what a job has reported in its results folder: in metrics.json and metrics.jsonl, and in event files.
+
+    Event files take longer. With the name of a metric that is `wanted`, they are left alone if the others have it, with
+    its curve.
+    """
+    found = read_folder(folder, points)
+    if wanted in found.results and wanted in found.curves:
+        return found
+    return add(found, folder, points)
 
 
 def add(metrics: Metrics, folder: str, points: int = 0) -> Metrics:

@@ -52,7 +52,7 @@ def next_point(space: Space, wanted: Goal, group: str, number: int, trials: Sequ
                 found = _asked(space, wanted, f"{group}\0{number}\0{attempt}", known)
                 if spaces.identity(found) not in used:
                     return found
-    except (ValueError, TypeError, RuntimeError, KeyError) as exc:
+    except (ValueError, TypeError, RuntimeError, KeyError, optuna.exceptions.OptunaError) as exc:
         raise OcicalibanError(
             f"Optuna cannot name the next point: {exc}", "--search random goes on without it"
         ) from exc

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import evolve, frozen
@@ -93,20 +93,23 @@ def every(space: Space) -> Iterator[Parameters]:
     yield from along(space.axes)
 
 
-def random_points(space: Space, group: str, first: int, count: int) -> list[Parameters]:
+def random_points(
+    space: Space, group: str, first: int, count: int, tried: Iterable[Parameters] = ()
+) -> list[Parameters]:
     """Return the points of the trials `first`, `first` + 1, ... of a group, no point twice: `count`, or all there are.
 
-    They follow from the group's name and the trial's number, so the same command searches at the same points.
+    They follow from the group's name and the trial's number, so the same command searches at the same points. None is
+    among those that the group has `tried`, in this space or another one.
     """
-    used: set[str] = set()
+    used = {identity(each) for each in tried}
     points: list[Parameters] = []
-    for number in range(first + count):
+    for number in range(first, first + count):
         found = unused(space, f"{group}\0{number}", used)
         if found is None:
             break
         used.add(identity(found))
         points.append(found)
-    return points[first:]
+    return points
 
 
 def as_sweep(sweep: Sweep, points: Sequence[Parameters]) -> Sweep:

@@ -160,6 +160,10 @@ class LocalBackend(Backend):
         """Yield the attempt's log file, and follow it as long as the job runs."""
         if not _here(job.submission):
             raise UsageError(f"job {job.id} was run on {job.submission.host}", "its log is there")
+        if attempt.reason == lifecycle.NO_POINT:
+            raise UsageError(
+                f"job {job.id} has no log: it was not started, since {attempt.reason}", "give it wider ranges"
+            )
         if not attempt.log:
             raise UsageError(
                 f"job {job.id} has no log: its output went to the terminal that started it",

@@ -1,5 +1,6 @@
 """The runner with a real history, and with containers that exist only in this file."""
 
+import errno
 import os
 import shutil
 import signal
@@ -15,7 +16,7 @@ import pytest
 from attrs import evolve
 
 from ocicaliban.errors import OcicalibanError, UsageError
-from ocicaliban.execution import gpu_slots, points, runner
+from ocicaliban.execution import ended_logs, gpu_slots, points, runner
 from ocicaliban.execution.runner import Options, Outcome
 from ocicaliban.execution.scheduler import State, slots
 from ocicaliban.gpu import lease as gpu_lease
@@ -500,7 +501,7 @@ class Chosen:
         self.words = list(words)
         self.asked: list[int] = []
         self.bad: dict[int, str] = {}
-        self.fault: OcicalibanError | None = None
+        self.fault: Exception | None = None
 
     def waits(self, job: Job) -> bool:
         return not job.parameters
@@ -517,6 +518,9 @@ class Chosen:
     def hopeless(self, running: Sequence[Job]) -> Mapping[int, str]:
         return {job.id: why for job in running if (why := self.bad.get(job.id))}
 
+    def note(self) -> str:
+        return ""
+
 
 def test_a_job_gets_its_parameters_when_its_turn_comes(history: History, machine: Machine) -> None:
     submission = _submitted(history, *["later"] * 4)
@@ -526,7 +530,9 @@ def test_a_job_gets_its_parameters_when_its_turn_comes(history: History, machine
     outcome = _run(history, submission, machine, points=search)
     assert outcome == Outcome(succeeded=2, failed=1, spared=1), "there was no point for the last one"
     assert on_record == [(("word", word), ("n", n)) for n, word in enumerate(("ok", "fails", "ok"), 1)]
-    assert search.asked == [job.id for job in history.jobs(submission=submission.id)]
+    jobs = history.jobs(submission=submission.id)
+    assert search.asked == [job.id for job in jobs]
+    assert jobs[3].last and jobs[3].last.reason == "the search has tried all points"
 
 
 def test_a_point_on_record_is_not_chosen_again(history: History, machine: Machine) -> None:
@@ -540,13 +546,26 @@ def test_a_point_on_record_is_not_chosen_again(history: History, machine: Machin
     assert not history.assign(first.id, JobSpec(parameters=(("word", "x"),), args=("x",))), "it has ended"
 
 
-def test_a_search_that_fails_leaves_its_jobs_queued(history: History, machine: Machine) -> None:
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (OcicalibanError("Optuna cannot name the next point", "a hint"), "Optuna cannot name the next point\n hint: a"),
+        (OSError(errno.EIO, "no disk"), "no disk\n hint: "),
+        (
+            AttributeError("no such thing"),
+            "no point can be chosen: AttributeError: no such thing\n hint: --search random",
+        ),
+    ],
+)
+def test_a_search_that_fails_leaves_its_jobs_queued(
+    history: History, machine: Machine, fault: Exception, words: str
+) -> None:
     submission = _submitted(history, *["later"] * 3)
     search, told = Chosen(), Told()
-    search.fault = OcicalibanError("Optuna cannot name the next point", "a hint")
+    search.fault = fault
     outcome = _run(history, submission, machine, points=search, told=told)
     assert outcome == Outcome(left=3) and outcome.exit_code == 1
-    assert "error: Optuna cannot name the next point\n hint: a hint" in told.said
+    assert any(f"error: {words}" in said for said in told.said)
     assert _resume(history, submission, machine, points=Chosen("ok", "ok", "ok")) == Outcome(succeeded=3)
 
 
@@ -565,6 +584,67 @@ def test_an_interrupt_while_a_point_is_chosen_begins_nothing(history: History, m
     outcome = _run(history, submission, machine, points=search, told=told)
     assert outcome.left == 2 and not machine.ran
     assert history.jobs(submission=submission.id)[0].parameters, "it is on record, and the next run takes it"
+
+
+def test_an_interrupt_while_no_point_is_left_counts_nothing_twice(history: History, machine: Machine) -> None:
+    submission = _submitted(history, "later", "later")
+    search, told = Chosen(), Told()
+
+    def interrupted(job: Job) -> JobSpec | None:
+        os.kill(os.getpid(), signal.SIGINT)
+        while not told.said:  # the loop has heard of it
+            time.sleep(0.001)
+        return None
+
+    search.point = interrupted  # type: ignore[method-assign]
+    assert _run(history, submission, machine, points=search, told=told) == Outcome(spared=1, left=1, signal=2)
+    assert _statuses(history, submission) == ["stopped", "queued"]
+
+
+def test_a_job_that_has_succeeded_is_not_stopped_while_its_log_is_converted(
+    history: History, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points, "_PAUSE", 0)
+    monkeypatch.setattr(runner, "_LONGEST_WAIT", 0.01)
+    submission = _submitted(history, "ok")
+    [job] = history.jobs(submission=submission.id)
+    search, ended, looks = Chosen(), threading.Event(), threading.Semaphore(0)
+    search.waits = lambda job: False  # type: ignore[method-assign]
+
+    def hopeless(running: Sequence[Job]) -> Mapping[int, str]:
+        if ended.is_set():
+            looks.release()
+        return {job.id: "acc was 0.1"}  # from curves that it read before the end
+
+    def convert(self: object, log: str) -> None:
+        ended.set()
+        assert all(looks.acquire(timeout=60) for _ in range(2)), "the loop has what the first look has found"
+
+    search.hopeless = hopeless  # type: ignore[method-assign]
+    monkeypatch.setattr(ended_logs.EndedLogs, "convert", convert)
+    assert _run(history, submission, machine, points=search) == Outcome(succeeded=1)
+    assert _statuses(history, submission) == ["succeeded"] and not machine.signals
+
+
+def test_what_a_look_cannot_do_is_told_once(
+    history: History, machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(points, "_PAUSE", 0)
+    monkeypatch.setattr(runner, "_LONGEST_WAIT", 0.01)
+    submission = _submitted(history, "waits")
+    search, told, looks = Chosen(), Told(), []
+    search.waits = lambda job: False  # type: ignore[method-assign]
+
+    def hopeless(running: Sequence[Job]) -> Mapping[int, str]:
+        looks.append(running)
+        if len(looks) > 3:
+            return {job.id: "acc was 0.1" for job in running}
+        raise KeyError("step")
+
+    search.hopeless = hopeless  # type: ignore[method-assign]
+    search.note = lambda: "note: no job has it" if len(looks) == 4 else ""  # type: ignore[method-assign]
+    assert _run(history, submission, machine, points=search, told=told) == Outcome(spared=1)
+    assert told.said == ["note: the curves cannot be compared: KeyError: step", "note: no job has it"]
 
 
 def test_a_hopeless_job_is_stopped_and_not_tried_again(

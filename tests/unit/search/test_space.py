@@ -101,7 +101,7 @@ def test_both_ends_of_a_range_are_reached(log: bool) -> None:
 @given(st.integers(0, 5), st.integers(1, 5))
 def test_trials_go_on_where_a_group_has_got_to(first: int, count: int) -> None:
     whole = spaces.random_points(space(), "g", 0, first + count)
-    assert spaces.random_points(space(), "g", first, count) == whole[first:]
+    assert spaces.random_points(space(), "g", first, count, whole[:first]) == whole[first:]
     assert len({spaces.identity(point) for point in whole}) == first + count
     assert spaces.random_points(space(), "h", 0, 1) != whole[:1]
 
@@ -110,7 +110,18 @@ def test_no_point_comes_twice_and_a_small_space_ends() -> None:
     small = space('{"n": {"int": [1, 3]}, "on": [true, false]}')
     points = spaces.random_points(small, "g", 0, 100)
     assert len(points) == spaces.size(small) == 6 == len({spaces.identity(point) for point in points})
-    assert spaces.random_points(small, "g", 6, 1) == []
+    assert spaces.random_points(small, "g", 6, 1, points) == []
+
+
+def test_jobs_of_other_ranges_use_up_no_point_of_these() -> None:
+    small, wide = space('{"n": {"int": [1, 3]}}'), space('{"n": {"int": [1, 6]}}')
+    others = [(("m", number),) for number in range(50)]
+    found = spaces.random_points(small, "g", 50, 9, others)
+    assert sorted(found) == [(("n", 1),), (("n", 2),), (("n", 3),)]
+    more = spaces.random_points(wide, "g", 53, 9, [*others, *found])
+    assert sorted(more) == [(("n", 4),), (("n", 5),), (("n", 6),)], "what is new in the wider range"
+    swept = [(("b", 1), ("a", 0.5))]
+    assert spaces.random_points(space('{"a": [0.5], "b": [1, 2]}'), "g", 1, 9, swept) == [(("a", 0.5), ("b", 2))]
 
 
 def test_a_space_is_read_as_it_was_written() -> None:
