@@ -115,13 +115,13 @@ def run(
     file, it runs a job for each combination. After a crash, `ocicaliban resume` runs the rest.
     """
     given = locals()
+    # A shell does not expand --out=~/results.
+    folder = os.path.abspath(os.path.expanduser(out)) if out else ""
     if watch:
-        _watch(context.obj.argv, alone=not (experiment_config or target or dry_run))
+        _watch(context.obj.argv, folder, alone=not (experiment_config or target or dry_run))
     from ocicaliban.app import run as use_case
     from ocicaliban.app.requests import JobsRequest, LaunchRequest, RunRequest, SearchRequest, SlurmRequest
 
-    # A shell does not expand --out=~/results.
-    folder = os.path.abspath(os.path.expanduser(out)) if out else ""
     asked = RunRequest(
         launch=request(LaunchRequest, given, podman_args=container_options.podman_args(given)),
         jobs=request(JobsRequest, given, out=folder),
@@ -144,11 +144,11 @@ def run(
     raise typer.Exit(use_case.run(asked, context.obj.argv))
 
 
-def _watch(argv: list[str], *, alone: bool) -> NoReturn:
-    """Run again at each save. Raises UsageError for more than a run on this machine."""
+def _watch(argv: list[str], out: str, *, alone: bool) -> NoReturn:
+    """Run again at each save; results go to `out`. Raises UsageError for more than a run on this machine."""
     if not alone:
         raise UsageError("--watch is for a single run on this machine", "leave out --watch, or the sweep")
     from ocicaliban.app import place
     from ocicaliban.app.watch import watch
 
-    raise typer.Exit(watch(argv, place.project_root()))
+    raise typer.Exit(watch(argv, place.project_root(), out))

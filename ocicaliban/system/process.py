@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import re
 import signal
@@ -271,11 +272,21 @@ def run_in_foreground(
     return 128 - code if code < 0 else code
 
 
-def run_until(argv: Sequence[str], over: Callable[[], bool], pause: float) -> int | None:
-    """Run a program as a part of this one, and return its exit code; None if it was ended because `over` says so.
+_PATIENCE = 10.0  # seconds that a program has for its end
 
-    `over` is asked every `pause` seconds. The program is ended as by Ctrl-C. A Ctrl-C reaches it by itself, and ends
-    this function when the program has ended.
+
+def run_until(
+    argv: Sequence[str],
+    over: Callable[[], bool],
+    pause: float,
+    tell: Callable[[str], None] = lambda line: None,
+    patience: float = _PATIENCE,
+) -> int | None:
+    """Run a program of ours as a part of this one; return its exit code, None if it was ended because `over` says so.
+
+    `over` is asked every `pause` seconds. The program is ended as by Ctrl-C. If it goes on for `patience` seconds, it
+    gets SIGTERM until it ends, and `tell` a line: the second SIGTERM kills its container. A Ctrl-C reaches it by
+    itself, and ends this function when the program has ended.
     """
     child = subprocess.Popen(argv)
     try:
@@ -285,12 +296,22 @@ def run_until(argv: Sequence[str], over: Callable[[], bool], pause: float) -> in
             except subprocess.TimeoutExpired:
                 if over():
                     child.send_signal(signal.SIGINT)
-                    child.wait()
+                    _await_end(child, tell, patience)
                     return None
     finally:
         if child.poll() is None:
             with contextlib.suppress(KeyboardInterrupt):
                 child.wait()
+
+
+def _await_end(child: subprocess.Popen[bytes], tell: Callable[[str], None], patience: float) -> None:
+    for again in itertools.chain(("",), itertools.repeat(" again")):
+        try:
+            child.wait(patience)
+            return
+        except subprocess.TimeoutExpired:
+            tell(f"the run has not ended within {patience:g} s; it gets SIGTERM{again}")
+            child.send_signal(signal.SIGTERM)
 
 
 def has_terminal() -> bool:
