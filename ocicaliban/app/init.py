@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ from ocicaliban.dependencies import survey
 from ocicaliban.dependencies.environment import DeclaredEnvironment, EnvironmentRequest
 from ocicaliban.doctor import reach
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.formats.text import printable
 from ocicaliban.project import config
 from ocicaliban.recipes import catalog
 from ocicaliban.system import files
@@ -57,10 +59,11 @@ def init(*, dry_run: bool = False, ask: Callable[[str], float | str] = reach.ask
     if path.is_file():
         raise UsageError(f"{path} has the settings of this project already", "ocicaliban plan run shows what they do")
     found = examine(root, ask)
-    text = "".join(f"{line}\n" for line in lines(found))
+    # A path with a newline must not end the comment that it is in.
+    text = "".join(f"{printable(line)}\n" for line in lines(found))
     if not dry_run:
-        files.replace(root / SCHEMA, (schemas.FOLDER / schemas.PROJECT).read_text())
         files.replace(path, text)
+        files.replace(root / SCHEMA, (schemas.FOLDER / schemas.PROJECT).read_text())
     script = found.scripts[0] if found.scripts else "SCRIPT"
     return text, path, f"ocicaliban run {shlex.quote(script)}"
 
@@ -104,9 +107,14 @@ def _scripts(root: Path) -> Iterator[str]:
 
 
 def _data(root: Path) -> Iterator[str]:
-    """Yield the folders at the top of a project that are large, as data is."""
+    """Yield the folders at the top of a project that are large, as data is.
+
+    One with a name that no setting can have is left out: a colon ends a path of `volumes`.
+    """
     for folder in sorted(root.iterdir()):
         if folder.name.startswith(".") or folder.is_symlink() or not folder.is_dir():
+            continue
+        if ":" in folder.name or not folder.name.isprintable():  # which a name that is not UTF-8 is not either
             continue
         size = count = 0
         for above, _, names in os.walk(folder):
@@ -144,16 +152,20 @@ def lines(found: Examined) -> Iterator[str]:
     yield "# [layers.apt]"
     yield '# packages = ["git"]'
     if found.data:
-        names = ", ".join(f'"{name}"' for name in found.data)
+        names = ", ".join(_quoted(name) for name in found.data)
         yield from ("", f"# Large folders. This keeps each in a layer of its own: dirs = [{names}]")
         yield "# To mount them instead, leave them out of the image in .gitignore or .containerignore, and set volumes:"
-        volumes = ", ".join(f'"./{name}:/usr/app/{name}:ro"' for name in found.data)
+        volumes = ", ".join(_quoted(f"./{name}:/usr/app/{name}:ro") for name in found.data)
     else:
         yield from ("", "# What containers on this machine get.")
         volumes = '"/path/of/data:/data:ro"'
     yield "# [run]"
     yield f"# volumes = [{volumes}]"
     yield '# env = { OMP_NUM_THREADS = "4" }'
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)  # TOML has JSON's escapes, but not its pairs of \\u
 
 
 def _environment_lines(found: Examined) -> Iterator[str]:

@@ -67,6 +67,21 @@ def test_each_commented_setting_is_valid(root: Path, monkeypatch: pytest.MonkeyP
     assert project.layers["apt"] == {"packages": ["git"]} and 'dirs = ["images"]' in text
 
 
+def test_odd_names_make_no_settings(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(init, "_LARGE", 10)
+    good = ['a"b', "a'b", "back\\slash", "größe 😀"]
+    for name in [*map(os.fsencode, good), b"a:b", b"new\nline = 1", b"\xff", b"a\x7f"]:
+        os.mkdir(folder := os.path.join(os.fsencode(root), name))
+        Path(os.fsdecode(folder), "data").write_bytes(b"x" * 100)
+    (root / "requirements.txt").touch()
+    (root / "requirements-a\nb = 1.txt").write_text("numpy\n")
+    text, _, _ = init.init(ask=near)
+    assert tomllib.loads(text) == {"layers": {"base": {}}}
+    [line] = [line for line in text.splitlines() if line.startswith("# volumes = ")]
+    assert tomllib.loads(line[2:])["volumes"] == [f"./{name}:/usr/app/{name}:ro" for name in sorted(good)]
+    assert tomllib.loads(text[text.index("dirs = [") :].splitlines()[0])["dirs"] == sorted(good)
+
+
 def test_files_that_contradict_each_other_are_told_with_the_lines_to_write(root: Path) -> None:
     (root / "poetry.lock").write_text("x")
     (root / "uv.lock").write_text("version = 1\n")
