@@ -22,7 +22,7 @@ from ocicaliban.model.image import Launch, Plan, Run
 from ocicaliban.model.project import Project, RunSettings
 from ocicaliban.model.recipe import Recipe
 from ocicaliban.model.resources import parse_mount
-from ocicaliban.project.config import NAME
+from ocicaliban.project import config
 from ocicaliban.recipes import catalog, loader
 from ocicaliban.recipes.catalog import BUILT_IN
 from ocicaliban.system import files
@@ -74,11 +74,19 @@ def of_plan(
 def of_settings(root: Path, settings: RunSettings) -> tuple[Demand, ...]:
     """Return what the tables `run` of the project in `root` want for its containers."""
     outside = [what for volume in settings.volumes if (what := _outside(root, volume))]
-    found = [Demand(kind="mount", what=what, place=NAME) for what in outside]
-    found += [Demand(kind="variable", what=name, place=NAME) for name in settings.pass_env]
+    if not (outside or settings.pass_env or settings.podman_args):
+        return ()
+    place = _settings_file(root)
+    found = [Demand(kind="mount", what=what, place=place) for what in outside]
+    found += [Demand(kind="variable", what=name, place=place) for name in settings.pass_env]
     if settings.podman_args:
-        found.append(Demand(kind="option", what=_short(shlex.join(settings.podman_args)), place=NAME))
+        found.append(Demand(kind="option", what=_short(shlex.join(settings.podman_args)), place=place))
     return tuple(found)
+
+
+def _settings_file(root: Path) -> str:
+    """Return the name of the file with the project's settings, ocicaliban.toml or pyproject.toml."""
+    return config.settings_file(root)[0].name
 
 
 def _of_launches(project: Project, launches: Iterable[tuple[Recipe, Launch]], *, chosen: bool) -> Iterator[Demand]:
@@ -136,7 +144,8 @@ def _of_secrets(project: Project, plan: Plan) -> Iterator[Demand]:
         if steps and not _is_below(real, os.path.realpath(project.root)):
             seen = json.dumps([[step.script, step.env, step.files] for step in steps])
             digest = hashlib.sha256(seen.encode("utf-8", "surrogateescape")).hexdigest()
-            yield Demand(kind="secret", what=f"{real} as {name}", place=NAME, digest=digest)
+            place = _settings_file(project.root)
+            yield Demand(kind="secret", what=f"{real} as {name}", place=place, digest=digest)
 
 
 def _of_folders(project: Project, folders: Iterable[Path]) -> Iterator[Demand]:

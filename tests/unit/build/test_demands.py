@@ -193,6 +193,22 @@ def test_what_a_table_run_wants_is_wanted_once_and_by_the_modes_that_have_it(roo
         wanted(root, '[run.shel]\nshm_size = "1g"\n' + MODE)
 
 
+def test_the_file_that_wants_it_is_named(root: Path, tmp_path: Path) -> None:
+    recipe(root / "layers" / "own", steps='[[steps]]\ndo = "run"\nscript = "go.sh"\nsecrets = ["t"]\n')
+    (tmp_path / "token").touch()
+    (root / "pyproject.toml").write_text(
+        '[tool.ocicaliban]\nsecrets = { t = "../token" }\n[tool.ocicaliban.modes]\n'
+        'run = ["base", "own", "source-copy", "command"]\n[tool.ocicaliban.run]\nvolumes = ["/etc:/x"]\n'
+        '[tool.ocicaliban.layers.base]\nimage = "example.org/base:1"\n[tool.ocicaliban.layers.python]\n'
+        'requirements = "none"\n'
+    )
+    planned = planner.plan_project(PlanRequest(root=root, mode="run", module="run.py", resolve=False))
+    assert {each.kind: each.place for each in planned.demands} == {
+        "secret": "pyproject.toml",
+        "mount": "pyproject.toml",
+    }
+
+
 def test_the_user_may_set_what_a_project_has_to_ask_for(root: Path, tmp_path: Path) -> None:
     recipe(root / "layers" / "own")
     own = tmp_path / "XDG_CONFIG_HOME" / "ocicaliban" / "config.toml"
