@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from ocicaliban.history.access import History
     from ocicaliban.reports.server import ReportServer
 
+_READ = 100
+"""Jobs whose results are read for the names of columns."""
+
 
 @frozen(kw_only=True)
 class GroupReport:
@@ -106,6 +109,25 @@ def _collected(history: History, request: ReportRequest, *, plots: bool, reporte
     return GroupReport(table=table, jobs=single, metrics=found, complete=complete, compared=compared)
 
 
+def columns_on_record(group: str) -> tuple[str, ...]:
+    """Return the columns of a group's report as far as the history and the folders of this machine have them.
+
+    Nothing is looked for, asked or told, and no history is made. Raises UsageError if the project has no group yet.
+    """
+    from ocicaliban.history import access
+
+    if not access.exists():
+        return ()
+    with access.open(reporter=SILENT) as history:
+        name = selection.group_named(history, group, look=False)
+        jobs = history.jobs(group=name, user=provenance.user())
+    if not jobs:
+        return ()
+    found = {job.id: _metrics(job, 0, None) for job in jobs[-_READ:]}
+    table, _ = _arranged(group_report.build(name, jobs, found, time.time()), ReportRequest(group=name))
+    return tuple(column.name for column in table.all_columns)
+
+
 def server(request: ReportRequest, port: int) -> ReportServer:
     """Return a server of the report's page, which is made again whenever a browser asks.
 
@@ -114,7 +136,11 @@ def server(request: ReportRequest, port: int) -> ReportServer:
     from ocicaliban.reports.server import ReportServer
 
     whole = collect(request, plots=True)
-    quiet = evolve(request, group=request.group or whole.jobs.group)
+    # Those groups stay the ones of the page, whatever becomes the newest one meanwhile.
+    if whole.compared:
+        quiet = evolve(request, group=whole.compared.first, compare=whole.compared.second)
+    else:
+        quiet = evolve(request, group=whole.jobs.group)
 
     def now() -> GroupReport:
         return collect(quiet, plots=True, reporter=SILENT)

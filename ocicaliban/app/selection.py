@@ -30,14 +30,16 @@ LAST = "last"
 """What stands for the newest job or group."""
 
 
-def group_named(history: History, name: str, *, unfinished: bool = False) -> str:
+def group_named(history: History, name: str, *, unfinished: bool = False, look: bool = True) -> str:
     """Return the group that a user names; "last" and "" are the newest one of the project in the current folder.
 
-    With `unfinished`, that is the newest one with jobs left, if there is one. Raises UsageError if there is none.
+    With `unfinished`, that is the newest one with jobs left, if there is one. Without `look` it is one of those on
+    record. Raises UsageError if there is none.
     """
     if name not in ("", LAST):
         return name
-    reconcile.take_journal_if_room(history)  # the newest job may be a run that nothing has recorded yet
+    if look:
+        reconcile.take_journal_if_room(history)  # the newest job may be a run that nothing has recorded yet
     groups = history.groups(user=provenance.user())
     if name and any(each.name == name for each in groups):
         return name  # somebody has called it so

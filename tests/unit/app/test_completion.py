@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 import typer
+from attrs import evolve
 
 from ocicaliban.__main__ import main
+from ocicaliban.app import report
 from ocicaliban.cli import completion
 from ocicaliban.cli.completion import Completer
 from ocicaliban.errors import OcicalibanError
+from ocicaliban.execution import reconcile
 from ocicaliban.history import access
 from ocicaliban.model.job import Submission
+from ocicaliban.targets import registry
 
 if TYPE_CHECKING:
     from tests.unit.app.conftest import World
@@ -50,6 +54,31 @@ def test_columns_are_those_of_the_report(world: World, submission: Submission) -
     found = words(completion.columns)
     assert "status" in found and words(completion.columns, "id,st") == ["id,status"]
     assert words(completion.columns, "-st") == ["-status"]
+
+
+def test_columns_come_from_what_is_on_record_here(
+    world: World, submission: Submission, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert words(completion.columns) == [] and words(completion.jobs) == ["last"] and not access.exists()
+
+    def fail(*_: object, **__: object) -> None:
+        raise AssertionError("somebody is asked")
+
+    world.submit(evolve(submission, host="other"), ("--lr", "1"))
+    world.begin(1, out="/nowhere")
+    for name in ("catch_up", "take_journal"):
+        monkeypatch.setattr(reconcile, name, fail)
+    monkeypatch.setattr(registry, "by_backend", fail)
+    assert {"id", "lr"} <= {*words(completion.columns)}
+    monkeypatch.setattr(report, "columns_on_record", fail)
+    assert words(completion.columns) == []
+    assert capsys.readouterr() == ("", "")
+
+
+def test_few_files_are_walked_for_scripts(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(completion, "_ENTRIES", 5)
+    world.write({f"data/{number}.py": "" for number in range(9)})
+    assert 1 <= len(words(completion.scripts)) <= 5 and "train.py" in words(completion.scripts)
 
 
 def test_a_fault_offers_nothing_and_says_nothing(

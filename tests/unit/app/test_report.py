@@ -72,6 +72,21 @@ def test_results_on_another_machine_are_noted(
     assert "the results are on other, not on this machine" in capsys.readouterr().err
 
 
+def test_a_served_page_keeps_its_groups(
+    world: World, submission: Submission, trained: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def submit(group: str) -> None:
+        world.submit(evolve(submission, group=group, project=str(world.project)), ("--lr", "1"))
+
+    monkeypatch.setattr(html, "plotly", lambda: "")
+    submit("group-0")
+    for number, compare in enumerate(("", "digits")):
+        with report.server(ReportRequest(group="", compare=compare), 0) as served:
+            submit(f"group-{number + 1}")
+            page = (served.answer("/data") or b"").decode()
+            assert f"group-{number}" in page and f"group-{number + 1}" not in page
+
+
 def test_what_failed_and_how_jobs_were_made_is_told(world: World, trained: None) -> None:
     log = world.folder / "attempt-1.log"
     log.write_text("step 1\nValueError: no such lr\n")
