@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ocicaliban.cli import completion
-from ocicaliban.cli.options import Debug, request
+from ocicaliban.cli.options import Debug, alone, request
 from ocicaliban.cli.output import print_bytes, print_json, print_lines, print_styled
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.colours import Line
@@ -61,9 +61,10 @@ def status(
     from ocicaliban.app.requests import StatusRequest
     from ocicaliban.jobs import status_table
 
-    if watch and as_json:
-        raise UsageError("--watch and --json exclude each other", "leave one of them out")
+    alone("--watch" if watch else "", {"--json": as_json})
     if disk:
+        given_too = {"--watch": watch, "a group": name or group, "--all": all_groups, "--all-users": all_users}
+        alone("--disk", {**given_too, "--max-jobs": max_jobs is not None})
         from ocicaliban.app import disk as disk_use
 
         found = disk_use.uses()

@@ -137,6 +137,13 @@ def request(kind: type[T], given: Mapping[str, object], **more: object) -> T:
     return kind(**values)
 
 
+def alone(option: str, others: Mapping[str, object]) -> None:
+    """Raise UsageError if one of the `others` is given together with `option`, "" if that is not given itself."""
+    for other, value in others.items():
+        if option and value:
+            raise UsageError(f"{option} and {other} exclude each other", "leave one of them out")
+
+
 def truth(option: str, value: str) -> bool:
     """Return the value of an option that has podman's form, as --tls-verify=false. Raises UsageError."""
     if value not in ("true", "false"):

@@ -13,7 +13,7 @@ import typer
 
 from ocicaliban.cli import completion
 from ocicaliban.cli.jobs import Group, GroupWord, one_group
-from ocicaliban.cli.options import Debug, request
+from ocicaliban.cli.options import Debug, alone, request
 from ocicaliban.cli.output import print_exactly, print_json, print_lines
 from ocicaliban.errors import UsageError
 from ocicaliban.formats.text import shown
@@ -82,7 +82,9 @@ def report(
     serve: Annotated[
         bool, typer.Option("--serve", help="Serve the page on this machine, up to date while the jobs run.")
     ] = False,
-    port: Annotated[int, typer.Option("--port", help="The port for --serve (default: a free one).")] = 0,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65535, help="The port for --serve (default: a free one).")
+    ] = 0,
     to: Annotated[
         tuple[str, str] | None,
         typer.Option("--to", metavar="mlflow URI", help="Write the jobs to MLflow as runs: a server's address."),
@@ -103,6 +105,10 @@ def report(
     group = one_group(name, group)
     if as_json + (csv == "-") + (html == "-") > 1:
         raise UsageError("stdout can take only one of --json, --csv - and --html -", "write the others to a file")
+    alone("--serve" if serve else "", {"--html": html, "--csv": csv, "--json": as_json, "--to": to})
+    alone("--to" if to else "", {"--html": html, "--csv": csv, "--json": as_json})
+    if port and not serve:
+        raise UsageError("--port is for --serve", "leave out --port, or add --serve")
     asked = request(ReportRequest, given, group=group)
     if serve:
         _serve(use_case.server(asked, port))

@@ -1,4 +1,4 @@
-"""Serve the page of a report on this machine alone: to whoever has the token in its address."""
+"""Serve the page of a report on this machine alone: to those who have the token in its address."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Ask Optuna for the next point. The only module that knows Optuna.
 
-A study is made anew from the trials each time, so nothing of it has to be kept: the history is its storage.
+A study is made of the trials each time, so nothing of it has to be kept: the history is its storage.
 """
 
 from __future__ import annotations

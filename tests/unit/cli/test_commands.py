@@ -144,6 +144,10 @@ def test_status_is_text_or_json(jobs: None, call: Call) -> None:
     assert {each["id"] for each in json.loads(call("status", "--json", "--max-jobs", "0")[1])} == {1, 2, 3}
     for words, told in (
         (("--watch", "--json"), "--watch and --json exclude each other"),
+        (("--disk", "--watch"), "--disk and --watch exclude each other"),
+        (("--disk", "digits"), "--disk and a group exclude each other"),
+        (("--disk", "--all"), "--disk and --all exclude each other"),
+        (("--disk", "--max-jobs", "0"), "--disk and --max-jobs exclude each other"),
         (("a", "--group", "b"), "two groups are named: a and b"),
         (("dig",), "there is no group 'dig'"),
     ):
@@ -207,6 +211,13 @@ def test_a_report_has_several_forms(world: World, jobs: None, call: Call, monkey
         (("none",), "there is no group 'none'"),
         (("digits", "--json", "--csv", "-"), "stdout can take only one of"),
         (("digits", "--csv", "none/x.csv"), "there is no folder"),
+        (("digits", "--serve", "--html", "x"), "--serve and --html exclude each other"),
+        (("digits", "--serve", "--to", "mlflow", "x"), "--serve and --to exclude each other"),
+        (("digits", "--to", "mlflow", "x", "--json"), "--to and --json exclude each other"),
+        (("digits", "--to", "mlflow", "x", "--csv", "-"), "--to and --csv exclude each other"),
+        (("digits", "--port", "80"), "--port is for --serve"),
+        (("digits", "--serve", "--port", "99999"), "99999 is not in the range"),
+        (("digits", "--serve", "--port", "-1"), "-1 is not in the range"),
     ):
         code, _, err = call("report", *words)
         assert code == 2 and told in err
