@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
 import time
 from collections.abc import Callable, Mapping
@@ -9,6 +11,7 @@ from collections.abc import Callable, Mapping
 from ocicaliban.app.requests import CleanRequest
 from ocicaliban.build import folder_store, mounted_folders, prune
 from ocicaliban.containers import image_store, workspace
+from ocicaliban.dependencies.apt import fetch as debian_packages
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.formats.text import amount
 from ocicaliban.jobs import provenance
@@ -22,7 +25,8 @@ _AGE = re.compile(r"(\d+)([dh])")
 def clean(request: CleanRequest, removed: Callable[[str], None]) -> None:
     """Remove images, and folders that containers mount; `removed` gets a line for each, and one for the bytes freed.
 
-    What a container was made from, or what jobs wait for, stays. Raises UsageError if the request names nothing.
+    Debian packages of locks go too, unless only the unused images do: nobody knows whether a project needs them. What a
+    container was made from, or what jobs wait for, stays. Raises UsageError if the request names nothing.
     """
     if not (request.older_than or request.unused or request.all_):
         raise UsageError("say what to remove", "--unused, --older-than 30d, or --all")
@@ -42,7 +46,22 @@ def clean(request: CleanRequest, removed: Callable[[str], None]) -> None:
 
     freed = prune.remove(stays, dry_run=request.dry_run, out=removed, reporter=TERMINAL)
     freed += mounted_folders.remove(folder_stays, dry_run=request.dry_run, out=removed)
+    if limit is not None or request.all_:
+        freed += _remove_packages(math.inf if limit is None else limit, request.dry_run, removed)
     removed(f"{amount(freed)} {'would be ' if request.dry_run else ''}freed")
+
+
+def _remove_packages(since: float, dry_run: bool, removed: Callable[[str], None]) -> int:
+    """Remove the Debian packages in the cache that were not used since a time; return the bytes freed."""
+    going, freed = debian_packages.unused(since), 0
+    for path in going:
+        with contextlib.suppress(FileNotFoundError):
+            freed += path.stat().st_size
+            if not dry_run:
+                path.unlink()
+    if going:
+        removed(f"{going[0].parent}  {len(going)} Debian package{'s' if len(going) > 1 else ''}, {amount(freed)}")
+    return freed
 
 
 def _seconds(age: str) -> int:

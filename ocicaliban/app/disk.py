@@ -31,8 +31,9 @@ def uses() -> tuple[Use, ...]:
     seen: set[tuple[int, int]] = set()
     found = [Use(IMAGES, _images(), image_store.location()[0])]
     found += [Use(what, _on_disk(place, seen), place) for what, place in mounted_folders.places()]
-    mounted = mounted_folders.root()
-    caches = [path for path in _entries(files.cache()) if path != mounted]
+    debian = files.cache() / "debian"
+    found.append(Use("Debian packages", _on_disk(debian, seen), debian))
+    caches = [path for path in _entries(files.cache()) if path not in (mounted_folders.root(), debian)]
     found.append(Use("other caches", sum(_on_disk(path, seen) for path in caches), files.cache()))
     found.append(Use("results and records of jobs", _on_disk(files.state(), seen), files.state()))
     return tuple(found)

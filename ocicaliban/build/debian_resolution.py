@@ -65,6 +65,11 @@ def resolve(base: Base, names: tuple[str, ...], reporter: Reporter, published: R
         raise OcicalibanError(
             f"the archive of the Debian package {exc} has no SHA-256 for it", "[layers.apt] lock = false"
         ) from exc
+    if bad := apt_packages.not_for_a_lock(found):
+        raise OcicalibanError(
+            f"ocicaliban.lock cannot describe the Debian package {bad.name}={bad.version} of the archive {bad.archive}",
+            "[layers.apt] lock = false",
+        )
     inputs, text = inputs_digest(base, names), apt_packages.to_text(found)
     files.keep(_memo(inputs), text)
     return Resolution(inputs=inputs, requirements=text)

@@ -60,11 +60,14 @@ def bundle(folder: Path, commit: str) -> bytes:
     """Return the history of a commit as a git bundle, with that commit as the branch `published`.
 
     The same history gives a bundle with the same objects, but not always the same bytes. Raises ToolError if the
-    repository does not have the commit any more.
+    repository does not have the commit any more, UsageError if it lacks the beginning of the history.
     """
     from tempfile import TemporaryDirectory  # a replay reads commits without it
 
     top = process.run(("git", "-C", str(folder), "rev-parse", "--show-toplevel")).strip()
+    if process.run(("git", "-C", top, "rev-parse", "--is-shallow-repository")).strip() == "true":
+        # git makes a bundle of it all the same, which nobody can clone.
+        raise UsageError(f"{top} is a shallow clone, without the whole history of the commit", "git fetch --unshallow")
     with TemporaryDirectory(prefix="ocicaliban-") as made:
         # A bundle needs a name for the commit; a clone of our own keeps it out of the user's repository.
         process.run(("git", "clone", "--quiet", "--bare", "--shared", "--no-tags", top, made))

@@ -13,7 +13,7 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from ocicaliban.containers import oci_layout
 from ocicaliban.containers.oci_layout import Blob, digest_of
@@ -24,11 +24,16 @@ from ocicaliban.registry import failures
 from ocicaliban.registry.client import MANIFESTS, RegistryClient
 from ocicaliban.registry.transport import LARGEST_ANSWER
 
+if TYPE_CHECKING:
+    import requests
+
 INDEX = "application/vnd.oci.image.index.v1+json"
 _LARGEST_MANIFEST = 4 << 20  # bytes, by the spec
 LARGEST_TEXT = 64 << 20  # bytes of a blob that is read into memory
 _CHUNK = 1 << 20  # bytes
 _TRIES = 5
+_PAGES = 1000
+"""The pages of a list that are read at most: a registry whose last page names another one must not keep us for ever."""
 _SHORT = 16  # characters of an artifact's digest in its own tag
 
 
@@ -106,16 +111,28 @@ class ArtifactClient(RegistryClient):
     def tags(self) -> tuple[str, ...]:
         """Return the tags of the repository, sorted; none if it does not exist."""
         found: list[str] = []
-        path = "tags/list?n=1000"
-        while path:
-            answer = self._ask("GET", path, missing=True)
-            if answer.status_code == 404:
-                break
+        for answer in self._pages("tags/list", "n=1000"):
             some = failures.json_object(answer).get("tags")
             found += [str(each) for each in some] if isinstance(some, list) else []
-            following = answer.links.get("next", {}).get("url", "")
-            path = f"tags/list?{following.partition('?')[2]}" if following else ""
         return tuple(sorted(found))
+
+    def _pages(self, path: str, query: str = "", accept: tuple[str, ...] = ()) -> Iterator[requests.Response]:
+        """Give each page of a list of the registry's; none if there is no such list. Raise OcicalibanError for no end.
+
+        A page names the next one ("Listing tags" in the spec). Only its query counts: it may name another host.
+        """
+        for _ in range(_PAGES):
+            answer = self._ask("GET", f"{path}?{query}" if query else path, accept=accept, missing=True)
+            if answer.status_code != 200:
+                return
+            yield answer
+            query = answer.links.get("next", {}).get("url", "").partition("?")[2]
+            if not query:
+                return
+        raise OcicalibanError(
+            f"{failures.host_of(answer.url)} has more than {_PAGES} pages of {path}",
+            "ask the administrator of the registry",
+        )
 
     # --- artifacts about an image ---
 
@@ -133,8 +150,13 @@ class ArtifactClient(RegistryClient):
 
     def referrers(self, subject: str, artifact_type: str) -> tuple[str, ...]:
         """Return the digests of the artifacts of a type about an image."""
-        answer = self._ask("GET", f"referrers/{subject}", accept=(INDEX,), missing=True)
-        listed = _listed(answer.content) if answer.status_code == 200 else None
+        listed: dict[str, dict[str, Any]] | None = None
+        for answer in self._pages(f"referrers/{subject}", accept=(INDEX,)):
+            page = _listed(answer.content)
+            if page is None:
+                listed = None
+                break
+            listed = {**(listed or {}), **page}
         if listed is None:
             listed = self._known(subject)
         return tuple(digest for digest, each in listed.items() if each.get("artifactType") == artifact_type)

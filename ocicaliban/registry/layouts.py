@@ -203,13 +203,15 @@ class Layout:
         if not self._archive:
             return (self._root / name).open("rb")
         try:
-            with tarfile.open(self._root) as tar:
-                member = tar.getmember(name)
-        except KeyError:
-            raise FileNotFoundError(name) from None
+            with tarfile.open(self._root, "r:") as tar:  # parts of a compressed one cannot be read
+                named = {each.name.removeprefix("./"): each for each in tar}  # `tar -C FOLDER .` begins them so
         except (tarfile.TarError, EOFError) as exc:
-            raise UsageError(f"{self._root} is not a tar archive", "check the path") from exc
-        if not member.isfile() or member.sparse is not None:
+            what, hint = "is not a tar archive", "check the path"
+            if _is_compressed(self._root):
+                what, hint = "is a compressed archive", "unpack it first: gunzip, unzstd, unxz or bunzip2"
+            raise UsageError(f"{self._root} {what}", hint) from exc
+        member = named.get(name)
+        if member is None or not member.isfile() or member.sparse is not None:
             raise FileNotFoundError(name)
         return _Part(self._root, member.offset_data, member.size)  # type: ignore[return-value]
 
@@ -246,6 +248,12 @@ class _Part:
         data = self._file.read(self._left if count < 0 else min(count, self._left))
         self._left -= len(data)
         return data
+
+
+def _is_compressed(path: Path) -> bool:
+    """Whether a file begins as gzip, bzip2, xz and zstd make it."""
+    with path.open("rb") as file:
+        return file.read(6).startswith((b"\x1f\x8b", b"BZh", b"\xfd7zXZ\0", b"\x28\xb5\x2f\xfd"))
 
 
 def pack(folder: Path, file: Path) -> None:

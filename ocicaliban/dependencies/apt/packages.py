@@ -106,6 +106,18 @@ def from_text(text: str) -> tuple[DebianPackage, ...]:
     return tuple(packages)
 
 
+def not_for_a_lock(packages: Iterable[DebianPackage]) -> DebianPackage | None:
+    """Return a package that a lock's text cannot describe, for example one from an archive `ftp:`; None for none."""
+    for each in packages:
+        try:
+            if from_text(to_text([each])) == (each,):
+                continue
+        except UsageError:
+            pass
+        return each
+    return None
+
+
 # --- what apt says ---
 
 
@@ -161,9 +173,14 @@ def found(uris: str, records: str, releases: str) -> tuple[DebianPackage, ...]:
     return tuple(packages)
 
 
+def without_login(uri: str) -> str:
+    """Return an address without user and password."""
+    return re.sub(r"^([A-Za-z0-9+.-]+://)[^/]*@", r"\1", uri)
+
+
 def _plain(uri: str) -> str:
     """Return an address without user and password, in which no character is escaped."""
-    return unquote(re.sub(r"(?<=://)[^/@]*@", "", uri))
+    return unquote(without_login(uri))
 
 
 def _fields(record: str) -> Iterator[tuple[str, str]]:

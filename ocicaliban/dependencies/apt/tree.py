@@ -61,8 +61,7 @@ class PackageTree:
         """A script for a container with apt, which fetches the files into the current folder without ocicaliban."""
         lines = [_GET]
         for each in self._fetched:
-            places = [place for place in self.sources.places(each) if "://" in place]
-            lines.append(shlex.join(["get", each.file, each.sha256, *places]) + "\n")
+            lines.append(shlex.join(["get", each.file, each.sha256, *self.sources.published(each)]) + "\n")
         return "".join(lines)
 
     def fetch(self, reporter: Reporter) -> None:

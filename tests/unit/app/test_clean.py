@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from ocicaliban.build import folder_store, last_build, prune
 from ocicaliban.containers import image_store, workspace
 from ocicaliban.errors import UsageError
 from ocicaliban.model.image import Launch, Plan
+from ocicaliban.system import files
 from tests.plans import BASE
 
 if TYPE_CHECKING:
@@ -71,6 +73,23 @@ def test_folders_stay_that_jobs_mount(world: World, submission: Submission, kept
     (world.folder / "history.db").write_text("no database" * 100)
     clean.clean(CleanRequest(all_=True), lambda _: None)
     assert queued.is_dir(), "nobody knows whether a job needs it"
+
+
+def test_debian_packages_go_that_were_not_used(world: World, kept: list[set[str]]) -> None:
+    folder = files.cache() / "debian"
+    (folder / "resolved").mkdir(parents=True)
+    old, new = folder / ("a" * 64), folder / ("b" * 64)
+    for path, age in ((old, 40 * 86400), (new, 0)):
+        path.write_bytes(b"deb")
+        os.utime(path, (time.time() - age,) * 2)
+    out: list[str] = []
+    clean.clean(CleanRequest(unused=True), out.append)
+    clean.clean(CleanRequest(older_than="30d", dry_run=True), out.append)
+    assert old.is_file() and out == ["0 B freed", f"{folder}  1 Debian package, 3 B", "3 B would be freed"]
+    clean.clean(CleanRequest(older_than="30d"), out.append)
+    assert (old.is_file(), new.is_file(), out[-1]) == (False, True, "3 B freed")
+    clean.clean(CleanRequest(all_=True), out.append)
+    assert not new.is_file() and (folder / "resolved").is_dir()
 
 
 def test_a_history_that_cannot_be_read_is_noted(

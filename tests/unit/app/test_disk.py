@@ -18,7 +18,15 @@ def test_each_file_counts_once_and_layers_of_other_images_do_not(
     for name in ("CACHE", "STATE"):
         monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name.lower()))
     cache = tmp_path / "cache/ocicaliban"
-    write(cache, {"mounted/packages/1/files/a.py": "x" * 100_000, "hot/x": "x", "mounted/files/aa/b": "x" * 50_000})
+    write(
+        cache,
+        {
+            "mounted/packages/1/files/a.py": "x" * 100_000,
+            "hot/x": "x",
+            "debian/1": "x" * 9000,
+            "mounted/files/aa/b": "x" * 50_000,
+        },
+    )
     write(tmp_path / "state/ocicaliban", {"jobs/g/1/log": "x" * 20_000})
     (cache / "mounted/folders/1").mkdir(parents=True)
     (cache / "mounted/folders/1/a.py").hardlink_to(cache / "mounted/packages/1/files/a.py")
@@ -35,6 +43,7 @@ def test_each_file_counts_once_and_layers_of_other_images_do_not(
     assert found["images"] == 7
     assert found["Python packages"] >= 100_000 > found["folders with links to these"]
     assert found["files of sources and data"] >= 50_000
+    assert found["Debian packages"] >= 9_000
     assert found["results and records of jobs"] >= 20_000
     assert disk.lines(disk.uses())[-1].endswith("clean --unused")
     assert [each["what"] for each in disk.as_json(disk.uses())] == [*found]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from ocicaliban.errors import UsageError
 from ocicaliban.project import git
 from ocicaliban.system import process
 
@@ -27,6 +28,26 @@ def test_the_commit_and_whether_files_differ(tmp_path: Path) -> None:
     assert git.head(tmp_path) == (commit, False)
     (tmp_path / "b.py").write_text("2")
     assert git.head(tmp_path) == (commit, True)
+
+
+def test_a_shallow_clone_gives_no_bundle(tmp_path: Path) -> None:
+    def run(*words: str) -> None:
+        config = ("-c", "user.name=a", "-c", "user.email=a@b", "-c", "init.defaultBranch=main")
+        subprocess.run(["git", *config, "-C", str(tmp_path), *words], check=True, capture_output=True)
+
+    run("init", "-q", "whole")
+    for number in "12":
+        run("-C", "whole", "commit", "-qm", number, "--allow-empty")
+    run("clone", "-q", "--depth=1", f"file://{tmp_path}/whole", "part")
+    (tmp_path / "part" / "code").mkdir()
+    commit, _ = git.head(tmp_path / "part")
+    assert b"git bundle" in git.bundle(tmp_path / "whole", commit)
+    with pytest.raises(UsageError, match="is a shallow clone") as caught:
+        git.bundle(tmp_path / "part" / "code", commit)
+    assert caught.value.hint == "git fetch --unshallow"
+    run("-C", "part", "fetch", "-q", "--unshallow")
+    (tmp_path / "source.bundle").write_bytes(git.bundle(tmp_path / "part" / "code", commit))
+    run("clone", "-q", "source.bundle", "again")
 
 
 def test_without_git_there_is_no_commit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -147,6 +147,30 @@ def test_artifacts_are_found_by_their_image(api: bool) -> None:
     assert all(is_own_tag(tag) for tag in client.tags()) and not is_own_tag("v1")
 
 
+@pytest.mark.parametrize(("kind", "last"), [("referrers", 2), ("tags", 2), ("referrers", 9), ("tags", 9)])
+def test_lists_are_read_page_by_page(monkeypatch: pytest.MonkeyPatch, kind: str, last: int) -> None:
+    monkeypatch.setattr("ocicaliban.registry.artifacts._PAGES", 3)
+
+    def page(request: requests.PreparedRequest) -> Answer:
+        number = int(str(request.url).partition("page=")[2] or 0)
+        body = {"manifests": [{"digest": f"sha256:{number}", "artifactType": KIND}], "tags": [f"v{number}"]}
+        more = {"Link": f'</v2/x?page={number + 1}>; rel="next"'} if number < last else {}
+        return answer(200, json.dumps(body).encode(), **more)
+
+    stub = StubRegistry()
+    stub.answers = {"": page}
+    client = stub.client_of(ArtifactClient)
+
+    def read() -> tuple[str, ...]:
+        return client.referrers(IMAGE, KIND) if kind == "referrers" else client.tags()
+
+    if last == 2:
+        assert read() == tuple(f"{'sha256:' if kind == 'referrers' else 'v'}{number}" for number in range(3))
+        return
+    with pytest.raises(OcicalibanError, match=f"has more than 3 pages of {kind}"):
+        read()
+
+
 @given(st.lists(st.integers(0, 2), min_size=1, max_size=8))
 def test_what_others_write_at_the_same_time_is_not_lost(moments: list[int]) -> None:
     """Another program writes the index, as it was when that program read it, at some moments just before we do."""

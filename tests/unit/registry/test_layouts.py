@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -56,6 +58,20 @@ def test_a_folder_and_its_archive_hold_the_same(tmp_path: Path) -> None:
         each.copy_image(digest, tmp_path / str(number))
         whole = Layout("oci:x", tmp_path / str(number))
         assert whole.resolve(digest) == digest and whole.get_blob(digest_of(b"layer"), 5) == b"layer"
+
+
+@pytest.mark.parametrize("mode", ["w:", "w:gz", "w:bz2", "w:xz"])
+def test_an_archive_may_be_made_with_tar(tmp_path: Path, mode: Literal["w:", "w:gz", "w:bz2", "w:xz"]) -> None:
+    digest = image(Layout(f"oci:{tmp_path / 'lay'}"), tmp_path)
+    with tarfile.open(tmp_path / "a.tar", mode) as tar:
+        tar.add(tmp_path / "lay", ".")  # as `tar -C FOLDER .` does
+    archive = Layout(f"oci-archive:{tmp_path / 'a.tar'}")
+    if mode == "w:":
+        assert archive.resolve("paper-image") == digest and archive.get_blob(digest_of(b"layer"), 5) == b"layer"
+        return
+    with pytest.raises(UsageError, match="is a compressed archive") as caught:
+        archive.tags()
+    assert caught.value.hint.startswith("unpack it first")
 
 
 def test_a_tag_names_the_newest_and_an_old_artifact_stays(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 
@@ -69,6 +71,29 @@ def test_what_apt_says_becomes_the_text_of_a_lock_and_again_the_packages() -> No
 def test_a_package_without_a_sha_256_is_named() -> None:
     with pytest.raises(ValueError, match="procps"):
         packages.found(URIS, RECORDS.replace("SHA256", "MD5sum"), RELEASES)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({}, False),
+        ({"archive": "https://e.org/d"}, False),
+        ({"archive": "mirror+file:/etc/apt/mirrors.txt"}, True),
+        ({"archive": "copy:/opt/repo"}, True),
+        ({"archive": "ftp://e.org/d"}, True),
+        ({"archive": "file:/opt/my repo"}, True),
+        ({"path": "pool/a b.deb"}, True),
+        ({"name": "libFoo"}, True),
+    ],
+)
+def test_what_a_lock_cannot_hold_is_known_before(change: dict[str, Any], told: bool) -> None:
+    one, two = packages.from_text(HEAD + line("one") + line("two"))
+    bad = evolve(two, **change)
+    assert packages.not_for_a_lock((one, bad)) == (bad if told else None)
+
+
+def test_a_password_with_signs_is_removed() -> None:
+    assert packages.without_login("https://me:p@ss@e.org/a@b") == "https://e.org/a@b"
 
 
 def test_only_what_is_in_packages_enters_keys() -> None:
