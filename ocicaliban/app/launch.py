@@ -232,11 +232,12 @@ class PreparedLaunch:
         replay.remember(run, self.recording, read=read, entries=self.planned.tree_paths())
 
 
-def prepare(request: LaunchRequest, *, here: bool = True) -> PreparedLaunch:
+def prepare(request: LaunchRequest, *, here: bool = True, only_build: bool = False) -> PreparedLaunch:
     """Plan a request for the project in the current folder.
 
-    The tables `run` of the settings count if the container runs `here`. Raises OcicalibanError if the project, the
-    image or a GPU that it names does not exist or cannot be used.
+    The tables `run` of the settings count if the container runs `here`. With `only_build`, no container starts, and the
+    user need not allow what only a container has. Raises OcicalibanError if the project, the image or a GPU that it
+    names does not exist or cannot be used.
     """
     own_options = bool(podman_options(request))
     if request.image_id:
@@ -258,7 +259,7 @@ def prepare(request: LaunchRequest, *, here: bool = True) -> PreparedLaunch:
         )
         planned = planner.plan_project(asked, reporter)
         if not request.dry_run:
-            consent.require(planned)
+            consent.require(planned, build=only_build)
         left_out = folders.left_out(planned.project, asked.dirs) if request.lived_in else ()
         words = _start(planned, request)
     if devices and not planned.plan.launch.devices:

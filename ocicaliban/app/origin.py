@@ -32,7 +32,7 @@ CONTAINERFILE = "Containerfile"
 def of_launch(prepared: PreparedLaunch, sweep: Sweep | None = None) -> Origin:
     """Return what the jobs of a launch are made from. A file that cannot be read is left out."""
     planned = prepared.planned
-    files = {} if prepared.request.image_id else {**dict(_declarations(planned)), **dict(_recipes(planned))}
+    files = {} if prepared.request.image_id else {**dict(declarations(planned)), **dict(_recipes(planned))}
     if files:
         with contextlib.suppress(UsageError):  # some plans cannot be written as one
             files[CONTAINERFILE] = plan.containerfile_of(planned)
@@ -57,7 +57,7 @@ def this_machine(devices: tuple[cdi.Device, ...] = ()) -> Machine:
     )
 
 
-def _declarations(planned: PlannedImage) -> Iterator[tuple[str, str]]:
+def declarations(planned: PlannedImage) -> Iterator[tuple[str, str]]:
     """Yield the settings, the lock and the files that declare the environment, by their paths in the project."""
     root = planned.project.root
     declared = [file.path for file in planned.environment.files]

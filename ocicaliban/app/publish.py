@@ -40,9 +40,6 @@ if TYPE_CHECKING:
 
 _CURVE_POINTS = 100_000  # of each curve; longer ones are thinned, as in a report
 
-_BUILT_BY = ("extras", "with_groups", "dirs", "allow_secrets", "folder", "mount", "shell", "settings")
-"""The options of `run` that decide what an image holds."""
-
 _UNKNOWN = f"sha256:{'0' * 64}"  # until the image is where it is published
 
 
@@ -52,7 +49,7 @@ class Edition:
 
     `place` is a registry's, or that of a layout on this machine. The image is whole with the folders of ours among the
     `mounts`, and `experiment` has no digests of it yet. `key` signs, if there is one; `crate` is where an
-    RO-Crate goes.
+    RO-Crate goes. `commits` is how many are in the git bundle.
     """
 
     place: Destination | str
@@ -65,6 +62,7 @@ class Edition:
     results: tuple[JobFiles, ...] = ()
     key: PrivateKey | None = None
     crate: str = ""
+    commits: int = 0
 
     def documents(self) -> tuple[Document, ...]:
         """Return all documents."""
@@ -79,7 +77,7 @@ class Edition:
         more = ", and the folders that its jobs had mounted as layers" if any(map(_is_ours, self.mounts)) else ""
         yield f"  image {self.image.id[:12]}, {amount(size)} unpacked{more}"
         for document in self.documents():
-            yield f"  {document.title}, {amount(document.blob.size)}"
+            yield f"  {document.title}, {amount(document.blob.size)}{self._warning(document)}"
         yield f"  {documents.CRATE_NAME}, and provenance.json: what these files are, and what they were made from"
         for each in self.results:
             yield f"  {each.title}, {amount(each.size)} unpacked: {', '.join(name for name, _ in each.files)}"
@@ -96,6 +94,13 @@ class Edition:
         yield f"and {submissions.numbered(len(self.jobs))}, their parameters, metrics and durations:"
         for job in self.jobs:
             yield f"  {job.number} {job.status}: {' '.join(job.args) or 'no arguments'}"
+
+    def _warning(self, document: Document) -> str:
+        """Return what the user must know of a document before it goes out, "" for most."""
+        if document.media_type != documents.BUNDLE:
+            return ""
+        commits = "the one commit" if self.commits == 1 else f"the whole history of {self.commits} commits"
+        return f": {commits}, which was not searched for credentials"
 
 
 def prepare(request: PublishRequest) -> Edition:
@@ -133,11 +138,12 @@ def prepare(request: PublishRequest) -> Edition:
         experiment.published_job(number, job, reported)
         for number, (job, reported) in enumerate(_reported(request, jobs), start=1)
     )
-    bundle = b""
+    bundle, commits = b"", 0
     if request.with_git:
         if not made.commit:
             raise UsageError(f"{request.group} has no git commit", "leave out --with-git")
         bundle = git.bundle(Path(made.project), made.commit)
+        commits = git.count(Path(made.project), made.commit)
     edition = Edition(
         place=to,
         tag=check_tag(request.tag or request.group),
@@ -149,6 +155,7 @@ def prepare(request: PublishRequest) -> Edition:
         results=published_results.found(jobs) if request.with_results else (),
         key=key,
         crate=request.crate,
+        commits=commits,
     )
     _check_secrets(edition)
     return edition
@@ -307,9 +314,8 @@ def _build(asked: LaunchRequest) -> Mapping[str, object]:
     """Return what an image was made by, beside its mode and module, as far as it is not the default."""
     recorded = records.to_record(asked)
     usual = records.to_record(LaunchRequest(mode=asked.mode))
-    return {name: recorded[name] for name in _BUILT_BY if name in recorded and recorded[name] != usual.get(name)} | {
-        "mode": asked.mode
-    }
+    known = (name for name in experiment.BUILT_BY if name in recorded and recorded[name] != usual.get(name))
+    return {name: recorded[name] for name in known} | {"mode": asked.mode}
 
 
 def _inside(mount: str) -> str:

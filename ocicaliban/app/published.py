@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from attrs import evolve, field, frozen
@@ -11,7 +11,7 @@ from attrs import evolve, field, frozen
 from ocicaliban.app import signed
 from ocicaliban.errors import OcicalibanError, UsageError
 from ocicaliban.publish import documents
-from ocicaliban.publish.experiment import Experiment, PublishedJob
+from ocicaliban.publish.experiment import Experiment, PublishedJob, is_path_inside
 from ocicaliban.registry import auth, layouts
 from ocicaliban.registry.artifact_store import ArtifactStore
 from ocicaliban.registry.artifacts import ArtifactClient, is_own_tag, json_object
@@ -31,6 +31,11 @@ class PublishedFile:
     media_type: str
     digest: str
     size: int
+
+    @property
+    def is_source(self) -> bool:
+        """Whether it is one of the files that the jobs were made from."""
+        return self.media_type in (documents.FILE, documents.BUNDLE)
 
 
 @frozen(kw_only=True)
@@ -139,19 +144,26 @@ def read(reference: str, *, tls_verify: bool = True, key: str = "") -> Published
     return made
 
 
-def save(found: Published, folder: Path, *, tls_verify: bool = True) -> None:
-    """Write the documents of an experiment into a new folder, each under its name.
+def save(
+    found: Published,
+    folder: Path,
+    *,
+    tls_verify: bool = True,
+    wanted: Callable[[PublishedFile], bool] = lambda file: True,
+) -> None:
+    """Write the documents of an experiment, or those that are `wanted`, into a new folder, each under its name.
 
     Raises UsageError if something is there, OcicalibanError if a document is missing or changed, or has a name that
-    would lead out of the folder.
+    would lead out of the folder, or into the folder of git.
     """
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--save: {folder} exists", "name a folder that does not")
     store, _ = located(found.reference, tls_verify=tls_verify)
     for each in found.files:
-        parts = each.title.split("/")
-        if "" in parts or ".." in parts or "." in parts or "\0" in each.title:
+        if not is_path_inside(each.title):
             raise OcicalibanError(f"{found.reference} has a document called {each.title!r}", "do not use it")
+        if not wanted(each):
+            continue
         path = folder / each.title
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -206,6 +218,13 @@ def _of_image(store: ArtifactStore, image: str, reference: str) -> tuple[str, by
     return found
 
 
+def _encodable(value: object) -> str:
+    """Return a text that can be printed. Raises UnicodeEncodeError: half of a surrogate pair is JSON, but no text."""
+    text = str(value)
+    text.encode()
+    return text
+
+
 def _type(data: bytes) -> str:
     return str(json_object(data).get("artifactType", ""))
 
@@ -216,7 +235,7 @@ def _read(store: ArtifactStore, digest: str, data: bytes, *, jobs: bool = True) 
     try:
         files = tuple(
             PublishedFile(
-                title=str(each["annotations"][documents.TITLE]),
+                title=_encodable(each["annotations"][documents.TITLE]),
                 media_type=str(each["mediaType"]),
                 digest=str(each["digest"]),
                 size=int(each["size"]),

@@ -8,6 +8,7 @@ import os
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
@@ -21,12 +22,16 @@ from ocicaliban.formats.text import printable
 from ocicaliban.jobs import records
 from ocicaliban.model.image import Image
 from ocicaliban.project import git
-from ocicaliban.publish import documents, layer_difference
+from ocicaliban.publish import documents, experiment, layer_difference
 from ocicaliban.recipes import catalog
 from ocicaliban.registry import layouts
 from ocicaliban.reporter import TERMINAL
 
+if TYPE_CHECKING:
+    from ocicaliban.build.planner import PlannedImage
+
 _DOCUMENTS = "documents"
+_CHECKOUT = "checkout"
 _BUNDLE = "source.bundle"
 _RECIPES = f"{origin.RECIPES}/"
 _NOT_SOURCES = ("sweep/", origin.CONTAINERFILE, _RECIPES)
@@ -55,11 +60,13 @@ def rebuild(request: ReproduceRequest, found: Published) -> Rebuilt:
     made = found.experiment
     asked = _asked(found)
     with workspace.open_workspace() as folder:
-        published.save(found, folder / _DOCUMENTS, tls_verify=request.tls_verify)
+        published.save(found, folder / _DOCUMENTS, tls_verify=request.tls_verify, wanted=lambda each: each.is_source)
         root = _sources(request, found, folder)
+        put = _put_all(found, folder / _DOCUMENTS, root, (folder / _CHECKOUT).resolve())
         recipes = [*_other_recipes(found, folder / _DOCUMENTS, root)]
         with _inside(root):
-            prepared = launch.prepare(asked)
+            prepared = launch.prepare(asked, only_build=True)
+            _check_read(found, put, prepared.planned)
             if not layouts.is_place(found.place):
                 # The base may be where the image is.
                 project = prepared.planned.project
@@ -90,6 +97,12 @@ def _asked(found: Published) -> LaunchRequest:
             f"{found.reference} does not say how its image was made",
             "an ocicaliban before `reproduce --rebuild`, or another command than `run`, published it",
         )
+    if other := sorted({*made.build} - {*experiment.BUILT_BY, "mode"}):
+        raise UsageError(
+            f"{found.reference} says that its image was made by options that this ocicaliban does not know: "
+            f"{printable(', '.join(other))}",
+            "upgrade ocicaliban",
+        )
     try:
         asked = records.structured(dict(made.build), LaunchRequest)
     except ValueError as exc:
@@ -108,7 +121,7 @@ def _asked(found: Published) -> LaunchRequest:
 
 def _sources(request: ReproduceRequest, found: Published, folder: Path) -> Path:
     """Return a folder with the project as it was published. Raises UsageError if its sources are not at hand."""
-    made, checkout = found.experiment, folder / "checkout"
+    made, checkout = found.experiment, folder / _CHECKOUT
     bundle = folder / _DOCUMENTS / _BUNDLE
     if request.source:
         origin_of = str(Path(request.source).absolute())
@@ -126,13 +139,48 @@ def _sources(request: ReproduceRequest, found: Published, folder: Path) -> Path:
         )
     if made.dirty:
         TERMINAL.note(f"the jobs ran with files that differ from the commit {made.commit[:12]}")
-    root = checkout / made.folder
-    if ".." in made.folder.split("/") or not root.is_dir():
+    root = (checkout / made.folder).resolve()
+    if not (_is_in_checkout(root, checkout.resolve()) and root.is_dir()):
         raise OcicalibanError(f"the commit {made.commit[:12]} has no folder {made.folder}", "do not use it")
-    for each in found.files:
-        if each.media_type == documents.FILE and not each.title.startswith(_NOT_SOURCES):
-            _put(folder / _DOCUMENTS / each.title, root, each.title)
     return root
+
+
+def _is_in_checkout(path: Path, checkout: Path) -> bool:
+    """Return whether a path without links is one of a checkout, and not in its folder of git."""
+    if not path.is_relative_to(checkout):
+        return False
+    return not any(part.casefold() == ".git" for part in path.relative_to(checkout).parts)
+
+
+def _put_all(found: Published, folder: Path, root: Path, checkout: Path) -> tuple[str, ...]:
+    """Put the published files into the project, and return the names of those that its commit has not, or others.
+
+    Raises OcicalibanError if git would take one of the folders above them for a repository, and run what it says.
+    """
+    titles = (each.title for each in found.files if each.media_type == documents.FILE)
+    ours = [title for title in titles if not title.startswith(_NOT_SOURCES)]
+    put = tuple(title for title in ours if _put(folder / title, root, title, checkout))
+    for place in (root, *root.parents):
+        if place == checkout:
+            break
+        names = {*os.listdir(place)}
+        if "HEAD" in names and names & {"objects", "commondir"}:
+            raise OcicalibanError(f"the sources have a git repository in {found.experiment.folder}", "do not use them")
+    return put
+
+
+def _check_read(found: Published, put: tuple[str, ...], planned: PlannedImage) -> None:
+    """Raise OcicalibanError if a file was put into the sources that is none of those that are published for planning.
+
+    The sources would not be those of the commit, and the comparison would say nothing about them.
+    """
+    read = {name for name, _ in origin.declarations(planned)}
+    if other := next((title for title in put if title not in read), None):
+        raise OcicalibanError(
+            f"{found.reference} has a document called {other!r}, which declares nothing, and is another one in its "
+            "sources",
+            "do not use it",
+        )
 
 
 def _other_recipes(found: Published, folder: Path, root: Path) -> Iterator[str]:
@@ -152,15 +200,26 @@ def _other_recipes(found: Published, folder: Path, root: Path) -> Iterator[str]:
                 break
 
 
-def _put(file: Path, root: Path, title: str) -> None:
-    """Put a published file into the project, where planning reads it: a lock may be in no commit."""
+def _put(file: Path, root: Path, title: str, checkout: Path) -> bool:
+    """Put a published file into the project, where planning reads it: a lock may be in no commit.
+
+    Return whether it was not there as it is.
+    """
     data = file.read_bytes()
-    to = root / title
-    if not to.resolve().is_relative_to(root.resolve()):
-        raise OcicalibanError(f"the sources have a link at {title}, out of their folder", "do not use them")
-    if not to.is_file() or to.read_bytes() != data:
+    try:
+        to = (root / title).resolve()
+        if not _is_in_checkout(to, checkout):
+            raise OcicalibanError(f"the sources have a link at {title!r}, out of their folder", "do not use them")
+        if to.is_file() and to.read_bytes() == data:
+            return False
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(data)
+    except (OSError, RuntimeError) as exc:  # a loop of links is a RuntimeError before Python 3.13
+        raise OcicalibanError(
+            f"the sources have no place for {title!r}: {exc.strerror if isinstance(exc, OSError) else exc}",
+            "do not use them",
+        ) from exc
+    return True
 
 
 @contextlib.contextmanager

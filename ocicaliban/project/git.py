@@ -77,6 +77,11 @@ def bundle(folder: Path, commit: str) -> bytes:
         return Path(made, "bundle").read_bytes()
 
 
+def count(folder: Path, commit: str) -> int:
+    """Return the number of commits in the history of a commit, with itself. Raises ToolError if it is gone."""
+    return int(process.run(("git", "-C", str(folder), "rev-list", "--count", commit, "--")))
+
+
 def folder_in_repository(folder: Path) -> str:
     """Return where a folder is in its repository, "" for the top or if git cannot tell."""
     try:

@@ -21,6 +21,9 @@ from ocicaliban.reports.metrics import Curve, Metrics
 VERSION = 1
 """The version of the form. Increase it for a change that older programs must not read as they read this one."""
 
+BUILT_BY = ("extras", "with_groups", "dirs", "allow_secrets", "folder", "mount", "shell", "settings")
+"""The options of `run` that decide what an image holds, beside its mode and module."""
+
 
 @frozen(kw_only=True)
 class PublishedAttempt:
@@ -90,6 +93,16 @@ class Experiment:
     machine: Machine = field(factory=Machine)
     jobs: int = 0
     sweep: str = ""
+
+
+def is_path_inside(path: str) -> bool:
+    """Return whether a path that a stranger wrote leads below any folder, and not into the folder of git there."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    parts = path.split("/")
+    return "\0" not in path and not any(part in ("", ".", "..") or part.casefold() == ".git" for part in parts)
 
 
 def iso(seconds: float) -> str:
@@ -176,7 +189,7 @@ def from_record(record: Mapping[str, Any]) -> Experiment:
             commit=_line(source["commit"]),
             dirty=bool(source["dirty"]),
             remote=_line(source["remote"]),
-            folder=_line(source.get("folder", "")),
+            folder=_folder(source.get("folder", "")),
             mounted=bool((record.get("build") or {}).get("mounted")),
             build=dict((record.get("build") or {}).get("options") or {}),
             program=_line(record["program"]),
@@ -261,6 +274,14 @@ def _line(value: object) -> str:
     if len(text.splitlines()) > 1:
         raise TypeError(f"{text[:100]!r} has several lines")
     return text
+
+
+def _folder(value: object) -> str:
+    """Return the path of a folder in a repository, "" for its top."""
+    path = _line(value)
+    if path and not is_path_inside(path):
+        raise TypeError(f"{path[:100]!r} is not a folder of a repository")
+    return path
 
 
 def _texts(values: Sequence[object]) -> tuple[str, ...]:

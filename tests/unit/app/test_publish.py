@@ -33,6 +33,16 @@ def made_from(**given: Any) -> Edition:
     return evolve(EDITION, others=documents.others([JOB], Origin(program="1", **given)))
 
 
+@pytest.mark.parametrize(("commits", "told"), [(7, "the whole history of 7 commits"), (1, "the one commit")])
+def test_the_listing_says_that_nothing_looked_into_the_history(
+    commits: int, told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(image_store, "image_sizes", dict)
+    edition = evolve(EDITION, others=documents.others([JOB], None, b"bundle"), commits=commits)
+    [line] = (line for line in edition.listing() if "source.bundle" in line)
+    assert line == f"  source.bundle, 6 B: {told}, which was not searched for credentials"
+
+
 SUBMISSION = Submission(
     group="g", user="ada", host="h", target="local", project="/p", mode="run", image="ab", launch=Launch(command=("x",))
 )

@@ -82,10 +82,32 @@ def test_an_experiment_of_a_layout_is_read_and_saved(tmp_path: Path) -> None:
         published.save(found, tmp_path / "saved")
 
 
-@pytest.mark.parametrize("title", ["../evil", "/etc/evil", "a/../../evil", "", "a//b", "a\0b"])
+def test_a_name_that_no_text_can_hold_is_refused(tmp_path: Path) -> None:
+    made, digest = layout(tmp_path)
+    found = made.get_manifest(digest)
+    assert found
+    data = found[1].replace(b"jobs.jsonl.gz", rb"\ud800")
+    made.put_manifest("evil", data)
+    with pytest.raises(OcicalibanError, match="is not an experiment as ocicaliban publishes it"):
+        published.read(f"{made.place}:evil")
+
+
+def test_only_what_is_wanted_is_fetched(tmp_path: Path) -> None:
+    found = published.read(layout(tmp_path)[0].place)
+    published.save(found, tmp_path / "saved", wanted=lambda file: file.media_type == documents.JOBS)
+    assert [path.name for path in (tmp_path / "saved").iterdir()] == ["jobs.jsonl.gz"]
+
+
+@pytest.mark.parametrize(
+    "title",
+    [
+        "../evil", "/etc/evil", "a/../../evil", "", "a//b", "a\0b", ".git/config", "a/.GIT/HEAD", ".git", "\ud800",
+    ],
+)  # fmt: skip
 def test_a_document_never_leads_out_of_its_folder(tmp_path: Path, title: str) -> None:
     made, digest = layout(tmp_path)
     evil = PublishedFile(title=title, media_type="x", digest=digest, size=1)
     found = Published(place=made.place, digest=digest, experiment=MADE, files=(evil,))
     with pytest.raises(OcicalibanError, match="has a document called"):
-        published.save(found, tmp_path / "saved")
+        published.save(found, tmp_path / "saved", wanted=lambda _: False)
+    assert not (tmp_path / "saved").exists()

@@ -143,6 +143,15 @@ def test_a_hostile_experiment_is_refused(name: str, value: object) -> None:
         documents.read_experiment(json.dumps(record).encode(), "x")
 
 
+@pytest.mark.parametrize("folder", ["/etc", "a//b", ".", "a/..", ".git", "a/.GIT/x", "a\0", "\ud800", 1])
+def test_a_project_is_in_a_folder_of_its_repository(folder: object) -> None:
+    record = experiment.to_record(MADE)
+    with pytest.raises(ValueError, match="another form"):
+        experiment.from_record({**record, "source": {**record["source"], "folder": folder}})
+    for fine in ("", "paper", "a b/.github"):
+        assert experiment.from_record({**record, "source": {**record["source"], "folder": fine}}).folder == fine
+
+
 def test_a_jobs_file_that_unpacks_to_very_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(documents, "_MAX_UNPACKED", 10)
     with pytest.raises(OcicalibanError, match="it has more than"):
