@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,7 @@ def sign(store: ArtifactStore, key: PrivateKey, digest: str, size: int) -> None:
     It is found twice: as an artifact about what it signs, and under the tag where every cosign looks. A key signs once.
     """
     payload = signatures.payload(store.place, digest)
-    if any(_signs(store, key.public, each, digest) for each in _signatures(store, digest)):
+    if _is_signed(store, key.public, digest, _signatures(store, digest))[0]:
         return
     layer = signatures.layer(store.put_blob(payload), key.sign(payload))
     store.put_blob(documents.EMPTY)
@@ -94,9 +94,27 @@ def verify(store: ArtifactStore, key: PublicKey, digest: str, image: str) -> Non
     The experiment names its image by its digest, so that the signature holds for it too. Raises OcicalibanError.
     """
     found = _unique([*_signatures(store, digest)])
-    if not any(_signs(store, key, layer, digest) for layer in found):
-        raise _not_signed(f"{store.place}@{digest}", key, len(found))
+    good, fault = _is_signed(store, key, digest, found)
+    if not good:
+        raise fault or _not_signed(f"{store.place}@{digest}", key, len(found))
     _verify_provenance(store, key, digest, image)
+
+
+def _is_signed(
+    store: ArtifactStore, key: PublicKey, digest: str, layers: Iterable[Mapping[str, Any]]
+) -> tuple[bool, OcicalibanError | None]:
+    """Return whether one of these signatures is by a key, and what was wrong with another one, if there was something.
+
+    Everybody who may write to the place can attach a broken one.
+    """
+    broken: OcicalibanError | None = None
+    for layer in layers:
+        try:
+            if _signs(store, key, layer, digest):
+                return True, broken
+        except OcicalibanError as fault:
+            broken = broken or fault
+    return False, broken
 
 
 def _signs(store: ArtifactStore, key: PublicKey, layer: Mapping[str, Any], digest: str) -> bool:
@@ -117,10 +135,15 @@ def _not_signed(what: str, key: PublicKey, count: int) -> OcicalibanError:
 
 def _signatures(store: ArtifactStore, digest: str) -> Iterator[dict[str, Any]]:
     """Yield the descriptors of the payloads that are said to sign a digest."""
-    for each in store.referrers(digest, signatures.ARTIFACT):
+    yield from _attached(store, digest, signatures.ARTIFACT)
+    yield from _under_tag(store, digest)
+
+
+def _attached(store: ArtifactStore, digest: str, kind: str) -> Iterator[dict[str, Any]]:
+    """Yield the layers of the artifacts of a kind about a digest."""
+    for each in store.referrers(digest, kind):
         if found := store.get_manifest(each):
             yield from _layers(found[1])
-    yield from _under_tag(store, digest)
 
 
 def _blob(store: ArtifactStore, layer: Mapping[str, Any]) -> bytes:
@@ -130,13 +153,18 @@ def _blob(store: ArtifactStore, layer: Mapping[str, Any]) -> bytes:
 
 def _verify_provenance(store: ArtifactStore, key: PublicKey, digest: str, image: str) -> None:
     """Check that the provenance that names an experiment is signed. Raises OcicalibanError."""
-    about = []
-    for each in store.referrers(image, signatures.ENVELOPE):
-        found = store.get_manifest(each)
-        for layer in _layers(found[1]) if found else ():
+    about: list[bool] = []
+    broken: OcicalibanError | None = None
+    for layer in _attached(store, image, signatures.ENVELOPE):
+        try:
             opened = signatures.opened(_blob(store, layer), statement.MEDIA_TYPE)
+        except OcicalibanError as fault:
+            broken = broken or fault
+        else:
             if opened and statement.is_about(opened[0], digest):
                 about.append(signatures.is_signed(*opened, statement.MEDIA_TYPE, key))
+    if broken and not any(about):
+        raise broken
     if not about:
         TERMINAL.note(f"{store.place}@{digest} has no signed provenance")
     elif not any(about):

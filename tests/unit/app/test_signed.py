@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from ocicaliban.app import signed
+from ocicaliban.containers.oci_layout import Blob
 from ocicaliban.errors import OcicalibanError
 from ocicaliban.publish import documents, signatures, statement
 from ocicaliban.publish.signatures import PrivateKey
@@ -56,6 +57,22 @@ def test_what_a_key_has_signed_is_verified_by_it(store: ArtifactClient | Layout)
     provenance(store, digest, KEY)
     signed.verify(store, KEY.public, digest, IMAGE)
     with pytest.raises(OcicalibanError, match=r"the provenance of .* is not signed by the key other"):
+        signed.verify(store, OTHER.public, digest, IMAGE)
+
+
+def test_a_broken_signature_does_not_hide_a_good_one(store: ArtifactClient | Layout) -> None:
+    digest, size = published(store)
+    gone = Blob(digest=f"sha256:{'0' * 64}", size=3)
+    layer = signatures.layer(gone, b"x")
+    store.put_blob(documents.EMPTY)
+    store.attach(documents.artifact(signatures.ARTIFACT, [layer], documents.subject(digest, size), {}))
+    store.attach(documents.artifact(signatures.ENVELOPE, [layer], SUBJECT, {}))
+    with pytest.raises(OcicalibanError):
+        signed.verify(store, KEY.public, digest, IMAGE)
+    signed.sign(store, KEY, digest, size)
+    provenance(store, digest, KEY)
+    signed.verify(store, KEY.public, digest, IMAGE)
+    with pytest.raises(OcicalibanError):
         signed.verify(store, OTHER.public, digest, IMAGE)
 
 
