@@ -24,8 +24,9 @@ from attrs import evolve, frozen
 from ocicaliban.build import built_wheels, changes, folder_store
 from ocicaliban.build.mounting import RunPart
 from ocicaliban.build.steps import BuildContext
-from ocicaliban.containers import image_store, oci_layout, workspace
+from ocicaliban.containers import image_store, oci_layout, overlay_folder, workspace
 from ocicaliban.dependencies import installed_files, locked_requirements, uv
+from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Image, Run
 from ocicaliban.reporter import Reporter
 from ocicaliban.system import filesystems
@@ -129,11 +130,13 @@ def make(
     making = _Making(part=part, step=step, image=parent(), context=context, again=again)
     place = folder_store.package_of(f".{part.key}")
     with workspace.exclusive(part.key):
+        _remove_halves(place)  # of a process that was killed
         try:
             environment = _environment(making, place, how)
             packages = _packages(making, environment, entries)
             if packages is None:
                 return None
+            _mark_used(environment, packages)  # so that `clean` leaves them meanwhile
             missing = [each for each in packages if again or not each.there()]
             if missing:
                 with how.making(part.layer.name) as made:
@@ -142,12 +145,27 @@ def make(
                 if size is None:
                     return None
         finally:
-            for half in (*place.parent.glob(f"{place.name}*"),):
-                shutil.rmtree(half, ignore_errors=True)
+            _remove_halves(place)
+    found = _mark_used(environment, packages)  # so that `clean` leaves them until they are linked
+    gone = [each.name for each in packages if not each.there()]
+    if gone or not environment.files.is_dir():
+        what = f"the package {gone[0]}" if gone else "the environment"
+        raise OcicalibanError(f"{what} vanished while it was used", "run the command again")
+    return (environment.files, *(kept / _FILES for kept in found))
+
+
+def _remove_halves(place: Path) -> None:
+    """Remove what is half-made for a layer. The caller has its lock."""
+    for half in (*place.parent.glob(f"{place.name}*"),):
+        overlay_folder.remove(half)
+
+
+def _mark_used(environment: _Environment, packages: Iterable[_Package]) -> list[Path]:
+    """Note that an environment, and the packages that are there, are used now; return where these packages are."""
     found = [kept for each in packages if (kept := each.there())]
     for kept in (environment.files.parent, *found):
-        image_store.mark_used(kept.name)  # so that `clean` leaves them until they are linked
-    return (environment.files, *(kept / _FILES for kept in found))
+        image_store.mark_used(kept.name)
+    return found
 
 
 def _key(*parts: object) -> str:

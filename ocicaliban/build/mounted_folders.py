@@ -126,10 +126,18 @@ def _is_linked(path: Path, links: Counter[tuple[int, int]]) -> bool:
         return False
     for place, _, names in os.walk(path / "files"):
         for name in names:
-            status = os.lstat(os.path.join(place, name))
-            if stat.S_ISREG(status.st_mode) and status.st_size:
+            status = _status(os.path.join(place, name))
+            if status and stat.S_ISREG(status.st_mode) and status.st_size:
                 return status.st_nlink > links[status.st_dev, status.st_ino] + 1
     return False
+
+
+def _status(path: str) -> os.stat_result | None:
+    """Return the status of a file, None if another process has removed it meanwhile."""
+    try:
+        return os.lstat(path)
+    except FileNotFoundError:
+        return None
 
 
 def _freed(folder: Path, links: Counter[tuple[int, int]]) -> int:
@@ -140,7 +148,9 @@ def _freed(folder: Path, links: Counter[tuple[int, int]]) -> int:
     freed = 0
     for place, _, names in os.walk(folder):
         for name in names:
-            status = os.lstat(os.path.join(place, name))
+            status = _status(os.path.join(place, name))
+            if status is None:
+                continue
             this = status.st_dev, status.st_ino
             links[this] += 1
             if stat.S_ISREG(status.st_mode) and links[this] == status.st_nlink:

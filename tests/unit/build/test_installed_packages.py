@@ -7,6 +7,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from ocicaliban.build.mounting import Folder, RunPart
 from ocicaliban.build.steps import BuildContext
 from ocicaliban.containers import image_store, workspace
 from ocicaliban.dependencies import locked_requirements, uv
+from ocicaliban.errors import OcicalibanError
 from ocicaliban.model.image import Image, PlannedLayer, Run
 from ocicaliban.reporter import SILENT
 from ocicaliban.system import files
@@ -164,9 +166,48 @@ def test_what_another_process_has_made_meanwhile_stays(
     assert found
     before = [(path / "x").touch() or path for path in found]
     kept, is_dir = {path.parent for path in found}, Path.is_dir
-    monkeypatch.setattr(Path, "is_dir", lambda path: is_dir(path) and path not in kept)
+    # They are there as soon as this process has made them too.
+    monkeypatch.setattr(Path, "is_dir", lambda path: is_dir(path) and (path not in kept or len(installed) == 4))
     made(part("a"))
     assert len(installed) == 4 and all((path / "x").exists() for path in before)
+
+
+def test_what_a_killed_process_left_is_no_obstacle(installed: list[list[str]]) -> None:
+    run = part("a", "b")
+    for name in ("environment", "2.a"):
+        write(folder_store.package_of(f".{run.key}.{name}") / "environment", {"x": ""})
+    assert made(run) and installed == [[], ["a", "b"], ["a"]]
+
+
+def test_a_package_that_vanishes_is_not_left_out(monkeypatch: pytest.MonkeyPatch, installed: list[list[str]]) -> None:
+    [_, kept] = made(part("a")) or ()
+    run = changes.run_script
+
+    def cleaned(*args: Any) -> None:
+        assert image_store.last_used(kept.parent.name) > 1e9, "`clean` leaves what is used"
+        shutil.rmtree(kept.parent)
+        run(*args)
+
+    os.utime(files.used(kept.parent.name), (1e9, 1e9))
+    monkeypatch.setattr(changes, "run_script", cleaned)
+    with pytest.raises(OcicalibanError, match="the package a vanished while it was used"):
+        made(part("a", "b"))
+    monkeypatch.setattr(changes, "run_script", run)
+    assert len(made(part("a", "b")) or ()) == 3 and installed == [[], ["a"], ["b"], ["a"]]
+
+
+def test_clean_goes_on_when_files_vanish_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    [_, kept] = made(part("a")) or ()
+    os.utime(files.used(kept.parent.name), (1e9, 1e9))
+    walk = os.walk
+
+    def with_another(top: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+        for place, folders, names in walk(top):
+            yield place, folders, ["gone", *names]
+
+    monkeypatch.setattr(os, "walk", with_another)
+    lines: list[str] = []
+    assert mounted_folders.remove(lambda _: False, dry_run=True, out=lines.append) and len(lines) == 1
 
 
 def test_a_failed_installation_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
