@@ -57,11 +57,16 @@ class FileForm:
     files: frozenset[str] = frozenset()
 
     def name(self, image: str) -> str:
-        """Return the name of the file of an image. Images have few such places of their own, mostly none."""
-        if not self.points or self.form != "squashfs":
+        """Return the name of the file of an image: another one for each set of places that it has for mounts."""
+        if self.form != "squashfs":
             return image
-        digest = hashlib.sha256("\0".join(sorted({*self.points})).encode()).hexdigest()
+        digest = hashlib.sha256("\0".join(sorted(self.places())).encode()).hexdigest()
         return f"{image}-{digest[:12]}"
+
+    def places(self) -> tuple[str, ...]:
+        """Return the places that a squashfs has for mounts, each with "f" for a file or "d" for a folder before it."""
+        paths = dict.fromkeys((*_POINTS, *self.points))
+        return tuple(f"{'f' if path in self.files else 'd'} {path}" for path in paths)
 
 
 def path_of(folder: Path, image: str, form: FileForm) -> Path:
@@ -157,8 +162,7 @@ def _argv(image: str, path: Path, form: FileForm) -> tuple[str, ...]:
         return "podman", "save", "--quiet", "--format", "oci-archive", "--output", str(path), image
     process.tool("mksquashfs")
     unshare = ("podman", "unshare") if os.geteuid() else ()
-    points = (f"{'f' if each in form.files else 'd'} {each}" for each in dict.fromkeys((*_POINTS, *form.points)))
-    return *unshare, "sh", "-c", _SQUASH, "sh", image, str(path), *points
+    return *unshare, "sh", "-c", _SQUASH, "sh", image, str(path), *form.places()
 
 
 def _remove_halves(folder: Path, mine: str) -> None:

@@ -88,14 +88,22 @@ def test_a_lock_that_its_holder_removed_is_no_lock(folder: Path, monkeypatch: py
 
 def test_a_file_has_the_places_that_its_jobs_mount_something_at(folder: Path) -> None:
     plain, more = FileForm(), FileForm(points=("/data", "/etc/x"), files=frozenset({"/etc/x"}))
-    assert plain.name(ONE) == ONE
-    assert more.name(ONE) == FileForm(points=("/etc/x", "/data", "/data")).name(ONE) != ONE
+    same = FileForm(points=("/etc/x", "/data", "/data"), files=frozenset({"/etc/x"}))
+    assert more.name(ONE) == same.name(ONE)
+    kinds = {form.name(ONE) for form in (plain, more, FileForm(points=("/etc/x", "/data")))}
+    assert len(kinds) == 3 and all(name.startswith(f"{ONE}-") for name in kinds)
     assert FileForm(form="oci-archive", points=("/data",)).name(ONE) == ONE
     assert image_file.stored(folder, ONE, more) is None
     (folder / f"{more.name(ONE)}.sqfs").touch()
     (folder / f"{ONE}.json").write_text("{}")
     found = image_file.stored(folder, ONE, more)
     assert found and found.name == ONE and image_file.stored(folder, ONE, plain) is None
+
+
+def test_a_file_of_another_version_of_ours_is_not_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = FileForm().name(ONE)
+    monkeypatch.setattr(image_file, "_POINTS", ("/out", "/new"))
+    assert FileForm().name(ONE) != before
 
 
 def test_places_that_an_image_lacks_are_made_in_its_file(tmp_path: Path) -> None:
