@@ -10,15 +10,25 @@ from typing import Any, cast
 import pytest
 from attrs import evolve
 
-from ocicaliban.app import origin, rebuild
-from ocicaliban.app.published import Published, PublishedFile
-from ocicaliban.app.requests import ReproduceRequest
+from ocicaliban.app import launch, origin, rebuild
+from ocicaliban.app.published import Published, PublishedFile, read
+from ocicaliban.app.requests import LaunchRequest, ReproduceRequest
+from ocicaliban.build import planner
 from ocicaliban.build.planner import PlannedImage
+from ocicaliban.build.request import PlanRequest
 from ocicaliban.errors import OcicalibanError, UsageError
+from ocicaliban.jobs.origin import Origin
+from ocicaliban.model.image import Image
 from ocicaliban.publish import documents
+from ocicaliban.registry.layouts import Layout
 from tests.folders import write
-from tests.unit.publish.test_experiment import MADE
+from tests.unit.publish.test_experiment import JOB, MADE
 
+HONEST = {
+    "ocicaliban.toml": '[layers.base]\nimage = "example.org/base:1"\n',
+    "requirements.txt": "six\n",
+    "Containerfile": "FROM scratch\n",
+}
 IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 
 
@@ -26,7 +36,7 @@ IDENTITY = ("-c", "user.name=a", "-c", "user.email=a@example.org")
 def source(tmp_path: Path) -> Path:
     """A git checkout with a folder, and links: out of it, into the folder of git, and to themselves."""
     root = tmp_path / "source"
-    write(root, {"paper/train.py": "1", "paper/ocicaliban.toml": "", "bare/commondir": "x"})
+    write(root, {"paper/train.py": "1", "paper/ocicaliban.toml": "", "bare/commondir": "x", "honest/train.py": ""})
     for name, target in (("out", ".."), ("far", "/etc"), ("own", ".git"), ("paper/up", "../../.."), ("paper/g", "own")):
         (root / name).symlink_to(target)
     (root / "paper" / "hooks").symlink_to("../.git/hooks")
@@ -95,6 +105,35 @@ def test_only_what_declares_the_environment_is_put_into_the_sources(
     rebuild._check_read(found, put[:1], planned)
     with pytest.raises(OcicalibanError, match=r"a document called 'train\.py'"):
         rebuild._check_read(found, put, planned)
+
+
+def test_an_honest_experiment_is_built_from_its_sources_and_lock(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("CACHE", "STATE", "CONFIG"):
+        monkeypatch.setenv(f"XDG_{name}_HOME", str(tmp_path / name))
+    parts = [
+        documents.head(evolve(MADE, folder="honest", commit=git(source, "rev-parse", "HEAD"), build={"mode": "run"})),
+        *documents.others([JOB], Origin(program="1", sweep_name="s.json", sweep="{}", files=HONEST)),
+        documents.Document(media_type=documents.RESULTS, title="results/1.tar.gz", data=b"large"),
+    ]
+    layout = Layout(f"oci:{tmp_path / 'layout'}")
+    for each in parts[:-1]:  # what is not fetched need not be there
+        layout.put_blob(each.data)
+    layout.put_manifest("paper", documents.manifest(parts, documents.subject(MADE.image, 1), {}))
+    seen: list[str] = []
+
+    def prepare(asked: LaunchRequest, *, only_build: bool) -> SimpleNamespace:
+        assert only_build, "nothing runs"
+        seen.extend(path.name for path in Path.cwd().iterdir() if path.is_file())
+        plan = PlanRequest(root=Path.cwd(), mode=asked.mode, module=asked.module, resolve=False)
+        image = Image(id="b" * 64, digest="", key="")
+        return SimpleNamespace(planned=planner.plan_project(plan), image=lambda: image)
+
+    monkeypatch.setattr(launch, "prepare", prepare)
+    request = ReproduceRequest(reference=f"{layout.place}:paper", source=str(source))
+    assert rebuild.rebuild(request, read(request.reference)).same
+    assert sorted(seen) == ["ocicaliban.toml", "requirements.txt", "train.py"]
 
 
 @pytest.mark.parametrize(
