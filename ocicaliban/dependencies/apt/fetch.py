@@ -34,6 +34,7 @@ _TRIES = 3
 _PAUSE = 0.5  # seconds before the second try, and twice as many before the third
 _GONE = (404, 410)
 _LOGIN = (401, 403, 407)
+_VARIABLE = re.compile(r"\$\{(\w+)\}")
 _DIRECT = ("direct", "false")  # apt's words for no proxy
 _BLOCK = 1 << 20
 _STALE = 86400  # seconds after which nobody writes to a part of a file any more
@@ -45,7 +46,7 @@ class Sources:
 
     `snapshot` is a snapshot service (see `packages.snapshots`). `mirrors` are addresses or folders, below the project's
     `root`, that have the files by name or by their path in the archive. Addresses may have USER:PASSWORD@, which
-    `published` leaves out.
+    `published` leaves out, with variables as ${NAME}.
     """
 
     root: Path
@@ -257,11 +258,18 @@ def _is_lost(fault: object) -> bool:
 
 
 def _request(place: str) -> urllib.request.Request:
-    """Return the request for an address, with its user and password as a header that no other server gets."""
+    """Return the request for an address, with its user and password as a header that no other server gets.
+
+    Raises _Fault if these name a variable, as ${NAME}, that is not set.
+    """
     request = urllib.request.Request(apt_packages.without_login(place))
     login, at, _ = urlsplit(place).netloc.rpartition("@")
     if at:
-        words = base64.b64encode(unquote(login).encode()).decode()
+        try:
+            login = _VARIABLE.sub(lambda match: os.environ[match[1]], unquote(login))
+        except KeyError as exc:
+            raise _Fault(f"the variable {exc.args[0]} of its login is not set") from exc
+        words = base64.b64encode(login.encode()).decode()
         request.add_unredirected_header("Authorization", f"Basic {words}")
     return request
 
@@ -322,7 +330,7 @@ def _fault(missing: list[_Missing], total: int) -> OcicalibanError:
         return OcicalibanError(
             f"Debian packages in ocicaliban.lock cannot be fetched: {shown}\n{said}",
             "if the archive needs a login: `[layers.apt] lock = false` lets apt fetch them with that of the base image;"
-            ' or name a folder or an address that has them: mirrors = ["https://USER:PASSWORD@..."]'
+            ' or name a folder or an address that has them: mirrors = ["https://USER:${PASSWORD}@HOST/..."]'
             if login
             else "check the network; http_proxy names a proxy",
         )

@@ -59,8 +59,11 @@ def test_a_containerfile_fetches_the_locked_packages_of_debian_itself(
 
     monkeypatch.setattr(debian_resolution, "resolve", resolve)
     monkeypatch.setattr(downloads, "fetch_first", lambda *_: None)
-    world.write({"apt.txt": "tree\n"})
+    toml = (world.project / "ocicaliban.toml").read_text()
+    toml += '\n[layers.apt]\nmirrors = ["https://me:${OC_TOKEN}@m.example.org/d"]\n'
+    world.write({"apt.txt": "tree\n", "ocicaliban.toml": toml})
     build.build(BUILD)
     text = plan.containerfile(BUILD)
+    assert "https://m.example.org/d/tree_1.0-1_all.deb" in text and "OC_TOKEN" not in text
     assert "http://deb.example.org/debian/pool/main/x/tree/tree_1.0-1_all.deb" in text
     assert "export PACKAGES='tree'" in text

@@ -232,6 +232,16 @@ def test_a_login_of_a_mirror_is_sent_and_shown_to_nobody(web: Web, tmp_path: Pat
     assert "\nm.example.org: 404 Not Found" in caught.value.message and "p%40" not in caught.value.message
 
 
+def test_a_login_may_name_a_variable(web: Web, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sources = Sources(root=tmp_path, snapshot="none", mirrors=("https://me:${OC_TOKEN}@m.example.org",))
+    with pytest.raises(OcicalibanError, match=r"\nm\.example\.org: the variable OC_TOKEN of its login is not set"):
+        got(sources, ONE)
+    monkeypatch.setenv("OC_TOKEN", "p%40")
+    web.pages = {f"https://m.example.org/{ONE.path}": b"first"}
+    assert got(sources, ONE) == [b"first"]
+    assert web.logins[-1] == "Basic bWU6cCU0MA=="
+
+
 @pytest.mark.parametrize(
     ("said", "url", "proxy"),
     [
