@@ -222,7 +222,7 @@ def test_a_pin_that_is_gone_from_the_registry_and_the_store_is_told(
     message, hint = _failed(folder, "build", "hello.py")
     assert pinned in message
     assert f"{registry.host} does not have the base image" in message
-    assert "ocicaliban.lock" in hint
+    assert "ocicaliban lock --upgrade base" in hint
 
 
 def test_with_the_registry_down_what_the_store_has_is_enough(registry: Registry, derive: Derive, project: Make) -> None:

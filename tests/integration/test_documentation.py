@@ -167,9 +167,15 @@ def test_the_tutorial_on_slurm(
 def test_the_commands_for_experiments(installed: Path, tmp_path: Path, own_history: None) -> None:
     document = REPOSITORY / "docs" / "experiments.md"
     folder = tmp_path / "project"
-    [example, *_] = re.findall(r"^```json\n(.*?)^```$", document.read_text(), re.M | re.S)
-    write(folder, {"train.py": TRAIN, "ocicaliban.toml": CONFIG, "sweep.json": example})
-    ran, resumed, looked, again = (_bash(block, folder, installed) for block in _blocks(document))
+    examples = re.findall(r"^```json\n(.*?)^```$", document.read_text(), re.M | re.S)
+    space = next(each for each in examples if '"log"' in each)
+    write(folder, {"train.py": TRAIN, "ocicaliban.toml": CONFIG, "sweep.json": examples[0], "space.json": space})
+    blocks = _blocks(document)
+    [search] = (block for block in blocks if "--search" in block)
+    ran, resumed, looked, again = (_bash(block, folder, installed) for block in blocks if block != search)
+    at_random, optuna = search.splitlines()
+    assert "search: 2 succeeded" in _bash(at_random.replace("40", "2"), folder, installed).stderr
+    assert "--search optuna " in optuna  # tests/integration/test_search.py runs it, with the extra
     assert "digits: 8 succeeded" in ran.stderr
     assert "all jobs have ended" in resumed.stderr
     assert "--verbose --epochs 2 --batch_size 64 --name digits\n" in looked.stdout
