@@ -100,7 +100,7 @@ def _lines(seen: JobsStatus) -> list[Line]:
         for name in seen.unattended
     ]
     if seen.others:
-        below.append(f"{seen.others} other groups: ocicaliban status --all")
+        below.append(f"{seen.others} other group{'s' * (seen.others > 1)}: ocicaliban status --all")
     return [*lines, *(Line(line) for line in ["", *below])] if below else lines
 
 

@@ -228,7 +228,7 @@ def test_a_notebook_in_a_subfolder_runs_in_a_built_image_in_a_sweep_and_in_the_c
     inside.ok("run", *world.sweep({"lr": [0.5]}), "--out", str(tmp_path / "out"), "study.ipynb")
     [executed] = (tmp_path / "out").rglob("study.ipynb")
     assert "saw 0.5 42" in executed.read_text()
-    emulator()
+    emulator(parallel=1)
     inside.ok("cloud", *world.to, "--output-dir", "gs://bucket/r", "study.ipynb", "--", "--lr", "5")
     (job,) = (job for job in world.ended() if str(job["out"]).startswith("gs://"))
     assert job["status"] == "succeeded"

@@ -68,7 +68,7 @@ class Sweep:
 
     def report(self, group: str = "brave-otter", env: Mapping[str, str] | None = None) -> tuple[list[object], str]:
         """The accuracy of each job, and what was said beside it."""
-        done: Done = ok(self.folder, "report", group, "--json", env={**self.env, **(env or {})})
+        done: Done = ok(self.folder, "report", group, "--json", "--sort", "id", env={**self.env, **(env or {})})
         return [job["metrics"].get("accuracy") for job in json.loads(done.stdout)["jobs"]], done.stderr
 
 

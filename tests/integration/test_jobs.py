@@ -381,7 +381,9 @@ def test_status_tells_what_there_is(world: World) -> None:
     assert world.ok("status", "--json").stdout == "[]\n"
     world.ok(*world.sweep("digits-one", {"x": [1, 2, 3]}, "-j", "3"))
     world.ok("run", "--group", "other", "job.py", "--", "--x", "4")
-    lines = world.ok("status").stdout.splitlines()
+    newest = world.ok("status").stdout
+    assert "other: 1 succeeded" in newest and "digits-one" not in newest
+    lines = world.ok("status", "--all").stdout.splitlines()
     assert lines[0].split() == ["JOB", "GROUP", "STATUS", "TIME", "STARTED", "ARGUMENTS"]
     assert [line.split()[1] for line in lines[1:5]] == ["digits-one"] * 3 + ["other"]
     assert lines[-2:] == ["", "digits-one: 3 succeeded"]
@@ -392,7 +394,7 @@ def test_status_tells_what_there_is(world: World) -> None:
     assert "there is no group 'digits-on'" in said
     assert "digits-one" in said.splitlines()[-1]
     assert "exclude" in world.refused("status", "--watch", "--json")
-    at_terminal = world.terminal("status", "--watch")
+    at_terminal = world.terminal("status", "--watch", "--all")
     at_terminal.expect("digits-one: 3 succeeded")
     at_terminal.sendcontrol("c")
     at_terminal.expect(pexpect.EOF)

@@ -222,7 +222,9 @@ def test_a_detached_one_is_listed_marked_when_it_is_outdated_and_stopped(project
     try:
         assert _status(url) == 200
         assert f"{name}  {url}  {project}\n" in _listed(project)
-        (project / "ocicaliban.toml").write_text(CONFIG + '[layers.apt]\npackages = ["no-such-package-oc"]\n')
+        (project / "ocicaliban.toml").write_text(
+            CONFIG + '[layers.apt]\npackages = ["no-such-package-oc"]\nlock = false\n'
+        )
         assert f"{name}  {url}  {project}  (with the packages from before)\n" in _listed(project)
         again = call(project, "notebook", "--bare")
         assert again.returncode == 1  # there is no such package
