@@ -9,6 +9,7 @@ import hashlib
 import http.client
 import os
 import re
+import socket
 import ssl
 import time
 import urllib.error
@@ -237,8 +238,9 @@ def _opened(place: str, network: _Network) -> BinaryIO:
             raise _Fault("it is not there") from exc
         if not place.startswith(("http:", "https:")):
             raise _Fault(first_line(exc)) from exc
+        # A name server may answer the next time: many names at once were seen to be too many for one.
         # What urllib says so about is a failed connection. Other faults come from a server that was reached.
-        late = isinstance(reason, TimeoutError)
+        late = isinstance(reason, TimeoutError) or getattr(reason, "errno", None) == socket.EAI_AGAIN
         silent = late or type(exc) is urllib.error.URLError
         raise _Fault(_why(reason), passing=late or _is_lost(reason), silent=silent) from exc
     return cast(BinaryIO, source)

@@ -7,6 +7,7 @@ import hashlib
 import http.client
 import io
 import os
+import socket
 import subprocess
 import urllib.error
 import urllib.request
@@ -146,6 +147,7 @@ def test_a_server_that_gives_no_answer_is_asked_once_and_is_no_reason_to_take_ot
         http.client.RemoteDisconnected("Remote end closed connection without response"),
         TimeoutError("timed out"),
         urllib.error.URLError(ConnectionResetError(104, "Connection reset by peer")),
+        urllib.error.URLError(socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")),
         Cut(b"fir", 2),
         Cut(b"fir", None),
         Cut(b"fir", 0, http.client.IncompleteRead(b"fir", 2)),
