@@ -38,7 +38,7 @@ pytest.register_assert_rewrite("tests.records")
 TESTS = Path(__file__).parent
 
 LONGEST_FIRST = (
-    "test_cloud", "test_another_day", "test_cases", "test_documentation", "test_vertex", "test_base_forms",
+    "test_cloud", "test_cases", "test_documentation", "test_vertex", "test_base_forms",
     "test_promises", "test_conda", "test_jobs", "test_push", "test_one_uid", "test_slurm", "test_python",
     "test_sweep", "test_emulator", "test_publish", "test_gpu", "test_history", "test_recipes", "test_bench",
     "test_notebook", "test_packages",

@@ -4,7 +4,9 @@ import base64
 import hashlib
 import json
 import os
+import pwd
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -24,7 +26,7 @@ import pytest
 from attrs import frozen
 
 from tests.folders import write
-from tests.integration.program import CONFIG, call, command, environment, layers_in, ok
+from tests.integration.program import CONFIG, REPOSITORY, call, command, environment, layers_in, ok
 
 
 def _out(*argv: str, given: str = "") -> str:
@@ -417,6 +419,69 @@ def test_ten_builds_at_once_end_right_and_share_what_they_have_in_common(tmp_pat
         assert (read / mark).read_text() == f"print('{mark}')\n"
     assert _containers() <= containers
     assert _unnamed() <= unnamed
+
+
+# --- byte for byte ---
+
+OTHER = "other"
+"""A second user of the machine, whom `su` makes anybody without a password; Containerfile.test has one."""
+
+
+def _as_other(script: str, env: Mapping[str, str]) -> str:
+    """Run a shell script as the second user, who has a home and an image store of their own."""
+    uid = pwd.getpwnam(OTHER).pw_uid
+    done = subprocess.run(
+        ["su", OTHER, "-c", script], cwd="/", env={**environment(env), "XDG_RUNTIME_DIR": f"/run/user/{uid}"},
+        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=400,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A folder that other users see into."""
+    folder = Path(tempfile.mkdtemp(prefix="ocicaliban-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder)
+
+
+def test_two_users_in_two_folders_build_the_same_digest(base_lock: str, open_folder: Path) -> None:
+    mark = uuid.uuid4().hex
+    files = {
+        "ocicaliban.toml": f'{CONFIG}[layers.apt]\npackages = ["tree"]\n',
+        "requirements.txt": "six==1.16.0\n",
+        "say.py": f"import six\nprint(six.__name__, '{mark}')\n",
+        "a/b.txt": mark,
+        "a/c/d.txt": "",
+        "big.bin": mark * 10_000,
+        "Ä ö.txt": "names, too",
+        "tool.sh": "#!/bin/sh\ntrue\n",
+    }
+    mine = write(open_folder / "mine", {**files, "ocicaliban.lock": base_lock})
+    (mine / "tool.sh").chmod(0o755)
+    (mine / "link").symlink_to("a/b.txt")
+    env = {"LC_ALL": "C.UTF-8", "TZ": "Asia/Kolkata"}
+    first = json.loads(ok(mine, "build", "--nogpu", "--no-cache", "--json", "say.py", env=env).stdout)
+
+    # The other user takes the lock that the first one made, has written the files at another time, in another order
+    # and with another umask, and our program lies somewhere else.
+    program = open_folder / "program"
+    for name in ("ocicaliban", "layers"):
+        shutil.copytree(REPOSITORY / name, program / name, ignore=shutil.ignore_patterns("__pycache__"))
+    _out("chmod", "-R", "a+rX", str(open_folder))
+    script = f"""
+        set -eu; umask 077; theirs=$(mktemp -d); trap 'rm -rf "$theirs"' EXIT
+        cd {mine}; find . -type f -o -type l | LC_ALL=C sort -r | while read -r name; do
+            mkdir -p "$theirs/${{name%/*}}"; cp -P "$name" "$theirs/$name"
+            touch -h -d '2001-02-03 04:05:06' "$theirs/$name"
+        done
+        cd "$theirs"; {shlex.join(command("build", "--nogpu", "--no-cache", "--json", "say.py"))}
+    """
+    elsewhere = {"LC_ALL": "POSIX", "TZ": "America/Lima", "PYTHONPATH": str(program)}
+    second = json.loads(_as_other(script, elsewhere).splitlines()[-1])
+    assert second == first
 
 
 # --- the images work without ocicaliban ---
