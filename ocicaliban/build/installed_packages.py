@@ -255,7 +255,7 @@ def _taken(
         _folder(top, "")
         for path in files.get(package.name, ()):
             _folder(top, os.path.dirname(path))
-            _share(changed / path, top / path)
+            share(changed / path, top / path)
             status = os.lstat(top / path)
             total += status.st_size
             regular += [top / path] if stat.S_ISREG(status.st_mode) else []
@@ -280,7 +280,7 @@ def _finish(folder: str) -> None:
         os.utime(item.path, (oci_layout.EPOCH, oci_layout.EPOCH), follow_symlinks=False)
 
 
-def _share(path: Path, to: Path) -> None:
+def share(path: Path, to: Path) -> None:
     """Put a file at another place too: two packages may have the same one."""
     try:
         os.link(path, to, follow_symlinks=False)

@@ -6,11 +6,8 @@ a registry knows the other parts by their contents, wherever they are in the sta
 
 from __future__ import annotations
 
-import hashlib
 import os
-import shutil
-import stat
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from attrs import evolve, frozen
@@ -19,7 +16,9 @@ from ocicaliban.build import installed_packages
 from ocicaliban.build.mounting import RunPart
 from ocicaliban.build.steps import BuildContext
 from ocicaliban.containers import image_store
+from ocicaliban.dependencies import installed_files
 from ocicaliban.model.image import Copy, Image, PlannedLayer, Run, Step, Tree, TreeEntry
+from ocicaliban.project import tree_entries
 from ocicaliban.project.source_tree import tree_digest
 from ocicaliban.reporter import SILENT
 
@@ -85,7 +84,8 @@ def as_trees(
     if rest := _paths(owners, {*small}):
         together = folder / f"{layer.key[:12]}-packages"
         for path, root in rest.items():
-            _link(root / path, together / path)
+            (together / path).parent.mkdir(parents=True, exist_ok=True)
+            installed_packages.share(root / path, together / path)
         trees.append(_tree(together, small, rest))
     copies = tuple(Copy(tree=tree.digest, to=step.within) for tree in trees)
     steps: tuple[Step, ...] = (*copies, *(each for each in layer.steps if each is not step))
@@ -94,16 +94,7 @@ def as_trees(
 
 def _owners(roots: Sequence[Path]) -> dict[str, Path]:
     """Return each path in some folders, with the folder whose file it is: the last one that has it."""
-    return {path: root for root in roots for path in _files(str(root), "")}
-
-
-def _files(root: str, place: str) -> Iterator[str]:
-    for item in os.scandir(os.path.join(root, place)):
-        path = os.path.join(place, item.name)
-        if item.is_dir(follow_symlinks=False):
-            yield from _files(root, path)
-        else:
-            yield path
+    return {path: root for root in roots for path in installed_files.files_below(str(root))}
 
 
 def _paths(owners: Mapping[str, Path], roots: set[Path]) -> dict[str, Path]:
@@ -119,14 +110,6 @@ def _large(roots: Sequence[Path], owners: Mapping[str, Path]) -> list[Path]:
     return found[:_PARTS]
 
 
-def _link(path: Path, to: Path) -> None:
-    to.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(path, to, follow_symlinks=False)
-    except OSError:  # another file system, or one without links
-        shutil.copy2(path, to, follow_symlinks=False)
-
-
 def _tree(root: Path, packages: Iterable[Path], paths: Iterable[str]) -> Tree:
     """Return the tree of some files below `root`, with all folders that some packages have; some are empty."""
     folders = {
@@ -136,17 +119,7 @@ def _tree(root: Path, packages: Iterable[Path], paths: Iterable[str]) -> Tree:
         for name in names
         if not os.path.islink(os.path.join(place, name))
     }
-    entries = [*(TreeEntry(path=path, kind="dir") for path in folders), *(_entry(root, path) for path in paths)]
+    entries = [TreeEntry(path=path, kind="dir") for path in folders]
+    entries += (tree_entries.own(str(root / path), path) for path in paths)
     ordered = tuple(sorted(entries, key=lambda entry: entry.path))
     return Tree(root=root, digest=tree_digest(ordered), entries=ordered)
-
-
-def _entry(root: Path, path: str) -> TreeEntry:
-    status = os.lstat(root / path)
-    if stat.S_ISLNK(status.st_mode):
-        return TreeEntry(path=path, kind="link", digest=os.readlink(root / path))
-    with open(root / path, "rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    return TreeEntry(
-        path=path, kind="file", digest=digest, size=status.st_size, executable=bool(status.st_mode & stat.S_IXUSR)
-    )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from ocicaliban.build import builder, folder_store
 from ocicaliban.build.steps import BuildContext
 from ocicaliban.containers import image_store, workspace
 from ocicaliban.model.image import Copy, Image, PlannedLayer, Tree, TreeEntry
+from ocicaliban.project import tree_entries
 from ocicaliban.project.source_tree import tree_digest
 from ocicaliban.reporter import Reporter
 
@@ -56,14 +56,8 @@ def _tree(root: Path) -> Tree:
 def _entries(root: str, place: str) -> Iterator[TreeEntry]:
     for item in os.scandir(os.path.join(root, place)):
         path = os.path.join(place, item.name)
-        if item.is_symlink():
-            yield TreeEntry(path=path, kind="link", digest=os.readlink(item.path))
-        elif item.is_dir():
+        if item.is_dir(follow_symlinks=False):
             yield TreeEntry(path=path, kind="dir")
             yield from _entries(root, path)
         else:
-            status = item.stat()
-            with open(item.path, "rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            executable = bool(status.st_mode & stat.S_IXUSR)
-            yield TreeEntry(path=path, kind="file", digest=digest, size=status.st_size, executable=executable)
+            yield tree_entries.own(item.path, path)

@@ -36,7 +36,7 @@ def of_packages(root: Path, sites: Iterable[str]) -> InstalledFiles:
 
     `sites` are the folders for modules, relative to it. Byte code belongs to the package of its source.
     """
-    there = frozenset(_files(str(root), ""))
+    there = frozenset(files_below(str(root)))
     recorded = {
         package: tuple(_recorded(root, path, site))
         for site in sites
@@ -65,11 +65,12 @@ def of_packages(root: Path, sites: Iterable[str]) -> InstalledFiles:
     )
 
 
-def _files(root: str, place: str) -> Iterator[str]:
+def files_below(root: str, place: str = "") -> Iterator[str]:
+    """Yield the path of each file and link in a folder, relative to `root`; `place` is where to begin."""
     for item in os.scandir(os.path.join(root, place)):
         path = os.path.join(place, item.name)
         if item.is_dir(follow_symlinks=False):
-            yield from _files(root, path)
+            yield from files_below(root, path)
         else:
             yield path
 

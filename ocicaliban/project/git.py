@@ -66,7 +66,7 @@ def bundle(folder: Path, commit: str) -> bytes:
 
     top = process.run(("git", "-C", str(folder), "rev-parse", "--show-toplevel")).strip()
     if process.run(("git", "-C", top, "rev-parse", "--is-shallow-repository")).strip() == "true":
-        # git makes a bundle of it all the same, which nobody can clone.
+        # git makes a bundle of it all the same, which cannot be cloned.
         raise UsageError(f"{top} is a shallow clone, without the whole history of the commit", "git fetch --unshallow")
     with TemporaryDirectory(prefix="ocicaliban-") as made:
         # A bundle needs a name for the commit; a clone of our own keeps it out of the user's repository.

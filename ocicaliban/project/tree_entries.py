@@ -121,6 +121,17 @@ def read_file(absolute: str, path: str, *, may_be_secret: bool = False) -> tuple
     return entry, [*_signature(after), digest]
 
 
+def own(absolute: str, path: str) -> TreeEntry:
+    """Return the entry of a file or a link that our own steps have made: it is not searched for credentials."""
+    status = os.lstat(absolute)
+    if stat.S_ISLNK(status.st_mode):
+        return TreeEntry(path=path, kind="link", digest=os.readlink(absolute))
+    with open(absolute, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    executable = bool(status.st_mode & stat.S_IXUSR)
+    return TreeEntry(path=path, kind="file", digest=digest, size=status.st_size, executable=executable)
+
+
 def _fix(path: str, what: str) -> str:
     """Return what to do about a file with a credential, other than leaving it out."""
     if "Google" in what or "service account" in what:

@@ -38,7 +38,7 @@ _LOGIN = (401, 403, 407)
 _VARIABLE = re.compile(r"\$\{(\w+)\}")
 _DIRECT = ("direct", "false")  # apt's words for no proxy
 _BLOCK = 1 << 20
-_STALE = 86400  # seconds after which nobody writes to a part of a file any more
+_STALE = 86400  # seconds after which a part of a file is one of a process that was killed
 
 
 @frozen(kw_only=True)

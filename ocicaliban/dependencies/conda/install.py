@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +15,7 @@ from attrs import frozen
 from ocicaliban.dependencies.conda import calls
 from ocicaliban.dependencies.conda.packages import CondaPackage
 from ocicaliban.model.image import Tree, TreeEntry
+from ocicaliban.project import tree_entries
 
 PREFIX = "/opt/conda"
 """The folder of the environment in an image."""
@@ -142,16 +142,10 @@ def _entries(prefix: Path, paths: set[str]) -> Iterator[TreeEntry]:
         place = prefix / path
         if path in folders:
             yield TreeEntry(path=path, kind="dir")
-        elif place.is_symlink():
-            yield TreeEntry(path=path, kind="link", digest=os.readlink(place))
-        elif place.is_file():
-            if "/__pycache__/" in path and path.endswith(".pyc"):
+        elif place.is_symlink() or place.is_file():
+            if "/__pycache__/" in path and path.endswith(".pyc") and not place.is_symlink():
                 _use_unchecked(place)
-            with place.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
-            status = place.stat()
-            executable = bool(status.st_mode & 0o100)
-            yield TreeEntry(path=path, kind="file", digest=digest, size=status.st_size, executable=executable)
+            yield tree_entries.own(str(place), path)
 
 
 def _parents(path: str) -> Iterator[str]:
